@@ -1,0 +1,1 @@
+"""Blocks: `catalogue` knows them without building; the family modules build them with Keras."""

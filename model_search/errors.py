@@ -1,0 +1,58 @@
+"""Every error that Model Search raises on purpose.
+
+The class of an exception decides what happens next: a `UserError` is a mistake in what was given (the binary prints
+its one sentence and exits with status 2), a `TrialError` ends one trial, a `StopStudy` ends the search. Anything else
+that escapes from a trial fails that trial with the exception's own words.
+"""
+
+
+class ModelSearchError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class UserError(ModelSearchError):
+    """Something that was given is wrong; the message says what was received, what was expected and how to mend it."""
+
+
+class SpecError(UserError):
+    """A search specification that cannot be read or does not make sense; lists every problem, with line and column."""
+
+
+class DataError(UserError):
+    """Data that cannot be read or learnt from."""
+
+
+class StudyError(UserError):
+    """A study that does not exist, cannot be read, or does not fit what is asked of it."""
+
+
+class UnsupportedError(UserError):
+    """Something valid that this version cannot do."""
+
+
+class StoreError(ModelSearchError):
+    """The study's database refused an operation."""
+
+
+class RepeatedPlanError(StoreError):
+    """The same architecture with hyperparameters in the same bins has already been tried, or is being tried."""
+
+
+class StaleClaimError(StoreError):
+    """The trial was given to another worker meanwhile; its late result is refused."""
+
+
+class TrialError(ModelSearchError):
+    """This trial has failed; the study goes on with another one."""
+
+
+class RetryTrialError(TrialError):
+    """This trial failed for a reason outside of it; it may be run again under the same id."""
+
+
+class StopStudyError(ModelSearchError):
+    """The study cannot go on; every finished trial is kept."""
+
+
+class SpaceExhaustedError(StopStudyError):
+    """Every architecture and hyperparameter bin of the search space has been tried."""

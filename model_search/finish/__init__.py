@@ -1,0 +1,1 @@
+"""What happens to a found model: export."""

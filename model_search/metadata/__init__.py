@@ -1,0 +1,1 @@
+"""What is known of a study: trials, their states, and the store that keeps them. Never imports TensorFlow."""

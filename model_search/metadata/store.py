@@ -1,0 +1,124 @@
+"""The interface of a study's store. `tests/metadata` holds the contract suite that every store passes."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from model_search.metadata.trial import Trial, TrialPlan, TrialResult
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyRecord:
+    """What a study is about; written once when it is created.
+
+    Attributes:
+        name: The experiment's name.
+        owner: The experiment's owner (informative).
+        spec_text: The specification as text protobuf.
+        metric: Name of the metric that trials are compared by.
+        goal: "minimize" or "maximize".
+        seed: The study's seed.
+        data_fingerprint: SHA-256 of the training rows and their labels.
+        data: JSON-able description of the data: task, labels, feature schema, split.
+        settings: JSON-able settings of the search (train_steps, batch_size, ...); may change when it is continued.
+        environment: JSON-able versions and hardware of the creating process.
+    """
+
+    name: str
+    owner: str
+    spec_text: str
+    metric: str
+    goal: str
+    seed: int
+    data_fingerprint: str
+    data: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A worker's hold on a trial. `plan` is set where an interrupted trial is taken up again."""
+
+    trial_id: int
+    attempt: int
+    worker: str
+    plan: TrialPlan | None = None
+
+
+class Store(abc.ABC):
+    """Keeps one study. Safe for many processes at once; one instance belongs to one thread.
+
+    A trial's life, as a worker calls it::
+
+        claim = store.claim(worker="w1", target=50)     # CLAIMED, first heartbeat in the same transaction
+        store.commit_plan(claim, plan)                  # RUNNING; refused if repeated
+        store.heartbeat(claim)                          # now and then, while training
+        store.complete(claim, result)                   # COMPLETED  (or fail -> FAILED, release -> INTERRUPTED)
+    """
+
+    @abc.abstractmethod
+    def create_study(self, record: StudyRecord) -> StudyRecord:
+        """Writes the record, or returns the one that is there already (whoever comes first wins)."""
+
+    @abc.abstractmethod
+    def study(self) -> StudyRecord:
+        """The study's record; StudyError where there is none."""
+
+    @abc.abstractmethod
+    def update_settings(self, settings: Mapping[str, Any]) -> None:
+        """Replaces the settings that may change when a study is continued."""
+
+    @abc.abstractmethod
+    def claim(self, worker: str, target: int) -> Claim | None:
+        """Takes an interrupted trial, or the next id while completed + unfinished trials are fewer than `target`.
+
+        Returns None when there is nothing to take: the target is met or others are working on the rest.
+        """
+
+    @abc.abstractmethod
+    def commit_plan(self, claim: Claim, plan: TrialPlan) -> None:
+        """Attaches the plan.
+
+        Raises:
+            RepeatedPlanError: another trial has the same `plan.key`.
+            StaleClaimError: the trial is no longer this claim's.
+        """
+
+    @abc.abstractmethod
+    def heartbeat(self, claim: Claim) -> None:
+        """Says that the worker lives (raises the trial's counter); StaleClaimError if the claim has been lost."""
+
+    @abc.abstractmethod
+    def complete(self, claim: Claim, result: TrialResult) -> None:
+        """Stores the result; StaleClaimError if the claim has been lost."""
+
+    @abc.abstractmethod
+    def fail(self, claim: Claim, reason: str) -> None:
+        """Ends the trial as FAILED with its reason; StaleClaimError if the claim has been lost."""
+
+    @abc.abstractmethod
+    def release(self, claim: Claim) -> None:
+        """Puts the trial back as INTERRUPTED: not counted, taken up by the next claim under the same id."""
+
+    @abc.abstractmethod
+    def reclaim_dead(self) -> list[int]:
+        """Puts back (INTERRUPTED, or LOST after too many attempts) trials whose process on this host is gone.
+
+        Returns their ids.
+        """
+
+    @abc.abstractmethod
+    def history(self, since: int = 0) -> tuple[list[Trial], int]:
+        """Trials that changed after revision `since`, by id, and the revision now."""
+
+    @abc.abstractmethod
+    def trial(self, trial_id: int) -> Trial:
+        """One trial; KeyError where there is none."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Closes the connection."""

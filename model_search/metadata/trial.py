@@ -1,0 +1,161 @@
+"""The records of a trial: its plan, its result and its state."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+HyperparameterValue = str | int | float | bool
+
+
+class TrialState(enum.StrEnum):
+    """Where a trial stands. `COMPLETED`, `FAILED` and `LOST` are final."""
+
+    CLAIMED = "claimed"  # a worker holds the id; no plan yet
+    RUNNING = "running"  # planned, being trained
+    INTERRUPTED = "interrupted"  # stopped on purpose; the next claim takes it up under the same id
+    COMPLETED = "completed"
+    FAILED = "failed"
+    LOST = "lost"  # its workers vanished too often
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the trial will never change its state again."""
+        return self in (TrialState.COMPLETED, TrialState.FAILED, TrialState.LOST)
+
+
+class TrialKind(enum.StrEnum):
+    """What a trial is for (who does what is decided by the planner alone)."""
+
+    SEARCH = "search"
+    SUGGESTION = "suggestion"
+    ENSEMBLE = "ensemble"
+    DISTILLATION = "distillation"
+    REPLAY = "replay"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialPlan:
+    """All that is needed to run a trial (again). Made by the planner, kept by the store, carried out by the engine.
+
+    Attributes:
+        trial_id: The study's number for this trial, from 1.
+        kind: What the trial is for.
+        architecture: Names of the blocks, input to output.
+        hyperparameters: Values by name; only names that are in effect for this trial.
+        steps: Training steps (batches) to take.
+        batch_size: Rows a step.
+        seed: Seed of everything random in this trial (initial weights, batches, dropout).
+        key: Canonical architecture and hyperparameter bins; two trials with one key are repetitions.
+        parent: The trial whose architecture was grown or mutated, if any.
+        members: Trials whose towers take part, frozen (ensembles).
+        teacher: Trials whose averaged towers teach (distillation).
+        warm_start: The trial whose weights are the starting point, if any.
+    """
+
+    trial_id: int
+    kind: TrialKind
+    architecture: tuple[str, ...]
+    hyperparameters: Mapping[str, HyperparameterValue]
+    steps: int
+    batch_size: int
+    seed: int
+    key: str
+    parent: int | None = None
+    members: tuple[int, ...] = ()
+    teacher: tuple[int, ...] = ()
+    warm_start: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.trial_id < 1:
+            raise ValueError(f"trial_id is {self.trial_id}; trials are numbered from 1")
+        if self.steps < 0 or self.batch_size < 1:
+            raise ValueError(f"steps={self.steps}, batch_size={self.batch_size}; expected steps >= 0, batch_size >= 1")
+        if not self.architecture and not self.members:
+            raise ValueError("a plan needs an architecture or members")
+        if self.parent is not None and self.parent >= self.trial_id:
+            raise ValueError(f"parent {self.parent} is not an earlier trial than {self.trial_id}")
+
+    def to_json(self) -> str:
+        """Strict JSON (no NaN or infinity), keys sorted."""
+        return json.dumps(dataclasses.asdict(self) | {"kind": self.kind.value}, sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialPlan:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: if the text is not such a plan.
+        """
+        try:
+            values = json.loads(text)
+            values["kind"] = TrialKind(values["kind"])
+            for name in ("architecture", "members", "teacher"):
+                values[name] = tuple(values[name])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a trial plan: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Artefact:
+    """A file that a trial left: path relative to the study's folder, SHA-256 and size in bytes."""
+
+    name: str
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialResult:
+    """What a completed trial reports.
+
+    Attributes:
+        metrics: Finite validation metrics by name, the study's metric among them.
+        parameters: Trainable parameters of the model.
+        best_step: The step whose weights were kept.
+        timings: Seconds by phase ("build", "trace", "train", "validate", "total", ...).
+        curve: Looks at validation during training: (step, metric value) in step order.
+        environment: Versions, CPU, threads, device.
+        artefacts: Files left behind.
+    """
+
+    metrics: Mapping[str, float]
+    parameters: int
+    best_step: int
+    timings: Mapping[str, float]
+    curve: tuple[tuple[int, float], ...] = ()
+    environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    artefacts: tuple[Artefact, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in self.metrics.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name!r} is {value}; a completed trial has finite metrics")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A trial as the store knows it."""
+
+    id: int
+    state: TrialState
+    attempt: int
+    revision: int
+    worker: str
+    plan: TrialPlan | None = None
+    result: TrialResult | None = None
+    reason: str | None = None
+    created_at: str = ""
+    finished_at: str | None = None
+
+    def objective(self, metric: str) -> float:
+        """The value of the metric; raises KeyError where the trial has none."""
+        if self.result is None:
+            raise KeyError(f"trial {self.id} is {self.state} and has no metrics")
+        return self.result.metrics[metric]

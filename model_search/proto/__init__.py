@@ -1,0 +1,1 @@
+"""The PhoenixSpec family of protocol buffer messages."""

@@ -1,0 +1,1 @@
+"""Architectures, hyperparameters, history, search algorithms and the planner. Never imports TensorFlow."""

@@ -1,0 +1,39 @@
+"""The interface of a search algorithm: a pure function, history in, proposal out."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from model_search.metadata.trial import HyperparameterValue
+from model_search.search.history import History
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """What to try next.
+
+    Attributes:
+        architecture: Names of the blocks, input to output, in a legal order.
+        parent: The trial it was grown or mutated from, if any.
+        hyperparameters: Values that the algorithm itself chose; the sampler fills in the others.
+    """
+
+    architecture: tuple[str, ...]
+    parent: int | None = None
+    hyperparameters: Mapping[str, HyperparameterValue] = dataclasses.field(default_factory=dict)
+
+
+class SearchAlgorithm(abc.ABC):
+    """Proposes architectures. Holds settings only: the same history and generator give the same proposal."""
+
+    @abc.abstractmethod
+    def propose(self, history: History, rng: np.random.Generator) -> Proposal:
+        """Proposes one architecture, seeing finished *and running* trials.
+
+        Raises:
+            SpaceExhaustedError: if everything there is has been tried.
+        """

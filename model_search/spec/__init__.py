@@ -1,0 +1,1 @@
+"""Loading, checking and explaining the PhoenixSpec messages. Never imports TensorFlow."""

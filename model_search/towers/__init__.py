@@ -1,0 +1,1 @@
+"""Architectures turned into Keras models."""

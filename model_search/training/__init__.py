@@ -1,0 +1,1 @@
+"""The engine: compiled loop, optimizers and schedules, losses, metrics, checkpoints."""

@@ -1,0 +1,72 @@
+"""What the engine is asked for and what it hands back. Never imports TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """What holds for every trial of a study.
+
+    Attributes:
+        problem_type: "DNN", "CNN", "RNN_ALL_ACTIVATIONS" or "RNN_LAST_ACTIVATIONS".
+        metric: Name of the study's metric; the best step is chosen by it.
+        goal: "minimize" or "maximize".
+        metric_fn: The user's own metric, `fn(labels, predictions) -> float`, where `metric` names a callable.
+        eval_steps: Batches a look at validation may read in between (a stream's final validation, too).
+        lr_warmup_steps: Linear warm-up from zero; overrides decay while it lasts.
+        parameter_scaled: `use_parameter_scaled_training`: towers take steps in proportion to their depth.
+        maximum_depth: The spec's, for `parameter_scaled`.
+        dropout_between_blocks: Whether `dropout_rate` applies after every block.
+        temperature: Divides the logits at prediction.
+        disable_last_dense_layer: The last block's output is the logits.
+    """
+
+    problem_type: str
+    metric: str
+    goal: str
+    metric_fn: Callable[[np.ndarray, np.ndarray], float] | None = None
+    eval_steps: int | None = None
+    lr_warmup_steps: int = 0
+    parameter_scaled: bool = False
+    maximum_depth: int = 30
+    dropout_between_blocks: bool = False
+    temperature: float = 1.0
+    disable_last_dense_layer: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """A look at a running trial, handed to the caller about twice a second."""
+
+    step: int
+    steps: int
+    loss: float
+    best: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialOutcome:
+    """What running a plan gave; weights are those of the best step.
+
+    Attributes:
+        metrics: Validation metrics by name.
+        parameters: Trainable parameters.
+        best_step: The step whose weights are kept.
+        timings: Seconds by phase: "build", "trace", "train", "validate", "total".
+        curve: (step, value of the study's metric) for every look.
+        weights: The Keras model's weights, as `model.get_weights()` orders them.
+        valid_logits: float32 [validation rows, logits_dimension], before temperature.
+    """
+
+    metrics: Mapping[str, float]
+    parameters: int
+    best_step: int
+    timings: Mapping[str, float]
+    curve: tuple[tuple[int, float], ...]
+    weights: list[np.ndarray]
+    valid_logits: np.ndarray

@@ -1,0 +1,39 @@
+"""Packaging of Model Search; tool settings live in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "model_search" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="model_search",
+    version=VERSION,
+    description="Finds the neural network for your data.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["model_search", "model_search.*"]), "model_search.specs"],
+    package_dir={"model_search.specs": "specs"},
+    package_data={"model_search.specs": ["*.pbtxt"], "model_search": ["py.typed", "**/*.proto"]},
+    install_requires=[
+        "absl-py>=2",
+        "keras>=3.8",
+        "numpy>=1.26",
+        "optuna>=4",
+        "pandas>=2.2",
+        "protobuf>=5.29",
+        "rich>=13",
+        "scikit-learn>=1.4",
+        "sqlite-utils>=3.38",
+        "tensorflow>=2.19,<3",
+    ],
+    extras_require={
+        "dev": ["hypothesis>=6", "mypy>=1.10", "pytest>=8", "ruff>=0.6"],
+        "bench": ["keras-tuner>=1.4", "tensorboard"],
+    },
+    entry_points={"console_scripts": ["model_search = model_search.main:run"]},
+)
