@@ -1,0 +1,45 @@
+"""Model Search finds the neural network for your data.
+
+>>> import model_search
+>>> study = model_search.fit(x, y, number_models=40)                # doctest: +SKIP
+>>> study.leaderboard(); study.predict(new_x)                       # doctest: +SKIP
+
+Everything heavy (TensorFlow, pandas) is loaded when it is first needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "1.0.0"
+
+if TYPE_CHECKING:
+    from model_search.errors import ModelSearchError, UserError
+    from model_search.quick import fit
+    from model_search.single_trainer import SingleTrainer
+    from model_search.study import Study, load_study
+
+__all__ = ["ModelSearchError", "SingleTrainer", "Study", "UserError", "__version__", "fit", "load_study"]
+
+_LAZY = {
+    "ModelSearchError": "model_search.errors",
+    "UserError": "model_search.errors",
+    "fit": "model_search.quick",
+    "SingleTrainer": "model_search.single_trainer",
+    "Study": "model_search.study",
+    "load_study": "model_search.study",
+}
+_SUBMODULES = ("blocks", "constants", "data", "errors", "main", "metadata", "search", "single_trainer", "study")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"model_search.{name}")
+    raise AttributeError(f"module 'model_search' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBMODULES})

@@ -1,0 +1,64 @@
+"""Ctrl-C and time limits, noticed between two chunks of training rather than in the middle of a write."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any
+
+from model_search.errors import ModelSearchError
+
+
+class TrialInterruptedError(ModelSearchError):
+    """The running trial is to be put back, unfinished; `reason` says why."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Interrupts:
+    """Turns the first Ctrl-C into a flag (the second one interrupts at once) and watches a deadline.
+
+    Signals can only be caught in the main thread; elsewhere Python's own behaviour stays.
+    """
+
+    def __init__(self, time_limit: float | None = None):
+        self._deadline = None if time_limit is None else time.monotonic() + time_limit
+        self._asked = False
+        self._previous: Any = None
+        self._installed = False
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+            self._installed = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, self._previous)
+            self._installed = False
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    @property
+    def asked(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._asked
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time limit has passed."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def remaining(self) -> float | None:
+        """Seconds until the time limit; None where there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

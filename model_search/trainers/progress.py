@@ -1,0 +1,81 @@
+"""What is shown while a search runs: a live bar on a terminal, a line per trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn
+
+from model_search.metadata.trial import Trial, TrialPlan, TrialState
+from model_search.search.history import History
+from model_search.training.outcome import Progress
+
+
+class ProgressDisplay:
+    """Shows trials as they come: `enabled=None` shows them, too; False is silent."""
+
+    def __init__(self, metric: str, target: int, enabled: bool | None = None):
+        self._metric = metric
+        self._target = target
+        self._console = Console(file=sys.stderr, quiet=enabled is False, highlight=False)
+        self._bars: Bars | None = None
+        self._study_bar = TaskID(0)
+        self._trial_bar = TaskID(0)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._console.is_terminal and not self._console.quiet:
+            self._bars = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._study_bar = self._bars.add_task("models", total=self._target)
+            self._trial_bar = self._bars.add_task("", total=1, visible=False)
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def note(self, text: str) -> None:
+        """Prints one line."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def start(self, plan: TrialPlan) -> None:
+        """A trial begins."""
+        if self._bars is not None:
+            text = f"trial {plan.trial_id}: {len(plan.architecture)} blocks"
+            self._bars.update(self._trial_bar, description=text, total=plan.steps, completed=0, visible=True)
+
+    def step(self, look: Progress) -> None:
+        """A trial has gone on."""
+        if self._bars is not None:
+            self._bars.update(self._trial_bar, completed=look.step, total=look.steps)
+
+    def finish(self, trial: Trial, history: History) -> None:
+        """A trial has ended."""
+        completed = len(history.completed)
+        if self._bars is not None:
+            self._bars.update(self._study_bar, completed=completed)
+        self.note(f"[{completed:>3}/{self._target}] {self._line(trial, history)}")
+
+    def _line(self, trial: Trial, history: History) -> str:
+        if trial.state is TrialState.FAILED or trial.result is None or trial.plan is None:
+            return f"trial {trial.id} failed: {trial.reason}"
+        best = history.best(1)[0]
+        mark = "  best so far" if best.id == trial.id else f"  (best {best.objective(self._metric):.5g})"
+        return (
+            f"trial {trial.id}: {self._metric} {trial.objective(self._metric):.5g}{mark}  "
+            f"{trial.result.timings['trial']:.1f} s  {' > '.join(trial.plan.architecture)}"
+        )

@@ -1,0 +1,195 @@
+"""The worker loop: claim, plan, run, record. Knows nothing of TensorFlow; the engine is handed to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from model_search.errors import RepeatedPlanError, StaleClaimError, StopStudyError, StoreError, TrialError
+from model_search.metadata.artefacts import LocalArtefacts, save_arrays
+from model_search.metadata.store import Claim, Store
+from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
+from model_search.search.history import History
+from model_search.search.planner import Planner
+from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
+from model_search.trainers.progress import ProgressDisplay
+from model_search.training.outcome import Progress, TrialOutcome
+
+_LOG = logging.getLogger(__name__)
+
+MAX_FAILURES_IN_A_ROW = 10
+HEARTBEAT_SECONDS = 5.0
+_MAX_REPLANS = 100
+
+
+class RunsTrials(Protocol):
+    """What the loop needs of the engine."""
+
+    def run(
+        self,
+        plan: TrialPlan,
+        initial_weights: list[Any] | None = None,
+        on_progress: Callable[[Progress], bool | None] | None = None,
+    ) -> TrialOutcome:
+        """Trains what the plan says."""
+
+
+class StopReason(enum.StrEnum):
+    """Why the loop ended."""
+
+    FINISHED = "finished"
+    TIME_LIMIT = "time limit"
+    INTERRUPTED = "interrupted"
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerParts:
+    """What a worker works with."""
+
+    store: Store
+    planner: Planner
+    history: History
+    engine: RunsTrials
+    artefacts: LocalArtefacts
+    environment: Mapping[str, Any]
+    interrupts: Interrupts
+    display: ProgressDisplay
+    callbacks: tuple[Callable[[Trial], Any], ...] = ()
+
+
+class Worker:
+    """Runs trials until the study holds `target` completed ones."""
+
+    def __init__(self, name: str, parts: WorkerParts):
+        self._name = name
+        self._parts = parts
+        self._revision = 0
+        self._failures_in_a_row = 0
+        self._last_beat = 0.0
+
+    def run(self, target: int) -> StopReason:
+        """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
+
+        Raises:
+            StopStudyError: after too many failures in a row, or when the space is exhausted.
+        """
+        interrupts = self._parts.interrupts
+        self._parts.store.reclaim_dead()
+        self._refresh()
+        while True:
+            if interrupts.asked:
+                return StopReason.INTERRUPTED
+            if interrupts.out_of_time and self._parts.history.completed:
+                return StopReason.TIME_LIMIT
+            claim = self._parts.store.claim(self._name, target)
+            if claim is None:
+                return StopReason.FINISHED
+            try:
+                self._run_claimed(claim)
+            except TrialInterruptedError as stop:
+                self._parts.store.release(claim)
+                return StopReason.INTERRUPTED if interrupts.asked else StopReason(stop.reason)
+            except StaleClaimError:
+                _LOG.warning("trial %d was given to another worker; its result here is dropped", claim.trial_id)
+            except BaseException:
+                self._put_back(claim)
+                raise
+
+    def _run_claimed(self, claim: Claim) -> None:
+        started = time.monotonic()
+        plan = self._commit_a_plan(claim)
+        self._parts.display.start(plan)
+        try:
+            outcome = self._parts.engine.run(plan, on_progress=lambda look: self._on_progress(claim, look))
+            result = self._result(plan, outcome, time.monotonic() - started)
+        except (TrialError, ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError) as error:
+            self._fail(claim, _reason(error))
+        else:
+            self._parts.store.complete(claim, result)
+            self._failures_in_a_row = 0
+            self._announce(claim.trial_id)
+
+    def _commit_a_plan(self, claim: Claim) -> TrialPlan:
+        if claim.plan is not None:
+            self._parts.store.commit_plan(claim, claim.plan)
+            return claim.plan
+        for attempt in range(_MAX_REPLANS):
+            self._refresh()
+            plan = self._parts.planner.plan(claim.trial_id, self._parts.history, attempt)
+            try:
+                self._parts.store.commit_plan(claim, plan)
+            except RepeatedPlanError:
+                continue
+            return plan
+        raise StopStudyError(f"no plan for trial {claim.trial_id} that is not a repetition, in {_MAX_REPLANS} attempts")
+
+    def _on_progress(self, claim: Claim, look: Progress) -> bool:
+        """Returns True where training should end here, with the best weights so far."""
+        interrupts = self._parts.interrupts
+        if interrupts.asked:
+            raise TrialInterruptedError(StopReason.INTERRUPTED)
+        if interrupts.out_of_time:
+            if self._parts.history.completed:
+                raise TrialInterruptedError(StopReason.TIME_LIMIT)
+            return True
+        if time.monotonic() - self._last_beat > HEARTBEAT_SECONDS:
+            self._parts.store.heartbeat(claim)
+            self._last_beat = time.monotonic()
+        self._parts.display.step(look)
+        return False
+
+    def _result(self, plan: TrialPlan, outcome: TrialOutcome, seconds: float) -> TrialResult:
+        return TrialResult(
+            metrics=outcome.metrics,
+            parameters=outcome.parameters,
+            best_step=outcome.best_step,
+            timings={**outcome.timings, "trial": seconds},
+            curve=outcome.curve,
+            environment=self._parts.environment,
+            artefacts=self._save(plan, outcome),
+        )
+
+    def _save(self, plan: TrialPlan, outcome: TrialOutcome) -> tuple[Artefact, ...]:
+        weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
+        logits = {"valid_logits": outcome.valid_logits}
+        return (
+            save_arrays(self._parts.artefacts, plan.trial_id, "weights.npz", weights),
+            save_arrays(self._parts.artefacts, plan.trial_id, "valid_logits.npz", logits),
+        )
+
+    def _fail(self, claim: Claim, reason: str) -> None:
+        self._parts.store.fail(claim, reason)
+        self._failures_in_a_row += 1
+        self._announce(claim.trial_id)
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise StopStudyError(
+                f"{self._failures_in_a_row} trials in a row have failed, the last one (trial {claim.trial_id}) with: "
+                f"{reason}"
+            )
+
+    def _announce(self, trial_id: int) -> None:
+        self._refresh()
+        trial = self._parts.store.trial(trial_id)
+        self._parts.display.finish(trial, self._parts.history)
+        for callback in self._parts.callbacks:
+            callback(trial)
+
+    def _refresh(self) -> None:
+        trials, self._revision = self._parts.store.history(self._revision)
+        self._parts.history.update(trials)
+
+    def _put_back(self, claim: Claim) -> None:
+        """Leaves the trial to the next claim; it may be final already, and the store may be what is broken."""
+        try:
+            self._parts.store.release(claim)
+        except StoreError as error:
+            _LOG.debug("trial %d could not be put back: %s", claim.trial_id, error)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or "no message"
+    return text if isinstance(error, TrialError) else f"{type(error).__name__}: {text}"
