@@ -1,0 +1,36 @@
+# Two commands do everything: `make search` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: search test lint types install clean
+
+search: $(STAMP)
+	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
+	  --experiment_name=breast_cancer --experiment_owner=$(shell id -un) --experiment_max_num_trials=20 \
+	  --phoenix_train_steps=300 --phoenix_eval_steps=20 --phoenix_batch_size=32 --phoenix_tf_random_seed=1
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+install: $(STAMP)
+
+$(STAMP): setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs

@@ -1,0 +1,5 @@
+"""`python -m model_search` is the `model_search` command."""
+
+from model_search.main import run
+
+run()

@@ -1,0 +1,319 @@
+"""The `model_search` command: search, and then leaderboard, predict, evaluate and export on what was found.
+
+    model_search --filename=train.csv --label=income --experiment_name=adult
+    model_search leaderboard --experiment_name=adult
+    model_search predict new.csv --experiment_name=adult
+
+This is the only module of the package that reads flags.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from model_search.errors import ModelSearchError, StopStudyError, UserError
+
+if TYPE_CHECKING:
+    from model_search.data.data import Provider
+    from model_search.study import Study
+
+FLAGS = flags.FLAGS
+DEFAULT_ROOT = "runs"
+EXIT_USER_ERROR = 2
+EXIT_STOPPED = 1
+EXIT_INTERRUPTED = 130
+
+_USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [flags]
+       model_search leaderboard --experiment_name=NAME [--model_dir=DIR]
+       model_search predict FILE.csv --experiment_name=NAME [--output=FILE]
+       model_search evaluate FILE.csv --experiment_name=NAME
+       model_search export PATH --experiment_name=NAME [--trial=N]
+
+flags:
+"""
+
+# Flags of the archived system that have nothing to act on here: accepted, told once, without effect.
+_WITHOUT_EFFECT = {
+    "phoenix_save_summary_steps": 2000,
+    "phoenix_save_checkpoints_secs": 120,
+    "phoenix_save_checkpoints_steps": 0,
+    "phoenix_keep_checkpoint_max": 5,
+    "phoenix_hparams": "",
+    "phoenix_use_tpu": False,
+    "phoenix_master": "",
+    "phoenix_eval_on_tpu": False,
+    "phoenix_export_saved_model": True,
+    "train_epochs": 10,
+    "tuner_id": "",
+    "force_estimator": False,
+    "crash_on_warmstart_error": False,
+    "mlmd_default_sqllite_filename": None,
+    "mlmd_socket": None,
+    "mlmd_database": None,
+    "mlmd_user": None,
+    "mlmd_password": None,
+}
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("filename", "", "The training data: a CSV file.")
+    flags.DEFINE_string("label", None, "Name of the label column.")
+    flags.DEFINE_integer("label_index", None, "Number of the label column, from 0, where --label is not given.")
+    flags.DEFINE_string("weight", None, "Name of a column of row weights.")
+    flags.DEFINE_integer("logits_dimension", None, "Number of classes; above 1 means classes. Inferred when absent.")
+    flags.DEFINE_string("record_defaults", None, "Comma-separated: a number means a number column, a text a text column.")
+    flags.DEFINE_string("validation_filename", None, "A CSV file to validate on; a part of the rows when absent.")
+    flags.DEFINE_string("field_delim", None, "The delimiter; found out when absent.")
+    flags.DEFINE_enum("task", None, ["classification", "regression"], "What to predict; inferred when absent.")
+    flags.DEFINE_string("phoenix_dataset", "", "Name of a registered provider; the CSV provider when empty.")
+    flags.DEFINE_string("provider_module", None, "A Python file that registers a provider (and blocks).")
+    flags.DEFINE_string("phoenix_spec_filename", None, "The search specification; the stock one when absent.")
+    flags.DEFINE_integer("phoenix_batch_size", 100, "Rows a training step.", lower_bound=1)
+    flags.DEFINE_integer("phoenix_train_steps", 1000, "Training steps a model.", lower_bound=1)
+    flags.DEFINE_integer("phoenix_eval_steps", None, "Batches that a look at validation reads.")
+    flags.DEFINE_integer("phoenix_tf_random_seed", None, "Seed of every random choice; drawn when absent.")
+    flags.DEFINE_string("optimization_metric", "loss", "What models are compared by.")
+    flags.DEFINE_enum("optimization_goal", None, ["minimize", "maximize"], "Follows from the metric when absent.")
+    flags.DEFINE_enum("hypertuning_method", "random", ["random", "bayesian"], "How hyperparameters are chosen.")
+    flags.DEFINE_string("model_dir", DEFAULT_ROOT, "Folder of all studies.")
+    flags.DEFINE_string("experiment_name", None, "Name of the study; the data file's name when absent.")
+    flags.DEFINE_string("experiment_owner", "", "Whose study it is.")
+    flags.DEFINE_integer("experiment_max_num_trials", 200, "Completed models that the study is to hold.", lower_bound=1)
+    flags.DEFINE_float("time_limit", None, "Seconds after which the search ends with the best so far.")
+    flags.DEFINE_bool("overwrite", False, "Delete an earlier study of that name and begin anew.")
+    flags.DEFINE_integer("trial", None, "A trial other than the best one (predict, evaluate, export).")
+    flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
+    flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
+    for name, default in _WITHOUT_EFFECT.items():
+        help_text = "Accepted for old scripts; has no effect."
+        if isinstance(default, bool):
+            flags.DEFINE_bool(name, default, help_text)
+        elif isinstance(default, int):
+            flags.DEFINE_integer(name, default, help_text)
+        else:
+            flags.DEFINE_string(name, default, help_text)
+
+
+_define_flags()
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; exits with 0, or 2 where what was given is wrong."""
+    sys.exit(main(list(sys.argv if argv is None else argv)))
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command; `argv[0]` is the program's name.
+
+    Returns:
+        The exit status: 0 done, 1 the search had to stop, 2 something given is wrong, 130 interrupted.
+    """
+    if any(argument in ("--help", "-h", "-help", "help") for argument in argv[1:2]) or "--help" in argv:
+        print(_USAGE + "\n".join(_flag_help()))
+        return 0
+    try:
+        words = _parse(argv)
+        command, rest = _command(words[1:])
+        command(rest)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except StopStudyError as error:
+        print(f"the search has stopped: {error}", file=sys.stderr)
+        return EXIT_STOPPED
+    except ModelSearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_STOPPED
+    except KeyboardInterrupt:
+        print("\nstopped; everything finished is kept, the same command continues the study", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parses the flags; a provider module is loaded first, since it may define flags of its own."""
+    for argument in argv[1:]:
+        if argument.lstrip("-").startswith("provider_module="):
+            load_provider_module(pathlib.Path(argument.split("=", 1)[1]))
+    try:
+        words = FLAGS(argv)
+    except flags.Error as error:
+        raise UserError(f"{error}; `model_search --help` lists the flags") from None
+    idle = [name for name in _WITHOUT_EFFECT if FLAGS[name].present]
+    if idle:
+        print(f"note: {', '.join('--' + name for name in idle)}: accepted, no effect in this version", file=sys.stderr)
+    return words
+
+
+def load_provider_module(path: pathlib.Path) -> None:
+    """Runs a user's Python file, so that it can register providers and blocks.
+
+    Raises:
+        UserError: if the file is not there or fails.
+    """
+    if not path.is_file():
+        raise UserError(f"--provider_module: no such file: {path}")
+    spec = importlib.util.spec_from_file_location(f"user_provider_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--provider_module: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except ModelSearchError:
+        raise
+    except Exception as error:
+        raise UserError(f"--provider_module: {path} failed with {type(error).__name__}: {error}") from error
+
+
+def _command(words: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:
+    commands = {
+        "search": _search,
+        "leaderboard": _leaderboard,
+        "predict": _predict,
+        "evaluate": _evaluate,
+        "export": _export,
+    }
+    if not words:
+        return _search, []
+    if words[0] not in commands:
+        raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
+    return commands[words[0]], words[1:]
+
+
+def _search(words: list[str]) -> None:
+    from model_search import constants
+    from model_search.single_trainer import SingleTrainer
+
+    if words:
+        raise UserError(f"search takes no further words, received {words}; the data go into --filename")
+    provider = _provider()
+    study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or constants.DEFAULT_DNN).try_models(
+        number_models=FLAGS.experiment_max_num_trials,
+        train_steps=FLAGS.phoenix_train_steps,
+        eval_steps=FLAGS.phoenix_eval_steps,
+        root_dir=FLAGS.model_dir,
+        batch_size=FLAGS.phoenix_batch_size,
+        experiment_name=_experiment_name(),
+        experiment_owner=FLAGS.experiment_owner,
+        seed=FLAGS.phoenix_tf_random_seed,
+        metric=FLAGS.optimization_metric,
+        goal=FLAGS.optimization_goal,
+        time_limit=FLAGS.time_limit,
+        overwrite=FLAGS.overwrite,
+        sampler=FLAGS.hypertuning_method,
+    )
+    study.print_leaderboard(FLAGS.top)
+    _print_model_place(study)
+
+
+def _print_model_place(study: Study) -> None:
+    target = study.folder / "final"
+    written = study.export(target)
+    print(f"\nbest model: trial {study.best_trial.id}, in {target}")
+    for kind, path in written.items():
+        print(f"  {kind}: {path}")
+    root, name = FLAGS.model_dir, study.name
+    print(f"predict:    model_search predict NEW.csv --model_dir={root} --experiment_name={name}")
+    print(f"in Python:  model_search.load_study({root!r}, {name!r}).predict('NEW.csv')")
+
+
+def _provider() -> Provider:
+    from model_search.data import csv_data, data
+
+    if FLAGS.phoenix_dataset and FLAGS.phoenix_dataset not in ("csv", "csv_data_provider"):
+        return data.lookup_provider(FLAGS.phoenix_dataset)
+    if not FLAGS.filename:
+        raise UserError("no data: name a CSV file with --filename=FILE.csv and its label column with --label=COLUMN")
+    if FLAGS.label is None and FLAGS.label_index is None:
+        raise UserError("no label: name the label column with --label=COLUMN (or --label_index=NUMBER, from 0)")
+    defaults = FLAGS.record_defaults
+    return csv_data.Provider(
+        label_index=FLAGS.label_index,
+        logits_dimension=FLAGS.logits_dimension,
+        record_defaults=None if defaults is None else [_default_value(text) for text in defaults.split(",")],
+        filename=FLAGS.filename,
+        validation_filename=FLAGS.validation_filename,
+        field_delim=FLAGS.field_delim,
+        label=FLAGS.label,
+        weight=FLAGS.weight,
+        task=FLAGS.task,
+    )
+
+
+def _default_value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _experiment_name() -> str:
+    if FLAGS.experiment_name:
+        return FLAGS.experiment_name
+    if FLAGS.filename:
+        return pathlib.Path(FLAGS.filename).stem
+    raise UserError("no study: name it with --experiment_name=NAME")
+
+
+def _study() -> Study:
+    from model_search.study import load_study
+
+    return load_study(FLAGS.model_dir, _experiment_name())
+
+
+def _leaderboard(words: list[str]) -> None:
+    if words:
+        raise UserError(f"leaderboard takes no further words, received {words}")
+    _study().print_leaderboard(FLAGS.top)
+
+
+def _one(words: list[str], command: str, what: str) -> str:
+    if len(words) != 1:
+        raise UserError(f"{command} takes one {what}, received {words or 'none'}")
+    return words[0]
+
+
+def _predict(words: list[str]) -> None:
+    import pandas as pd
+
+    from model_search.data.task import TaskKind
+
+    source = _one(words, "predict", "CSV file")
+    study = _study()
+    answers = pd.DataFrame({"prediction": study.predict(source, FLAGS.trial).tolist()})
+    if study.task.kind is TaskKind.CLASSIFICATION:
+        answers = answers.join(study.predict_proba(source, FLAGS.trial).rename(columns=lambda c: f"probability_{c}"))
+    if FLAGS.output:
+        answers.to_csv(FLAGS.output, index=False)
+        print(f"{len(answers)} predictions written to {FLAGS.output}", file=sys.stderr)
+    else:
+        print(answers.to_csv(index=False), end="")
+
+
+def _evaluate(words: list[str]) -> None:
+    source = _one(words, "evaluate", "CSV file with labels")
+    for name, value in _study().evaluate(source, FLAGS.trial).items():
+        print(f"{name}: {value:.6g}")
+
+
+def _export(words: list[str]) -> None:
+    target = _one(words, "export", "folder to make, or a path ending in .keras")
+    for kind, path in _study().export(target, FLAGS.trial).items():
+        print(f"{kind}: {path}")
+
+
+def _flag_help() -> list[str]:
+    own = FLAGS.flags_by_module_dict().get(__name__, []) or FLAGS.flags_by_module_dict().get("__main__", [])
+    own = own or [FLAGS[name] for name in ("filename", "label")]
+    return [f"  --{flag.name}: {flag.help}" for flag in own if flag.name not in _WITHOUT_EFFECT]
+
+
+if __name__ == "__main__":
+    run()

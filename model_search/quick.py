@@ -1,0 +1,68 @@
+"""The short way: `model_search.fit(x, y)`."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from model_search import constants
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.study import Study
+
+
+def fit(
+    x: np.ndarray | pd.DataFrame,
+    y: np.ndarray | pd.Series | Sequence[Any],
+    *,
+    number_models: int = 40,
+    train_steps: int = 1000,
+    batch_size: int = 32,
+    root_dir: str | os.PathLike[str] = "runs",
+    experiment_name: str | None = None,
+    spec: str | os.PathLike[str] | PhoenixSpec = constants.DEFAULT_DNN,
+    validation: tuple[Any, Any] | None = None,
+    task: str | None = None,
+    **options: Any,
+) -> Study:
+    """Searches for the best network for arrays or a DataFrame.
+
+    Args:
+        x: Features [rows, columns]: numbers, or a DataFrame of numbers, text, categories, dates.
+        y: Labels [rows]: classes or numbers.
+        number_models: Models to train.
+        train_steps: Training steps (batches) a model.
+        batch_size: Rows a step.
+        root_dir: Folder of all studies.
+        experiment_name: Name of the study; made from the time where None. Naming an earlier study continues it.
+        spec: The search specification.
+        validation: (x, y) to validate on; a part of the rows where None.
+        task: "classification" or "regression"; inferred from `y` where None.
+        **options: Anything else `SingleTrainer.try_models` takes: seed, metric, goal, time_limit, ...
+
+    Returns:
+        The study: `leaderboard()`, `best_model()`, `predict(x)`, `export(path)`.
+
+    Raises:
+        UserError: for anything wrong with what was given, in one sentence.
+    """
+    from model_search.data import array_data
+    from model_search.single_trainer import SingleTrainer
+
+    provider = array_data.Provider(x, y, validation=validation, task=task)
+    arguments: dict[str, Any] = {"eval_steps": 100, "experiment_owner": ""} | options
+    return SingleTrainer(provider, spec).try_models(
+        number_models=number_models,
+        train_steps=train_steps,
+        root_dir=pathlib.Path(root_dir),
+        batch_size=batch_size,
+        experiment_name=experiment_name or time.strftime("fit-%Y%m%d-%H%M%S"),
+        **arguments,
+    )

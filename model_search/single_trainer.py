@@ -1,0 +1,127 @@
+"""`SingleTrainer`: runs the trials of a search in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from model_search.data.data import Provider
+from model_search.errors import UserError
+from model_search.trainers.options import SearchOptions, TrialCallback, as_callbacks, as_root_dir
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.study import Study
+
+
+class SingleTrainer:
+    """Searches for the best network for some data.
+
+    >>> from model_search import constants, single_trainer                                     # doctest: +SKIP
+    >>> from model_search.data import csv_data
+    >>> trainer = single_trainer.SingleTrainer(
+    ...     data=csv_data.Provider(filename="train.csv", label="income"), spec=constants.DEFAULT_DNN)
+    >>> study = trainer.try_models(number_models=200, train_steps=1000, eval_steps=100, root_dir="runs",
+    ...     batch_size=32, experiment_name="adult", experiment_owner="me")
+
+    Args:
+        data: The provider of the data.
+        spec: The search specification: path of a text protobuf, or a `PhoenixSpec` message.
+
+    Raises:
+        SpecError: listing every problem of the specification, with line and column.
+        UserError: if `data` is not a provider.
+    """
+
+    def __init__(self, data: Provider, spec: str | os.PathLike[str] | PhoenixSpec):
+        from model_search.trainers.session import read_spec
+
+        if not isinstance(data, Provider):
+            raise UserError(
+                f"data is a {type(data).__name__}; expected a model_search.data.Provider, such as "
+                "csv_data.Provider(filename=..., label=...) or array_data.Provider(x, y)"
+            )
+        self._data = data
+        self._spec = read_spec(spec)
+
+    def try_models(
+        self,
+        number_models: int,
+        train_steps: int,
+        eval_steps: int | None,
+        root_dir: str | os.PathLike[str],
+        batch_size: int,
+        experiment_name: str,
+        experiment_owner: str,
+        *,
+        seed: int | None = None,
+        metric: str | Callable[..., float] | None = None,
+        goal: str | None = None,
+        time_limit: float | None = None,
+        overwrite: bool = False,
+        callbacks: TrialCallback | Sequence[TrialCallback] | None = None,
+        sampler: str = "random",
+        progress: bool | None = None,
+    ) -> Study:
+        """Trains models until the study holds `number_models` completed ones.
+
+        A second call with the same `root_dir` and `experiment_name` continues the study: after 20 models,
+        `number_models=50` trains 30 more, remembering the first 20.
+
+        Args:
+            number_models: Completed trials that the study is to hold in the end; a failed trial is replaced.
+            train_steps: Training steps (batches) a trial.
+            eval_steps: Batches that a look at validation may read while a trial trains, and that the validation of
+                a stream reads; a table in memory is always validated in full at the end of a trial.
+            root_dir: Folder of all studies; made where it is missing.
+            batch_size: Rows a step.
+            experiment_name: Name of the study.
+            experiment_owner: Whose it is; kept for people.
+            seed: Seed of every random choice; drawn and recorded where None.
+            metric: What trials are compared by: "loss" (the default), "accuracy", "auc", "log_loss", "f1", "r2", "rmse",
+                "mae", ..., or a function of labels and predictions that returns a number.
+            goal: "minimize" or "maximize"; follows from the metric where None (a function is minimized).
+            time_limit: Seconds after which the search ends with the best so far, at least one model.
+            overwrite: Delete an earlier study of that name and begin anew.
+            callbacks: Functions called with each finished `Trial`.
+            sampler: How hyperparameters are chosen: "random" or "bayesian".
+            progress: False for silence.
+
+        Returns:
+            The study.
+
+        Raises:
+            UserError: for anything wrong with what was given, in one sentence.
+            StopStudyError: if the search cannot go on; what is finished stays in the study.
+            KeyboardInterrupt: after Ctrl-C, when the running trial has been put back; the study is on disk.
+        """
+        from model_search.study import Study
+        from model_search.trainers.session import open_session, run_session
+        from model_search.trainers.worker import StopReason
+
+        options = SearchOptions(
+            number_models=number_models,
+            train_steps=train_steps,
+            eval_steps=eval_steps,
+            root_dir=as_root_dir(root_dir),
+            batch_size=batch_size,
+            experiment_name=experiment_name,
+            experiment_owner=experiment_owner,
+            seed=seed,
+            metric=metric,
+            goal=goal,
+            time_limit=time_limit,
+            overwrite=overwrite,
+            callbacks=as_callbacks(callbacks),
+            sampler=sampler,
+            progress=progress,
+        )
+        session = open_session(self._data, self._spec, options)
+        try:
+            reason = run_session(session, options)
+        finally:
+            session.store.close()
+        if reason is StopReason.INTERRUPTED:
+            raise KeyboardInterrupt
+        return Study(session.folder)

@@ -1,0 +1,241 @@
+"""From what the user asked for to a study that is open and an engine that is ready."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import secrets
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from model_search.data.data import PrepareOptions, Provider
+from model_search.data.task import PreparedData
+from model_search.errors import StudyError
+from model_search.metadata import paths
+from model_search.metadata.artefacts import LocalArtefacts
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import StudyRecord
+from model_search.search.history import History
+from model_search.search.planner import Planner, PlannerSettings
+from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
+from model_search.training.metrics import ResolvedMetric, resolve_metric
+from model_search.training.outcome import TrainingSettings
+from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.options import SearchOptions
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.worker import StopReason, Worker, WorkerParts
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+SpecSource = "str | os.PathLike[str] | PhoenixSpec"
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A study that is open in this process, with everything that running its trials takes."""
+
+    folder: pathlib.Path
+    store: SqliteStore
+    record: StudyRecord
+    data: PreparedData
+    planner: Planner
+    settings: TrainingSettings
+    notes: tuple[str, ...]
+    new: bool
+
+
+def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
+    """Prepares the data, then creates the study or checks that it is the same one.
+
+    Nothing is written before the data and the metric have been found in order.
+
+    Raises:
+        UserError: for data, specification, metric or study that do not fit; says what to do.
+    """
+    folder = paths.study_dir(options.root_dir, options.experiment_name)
+    database = folder / paths.DATABASE
+    if options.overwrite:
+        _refuse_foreign_folder(folder)
+    existing = _existing(database) if not options.overwrite else None
+    if existing is not None and options.seed is not None and options.seed != existing.seed:
+        raise StudyError(
+            f"study {options.experiment_name!r} has seed {existing.seed}, not {options.seed}; leave the seed out to "
+            "continue it, or begin anew with overwrite=True or another experiment_name"
+        )
+    seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
+    data = provider.prepare(
+        PrepareOptions(seed=seed, batch_size=options.batch_size, eval_steps=options.eval_steps)
+    )
+    metric = resolve_metric(options.metric, options.goal, data.task.kind)
+    if existing is not None:
+        _check_same_study(existing, data, spec, metric, options)
+        spec_for_record = existing.spec_text
+    else:
+        spec_for_record = to_text(spec)
+    if options.overwrite and folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    store = SqliteStore(database)
+    settings = training_settings(spec, metric, options)
+    wanted = StudyRecord(
+        name=options.experiment_name,
+        owner=options.experiment_owner,
+        spec_text=spec_for_record,
+        metric=metric.name,
+        goal=metric.goal,
+        seed=seed,
+        data_fingerprint=data.fingerprint,
+        data={
+            **data.description,
+            "feature_shape": list(data.feature_shape),
+            "model": {
+                "problem_type": settings.problem_type,
+                "dropout_between_blocks": settings.dropout_between_blocks,
+                "disable_last_dense_layer": settings.disable_last_dense_layer,
+                "temperature": settings.temperature,
+            },
+        },
+        settings=_settings_record(options, spec),
+        environment={},
+    )
+    record = store.create_study(wanted)
+    store.update_settings(wanted.settings)
+    (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
+    planner = Planner(
+        spec,
+        PlannerSettings(
+            seed=seed, train_steps=options.train_steps, batch_size=options.batch_size, sampler=options.sampler
+        ),
+        metric.name,
+        metric.goal,
+    )
+    notes = (data.task.inferred, *data.description.get("notes", ()), *warnings_of(spec))
+    return Session(folder, store, record, data, planner, settings, notes, new=existing is None)
+
+
+def run_session(session: Session, options: SearchOptions, worker_name: str = "worker-1") -> StopReason:
+    """Runs trials until there are `options.number_models` completed ones, or something ends the search earlier.
+
+    Raises:
+        StopStudyError: if the search cannot go on; finished trials are kept.
+    """
+    from model_search.training.engine import Engine
+    from model_search.training.runtime import environment
+
+    history = History(session.record.metric, session.record.goal)
+    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+    with Interrupts(options.time_limit) as interrupts, display:
+        for note in session.notes:
+            if note:
+                display.note(note)
+        parts = WorkerParts(
+            store=session.store,
+            planner=session.planner,
+            history=history,
+            engine=Engine(session.data, session.settings),
+            artefacts=LocalArtefacts(session.folder),
+            environment={**environment(), "seed": session.record.seed},
+            interrupts=interrupts,
+            display=display,
+            callbacks=options.callbacks,
+        )
+        return Worker(worker_name, parts).run(options.number_models)
+
+
+def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
+    """Reads and checks the specification.
+
+    Raises:
+        SpecError: listing every problem, with line and column.
+    """
+    return load_spec(spec)
+
+
+def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, options: SearchOptions) -> TrainingSettings:
+    """What the specification says about every trial's training."""
+    problem_type = type(spec).ProblemType.Name(spec.problem_type)
+    return TrainingSettings(
+        problem_type="DNN" if problem_type == "UNKNOWN_PROBLEM_TYPE" else problem_type,
+        metric=metric.name,
+        goal=metric.goal,
+        metric_fn=metric.fn,
+        eval_steps=options.eval_steps,
+        lr_warmup_steps=spec.learning_spec.lr_warmup_steps,
+        parameter_scaled=spec.use_parameter_scaled_training,
+        maximum_depth=spec.maximum_depth,
+        dropout_between_blocks=spec.apply_dropouts_between_blocks,
+        temperature=spec.temperature,
+        disable_last_dense_layer=spec.disable_last_dense_layer,
+    )
+
+
+def _existing(database: pathlib.Path) -> StudyRecord | None:
+    if not database.is_file():
+        return None
+    store = SqliteStore(database)
+    try:
+        return store.study()
+    except StudyError:
+        return None  # made, but killed before the record was written
+    finally:
+        store.close()
+
+
+def _refuse_foreign_folder(folder: pathlib.Path) -> None:
+    """`overwrite` deletes the folder, so it must be a study's."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / paths.DATABASE).is_file():
+        raise StudyError(f"{folder} is not a study (it has no {paths.DATABASE}); it is not overwritten, name another")
+
+
+def _check_same_study(
+    existing: StudyRecord, data: PreparedData, spec: PhoenixSpec, metric: ResolvedMetric, options: SearchOptions
+) -> None:
+    differences = []
+    if existing.data_fingerprint != data.fingerprint:
+        differences.append(f"the training data are others ({_data_difference(existing.data, data.description)})")
+    if (existing.metric, existing.goal) != (metric.name, metric.goal):
+        differences.append(f"it is judged by {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
+    differences += incompatibilities(load_spec_text(existing.spec_text), spec)
+    if differences:
+        raise StudyError(
+            f"study {options.experiment_name!r} cannot be continued: {'; '.join(differences)}. "
+            "Begin anew with overwrite=True, or choose another experiment_name"
+        )
+
+
+def load_spec_text(text: str) -> PhoenixSpec:
+    """A specification that a study has stored."""
+    from google.protobuf import text_format
+
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+    return text_format.Parse(text, PhoenixSpec())
+
+
+def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    if old.get("columns") != new.get("columns"):
+        missing = [c for c in old.get("columns", ()) if c not in new.get("columns", ())]
+        added = [c for c in new.get("columns", ()) if c not in old.get("columns", ())]
+        return f"columns gone: {missing or 'none'}, columns new: {added or 'none'}"
+    if old.get("split") != new.get("split"):
+        return f"split {old.get('split')} before, {new.get('split')} now"
+    return "the same columns, other values"
+
+
+def _settings_record(options: SearchOptions, spec: PhoenixSpec) -> dict[str, Any]:
+    return {
+        "number_models": options.number_models,
+        "train_steps": options.train_steps,
+        "eval_steps": options.eval_steps,
+        "batch_size": options.batch_size,
+        "sampler": options.sampler,
+        "time_limit": options.time_limit,
+        "spec": to_text(spec),
+    }
+
+
+def _first_given(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
