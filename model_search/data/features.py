@@ -57,7 +57,8 @@ class DateFeature:
     """A column of dates or times.
 
     `parts` are some of "days" (days since 1970-01-01, with the fraction of the day), "month" (1-12), "day" (1-31),
-    "weekday" (0 = Monday) and "hour" (0-23); `centers` and `scales` go with them.
+    "weekday" (0 = Monday) and "hour" (0-23); `centers` and `scales` go with them. `order` says how a text with the year
+    last is read: "dmy" or "mdy"; a text with the year first is always read as year, month, day.
     """
 
     column: str
@@ -65,6 +66,7 @@ class DateFeature:
     centers: tuple[float, ...]
     scales: tuple[float, ...]
     indicator: bool = False
+    order: str = "ymd"
 
     @property
     def width(self) -> int:
@@ -111,7 +113,9 @@ class FeatureSchema:
         try:
             features = []
             for item in values["features"]:
-                fields = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k != "kind"}
+                fields: dict[str, Any] = {
+                    k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k != "kind"
+                }
                 features.append(_KINDS[item["kind"]](**fields))
             return cls(tuple(features), dict(values["dropped"]))
         except (KeyError, TypeError) as error:

@@ -77,7 +77,8 @@ class TableData:
     """An indexed table in memory, split into training and validation rows; no row is in both.
 
     `preprocessor` turns raw columns into `Rows.features` again at prediction; `description` is what the study
-    remembers (JSON-able: task, preprocessor, split, notes for people). `loss_fn` and `metric_fn` are the provider's own.
+    remembers (JSON-able: task, schema, split, columns, notes for people). `loss_fn` and `metric_fn` are the provider's
+    own.
     """
 
     task: Task

@@ -1,0 +1,163 @@
+"""Data that are in memory already: NumPy arrays and pandas frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_search.data.data import PrepareOptions
+from model_search.data.data import Provider as BaseProvider
+from model_search.data.table import RawRows, RawTable, prepare_table, table_task
+from model_search.data.task import PreparedData, TaskKind
+from model_search.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    TableLike = str | os.PathLike[str] | pd.DataFrame | Mapping[str, Sequence[Any]] | np.ndarray
+
+
+class Provider(BaseProvider):
+    """Rows from NumPy arrays or pandas.
+
+    Args:
+        x: Features [rows, columns]: an array of numbers (or objects), a DataFrame of numbers, booleans, categories,
+            dates or text, or a dict of columns.
+        y: Labels [rows].
+        validation: (x, y) or (x, y, weights) to validate on; a part of the rows where None.
+        weights: Weights of the rows [rows], at least 0.
+        task: "classification" or "regression"; inferred from `y` where None.
+        feature_names: Names of the columns of an array; "x0", "x1", ... where None.
+
+    Raises:
+        DataError: if shapes or names do not fit.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        validation: tuple[Any, ...] | None = None,
+        weights: Any = None,
+        task: str | TaskKind | None = None,
+        feature_names: Sequence[str] | None = None,
+    ):
+        self._task = parse_task(task)
+        self._rows = as_rows(x, y, weights, feature_names)
+        self._validation = None
+        if validation is not None:
+            if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+                raise DataError("validation is expected as (x, y) or (x, y, weights)")
+            names = list(self._rows.frame.columns)
+            weights = validation[2] if len(validation) == 3 else None
+            self._validation = as_rows(validation[0], validation[1], weights, names)
+            check_columns(self._validation.frame, names, "the validation data")
+
+    def number_of_classes(self) -> int:
+        """The number of classes; 1 for regression."""
+        return table_task(self._raw())[1].logits_dimension
+
+    def prepare(self, options: PrepareOptions) -> PreparedData:
+        """Splits the rows and turns them into features."""
+        return prepare_table(self._raw(), options)
+
+    def _raw(self) -> RawTable:
+        return RawTable(
+            rows=self._rows,
+            validation=self._validation,
+            columns=tuple(self._rows.frame.columns),
+            task_kind=self._task,
+            reading={"source": "arrays"},
+            loss_fn=self.get_loss_fn(),
+            metric_fn=self.get_metric_fn(),
+        )
+
+
+def parse_task(task: str | TaskKind | None) -> TaskKind | None:
+    """The user's choice of a task; DataError where it is none."""
+    if task is None:
+        return None
+    try:
+        return TaskKind(str(task).lower())
+    except ValueError:
+        raise DataError(f"task is {task!r}; expected 'classification', 'regression' or None") from None
+
+
+def check_columns(frame: pd.DataFrame, names: Sequence[str], source: str) -> None:
+    """DataError naming the columns that are not there."""
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise DataError(f"{source} lack {'column' if len(missing) == 1 else 'columns'} {', '.join(map(repr, missing))}")
+
+
+def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Features as a DataFrame whose column names are texts.
+
+    Raises:
+        DataError: if they have no two dimensions, or the names do not fit.
+    """
+    import pandas as pd
+
+    if isinstance(x, pd.DataFrame):
+        frame = x.reset_index(drop=True)
+        frame.columns = [str(name) for name in frame.columns]
+    elif isinstance(x, Mapping):
+        lengths = {name: len(np.atleast_1d(np.asarray(values, dtype=object))) for name, values in x.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"the columns differ in length: {lengths}")
+        frame = pd.DataFrame({str(name): values if np.ndim(values) else [values] for name, values in x.items()})
+    else:
+        array = np.asarray(x)
+        if array.ndim == 1 and isinstance(x, pd.Series):
+            array, names = array[:, None], names or [str(x.name or "x0")]
+        if array.ndim != 2:
+            raise DataError(f"features have the shape {array.shape}; expected two dimensions, [rows, columns]")
+        names = list(names) if names is not None else [f"x{i}" for i in range(array.shape[1])]
+        if len(names) != array.shape[1]:
+            raise DataError(f"{len(names)} feature names for {array.shape[1]} columns; expected one for each")
+        frame = pd.DataFrame({str(name): array[:, i] for i, name in enumerate(names)})
+        if len(frame.columns) != len(names):
+            raise DataError("feature names are not unique; expected a different name for each column")
+    doubled = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if doubled:
+        raise DataError(f"there are several columns named {', '.join(map(repr, doubled))}; give each its own name")
+    return frame
+
+
+def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = None) -> RawRows:
+    """Features, labels and weights as raw rows; DataError where their lengths differ."""
+    frame = as_frame(x, names)
+    labels = _series(y, "label")
+    if len(labels) != len(frame):
+        raise DataError(f"{len(frame)} rows of features, {len(labels)} labels; expected one label for each row")
+    weight = None if weights is None else _series(weights, "weight")
+    if weight is not None and len(weight) != len(frame):
+        raise DataError(f"{len(frame)} rows of features, {len(weight)} weights; expected one weight for each row")
+    return RawRows(frame, labels, weight)
+
+
+def _series(values: Any, name: str) -> pd.Series:
+    import pandas as pd
+
+    if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
+        values = values.iloc[:, 0]
+    if isinstance(values, pd.Series):
+        return values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
+    array = np.asarray(values)
+    if array.dtype.kind in "US":
+        array = array.astype(object)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
+        array = array.argmax(axis=1)
+    if array.ndim != 1:
+        raise DataError(f"{name}s have the shape {array.shape}; expected one dimension, [rows]")
+    return pd.Series(array, name=name)
+
+
+def _is_one_hot(array: np.ndarray) -> bool:
+    return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())

@@ -1,0 +1,153 @@
+"""Data from a CSV file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from model_search.data import reading, schema
+from model_search.data.array_data import check_columns, parse_task
+from model_search.data.data import PrepareOptions
+from model_search.data.data import Provider as BaseProvider
+from model_search.data.table import RawRows, RawTable, prepare_table, table_task
+from model_search.data.task import PreparedData, TaskKind
+from model_search.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Provider(BaseProvider):
+    """Rows from a CSV file: `Provider(filename="train.csv", label="income")` suffices.
+
+    Args:
+        label_index: Number of the label column, from 0 (negative: from the end); or give `label`.
+        logits_dimension: Number of classes; counted where None. Above 1 it means classes.
+        record_defaults: A value for each column: a number marks a column of numbers, a text one of categories; the
+            values have no effect otherwise. Found out where None.
+        filename: The file; it may be compressed by gzip.
+        validation_filename: A file to validate on; a part of the rows where None.
+        field_delim: Between the fields; found out (comma, semicolon, tab, bar) where None.
+        label: Name of the label column.
+        weight: Name of a column with the weight of each row.
+        header: Whether the first row holds the names; "auto" finds out. Without names, columns are "column_0", ...
+        task: "classification" or "regression"; inferred where None.
+        encoding: Of the text.
+        decimal: "." or ","; found out where None.
+
+    Raises:
+        DataError: for arguments that do not fit; the files are read later, by `prepare`.
+    """
+
+    def __init__(
+        self,
+        label_index: int | None = None,
+        logits_dimension: int | None = None,
+        record_defaults: Sequence[Any] | None = None,
+        filename: str | os.PathLike[str] | None = None,
+        validation_filename: str | os.PathLike[str] | None = None,
+        field_delim: str | None = None,
+        *,
+        label: str | None = None,
+        weight: str | None = None,
+        header: bool | str = "auto",
+        task: str | TaskKind | None = None,
+        encoding: str = "utf-8",
+        decimal: str | None = None,
+    ):
+        if not filename:
+            raise DataError("no file was given; expected filename='train.csv'")
+        if label is None and label_index is None:
+            raise DataError("no label was given; expected label='COLUMN' (or label_index=NUMBER, from 0)")
+        if logits_dimension is not None and logits_dimension < 1:
+            raise DataError(
+                f"logits_dimension is {logits_dimension}; expected at least 1, or None to have it found out"
+            )
+        self._filename = filename
+        self._validation_filename = validation_filename or None
+        self._reading = reading.Reading(field_delim, header, encoding, decimal)
+        self._label, self._label_index = label, label_index
+        self._weight = weight
+        self._record_defaults = None if record_defaults is None else list(record_defaults)
+        self._logits_dimension = logits_dimension
+        self._task = parse_task(task)
+
+    def number_of_classes(self) -> int:
+        """The number of classes; 1 for regression."""
+        return table_task(self._read())[1].logits_dimension
+
+    def prepare(self, options: PrepareOptions) -> PreparedData:
+        """Reads the file, splits the rows and turns them into features."""
+        return prepare_table(self._read(), options)
+
+    def _read(self) -> RawTable:
+        table = reading.read_csv(self._filename, self._reading, self._label)
+        names = [str(name) for name in table.frame.columns]
+        label = self._find_label(names)
+        if self._weight is not None:
+            self._check_name(self._weight, names, "weight")
+            if self._weight == label:
+                raise DataError(f"column {label!r} is given as label and as weight; expected two different columns")
+        validation = None
+        if self._validation_filename is not None:
+            how = dataclasses.replace(self._reading, header=table.reading.header, decimal=table.reading.decimal)
+            other = reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
+            check_columns(other.frame, names, f"the validation data ({self._validation_filename})")
+            validation = self._rows(other.frame[names], label)
+        return RawTable(
+            rows=self._rows(table.frame, label),
+            validation=validation,
+            columns=tuple(names),
+            task_kind=self._task,
+            logits_dimension=self._logits_dimension,
+            kinds=self._kinds(names),
+            reading={"source": "csv", **dataclasses.asdict(table.reading)},
+            source=str(self._filename),
+            loss_fn=self.get_loss_fn(),
+            metric_fn=self.get_metric_fn(),
+        )
+
+    def _rows(self, frame: pd.DataFrame, label: str) -> RawRows:
+        others = [name for name in (label, self._weight) if name is not None]
+        return RawRows(frame.drop(columns=others), frame[label], None if self._weight is None else frame[self._weight])
+
+    def _find_label(self, names: Sequence[str]) -> str:
+        by_index = None
+        if self._label_index is not None:
+            if not -len(names) <= self._label_index < len(names):
+                raise DataError(
+                    f"label_index is {self._label_index}, {self._filename} has {len(names)} columns; "
+                    f"expected 0 to {len(names) - 1} ({', '.join(names)})"
+                )
+            by_index = names[self._label_index]
+        if self._label is None:
+            return str(by_index)
+        self._check_name(self._label, names, "label")
+        if by_index not in (None, self._label):
+            raise DataError(
+                f"label is {self._label!r}, but column {self._label_index} is {by_index!r}; give one of the two"
+            )
+        return self._label
+
+    def _check_name(self, name: str, names: Sequence[str], role: str) -> None:
+        if name in names:
+            return
+        by_folded = {other.casefold(): other for other in names}
+        close = difflib.get_close_matches(name.casefold(), list(by_folded), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(repr(by_folded[other]) for other in close)}? " if close else ""
+        shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        raise DataError(f"{self._filename} has no {role} column {name!r}; {hint}Its columns are: {shown}")
+
+    def _kinds(self, names: Sequence[str]) -> dict[str, str]:
+        if self._record_defaults is None:
+            return {}
+        if len(self._record_defaults) != len(names):
+            raise DataError(
+                f"record_defaults has {len(self._record_defaults)} values, {self._filename} {len(names)} columns; "
+                "expected one for each column (the label's too), or None to have their kinds found out"
+            )
+        kinds = (schema.TEXT if isinstance(value, str) else schema.NUMBER for value in self._record_defaults)
+        return dict(zip(names, kinds, strict=True))
