@@ -67,7 +67,9 @@ def _define_flags() -> None:
     flags.DEFINE_integer("label_index", None, "Number of the label column, from 0, where --label is not given.")
     flags.DEFINE_string("weight", None, "Name of a column of row weights.")
     flags.DEFINE_integer("logits_dimension", None, "Number of classes; above 1 means classes. Inferred when absent.")
-    flags.DEFINE_string("record_defaults", None, "Comma-separated: a number means a number column, a text a text column.")
+    flags.DEFINE_string(
+        "record_defaults", None, "Comma-separated: a number means a number column, a text a text column."
+    )
     flags.DEFINE_string("validation_filename", None, "A CSV file to validate on; a part of the rows when absent.")
     flags.DEFINE_string("field_delim", None, "The delimiter; found out when absent.")
     flags.DEFINE_enum("task", None, ["classification", "regression"], "What to predict; inferred when absent.")

@@ -142,8 +142,9 @@ class Study:
         chosen = self._completed(trial)
         if chosen.plan is None or chosen.result is None:
             raise StudyError(f"trial {chosen.id} is {chosen.state} and has no model")
-        spec = tower_spec(chosen.plan, tuple(self._record.data["feature_shape"]), self.task.logits_dimension,
-                          self._training_options)
+        spec = tower_spec(
+            chosen.plan, tuple(self._record.data["feature_shape"]), self.task.logits_dimension, self._training_options
+        )
         model = build_tower(spec)
         found = [artefact for artefact in chosen.result.artefacts if artefact.name == WEIGHTS]
         if not found:

@@ -53,7 +53,9 @@ class SearchOptions:
         if self.sampler not in SAMPLERS:
             raise UserError(f"sampler is {self.sampler!r}; expected one of {', '.join(SAMPLERS)}")
         if self.time_limit is not None and (
-            not isinstance(self.time_limit, numbers.Real) or isinstance(self.time_limit, bool) or not self.time_limit > 0
+            not isinstance(self.time_limit, numbers.Real)
+            or isinstance(self.time_limit, bool)
+            or not self.time_limit > 0
         ):
             raise UserError(f"time_limit is {self.time_limit!r}; expected a number of seconds above 0")
         if not isinstance(self.experiment_name, str) or not self.experiment_name:

@@ -20,12 +20,12 @@ from model_search.metadata.store import StudyRecord
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
 from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
-from model_search.training.metrics import ResolvedMetric, resolve_metric
-from model_search.training.outcome import TrainingSettings
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import StopReason, Worker, WorkerParts
+from model_search.training.metrics import ResolvedMetric, resolve_metric
+from model_search.training.outcome import TrainingSettings
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -66,9 +66,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
             "continue it, or begin anew with overwrite=True or another experiment_name"
         )
     seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
-    data = provider.prepare(
-        PrepareOptions(seed=seed, batch_size=options.batch_size, eval_steps=options.eval_steps)
-    )
+    data = provider.prepare(PrepareOptions(seed=seed, batch_size=options.batch_size, eval_steps=options.eval_steps))
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     if existing is not None:
         _check_same_study(existing, data, spec, metric, options)

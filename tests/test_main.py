@@ -1,0 +1,145 @@
+"""The binary, as processes: what it prints and the status it exits with."""
+
+import pathlib
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+DATA = pathlib.Path(__file__).parents[1] / "data"
+
+
+def call(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "model_search", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("binary")
+    done = call(
+        f"--filename={DATA / 'breast_cancer.csv'}", "--label=diagnosis", f"--model_dir={folder}/runs",
+        "--experiment_name=cancer", "--experiment_max_num_trials=2", "--phoenix_train_steps=40",
+        "--phoenix_eval_steps=10", "--phoenix_tf_random_seed=1", "--phoenix_use_tpu=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_search_prints_the_task_the_leaderboard_and_where_the_model_is(searched):
+    folder, done = searched
+    assert "diagnosis" in done.stderr
+    assert "--phoenix_use_tpu: accepted, no effect" in done.stderr
+    assert "rank" in done.stdout
+    assert str(folder / "runs" / "cancer" / "final") in done.stdout
+    assert (folder / "runs" / "cancer" / "final" / "model.keras").is_file()
+
+
+def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched, tmp_path):
+    folder, _ = searched
+    study = (f"--model_dir={folder}/runs", "--experiment_name=cancer")
+    assert "rank" in call("leaderboard", *study).stdout
+    rows = pd.read_csv(DATA / "breast_cancer.csv").drop(columns="diagnosis").head(7)
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    done = call("predict", tmp_path / "new.csv", f"--output={tmp_path / 'out.csv'}", *study)
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 7
+    done = call("evaluate", DATA / "breast_cancer.csv", *study)
+    assert "accuracy: " in done.stdout
+    done = call("export", tmp_path / "model", "--trial=1", *study)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model" / "saved_model").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "no data"),
+        (("--filename=x.csv",), "no label"),
+        (("--filename=/no/such/file.csv", "--label=y"), "no such file"),
+        (("--filename=x.csv", "--label=y", "--nonsense=1"), "nonsense"),
+        (("fly",), "unknown command 'fly'"),
+        (("leaderboard", "--experiment_name=none", "--model_dir=/tmp/nothing-here"), "no study 'none'"),
+        (("--provider_module=/no/such.py",), "no such file"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(arguments, words):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"a,b\n", "row"),
+        (b"a,label\n" + b"1,x\n2,y\n" * 20 + b"1,x,9\n", "line 42"),
+        (b"a,label\n" + b"1,x\n2,x\n" * 20, "one class"),
+        (b"a,label\n" + b"1,\n2,\n" * 20, "label"),
+        (b"a,lable\n" + b"1,x\n2,y\n" * 20, "lable"),
+        (b"a,label\n" + b"1,\xff\xfe\n2,y\n" * 20, "UTF-8"),
+    ],
+)
+def test_bad_data_is_one_sentence_and_status_2(tmp_path, content, words):
+    (tmp_path / "bad.csv").write_bytes(content)
+    done = call(f"--filename={tmp_path / 'bad.csv'}", "--label=label", f"--model_dir={tmp_path}/runs")
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_users_own_provider_and_block_can_be_searched(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        """
+import numpy as np
+import keras
+import tensorflow as tf
+from model_search import blocks, data
+
+
+@blocks.register_block(lookup_name="MINE_TANH", init_args={"width": 8}, enum_id=20001)
+class Tanh(blocks.Block):
+    def __init__(self, width):
+        self.width = width
+
+    def build(self, input_tensors, is_training, lengths=None, hparams=None):
+        return [*input_tensors, keras.layers.Dense(self.width, activation="tanh")(input_tensors[-1])]
+
+
+@data.register_provider(lookup_name="mine", init_args={})
+class Mine(data.Provider):
+    def get_input_fn(self, hparams, mode, batch_size):
+        def input_fn():
+            rng = np.random.default_rng(0 if mode == "train" else 1)
+            x = rng.normal(size=(200, 4)).astype("float32")
+            y = (x.sum(1) > 0).astype("int32")
+            return tf.data.Dataset.from_tensor_slices(({"x": x}, y)).batch(batch_size)
+        return input_fn
+
+    def number_of_classes(self):
+        return 2
+"""
+    )
+    (tmp_path / "mine.pbtxt").write_text(
+        "minimum_depth: 1 maximum_depth: 2 problem_type: DNN search_type: ADAPTIVE_COORDINATE_DESCENT beam_size: 2 "
+        'blocks_to_use: ["MINE_TANH", "FULLY_CONNECTED"]'
+    )
+    done = call(
+        f"--provider_module={tmp_path / 'mine.py'}", "--phoenix_dataset=mine", f"--model_dir={tmp_path}/runs",
+        f"--phoenix_spec_filename={tmp_path / 'mine.pbtxt'}", "--experiment_name=mine",
+        "--experiment_max_num_trials=3", "--phoenix_train_steps=50", "--phoenix_tf_random_seed=2",
+        "--optimization_metric=accuracy",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "MINE_TANH" in done.stdout

@@ -1,0 +1,149 @@
+"""The loop with a pretended engine: what is counted, replaced, put back, stopped."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from model_search import constants
+from model_search.errors import StopStudyError, TrialError
+from model_search.metadata.artefacts import LocalArtefacts
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import StudyRecord
+from model_search.metadata.trial import TrialState
+from model_search.search.history import History
+from model_search.search.planner import Planner, PlannerSettings
+from model_search.spec.load import load_spec
+from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason, Worker, WorkerParts
+from model_search.training.outcome import Progress, TrialOutcome
+
+
+class PretendedEngine:
+    """Finishes at once; `act(trial_id)` may raise first."""
+
+    def __init__(self, act=lambda trial_id: None):
+        self.act = act
+        self.plans = []
+
+    def run(self, plan, initial_weights=None, on_progress=None):
+        self.plans.append(plan)
+        self.act(plan.trial_id)
+        on_progress(Progress(step=1, steps=plan.steps, loss=1.0, best=None))
+        rng = np.random.default_rng(plan.seed)
+        loss = float(rng.random())
+        return TrialOutcome({"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), [np.ones(3)], np.ones((4, 2)))
+
+
+def make_worker(folder, engine, time_limit=None, callbacks=()):
+    store = SqliteStore(folder / "study.db")
+    store.create_study(StudyRecord("s", "me", "", "loss", "minimize", 1, "f", {}, {}, {}))
+    planner = Planner(
+        load_spec(constants.DEFAULT_DNN),
+        PlannerSettings(seed=1, train_steps=10, batch_size=4, sampler="random"),
+        "loss",
+        "minimize",
+    )
+    interrupts = Interrupts(time_limit)
+    parts = WorkerParts(
+        store=store,
+        planner=planner,
+        history=History("loss", "minimize"),
+        engine=engine,
+        artefacts=LocalArtefacts(folder),
+        environment={},
+        interrupts=interrupts,
+        display=ProgressDisplay("loss", 5, enabled=False),
+        callbacks=callbacks,
+    )
+    return Worker("w", parts), store, interrupts
+
+
+def states(store):
+    return [trial.state for trial in store.history()[0]]
+
+
+def test_the_budget_counts_completed_trials_and_a_failed_one_is_replaced(tmp_path):
+    def act(trial_id):
+        if trial_id in (2, 4):
+            raise TrialError("loss is NaN at step 3")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    assert worker.run(5) is StopReason.FINISHED
+    assert states(store).count(TrialState.COMPLETED) == 5
+    assert [trial.id for trial in store.history()[0] if trial.state is TrialState.FAILED] == [2, 4]
+    assert store.trial(2).reason == "loss is NaN at step 3"
+
+
+def test_too_many_failures_in_a_row_stop_the_study_with_the_last_reason(tmp_path):
+    def act(trial_id):
+        raise TrialError(f"no luck with {trial_id}")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    with pytest.raises(StopStudyError, match=rf"{MAX_FAILURES_IN_A_ROW} trials in a row .* no luck with 10"):
+        worker.run(5)
+    assert states(store) == [TrialState.FAILED] * MAX_FAILURES_IN_A_ROW
+
+
+def test_an_exception_of_the_engine_fails_the_trial_with_its_name(tmp_path):
+    def act(trial_id):
+        if trial_id == 1:
+            raise ValueError("shapes differ")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    worker.run(1)
+    assert store.trial(1).reason == "ValueError: shapes differ"
+
+
+def test_ctrl_c_puts_the_trial_back_and_it_keeps_its_id_and_plan(tmp_path):
+    def act(trial_id):
+        if trial_id == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    engine = PretendedEngine(act)
+    worker, store, interrupts = make_worker(tmp_path, engine)
+    with interrupts:
+        assert worker.run(5) is StopReason.INTERRUPTED
+    assert states(store) == [TrialState.COMPLETED, TrialState.COMPLETED, TrialState.INTERRUPTED]
+    interrupted = engine.plans[-1]
+    again = PretendedEngine()
+    worker, store, _ = make_worker(tmp_path, again)
+    assert worker.run(5) is StopReason.FINISHED
+    assert again.plans[0] == interrupted
+    assert [trial.id for trial in store.history()[0]] == [1, 2, 3, 4, 5]
+
+
+def test_an_interrupted_search_goes_on_as_an_undisturbed_one(tmp_path):
+    undisturbed = PretendedEngine()
+    (tmp_path / "a").mkdir()
+    make_worker(tmp_path / "a", undisturbed)[0].run(12)
+    (tmp_path / "b").mkdir()
+    plans = {}
+    for target in (3, 7, 12):
+        engine = PretendedEngine()
+        make_worker(tmp_path / "b", engine)[0].run(target)
+        plans |= {plan.trial_id: plan for plan in engine.plans}
+    assert list(plans.values()) == undisturbed.plans
+
+
+def test_a_time_limit_leaves_at_least_one_model(tmp_path):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(), time_limit=1e-9)
+    assert worker.run(5) is StopReason.TIME_LIMIT
+    assert states(store) == [TrialState.COMPLETED]
+
+
+def test_callbacks_see_every_finished_trial_and_their_exceptions_are_the_users(tmp_path):
+    seen = []
+    worker, _, _ = make_worker(tmp_path, PretendedEngine(), callbacks=(seen.append,))
+    worker.run(3)
+    assert [trial.id for trial in seen] == [1, 2, 3]
+
+    def angry(trial):
+        raise KeyError("mine")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(), callbacks=(angry,))
+    with pytest.raises(KeyError, match="mine"):
+        worker.run(4)
+    assert states(store) == [TrialState.COMPLETED] * 4
