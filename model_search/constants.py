@@ -1,0 +1,17 @@
+"""Paths of the stock specifications, valid from any directory, installed or in a checkout."""
+
+import pathlib
+
+
+def _specs() -> pathlib.Path:
+    package = pathlib.Path(__file__).resolve().parent
+    installed = package / "specs"
+    return installed if installed.is_dir() else package.parent / "specs"
+
+
+_SPECS = _specs()
+
+DEFAULT_DNN = str(_SPECS / "dnn_config.pbtxt")
+DEFAULT_CNN = str(_SPECS / "cnn_config.pbtxt")
+DEFAULT_RNN_ALL = str(_SPECS / "rnn_all_config.pbtxt")
+DEFAULT_RNN_LAST = str(_SPECS / "rnn_last_config.pbtxt")
