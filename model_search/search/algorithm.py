@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -28,7 +28,15 @@ class Proposal:
 
 
 class SearchAlgorithm(abc.ABC):
-    """Proposes architectures. Holds settings only: the same history and generator give the same proposal."""
+    """Proposes architectures. Holds settings only: the same history and generator give the same proposal.
+
+    The planner asks for proposals until one leads to a trial that is no repetition; where too many in a row are
+    repetitions, it goes through `everything`::
+
+        algorithm.propose(history, rng)        # repeated
+        algorithm.propose(history, rng)        # repeated, and so on
+        algorithm.everything(history, rng)     # (a,), (b,), (a, a), ... until one is new, or the space is exhausted
+    """
 
     @abc.abstractmethod
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
@@ -37,3 +45,7 @@ class SearchAlgorithm(abc.ABC):
         Raises:
             SpaceExhaustedError: if everything there is has been tried.
         """
+
+    @abc.abstractmethod
+    def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
+        """Goes once through all architectures that the algorithm may ever propose, those allowed now first."""

@@ -1,0 +1,33 @@
+"""Which search algorithm belongs to which `search_type` of a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from model_search.errors import UnsupportedError
+from model_search.search.algorithm import SearchAlgorithm
+from model_search.search.beam import AdaptiveBeam
+from model_search.search.random_search import RandomSearch
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+ALGORITHMS: Mapping[str, Callable[[PhoenixSpec], SearchAlgorithm]] = {
+    "ADAPTIVE_COORDINATE_DESCENT": AdaptiveBeam.of,
+    "NONADAPTIVE_RANDOM_SEARCH": RandomSearch.of,
+}
+
+
+def make_algorithm(spec: PhoenixSpec) -> SearchAlgorithm:
+    """The algorithm that a spec asks for.
+
+    Raises:
+        UnsupportedError: if this version does not have it.
+        SpecError: if its settings make no sense.
+    """
+    name = type(spec).SearchType.Name(spec.search_type)
+    constructor = ALGORITHMS.get(name)
+    if constructor is None:
+        raise UnsupportedError(f"search_type is {name}; this version has {' and '.join(ALGORITHMS)}")
+    return constructor(spec)

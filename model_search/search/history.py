@@ -1,0 +1,137 @@
+"""What a search knows of the trials so far, kept up to date as they change."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+from model_search.errors import UserError
+from model_search.metadata.trial import Trial, TrialState
+
+Goal = Literal["minimize", "maximize"]
+_Rank = tuple[float, int]
+
+
+class History:
+    """The trials of a study, ranked by its metric.
+
+    It is fed what changed (`Store.history(since)`), and no call on it costs more than a copy of what it returns, so
+    that planning with 10,000 trials behind it stays cheap. An empty history is falsy, like an empty list.
+    """
+
+    def __init__(self, metric: str, goal: str):
+        """Starts empty.
+
+        Args:
+            metric: Name of the metric that trials are compared by.
+            goal: "minimize" or "maximize".
+
+        Raises:
+            UserError: if the goal is neither.
+        """
+        if goal not in ("minimize", "maximize"):
+            raise UserError(f"the goal is {goal!r}; expected 'minimize' or 'maximize'")
+        self.metric = metric
+        self.goal: Goal = "minimize" if goal == "minimize" else "maximize"
+        self._trials: dict[int, Trial] = {}
+        self._ranks: list[_Rank] = []
+        self._ranked: list[Trial] = []
+        self._arrivals: list[Trial] = []
+        self._latest_completed = 0
+        self._unfinished: dict[int, Trial] = {}
+        self._failed: dict[int, Trial] = {}
+        self._keys: dict[str, int] = {}
+
+    def update(self, trials: Iterable[Trial]) -> None:
+        """Takes in trials that are new or have changed; a trial given twice counts once."""
+        for trial in trials:
+            known = self._trials.get(trial.id)
+            if known is not None:
+                if known.state.is_final:
+                    continue
+                self._forget(known)
+            self._remember(trial)
+
+    def _remember(self, trial: Trial) -> None:
+        self._trials[trial.id] = trial
+        if trial.plan is not None:
+            self._keys[trial.plan.key] = self._keys.get(trial.plan.key, 0) + 1
+            if not trial.state.is_final:
+                self._unfinished[trial.id] = trial
+        if trial.state in (TrialState.FAILED, TrialState.LOST):
+            self._failed[trial.id] = trial
+        elif trial.state == TrialState.COMPLETED:
+            self._rank(trial)
+
+    def _rank(self, trial: Trial) -> None:
+        value = trial.result.metrics.get(self.metric, math.nan) if trial.result is not None else math.nan
+        if not math.isfinite(value):
+            return
+        rank = (value if self.goal == "minimize" else -value, trial.id)
+        place = bisect.bisect_left(self._ranks, rank)
+        self._ranks.insert(place, rank)
+        self._ranked.insert(place, trial)
+        self._arrivals.append(trial)
+        self._latest_completed = max(self._latest_completed, trial.id)
+
+    def _forget(self, trial: Trial) -> None:
+        """Only for trials that are not final: those are never ranked."""
+        self._unfinished.pop(trial.id, None)
+        if trial.plan is not None:
+            self._keys[trial.plan.key] -= 1
+            if not self._keys[trial.plan.key]:
+                del self._keys[trial.plan.key]
+
+    @property
+    def completed(self) -> tuple[Trial, ...]:
+        """Completed trials with a finite objective, best first (ties by id)."""
+        return tuple(self._ranked)
+
+    @property
+    def completed_count(self) -> int:
+        """How many trials `completed` holds."""
+        return len(self._ranked)
+
+    @property
+    def unfinished(self) -> tuple[Trial, ...]:
+        """Trials that have a plan and no end yet, by id: running, or interrupted and waiting to be taken up again."""
+        return tuple(self._unfinished[trial_id] for trial_id in sorted(self._unfinished))
+
+    @property
+    def failed(self) -> tuple[Trial, ...]:
+        """Failed and lost trials, by id."""
+        return tuple(self._failed[trial_id] for trial_id in sorted(self._failed))
+
+    def best(self, k: int) -> list[Trial]:
+        """The best `k` completed trials (fewer where there are fewer), best first, ties by id."""
+        return self._ranked[: max(k, 0)]
+
+    def latest(self, k: int) -> list[Trial]:
+        """The `k` trials that were completed last, oldest first."""
+        return self._arrivals[max(len(self._arrivals) - k, 0) :]
+
+    def contains_key(self, key: str) -> bool:
+        """Whether a trial with this key has been planned, whatever became of it."""
+        return key in self._keys
+
+    def before(self, trial_id: int) -> History:
+        """What was completed among the trials with smaller ids.
+
+        A trial that is planned late (its first worker died) must not descend from a trial with a larger id. The same
+        object comes back where there is no such trial, which is nearly always.
+        """
+        if self._latest_completed < trial_id:
+            return self
+        earlier = History(self.metric, self.goal)
+        earlier.update(trial for trial in self._trials.values() if trial.id < trial_id)
+        return earlier
+
+    def get(self, trial_id: int) -> Trial | None:
+        """The trial with this id, in whatever state, or None."""
+        return self._trials.get(trial_id)
+
+    def __len__(self) -> int:
+        """Trials of every state."""
+        return len(self._trials)

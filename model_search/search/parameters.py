@@ -1,0 +1,181 @@
+"""One hyperparameter: what values it has, when it is in effect, and its bins."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model_search.metadata.trial import HyperparameterValue
+
+BINS = 10
+
+Bin = int | str | float | bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """In effect only while another, earlier hyperparameter has one of these values."""
+
+    name: str
+    values: tuple[HyperparameterValue, ...]
+
+    def holds(self, hyperparameters: Mapping[str, HyperparameterValue]) -> bool:
+        """Whether the values so far fulfil it."""
+        return hyperparameters.get(self.name) in self.values
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parameter(abc.ABC):
+    """A hyperparameter.
+
+    Attributes:
+        name: Its name in a plan.
+        condition: When it is in effect; always where None.
+        block: The block that it belongs to; in effect only in architectures with that block.
+    """
+
+    name: str
+    condition: Condition | None = None
+    block: str | None = None
+
+    def is_active(self, hyperparameters: Mapping[str, HyperparameterValue]) -> bool:
+        """Whether it is in effect beside the values so far."""
+        return self.condition is None or self.condition.holds(hyperparameters)
+
+    @abc.abstractmethod
+    def draw(self, rng: np.random.Generator) -> HyperparameterValue:
+        """A random value."""
+
+    @property
+    @abc.abstractmethod
+    def bins(self) -> Sequence[Bin]:
+        """All its bins; two values in the same bin count as the same value."""
+
+    @abc.abstractmethod
+    def bin(self, value: HyperparameterValue) -> Bin:
+        """The bin of a value; a value from outside of the range (a user's own) is a bin of its own."""
+
+    @abc.abstractmethod
+    def draw_in(self, which: Bin, rng: np.random.Generator) -> HyperparameterValue:
+        """A random value in one of `bins`."""
+
+    def holds(self, value: HyperparameterValue) -> bool:
+        """Whether the value is one of its own."""
+        return self.bin(value) in self.bins
+
+
+def _own_bin(value: HyperparameterValue) -> str:
+    return f"={value!r}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice(Parameter):
+    """One of a few values; each is its own bin.
+
+    Attributes:
+        values: The values, without repetition.
+        weights: Their probabilities, above 0; all the same where None.
+    """
+
+    values: tuple[HyperparameterValue, ...]
+    weights: tuple[float, ...] | None = None
+
+    def draw(self, rng: np.random.Generator) -> HyperparameterValue:
+        """A random value, by the weights."""
+        if self.weights is None:
+            return self.values[int(rng.integers(len(self.values)))]
+        return self.values[int(rng.choice(len(self.values), p=self.weights))]
+
+    @property
+    def bins(self) -> Sequence[Bin]:
+        """The values."""
+        return self.values
+
+    def bin(self, value: HyperparameterValue) -> Bin:
+        """The value itself."""
+        return next((known for known in self.values if known == value), _own_bin(value))
+
+    def draw_in(self, which: Bin, rng: np.random.Generator) -> HyperparameterValue:
+        """The value itself; `rng` is not used."""
+        del rng
+        return which
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Real(Parameter):
+    """A number between two bounds (included), uniform on its scale; ten bins of the same width on that scale."""
+
+    minimum: float
+    maximum: float
+    log: bool = False
+
+    def _scaled(self, value: float) -> float:
+        return math.log(value) if self.log else value
+
+    def _at(self, share: float) -> float:
+        low, high = self._scaled(self.minimum), self._scaled(self.maximum)
+        scaled = low + share * (high - low)
+        return min(max(math.exp(scaled) if self.log else scaled, self.minimum), self.maximum)
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """A random value, uniform on the scale."""
+        return self._at(float(rng.random()))
+
+    @property
+    def bins(self) -> Sequence[Bin]:
+        """0 to 9, lowest values first; a range without width has a single bin."""
+        return range(BINS) if self.minimum < self.maximum else range(1)
+
+    def bin(self, value: HyperparameterValue) -> Bin:
+        """The number of the bin."""
+        if isinstance(value, str) or not self.minimum <= value <= self.maximum:
+            return _own_bin(value)
+        if self.minimum == self.maximum:
+            return 0
+        low, high = self._scaled(self.minimum), self._scaled(self.maximum)
+        share = (self._scaled(float(value)) - low) / (high - low) if high > low else 0.0
+        return min(int(share * BINS), BINS - 1)
+
+    def draw_in(self, which: Bin, rng: np.random.Generator) -> float:
+        """A random value in the bin, a little away from its borders so that rounding cannot move it out."""
+        if self.minimum == self.maximum:
+            return self.minimum
+        return self._at((int(which) + 0.01 + 0.98 * float(rng.random())) / BINS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Whole(Parameter):
+    """A whole number between two bounds (included); each is its own bin, or there are ten bins where there are more."""
+
+    minimum: int
+    maximum: int
+
+    @property
+    def _count(self) -> int:
+        return self.maximum - self.minimum + 1
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """A random value, all equally likely."""
+        return int(rng.integers(self.minimum, self.maximum + 1))
+
+    @property
+    def bins(self) -> Sequence[Bin]:
+        """0 to (at most) 9, lowest values first."""
+        return range(min(self._count, BINS))
+
+    def bin(self, value: HyperparameterValue) -> Bin:
+        """The number of the bin."""
+        if isinstance(value, str) or not self.minimum <= value <= self.maximum or value != int(value):
+            return _own_bin(value)
+        return (int(value) - self.minimum) * len(self.bins) // self._count
+
+    def draw_in(self, which: Bin, rng: np.random.Generator) -> int:
+        """A random value in the bin."""
+        bins = len(self.bins)
+        first = -(-int(which) * self._count // bins)
+        last = -(-(int(which) + 1) * self._count // bins) - 1
+        return self.minimum + int(rng.integers(first, last + 1))

@@ -1,0 +1,190 @@
+"""How the hyperparameters of a trial are chosen."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_search.errors import UserError
+from model_search.metadata.trial import HyperparameterValue, Trial
+from model_search.search.history import History
+from model_search.search.parameters import Choice, Parameter, Real, Whole
+from model_search.search.space import Space
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+    from optuna.trial import Trial as OptunaTrial
+
+
+class Sampler(abc.ABC):
+    """Chooses hyperparameters. The same history and generator give the same values."""
+
+    @abc.abstractmethod
+    def sample(
+        self,
+        space: Space,
+        history: History,
+        rng: np.random.Generator,
+        fixed: Mapping[str, HyperparameterValue],
+    ) -> dict[str, HyperparameterValue]:
+        """A value for every hyperparameter of the space that is in effect.
+
+        Args:
+            space: The hyperparameters that the architecture has.
+            history: The trials so far, finished and running.
+            rng: Source of all randomness.
+            fixed: Values that are given; they come back unchanged.
+        """
+
+
+class RandomSampler(Sampler):
+    """Draws every hyperparameter from the space, whatever the history."""
+
+    def sample(
+        self,
+        space: Space,
+        history: History,
+        rng: np.random.Generator,
+        fixed: Mapping[str, HyperparameterValue],
+    ) -> dict[str, HyperparameterValue]:
+        """Random values, independent of each other but for the conditions."""
+        del history
+        return space.draw(rng, fixed)
+
+
+class BayesianSampler(Sampler):
+    """The tree-structured Parzen estimator of Optuna, on the study's own metric and goal.
+
+    It models which values the good trials have (the best tenth) and which the others. It sees the 25 best trials and
+    the 75 latest ones, so that its cost stays bounded while the history grows. Unfinished trials count as bad ones, so
+    that parallel workers spread. It draws at random until ten trials are completed.
+
+    Paper: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
+    """
+
+    RANDOM_TRIALS = 10
+    BEST = 25
+    LATEST = 75
+    RUNNING = 32
+
+    def __init__(self) -> None:
+        self._space: Space | None = None
+        self._cache: dict[int, FrozenTrial] = {}
+
+    def sample(
+        self,
+        space: Space,
+        history: History,
+        rng: np.random.Generator,
+        fixed: Mapping[str, HyperparameterValue],
+    ) -> dict[str, HyperparameterValue]:
+        """Values that the trials so far let expect to be good."""
+        if history.completed_count < self.RANDOM_TRIALS:
+            return space.draw(rng, fixed)
+        trial = self._ask(space, history, int(rng.integers(2**31)))
+        return space.fill(fixed, lambda parameter: _suggest(trial, parameter))
+
+    def _ask(self, space: Space, history: History, seed: int) -> OptunaTrial:
+        import optuna
+
+        sampler = optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=0,
+            multivariate=True,
+            constant_liar=True,
+        )
+        with _silence():
+            study = optuna.create_study(sampler=sampler, direction=history.goal)
+            study.add_trials(self._frozen(space, history))
+            return study.ask()
+
+    def _frozen(self, space: Space, history: History) -> list[FrozenTrial]:
+        chosen = {trial.id: trial for trial in (*history.best(self.BEST), *history.latest(self.LATEST))}
+        if self._space is not space:
+            self._space, self._cache = space, {}
+        self._cache = {
+            trial_id: self._cache.get(trial_id) or _freeze(space, trial, trial.objective(history.metric))
+            for trial_id, trial in sorted(chosen.items())
+        }
+        running = [_freeze(space, trial, None) for trial in history.unfinished[-self.RUNNING :]]
+        return [*self._cache.values(), *running]
+
+
+def make_sampler(name: str) -> Sampler:
+    """The sampler of that name: "random" or "bayesian".
+
+    Raises:
+        UserError: if there is none.
+    """
+    if name not in SAMPLERS:
+        raise UserError(f"the sampler is {name!r}; expected one of {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]()
+
+
+SAMPLERS: Mapping[str, Callable[[], Sampler]] = {"random": RandomSampler, "bayesian": BayesianSampler}
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps Optuna from announcing every study, and leaves its verbosity as the user has set it."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _label(parameter: Parameter) -> str:
+    """Optuna's name of a hyperparameter: one name must always mean one distribution."""
+    if parameter.condition is None:
+        return parameter.name
+    return f"{parameter.name}|{','.join(map(str, parameter.condition.values))}"
+
+
+def _suggest(trial: OptunaTrial, parameter: Parameter) -> HyperparameterValue:
+    if isinstance(parameter, Choice):
+        choice = trial.suggest_categorical(_label(parameter), parameter.values)
+        return parameter.values[parameter.values.index(choice)]
+    if isinstance(parameter, Whole):
+        return trial.suggest_int(_label(parameter), parameter.minimum, parameter.maximum)
+    if isinstance(parameter, Real):
+        return trial.suggest_float(_label(parameter), parameter.minimum, parameter.maximum, log=parameter.log)
+    raise TypeError(f"the Bayesian sampler does not know how to choose a {type(parameter).__name__}")
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.values)
+    if isinstance(parameter, Whole):
+        return IntDistribution(parameter.minimum, parameter.maximum)
+    if isinstance(parameter, Real):
+        return FloatDistribution(parameter.minimum, parameter.maximum, log=parameter.log)
+    raise TypeError(f"the Bayesian sampler does not know how to choose a {type(parameter).__name__}")
+
+
+def _freeze(space: Space, trial: Trial, value: float | None) -> FrozenTrial:
+    """A past trial as Optuna wants it; values from outside of the space are left out."""
+    import optuna
+
+    tried = trial.plan.hyperparameters if trial.plan is not None else {}
+    parameters = [
+        parameter
+        for parameter in space.parameters
+        if parameter.name in tried and parameter.is_active(tried) and parameter.holds(tried[parameter.name])
+    ]
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING if value is None else optuna.trial.TrialState.COMPLETE,
+        value=value,
+        params={_label(parameter): tried[parameter.name] for parameter in parameters},
+        distributions={_label(parameter): _distribution(parameter) for parameter in parameters},
+    )

@@ -1,0 +1,71 @@
+"""The towers that a user suggests in the spec."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from model_search.errors import SpecError
+from model_search.metadata.trial import HyperparameterValue
+from model_search.search.architecture import Architecture, fix_order
+
+if TYPE_CHECKING:
+    from model_search.proto.hparam_pb2 import HParamDef
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+
+# The archived system handed architectures around among the hyperparameters; here they decide nothing.
+_ARCHITECTURAL = ("new_block_type", "initial_architecture")
+
+
+@dataclasses.dataclass(frozen=True)
+class Suggestion:
+    """An architecture in a legal order, and hyperparameters that override what the sampler draws."""
+
+    architecture: Architecture
+    hyperparameters: Mapping[str, HyperparameterValue]
+
+
+def read_suggestions(spec: PhoenixSpec) -> tuple[Suggestion, ...]:
+    """The suggestions of a spec, in its order.
+
+    Raises:
+        SpecError: if one has no block, or a hyperparameter that is a list.
+    """
+    problem_type = type(spec).ProblemType.Name(spec.problem_type)
+    suggestions = []
+    for number, tower in enumerate(spec.user_suggestions, start=1):
+        if not tower.architecture:
+            raise SpecError(f"user suggestion {number} has no architecture; name its blocks, input to output")
+        suggestions.append(Suggestion(fix_order(tower.architecture, problem_type), read_hparams(tower.hparams)))
+    return tuple(suggestions)
+
+
+def read_hparams(hparams: HParamDef) -> dict[str, HyperparameterValue]:
+    """Plain values of an `HParamDef`; text is UTF-8, floats are rounded to the digits that 32 bits hold.
+
+    `new_block_type` and `initial_architecture...`, which the archived system recorded with every trial, are left out.
+
+    Raises:
+        SpecError: if a value is a list or is not set.
+    """
+    values: dict[str, HyperparameterValue] = {}
+    for name in sorted(hparams.hparam):
+        if name.startswith(_ARCHITECTURAL):
+            continue
+        given = hparams.hparam[name]
+        kind = given.WhichOneof("kind")
+        if kind is None or kind.endswith("_list"):
+            raise SpecError(
+                f"hyperparameter {name!r} of a suggestion is {'a list' if kind else 'not set'}; expected one number, "
+                "text or truth value"
+            )
+        value = getattr(given, kind)
+        if isinstance(value, bytes):
+            values[name] = value.decode("utf-8")
+        elif isinstance(value, float):
+            values[name] = float(f"{value:.7g}")
+        else:
+            values[name] = value
+    return values
