@@ -131,13 +131,18 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
 def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = None) -> RawRows:
     """Features, labels and weights as raw rows; DataError where their lengths differ."""
     frame = as_frame(x, names)
-    labels = _series(y, "label")
+    labels = _beside(_series(y, "label"), frame, "label")
     if len(labels) != len(frame):
         raise DataError(f"{len(frame)} rows of features, {len(labels)} labels; expected one label for each row")
-    weight = None if weights is None else _series(weights, "weight")
+    weight = None if weights is None else _beside(_series(weights, "weight"), frame, "weight")
     if weight is not None and len(weight) != len(frame):
         raise DataError(f"{len(frame)} rows of features, {len(weight)} weights; expected one weight for each row")
     return RawRows(frame, labels, weight)
+
+
+def _beside(series: pd.Series, frame: pd.DataFrame, role: str) -> pd.Series:
+    """The series under a name that no feature has."""
+    return series.rename(f"{series.name} ({role})") if series.name in frame.columns else series
 
 
 def _series(values: Any, name: str) -> pd.Series:

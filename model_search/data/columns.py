@@ -88,7 +88,7 @@ def numbers_of(series: pd.Series) -> np.ndarray:
 def parse_numbers(texts: Sequence[str]) -> np.ndarray:
     """Texts as float64; NaN where there is no number. "1,234.5" is read with its thousands separators."""
     try:
-        if not any("_" in text for text in texts):
+        if all(text.isascii() and "_" not in text for text in texts):  # what float() alone would take
             return _tamed(np.array([float(text) if text else math.nan for text in texts], dtype=np.float64))
     except ValueError:
         pass

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from model_search.data.task import PreparedData, TaskKind
-from model_search.errors import DataError, UserError
+from model_search.errors import DataError, UnsupportedError, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,9 @@ class Provider(abc.ABC):
             rows; features are one tensor or a dict of tensors by name, the first axis being the rows. Labels are class
             numbers, one-hot, booleans or texts; or floats with `number_of_classes() == 1`. Weights may come third.
         """
-        raise NotImplementedError(f"{type(self).__name__} has neither get_input_fn nor prepare")
+        raise UnsupportedError(
+            f"{type(self).__name__} has no get_input_fn; define it, as model_search.data.Provider says"
+        )
 
     def get_serving_input_fn(self, hparams: Any) -> Callable[[], Any] | None:
         """Accepted for the sake of older providers; an exported model takes its inputs from the features."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model_search.data.data import Provider
 
 MAX_EVAL_ROWS = 100_000
+MAX_EVAL_BYTES = 1 << 30
 FITTING_BATCHES = 200  # batches of training data that labels are learnt from
 
 
@@ -46,7 +47,7 @@ class _Source:
         if not callable(input_fn):
             raise DataError(f"get_input_fn({mode!r}) returned {type(input_fn).__name__}; expected a function")
         opened = input_fn()
-        if isinstance(opened, tuple | list):
+        if isinstance(opened, tuple):
             yield from self._cut(self._batch(opened), seed if mode == "train" else None)
         elif hasattr(opened, "__iter__"):
             for element in opened:
@@ -126,7 +127,7 @@ class _LabelCode:
             if unknown:
                 raise DataError(f"the input_fn yields the label {unknown[0]!r}; known are {', '.join(self.position)}")
             return np.array([self.position[_text(value)] for value in found.tolist()], dtype=np.int32)
-        indices = found.astype(np.int64)
+        indices = np.nan_to_num(found, nan=-1).astype(np.int64)
         if (
             found.ndim != 1
             or (indices != found).any()
@@ -149,17 +150,20 @@ def prepare_stream(provider: Provider, options: PrepareOptions) -> StreamData:
         DataError: if the provider yields something else than batches of features and labels.
     """
     source = _Source(provider, options.batch_size, _feature_names(provider))
-    limit = options.eval_steps if options.eval_steps is not None else -(-MAX_EVAL_ROWS // options.batch_size)
-    evaluation = list(itertools.islice(source.batches("eval", options.seed), limit))
+    evaluation = list(_bounded(source.batches("eval", options.seed), options.eval_steps))
     if not evaluation:
         raise DataError("the input_fn for 'eval' yields no batch; expected at least one")
-    sample = list(itertools.islice(source.batches("train", options.seed), FITTING_BATCHES))
+    shapes = {batch.features.shape[1:] for batch in evaluation}
+    found = [batch.labels for batch in evaluation]
+    sample: list[np.ndarray] = []
+    for batch in itertools.islice(source.batches("train", options.seed), FITTING_BATCHES):
+        shapes.add(batch.features.shape[1:])
+        sample.append(batch.labels)
     if not sample:
         raise DataError("the input_fn for 'train' yields no batch; expected at least one")
-    shapes = {batch.features.shape[1:] for batch in (*sample, *evaluation)}
     if len(shapes) > 1:
         raise DataError(f"the input_fn yields features of different shapes: {sorted(shapes)}; expected one shape")
-    code = _label_code(int(provider.number_of_classes()), sample, evaluation, options.task_kind)
+    code = _label_code(int(provider.number_of_classes()), sample, found, options.task_kind)
     valid = _concatenate([code.rows(batch) for batch in evaluation])
 
     def train_batches(seed: int) -> Iterator[Rows]:
@@ -189,6 +193,16 @@ def prepare_stream(provider: Provider, options: PrepareOptions) -> StreamData:
     )
 
 
+def _bounded(batches: Iterator[_Batch], steps: int | None) -> Iterator[_Batch]:
+    """As many batches as may be kept in memory."""
+    rows = size = 0
+    for batch in itertools.islice(batches, steps):
+        yield batch
+        rows, size = rows + len(batch.labels), size + batch.features.nbytes
+        if rows >= MAX_EVAL_ROWS or size >= MAX_EVAL_BYTES:
+            return
+
+
 def _feature_names(provider: Provider) -> tuple[str, ...] | None:
     """The features that `get_feature_columns` names; None where it names none."""
     try:
@@ -207,12 +221,12 @@ def _feature_names(provider: Provider) -> tuple[str, ...] | None:
 
 
 def _label_code(
-    width: int, sample: Sequence[_Batch], evaluation: Sequence[_Batch], kind: TaskKind | None
+    width: int, sample: Sequence[np.ndarray], evaluation: Sequence[np.ndarray], kind: TaskKind | None
 ) -> _LabelCode:
     """Finds out from some batches how labels are written."""
     if width < 1:
         raise DataError(f"number_of_classes() is {width}; expected at least 1")
-    found = [batch.labels for batch in (*sample, *evaluation)]
+    found = [*sample, *evaluation]
     first = found[0]
     if kind is TaskKind.REGRESSION or (kind is None and _is_regression(first, width)):
         return _LabelCode(_regression(width, sample), False, None)
@@ -244,8 +258,8 @@ def _is_regression(found: np.ndarray, width: int) -> bool:
     return found.ndim == 2 and found.shape[1] == width and not one_hot
 
 
-def _regression(width: int, sample: Sequence[_Batch]) -> Task:
-    values = np.concatenate([batch.labels.astype(np.float64).ravel() for batch in sample])
+def _regression(width: int, sample: Sequence[np.ndarray]) -> Task:
+    values = np.concatenate([part.astype(np.float64).ravel() for part in sample])
     task = Task(
         TaskKind.REGRESSION,
         "label",

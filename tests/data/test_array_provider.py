@@ -1,0 +1,226 @@
+"""Arrays and frames as data, and rows that come after the search."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model_search.data import array_data, csv_data
+from model_search.data.data import PrepareOptions
+from model_search.data.evaluation import features_of, labelled_rows
+from model_search.data.task import TaskKind
+from model_search.errors import DataError
+
+OPTIONS = PrepareOptions(seed=3, batch_size=8)
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(60, 3))
+Y = RNG.integers(0, 3, 60)
+
+
+def prepare(*args, **kwargs):
+    return array_data.Provider(*args, **kwargs).prepare(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "classes"),
+    [
+        (Y, TaskKind.CLASSIFICATION, (0, 1, 2)),
+        (Y.astype(np.int8)[:, None], TaskKind.CLASSIFICATION, (0, 1, 2)),
+        (Y.tolist(), TaskKind.CLASSIFICATION, (0, 1, 2)),
+        (Y > 0, TaskKind.CLASSIFICATION, (False, True)),
+        (Y + 0.0, TaskKind.CLASSIFICATION, (0.0, 1.0, 2.0)),
+        (np.array(["u", "v", "w"])[Y], TaskKind.CLASSIFICATION, ("u", "v", "w")),
+        (np.array([b"u", b"v", b"w"], dtype=object)[Y].astype(str), TaskKind.CLASSIFICATION, ("u", "v", "w")),
+        (np.eye(3)[Y], TaskKind.CLASSIFICATION, (0, 1, 2)),
+        (pd.Series(Y, name="target"), TaskKind.CLASSIFICATION, (0, 1, 2)),
+        (pd.Series(Y).astype("category"), TaskKind.CLASSIFICATION, (0, 1, 2)),
+        (pd.Series(Y).map({0: "u", 1: "v", 2: "w"}).astype("category"), TaskKind.CLASSIFICATION, ("u", "v", "w")),
+        (X[:, 0], TaskKind.REGRESSION, ()),
+        (np.arange(60), TaskKind.REGRESSION, ()),
+    ],
+)
+def test_labels(y, kind, classes):
+    data = prepare(X, y)
+    assert (data.task.kind, data.task.classes) == (kind, classes)
+    assert [type(value) for value in data.task.classes] == [type(value) for value in classes]
+    json.dumps(data.description, allow_nan=False)
+
+
+def test_labels_go_with_their_rows():
+    data = prepare(np.column_stack([Y, X[:, 0]]), Y, feature_names=["same", "noise"])
+    for rows in (data.train, data.valid):
+        order = rows.features[:, 0].argsort()
+        assert (np.diff(rows.labels[order]) >= 0).all()
+    assert len(data.train) + len(data.valid) == 60
+
+
+def test_a_feature_may_be_called_like_the_label():
+    frame = pd.DataFrame(X, columns=["a", "label", "weight"])
+    data = prepare(frame, Y, weights=np.ones(60))
+    assert data.task.label == "label (label)"
+    assert data.task.weight == "weight (weight)"
+    assert len(data.preprocessor.schema.features) == 3
+    assert features_of(X, data.description).shape == (60, 3)
+
+
+def test_targets_are_scaled_on_training_rows():
+    data = prepare(X, 1000 + 7 * X[:, 0])
+    assert data.train.labels.mean() == pytest.approx(0, abs=1e-5)
+    assert data.train.labels.std() == pytest.approx(1, abs=1e-5)
+    assert data.task.target_mean == pytest.approx(1000, abs=5)
+
+
+def test_typed_frames():
+    frame = pd.DataFrame(
+        {
+            "number": X[:, 0],
+            "whole": pd.array(RNG.integers(0, 9, 60), dtype="Int64"),
+            "flag": X[:, 1] > 0,
+            "kind": pd.Categorical(np.array(["a", "b"])[(X[:, 2] > 0).astype(int)]),
+            "when": pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 300, 60), unit="D"),
+            7: np.arange(60),
+        },
+        index=RNG.permutation(60),
+    )
+    data = prepare(frame, Y)
+    assert [item["kind"] for item in data.description["schema"]["features"]] == [
+        "number",
+        "number",
+        "category",
+        "category",
+        "date",
+    ]
+    assert "7" in data.preprocessor.schema.dropped
+
+
+def test_missing_labels_and_infinite_features():
+    y = X[:, 0].copy()
+    y[:4] = np.nan
+    x = X.copy()
+    x[5, 1] = np.inf
+    data = prepare(x, y)
+    assert len(data.train) + len(data.valid) == 56
+    assert np.isfinite(data.train.features).all()
+
+
+def test_validation_and_weights():
+    data = prepare(X, Y, validation=(X[:7], Y[:7], np.ones(7)), weights=np.arange(60))
+    assert (len(data.train), len(data.valid)) == (60, 7)
+    np.testing.assert_array_equal(data.train.weights, np.arange(60, dtype=np.float32))
+    np.testing.assert_array_equal(data.train.features[:7], data.valid.features)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "sentence"),
+    [
+        ((X, Y[:5]), {}, "60 rows of features, 5 labels"),
+        ((X[:, :, None], Y), {}, "expected two dimensions"),
+        ((X, X), {}, "expected one dimension"),
+        ((X, Y), {"feature_names": ["a"]}, "1 feature names for 3 columns"),
+        ((X, Y), {"feature_names": ["a", "a", "b"]}, "not unique"),
+        ((X, Y), {"weights": [1.0]}, "1 weights"),
+        ((X, Y), {"weights": np.full(60, np.nan)}, "expected a number of at least 0"),
+        ((X, Y), {"validation": X}, "validation is expected as"),
+        ((X, Y), {"task": "cluster"}, "task is 'cluster'"),
+        (({"a": [1, 2], "b": [1]}, [0, 1]), {}, "differ in length"),
+        ((pd.DataFrame(X, columns=["a", "b", "a"]), Y), {}, "several columns named 'a'"),
+        (
+            (pd.DataFrame(X, columns=list("abc")), Y),
+            {"validation": (pd.DataFrame({"a": [1.0]}), [1])},
+            "lack columns 'b'",
+        ),
+        ((X, np.zeros(60)), {}, "every row has the same label, 0.0"),
+    ],
+)
+def test_bad_input(args, kwargs, sentence):
+    with pytest.raises(DataError, match=sentence):
+        prepare(*args, **kwargs)
+
+
+@pytest.fixture
+def csv_study(tmp_path):
+    path = tmp_path / "train.csv"
+    lines = [f"{i % 7 + 0.5},{'uv'[i % 2]},{i % 3},{['no', 'yes'][i % 2]}" for i in range(60)]
+    path.write_text("n,c,w,y\n" + "\n".join(lines))
+    return path, csv_data.Provider(filename=path, label="y", weight="w").prepare(OPTIONS)
+
+
+def test_rows_to_predict_come_as_file_frame_dict_or_array(csv_study, tmp_path):
+    path, data = csv_study
+    expected = data.preprocessor.transform({"n": [0.5, 3.5], "c": ["u", "v"]})
+    new = tmp_path / "new.csv"
+    new.write_text("c;n\nu;0.5\nv;3.5\n")
+    frame = pd.DataFrame({"n": [0.5, 3.5], "c": ["u", "v"]}, index=[9, 4])
+    for source in (
+        new,
+        str(new),
+        frame,
+        {"c": ["u", "v"], "n": [0.5, 3.5]},
+        np.array([[0.5, "u"], [3.5, "v"]], object),
+    ):
+        np.testing.assert_array_equal(features_of(source, data.description), expected)
+    np.testing.assert_array_equal(features_of({"n": 0.5, "c": "u"}, data.description), expected[:1])
+    with pytest.raises(DataError, match="lack column 'n'"):
+        features_of({"c": ["u"]}, data.description)
+    stored = json.loads(json.dumps(data.description))
+    np.testing.assert_array_equal(features_of(frame, stored), expected)
+    assert len(features_of(path, stored)) == 60
+
+
+def test_rows_to_evaluate_on(csv_study, tmp_path):
+    path, data = csv_study
+    frame, labels, weights = labelled_rows(path, data.description)
+    assert labels.tolist() == [i % 2 for i in range(60)]
+    assert labels.dtype == np.int32
+    assert weights.tolist() == [i % 3 for i in range(60)]
+    assert features_of(frame, data.description).shape[0] == 60
+    some = tmp_path / "some.csv"
+    some.write_text("n,c,y\n1,u,no\n2,v,\n3,v,yes\n")
+    frame, labels, weights = labelled_rows(some, data.description)
+    assert (labels.tolist(), weights, frame["n"].tolist()) == ([0, 1], None, ["1", "3"])
+    with pytest.raises(DataError, match="lack column 'y'"):
+        labelled_rows({"n": [1], "c": ["u"]}, data.description)
+    with pytest.raises(DataError, match="never seen in training: 'maybe'"):
+        labelled_rows({"n": [1], "c": ["u"], "y": ["maybe"]}, data.description)
+    with pytest.raises(DataError, match="no row has a label"):
+        labelled_rows({"n": [1], "c": ["u"], "y": [None]}, data.description)
+
+
+def test_pairs_to_evaluate_on():
+    data = prepare(X, Y)
+    frame, labels, weights = labelled_rows((X[:9], Y[:9], np.ones(9)), data.description)
+    assert labels.tolist() == Y[:9].tolist()
+    assert weights.tolist() == [1] * 9
+    assert frame.shape == (9, 3)
+    regression = prepare(X, X[:, 0])
+    _, scaled, _ = labelled_rows((X[:9], X[:9, 0]), regression.description)
+    np.testing.assert_allclose(
+        scaled[:, 0] * regression.task.target_scale + regression.task.target_mean, X[:9, 0], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("written", [[0, 1], [0.0, 1.0], ["0", "1"], ["0.0", "1.0"]])
+def test_labels_match_however_they_are_written(written):
+    data = prepare(X, Y % 2)
+    _, labels, _ = labelled_rows((X[:2], written), data.description)
+    assert labels.tolist() == [0, 1]
+
+
+def test_booleans_match_their_texts():
+    data = prepare(X, Y > 0)
+    assert labelled_rows((X[:2], ["False", "True"]), data.description)[1].tolist() == [0, 1]
+
+
+def test_files_without_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("".join(f"{i % 7},{'uv'[i % 2]},{i / 8}\n" for i in range(60)))
+    data = csv_data.Provider(filename=path, label_index=1).prepare(OPTIONS)
+    new = tmp_path / "new.csv"
+    new.write_text("3,0.5\n4,1.5\n")
+    expected = data.preprocessor.transform({"column_0": [3, 4], "column_2": [0.5, 1.5]})
+    np.testing.assert_array_equal(features_of(new, data.description), expected)
+    assert len(labelled_rows(path, data.description)[1]) == 60
+    new.write_text("3\n4\n")
+    with pytest.raises(DataError, match="has 1 columns and no header; expected 3 as in training"):
+        features_of(new, data.description)

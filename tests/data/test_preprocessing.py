@@ -1,0 +1,134 @@
+"""The transform: what `features.py` says it is, finite for everything, the same for text and typed columns."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_search.data import columns
+from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.preprocess import Preprocessor
+from model_search.errors import DataError
+
+SCHEMA = FeatureSchema(
+    (
+        NumberFeature("n", 2.0, 4.0, indicator=True),
+        CategoryFeature("c", ("", "u", "v")),
+        DateFeature("d", ("days", "month", "hour"), (100.0, 6.0, 12.0), (50.0, 3.0, 6.0), indicator=True, order="dmy"),
+    ),
+    {"id": "it is an identifier"},
+)
+
+
+def test_the_transform_is_what_the_records_say():
+    matrix = Preprocessor(SCHEMA).transform({"n": [6.0, None], "c": ["v", "w"], "d": ["1970-04-11 06:00", None]})
+    z = np.array([1.0, (100.25 - 100) / 50, (4 - 6) / 3, (6 - 12) / 6])
+    clipped = z / np.sqrt(1 + (z / 3) ** 2)
+    expected = [
+        [clipped[0], 0, 0, 0, 1, 0, clipped[1], clipped[2], clipped[3], 0],
+        [0, 1, 0, 0, 0, 1, 0, 0, 0, 1],
+    ]
+    np.testing.assert_allclose(matrix, expected, atol=1e-6)
+    assert matrix.dtype == np.float32
+    assert matrix.shape == (2, SCHEMA.width)
+
+
+def test_json_round_trip():
+    stored = json.loads(json.dumps(Preprocessor(SCHEMA).to_json(), allow_nan=False))
+    assert Preprocessor.from_json(stored).schema == SCHEMA
+    with pytest.raises(ValueError, match="not a feature schema"):
+        Preprocessor.from_json({"features": [{"kind": "sound"}], "dropped": {}})
+
+
+def test_missing_columns_are_named_and_others_ignored():
+    with pytest.raises(DataError, match="lack columns 'n', 'd'; the model reads: n, c, d"):
+        Preprocessor(SCHEMA).transform({"c": ["u"], "x": [1]})
+    assert len(Preprocessor(SCHEMA).transform({"n": [1], "c": ["u"], "d": [""], "x": [object()]})) == 1
+
+
+def test_no_rows():
+    assert Preprocessor(SCHEMA).transform({"n": [], "c": [], "d": []}).shape == (0, SCHEMA.width)
+
+
+def test_typed_columns():
+    typed = Preprocessor(SCHEMA).typed_columns(
+        {"n": ["1,000", "?"], "c": [" u ", "NA"], "d": ["11/04/1970 6:00 pm", "x"]}
+    )
+    np.testing.assert_array_equal(typed["n"], np.array([1000, np.nan], np.float32))
+    assert typed["n"].dtype == np.float32
+    assert typed["c"].tolist() == ["u", ""]
+    assert typed["d"].tolist() == ["1970-04-11 18:00:00", ""]
+
+
+def test_numbers_in_categories_are_written_without_a_fraction():
+    schema = FeatureSchema((CategoryFeature("c", ("1", "2.5"), numeric=True),))
+    for values in ([1.0, 2.5, 3.0], [1, "2.5", None], pd.Series([1, 2.5, None]).astype("category")):
+        assert Preprocessor(schema).transform({"c": values}).argmax(1).tolist() == [0, 1, 2]
+
+
+cells = st.one_of(
+    st.text(max_size=12),
+    st.floats(),
+    st.integers(),
+    st.none(),
+    st.booleans(),
+    st.datetimes(),
+    st.dates(),
+    st.sampled_from(
+        ["1,234", "-", "31/12/1999", "2020-02-30", "1e999", "inf", "١٢", "1_000", "0x10", "1970-01-01T25:00"]
+    ),
+)
+
+
+@given(st.lists(cells, min_size=1, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_every_cell_gives_finite_features_and_the_typed_path_agrees(values):
+    preprocessor = Preprocessor(SCHEMA)
+    frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name in "ncd"})
+    matrix = preprocessor.transform(frame)
+    assert np.isfinite(matrix).all()
+    assert (np.abs(matrix) <= 3).all()
+    assert (matrix[:, 2:6].sum(axis=1) == 1).all()
+    typed = preprocessor.transform(preprocessor.typed_columns(frame))
+    np.testing.assert_allclose(typed, matrix, atol=1e-5)
+
+
+@given(st.dates(), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+@settings(max_examples=150, deadline=None)
+def test_date_parts_and_texts(day, hour, minute, second):
+    text = f"{day.isoformat()} {hour:02}:{minute:02}:{second:02}"
+    days = columns.parse_dates([text], "ymd")
+    parts = columns.date_parts(days, ("month", "day", "weekday", "hour"))
+    assert [part[0] for part in parts] == [day.month, day.day, day.weekday(), hour]
+    assert columns.iso_texts(days).tolist() == [text]
+    last = f"{day.day}/{day.month}/{day.year:04} {hour}:{minute:02}:{second:02}"
+    assert columns.parse_dates([last], "dmy") == days
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12:30 AM", 0.5 / 24),
+        ("12:30 pm", 12.5 / 24),
+        ("11:00 PM", 23 / 24),
+        ("6:00:00.5", 0.25),
+        ("06:00+02:00", 0.25),
+    ],
+)
+def test_times(text, expected):
+    assert columns.parse_dates([f"1970-01-01 {text}"], "ymd")[0] == pytest.approx(expected)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_survive_text(value):
+    parsed = columns.parse_numbers([repr(value), "not a number"])
+    assert parsed[0] == np.clip(value, -columns.LARGEST, columns.LARGEST)
+    assert np.isnan(parsed[1])
+
+
+@pytest.mark.parametrize("text", ["1_000", "1,00", "1,2345", "1.2.3", "0x1F", "1e", "--1", "1 000", "inf", "nan", "١٢"])
+def test_what_is_no_number(text):
+    assert np.isnan(columns.parse_numbers([text])).all()

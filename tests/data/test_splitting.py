@@ -1,0 +1,37 @@
+"""Splits: disjoint, complete, stratified, seeded."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_search.data.split import split_rows
+
+fractions = st.floats(0.05, 0.6)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=200), fractions, seeds)
+def test_stratified(classes, fraction, seed):
+    classes = np.array(classes)
+    train, valid, whole = split_rows(len(classes), fraction, seed, classes)
+    assert sorted([*train, *valid]) == list(range(len(classes)))
+    for value in np.unique(classes):
+        count, kept = (classes == value).sum(), (classes[valid] == value).sum()
+        assert (classes[train] == value).any()
+        assert (kept == 0) == (value in whole)
+        assert abs(kept - count * fraction) <= 0.5 + 1e-9 or count - kept == 1
+    again = split_rows(len(classes), fraction, seed, classes)
+    np.testing.assert_array_equal(train, again[0])
+
+
+@given(st.integers(3, 300), fractions, seeds)
+def test_plain(rows, fraction, seed):
+    train, valid, _ = split_rows(rows, fraction, seed)
+    assert sorted([*train, *valid]) == list(range(rows))
+    assert abs(len(valid) - rows * fraction) <= 0.5 + 1e-9
+
+
+def test_rows_are_shuffled_and_the_seed_matters():
+    first, zero = split_rows(1000, 0.2, 1)[1], split_rows(1000, 0.2, 0)[1]
+    assert not np.array_equal(first, zero)
+    assert 300 < first.mean() < 700
