@@ -138,7 +138,9 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     task = description["task"]
     features = [name for name in description["columns"] if name not in (task["label"], task["weight"])]
     if isinstance(source, str | os.PathLike):
+        delimiter = remembered.get("delimiter")
         reading = Reading(
+            delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use another of the usual ones
             header=remembered.get("header", "auto"),
             encoding=remembered.get("encoding", "utf-8"),
             decimal=remembered.get("decimal"),

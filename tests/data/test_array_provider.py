@@ -224,3 +224,11 @@ def test_files_without_header(tmp_path):
     new.write_text("3\n4\n")
     with pytest.raises(DataError, match="has 1 columns and no header; expected 3 as in training"):
         features_of(new, data.description)
+
+
+def test_an_odd_delimiter_and_encoding_are_remembered(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(("n~ö~y\n" + "".join(f"{i % 7}~{'uv'[i % 2]}~{i % 2}\n" for i in range(60))).encode("cp1252"))
+    data = csv_data.Provider(filename=path, label="y", field_delim="~", encoding="cp1252").prepare(OPTIONS)
+    expected = data.preprocessor.transform({"n": [i % 7 for i in range(60)], "ö": ["u", "v"] * 30})
+    np.testing.assert_array_equal(features_of(path, data.description), expected)
