@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MISSING_MARKERS = frozenset(
     {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "nat", "?", "-", "--", "."}
 )
+_LONGEST_MARKER = max(map(len, MISSING_MARKERS))
 # In a label, "none", "-", "?" and "." may well be classes.
 MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "nat"})
 
@@ -33,7 +34,7 @@ def canonical_text(value: Any) -> str:
     """A cell as text: stripped, whole numbers without a fraction, "" for every marker of a missing value."""
     if isinstance(value, str):
         text = value.strip()
-        return "" if text.lower() in MISSING_MARKERS else text
+        return "" if len(text) <= _LONGEST_MARKER and text.lower() in MISSING_MARKERS else text
     if value is None or value != value:
         return ""
     if isinstance(value, bool | np.bool_):
@@ -88,7 +89,8 @@ def numbers_of(series: pd.Series) -> np.ndarray:
 def parse_numbers(texts: Sequence[str]) -> np.ndarray:
     """Texts as float64; NaN where there is no number. "1,234.5" is read with its thousands separators."""
     try:
-        if all(text.isascii() and "_" not in text for text in texts):  # what float() alone would take
+        joined = "".join(texts)
+        if joined.isascii() and "_" not in joined:  # float() takes other digits, too, and 1_000
             return _tamed(np.array([float(text) if text else math.nan for text in texts], dtype=np.float64))
     except ValueError:
         pass

@@ -168,9 +168,9 @@ def _number_from_text(
     found = _number(name, parsed[codes], target, forced=forced)
     if not isinstance(found.feature, NumberFeature):
         return found
-    raw = series.to_numpy(dtype=object)
-    as_text = any(isinstance(cell, str) and cell != "" and not columns.PLAIN_NUMBER.fullmatch(cell) for cell in raw)
-    odd = sorted({text for text, number in zip(texts, parsed, strict=True) if text and np.isnan(number)})
+    odd = sorted({texts[index] for index in np.flatnonzero(np.isnan(parsed)) if texts[index]})
+    blank = series.to_numpy(dtype=object)[np.array([not text for text in texts])[codes]]
+    as_text = bool(odd) or any("," in text for text in texts) or any(isinstance(c, str) and c != "" for c in blank)
     note = ""
     if odd:
         shown = ", ".join(map(repr, odd[:3])) + (", ..." if len(odd) > 3 else "")

@@ -195,6 +195,10 @@ def fingerprint(parts: list[_Part], task: Task) -> str:
 def _cells(series: pd.Series) -> bytes:
     if columns.is_typed_number(series):
         return columns.numbers_of(series).tobytes()
-    codes, texts = columns.distinct_texts(series)
-    lines = np.array(texts, dtype=object)[codes]
-    return "\x1f".join(lines).encode("utf-8", "surrogatepass")
+    cells = series.to_numpy(dtype=object)
+    try:
+        text = "\x1f".join(cells)
+    except TypeError:  # not all of them are texts
+        codes, texts = columns.distinct_texts(series)
+        text = "\x1f".join(np.array(texts, dtype=object)[codes])
+    return text.encode("utf-8", "surrogatepass")

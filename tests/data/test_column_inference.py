@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model_search.data import array_data
+from model_search.data.data import PrepareOptions
 from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.preprocess import Preprocessor
 from model_search.data.schema import Target, infer_schema, robust_scale
@@ -72,6 +74,7 @@ def test_blanks_and_thousands_separators():
     values[5] = " "
     feature, _, _ = infer(values)
     assert feature.as_text
+    assert not infer(texts(RNG.normal(size=ROWS)))[0].as_text
     matrix = Preprocessor(FeatureSchema((feature,))).transform({"c": ["12,345", "12345", "12345.0"]})
     assert matrix[0] == matrix[1] == matrix[2]
 
@@ -244,3 +247,19 @@ def test_typed_dates_with_zones_and_gaps():
 def test_unsupported_types_are_named():
     assert "durations" in infer(pd.Series(pd.to_timedelta(range(ROWS), unit="h")))[1]
     assert "complex" in infer(pd.Series(RNG.normal(size=ROWS) + 1j))[1]
+
+
+def test_nullable_columns_of_every_type_are_prepared():
+    frame = pd.DataFrame(
+        {
+            "flag": pd.array([True, None] * 40, dtype="boolean"),
+            "text": pd.array(["u", None, "v", "u"] * 20, dtype="string"),
+            "mixed": pd.Series([1, "one", None, pd.NA] * 20, dtype=object),
+        }
+    )
+    data = array_data.Provider(frame, np.arange(80) % 2).prepare(PrepareOptions(seed=0, batch_size=4))
+    assert [feature.vocabulary for feature in data.preprocessor.schema.features] == [
+        ("", "True"),
+        ("", "u", "v"),
+        ("", "1", "one"),
+    ]
