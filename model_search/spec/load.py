@@ -1,27 +1,67 @@
-"""Loading a specification."""
+"""Loading a specification: everything that is wrong with it is told at once."""
 
 from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import NoReturn
 
 from google.protobuf import text_format
 
 from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.spec.check import check, in_order, problem_type, search_type
+from model_search.spec.describe import explain, incompatibilities, warnings_of
+from model_search.spec.problem import Positions, Problem
+from model_search.spec.text import parse
+
+__all__ = [
+    "Positions",
+    "Problem",
+    "check",
+    "explain",
+    "incompatibilities",
+    "load_spec",
+    "load_text",
+    "to_text",
+    "warnings_of",
+]
 
 
 def load_spec(source: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
-    """A copy of the message, or what the text file at a path says."""
-    spec = PhoenixSpec()
+    """Reads and checks a specification.
+
+    Args:
+        source: Path of a file in protobuf's text format, or a message, which stays as it is.
+
+    Returns:
+        A new message; a search type or a problem type that is not given is filled in.
+
+    Raises:
+        SpecError: with every problem that makes the specification unusable, each with its line and column.
+    """
     if isinstance(source, PhoenixSpec):
-        spec.CopyFrom(source)
-        return spec
-    try:
-        text_format.Parse(pathlib.Path(source).read_text(encoding="utf-8"), spec)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise SpecError(f"Cannot read the specification {os.fspath(source)}: {error}") from error
-    return spec
+        return _checked(source, [], Positions(), "The specification")
+    return load_text(_read(source), os.fspath(source))
+
+
+def load_text(text: str, name: str = "The specification") -> PhoenixSpec:
+    """Reads and checks a specification from text, as `load_spec` does.
+
+    Args:
+        text: What the specification says, in protobuf's text format.
+        name: How the text is called in errors.
+
+    Raises:
+        SpecError: with every problem that makes the specification unusable, each with its line and column.
+    """
+    if not text.strip():
+        raise SpecError(f"{name} is empty; expected a PhoenixSpec in protobuf's text format.")
+    parsed = parse(text)
+    if not parsed.is_complete:
+        _refuse(parsed.problems, name)
+    return _checked(parsed.spec, parsed.problems, parsed.positions, name)
 
 
 def to_text(spec: PhoenixSpec) -> str:
@@ -29,13 +69,33 @@ def to_text(spec: PhoenixSpec) -> str:
     return text_format.MessageToString(spec, as_utf8=True)
 
 
-def warnings_of(spec: PhoenixSpec) -> list[str]:
-    """What the specification asks for that this version does not do, a sentence each."""
-    return []
+def _read(source: str | os.PathLike[str]) -> str:
+    name = os.fspath(source)
+    try:
+        return pathlib.Path(source).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise SpecError(f"There is no specification file {name}; give the path of a .pbtxt file.") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{name} is not UTF-8 at byte {error.start}; save the specification as UTF-8 text.") from error
+    except OSError as error:
+        raise SpecError(f"Cannot read the specification {name}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise SpecError(f"{name!r} is not a path; give the path of a .pbtxt file.") from error
 
 
-def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
-    """The differences that forbid continuing a study, a sentence each."""
-    if old.problem_type != new.problem_type:
-        return ["problem_type differs"]
-    return []
+def _checked(spec: PhoenixSpec, found: Sequence[Problem], positions: Positions, name: str) -> PhoenixSpec:
+    problems = [*found, *(problem for problem in check(spec, positions) if problem.severity == "error")]
+    if problems:
+        _refuse(in_order(problems), name)
+    checked = PhoenixSpec()
+    checked.CopyFrom(spec)
+    checked.search_type = PhoenixSpec.SearchType.Value(search_type(spec))
+    checked.problem_type = PhoenixSpec.ProblemType.Value(problem_type(spec))
+    return checked
+
+
+def _refuse(problems: Sequence[Problem], name: str) -> NoReturn:
+    if len(problems) == 1:
+        problem = problems[0]
+        raise SpecError(f"{name}{': ' if problem.line is None else ', '}{problem}")
+    raise SpecError("\n  ".join([f"{name} has {len(problems)} problems:", *map(str, problems)]))

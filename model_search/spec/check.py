@@ -1,0 +1,372 @@
+"""Checking a specification: everything that is wrong with it, at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from model_search.blocks import catalogue
+from model_search.proto.distillation_spec_pb2 import DistillationSpec
+from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
+from model_search.spec import supported
+from model_search.spec.problem import Path, Positions, Problem, Severity
+
+
+def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem]:
+    """All problems of a specification, in the order of the text where there is one.
+
+    Args:
+        spec: The specification.
+        positions: Where its values stand in the text that it was read from, if it was.
+    """
+    checker = _Checker(spec, positions or Positions())
+    for part in (
+        _search, _depth, _thresholds, _probabilities, _blocks, _suggestions, _learning, _ensemble, _distillation,
+        _transfer, _refused, _unread,
+    ):  # fmt: skip
+        part(checker)
+    return in_order(checker.problems)
+
+
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """The same problems in the order of the text; those without a place at the end."""
+    return sorted(problems, key=lambda problem: (problem.line or math.inf, problem.column or math.inf))
+
+
+def search_type(spec: PhoenixSpec) -> str:
+    """Name of the search; the default one where none is given."""
+    name = PhoenixSpec.SearchType.Name(spec.search_type)
+    return supported.DEFAULT_SEARCH_TYPE if spec.search_type == PhoenixSpec.UNKNOWN_SEARCH_TYPE else name
+
+
+def problem_type(spec: PhoenixSpec) -> str:
+    """Name of the problem type; the default one where none is given."""
+    name = PhoenixSpec.ProblemType.Name(spec.problem_type)
+    return supported.DEFAULT_PROBLEM_TYPE if spec.problem_type == PhoenixSpec.UNKNOWN_PROBLEM_TYPE else name
+
+
+@dataclasses.dataclass
+class _Checker:
+    spec: PhoenixSpec
+    positions: Positions
+    problems: list[Problem] = dataclasses.field(default_factory=list)
+
+    def add(self, message: str, *paths: Path, severity: Severity = "error") -> None:
+        """Notes a problem; its place is that of the first path which stands in the text."""
+        line, column = self.positions.find(paths) or (None, None)
+        self.problems.append(Problem(message, line, column, severity))
+
+    def at_least(self, message: Any, least: float, path: Path, names: Sequence[str]) -> None:
+        """Each named number of a message is at least `least`."""
+        for name in names:
+            value = getattr(message, name)
+            if not value >= least:
+                self.add(f"{name} is {_number(value)}; expected at least {_number(least)}.", (*path, name))
+
+
+def _number(value: float) -> str:
+    return f"{value:.7g}"  # a float32 has no more digits than that
+
+
+def _one_of(names: Sequence[str] | frozenset[str]) -> str:
+    listed = sorted(names)
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"
+
+
+def _search(checker: _Checker) -> None:
+    spec = checker.spec
+    search, problem = search_type(spec), problem_type(spec)
+    if search not in supported.RUNNABLE_SEARCH_TYPES:
+        expected = _one_of(supported.RUNNABLE_SEARCH_TYPES)
+        checker.add(f"search_type {search} is not built in this version; expected {expected}.", ("search_type",))
+    if problem not in supported.RUNNABLE_PROBLEM_TYPES:
+        expected = _one_of(supported.RUNNABLE_PROBLEM_TYPES)
+        checker.add(
+            f"problem_type {problem} cannot run in this version, which has no {supported.LACKING[problem]}; "
+            f"expected {expected}.",
+            ("problem_type",),
+        )
+    given = spec.WhichOneof("search_spec")
+    if given and search not in supported.SEARCH_SPECS[given]:
+        checker.add(
+            f"{given} does not fit search_type {search}; it is for {_one_of(supported.SEARCH_SPECS[given])}.", (given,)
+        )
+    checker.at_least(spec, 1, (), ["beam_size"])
+
+
+def _depth(checker: _Checker) -> None:
+    spec = checker.spec
+    checker.at_least(spec, 1, (), ["minimum_depth"])
+    if spec.maximum_depth < max(spec.minimum_depth, 1):
+        checker.add(
+            f"maximum_depth is {spec.maximum_depth}; expected at least 1 and minimum_depth ({spec.minimum_depth}).",
+            ("maximum_depth",),
+            ("minimum_depth",),
+        )
+
+
+def _thresholds(checker: _Checker) -> None:
+    name = "increase_complexity_minimum_trials"
+    thresholds = list(getattr(checker.spec, name))
+    if len(thresholds) > checker.spec.maximum_depth:
+        checker.add(
+            f"{name} has {len(thresholds)} thresholds and maximum_depth is {checker.spec.maximum_depth}; "
+            "expected at most one for each depth.",
+            (name, max(checker.spec.maximum_depth, 0)),
+        )
+    for index, threshold in enumerate(thresholds):
+        if threshold < 0:
+            checker.add(f"{name} has {threshold}; expected 0 or more trials.", (name, index))
+        if index and threshold < thresholds[index - 1]:
+            checker.add(
+                f"{name} has {threshold} after {thresholds[index - 1]}; expected thresholds that never fall.",
+                (name, index),
+            )
+
+
+_PROBABILITIES = (
+    "increase_complexity_probability",
+    "mutate_probability",
+    "crossover_probability",
+    "random_architecture_probability",
+)
+
+
+def _probabilities(checker: _Checker) -> None:
+    for name in _PROBABILITIES:
+        value = getattr(checker.spec, name)
+        if not 0 <= value <= 1:
+            checker.add(f"{name} is {_number(value)}; expected a probability from 0 to 1.", (name,))
+    for name in ("no_dropout_share", "cooldown_share"):
+        value = getattr(checker.spec.learning_spec, name)
+        if not 0 <= value <= 1:
+            checker.add(f"{name} is {_number(value)}; expected a share from 0 to 1.", ("learning_spec", name))
+    temperature = checker.spec.temperature
+    if not 0 < temperature < math.inf:
+        checker.add(f"temperature is {_number(temperature)}; expected more than 0.", ("temperature",))
+
+
+def _blocks(checker: _Checker) -> None:
+    blocks = checker.spec.blocks_to_use
+    if not blocks:
+        checker.add("blocks_to_use is empty; name at least one block.", ("blocks_to_use",))
+    for index, block in enumerate(blocks):
+        if block == catalogue.EMPTY_BLOCK:
+            checker.add(f"{block} is padding and cannot be searched; remove it.", ("blocks_to_use", index))
+        else:
+            _block(checker, block, ("blocks_to_use", index))
+
+
+def _block(checker: _Checker, name: str, path: Path) -> None:
+    if not catalogue.is_known(name):
+        checker.add(catalogue.unknown(name), path)
+    elif not catalogue.buildable(name):
+        checker.add(f"Block {name} is known but cannot be built in this version; remove it.", path)
+
+
+def _suggestions(checker: _Checker) -> None:
+    for index, suggestion in enumerate(checker.spec.user_suggestions):
+        path: Path = ("user_suggestions", index)
+        blocks = [name for name in suggestion.architecture if name != catalogue.EMPTY_BLOCK]
+        if not blocks:
+            checker.add("This user suggestion has no blocks; name its architecture.", path)
+        for place, name in enumerate(suggestion.architecture):
+            if name != catalogue.EMPTY_BLOCK:
+                _block(checker, name, (*path, "architecture", place))
+        for name, value in sorted(suggestion.hparams.hparam.items()):
+            where: Path = (*path, "hparams", "hparam", name)
+            kind = value.WhichOneof("kind")
+            if kind is None:
+                checker.add(f"Hyperparameter {name!r} of a user suggestion has no value.", where)
+            elif kind.endswith("_list"):
+                checker.add(f"Hyperparameter {name!r} of a user suggestion is a list; expected one value.", where)
+            elif name == "optimizer" and value.bytes_value.decode("utf-8", "replace") not in supported.OPTIMIZERS:
+                checker.add(
+                    f"The optimizer of a user suggestion is {getattr(value, kind)!r}; "
+                    f"expected {_one_of(supported.OPTIMIZERS)}.",
+                    where,
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Range:
+    """Two fields of LearningSpec that go with each other, and the switch without which they have no effect."""
+
+    low: str
+    high: str
+    switch: str
+    inside: Callable[[float], bool]
+    expected: str
+
+
+_RANGES = (
+    _Range(
+        "min_learning_rate_decay_rate",
+        "max_learning_rate_decay_rate",
+        "apply_exponential_decay",
+        lambda value: 0 < value <= 1,
+        "more than 0 and at most 1",
+    ),
+    _Range(
+        "min_gradient_norm_when_clipping",
+        "max_gradient_norm_when_clipping",
+        "apply_gradient_clipping",
+        lambda value: value >= 1,
+        "at least 1",
+    ),
+    _Range(
+        "min_l2_regularization",
+        "max_l2_regularization",
+        "apply_l2_regularization",
+        lambda value: 0 <= value < math.inf,
+        "0 or more",
+    ),
+    _Range("min_dropout", "max_dropout", "apply_dropouts_between_blocks", lambda value: 0 <= value <= 1, "from 0 to 1"),
+    _Range("min_momentum", "max_momentum", "apply_momentum", lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    _Range(
+        "min_weight_decay",
+        "max_weight_decay",
+        "apply_weight_decay",
+        lambda value: 0 <= value < math.inf,
+        "0 or more",
+    ),
+)
+
+
+def _learning(checker: _Checker) -> None:
+    learning = checker.spec.learning_spec
+    checker.at_least(learning, 0, ("learning_spec",), ["lr_warmup_steps"])
+    for limits in _RANGES:
+        _range(checker, limits)
+    if learning.apply_exponential_decay and not 1 <= learning.min_decay_times < learning.max_decay_times:
+        checker.add(
+            f"min_decay_times is {learning.min_decay_times} and max_decay_times is {learning.max_decay_times}; "
+            "expected 1 <= min_decay_times < max_decay_times (the maximum is excluded).",
+            ("learning_spec", "min_decay_times"),
+            ("learning_spec", "max_decay_times"),
+        )
+    for index, size in enumerate(learning.batch_sizes):
+        if size < 1:
+            checker.add(f"batch_sizes has {size}; expected at least 1 row.", ("learning_spec", "batch_sizes", index))
+    for index, name in enumerate(learning.optimizers):
+        if name not in supported.OPTIMIZERS:
+            expected = _one_of(supported.OPTIMIZERS)
+            checker.add(f"There is no optimizer {name!r}; expected {expected}.", ("learning_spec", "optimizers", index))
+    _learning_rates(checker)
+
+
+def _range(checker: _Checker, limits: _Range) -> None:
+    learning = checker.spec.learning_spec
+    owner: Any = learning if limits.switch in learning.DESCRIPTOR.fields_by_name else checker.spec
+    if not getattr(owner, limits.switch):
+        return
+    values = {name: getattr(learning, name) for name in (limits.low, limits.high)}
+    outside = {name: value for name, value in values.items() if not limits.inside(value)}
+    for name, value in outside.items():
+        checker.add(f"{name} is {_number(value)}; expected {limits.expected}.", ("learning_spec", name))
+    if not outside and values[limits.low] > values[limits.high]:
+        checker.add(
+            f"{limits.low} is {_number(values[limits.low])} and {limits.high} is {_number(values[limits.high])}; "
+            "the minimum must not be above the maximum.",
+            ("learning_spec", limits.low),
+            ("learning_spec", limits.high),
+        )
+
+
+def _learning_rates(checker: _Checker) -> None:
+    seen: set[str] = set()
+    for index, given in enumerate(checker.spec.learning_spec.learning_rate_range):
+        path: Path = ("learning_spec", "learning_rate_range", index)
+        if not 0 < given.minimum <= given.maximum < math.inf:
+            checker.add(
+                f"This learning_rate_range goes from {_number(given.minimum)} to {_number(given.maximum)}; "
+                "expected a minimum above 0 and a maximum that is not below it.",
+                path,
+            )
+        if given.optimizer and given.optimizer not in supported.OPTIMIZERS:
+            checker.add(
+                f"There is no optimizer {given.optimizer!r}; expected {_one_of(supported.OPTIMIZERS)}, "
+                "or none for all of them.",
+                (*path, "optimizer"),
+            )
+        if given.optimizer in seen:
+            whose = given.optimizer or "all optimizers"
+            checker.add(f"This is a second learning_rate_range for {whose}; give one.", path)
+        seen.add(given.optimizer)
+
+
+def _ensemble(checker: _Checker) -> None:
+    if not checker.spec.HasField("ensemble_spec"):
+        return
+    ensemble = checker.spec.ensemble_spec
+    search = EnsemblingSpec.EnsembleSearchType.Name(ensemble.ensemble_search_type)
+    given = ensemble.WhichOneof("search_spec")
+    if given:
+        path: Path = ("ensemble_spec", given)
+        fitting = supported.ENSEMBLE_SEARCH_SPECS[given]
+        if search not in fitting:
+            checker.add(f"{given} does not fit ensemble_search_type {search}; it is for {_one_of(fitting)}.", path)
+        settings = getattr(ensemble, given)
+        names = [field.name for field in settings.DESCRIPTOR.fields]
+        checker.at_least(settings, 1, path, [name for name in names if name != "minimal_pool_size"])
+        checker.at_least(settings, 0, path, [name for name in names if name == "minimal_pool_size"])
+    if ensemble.ensemble_search_type and search not in supported.RUNNABLE_ENSEMBLE_SEARCHES:
+        checker.add(
+            "Ensembles are not built in this version; trials that would ensemble are search trials.",
+            ("ensemble_spec",),
+            severity="warning",
+        )
+
+
+def _distillation(checker: _Checker) -> None:
+    if not checker.spec.HasField("distillation_spec"):
+        return
+    distillation, path = checker.spec.distillation_spec, ("distillation_spec",)
+    checker.at_least(distillation, 0, path, ["minimal_pool_size"])
+    if not distillation.temperature > 0:
+        checker.add(
+            f"temperature of the distillation is {_number(distillation.temperature)}; expected more than 0.",
+            (*path, "temperature"),
+        )
+    kind = DistillationSpec.DistillationType.Name(distillation.distillation_type)
+    if distillation.distillation_type and kind not in supported.RUNNABLE_DISTILLATIONS:
+        checker.add(
+            "Distillation is not built in this version; trials that would distil are search trials.",
+            path,
+            severity="warning",
+        )
+
+
+def _transfer(checker: _Checker) -> None:
+    if not checker.spec.HasField("transfer_learning_spec"):
+        return
+    transfer, path = checker.spec.transfer_learning_spec, ("transfer_learning_spec",)
+    checker.at_least(transfer, 0, path, ["previous_trials_discount_factor"])
+    checker.at_least(transfer, 1, path, ["max_completed_trials"])
+    kind = TransferLearningSpec.TransferLearningType.Name(transfer.transfer_learning_type)
+    if transfer.transfer_learning_type and kind not in supported.RUNNABLE_TRANSFERS:
+        checker.add(
+            "Transfer learning is not built in this version; every trial starts from fresh weights.",
+            path,
+            severity="warning",
+        )
+
+
+def _refused(checker: _Checker) -> None:
+    for field, _ in checker.spec.ListFields():
+        if field.name in supported.REFUSED:
+            checker.add(f"{field.name}: {supported.REFUSED[field.name]}.", (field.name, 0), (field.name,))
+
+
+def _unread(checker: _Checker) -> None:
+    for field, value in checker.spec.ListFields():
+        if field.name in supported.UNREAD and value != field.default_value:
+            checker.add(
+                f"{field.name} is not read in this version: {supported.UNREAD[field.name]}.",
+                (field.name,),
+                severity="warning",
+            )

@@ -1,0 +1,105 @@
+"""Specifications in words: what one asks for, and how two differ."""
+
+from __future__ import annotations
+
+from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
+from model_search.spec.check import check, problem_type, search_type
+
+# Fields that decide what a tower or its training data are; trials with other values cannot be compared.
+_FIXED = ("disable_last_dense_layer", "weight_feature_name", "is_input_shared", "lengths_feature_name")
+
+
+def warnings_of(spec: PhoenixSpec) -> list[str]:
+    """What the specification asks for that this version does not do, and what happens instead; a sentence each."""
+    return [problem.message for problem in check(spec) if problem.severity == "warning"]
+
+
+def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
+    """The differences that forbid continuing a study with another specification; a sentence each.
+
+    What only steers the search may change: depths, beam, probabilities, suggestions, learning settings, added blocks.
+
+    Args:
+        old: The specification of the study.
+        new: The one that it is to be continued with.
+    """
+    differences = []
+    if problem_type(old) != problem_type(new):
+        differences.append(f"problem_type was {problem_type(old)} and is now {problem_type(new)}.")
+    for name in _FIXED:
+        before, now = getattr(old, name), getattr(new, name)
+        if before != now:
+            differences.append(f"{name} was {_value(before)} and is now {_value(now)}.")
+    removed = [name for name in dict.fromkeys(old.blocks_to_use) if name not in new.blocks_to_use]
+    if removed:
+        differences.append(f"blocks_to_use no longer has {', '.join(removed)}.")
+    return differences
+
+
+def _value(value: str | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if value else "empty"
+
+
+def explain(spec: PhoenixSpec) -> str:
+    """A short summary for people."""
+    lines = [
+        f"Towers for {problem_type(spec)} of {spec.minimum_depth} to {spec.maximum_depth} blocks.",
+        _search(spec),
+        f"{len(spec.blocks_to_use)} blocks: {', '.join(spec.blocks_to_use)}.",
+        f"Hyperparameters: {', '.join(_hyperparameters(spec))}.",
+    ]
+    if spec.user_suggestions:
+        lines.append(f"First {len(spec.user_suggestions)} suggested by you.")
+    return "\n".join([*lines, *warnings_of(spec)])
+
+
+def _search(spec: PhoenixSpec) -> str:
+    search = search_type(spec)
+    if search == "NONADAPTIVE_RANDOM_SEARCH":
+        return f"{search}: every tower is drawn at random, with {spec.minimum_depth} blocks."
+    return (
+        f"{search}: one of the best {spec.beam_size} grows with probability "
+        f"{spec.increase_complexity_probability:.7g}, else one of its blocks is replaced."
+    )
+
+
+def _hyperparameters(spec: PhoenixSpec) -> list[str]:
+    learning = spec.learning_spec
+    optimizers = f" ({', '.join(learning.optimizers)})" if learning.optimizers else ""
+    listed = [f"optimizer{optimizers}", f"learning rate{_learning_rates(learning)}"]
+    optional = (
+        (learning.apply_momentum, f"momentum {learning.min_momentum:.7g} to {learning.max_momentum:.7g}"),
+        (
+            learning.apply_exponential_decay,
+            f"decay {learning.min_learning_rate_decay_rate:.7g} to {learning.max_learning_rate_decay_rate:.7g}",
+        ),
+        (
+            learning.apply_gradient_clipping,
+            f"clipping at a norm of {learning.min_gradient_norm_when_clipping} to "
+            f"{learning.max_gradient_norm_when_clipping}",
+        ),
+        (
+            learning.apply_l2_regularization,
+            f"L2 {learning.min_l2_regularization:.7g} to {learning.max_l2_regularization:.7g}",
+        ),
+        (
+            learning.apply_weight_decay,
+            f"weight decay {learning.min_weight_decay:.7g} to {learning.max_weight_decay:.7g}",
+        ),
+        (
+            spec.apply_dropouts_between_blocks,
+            f"dropout {learning.min_dropout:.7g} to {learning.max_dropout:.7g} or none",
+        ),
+        (bool(learning.batch_sizes), f"batch size {', '.join(map(str, learning.batch_sizes))}"),
+    )
+    return listed + [words for is_on, words in optional if is_on]
+
+
+def _learning_rates(learning: LearningSpec) -> str:
+    ranges = [
+        f"{given.minimum:.7g} to {given.maximum:.7g}" + (f" for {given.optimizer}" if given.optimizer else "")
+        for given in learning.learning_rate_range
+    ]
+    return f" {', '.join(ranges)}" if ranges else ""

@@ -1,0 +1,59 @@
+"""What this version can do, a table each; whoever adds a search or a kind of ensemble changes a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
+
+# What is meant where nothing is said.
+DEFAULT_SEARCH_TYPE = "ADAPTIVE_COORDINATE_DESCENT"
+DEFAULT_PROBLEM_TYPE = "DNN"
+
+RUNNABLE_SEARCH_TYPES = frozenset({"ADAPTIVE_COORDINATE_DESCENT", "NONADAPTIVE_RANDOM_SEARCH"})
+RUNNABLE_PROBLEM_TYPES = frozenset({"DNN"})
+
+# Problem types that cannot run, with what they lack.
+LACKING: Mapping[str, str] = {
+    "CNN": "convolution and flatten blocks",
+    "RNN_ALL_ACTIVATIONS": "recurrent blocks",
+    "RNN_LAST_ACTIVATIONS": "recurrent blocks",
+}
+
+# The settings of a search, with the searches that they are for.
+SEARCH_SPECS: Mapping[str, frozenset[str]] = {"linear_model": frozenset({"LINEAR_MODEL"})}
+ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
+    "nonadaptive_search": frozenset({"NONADAPTIVE_ENSEMBLE_SEARCH"}),
+    "adaptive_search": frozenset({"ADAPTIVE_ENSEMBLE_SEARCH", "RESIDUAL_ENSEMBLE_SEARCH"}),
+    "intermixed_search": frozenset({"INTERMIXED_NONADAPTIVE_ENSEMBLE_SEARCH"}),
+}
+
+RUNNABLE_ENSEMBLE_SEARCHES: frozenset[str] = frozenset()
+RUNNABLE_DISTILLATIONS: frozenset[str] = frozenset()
+RUNNABLE_TRANSFERS: frozenset[str] = frozenset({"NO_TRANSFER_LEARNING"})
+
+# Fields without which the search would not be the one that is asked for.
+REFUSED: Mapping[str, str] = {
+    "multi_task_spec": "several tasks at once are not built in this version; search for each task by itself",
+    "replay": "replaying is not built in this version; give the architecture as one of user_suggestions",
+}
+
+# Fields that are not read, with what happens instead.
+UNREAD: Mapping[str, str] = {
+    "mutate_probability": "the search follows increase_complexity_probability alone",
+    "crossover_probability": "the search follows increase_complexity_probability alone",
+    "random_architecture_probability": "the search follows increase_complexity_probability alone",
+    "use_synchronous_optimizer": "each trial is trained by one process",
+    "use_auxiliary_head": "towers have their main head only",
+    "auxiliary_head_loss_weight": "towers have their main head only",
+    "is_input_shared": "every trial is a tower of its own",
+    "weight_feature_name": "rows weigh what the weight column given to the data provider says",
+    "primary_task_name": "there is one task",
+    "merge_losses_of_multitask": "there is one task",
+    "pass_label_dict_as_is": "labels are those of the data provider",
+    "lengths_feature_name": "only recurrent towers read lengths",
+    "cnn_data_format": "only convolutional towers have a data format",
+    "num_blocks_in_cell": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
+    "reduction_block_type": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
+    "replicate_cell": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
+}
