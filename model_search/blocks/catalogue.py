@@ -143,6 +143,19 @@ class Catalogue:
         self._by_name[info.name] = info
         self._by_id[info.enum_id] = info
 
+    def unregister(self, name: str) -> None:
+        """Takes out a block that a user registered, so that it can be defined anew.
+
+        Raises:
+            SpecError: if there is no such block.
+            UserError: if it is a stock block.
+        """
+        info = self.get(name)
+        if info.builder is None:
+            raise UserError(f"{name} is a stock block and stays; register yours under another name.")
+        del self._by_name[name]
+        del self._by_id[info.enum_id]
+
     def next_free_id(self) -> int:
         """The lowest free id above those of the stock blocks (ids from 10001 on are experimental ones)."""
         taken = [number for number in self._by_id if number < _EXPERIMENTAL]
@@ -379,4 +392,5 @@ buildable = _CATALOGUE.buildable
 nearest = _CATALOGUE.nearest
 unknown = _CATALOGUE.unknown
 register = _CATALOGUE.register
+unregister = _CATALOGUE.unregister
 next_free_id = _CATALOGUE.next_free_id

@@ -1,0 +1,85 @@
+"""`Block`, what towers are made of. Never imports TensorFlow: only a block's `build` needs Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from model_search.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+
+class BlockSettings(dict[str, Any]):
+    """Values of a block's own hyperparameters by name (without the block's prefix); attributes read them, too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no hyperparameter {name!r}; there are {sorted(self)}") from None
+
+
+class Block:
+    """A piece of a tower: reads the last of the tensors so far and appends its own output.
+
+    A subclass overrides `build` (or `block_build`, its former name) and is registered under one or more names with
+    `register_block`. It builds with stock Keras layers and `keras.ops`: an exported model then loads with Keras alone.
+
+    Attributes:
+        name: Unique within a tower; a good prefix for names of layers.
+    """
+
+    name: str = "block"
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = type(self).name if name is None else name
+
+    def build(
+        self,
+        input_tensors: list[keras.KerasTensor],
+        is_training: bool | None,
+        lengths: keras.KerasTensor | None = None,
+        hparams: BlockSettings | None = None,
+    ) -> list[keras.KerasTensor]:
+        """Adds this block to a tower.
+
+        Args:
+            input_tensors: The tower's input and the outputs of all blocks so far, float32 [batch, ...]; the last one is
+                what the block reads, but it may look back.
+            is_training: Always None: the same model is trained and predicts. Layers learn from Keras which of the two
+                they are called for; `layer(x, training=is_training)` is right.
+            lengths: int32 [batch], lengths of sequences; None where the data are not sequences.
+            hparams: Values of what `requires_hparams` asks for.
+
+        Returns:
+            `input_tensors` with the output appended. The list itself may be returned where there is nothing to do.
+        """
+        if type(self).block_build is Block.block_build:
+            raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
+        return self.block_build(input_tensors, is_training, lengths=lengths, hparams=hparams)
+
+    def block_build(
+        self,
+        input_tensors: list[keras.KerasTensor],
+        is_training: bool | None,
+        lengths: keras.KerasTensor | None = None,
+        hparams: BlockSettings | None = None,
+    ) -> list[keras.KerasTensor]:
+        """The former name of `build`; one of the two is overridden."""
+        if type(self).build is Block.build:
+            raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
+        return self.build(input_tensors, is_training, lengths=lengths, hparams=hparams)
+
+    @property
+    def is_input_order_important(self) -> bool:
+        """Whether neighbours in the input belong together, as pixels and time steps do.
+
+        In a CNN such blocks come before the one that flattens, the others after it.
+        """
+        return True
+
+    def requires_hparams(self) -> Sequence[Any] | None:
+        """What the search may choose for this block: `BlockHyperparameter`s, or a KerasTuner space of numbers."""
+        return None

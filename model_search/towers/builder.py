@@ -1,0 +1,166 @@
+"""From an architecture to a Keras model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+from keras import layers
+
+from model_search.blocks import catalogue
+from model_search.blocks.block import Block, BlockSettings
+from model_search.blocks.registration import make_block, own_settings
+from model_search.errors import ModelSearchError, TrialError, UserError
+from model_search.towers.heads import add_head
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerSpec:
+    """All that is needed to build a tower.
+
+    Attributes:
+        architecture: Names of blocks, input to output.
+        feature_shape: Shape of one row's features.
+        logits_dimension: Width of the output.
+        problem_type: "DNN"; others come with the blocks that they need.
+        dropout_rate: Share of the units dropped after every block; None or not above 0 for none.
+        disable_last_dense_layer: The last block's output is the logits.
+        block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are handed to that block.
+        seed: Seed of the initial weights and of dropout.
+    """
+
+    architecture: tuple[str, ...]
+    feature_shape: tuple[int, ...]
+    logits_dimension: int
+    problem_type: str = "DNN"
+    dropout_rate: float | None = None
+    disable_last_dense_layer: bool = False
+    block_hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.architecture:
+            raise UserError("The architecture names no block; name at least one.")
+        if self.logits_dimension < 1:
+            raise UserError(f"logits_dimension is {self.logits_dimension}; expected at least 1.")
+        if not self.feature_shape or min(self.feature_shape) < 1:
+            raise UserError(f"The features of a row have the shape {self.feature_shape}; expected at least one number.")
+        if self.dropout_rate is not None and not self.dropout_rate < 1:
+            raise UserError(f"dropout_rate is {self.dropout_rate}; expected a number below 1.")
+
+
+def build_tower(spec: TowerSpec) -> keras.Model:
+    """Builds a tower.
+
+    Initial weights follow from `spec.seed` and each block's place alone. Names of layers are
+    `<position>_<BLOCK>_<part>` (positions from 0) and `logits`, whatever was built before in this process.
+
+    Returns:
+        A functional model from float32 [batch, *feature_shape] to logits, float32 [batch, logits_dimension].
+
+    Raises:
+        UnsupportedError: if a block, or the problem type, cannot be built by this version.
+        TrialError: if a block fails or returns something else than it should.
+    """
+    inputs = keras.Input(spec.feature_shape, name="features")
+    tensors = [inputs]
+    last = len(spec.architecture) - 1
+    for position, lookup_name in enumerate(spec.architecture):
+        block = make_block(lookup_name, _layer_prefix(position, lookup_name))
+        with _seeded(spec.seed, block.name):
+            tensors = _apply(block, lookup_name, tensors, spec.block_hparams)
+            is_logits = position == last and spec.disable_last_dense_layer
+            if spec.dropout_rate is not None and spec.dropout_rate > 0 and not is_logits:
+                dropout = layers.Dropout(spec.dropout_rate, seed=_draw_seed(), name=f"{block.name}_dropout")
+                tensors[-1] = dropout(tensors[-1])
+    if spec.disable_last_dense_layer:
+        logits = _as_logits(tensors[-1], spec)
+    else:
+        with _seeded(spec.seed, "head"):
+            logits = add_head(tensors[-1], spec.logits_dimension, spec.problem_type)
+    return keras.Model(inputs, logits, name="tower")
+
+
+def _layer_prefix(position: int, lookup_name: str) -> str:
+    return f"{position}_{re.sub(r'[^A-Za-z0-9_.-]', '_', lookup_name)}"
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, place: str) -> Iterator[None]:
+    """Within it, Keras draws the seeds that nobody gave from (seed, place); afterwards all is as before.
+
+    Keras takes the seed of an initializer, when it is made, from Python's own generator. A user's block, too, thus
+    starts with weights that follow from the seed.
+    """
+    state = random.getstate()
+    random.seed(f"{seed}/{place}")
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _draw_seed() -> int:
+    return random.randrange(2**31)
+
+
+def _apply(
+    block: Block, lookup_name: str, tensors: list[keras.KerasTensor], hparams: Mapping[str, Any]
+) -> list[keras.KerasTensor]:
+    """Lets a block build; returns the tensors with its output appended."""
+    info = catalogue.get(lookup_name)
+    settings = BlockSettings(own_settings(info, hparams))
+    where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
+    try:
+        outputs = block.build(list(tensors), None, lengths=None, hparams=settings)
+    except ModelSearchError:
+        raise
+    except Exception as error:
+        raise TrialError(f"{where} could not be built: {type(error).__name__}: {error}") from error
+    if not isinstance(outputs, (list, tuple)) or not outputs:
+        raise TrialError(f"{where} returned {_described(outputs)}; expected a list, `input_tensors + [output]`.")
+    output = outputs[-1]
+    if not isinstance(output, keras.KerasTensor):
+        raise TrialError(f"{where} returned a list that ends with {_described(output)}; expected a Keras tensor.")
+    if len(output.shape) < 2 or None in output.shape[1:]:
+        raise TrialError(
+            f"{where} returned a tensor of shape {tuple(output.shape)}; expected [batch, ...] of known sizes."
+        )
+    if info.builder is not None:
+        _name_layers(output, tensors, block.name)
+    return [*tensors, output]
+
+
+def _described(value: Any) -> str:
+    return f"a value of type {type(value).__name__}" if value is not None and value != [] else repr(value)
+
+
+def _name_layers(output: keras.KerasTensor, known: list[keras.KerasTensor], prefix: str) -> None:
+    """Gives the layers between `known` and `output` names that are unique in the tower, whatever their maker chose."""
+    seen = {id(tensor) for tensor in known}
+    operations: dict[int, Any] = {}
+    pending = [output]
+    while pending:
+        tensor = pending.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        operation, node_index, _ = tensor._keras_history
+        operations[id(operation)] = operation
+        pending.extend(operation._inbound_nodes[node_index].input_tensors)
+    for index, operation in enumerate(reversed(operations.values())):
+        operation.name = f"{prefix}_{index}_{type(operation).__name__.lower()}"
+
+
+def _as_logits(tensor: keras.KerasTensor, spec: TowerSpec) -> keras.KerasTensor:
+    if tuple(tensor.shape[1:]) != (spec.logits_dimension,):
+        raise TrialError(
+            f"disable_last_dense_layer makes the output of {spec.architecture[-1]} the logits; its shape is "
+            f"{tuple(tensor.shape)}, expected (None, {spec.logits_dimension})."
+        )
+    return tensor
