@@ -105,7 +105,7 @@ class BayesianSampler(Sampler):
 
     def _frozen(self, space: Space, history: History) -> list[FrozenTrial]:
         chosen = {trial.id: trial for trial in (*history.best(self.BEST), *history.latest(self.LATEST))}
-        if self._space is not space:
+        if self._space != space:
             self._space, self._cache = space, {}
         self._cache = {
             trial_id: self._cache.get(trial_id) or _freeze(space, trial, trial.objective(history.metric))

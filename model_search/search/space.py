@@ -48,7 +48,7 @@ class Space:
     def active(self, architecture: Sequence[str]) -> Space:
         """The same space without hyperparameters of blocks that the architecture lacks."""
         parameters = tuple(p for p in self.parameters if p.block is None or p.block in architecture)
-        return dataclasses.replace(self, parameters=parameters)
+        return self if len(parameters) == len(self.parameters) else dataclasses.replace(self, parameters=parameters)
 
     def fill(
         self, fixed: Mapping[str, HyperparameterValue], choose: Callable[[Parameter], HyperparameterValue]
