@@ -103,6 +103,7 @@ def _define_flags() -> None:
 
 
 _define_flags()
+_MODULE = FLAGS.find_module_defining_flag("filename")
 
 
 def run(argv: Sequence[str] | None = None) -> None:
@@ -311,10 +312,13 @@ def _export(words: list[str]) -> None:
         print(f"{kind}: {path}")
 
 
+def own_flags() -> list[flags.Flag]:
+    """The flags of this module that have an effect, in the order of their definition."""
+    return [flag for flag in FLAGS.flags_by_module_dict()[_MODULE] if flag.name not in _WITHOUT_EFFECT]
+
+
 def _flag_help() -> list[str]:
-    own = FLAGS.flags_by_module_dict().get(__name__, []) or FLAGS.flags_by_module_dict().get("__main__", [])
-    own = own or [FLAGS[name] for name in ("filename", "label")]
-    return [f"  --{flag.name}: {flag.help}" for flag in own if flag.name not in _WITHOUT_EFFECT]
+    return [f"  --{flag.name}: {flag.help}" for flag in own_flags()]
 
 
 if __name__ == "__main__":
