@@ -1,0 +1,193 @@
+"""A Keras model's values in a few flat variables, and the model as a pure function of them.
+
+Small parameters (biases, batch normalisation, narrow layers) are kept together in one vector and updated by one
+operation; a large matrix is a variable of its own, so that it is neither cut out of a vector nor copied into one, and
+its update runs beside the rest of the backward pass. The variables belong to a pool that all trials share, and the
+model is called as a pure function of their values, so that a finished trial leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.training.runtime import tensorflow
+
+LARGE = 16_384  # values from which on a parameter is a variable of its own
+_DRAWS = 64  # random draws that a layer may make in one step without repeating those of the next one
+_FORWARD_VALUES = 4_000_000  # feature values that one forward pass may take
+_FORWARD_ROWS = 4096
+
+
+class VariablePool:
+    """Float variables of any shape, made once and reused by every trial."""
+
+    def __init__(self) -> None:
+        self._variables: list[Any] = []
+
+    def take(self, count: int) -> list[Any]:
+        """The first `count` variables; whoever takes them next overwrites them."""
+        tf = tensorflow()
+        while len(self._variables) < count:
+            self._variables.append(tf.Variable(tf.zeros([1]), shape=tf.TensorShape(None), trainable=False))
+        return self._variables[:count]
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """All values of a tower at one moment, as immutable tensors."""
+
+    values: tuple[Any, ...]
+
+
+class FlatTower:
+    """A model's values in variables of a pool.
+
+    Attributes:
+        groups: One variable for each group of trainable parameters.
+        slots: The optimizer's variables for each group.
+        state: The variable of all other state (moving averages); None where there is none.
+    """
+
+    def __init__(self, model: Any, pool: VariablePool, slots: int = 0):
+        self._model = model
+        self._trainable = list(model.trainable_variables)
+        self._others = list(model.non_trainable_variables)
+        large = [i for i, v in enumerate(self._trainable) if math.prod(v.shape) >= LARGE]
+        small = [i for i in range(len(self._trainable)) if i not in set(large)]
+        self._members = [[i] for i in large] + ([small] if small else [])
+        self._seeds = {i: np.array(v.numpy()) for i, v in enumerate(self._others) if v.dtype != "float32"}
+        self._state = [i for i in range(len(self._others)) if i not in self._seeds]
+        places = {id(v): (True, i) for i, v in enumerate(self._trainable)}
+        places |= {id(v): (False, i) for i, v in enumerate(self._others)}
+        self._order = [places[id(v)] for v in model.weights]
+        count = len(self._members)
+        taken = pool.take(count * (1 + slots) + bool(self._state))
+        self.groups = taken[:count]
+        self.slots = [taken[count * (1 + s) : count * (2 + s)] for s in range(slots)]
+        self.state = taken[-1] if self._state else None
+        self._forward = self._compile_forward()
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable values."""
+        return sum(math.prod(v.shape) for v in self._trainable)
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of one row's features."""
+        return tuple(self._model.inputs[0].shape[1:])
+
+    def load(self, weights: Sequence[np.ndarray]) -> None:
+        """Sets all weights, in the order of `model.get_weights()`."""
+        found = dict(zip(self._order, weights, strict=True))
+        for variable, (trainable, members) in zip(self._variables, self._parts, strict=True):
+            arrays = [np.asarray(found[trainable, i], dtype=np.float32) for i in members]
+            variable.assign(arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays]))
+
+    def fill_slots(self, values: Sequence[float]) -> None:
+        """Sets each slot of every group to one value."""
+        tf = tensorflow()
+        for slots, value in zip(self.slots, values, strict=True):
+            for group, slot in zip(self.groups, slots, strict=True):
+                slot.assign(tf.fill(tf.shape(group.read_value()), value))
+
+    def snapshot(self) -> Snapshot:
+        """The present values; costs a copy only once training goes on."""
+        return Snapshot(tuple(variable.read_value() for variable in self._variables))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Sets the values back; slots stay."""
+        for variable, value in zip(self._variables, snapshot.values, strict=True):
+            variable.assign(value)
+
+    def weights(self, snapshot: Snapshot) -> list[np.ndarray]:
+        """A snapshot in the order of `model.get_weights()`."""
+        found: dict[tuple[bool, int], np.ndarray] = {}
+        for (trainable, members), value in zip(self._parts, snapshot.values, strict=True):
+            variables = self._trainable if trainable else self._others
+            flat, start = value.numpy().ravel(), 0
+            for i in members:
+                size = math.prod(variables[i].shape)
+                found[trainable, i] = flat[start : start + size].reshape(variables[i].shape).copy()
+                start += size
+        return [found[place] for place in self._order]
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """The logits of rows under the present values, float32 [rows, logits dimension]; rows are taken in blocks."""
+        tf = tensorflow()
+        width = max(1, math.prod(features.shape[1:]))
+        block = max(1, min(_FORWARD_ROWS, _FORWARD_VALUES // width))
+        parts = [
+            self._forward(tf.constant(features[start : start + block], tf.float32)).numpy()
+            for start in range(0, max(1, len(features)), block)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def call(self, groups: Sequence[Any], features: Any, *, update: Any = None) -> Any:
+        """Logits as a function of the groups' values, inside a graph.
+
+        With `update` (the number of this update, a tensor) the model is called for training, and its other state is
+        moved on.
+        """
+        tf = tensorflow()
+        trainable: list[Any] = [None] * len(self._trainable)
+        for members, value in zip(self._members, groups, strict=True):
+            for i, piece in zip(members, _cut(value, [self._trainable[i] for i in members]), strict=True):
+                trainable[i] = piece
+        others: list[Any] = [None] * len(self._others)
+        if self.state is not None:
+            variables = [self._others[i] for i in self._state]
+            for i, piece in zip(self._state, _cut(self.state.read_value(), variables), strict=True):
+                others[i] = piece
+        for i, seed in self._seeds.items():
+            # A layer counts its draws up in the last place of its seed; here every step starts from its own number.
+            others[i] = tf.constant(seed) if update is None else _moved(seed, update * _DRAWS)
+        logits, moved = self._model.stateless_call(trainable, others, features, training=update is not None)
+        if update is not None and self.state is not None:
+            pieces = [tf.reshape(moved[i], [-1]) for i in self._state]
+            value = moved[self._state[0]] if len(pieces) == 1 else tf.concat(pieces, 0)
+            self.state.assign(value, read_value=False)
+        return logits
+
+    @property
+    def _variables(self) -> list[Any]:
+        return self.groups if self.state is None else [*self.groups, self.state]
+
+    @property
+    def _parts(self) -> list[tuple[bool, list[int]]]:
+        return [(True, members) for members in self._members] + ([(False, self._state)] if self._state else [])
+
+    def _compile_forward(self) -> Any:
+        tf = tensorflow()
+
+        def forward(features: Any) -> Any:
+            return self.call([group.read_value() for group in self.groups], features)
+
+        signature = [tf.TensorSpec([None, *self.feature_shape], tf.float32)]
+        return tf.function(forward, autograph=False, input_signature=signature).get_concrete_function()
+
+
+def _cut(value: Any, variables: Sequence[Any]) -> list[Any]:
+    """The members' tensors out of a group's value, inside a graph."""
+    tf = tensorflow()
+    if len(variables) == 1:
+        value.set_shape(variables[0].shape)
+        return [value]
+    sizes = [math.prod(v.shape) for v in variables]
+    value.set_shape([sum(sizes)])
+    pieces = tf.split(value, sizes)
+    return [
+        piece if len(v.shape) == 1 else tf.reshape(piece, v.shape) for piece, v in zip(pieces, variables, strict=True)
+    ]
+
+
+def _moved(seed: np.ndarray, draws: Any) -> Any:
+    tf = tensorflow()
+    step = np.zeros_like(seed)
+    step[..., -1] = 1
+    return tf.constant(seed) + tf.constant(step) * tf.cast(draws, seed.dtype)

@@ -1,0 +1,134 @@
+"""The hyperparameters of training, read from a plan and checked, and the learning rate of every step.
+
+| name | meaning | absent |
+|---|---|---|
+| `learning_rate` | base learning rate, > 0 | 0.001 |
+| `optimizer` | momentum, sgd, adagrad, adam, rmsprop | adam |
+| `momentum` | of the momentum optimizer, 0 to below 1 | 0.9 |
+| `exponential_decay_rate`, `..._steps` | stair-case: `lr * rate ** (step // steps)`; 0 steps: none | none |
+| `gradient_max_norm` | clip by global norm | none |
+| `l2_regularization` | adds `l2 / 2 * sum(w ** 2)` over all trainable variables to the loss | none |
+| `weight_decay` | decoupled: `w -= lr * weight_decay * w` before each update (Loshchilov & Hutter 2019) | none |
+| `cooldown_share` | over this last share of the steps the learning rate falls linearly to zero | none |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from model_search.errors import TrialError
+from model_search.metadata.trial import HyperparameterValue
+
+OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """See the table of this module; 0 means none."""
+
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    decay_rate: float = 1.0
+    decay_steps: int = 0
+    max_norm: float = 0.0
+    l2: float = 0.0
+    weight_decay: float = 0.0
+    cooldown_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise TrialError(f"optimizer is {self.optimizer!r}; expected one of {', '.join(OPTIMIZERS)}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise TrialError(f"learning_rate is {self.learning_rate!r}; expected a number above 0")
+        if not 0 <= self.momentum < 1:
+            raise TrialError(f"momentum is {self.momentum!r}; expected at least 0 and below 1")
+        if not 0 <= self.cooldown_share <= 1:
+            raise TrialError(f"cooldown_share is {self.cooldown_share!r}; expected a share from 0 to 1")
+        for name in ("decay_rate", "decay_steps", "max_norm", "l2", "weight_decay"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise TrialError(f"{name} is {value!r}; expected a number of at least 0")
+
+    @classmethod
+    def of(cls, values: Mapping[str, HyperparameterValue]) -> Hyperparameters:
+        """Reads those of a plan; names that have nothing to do with training are left alone.
+
+        Raises:
+            TrialError: if a value makes no sense.
+        """
+        names = {
+            "learning_rate": "learning_rate",
+            "momentum": "momentum",
+            "exponential_decay_rate": "decay_rate",
+            "gradient_max_norm": "max_norm",
+            "l2_regularization": "l2",
+            "weight_decay": "weight_decay",
+            "cooldown_share": "cooldown_share",
+        }
+        found: dict[str, Any] = {}
+        for name, field in names.items():
+            if values.get(name) is not None:
+                found[field] = _number(name, values[name])
+        steps = int(_number("exponential_decay_steps", values.get("exponential_decay_steps", 0)))
+        return cls(**found, decay_steps=steps, optimizer=str(values.get("optimizer", "adam")))
+
+
+def _number(name: str, value: HyperparameterValue) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise TrialError(f"{name} is {value!r}; expected a number") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class StepCount:
+    """How many updates a trial makes, and how far each one moves its step counter.
+
+    Under `use_parameter_scaled_training` the counter runs from 0 to the trial's steps in strides, so that a tower gets
+    updates roughly in proportion to its depth; schedules follow the counter.
+    """
+
+    updates: int
+    stride: int = 1
+
+    @classmethod
+    def of(cls, steps: int, size: int, maximum_depth: int | None) -> StepCount:
+        """Counts the updates.
+
+        Args:
+            steps: The plan's steps.
+            size: Blocks of the tower.
+            maximum_depth: The spec's, where training is scaled; None where it is not.
+        """
+        if maximum_depth is None or steps == 0 or size == 0:
+            return cls(steps)
+        stride = max(steps // (size * max(steps // maximum_depth, 1)), 1)
+        return cls(-(-steps // stride), stride)
+
+    def at(self, update: int) -> int:
+        """The step counter after so many updates."""
+        return update * self.stride
+
+
+def learning_rates(hyperparameters: Hyperparameters, count: StepCount, warmup_steps: int = 0) -> np.ndarray:
+    """The learning rate of every update: stair-case decay, warm-up from zero instead of it, cool-down to zero.
+
+    Returns:
+        float64 [updates].
+    """
+    step = np.arange(count.updates, dtype=np.float64) * count.stride
+    rates = np.full(count.updates, hyperparameters.learning_rate)
+    if hyperparameters.decay_steps > 0:
+        rates *= hyperparameters.decay_rate ** np.floor(step / hyperparameters.decay_steps)
+    if warmup_steps > 0:
+        rates = np.where(step < warmup_steps, hyperparameters.learning_rate * step / warmup_steps, rates)
+    length = hyperparameters.cooldown_share * count.updates
+    if length >= 1:
+        rates *= np.minimum(1.0, (count.updates - np.arange(count.updates)) / length)
+    return rates

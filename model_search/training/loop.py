@@ -1,0 +1,150 @@
+"""The training loop as one compiled function: many updates for one call, nothing retraced between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.data.task import Rows
+from model_search.training.batches import StackedBatches
+from model_search.training.flat_tower import FlatTower
+from model_search.training.hyperparameters import Hyperparameters
+from model_search.training.losses import LossFn, averaging_one
+from model_search.training.optimizers import Optimizer
+from model_search.training.runtime import tensorflow
+
+
+@dataclasses.dataclass(frozen=True)
+class TableTensors:
+    """All training rows of a table, weights scaled to average 1."""
+
+    features: Any
+    labels: Any
+    weights: Any | None
+
+    @classmethod
+    def of(cls, rows: Rows) -> TableTensors:
+        """Hands the arrays to TensorFlow once."""
+        tf = tensorflow()
+        weights = None if rows.weights is None else tf.constant(averaging_one(rows.weights))
+        return cls(tf.constant(rows.features, tf.float32), tf.constant(rows.labels), weights)
+
+
+class TrainingLoop:
+    """Trains a `FlatTower`; tracing happens when it is made.
+
+    Args:
+        tower: The tower; it has as many slots as the optimizer needs.
+        like: A batch's worth of rows, for shapes and types (stream), or all rows as tensors (table).
+        batch_size: Rows of an update.
+        hyperparameters: What is in effect.
+        loss: Function of labels, logits and weights.
+    """
+
+    def __init__(
+        self,
+        tower: FlatTower,
+        like: Rows | TableTensors,
+        batch_size: int,
+        hyperparameters: Hyperparameters,
+        loss: LossFn,
+    ):
+        self._tower = tower
+        self._table = like if isinstance(like, TableTensors) else None
+        self._batch_size = batch_size
+        self._hyperparameters = hyperparameters
+        self._optimizer = optimizer_of(hyperparameters)
+        self._loss = loss
+        self._function = self._compile(like)
+
+    def step_sizes(self, rates: np.ndarray) -> np.ndarray:
+        """What `advance` takes, from the learning rates of all updates: float32 [updates, 2]."""
+        return np.stack([self._optimizer.step_sizes(rates), rates], axis=1).astype(np.float32)
+
+    def advance(self, first: int, batches: np.ndarray | StackedBatches, step_sizes: np.ndarray) -> float:
+        """Makes an update for every batch and returns their mean loss (not finite where any of them was not).
+
+        Args:
+            first: Number of updates made before; dropout draws from it.
+            batches: Row numbers int32 [updates, batch size] (table), or the batches themselves (stream).
+            step_sizes: [updates, 2], a cut of what `step_sizes` gave.
+        """
+        tf = tensorflow()
+        inputs: list[Any] = [tf.constant(first, tf.int32), tf.constant(step_sizes)]
+        if isinstance(batches, StackedBatches):
+            inputs += [tf.constant(batches.features), tf.constant(batches.labels)]
+            if batches.weights is not None:
+                inputs.append(tf.constant(batches.weights))
+        else:
+            inputs.append(tf.constant(batches))
+        return float(self._function(*inputs)) / len(step_sizes)
+
+    def _compile(self, like: Rows | TableTensors) -> Any:
+        tf = tensorflow()
+        signature = [tf.TensorSpec([], tf.int32), tf.TensorSpec([None, 2], tf.float32)]
+        if self._table is not None:
+            signature.append(tf.TensorSpec([None, self._batch_size], tf.int32))
+        else:
+            signature.append(tf.TensorSpec([None, self._batch_size, *like.features.shape[1:]], tf.float32))
+            signature.append(tf.TensorSpec([None, self._batch_size, *like.labels.shape[1:]], like.labels.dtype))
+            if like.weights is not None:
+                signature.append(tf.TensorSpec([None, self._batch_size], tf.float32))
+        function = tf.function(self._updates, autograph=False, input_signature=signature)
+        return function.get_concrete_function()
+
+    def _updates(self, first: Any, step_sizes: Any, *given: Any) -> Any:
+        """Sum of the losses of all updates."""
+        tf = tensorflow()
+        batches = given
+        if self._table is not None:
+            columns = (self._table.features, self._table.labels, self._table.weights)
+            batches = tuple(tf.gather(column, given[0]) for column in columns if column is not None)
+        count = tf.shape(step_sizes)[0]
+
+        def body(update: Any, total: Any) -> tuple[Any, Any]:
+            features, labels, *weights = (tf.gather(column, update) for column in batches)
+            sizes = tf.unstack(tf.gather(step_sizes, update))
+            loss = self._update(features, labels, weights[0] if weights else None, (first + update, *sizes))
+            return update + 1, total + loss
+
+        return tf.while_loop(
+            lambda update, total: update < count, body, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
+        )[1]
+
+    def _update(self, features: Any, labels: Any, weights: Any, step: tuple[Any, Any, Any]) -> Any:
+        tf = tensorflow()
+        number, size, rate = step
+        tower, hyperparameters = self._tower, self._hyperparameters
+        values = [group.read_value() for group in tower.groups]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for value in values:
+                tape.watch(value)
+            loss = self._loss(labels, tower.call(values, features, update=number), weights)
+        gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        if hyperparameters.l2 > 0:
+            gradients = [g + hyperparameters.l2 * value for g, value in zip(gradients, values, strict=True)]
+        if hyperparameters.max_norm > 0:
+            gradients = _clipped(gradients, hyperparameters.max_norm)
+        for index, gradient in enumerate(gradients):
+            variable = tower.groups[index]
+            if hyperparameters.weight_decay > 0:
+                alpha = rate * hyperparameters.weight_decay
+                tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=alpha, delta=values[index])
+            self._optimizer.apply(variable, [slots[index] for slots in tower.slots], gradient, size)
+        return loss
+
+
+def optimizer_of(hyperparameters: Hyperparameters) -> Optimizer:
+    """The optimizer that a trial asks for."""
+    return Optimizer(hyperparameters.optimizer, hyperparameters.momentum)
+
+
+def _clipped(gradients: Sequence[Any], max_norm: float) -> list[Any]:
+    """Gradients with a global norm of at most `max_norm` (Pascanu et al. 2013)."""
+    tf = tensorflow()
+    norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
+    factor = max_norm / tf.maximum(norm, max_norm)
+    return [gradient * factor for gradient in gradients]

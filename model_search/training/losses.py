@@ -1,0 +1,95 @@
+"""The loss of a batch, inside a graph."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from model_search.data.task import Task, TaskKind
+from model_search.errors import ModelSearchError, UserError
+from model_search.training.runtime import tensorflow
+
+LossFn = Callable[[Any, Any, Any], Any]
+
+
+def batch_loss(task: Task, loss_fn: Callable[..., Any] | None) -> LossFn:
+    """The loss as a function of labels, logits and weights (a tensor [batch], or None) that gives a scalar tensor.
+
+    Without a function of the provider's own it is softmax cross-entropy for classes, and the squared error of the
+    scaled targets for numbers, averaged over rows; weights are expected to average 1 over the data.
+    """
+    if loss_fn is not None:
+        return _Own(loss_fn)
+    return _cross_entropy if task.kind is TaskKind.CLASSIFICATION else _squared_error
+
+
+def averaging_one(weights: np.ndarray) -> np.ndarray:
+    """Row weights on the scale that losses expect, float32; weights of zero only stay as they are."""
+    mean = float(np.mean(weights, dtype=np.float64))
+    return (weights / (mean if mean > 0 else 1.0)).astype(np.float32)
+
+
+def _cross_entropy(labels: Any, logits: Any, weights: Any) -> Any:
+    tf = tensorflow()
+    return _average(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), weights)
+
+
+def _squared_error(labels: Any, logits: Any, weights: Any) -> Any:
+    tf = tensorflow()
+    errors = tf.square(logits - labels)
+    return _average(errors if weights is None else tf.reduce_mean(errors, axis=-1), weights)
+
+
+def _average(losses: Any, weights: Any) -> Any:
+    """Mean over everything; a row's weight counts for all of its losses."""
+    tf = tensorflow()
+    if weights is None:
+        return tf.reduce_mean(losses)
+    spread = tf.reshape(weights, [-1] + [1] * (losses.shape.rank - 1))
+    return tf.reduce_mean(losses * spread)
+
+
+class _Own:
+    """A provider's `loss_fn(labels, logits, weights)`, checked."""
+
+    def __init__(self, loss_fn: Callable[..., Any]):
+        self._loss_fn = loss_fn
+        self._takes_weights = _accepts(loss_fn, 3)
+        if not self._takes_weights and not _accepts(loss_fn, 2):
+            raise UserError(f"loss_fn {_name(loss_fn)} cannot be called with (labels, logits, weights)")
+
+    def __call__(self, labels: Any, logits: Any, weights: Any) -> Any:
+        tf = tensorflow()
+        name = _name(self._loss_fn)
+        if weights is not None and not self._takes_weights:
+            raise UserError(f"loss_fn {name} takes no weights, yet the data have a weight column; add a third argument")
+        arguments = (labels, logits, 1.0 if weights is None else weights) if self._takes_weights else (labels, logits)
+        try:
+            loss = tf.cast(tf.convert_to_tensor(self._loss_fn(*arguments)), tf.float32)
+        except ModelSearchError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"loss_fn {name} failed on labels of shape {labels.shape} and logits of shape {logits.shape}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if loss.shape.rank is None or loss.shape.rank > 1:
+            raise UserError(f"loss_fn {name} returned a tensor of shape {loss.shape}; expected one number")
+        return tf.reduce_mean(loss)
+
+
+def _accepts(function: Callable[..., Any], arguments: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError:
+        return False
+    except ValueError:  # a function without a signature
+        return True
+    return True
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return repr(getattr(function, "__name__", type(function).__name__))

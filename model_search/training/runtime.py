@@ -1,0 +1,108 @@
+"""The one place that imports TensorFlow for training: quietly, with threads that suit small networks."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any
+
+_LOG = logging.getLogger(__name__)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
+    """TensorFlow, imported and configured on the first call; a later call with other numbers changes nothing.
+
+    A batch of 32 rows is too little work to divide: handing parts of one operation to other threads doubles the time
+    of a small tower's step. Independent operations (the two products of a layer's gradient, the updates of different
+    layers) do run beside each other.
+
+    Args:
+        intra_threads: Threads within one operation.
+        inter_threads: Operations at a time; the cores that there are where None.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    started = time.perf_counter()
+    with _silenced_stderr():
+        import keras  # noqa: F401  (it loads libraries that write, too)
+        import tensorflow as tf
+    tf.get_logger().setLevel(logging.ERROR)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(inter_threads or available_cores())
+    except RuntimeError:
+        _LOG.debug("TensorFlow was in use before Model Search; its threads stay as they are")
+    _LOG.debug("TensorFlow %s imported in %.1f s", tf.__version__, time.perf_counter() - started)
+    return tf
+
+
+@contextlib.contextmanager
+def without_grappler() -> Iterator[None]:
+    """Graphs made and called inside are not rewritten: for a trial's graphs that costs more than it gains."""
+    tf = tensorflow()
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({**before, "disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options(
+            {**before, "disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
+        )
+
+
+def environment() -> dict[str, Any]:
+    """What a result depends on beside the plan: versions, CPU, threads, device (JSON-able)."""
+    import keras
+    import numpy as np
+
+    tf = tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "cpu": _cpu_name(),
+        "cores": available_cores(),
+        "intra_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "inter_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "device": f"{len(gpus)} GPU" if gpus else "CPU",
+        "platform": platform.platform(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        return names[0] if names else platform.processor()
+    except OSError:
+        return platform.processor()
+
+
+@contextlib.contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """TensorFlow's libraries write to file descriptor 2 while they load, whatever its log level."""
+    try:
+        saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # a process without standard error
+        yield
+        return
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
