@@ -184,12 +184,14 @@ def _suggestions(checker: _Checker) -> None:
                 checker.add(f"Hyperparameter {name!r} of a user suggestion has no value.", where)
             elif kind.endswith("_list"):
                 checker.add(f"Hyperparameter {name!r} of a user suggestion is a list; expected one value.", where)
-            elif name == "optimizer" and value.bytes_value.decode("utf-8", "replace") not in supported.OPTIMIZERS:
-                checker.add(
-                    f"The optimizer of a user suggestion is {getattr(value, kind)!r}; "
-                    f"expected {_one_of(supported.OPTIMIZERS)}.",
-                    where,
-                )
+            elif name == "optimizer":
+                _suggested_optimizer(checker, getattr(value, kind), where)
+
+
+def _suggested_optimizer(checker: _Checker, value: bytes | float, path: Path) -> None:
+    given = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if given not in supported.OPTIMIZERS:
+        checker.add(f"The optimizer of a user suggestion is {given!r}; expected {_one_of(supported.OPTIMIZERS)}.", path)
 
 
 @dataclasses.dataclass(frozen=True)

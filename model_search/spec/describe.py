@@ -92,6 +92,10 @@ def _hyperparameters(spec: PhoenixSpec) -> list[str]:
             spec.apply_dropouts_between_blocks,
             f"dropout {learning.min_dropout:.7g} to {learning.max_dropout:.7g} or none",
         ),
+        (
+            learning.cooldown_share > 0,
+            f"a learning rate that falls to zero over the last {learning.cooldown_share:.0%} of the steps",
+        ),
         (bool(learning.batch_sizes), f"batch size {', '.join(map(str, learning.batch_sizes))}"),
     )
     return listed + [words for is_on, words in optional if is_on]

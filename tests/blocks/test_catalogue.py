@@ -166,6 +166,17 @@ def test_a_block_registered_by_a_user_is_known_and_buildable():
     assert blocks.get("MINE").builder is Mine
 
 
+def test_only_a_block_of_a_user_can_be_taken_out():
+    blocks = Catalogue([catalogue.get("IDENTITY"), BlockInfo("MINE", 153, "Mine", None, builder=int)])
+    blocks.unregister("MINE")
+    assert blocks.names() == ("IDENTITY",)
+    blocks.register(BlockInfo("MINE", 153, "Mine", None, builder=float))
+    with pytest.raises(UserError, match="IDENTITY is a stock block and stays"):
+        blocks.unregister("IDENTITY")
+    with pytest.raises(SpecError, match="There is no block 'OTHER'"):
+        blocks.unregister("OTHER")
+
+
 @pytest.mark.parametrize(
     ("info", "message"),
     [

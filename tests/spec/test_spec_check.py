@@ -1,0 +1,265 @@
+"""Every check, with the place that it names."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_search.blocks import catalogue
+from model_search.proto.distillation_spec_pb2 import DistillationSpec
+from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
+from model_search.spec import supported
+from model_search.spec.check import check
+from model_search.spec.text import parse
+
+FIRST = 'blocks_to_use: "IDENTITY"\n'
+
+
+def found(text, severity="error"):
+    parsed = parse(FIRST + text)
+    assert parsed.problems == ()
+    return [problem for problem in check(parsed.spec, parsed.positions) if problem.severity == severity]
+
+
+RANGE = "the minimum must not be above the maximum"
+
+ERRORS = [
+    ("minimum_depth: 0", 2, 16, "minimum_depth is 0; expected at least 1."),
+    ("maximum_depth: 1", 2, 16, "maximum_depth is 1; expected at least 1 and minimum_depth (2)."),
+    ("minimum_depth: 31", 2, 16, "maximum_depth is 30; expected at least 1 and minimum_depth (31)."),
+    ("beam_size: 0", 2, 12, "beam_size is 0; expected at least 1."),
+    ("increase_complexity_probability: 1.1", 2, 34, "is 1.1; expected a probability from 0 to 1."),
+    ("increase_complexity_probability: nan", 2, 34, "is nan; expected a probability"),
+    ("mutate_probability: -0.5", 2, 21, "mutate_probability is -0.5; expected a probability"),
+    ("crossover_probability: 2", 2, 24, "crossover_probability is 2; expected a probability"),
+    ("random_architecture_probability: 2", 2, 34, "random_architecture_probability is 2; expected"),
+    ("temperature: 0", 2, 14, "temperature is 0; expected more than 0."),
+    ("temperature: nan", 2, 14, "temperature is nan"),
+    ("linear_model { }", 2, 1, "linear_model does not fit search_type ADAPTIVE_COORDINATE_DESCENT; it is for"),
+    ("search_type: LINEAR_MODEL", 2, 14, "search_type LINEAR_MODEL is not built in this version; expected ADAPTIVE_"),
+    ("search_type: HARMONICA_SEARCH", 2, 14, "search_type HARMONICA_SEARCH is not built"),
+    ("problem_type: CNN", 2, 15, "problem_type CNN cannot run in this version, which has no convolution"),
+    ("problem_type: RNN_LAST_ACTIVATIONS", 2, 15, "which has no recurrent blocks; expected DNN."),
+    ("maximum_depth: 2\nincrease_complexity_minimum_trials: [1, 2, 3]", 3, 44, "has 3 thresholds and maximum_depth"),
+    ("increase_complexity_minimum_trials: [3, 2]", 2, 41, "has 2 after 3; expected thresholds that never fall."),
+    ("increase_complexity_minimum_trials: -3", 2, 37, "has -3; expected 0 or more trials."),
+    ("blocks_to_use: 'FULY_CONECTED'", 2, 16, "There is no block 'FULY_CONECTED'; the nearest names are FULLY_"),
+    ("blocks_to_use: ['IDENTITY',\n'LSTM_128']", 3, 1, "Block LSTM_128 is known but cannot be built in this version"),
+    ("blocks_to_use: 'EMPTY_BLOCK'", 2, 16, "EMPTY_BLOCK is padding"),
+    ("user_suggestions { architecture: ['IDENTITY', 'X_Y'] }", 2, 47, "There is no block 'X_Y'"),
+    ("user_suggestions { architecture: 'FLATTEN' }", 2, 34, "Block FLATTEN is known but cannot be built"),
+    ("user_suggestions { }", 2, 1, "This user suggestion has no blocks"),
+    ("user_suggestions { architecture: 'EMPTY_BLOCK' }", 2, 1, "This user suggestion has no blocks"),
+    (
+        "user_suggestions { architecture: 'IDENTITY' hparams { hparam {\nkey: 'optimizer' value {bytes_value: 'a'}}}}",
+        3, 18, "The optimizer of a user suggestion is 'a'; expected adagrad, adam, momentum, rmsprop or sgd.",
+    ),
+    (
+        "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'optimizer' value { int64_value: 1 }}}}",
+        2, 81, "The optimizer of a user suggestion is 1",
+    ),
+    (
+        "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'a' value { } } } }",
+        2, 73, "Hyperparameter 'a' of a user suggestion has no value.",
+    ),
+    (
+        "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'a' value { int64_list { } } } } }",
+        2, 73, "Hyperparameter 'a' of a user suggestion is a list; expected one value.",
+    ),
+    (
+        "learning_spec { apply_exponential_decay: true min_learning_rate_decay_rate: 0.96 }",
+        2, 77, "min_learning_rate_decay_rate is 0.96 and max_learning_rate_decay_rate is 0.95; " + RANGE,
+    ),
+    (
+        "learning_spec { apply_exponential_decay: true min_learning_rate_decay_rate: 0 }",
+        2, 77, "min_learning_rate_decay_rate is 0; expected more than 0 and at most 1.",
+    ),
+    (
+        "learning_spec { apply_exponential_decay: true max_decay_times: 1 }",
+        2, 64, "min_decay_times is 1 and max_decay_times is 1; expected 1 <= min_decay_times < max_decay_times",
+    ),
+    (
+        "learning_spec { apply_gradient_clipping: true max_gradient_norm_when_clipping: 1 }",
+        2, 80, "min_gradient_norm_when_clipping is 2 and max_gradient_norm_when_clipping is 1; " + RANGE,
+    ),
+    (
+        "learning_spec { apply_gradient_clipping: true min_gradient_norm_when_clipping: 0 }",
+        2, 80, "min_gradient_norm_when_clipping is 0; expected at least 1.",
+    ),
+    ("learning_spec { apply_l2_regularization: true max_l2_regularization: -1 }", 2, 70, "is -1; expected 0 or more."),
+    ("learning_spec { apply_l2_regularization: true min_l2_regularization: 1 }", 2, 70, RANGE),
+    ("learning_spec { min_dropout: 0.7 } apply_dropouts_between_blocks: true", 2, 30, RANGE),
+    ("apply_dropouts_between_blocks: true learning_spec { max_dropout: 1.5 }", 2, 66, "is 1.5; expected from 0 to 1."),
+    ("learning_spec { apply_momentum: true min_momentum: 0.99 }", 2, 52, RANGE),
+    ("learning_spec { apply_momentum: true max_momentum: 1 }", 2, 52, "is 1; expected at least 0 and below 1."),
+    ("learning_spec { apply_weight_decay: true min_weight_decay: 1 }", 2, 60, RANGE),
+    ("learning_spec { apply_weight_decay: true max_weight_decay: inf }", 2, 60, "is inf; expected 0 or more."),
+    ("learning_spec { lr_warmup_steps: -1 }", 2, 34, "lr_warmup_steps is -1; expected at least 0."),
+    ("learning_spec { no_dropout_share: 1.5 }", 2, 35, "no_dropout_share is 1.5; expected a share from 0 to 1."),
+    ("learning_spec { cooldown_share: -1 }", 2, 33, "cooldown_share is -1; expected a share"),
+    ("learning_spec { batch_sizes: [32, 0] }", 2, 35, "batch_sizes has 0; expected at least 1 row."),
+    ("learning_spec { optimizers: ['sgd', 'adm'] }", 2, 37, "There is no optimizer 'adm'; expected adagrad, adam,"),
+    ("learning_spec { learning_rate_range { minimum: 1 maximum: 0.1 } }", 2, 17, "goes from 1 to 0.1; expected a"),
+    ("learning_spec { learning_rate_range { maximum: 0.1 } }", 2, 17, "goes from 0 to 0.1"),
+    (
+        "learning_spec { learning_rate_range { optimizer: 'x' minimum: 1 maximum: 1 } }",
+        2, 50, "There is no optimizer 'x'; expected adagrad, adam, momentum, rmsprop or sgd, or none for all of them.",
+    ),
+    (
+        "learning_spec { learning_rate_range: [{minimum: 1 maximum: 1}, {minimum: 1 maximum: 2}] }",
+        2, 64, "This is a second learning_rate_range for all optimizers",
+    ),
+    (
+        "ensemble_spec { ensemble_search_type: ADAPTIVE_ENSEMBLE_SEARCH intermixed_search { } }",
+        2, 64, "intermixed_search does not fit ensemble_search_type ADAPTIVE_ENSEMBLE_SEARCH; it is for INTERMIXED_NON",
+    ),
+    ("ensemble_spec { nonadaptive_search { } }", 2, 17, "does not fit ensemble_search_type UNKNOWN_ENSEMBLE_SEARCH"),
+    (
+        "ensemble_spec { ensemble_search_type: RESIDUAL_ENSEMBLE_SEARCH adaptive_search { increase_width_every: 0 } }",
+        2, 104, "increase_width_every is 0; expected at least 1.",
+    ),
+    (
+        "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH nonadaptive_search {minimal_pool_size: -1}}",
+        2, 106, "minimal_pool_size is -1; expected at least 0.",
+    ),
+    ("distillation_spec { minimal_pool_size: -1 }", 2, 40, "minimal_pool_size is -1; expected at least 0."),
+    ("distillation_spec { temperature: 0 }", 2, 34, "temperature of the distillation is 0; expected more than 0."),
+    ("transfer_learning_spec { max_completed_trials: 0 }", 2, 48, "max_completed_trials is 0; expected at least 1."),
+    (
+        "transfer_learning_spec { previous_trials_discount_factor: -1 }",
+        2, 59, "previous_trials_discount_factor is -1; expected at least 0.",
+    ),
+    ("multi_task_spec { label_name: 'a' }", 2, 1, "multi_task_spec: several tasks at once are not built"),
+    ("replay { towers { architecture: 'IDENTITY' } }", 2, 1, "replay: replaying is not built in this version"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "column", "message"), ERRORS)
+def test_an_error_says_what_and_where(text, line, column, message):
+    problems = found(text)
+    assert [(problem.line, problem.column) for problem in problems] == [(line, column)]
+    assert message in problems[0].message
+    assert problems[0].message.endswith(".")
+    assert str(problems[0]) == f"line {line}, column {column}: {problems[0].message}"
+
+
+WARNINGS = [
+    ("mutate_probability: 0.5", 21, "mutate_probability is not read in this version: the search follows"),
+    ("crossover_probability: 0.5", 24, "crossover_probability is not read"),
+    ("random_architecture_probability: 0.5", 34, "random_architecture_probability is not read"),
+    ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
+    ("use_auxiliary_head: true", 21, "towers have their main head only"),
+    ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
+    ("replicate_cell: true", 17, "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells"),
+    (
+        "ensemble_spec { ensemble_search_type: ADAPTIVE_ENSEMBLE_SEARCH adaptive_search {} }",
+        1, "Ensembles are not built in this version; trials that would ensemble are search trials.",
+    ),
+    (
+        "distillation_spec { distillation_type: MSE_LOGITS }",
+        1, "Distillation is not built in this version; trials that would distil are search trials.",
+    ),
+    (
+        "transfer_learning_spec { transfer_learning_type: SNAPSHOT_TRANSFER_LEARNING }",
+        1, "Transfer learning is not built in this version; every trial starts from fresh weights.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "column", "message"), WARNINGS)
+def test_what_is_not_done_is_a_warning(text, column, message):
+    assert found(text) == []
+    (problem,) = found(text, "warning")
+    assert (problem.line, problem.column) == (2, column)
+    assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "search_type: NONADAPTIVE_RANDOM_SEARCH problem_type: DNN",
+        "maximum_depth: 3 increase_complexity_minimum_trials: [0, 5, 5]",
+        "minimum_depth: 1 maximum_depth: 1",
+        "mutate_probability: 0",
+        "use_synchronous_optimizer: false",
+        "ensemble_spec { }",
+        "distillation_spec { }",
+        "transfer_learning_spec { transfer_learning_type: NO_TRANSFER_LEARNING }",
+        "user_suggestions { architecture: ['IDENTITY', 'EMPTY_BLOCK'] hparams { hparam { key: 'optimizer' value "
+        "{ bytes_value: 'adam' } } hparam { key: 'learning_rate' value { float_value: 0.1 } } } }",
+        "learning_spec { min_dropout: 3 min_l2_regularization: 9 }",  # off
+        "learning_spec { learning_rate_range { minimum: 1e-6 maximum: 0.01 } "
+        "optimizers: ['momentum', 'sgd', 'adagrad', 'adam', 'rmsprop'] }",
+    ],
+)
+def test_what_is_right_is_left_alone(text):
+    assert found(text) == []
+    assert found(text, "warning") == []
+
+
+def test_no_blocks_at_all():
+    (problem,) = check(PhoenixSpec())
+    assert problem.message == "blocks_to_use is empty; name at least one block."
+    assert str(problem) == problem.message
+
+
+def test_a_message_without_text_is_checked_without_places():
+    problems = check(PhoenixSpec(blocks_to_use=["NO"], beam_size=0))
+    assert {(problem.line, problem.column) for problem in problems} == {(None, None)}
+    assert len(problems) == 2
+
+
+def test_everything_is_told_at_once_in_the_order_of_the_text():
+    text = "beam_size: 0\nblocks_to_use: 'NO'\nminimum_depth: 0\nuse_auxiliary_head: true\n"
+    parsed = parse(text + "search_type: LINEAR_MODEL")
+    problems = check(parsed.spec, parsed.positions)
+    assert [problem.line for problem in problems] == [1, 2, 3, 4, 5]
+
+
+@given(st.lists(st.sampled_from([*catalogue.names()[:40], "NOPE", "EMPTY_BLOCK"]), min_size=1, max_size=6))
+def test_every_block_that_cannot_be_built_is_named_once_for_each_place(blocks):
+    problems = check(PhoenixSpec(blocks_to_use=blocks))
+    assert len(problems) == sum(not catalogue.buildable(name) for name in blocks)
+
+
+@given(st.floats(width=32))
+def test_a_probability_is_from_0_to_1(value):
+    problems = check(PhoenixSpec(blocks_to_use=["IDENTITY"], increase_complexity_probability=value))
+    assert (not problems) == (not math.isnan(value) and 0 <= value <= 1)
+
+
+def test_the_tables_speak_of_names_that_exist():
+    fields = set(PhoenixSpec.DESCRIPTOR.fields_by_name)
+    assert set(supported.UNREAD) | set(supported.REFUSED) | set(supported.SEARCH_SPECS) <= fields
+    assert set(supported.RUNNABLE_SEARCH_TYPES) <= set(PhoenixSpec.SearchType.keys())
+    every_type = {supported.DEFAULT_PROBLEM_TYPE, *supported.LACKING, *supported.RUNNABLE_PROBLEM_TYPES}
+    assert every_type == set(PhoenixSpec.ProblemType.keys()) - {"UNKNOWN_PROBLEM_TYPE"}
+    searches = set().union(*supported.ENSEMBLE_SEARCH_SPECS.values())
+    assert searches == set(EnsemblingSpec.EnsembleSearchType.keys()) - {"UNKNOWN_ENSEMBLE_SEARCH"}
+    oneof = EnsemblingSpec.DESCRIPTOR.oneofs_by_name["search_spec"]
+    assert set(supported.ENSEMBLE_SEARCH_SPECS) == {field.name for field in oneof.fields}
+    assert set(supported.RUNNABLE_TRANSFERS) <= set(TransferLearningSpec.TransferLearningType.keys())
+    assert set(supported.RUNNABLE_DISTILLATIONS) <= set(DistillationSpec.DistillationType.keys())
+
+
+def test_every_field_is_read_or_told_about():
+    """A new field of PhoenixSpec must be decided upon."""
+    read = {
+        "minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type",
+        "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "user_suggestions",
+        "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
+        "linear_model", "distillation_spec", "temperature", "disable_last_dense_layer",
+    }  # fmt: skip
+    told = set(supported.UNREAD) | set(supported.REFUSED)
+    assert not read & told
+    assert read | told == set(PhoenixSpec.DESCRIPTOR.fields_by_name)
+
+
+def test_the_search_knows_the_same_optimizers():
+    from model_search.search import space
+
+    assert space.OPTIMIZERS == supported.OPTIMIZERS

@@ -1,0 +1,83 @@
+import pytest
+
+from model_search import constants
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.spec.load import explain, incompatibilities, load_spec, load_text, warnings_of
+
+BASE = "blocks_to_use: ['IDENTITY', 'LOWRANK_1'] "
+
+
+def differences(old, new):
+    return incompatibilities(load_text(BASE + old), load_text(new if "blocks_to_use" in new else BASE + new))
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "",
+        "beam_size: 3 minimum_depth: 1 maximum_depth: 7 increase_complexity_probability: 0.3",
+        "blocks_to_use: ['FULLY_CONNECTED', 'LOWRANK_1', 'IDENTITY']",
+        "learning_spec { apply_momentum: true batch_sizes: 3 }",
+        "search_type: NONADAPTIVE_RANDOM_SEARCH problem_type: DNN",
+        "user_suggestions { architecture: 'IDENTITY' }",
+        "lengths_feature_name: 'lengths'",
+    ],
+)
+def test_what_only_steers_the_search_may_change(new):
+    assert differences("", new) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("disable_last_dense_layer: true", "disable_last_dense_layer was false and is now true."),
+        ("weight_feature_name: 'w'", "weight_feature_name was empty and is now 'w'."),
+        ("blocks_to_use: 'LOWRANK_2'", "blocks_to_use no longer has IDENTITY, LOWRANK_1."),
+        ("is_input_shared: true", "is_input_shared was false and is now true."),
+    ],
+)
+def test_what_makes_trials_incomparable_may_not_change(new, message):
+    assert differences("", new) == [message]
+
+
+def test_another_problem_is_another_study():
+    old, new = PhoenixSpec(problem_type="CNN"), PhoenixSpec()
+    assert incompatibilities(old, new) == ["problem_type was CNN and is now DNN."]
+
+
+def test_every_difference_is_named():
+    assert len(differences("", "disable_last_dense_layer: true weight_feature_name: 'w'")) == 2
+
+
+def test_the_stock_specification_warns_of_what_is_not_built():
+    assert warnings_of(load_spec(constants.DEFAULT_DNN)) == [
+        "Ensembles are not built in this version; trials that would ensemble are search trials.",
+        "Distillation is not built in this version; trials that would distil are search trials.",
+    ]
+    assert warnings_of(load_text(BASE)) == []
+
+
+def test_the_summary_of_an_adaptive_search():
+    spec = load_text(
+        BASE + "beam_size: 4 increase_complexity_probability: 0.3 maximum_depth: 6 apply_dropouts_between_blocks: true "
+        "user_suggestions { architecture: 'IDENTITY' } mutate_probability: 0.5 learning_spec { optimizers: 'sgd' "
+        "learning_rate_range { minimum: 1e-6 maximum: 0.01 } learning_rate_range { optimizer: 'sgd' minimum: 0.5 "
+        "maximum: 1 } apply_l2_regularization: true cooldown_share: 0.25 batch_sizes: [32, 64] "
+        "apply_weight_decay: true }"
+    )
+    assert explain(spec).splitlines() == [
+        "Towers for DNN of 2 to 6 blocks.",
+        "ADAPTIVE_COORDINATE_DESCENT: one of the best 4 grows with probability 0.3, "
+        "else one of its blocks is replaced.",
+        "2 blocks: IDENTITY, LOWRANK_1.",
+        "Hyperparameters: optimizer (sgd), learning rate 1e-06 to 0.01, 0.5 to 1 for sgd, L2 0 to 0.05, "
+        "weight decay 1e-06 to 0.01, dropout 0.1 to 0.6 or none, a learning rate that falls to zero over the last "
+        "25% of the steps, batch size 32, 64.",
+        "First 1 suggested by you.",
+        "mutate_probability is not read in this version: the search follows increase_complexity_probability alone.",
+    ]
+
+
+def test_the_summary_of_a_random_search():
+    text = explain(load_text(BASE + "search_type: NONADAPTIVE_RANDOM_SEARCH"))
+    assert "NONADAPTIVE_RANDOM_SEARCH: every tower is drawn at random, with 2 blocks." in text
