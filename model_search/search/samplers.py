@@ -61,7 +61,7 @@ class BayesianSampler(Sampler):
     """The tree-structured Parzen estimator of Optuna, on the study's own metric and goal.
 
     It models which values the good trials have (the best tenth) and which the others. It sees the 25 best trials and
-    the 75 latest ones, so that its cost stays bounded while the history grows. Unfinished trials count as bad ones, so
+    the 50 latest ones, so that its cost stays bounded while the history grows. Unfinished trials count as bad ones, so
     that parallel workers spread. It draws at random until ten trials are completed.
 
     Paper: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
@@ -69,7 +69,7 @@ class BayesianSampler(Sampler):
 
     RANDOM_TRIALS = 10
     BEST = 25
-    LATEST = 75
+    LATEST = 50
     RUNNING = 32
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -48,24 +49,34 @@ def read_hparams(hparams: HParamDef) -> dict[str, HyperparameterValue]:
     `new_block_type` and `initial_architecture...`, which the archived system recorded with every trial, are left out.
 
     Raises:
-        SpecError: if a value is a list or is not set.
+        SpecError: if a value is a list, is not set, or cannot be kept.
     """
     values: dict[str, HyperparameterValue] = {}
     for name in sorted(hparams.hparam):
         if name.startswith(_ARCHITECTURAL):
             continue
-        given = hparams.hparam[name]
-        kind = given.WhichOneof("kind")
-        if kind is None or kind.endswith("_list"):
-            raise SpecError(
-                f"hyperparameter {name!r} of a suggestion is {'a list' if kind else 'not set'}; expected one number, "
-                "text or truth value"
-            )
-        value = getattr(given, kind)
-        if isinstance(value, bytes):
-            values[name] = value.decode("utf-8")
-        elif isinstance(value, float):
-            values[name] = float(f"{value:.7g}")
-        else:
-            values[name] = value
+        values[name] = _plain(name, hparams.hparam[name])
+    batch_size = values.get("batch_size", 1)
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise SpecError(f"batch_size of a suggestion is {batch_size!r}; expected an int64_value of at least 1")
     return values
+
+
+def _plain(name: str, given: HParamDef.HParamType) -> HyperparameterValue:
+    kind = given.WhichOneof("kind")
+    if kind is None or kind.endswith("_list"):
+        raise SpecError(
+            f"hyperparameter {name!r} of a suggestion is {'a list' if kind else 'not set'}; expected one "
+            "number, text or truth value"
+        )
+    value = getattr(given, kind)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SpecError(f"hyperparameter {name!r} of a suggestion is {value}; expected a finite number")
+        return float(f"{value:.7g}")
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError(f"hyperparameter {name!r} of a suggestion is not text in UTF-8: {value!r}") from error
+    return value

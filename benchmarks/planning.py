@@ -1,0 +1,113 @@
+"""What a trial costs besides its training, when 10,000 trials are behind it: planning, and the store's bookkeeping.
+
+    python benchmarks/planning.py [--trials 10000] [--measured 200] [--spec specs/dnn_config.pbtxt]
+
+Losses are pretended (a random number that falls with depth), so that the beam grows and moves as in a real search.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import StudyRecord
+from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialState
+from model_search.search.history import History
+from model_search.search.planner import Planner, PlannerSettings
+from model_search.spec.load import load_spec, to_text
+
+GOAL_MS = 20.0
+STOCK_SPEC = pathlib.Path(__file__).resolve().parent.parent / "specs" / "dnn_config.pbtxt"
+
+
+class Planners(NamedTuple):
+    """Who plans the trials behind the measured ones, and who plans those."""
+
+    filling: Planner
+    measured: Planner
+
+
+def result(plan: TrialPlan) -> TrialResult:
+    loss = float(np.random.default_rng(plan.seed).random()) + 1 / len(plan.architecture)
+    curve = tuple((plan.steps * i // 5, loss + 1 / i) for i in range(1, 6))
+    return TrialResult({"loss": loss, "accuracy": 1 - loss / 3}, 10_000, plan.steps, {"train": 1.0}, curve)
+
+
+def planning_seconds(planners: Planners, trials: int, measured: int) -> list[float]:
+    """Seconds of each of the last `measured` plans, with the history in memory."""
+    history, seconds = History("loss", "minimize"), []
+    for trial_id in range(1, trials + measured + 1):
+        planner = planners.filling if trial_id <= trials else planners.measured
+        started = time.perf_counter()
+        plan = planner.plan(trial_id, history)
+        seconds.append(time.perf_counter() - started)
+        history.update([Trial(trial_id, TrialState.COMPLETED, 1, trial_id, "w", plan, result(plan))])
+    return seconds[-measured:]
+
+
+def spine_seconds(planners: Planners, store: SqliteStore, trials: int, measured: int) -> list[float]:
+    """Seconds of the last `measured` whole trials without training: claim, history, plan, commit, complete, history."""
+    history, revision, seconds = History("loss", "minimize"), 0, []
+    for number in range(1, trials + measured + 1):
+        planner = planners.filling if number <= trials else planners.measured
+        started = time.perf_counter()
+        claim = store.claim("w", trials + measured)
+        if claim is None:
+            raise RuntimeError("the store hands out no more trials")
+        changed, revision = store.history(revision)
+        history.update(changed)
+        plan = planner.plan(claim.trial_id, history)
+        store.commit_plan(claim, plan)
+        store.complete(claim, result(plan))
+        changed, revision = store.history(revision)
+        history.update(changed)
+        seconds.append(time.perf_counter() - started)
+    return seconds[-measured:]
+
+
+def show(what: str, seconds: list[float]) -> bool:
+    median = statistics.median(seconds) * 1e3
+    p99 = float(np.percentile(seconds, 99)) * 1e3
+    good = median < GOAL_MS
+    verdict = f"{'reaches' if good else 'MISSES'} the goal of {GOAL_MS:g} ms"
+    print(f"{what:<45} median {median:7.2f} ms   p99 {p99:7.2f} ms   {verdict}", flush=True)
+    return good
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000, help="trials behind the measured ones")
+    parser.add_argument("--measured", type=int, default=200, help="trials that are measured")
+    parser.add_argument("--spec", default=str(STOCK_SPEC), help="specification of the search")
+    options = parser.parse_args(arguments)
+    spec = load_spec(options.spec)
+
+    def planners(sampler: str) -> Planners:
+        made = [Planner(spec, PlannerSettings(0, 1000, 32, name), "loss", "minimize") for name in ("random", sampler)]
+        return Planners(*made)
+
+    print(f"{options.spec}: {options.measured} trials after {options.trials} others")
+    counts = (options.trials, options.measured)
+    reached = [
+        show(f"planning, {sampler} sampler", planning_seconds(planners(sampler), *counts))
+        for sampler in ("random", "bayesian")
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqliteStore(pathlib.Path(folder) / "study.db")
+        store.create_study(StudyRecord("planning", "", to_text(spec), "loss", "minimize", 0, "", {}, {}, {}))
+        seconds = spine_seconds(planners("random"), store, *counts)
+        reached.append(show("planning and bookkeeping, random sampler", seconds))
+        store.close()
+    return 0 if all(reached) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
