@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult
@@ -49,6 +49,15 @@ class Claim:
     plan: TrialPlan | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Heartbeat:
+    """A sign of life, as it stands: `counter` is raised by every heartbeat of this attempt."""
+
+    trial_id: int
+    attempt: int
+    counter: int
+
+
 class Store(abc.ABC):
     """Keeps one study. Safe for many processes at once; one instance belongs to one thread.
 
@@ -58,6 +67,8 @@ class Store(abc.ABC):
         store.commit_plan(claim, plan)                  # RUNNING; refused if repeated
         store.heartbeat(claim)                          # now and then, while training
         store.complete(claim, result)                   # COMPLETED  (or fail -> FAILED, release -> INTERRUPTED)
+
+    A worker that beats from a second thread opens a second instance there; claims may be passed between instances.
     """
 
     @abc.abstractmethod
@@ -109,6 +120,17 @@ class Store(abc.ABC):
         """Puts back (INTERRUPTED, or LOST after too many attempts) trials whose process on this host is gone.
 
         Returns their ids.
+        """
+
+    @abc.abstractmethod
+    def heartbeats(self) -> list[Heartbeat]:
+        """The sign of life of every trial that a worker holds, by id."""
+
+    @abc.abstractmethod
+    def reclaim(self, stale: Iterable[Heartbeat]) -> list[int]:
+        """Puts back, like `reclaim_dead`, those trials whose sign of life is still exactly the one given.
+
+        Of several callers with the same sign one succeeds; returns the ids that this call has put back.
         """
 
     @abc.abstractmethod

@@ -1,0 +1,173 @@
+"""One connection to a study's database: transactions, locks, and errors in plain words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from model_search.errors import StoreError, StudyError
+
+LOCK_SECONDS = 60.0
+_BUSY_SECONDS = 5.0  # how long SQLite waits by itself; the rest of LOCK_SECONDS is ours, in several attempts
+_WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database with a write-ahead log
+_PAUSE_SECONDS = 0.01
+
+
+class UnreadableStudyError(StudyError, StoreError):
+    """The file is no study, or one that this version cannot read."""
+
+
+def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
+    """The journal that a version of SQLite can be trusted with: "wal" or "delete" (a rollback journal)."""
+    return "wal" if version >= _WAL_IS_SOUND else "delete"
+
+
+class Connection:
+    """A connection for one thread of one process.
+
+    Nothing is written but inside of `transaction`, which takes the write lock before it reads (`BEGIN IMMEDIATE`): a
+    transaction that reads first and asks for the lock later is refused at once by SQLite, whatever the timeout.
+
+    Args:
+        path: The database's file; made where it is missing.
+        lock_seconds: How long to wait for other processes.
+
+    Raises:
+        StoreError: if the file cannot be opened.
+    """
+
+    def __init__(self, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS):
+        from sqlite_utils import Database
+
+        self.path = path
+        self._pid = os.getpid()
+        self._lock_seconds = lock_seconds
+        with self._plain_words():
+            connection = sqlite3.connect(path, timeout=min(_BUSY_SECONDS, lock_seconds), isolation_level=None)
+            try:
+                self.database = Database(connection, execute_plugins=False)
+                self._prepare()
+            except BaseException:
+                connection.close()
+                raise
+
+    def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """Runs one statement of an open transaction (or one that needs none)."""
+        with self._plain_words():
+            return self.database.execute(sql, parameters)
+
+    def rows(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self._plain_words():
+            return self.database.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a query, or None."""
+        with self._plain_words():
+            found: tuple[Any, ...] | None = self.database.execute(sql, parameters).fetchone()
+            return found
+
+    def value(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """The first column of the first row; None where there is no row."""
+        found = self.row(sql, parameters)
+        return None if found is None else found[0]
+
+    @contextlib.contextmanager
+    def transaction(self, write: bool = True) -> Iterator[None]:
+        """All or nothing; the one way to write.
+
+        Args:
+            write: Take the write lock at the start; otherwise what is read inside belongs to one moment.
+
+        Raises:
+            StoreError: in plain words, for whatever SQLite refuses.
+        """
+        if os.getpid() != self._pid:
+            raise StoreError(f"{self.path} was opened by another process; open it again after a fork")
+        self._patiently("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            with self._plain_words():
+                yield
+            self._patiently("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def close(self) -> None:
+        """Closes the connection; closing twice does no harm."""
+        with self._plain_words():
+            self.database.close()
+
+    def _prepare(self) -> None:
+        self.database.execute("PRAGMA foreign_keys=ON")
+        self.database.execute("PRAGMA synchronous=FULL")
+        mode = self.database.execute("PRAGMA journal_mode").fetchone()[0]
+        if mode == "wal" and journal_mode() != "wal":
+            self._patiently("PRAGMA journal_mode=delete")
+
+    def _patiently(self, sql: str) -> None:
+        deadline = time.monotonic() + self._lock_seconds
+        with self._plain_words():
+            while True:
+                try:
+                    self.database.conn.execute(sql)
+                    return
+                except sqlite3.OperationalError as error:
+                    if not _is_busy(error) or time.monotonic() >= deadline:
+                        raise
+                    time.sleep(_PAUSE_SECONDS)
+
+    def _roll_back(self) -> None:
+        # Where the disk is full or broken SQLite has already rolled back; what is reported is the first error.
+        with contextlib.suppress(sqlite3.Error):
+            if self.database.conn.in_transaction:
+                self.database.conn.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _plain_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise in_plain_words(error, self.path, self._lock_seconds) from error
+        except (OverflowError, UnicodeError) as error:
+            raise StoreError(f"{self.path}: a value that the database cannot hold: {error}") from error
+
+
+def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS) -> StoreError:
+    """What an error of SQLite means for the study, and what to do."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if isinstance(error, sqlite3.ProgrammingError):
+        return StoreError(
+            f"{path}: {error}; a store belongs to the thread that opened it, until it is closed: open a second one"
+        )
+    if _is_busy(error):
+        return StoreError(
+            f"{path} has been locked by another process for {lock_seconds:.0f} seconds; end the program that holds it "
+            "(an open editor of the database, a copy in progress) and run again"
+        )
+    if code == sqlite3.SQLITE_NOTADB:
+        return UnreadableStudyError(f"{path} is not a study's database; name the folder of a study, or remove the file")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return UnreadableStudyError(
+            f"{path} is damaged ({error}); restore a copy, or save what can be read with: sqlite3 {path} .recover"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return StoreError(f"{path}: the disk is full; nothing of this step was written, make room and run again")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreError(f"{path} may not be written to ({error}); give this user the right, or copy the study")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        where = "its folder does not exist" if not path.parent.is_dir() else "it is no file, or may not be read"
+        return UnreadableStudyError(f"{path} cannot be opened: {where}")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreError(f"{path}: the disk failed ({error}); nothing of this step was written")
+    return StoreError(f"{path}: the database refuses this: {error}")
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

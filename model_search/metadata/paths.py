@@ -1,0 +1,170 @@
+"""Every name and path of a study is made here, and nowhere else.
+
+A study lives in ``root_dir/<experiment name>/``. Names are data: whatever is in them, the folder lies inside of
+`root_dir`, and the name can be read back from it. Ordinary names stay as they are; a character that a file system
+could misunderstand becomes ``%`` and its UTF-8 bytes in hexadecimal, and a name too long for one folder is cut into
+nested ones, marked with ``%_`` at the cut. The empty name is ``%``.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from model_search.errors import StoreError, StudyError
+
+DATABASE = "study.db"
+TRIALS = "trials"
+
+_FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
+_NAME_BYTES = 2000  # of a whole path that may have 4096
+_PUNCTUATION = frozenset(" !#$&'()+,-.;=@[]^_`{}~")
+_EMPTY = "%"
+_CUT = "%_"
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")  # names that Windows keeps for itself
+_ESCAPE = re.compile(r"((?:%[0-9A-F]{2})+)")
+
+
+def study_dir(root_dir: str | os.PathLike[str], experiment_name: str) -> pathlib.Path:
+    """The study's folder (not made here); always inside of `root_dir`.
+
+    Raises:
+        StudyError: if the name is longer than any path can be.
+    """
+    tokens = _tokens(experiment_name)
+    if sum(len(token.encode()) for token in tokens) > _NAME_BYTES:
+        raise StudyError(
+            f"the experiment's name has {len(experiment_name)} characters ({experiment_name[:40]!r}...); "
+            f"choose one that takes at most {_NAME_BYTES} bytes as a path"
+        )
+    return pathlib.Path(root_dir).joinpath(*_folders(tokens))
+
+
+def list_studies(root_dir: str | os.PathLike[str]) -> list[str]:
+    """Names of the studies in a folder, sorted; none where there is no such folder."""
+    root = pathlib.Path(root_dir)
+    return sorted(_studies_below(root, root))
+
+
+def trial_dir(trial_id: int) -> str:
+    """The folder of a trial's files, relative to the study's: "trials/000012"."""
+    return f"{TRIALS}/{trial_id:06d}"
+
+
+def artefact_path(trial_id: int, name: str, sha256: str) -> str:
+    """Where an artefact lies, relative to the study's folder: "trials/000012/weights.0123456789abcdef.npz".
+
+    A part of the content's hash is in the file's name, so that a worker that was given up for dead can never write over
+    what its successor has stored.
+
+    Raises:
+        StoreError: if the name is longer than a file's can be.
+    """
+    safe = "".join(_tokens(name))
+    if len(safe.encode()) > _FOLDER_BYTES:
+        raise StoreError(f"the file name {name[:40]!r}... of trial {trial_id} is too long; give it fewer characters")
+    stem, dot, suffix = safe.rpartition(".")
+    head = f"{stem}.{sha256[:16]}{dot}{suffix}" if stem else f"{safe}.{sha256[:16]}"
+    return f"{trial_dir(trial_id)}/{head}"
+
+
+def check_relative(relative: str) -> str:
+    """Returns a path, of a kind that stays inside of the study's folder, as it is.
+
+    Raises:
+        StoreError: if it is absolute, empty, or climbs.
+    """
+    windows = pathlib.PureWindowsPath(relative)
+    parts = re.split(r"[/\\]", relative)
+    if "\0" in relative or windows.drive or windows.root or any(part in ("", ".", "..") for part in parts):
+        raise StoreError(
+            f"{relative!r} is not a path inside of the study's folder; expected such as {trial_dir(12)}/name"
+        )
+    return relative
+
+
+def resolve_artefact(study_dir: str | os.PathLike[str], relative: str) -> pathlib.Path:
+    """The file that a relative path from the database names.
+
+    Raises:
+        StoreError: if it would lie outside of the study's folder, links followed.
+    """
+    folder = pathlib.Path(study_dir).resolve()
+    try:
+        found = (folder / check_relative(relative)).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{relative!r} is not a path that can be followed: {error}") from error
+    if not found.is_relative_to(folder) or found == folder:
+        raise StoreError(f"{relative!r} leads out of the study's folder {folder}; it is not followed")
+    return found
+
+
+def _tokens(name: str) -> list[str]:
+    """The name's characters, each as it is or escaped; joined they make a legal name of a folder."""
+    if not name:
+        return [_EMPTY]
+    normal = unicodedata.is_normalized("NFC", name)
+    tokens = [character if _is_plain(character, normal) else _escaped(character) for character in name]
+    if name[0] in ". " or _DEVICES.fullmatch(name):
+        tokens[0] = _escaped(name[0])
+    if name[-1] in ". ":
+        tokens[-1] = _escaped(name[-1])
+    return tokens
+
+
+def _is_plain(character: str, normal: bool) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in _PUNCTUATION
+    return normal and character.isalnum()
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def _folders(tokens: list[str]) -> list[str]:
+    pieces = [""]
+    for token in tokens:
+        if len((pieces[-1] + token).encode()) > _FOLDER_BYTES:
+            pieces.append("")
+        pieces[-1] += token
+    last = len(pieces) - 1
+    return [(_CUT if index > 0 else "") + piece + (_CUT if index < last else "") for index, piece in enumerate(pieces)]
+
+
+def _studies_below(root: pathlib.Path, folder: pathlib.Path) -> Iterator[str]:
+    for entry in _entries(folder):
+        if entry.name.endswith(_CUT):
+            yield from _studies_below(root, entry)
+        elif DATABASE in (inner.name for inner in _entries(entry)):
+            name = _decoded("".join(entry.relative_to(root).parts))
+            if name is not None and study_dir(root, name) == entry:
+                yield name
+
+
+def _entries(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What is in a folder; nothing where it may not be read or is none (links from one cut to another lead astray)."""
+    if folder.name.endswith(_CUT) and folder.is_symlink():
+        return []
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _decoded(encoded: str) -> str | None:
+    """The name of a study's folder (nested ones joined); None where it is not even UTF-8."""
+    joined = encoded.replace(_CUT * 2, "")
+    if joined == _EMPTY:
+        return ""
+    pieces = _ESCAPE.split(joined)
+    try:
+        pieces[1::2] = [
+            bytes.fromhex(piece.replace("%", "")).decode("utf-8", "surrogatepass") for piece in pieces[1::2]
+        ]
+    except UnicodeDecodeError:
+        return None
+    return "".join(pieces)

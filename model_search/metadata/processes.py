@@ -1,0 +1,93 @@
+"""Who holds a trial: which process on which host, and whether it is known to be gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import socket
+import subprocess
+
+_PROC = pathlib.Path("/proc")
+_ENDED_STATES = ("Z", "X")  # a zombie has ended; only its parent has not noticed
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessIdentity:
+    """A process, told apart from a later one that was given the same number.
+
+    Attributes:
+        host: The machine's name.
+        boot: Identity of the machine's boot; "" where the system does not tell.
+        namespace: The process namespace (containers number their processes anew); "" where there are none.
+        pid: The process's number.
+        started: When it started, in the system's own words; "" where the system does not tell.
+    """
+
+    host: str
+    boot: str
+    namespace: str
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int | None = None) -> ProcessIdentity:
+        """The identity of a process of this host (of this one where None)."""
+        number = os.getpid() if pid is None else pid
+        return cls(socket.gethostname(), _boot(), _namespace(), number, _start_of(number) or "")
+
+    def is_gone(self) -> bool:
+        """Whether the process is known to have ended; False where that cannot be known from here."""
+        if self.host != socket.gethostname():
+            return False
+        if self.boot != _boot():
+            return bool(self.boot and _boot())  # the machine was started anew since
+        if self.namespace != _namespace():
+            return False
+        started = _start_of(self.pid)
+        return started is None or bool(started and self.started and started != self.started)
+
+
+def _boot() -> str:
+    return _read(_PROC / "sys/kernel/random/boot_id")
+
+
+def _namespace() -> str:
+    try:
+        return str((_PROC / "self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str | None:
+    """When the process started; "" where it cannot be told, None where there is no such process."""
+    if (_PROC / "self/stat").exists():
+        stat = _read(_PROC / str(pid) / "stat")
+        # The command's name stands in parentheses and may itself hold any of ") (" and blanks.
+        fields = stat.rpartition(")")[2].split()
+        return None if not fields or fields[0] in _ENDED_STATES else fields[19]
+    if os.name != "posix":
+        return ""
+    return _start_by_ps(pid)
+
+
+def _start_by_ps(pid: int) -> str | None:
+    try:
+        found = subprocess.run(
+            ["ps", "-o", "lstart=", "-o", "state=", "-p", str(pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except OSError:
+        return ""
+    started, _, state = found.stdout.strip().rpartition(" ")
+    return None if not started or state[:1] in _ENDED_STATES else started.strip()
+
+
+def _read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,217 @@
+"""Between records and the database's rows: strict JSON, and checks of what is read back.
+
+What stands in a database is data, perhaps edited by hand: a value that makes no sense is refused in a sentence that
+names the trial, never passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from model_search.errors import StoreError
+from model_search.metadata.paths import check_relative
+from model_search.metadata.store import StudyRecord
+from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState
+
+_RECORD_TEXTS = ("name", "owner", "spec_text", "metric", "goal", "data_fingerprint")
+
+
+def strict_json(value: Any, what: str) -> str:
+    """JSON without NaN, infinities or keys that are no text, keys sorted.
+
+    Raises:
+        StoreError: if there is no such JSON; `what` says in the message what it was to hold.
+    """
+    try:
+        _check_keys(value, what)
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{what} cannot be stored as JSON: {error}; expected texts, finite numbers, lists, dicts"
+        ) from (error)
+
+
+def plain_text(text: str) -> str:
+    """A text that every database holds: half of a surrogate pair (from an undecodable file name) is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def plan_key(key: str) -> str:
+    """A plan's key as its column holds it: one to one, and without characters that databases cut texts at."""
+    return json.dumps(key)[1:-1]
+
+
+def write_plan(plan: TrialPlan) -> str:
+    """The plan's column.
+
+    Raises:
+        StoreError: if the plan holds what JSON cannot.
+    """
+    try:
+        return plan.to_json()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(
+            f"the plan of trial {plan.trial_id} cannot be stored as JSON: {error}; expected texts and finite numbers"
+        ) from error
+
+
+def read_plan(trial_id: int, text: str) -> TrialPlan:
+    """Reads the plan's column.
+
+    Raises:
+        StoreError: if it is not this trial's plan.
+    """
+    try:
+        plan = TrialPlan.from_json(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(trial_id, "plan", str(error)) from error
+    if plan.trial_id != trial_id:
+        raise _damaged(trial_id, "plan", f"it is that of trial {plan.trial_id!r}")
+    whole = (plan.trial_id, plan.steps, plan.batch_size, plan.seed, *plan.members, *plan.teacher)
+    maybe = [number for number in (plan.parent, plan.warm_start) if number is not None]
+    if not all(type(number) is int for number in (*whole, *maybe)):
+        raise _damaged(trial_id, "plan", "a number of it is not whole")
+    if not isinstance(plan.hyperparameters, dict) or not all(isinstance(block, str) for block in plan.architecture):
+        raise _damaged(trial_id, "plan", "its architecture or hyperparameters are something else")
+    if not all(isinstance(value, str | int | float) for value in plan.hyperparameters.values()):
+        raise _damaged(trial_id, "plan", "a hyperparameter is neither a number nor a text")
+    return plan
+
+
+def write_result(trial_id: int, result: TrialResult) -> str:
+    """The result's column: metrics, parameters, best step, timings; the rest has tables of its own."""
+    try:
+        document = {
+            "metrics": {name: float(value) for name, value in result.metrics.items()},
+            "parameters": int(result.parameters),
+            "best_step": int(result.best_step),
+            "timings": {name: float(value) for name, value in result.timings.items()},
+        }
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StoreError(f"the result of trial {trial_id} cannot be stored: {error}; expected numbers") from error
+    return strict_json(document, f"the result of trial {trial_id}")
+
+
+def read_result(
+    trial_id: int,
+    text: str,
+    curve: Sequence[tuple[int, float | None]],
+    environment: Mapping[str, Any],
+    artefacts: Sequence[tuple[str, str, str, int]],
+) -> TrialResult:
+    """Puts a result together again.
+
+    Args:
+        trial_id: Whose it is.
+        text: The result's column.
+        curve: (step, value) in order; None stands for NaN.
+        environment: Versions and hardware.
+        artefacts: (name, path, sha256, size) in order.
+
+    Raises:
+        StoreError: if something of it makes no sense.
+    """
+    try:
+        document = json.loads(text)
+        metrics = _numbers(document["metrics"])
+        timings = _numbers(document["timings"])
+        parameters, best_step = document["parameters"], document["best_step"]
+        if type(parameters) is not int or type(best_step) is not int:
+            raise ValueError("parameters and best_step are whole numbers")
+        return TrialResult(
+            metrics=metrics,
+            parameters=parameters,
+            best_step=best_step,
+            timings=timings,
+            curve=tuple((step, math.nan if value is None else float(value)) for step, value in curve),
+            environment=dict(environment),
+            artefacts=tuple(read_artefact(*fields) for fields in artefacts),
+        )
+    except (KeyError, TypeError, ValueError, RecursionError, StoreError) as error:
+        raise _damaged(trial_id, "result", str(error)) from error
+
+
+def write_artefact(artefact: Artefact) -> tuple[str, str, str, int]:
+    """An artefact's row; StoreError where its path leads out of the study's folder."""
+    return artefact.name, check_relative(artefact.path), artefact.sha256, int(artefact.size)
+
+
+def read_artefact(name: str, path: str, sha256: str, size: int) -> Artefact:
+    """An artefact's row; StoreError where its path leads out of the study's folder."""
+    return Artefact(name, check_relative(path), sha256, size)
+
+
+def read_state(trial_id: int, text: str) -> TrialState:
+    """A state's column; StoreError where there is no such state."""
+    try:
+        return TrialState(text)
+    except ValueError as error:
+        raise _damaged(trial_id, "state", str(error)) from error
+
+
+def write_study(record: StudyRecord) -> tuple[str, str, str]:
+    """What never changes, the settings and the environment, each as JSON."""
+    lasting = {name: getattr(record, name) for name in _RECORD_TEXTS}
+    lasting |= {"seed": int(record.seed), "data": dict(record.data)}
+    return (
+        strict_json(lasting, f"the record of study {record.name!r}"),
+        strict_json(dict(record.settings), f"the settings of study {record.name!r}"),
+        strict_json(dict(record.environment), f"the environment of study {record.name!r}"),
+    )
+
+
+def read_study(record: str, settings: str, environment: str) -> StudyRecord:
+    """Reads what `write_study` wrote.
+
+    Raises:
+        StoreError: if it is something else.
+    """
+    try:
+        lasting = read_object(record)
+        if type(lasting["seed"]) is not int or not all(isinstance(lasting[name], str) for name in _RECORD_TEXTS):
+            raise ValueError("a text or the seed is something else")
+        if not isinstance(lasting["data"], dict):
+            raise ValueError("the data's description is no object")
+        return StudyRecord(**lasting, settings=read_object(settings), environment=read_object(environment))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"the study's own row is damaged: {error}; restore a copy of the database") from error
+
+
+def read_environment(environment_id: int, text: str | None) -> dict[str, Any]:
+    """An environment's document; StoreError where it is missing or something else."""
+    try:
+        return read_object(text or "")
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"environment {environment_id} is damaged in the database: {error}; restore a copy") from error
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """A JSON object; ValueError where it is something else."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, received {text[:40]!r}")
+    return value
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    if not isinstance(values, dict) or not all(type(value) in (int, float) for value in values.values()):
+        raise ValueError("expected numbers by name")
+    return {name: float(value) for name, value in values.items()}
+
+
+def _check_keys(value: Any, what: str) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise StoreError(f"{what} has the key {key!r}; JSON would turn it into a text, so write it as one")
+            _check_keys(inner, what)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner, what)
+
+
+def _damaged(trial_id: int, column: str, why: str) -> StoreError:
+    return StoreError(f"the {column} of trial {trial_id} is damaged in the database: {why}; restore a copy of it")

@@ -1,0 +1,372 @@
+"""The store that keeps a study in one SQLite file, which Datasette and sqlite-utils open, too."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+import os
+import pathlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError, UserError
+from model_search.metadata import records
+from model_search.metadata.connection import Connection
+from model_search.metadata.migrations import upgrade
+from model_search.metadata.processes import ProcessIdentity
+from model_search.metadata.store import Claim, Heartbeat, Store, StudyRecord
+from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialState
+
+_HELD = (TrialState.CLAIMED.value, TrialState.RUNNING.value)
+_TRIAL_COLUMNS = "id, state, attempt, revision, worker, plan, result, reason, created_at, finished_at, environment_id"
+
+
+class SqliteStore(Store):
+    """Keeps one study in an SQLite file on a local disk.
+
+    Any number of processes may have the file open. An instance belongs to the thread that made it: open a second one
+    for a second thread (the one that beats, say). It must not be used after a fork.
+
+    Every change of a trial takes the next revision, so that `history(since)` is cheap. Every write is one transaction,
+    on disk when the call returns.
+
+    Args:
+        path: The file; made where it is missing, in a folder that exists.
+        worker_pid: The process whose end means that claims made here are dead; this process where None.
+        max_attempts: How often the workers of one trial may vanish before it is LOST.
+
+    Raises:
+        StoreError: if the file is no study's database, or cannot be opened; says what to do.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, worker_pid: int | None = None, max_attempts: int = 3):
+        if max_attempts < 1:
+            raise UserError(f"max_attempts is {max_attempts}; expected at least 1")
+        self._max_attempts = max_attempts
+        self._process = ProcessIdentity.of(worker_pid)
+        self._environments: dict[int, dict[str, Any]] = {}
+        self._db = Connection(pathlib.Path(path))
+        try:
+            upgrade(self._db)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def create_study(self, record: StudyRecord) -> StudyRecord:
+        """Writes the record in one transaction; of several processes the first one's stays."""
+        lasting, settings, environment = records.write_study(record)
+        with self._db.transaction():
+            found = self._read_study()
+            if found is not None:
+                return found
+            self._db.execute(
+                "INSERT INTO study (id, record, settings, environment_id, created_at) VALUES (1, ?, ?, ?, ?)",
+                (lasting, settings, self._environment_id(environment), _now()),
+            )
+        return records.read_study(lasting, settings, environment)
+
+    def study(self) -> StudyRecord:
+        """Reads the record; StudyError where none was written yet."""
+        found = self._read_study()
+        if found is None:
+            raise StudyError(f"{self._db.path} holds no study yet; it is written when a search begins")
+        return found
+
+    def update_settings(self, settings: Mapping[str, Any]) -> None:
+        """Replaces the settings; StudyError where there is no study yet."""
+        text = records.strict_json(dict(settings), "the settings of the study")
+        with self._db.transaction():
+            if self._db.execute("UPDATE study SET settings = ?", (text,)).rowcount == 0:
+                raise StudyError(f"{self._db.path} holds no study yet; create it before its settings are changed")
+
+    def claim(self, worker: str, target: int) -> Claim | None:
+        """Takes an interrupted trial (lowest id first) or the next id, with its first heartbeat, in one transaction."""
+        name = records.plain_text(worker)
+        with self._db.transaction():
+            busy = self._db.value(
+                "SELECT count(*) FROM trials WHERE state IN (?, ?, ?)", (TrialState.COMPLETED.value, *_HELD)
+            )
+            if busy >= target:
+                return None
+            interrupted = self._db.row(
+                "SELECT id, attempt, plan FROM trials WHERE state = ? ORDER BY id LIMIT 1",
+                (TrialState.INTERRUPTED.value,),
+            )
+            if interrupted is None:
+                claim = Claim(int(self._db.value("SELECT coalesce(max(id), 0) + 1 FROM trials")), 1, name)
+                self._db.execute(
+                    "INSERT INTO trials (id, state, worker, attempt, created_at, revision) VALUES (?, ?, ?, ?, ?, ?)",
+                    (claim.trial_id, TrialState.CLAIMED.value, name, claim.attempt, _now(), self._next_revision()),
+                )
+            else:
+                trial_id, attempt, plan = interrupted
+                kept = None if plan is None else records.read_plan(trial_id, plan)
+                claim = Claim(trial_id, attempt + 1, name, kept)
+                self._db.execute(
+                    "UPDATE trials SET state = ?, worker = ?, attempt = ?, reason = NULL, revision = ? WHERE id = ?",
+                    (TrialState.CLAIMED.value, name, claim.attempt, self._next_revision(), trial_id),
+                )
+            self._begin_attempt(claim)
+        return claim
+
+    def commit_plan(self, claim: Claim, plan: TrialPlan) -> None:
+        """Attaches the plan; a trial that was taken up again keeps the plan it has."""
+        if plan.trial_id != claim.trial_id:
+            raise StoreError(f"the plan is for trial {plan.trial_id}, the claim for trial {claim.trial_id}")
+        text, key = records.write_plan(plan), records.plan_key(plan.key)
+        with self._db.transaction():
+            kept = self._db.value("SELECT plan FROM trials WHERE id = ?", (claim.trial_id,))
+            self._check_held(claim, TrialState.CLAIMED)
+            if kept is not None and records.read_plan(claim.trial_id, kept) != records.read_plan(plan.trial_id, text):
+                raise StoreError(f"trial {claim.trial_id} keeps the plan it has; take it from the claim")
+            other = self._db.value(
+                "SELECT id FROM trials WHERE plan_key = ? AND state <> ? AND id <> ?",
+                (key, TrialState.LOST.value, claim.trial_id),
+            )
+            if other is not None:
+                raise RepeatedPlanError(
+                    f"trial {claim.trial_id} would repeat trial {other}: the same architecture, hyperparameters in the "
+                    "same bins"
+                )
+            if plan.parent is not None:
+                self._check_exists(plan.parent, f"the parent of trial {claim.trial_id}")
+            self._db.execute(
+                "UPDATE trials SET state = ?, plan = ?, plan_key = ?, revision = ? WHERE id = ?",
+                (TrialState.RUNNING.value, text, key, self._next_revision(), claim.trial_id),
+            )
+
+    def heartbeat(self, claim: Claim) -> None:
+        """Raises the attempt's counter; takes no revision, for nothing of the trial has changed."""
+        with self._db.transaction():
+            self._check_held(claim, TrialState.CLAIMED, TrialState.RUNNING)
+            self._db.execute(
+                "UPDATE attempts SET heartbeats = heartbeats + 1 WHERE trial_id = ? AND attempt = ?",
+                (claim.trial_id, claim.attempt),
+            )
+
+    def complete(self, claim: Claim, result: TrialResult) -> None:
+        """Stores metrics, curve, files and environment in one transaction."""
+        text = records.write_result(claim.trial_id, result)
+        environment = records.strict_json(dict(result.environment), f"the environment of trial {claim.trial_id}")
+        curve = [
+            (claim.trial_id, place, int(step), None if math.isnan(value) else float(value))
+            for place, (step, value) in enumerate(result.curve)
+        ]
+        artefacts = [
+            (claim.trial_id, place, *records.write_artefact(artefact))
+            for place, artefact in enumerate(result.artefacts)
+        ]
+        with self._db.transaction():
+            self._check_held(claim, TrialState.RUNNING)
+            self._db.execute(
+                "UPDATE trials SET state = ?, result = ?, environment_id = ?, finished_at = ?, revision = ? "
+                "WHERE id = ?",
+                (
+                    TrialState.COMPLETED.value,
+                    text,
+                    self._environment_id(environment),
+                    _now(),
+                    self._next_revision(),
+                    claim.trial_id,
+                ),
+            )
+            for row in curve:
+                self._db.execute("INSERT INTO curve (trial_id, position, step, value) VALUES (?, ?, ?, ?)", row)
+            for entry in artefacts:
+                self._db.execute(
+                    "INSERT INTO artefacts (trial_id, position, name, path, sha256, size) VALUES (?, ?, ?, ?, ?, ?)",
+                    entry,
+                )
+            self._end_attempt(claim.trial_id, claim.attempt, "completed")
+
+    def fail(self, claim: Claim, reason: str) -> None:
+        """Ends the trial; its plan counts as tried."""
+        with self._db.transaction():
+            self._check_held(claim, TrialState.CLAIMED, TrialState.RUNNING)
+            self._db.execute(
+                "UPDATE trials SET state = ?, reason = ?, finished_at = ?, revision = ? WHERE id = ?",
+                (
+                    TrialState.FAILED.value,
+                    records.plain_text(reason),
+                    _now(),
+                    self._next_revision(),
+                    claim.trial_id,
+                ),
+            )
+            self._end_attempt(claim.trial_id, claim.attempt, "failed")
+
+    def release(self, claim: Claim) -> None:
+        """Puts the trial back; that it was stopped on purpose does not count as vanished."""
+        with self._db.transaction():
+            self._check_held(claim, TrialState.CLAIMED, TrialState.RUNNING)
+            self._db.execute(
+                "UPDATE trials SET state = ?, revision = ? WHERE id = ?",
+                (TrialState.INTERRUPTED.value, self._next_revision(), claim.trial_id),
+            )
+            self._end_attempt(claim.trial_id, claim.attempt, "released")
+
+    def reclaim_dead(self) -> list[int]:
+        """Puts back trials of processes that this host knows to be gone."""
+        held = self._db.rows(
+            "SELECT a.trial_id, a.attempt, a.heartbeats, a.host, a.boot, a.namespace, a.pid, a.started "
+            "FROM trials t JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.state IN (?, ?)",
+            _HELD,
+        )
+        dead = [Heartbeat(*row[:3]) for row in held if ProcessIdentity(*row[3:]).is_gone()]
+        return self.reclaim(dead) if dead else []
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """Reads the counters of all trials that are held."""
+        rows = self._db.rows(
+            "SELECT a.trial_id, a.attempt, a.heartbeats FROM trials t "
+            "JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.state IN (?, ?) ORDER BY t.id",
+            _HELD,
+        )
+        return [Heartbeat(*row) for row in rows]
+
+    def reclaim(self, stale: Iterable[Heartbeat]) -> list[int]:
+        """Compares and sets in one transaction."""
+        with self._db.transaction():
+            return sorted(beat.trial_id for beat in stale if self._reclaim_one(beat))
+
+    def history(self, since: int = 0) -> tuple[list[Trial], int]:
+        """Reads what changed and the revision, of one moment."""
+        with self._db.transaction(write=False):
+            revision = int(self._db.value("SELECT coalesce(max(revision), 0) FROM trials"))
+            return self._trials("revision > ?", since), revision
+
+    def trial(self, trial_id: int) -> Trial:
+        """Reads one trial; KeyError where there is none."""
+        with self._db.transaction(write=False):
+            found = self._trials("id = ?", trial_id)
+        if not found:
+            raise KeyError(trial_id)
+        return found[0]
+
+    def close(self) -> None:
+        """Closes the connection; closing twice does no harm."""
+        self._db.close()
+
+    def _read_study(self) -> StudyRecord | None:
+        row = self._db.row(
+            "SELECT s.record, s.settings, e.document FROM study s LEFT JOIN environments e ON e.id = s.environment_id"
+        )
+        return None if row is None else records.read_study(*row)
+
+    def _trials(self, where: str, value: int) -> list[Trial]:
+        """Trials that meet a condition of one value, by id; inside of a transaction."""
+        rows = self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where} ORDER BY id", (value,))
+        chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"
+        curves: dict[int, list[Any]] = defaultdict(list)
+        artefacts: dict[int, list[Any]] = defaultdict(list)
+        for trial_id, *look in self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)):
+            curves[trial_id].append(look)
+        columns = "trial_id, name, path, sha256, size"
+        for trial_id, *fields in self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)):
+            artefacts[trial_id].append(fields)
+        trials = []
+        for trial_id, state, attempt, revision, worker, plan, result, *rest in rows:
+            reason, created_at, finished_at, environment_id = rest
+            trials.append(
+                Trial(
+                    id=trial_id,
+                    state=records.read_state(trial_id, state),
+                    attempt=attempt,
+                    revision=revision,
+                    worker=worker,
+                    plan=None if plan is None else records.read_plan(trial_id, plan),
+                    result=None
+                    if result is None
+                    else records.read_result(
+                        trial_id, result, curves[trial_id], self._environment(environment_id), artefacts[trial_id]
+                    ),
+                    reason=reason,
+                    created_at=created_at,
+                    finished_at=finished_at,
+                )
+            )
+        return trials
+
+    def _environment(self, environment_id: int) -> dict[str, Any]:
+        if environment_id not in self._environments:
+            text = self._db.value("SELECT document FROM environments WHERE id = ?", (environment_id,))
+            self._environments[environment_id] = records.read_environment(environment_id, text)
+        return self._environments[environment_id]
+
+    def _environment_id(self, document: str) -> int:
+        digest = hashlib.sha256(document.encode()).hexdigest()
+        self._db.execute("INSERT OR IGNORE INTO environments (sha256, document) VALUES (?, ?)", (digest, document))
+        return int(self._db.value("SELECT id FROM environments WHERE sha256 = ?", (digest,)))
+
+    def _next_revision(self) -> int:
+        return int(self._db.value("SELECT coalesce(max(revision), 0) + 1 FROM trials"))
+
+    def _begin_attempt(self, claim: Claim) -> None:
+        process = self._process
+        self._db.execute(
+            "INSERT INTO attempts "
+            "(trial_id, attempt, worker, host, pid, boot, namespace, started, heartbeats, began_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
+            (
+                claim.trial_id,
+                claim.attempt,
+                claim.worker,
+                process.host,
+                process.pid,
+                process.boot,
+                process.namespace,
+                process.started,
+                _now(),
+            ),
+        )
+
+    def _end_attempt(self, trial_id: int, attempt: int, ending: str) -> None:
+        self._db.execute(
+            "UPDATE attempts SET ended_at = ?, ending = ? WHERE trial_id = ? AND attempt = ?",
+            (_now(), ending, trial_id, attempt),
+        )
+
+    def _check_held(self, claim: Claim, *states: TrialState) -> None:
+        """Refuses a claim that no longer holds its trial; inside of a transaction."""
+        row = self._db.row("SELECT state, attempt, worker FROM trials WHERE id = ?", (claim.trial_id,))
+        if row is None:
+            raise StaleClaimError(f"there is no trial {claim.trial_id} in {self._db.path}; was the study overwritten?")
+        state, attempt, worker = row
+        if (attempt, worker) == (claim.attempt, claim.worker) and state in states:
+            return
+        raise StaleClaimError(
+            f"trial {claim.trial_id} is {state} in attempt {attempt} of worker {worker!r}; attempt {claim.attempt} of "
+            f"worker {claim.worker!r} expected it to be {' or '.join(states)} and is refused"
+        )
+
+    def _check_exists(self, trial_id: int, what: str) -> None:
+        if self._db.value("SELECT id FROM trials WHERE id = ?", (trial_id,)) is None:
+            raise StoreError(f"{what} is trial {trial_id}, which this study does not have")
+
+    def _reclaim_one(self, beat: Heartbeat) -> bool:
+        row = self._db.row(
+            "SELECT t.vanished + 1, a.host, a.pid FROM trials t "
+            "JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt "
+            "WHERE t.id = ? AND t.attempt = ? AND a.heartbeats = ? AND t.state IN (?, ?)",
+            (beat.trial_id, beat.attempt, beat.counter, *_HELD),
+        )
+        if row is None:
+            return False
+        vanished, host, pid = row
+        lost = vanished >= self._max_attempts
+        state = TrialState.LOST if lost else TrialState.INTERRUPTED
+        times = "once" if vanished == 1 else f"{vanished} times"
+        reason = f"its worker vanished {times}, the last time on {host} (process {pid})"
+        self._db.execute(
+            "UPDATE trials SET state = ?, vanished = ?, reason = ?, finished_at = ?, revision = ? WHERE id = ?",
+            (state.value, vanished, reason, _now() if lost else None, self._next_revision(), beat.trial_id),
+        )
+        self._end_attempt(beat.trial_id, beat.attempt, "vanished")
+        return True
+
+
+def _now() -> str:
+    """For people only: no decision is ever made by a clock that another machine has set."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
