@@ -10,6 +10,7 @@ from typing import Any
 from model_search.blocks import catalogue
 from model_search.proto.distillation_spec_pb2 import DistillationSpec
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
+from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
 from model_search.spec import supported
@@ -178,20 +179,30 @@ def _suggestions(checker: _Checker) -> None:
             if name != catalogue.EMPTY_BLOCK:
                 _block(checker, name, (*path, "architecture", place))
         for name, value in sorted(suggestion.hparams.hparam.items()):
-            where: Path = (*path, "hparams", "hparam", name)
-            kind = value.WhichOneof("kind")
-            if kind is None:
-                checker.add(f"Hyperparameter {name!r} of a user suggestion has no value.", where)
-            elif kind.endswith("_list"):
-                checker.add(f"Hyperparameter {name!r} of a user suggestion is a list; expected one value.", where)
-            elif name == "optimizer":
-                _suggested_optimizer(checker, getattr(value, kind), where)
+            if not name.startswith(supported.IGNORED_HYPERPARAMETERS):
+                wrong = _suggested_value(name, value)
+                if wrong:
+                    checker.add(wrong, (*path, "hparams", "hparam", name))
 
 
-def _suggested_optimizer(checker: _Checker, value: bytes | float, path: Path) -> None:
-    given = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    if given not in supported.OPTIMIZERS:
-        checker.add(f"The optimizer of a user suggestion is {given!r}; expected {_one_of(supported.OPTIMIZERS)}.", path)
+def _suggested_value(name: str, value: HParamDef.HParamType) -> str | None:
+    """What is wrong with a hyperparameter of a user suggestion, if anything."""
+    kind = value.WhichOneof("kind")
+    if kind is None:
+        return f"Hyperparameter {name!r} of a user suggestion has no value."
+    if kind.endswith("_list"):
+        return f"Hyperparameter {name!r} of a user suggestion is a list; expected one value."
+    given = getattr(value, kind)
+    if isinstance(given, bytes):
+        try:
+            given = given.decode("utf-8")
+        except UnicodeDecodeError:
+            return f"Hyperparameter {name!r} of a user suggestion is not UTF-8 text."
+    if isinstance(given, float) and not math.isfinite(given):
+        return f"Hyperparameter {name!r} of a user suggestion is {given}; expected a finite number."
+    if name == "optimizer" and given not in supported.OPTIMIZERS:
+        return f"The optimizer of a user suggestion is {given!r}; expected {_one_of(supported.OPTIMIZERS)}."
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

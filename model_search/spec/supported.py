@@ -10,6 +10,9 @@ OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
 DEFAULT_SEARCH_TYPE = "ADAPTIVE_COORDINATE_DESCENT"
 DEFAULT_PROBLEM_TYPE = "DNN"
 
+# Hyperparameters that the archived system recorded beside an architecture; in a suggestion they mean nothing.
+IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
+
 RUNNABLE_SEARCH_TYPES = frozenset({"ADAPTIVE_COORDINATE_DESCENT", "NONADAPTIVE_RANDOM_SEARCH"})
 RUNNABLE_PROBLEM_TYPES = frozenset({"DNN"})
 

@@ -70,6 +70,14 @@ ERRORS = [
         2, 73, "Hyperparameter 'a' of a user suggestion is a list; expected one value.",
     ),
     (
+        "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'a' value { float_value: nan } } } }",
+        2, 73, "Hyperparameter 'a' of a user suggestion is nan; expected a finite number.",
+    ),
+    (
+        "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'a' value { bytes_value: '\\xff' } } } }",
+        2, 73, "Hyperparameter 'a' of a user suggestion is not UTF-8 text.",
+    ),
+    (
         "learning_spec { apply_exponential_decay: true min_learning_rate_decay_rate: 0.96 }",
         2, 77, "min_learning_rate_decay_rate is 0.96 and max_learning_rate_decay_rate is 0.95; " + RANGE,
     ),
@@ -191,6 +199,8 @@ def test_what_is_not_done_is_a_warning(text, column, message):
         "transfer_learning_spec { transfer_learning_type: NO_TRANSFER_LEARNING }",
         "user_suggestions { architecture: ['IDENTITY', 'EMPTY_BLOCK'] hparams { hparam { key: 'optimizer' value "
         "{ bytes_value: 'adam' } } hparam { key: 'learning_rate' value { float_value: 0.1 } } } }",
+        "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'initial_architecture' value "
+        "{ bytes_list { value: 'LSTM_128' } } } } }",
         "learning_spec { min_dropout: 3 min_l2_regularization: 9 }",  # off
         "learning_spec { learning_rate_range { minimum: 1e-6 maximum: 0.01 } "
         "optimizers: ['momentum', 'sgd', 'adagrad', 'adam', 'rmsprop'] }",
