@@ -9,6 +9,7 @@ from model_search.errors import UnsupportedError
 from model_search.search.algorithm import SearchAlgorithm
 from model_search.search.beam import AdaptiveBeam
 from model_search.search.random_search import RandomSearch
+from model_search.spec.check import search_type
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -26,7 +27,7 @@ def make_algorithm(spec: PhoenixSpec) -> SearchAlgorithm:
         UnsupportedError: if this version does not have it.
         SpecError: if its settings make no sense.
     """
-    name = type(spec).SearchType.Name(spec.search_type)
+    name = search_type(spec)
     constructor = ALGORITHMS.get(name)
     if constructor is None:
         raise UnsupportedError(f"search_type is {name}; this version has {' and '.join(ALGORITHMS)}")

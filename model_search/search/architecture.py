@@ -11,6 +11,7 @@ import numpy as np
 
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
+from model_search.spec import check
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -123,7 +124,7 @@ class Grammar:
         """Reads the grammar out of a spec."""
         return cls(
             blocks=tuple(dict.fromkeys(name for name in spec.blocks_to_use if name != EMPTY_BLOCK)),
-            problem_type=type(spec).ProblemType.Name(spec.problem_type),
+            problem_type=check.problem_type(spec),
             minimum_depth=spec.minimum_depth,
             maximum_depth=spec.maximum_depth,
         )

@@ -14,11 +14,12 @@ from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
 from model_search.search.architecture import EMPTY_BLOCK, canonical
 from model_search.search.parameters import Bin, Choice, Condition, Parameter, Real, Whole
+from model_search.spec import check
+from model_search.spec.supported import OPTIMIZERS
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
 
-OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
 DEFAULT_OPTIMIZERS = ("adam", "rmsprop", "momentum")
 DEFAULT_LEARNING_RATES: Mapping[str, tuple[float, float]] = {
     "momentum": (3e-3, 1e-1),
@@ -142,7 +143,7 @@ def build_space(spec: PhoenixSpec, train_steps: int) -> Space:
     for block in dict.fromkeys(spec.blocks_to_use):
         if block != EMPTY_BLOCK:
             parameters += _own_parameters(block)
-    return Space(tuple(parameters), type(spec).ProblemType.Name(spec.problem_type))
+    return Space(tuple(parameters), check.problem_type(spec))
 
 
 def _tidy(value: float) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
 from model_search.search.architecture import Architecture, fix_order
+from model_search.spec import check
 
 if TYPE_CHECKING:
     from model_search.proto.hparam_pb2 import HParamDef
@@ -34,7 +35,7 @@ def read_suggestions(spec: PhoenixSpec) -> tuple[Suggestion, ...]:
     Raises:
         SpecError: if one has no block, or a hyperparameter that is a list.
     """
-    problem_type = type(spec).ProblemType.Name(spec.problem_type)
+    problem_type = check.problem_type(spec)
     suggestions = []
     for number, tower in enumerate(spec.user_suggestions, start=1):
         if not tower.architecture:

@@ -8,7 +8,8 @@ from search_factory import make_spec
 
 from model_search.errors import SpecError
 from model_search.search.parameters import Choice, Real, Whole
-from model_search.search.space import DEFAULT_LEARNING_RATES, OPTIMIZERS, build_space
+from model_search.search.space import DEFAULT_LEARNING_RATES, build_space
+from model_search.spec.supported import OPTIMIZERS
 
 
 def _space(train_steps=1000, learning=None, **fields):
