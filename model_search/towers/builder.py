@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ from model_search.blocks.block import Block, BlockSettings
 from model_search.blocks.registration import make_block, own_settings
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.towers.heads import add_head
+from model_search.towers.isolation import own_names, seeded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,46 +67,36 @@ def build_tower(spec: TowerSpec) -> keras.Model:
         UnsupportedError: if a block, or the problem type, cannot be built by this version.
         TrialError: if a block fails or returns something else than it should.
     """
-    inputs = keras.Input(spec.feature_shape, name="features")
-    tensors = [inputs]
-    last = len(spec.architecture) - 1
-    for position, lookup_name in enumerate(spec.architecture):
-        block = make_block(lookup_name, _layer_prefix(position, lookup_name))
-        with _seeded(spec.seed, block.name):
-            tensors = _apply(block, lookup_name, tensors, spec.block_hparams)
-            is_logits = position == last and spec.disable_last_dense_layer
-            if spec.dropout_rate is not None and spec.dropout_rate > 0 and not is_logits:
-                dropout = layers.Dropout(spec.dropout_rate, seed=_draw_seed(), name=f"{block.name}_dropout")
-                tensors[-1] = dropout(tensors[-1])
-    if spec.disable_last_dense_layer:
-        logits = _as_logits(tensors[-1], spec)
-    else:
-        with _seeded(spec.seed, "head"):
-            logits = add_head(tensors[-1], spec.logits_dimension, spec.problem_type)
-    return keras.Model(inputs, logits, name="tower")
+    with own_names():
+        inputs = keras.Input(spec.feature_shape, name="features")
+        tensors = [inputs]
+        for position, lookup_name in enumerate(spec.architecture):
+            block = make_block(lookup_name, _layer_prefix(position, lookup_name))
+            with seeded(spec.seed, block.name):
+                tensors = _apply(block, lookup_name, tensors, spec.block_hparams)
+                if _drops_out(spec, position):
+                    tensors[-1] = _dropout(spec, block)(tensors[-1])
+        if spec.disable_last_dense_layer:
+            logits = _as_logits(tensors[-1], spec)
+        else:
+            with seeded(spec.seed, "head"):
+                logits = add_head(tensors[-1], spec.logits_dimension, spec.problem_type)
+        return keras.Model(inputs, logits, name="tower")
+
+
+def _drops_out(spec: TowerSpec, position: int) -> bool:
+    if spec.dropout_rate is None or spec.dropout_rate <= 0:
+        return False
+    is_logits = spec.disable_last_dense_layer and position == len(spec.architecture) - 1
+    return not is_logits
+
+
+def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
+    return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")
 
 
 def _layer_prefix(position: int, lookup_name: str) -> str:
     return f"{position}_{re.sub(r'[^A-Za-z0-9_.-]', '_', lookup_name)}"
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, place: str) -> Iterator[None]:
-    """Within it, Keras draws the seeds that nobody gave from (seed, place); afterwards all is as before.
-
-    Keras takes the seed of an initializer, when it is made, from Python's own generator. A user's block, too, thus
-    starts with weights that follow from the seed.
-    """
-    state = random.getstate()
-    random.seed(f"{seed}/{place}")
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
-def _draw_seed() -> int:
-    return random.randrange(2**31)
 
 
 def _apply(
