@@ -2,6 +2,8 @@
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -15,6 +17,7 @@ from model_search.proto import (
 from model_search.spec.text import _is_repeated
 
 PROTO = pathlib.Path(phoenix_spec_pb2.__file__).parent
+ROOT = PROTO.parents[1]
 MODULES = {
     "distillation_spec": (distillation_spec_pb2, "learning.adanets.phoenix.meta.proto.distillation_spec"),
     "ensembling_spec": (ensembling_spec_pb2, "learning.adanets.phoenix.proto.ensembling_spec"),
@@ -254,3 +257,18 @@ def test_the_generated_code_is_that_of_the_proto_file(stem):
 def test_the_generated_code_runs_with_the_oldest_protobuf_that_is_supported(stem):
     generated = (PROTO / f"{stem}_pb2.py").read_text()
     assert re.search(r"# Protobuf Python Version: 5\.29\.", generated)
+
+
+def test_the_warning_of_protobuf_6_about_our_generated_code_is_not_shown():
+    """protobuf 6 finds code of version 5 outdated; its warning about other packages still shows."""
+    warning = (
+        "Protobuf gencode version 5.29.0 is exactly one major version older at {}/phoenix_spec.proto. Please update"
+    )
+    code = (
+        "import sys, warnings, model_search.proto\n"
+        f"warnings.warn({warning.format('model_search/proto')!r})\n"
+        f"warnings.warn({warning.format('other')!r})\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "at other/" in ran.stderr
+    assert "at model_search/proto" not in ran.stderr
