@@ -30,7 +30,20 @@ _LAZY = {
     "Study": "model_search.study",
     "load_study": "model_search.study",
 }
-_SUBMODULES = ("blocks", "constants", "data", "errors", "main", "metadata", "search", "single_trainer", "study")
+_SUBMODULES = (
+    "block",
+    "block_builder",
+    "blocks",
+    "constants",
+    "data",
+    "errors",
+    "main",
+    "metadata",
+    "registry",
+    "search",
+    "single_trainer",
+    "study",
+)
 
 
 def __getattr__(name: str) -> Any:
