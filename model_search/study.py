@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from model_search.finish.export import ModelBundle
 
 WEIGHTS = "weights.npz"
+PLAIN_WIDTH = 130  # of a leaderboard that goes into a file or a pipe
 
 
 class Study:
@@ -122,7 +123,9 @@ class Study:
         from model_search.report.leaderboard import leaderboard_table
 
         title = f"{self.name}: {len(self.history.completed)} models by validation {self.metric} ({self._record.goal})"
-        Console(soft_wrap=False).print(leaderboard_table(self.leaderboard(), title, top))
+        console = Console()
+        width = console.width if console.is_terminal else max(console.width, PLAIN_WIDTH)
+        console.print(leaderboard_table(self.leaderboard(), title, top), width=width)
 
     def best_model(self) -> keras.Model:
         """The best model as a Keras model: raw typed columns in, labels and probabilities (or predictions) out."""
@@ -130,12 +133,14 @@ class Study:
 
     def model(self, trial: int | None = None) -> keras.Model:
         """A trial's model (the best one's where `trial` is None), ready for typed columns; see `best_model`."""
+        _load_tensorflow()
         from model_search.finish.export import serving_model
 
         return serving_model(self.bundle(trial))
 
     def tower(self, trial: int | None = None) -> keras.Model:
         """A trial's tower: preprocessed features in, logits out."""
+        _load_tensorflow()
         from model_search.towers.builder import build_tower
         from model_search.training.towers import tower_spec
 
@@ -155,6 +160,7 @@ class Study:
 
     def bundle(self, trial: int | None = None) -> ModelBundle:
         """A trial's tower with all that is needed to serve it."""
+        _load_tensorflow()
         from model_search.data.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
@@ -208,6 +214,7 @@ class Study:
         Returns:
             What was written, by format.
         """
+        _load_tensorflow()
         from model_search.finish.export import export
 
         return export(self.bundle(trial), path)
@@ -249,6 +256,13 @@ class Study:
             "metrics": dict(result.metrics) if result else {},
             "environment": dict(result.environment) if result else {},
         }
+
+
+def _load_tensorflow() -> None:
+    """Quietly, before anything else imports it."""
+    from model_search.training.runtime import tensorflow
+
+    tensorflow()
 
 
 def load_study(root_dir: str | os.PathLike[str], experiment_name: str) -> Study:

@@ -13,7 +13,6 @@ from typing import Any
 from model_search.errors import StoreError, StudyError
 
 LOCK_SECONDS = 60.0
-_BUSY_SECONDS = 5.0  # how long SQLite waits by itself; the rest of LOCK_SECONDS is ours, in several attempts
 _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database with a write-ahead log
 _PAUSE_SECONDS = 0.01
 
@@ -48,7 +47,7 @@ class Connection:
         self._pid = os.getpid()
         self._lock_seconds = lock_seconds
         with self._plain_words():
-            connection = sqlite3.connect(path, timeout=min(_BUSY_SECONDS, lock_seconds), isolation_level=None)
+            connection = sqlite3.connect(path, timeout=lock_seconds, isolation_level=None)
             try:
                 self.database = Database(connection, execute_plugins=False)
                 self._prepare()
@@ -98,6 +97,10 @@ class Connection:
             self._roll_back()
             raise
 
+    def use_journal(self, mode: str) -> None:
+        """Changes the journal, which stays with the file; "wal" or "delete"."""
+        self._patiently(f"PRAGMA journal_mode={mode}")
+
     def close(self) -> None:
         """Closes the connection; closing twice does no harm."""
         with self._plain_words():
@@ -108,9 +111,10 @@ class Connection:
         self.database.execute("PRAGMA synchronous=FULL")
         mode = self.database.execute("PRAGMA journal_mode").fetchone()[0]
         if mode == "wal" and journal_mode() != "wal":
-            self._patiently("PRAGMA journal_mode=delete")
+            self.use_journal("delete")
 
     def _patiently(self, sql: str) -> None:
+        """Runs a statement that takes a lock; SQLite waits by itself, except where it fears a deadlock."""
         deadline = time.monotonic() + self._lock_seconds
         with self._plain_words():
             while True:

@@ -141,10 +141,12 @@ def upgrade(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
     Raises:
         UnreadableStudyError: if the database is something else, or was written by a newer version.
     """
-    if _version(connection, migrations) == migrations[-1].version:
+    with connection.transaction(write=False):
+        version = _version(connection, migrations)
+    if version == migrations[-1].version:
         return
-    if journal_mode() == "wal":
-        connection.execute("PRAGMA journal_mode=wal")
+    if version == 0:
+        connection.use_journal(journal_mode())
     with connection.transaction():
         version = _version(connection, migrations)
         connection.execute(_MIGRATIONS_TABLE)
@@ -154,6 +156,7 @@ def upgrade(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
 
 
 def _version(connection: Connection, migrations: Sequence[Migration]) -> int:
+    """The schema's version, 0 for an empty file; inside of a transaction, for another process may be making it."""
     version = int(connection.value("PRAGMA user_version"))
     application = connection.value("PRAGMA application_id")
     if application != APPLICATION_ID and (version or connection.value("SELECT count(*) FROM sqlite_master")):

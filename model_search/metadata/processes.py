@@ -62,13 +62,25 @@ def _namespace() -> str:
 def _start_of(pid: int) -> str | None:
     """When the process started; "" where it cannot be told, None where there is no such process."""
     if (_PROC / "self/stat").exists():
-        stat = _read(_PROC / str(pid) / "stat")
         # The command's name stands in parentheses and may itself hold any of ") (" and blanks.
-        fields = stat.rpartition(")")[2].split()
-        return None if not fields or fields[0] in _ENDED_STATES else fields[19]
+        fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
+        if not fields:
+            return "" if _answers(pid) else None
+        return None if fields[0] in _ENDED_STATES else fields[19]
     if os.name != "posix":
         return ""
     return _start_by_ps(pid)
+
+
+def _answers(pid: int) -> bool:
+    """Whether there is such a process, perhaps one of another user that /proc hides."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _start_by_ps(pid: int) -> str | None:

@@ -134,6 +134,21 @@ def read_result(
         raise _damaged(trial_id, "result", str(error)) from error
 
 
+def write_curve(trial_id: int, curve: Sequence[tuple[int, float]]) -> list[tuple[int, int, int, float | None]]:
+    """The curve's rows: trial, position, step, value (None for NaN, which SQLite does not know).
+
+    Raises:
+        StoreError: if a look is no pair of numbers.
+    """
+    try:
+        return [
+            (trial_id, position, int(step), None if math.isnan(value) else float(value))
+            for position, (step, value) in enumerate(curve)
+        ]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StoreError(f"the curve of trial {trial_id} cannot be stored: {error}; expected (step, value)") from error
+
+
 def write_artefact(artefact: Artefact) -> tuple[str, str, str, int]:
     """An artefact's row; StoreError where its path leads out of the study's folder."""
     return artefact.name, check_relative(artefact.path), artefact.sha256, int(artefact.size)

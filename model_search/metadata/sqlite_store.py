@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import math
 import os
 import pathlib
 from collections import defaultdict
@@ -150,10 +149,7 @@ class SqliteStore(Store):
         """Stores metrics, curve, files and environment in one transaction."""
         text = records.write_result(claim.trial_id, result)
         environment = records.strict_json(dict(result.environment), f"the environment of trial {claim.trial_id}")
-        curve = [
-            (claim.trial_id, place, int(step), None if math.isnan(value) else float(value))
-            for place, (step, value) in enumerate(result.curve)
-        ]
+        curve = records.write_curve(claim.trial_id, result.curve)
         artefacts = [
             (claim.trial_id, place, *records.write_artefact(artefact))
             for place, artefact in enumerate(result.artefacts)
@@ -257,7 +253,8 @@ class SqliteStore(Store):
 
     def _trials(self, where: str, value: int) -> list[Trial]:
         """Trials that meet a condition of one value, by id; inside of a transaction."""
-        rows = self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where} ORDER BY id", (value,))
+        # Sorted here: asked to sort, SQLite goes through all trials instead of the index of revisions.
+        rows = sorted(self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where}", (value,)))
         chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"
         curves: dict[int, list[Any]] = defaultdict(list)
         artefacts: dict[int, list[Any]] = defaultdict(list)

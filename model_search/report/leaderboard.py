@@ -43,12 +43,12 @@ def _row(rank: int, trial: Trial, metric: str) -> list[object]:
 
 
 def leaderboard_table(frame: pd.DataFrame, title: str, top: int) -> Table:
-    """The first `top` rows of a leaderboard as a table for a terminal."""
+    """The first `top` rows of a leaderboard as a table for a terminal; a tower takes a line per block."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", caption_justify="left")
     for name in frame.columns:
-        table.add_column(name, justify="left" if name in ("kind", "blocks") else "right", overflow="fold")
+        table.add_column(name, justify="left" if name in ("kind", "blocks") else "right", no_wrap=name != "blocks")
     for values in frame.head(top).itertuples(index=False):
         table.add_row(*(_text(name, value) for name, value in zip(frame.columns, values, strict=True)))
     if len(frame) > top:
@@ -61,6 +61,8 @@ def _text(name: str, value: object) -> str:
 
     if value is pd.NA:
         return ""
+    if name == "blocks":
+        return str(value).replace(BLOCK_ARROW, "\n")
     if name == "seconds":
         return f"{value:.1f}"
     if name == "parameters":

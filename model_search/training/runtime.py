@@ -63,10 +63,11 @@ def without_grappler() -> Iterator[None]:
 
 def environment() -> dict[str, Any]:
     """What a result depends on beside the plan: versions, CPU, threads, device (JSON-able)."""
+    tf = tensorflow()  # first, so that Keras does not load it noisily
+
     import keras
     import numpy as np
 
-    tf = tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     return {
         "python": platform.python_version(),
