@@ -124,8 +124,9 @@ class Study:
 
         title = f"{self.name}: {len(self.history.completed)} models by validation {self.metric} ({self._record.goal})"
         console = Console()
-        width = console.width if console.is_terminal else max(console.width, PLAIN_WIDTH)
-        console.print(leaderboard_table(self.leaderboard(), title, top), width=width)
+        if not console.is_terminal:
+            console = Console(width=max(console.width, PLAIN_WIDTH))
+        console.print(leaderboard_table(self.leaderboard(), title, top))
 
     def best_model(self) -> keras.Model:
         """The best model as a Keras model: raw typed columns in, labels and probabilities (or predictions) out."""
