@@ -83,7 +83,7 @@ def test_a_mistake_is_one_sentence_and_status_2(arguments, words):
         (b"", "empty"),
         (b"a,b\n", "row"),
         (b"a,label\n" + b"1,x\n2,y\n" * 20 + b"1,x,9\n", "line 42"),
-        (b"a,label\n" + b"1,x\n2,x\n" * 20, "one class"),
+        (b"a,label\n" + b"1,x\n2,x\n" * 20, "the same label"),
         (b"a,label\n" + b"1,\n2,\n" * 20, "label"),
         (b"a,lable\n" + b"1,x\n2,y\n" * 20, "lable"),
         (b"a,label\n" + b"1,\xff\xfe\n2,y\n" * 20, "UTF-8"),
