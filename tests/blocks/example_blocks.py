@@ -1,0 +1,75 @@
+"""Blocks as users write them, and a fixture's worth of registering and forgetting them again."""
+
+import contextlib
+
+from keras import layers, ops
+
+from model_search import block, blocks
+from model_search.blocks import catalogue
+
+
+class GatedBlock(blocks.Block):
+    """The present way: `build`; layers without names; looks back along the list."""
+
+    def __init__(self, units):
+        super().__init__()
+        self._units = units
+
+    def build(self, input_tensors, is_training, lengths=None, hparams=None):
+        first, last = input_tensors[0], input_tensors[-1]
+        gate = layers.Dense(self._units, activation="sigmoid")(first)
+        output = layers.Dense(self._units)(last) * gate
+        return [*input_tensors, layers.Dropout(0.1)(output, training=is_training)]
+
+    @property
+    def is_input_order_important(self):
+        return False
+
+
+class ArchivedBlock(block.Block):
+    """The archived way: `block_build`, no call of `Block.__init__`, the same name for two layers."""
+
+    def __init__(self, units=2):
+        self._units = units
+
+    def block_build(self, input_tensors, is_training, lengths=None, hparams=None):
+        net = layers.Dense(self._units, name="dense")(input_tensors[-1])
+        net = ops.tanh(net)
+        net = layers.Dense(self._units, name="dense")(net)
+        return input_tensors + [net]  # noqa: RUF005 (as archived blocks do)
+
+    @property
+    def is_input_order_important(self):
+        return False
+
+
+class TunableBlock(blocks.Block):
+    """A block with a hyperparameter of its own."""
+
+    def build(self, input_tensors, is_training, lengths=None, hparams=None):
+        units = int(hparams.units) if hparams else 5
+        return [*input_tensors, layers.Dense(units, activation="relu")(input_tensors[-1])]
+
+    def requires_hparams(self):
+        return (blocks.BlockHyperparameter("units", 2, 9),)
+
+
+_EXAMPLES = {
+    "EXAMPLE_GATED_8": (GatedBlock, {"units": 8}),
+    "EXAMPLE_GATED_16": (GatedBlock, {"units": 16}),
+    "EXAMPLE_ARCHIVED": (ArchivedBlock, {"units": 4}),
+    "EXAMPLE_TUNABLE": (TunableBlock, {}),
+}
+EXAMPLES = tuple(_EXAMPLES)
+
+
+@contextlib.contextmanager
+def registered_examples():
+    """The examples are in the catalogue within it, and gone afterwards."""
+    for name, (cls, init_args) in _EXAMPLES.items():
+        blocks.register_block(name, init_args)(cls)
+    try:
+        yield
+    finally:
+        for name in EXAMPLES:
+            catalogue.unregister(name)
