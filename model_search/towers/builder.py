@@ -127,7 +127,9 @@ def _apply(
 
 
 def _described(value: Any) -> str:
-    return f"a value of type {type(value).__name__}" if value is not None and value != [] else repr(value)
+    return (
+        repr(value) if value is None or isinstance(value, (list, tuple)) else f"a value of type {type(value).__name__}"
+    )
 
 
 def _name_layers(output: keras.KerasTensor, known: list[keras.KerasTensor], prefix: str) -> None:

@@ -55,4 +55,4 @@ def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: flo
     logits = model.output
     if temperature != 1:
         logits = layers.Rescaling(1 / temperature, name="temperature")(logits)
-    return keras.Model(model.inputs, layers.Softmax(name="probabilities")(logits), name=model.name)
+    return keras.Model(model.input, layers.Softmax(name="probabilities")(logits), name=model.name)

@@ -1,0 +1,58 @@
+import keras
+import numpy as np
+import pytest
+
+from model_search.data.task import TaskKind
+from model_search.errors import UnsupportedError, UserError
+from model_search.towers.builder import TowerSpec, build_tower
+from model_search.towers.heads import add_head, with_probabilities
+
+
+@pytest.fixture(scope="module")
+def tower():
+    return build_tower(TowerSpec(("FULLY_CONNECTED",), (4,), 3))
+
+
+@pytest.fixture(scope="module")
+def features():
+    return np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+
+
+def softmax(values):
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_probabilities(tower, features, temperature):
+    model = with_probabilities(tower, TaskKind.CLASSIFICATION, temperature)
+    expected = softmax(np.asarray(tower(features)) / temperature)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-5)
+
+
+def test_weights_are_shared(tower):
+    assert all(
+        a is b for a, b in zip(tower.weights, with_probabilities(tower, TaskKind.CLASSIFICATION).weights, strict=True)
+    )
+
+
+def test_numbers_stay_as_they_are(tower):
+    assert with_probabilities(tower, TaskKind.REGRESSION, 2.0) is tower
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])
+def test_temperature_must_be_positive(tower, temperature):
+    with pytest.raises(UserError, match="expected a number above 0"):
+        with_probabilities(tower, TaskKind.CLASSIFICATION, temperature)
+
+
+def test_a_head_flattens():
+    inputs = keras.Input((2, 3))
+    head = keras.Model(inputs, add_head(inputs, 5, "DNN"))
+    assert head.output_shape == (None, 5)
+    assert head.get_layer("logits").kernel.shape == (6, 5)
+
+
+def test_no_head_for_other_problems():
+    with pytest.raises(UnsupportedError, match="'RNN_ALL_ACTIVATIONS'"):
+        add_head(keras.Input((3,)), 2, "RNN_ALL_ACTIVATIONS")
