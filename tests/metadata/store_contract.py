@@ -1,0 +1,432 @@
+"""What every store promises. Subclass `StoreContract` and give it an `open_store` fixture."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError
+from model_search.metadata.store import Claim, Heartbeat, StudyRecord
+from model_search.metadata.trial import Artefact, TrialKind, TrialPlan, TrialResult, TrialState
+
+RECORD = StudyRecord(
+    name="adult",
+    owner="me",
+    spec_text="minimum_depth: 1\n",
+    metric="loss",
+    goal="minimize",
+    seed=0,
+    data_fingerprint="ab" * 32,
+    data={"task": {"kind": "classification"}, "columns": ["age", "naïve"], "split": {"seed": 0}},
+    settings={"train_steps": 1000, "time_limit": None},
+    environment={"tensorflow": "2.21", "threads": 2},
+)
+
+
+def make_plan(trial_id, key=None, **changes):
+    values = {
+        "trial_id": trial_id,
+        "kind": TrialKind.SEARCH,
+        "architecture": ("FULLY_CONNECTED", "IDENTITY"),
+        "hyperparameters": {"learning_rate": 1e-3, "optimizer": "adam", "decay": True, "units": 7},
+        "steps": 10,
+        "batch_size": 4,
+        "seed": 2**63 + 11,
+        "key": f"key-{trial_id}" if key is None else key,
+    }
+    return TrialPlan(**(values | changes))
+
+
+def make_result(loss=0.5, **changes):
+    values = {
+        "metrics": {"loss": loss, "accuracy": 0.75},
+        "parameters": 1234,
+        "best_step": 8,
+        "timings": {"train": 0.25, "total": 0.5},
+        "curve": ((4, 0.75), (8, loss)),
+        "environment": {"tensorflow": "2.21", "cpu": "some"},
+        "artefacts": (Artefact("weights.npz", "trials/000001/weights.00.npz", "00" * 32, 17),),
+    }
+    return TrialResult(**(values | changes))
+
+
+def run_one(store, target, loss=0.5, worker="w"):
+    claim = store.claim(worker, target)
+    plan = claim.plan or make_plan(claim.trial_id)
+    store.commit_plan(claim, plan)
+    store.complete(claim, make_result(loss))
+    return claim.trial_id
+
+
+def vanish(store):
+    """Puts back every trial that is held, as if its worker had vanished."""
+    return store.reclaim(store.heartbeats())
+
+
+class StoreContract:
+    """`open_store()` opens one more instance on the same, at first empty, study; it lets a trial vanish three times."""
+
+    @pytest.fixture
+    def store(self, open_store):
+        store = open_store()
+        store.create_study(RECORD)
+        return store
+
+    # The study's own record.
+
+    def test_there_is_no_study_before_it_is_created(self, open_store):
+        store = open_store()
+        with pytest.raises(StudyError, match="no study yet"):
+            store.study()
+        with pytest.raises(StudyError, match="no study yet"):
+            store.update_settings({})
+
+    def test_whoever_creates_the_study_first_wins(self, open_store):
+        assert open_store().create_study(RECORD) == RECORD
+        late = dataclasses.replace(RECORD, owner="somebody else", seed=5)
+        assert open_store().create_study(late) == RECORD
+        assert open_store().study() == RECORD
+
+    def test_settings_change_and_nothing_else_does(self, store, open_store):
+        store.update_settings({"train_steps": 5})
+        assert open_store().study() == dataclasses.replace(RECORD, settings={"train_steps": 5})
+
+    @pytest.mark.parametrize("bad", [{"x": math.nan}, {"x": math.inf}, {"x": {3: "a"}}, {"x": object()}])
+    def test_a_record_that_is_no_strict_json_is_refused(self, open_store, bad):
+        store = open_store()
+        with pytest.raises(StoreError, match="JSON"):
+            store.create_study(dataclasses.replace(RECORD, data=bad))
+        with pytest.raises(StudyError):
+            store.study()
+
+    # A trial's life.
+
+    def test_ids_are_contiguous_from_one(self, store, open_store):
+        claims = [store.claim("a", 10), open_store().claim("b", 10), store.claim("a", 10)]
+        assert claims == [Claim(1, 1, "a"), Claim(2, 1, "b"), Claim(3, 1, "a")]
+
+    def test_a_trial_goes_through_its_states(self, store):
+        claim = store.claim("w", 5)
+        trial = store.trial(1)
+        assert (trial.state, trial.plan, trial.result, trial.attempt) == (TrialState.CLAIMED, None, None, 1)
+        plan = make_plan(1)
+        store.commit_plan(claim, plan)
+        trial = store.trial(1)
+        assert (trial.state, trial.plan, trial.worker, trial.finished_at) == (TrialState.RUNNING, plan, "w", None)
+        store.heartbeat(claim)
+        result = make_result()
+        store.complete(claim, result)
+        trial = store.trial(1)
+        assert (trial.state, trial.plan, trial.result) == (TrialState.COMPLETED, plan, result)
+        assert trial.created_at <= trial.finished_at
+        assert store.trial(1).objective("loss") == 0.5
+
+    def test_every_kind_of_plan_is_kept_as_it_is(self, store):
+        run_one(store, 9)
+        run_one(store, 9)
+        plans = [
+            make_plan(3, kind=TrialKind.ENSEMBLE, architecture=(), members=(1, 2)),
+            make_plan(4, kind=TrialKind.DISTILLATION, teacher=(2,), parent=1, warm_start=1),
+            make_plan(5, kind=TrialKind.REPLAY, steps=0, seed=0, hyperparameters={}),
+        ]
+        for plan in plans:
+            store.commit_plan(store.claim("w", 9), plan)
+        assert [store.trial(plan.trial_id).plan for plan in plans] == plans
+
+    def test_an_unknown_trial_is_a_key_error(self, store):
+        with pytest.raises(KeyError):
+            store.trial(1)
+
+    def test_a_failed_trial_keeps_its_reason_and_is_replaced(self, store):
+        claim = store.claim("w", 1)
+        store.commit_plan(claim, make_plan(1))
+        assert store.claim("w", 1) is None
+        store.fail(claim, "the loss is NaN at step 7 \udcff")
+        trial = store.trial(1)
+        assert trial.state is TrialState.FAILED
+        assert trial.reason.startswith("the loss is NaN at step 7")
+        assert trial.finished_at is not None
+        assert run_one(store, 1) == 2
+        assert store.claim("w", 1) is None
+
+    def test_a_trial_may_fail_before_it_has_a_plan(self, store):
+        store.fail(store.claim("w", 1), "no plan")
+        assert store.trial(1).state is TrialState.FAILED
+
+    # Whose turn it is.
+
+    def test_the_target_counts_completed_and_unfinished_trials(self, store):
+        run_one(store, 3)
+        held = [store.claim("a", 3), store.claim("b", 3)]
+        assert store.claim("c", 3) is None
+        assert store.claim("c", 4).trial_id == 4
+        store.fail(held[0], "x")
+        assert store.claim("c", 4).trial_id == 5
+
+    def test_an_interrupted_trial_is_taken_first_under_its_id_with_its_plan(self, store):
+        claim = store.claim("a", 3)
+        plan = make_plan(1)
+        store.commit_plan(claim, plan)
+        store.release(claim)
+        assert store.trial(1).state is TrialState.INTERRUPTED
+        again = store.claim("b", 3)
+        assert again == Claim(1, 2, "b", plan)
+        assert store.trial(1).state is TrialState.CLAIMED
+        store.commit_plan(again, plan)
+        store.complete(again, make_result())
+        assert store.trial(1).attempt == 2
+
+    def test_the_first_interrupted_trial_comes_first(self, store):
+        claims = [store.claim("a", 5) for _ in range(3)]
+        for claim in (claims[2], claims[0]):
+            store.release(claim)
+        assert [store.claim("b", 5).trial_id for _ in range(3)] == [1, 3, 4]
+
+    def test_an_interrupted_trial_is_left_alone_where_the_target_is_met(self, store):
+        late = store.claim("a", 3)
+        run_one(store, 3)
+        run_one(store, 3)
+        store.release(late)
+        assert store.claim("b", 2) is None
+        assert store.claim("b", 3).trial_id == late.trial_id
+
+    def test_a_trial_that_is_taken_up_again_keeps_its_plan(self, store):
+        claim = store.claim("a", 3)
+        store.commit_plan(claim, make_plan(1))
+        store.release(claim)
+        with pytest.raises(StoreError, match="keeps the plan"):
+            store.commit_plan(store.claim("b", 3), make_plan(1, key="other"))
+
+    # Repetitions.
+
+    def test_a_repeated_plan_is_refused_and_the_claim_stays(self, store, open_store):
+        store.commit_plan(store.claim("a", 5), make_plan(1, key="k"))
+        other = open_store()
+        claim = other.claim("b", 5)
+        with pytest.raises(RepeatedPlanError, match="trial 2 would repeat trial 1"):
+            other.commit_plan(claim, make_plan(2, key="k"))
+        other.commit_plan(claim, make_plan(2, key="K"))
+
+    @pytest.mark.parametrize("end", ["fail", "release", "complete"])
+    def test_a_plan_counts_as_tried_however_its_trial_ended(self, store, end):
+        claim = store.claim("a", 5)
+        store.commit_plan(claim, make_plan(1, key="k"))
+        blocker = store.claim("b", 5)
+        {"fail": lambda: store.fail(claim, "x"), "release": lambda: store.release(claim)}.get(
+            end, lambda: store.complete(claim, make_result())
+        )()
+        with pytest.raises(RepeatedPlanError):
+            store.commit_plan(blocker, make_plan(2, key="k"))
+
+    def test_the_plan_of_a_lost_trial_may_be_tried_again(self, store):
+        for _ in range(3):
+            claim = store.claim("a", 5)
+            store.commit_plan(claim, make_plan(1, key="k"))
+            vanish(store)
+        assert store.trial(1).state is TrialState.LOST
+        store.commit_plan(store.claim("a", 5), make_plan(2, key="k"))
+
+    def test_keys_differ_by_every_character(self, store):
+        keys = ["a", "A", "a ", "a\0", "a\0b", "a\\u0000", "ä", "a\u0308", "\ud800", ""]
+        for trial_id, key in enumerate(keys, start=1):
+            store.commit_plan(store.claim("w", 99), make_plan(trial_id, key=key))
+        assert [trial.plan.key for trial in store.history()[0]] == keys
+
+    # What is refused.
+
+    def test_a_plan_for_another_trial_or_with_an_unknown_parent_is_refused(self, store):
+        claim = store.claim("w", 5)
+        with pytest.raises(StoreError, match="for trial 2"):
+            store.commit_plan(claim, make_plan(2))
+        store.fail(claim, "x")
+        store.fail(store.claim("w", 5), "x")
+        store.commit_plan(store.claim("w", 5), make_plan(3, parent=2))
+
+    def test_a_plan_that_is_no_strict_json_is_refused(self, store):
+        claim = store.claim("w", 5)
+        with pytest.raises(StoreError, match="plan of trial 1"):
+            store.commit_plan(claim, make_plan(1, hyperparameters={"learning_rate": math.nan}))
+        with pytest.raises(StoreError, match="plan of trial 1"):
+            store.commit_plan(claim, make_plan(1, hyperparameters={"learning_rate": object()}))
+        assert store.trial(1).state is TrialState.CLAIMED
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"timings": {"total": math.nan}},
+            {"environment": {"x": math.inf}},
+            {"environment": {"x": object()}},
+            {"parameters": "many"},
+            {"curve": ((1, "high"),)},
+            {"curve": ((2**70, 0.5),)},
+            {"artefacts": (Artefact("a", "../a", "00", 1),)},
+            {"artefacts": (Artefact("a", "/etc/passwd", "00", 1),)},
+            {"artefacts": (Artefact("a", "x/a", "00", 1), Artefact("a", "x/b", "00", 1))},
+        ],
+    )
+    def test_a_result_that_cannot_be_kept_is_refused_whole(self, store, changes):
+        claim = store.claim("w", 5)
+        store.commit_plan(claim, make_plan(1))
+        with pytest.raises(StoreError):
+            store.complete(claim, make_result(**changes))
+        assert store.trial(1).state is TrialState.RUNNING
+        store.complete(claim, make_result())
+
+    def test_a_result_needs_a_plan(self, store):
+        claim = store.claim("w", 5)
+        with pytest.raises(StoreError):
+            store.complete(claim, make_result())
+
+    # Late comers.
+
+    @pytest.mark.parametrize("act", ["commit_plan", "heartbeat", "complete", "fail", "release"])
+    @pytest.mark.parametrize("successor", ["same name", "other name", "none", "finished"])
+    def test_a_worker_given_up_for_dead_is_refused(self, store, act, successor):
+        claim = store.claim("w", 5)
+        store.commit_plan(claim, make_plan(1))
+        assert vanish(store) == [1]
+        if successor != "none":
+            again = store.claim("w" if successor == "same name" else "v", 5)
+            store.commit_plan(again, again.plan)
+            if successor == "finished":
+                store.complete(again, make_result(0.25))
+        before = store.trial(1)
+        arguments = {"commit_plan": (make_plan(1),), "complete": (make_result(),), "fail": ("x",)}.get(act, ())
+        with pytest.raises(StaleClaimError, match="trial 1 is"):
+            getattr(store, act)(claim, *arguments)
+        assert store.trial(1) == before
+
+    @pytest.mark.parametrize("act", ["complete", "fail", "release", "heartbeat", "commit_plan"])
+    def test_a_final_trial_stays_as_it_is(self, store, act):
+        claim = store.claim("w", 5)
+        store.commit_plan(claim, make_plan(1))
+        store.complete(claim, make_result())
+        before = store.trial(1)
+        arguments = {"commit_plan": (make_plan(1),), "complete": (make_result(0.1),), "fail": ("x",)}.get(act, ())
+        with pytest.raises(StaleClaimError):
+            getattr(store, act)(claim, *arguments)
+        assert store.trial(1) == before
+
+    def test_a_claim_of_another_study_is_refused(self, store):
+        with pytest.raises(StaleClaimError, match="no trial 4"):
+            store.heartbeat(Claim(4, 1, "w"))
+
+    # Signs of life.
+
+    def test_the_first_heartbeat_comes_with_the_claim(self, store):
+        claim = store.claim("w", 5)
+        assert store.heartbeats() == [Heartbeat(1, 1, 1)]
+        store.commit_plan(claim, make_plan(1))
+        store.heartbeat(claim)
+        assert store.heartbeats() == [Heartbeat(1, 1, 2)]
+        store.complete(claim, make_result())
+        assert store.heartbeats() == []
+
+    def test_a_new_attempt_counts_from_one(self, store):
+        claim = store.claim("w", 5)
+        store.heartbeat(claim)
+        store.release(claim)
+        assert store.heartbeats() == []
+        store.claim("w", 5)
+        assert store.heartbeats() == [Heartbeat(1, 2, 1)]
+
+    def test_of_two_who_reclaim_one_succeeds(self, store, open_store):
+        store.claim("w", 5)
+        stale, other = store.heartbeats(), open_store()
+        assert store.reclaim(stale) == [1]
+        assert other.reclaim(stale) == []
+        assert store.trial(1).state is TrialState.INTERRUPTED
+
+    def test_who_has_beaten_meanwhile_is_not_reclaimed(self, store):
+        claim = store.claim("w", 5)
+        stale = store.heartbeats()
+        store.heartbeat(claim)
+        assert store.reclaim(stale) == []
+        store.commit_plan(claim, make_plan(1))
+
+    def test_the_living_are_not_dead(self, store):
+        claim = store.claim("w", 5)
+        assert store.reclaim_dead() == []
+        store.commit_plan(claim, make_plan(1))
+
+    def test_a_trial_whose_workers_vanish_too_often_is_lost_and_replaced(self, store):
+        for attempt in (1, 2, 3):
+            assert store.claim("w", 1).attempt == attempt
+            assert vanish(store) == [1]
+        trial = store.trial(1)
+        assert trial.state is TrialState.LOST
+        assert "vanished 3 times" in trial.reason
+        assert store.claim("w", 1) == Claim(2, 1, "w")
+
+    def test_being_stopped_on_purpose_is_not_vanishing(self, store):
+        for _ in range(5):
+            store.release(store.claim("w", 1))
+        store.claim("w", 1)
+        vanish(store)
+        assert store.trial(1).state is TrialState.INTERRUPTED
+
+    # History.
+
+    def test_history_tells_what_changed(self, store, open_store):
+        assert store.history() == ([], 0)
+        run_one(store, 9)
+        claim = store.claim("w", 9)
+        trials, revision = store.history()
+        assert [trial.id for trial in trials] == [1, 2]
+        assert store.history(revision) == ([], revision)
+        other = open_store()
+        other.commit_plan(claim, make_plan(2))
+        changed, later = store.history(revision)
+        assert [(trial.id, trial.state) for trial in changed] == [(2, TrialState.RUNNING)]
+        assert later > revision
+        other.heartbeat(claim)
+        assert store.history(later) == ([], later)
+        other.complete(claim, make_result(0.25))
+        changed, last = store.history(later)
+        assert changed == [store.trial(2)]
+        assert changed[0].revision == last
+
+    def test_history_fed_in_pieces_is_the_whole_history(self, store):
+        known, revision = {}, 0
+        for step in range(6):
+            claim = store.claim("w", 99)
+            if step % 3 != 2:
+                store.commit_plan(claim, claim.plan or make_plan(claim.trial_id))
+            if step % 3 == 0:
+                store.complete(claim, make_result())
+            elif step % 3 == 1:
+                store.release(claim)
+            trials, revision = store.history(revision)
+            known |= {trial.id: trial for trial in trials}
+        assert [known[trial_id] for trial_id in sorted(known)] == store.history()[0]
+
+    def test_a_result_is_a_record_of_plain_values(self, store):
+        claim = store.claim("w", 5)
+        store.commit_plan(claim, make_plan(1))
+        store.complete(
+            claim,
+            make_result(
+                metrics={"loss": np.float32(0.5)},
+                parameters=np.int64(3),
+                timings={"total": np.float64(0.1)},
+                curve=((np.int64(1), np.float32(0.5)),),
+            ),
+        )
+        result = store.trial(1).result
+        assert json.loads(json.dumps(dict(result.metrics))) == {"loss": 0.5}
+        assert (result.parameters, result.timings["total"], result.curve) == (3, 0.1, ((1, 0.5),))
+
+    def test_environments_of_trials_do_not_share_a_dict(self, store):
+        run_one(store, 9)
+        run_one(store, 9)
+        first, second = store.history()[0]
+        assert first.result.environment == second.result.environment
+        first.result.environment["tensorflow"] = "changed"
+        assert second.result.environment["tensorflow"] == store.trial(1).result.environment["tensorflow"] == "2.21"
+
+    def test_closing_twice_does_no_harm(self, open_store):
+        store = open_store()
+        store.close()
+        store.close()
