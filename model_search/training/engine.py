@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -67,7 +68,10 @@ class Engine:
             TrialError: if the trial cannot be trained: a hyperparameter or a shape that makes no sense, a loss that
                 is not finite, memory that does not suffice.
         """
-        return _Run(self, plan, on_progress or (lambda look: None)).outcome(initial_weights)
+        try:
+            return _Run(self, plan, on_progress or (lambda look: None)).outcome(initial_weights)
+        finally:
+            gc.collect()  # traced graphs are cycles, and large
 
     def build(self, plan: TrialPlan) -> keras.Model:
         """The tower of a plan with fresh weights: features [rows, ...] in, logits [rows, logits dimension] out."""

@@ -128,6 +128,16 @@ class FlatTower:
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def read_groups(self) -> list[Any]:
+        """The groups' values with their shapes, inside a graph; what `call` takes."""
+        values = []
+        for members, group in zip(self._members, self.groups, strict=True):
+            value = group.read_value()
+            shapes = [tuple(self._trainable[i].shape) for i in members]
+            value.set_shape(shapes[0] if len(shapes) == 1 else [sum(map(math.prod, shapes))])
+            values.append(value)
+        return values
+
     def call(self, groups: Sequence[Any], features: Any, *, update: Any = None) -> Any:
         """Logits as a function of the groups' values, inside a graph.
 
@@ -142,7 +152,9 @@ class FlatTower:
         others: list[Any] = [None] * len(self._others)
         if self.state is not None:
             variables = [self._others[i] for i in self._state]
-            for i, piece in zip(self._state, _cut(self.state.read_value(), variables), strict=True):
+            state = self.state.read_value()
+            state.set_shape(variables[0].shape if len(variables) == 1 else [sum(math.prod(v.shape) for v in variables)])
+            for i, piece in zip(self._state, _cut(state, variables), strict=True):
                 others[i] = piece
         for i, seed in self._seeds.items():
             # A layer counts its draws up in the last place of its seed; here every step starts from its own number.
@@ -166,7 +178,7 @@ class FlatTower:
         tf = tensorflow()
 
         def forward(features: Any) -> Any:
-            return self.call([group.read_value() for group in self.groups], features)
+            return self.call(self.read_groups(), features)
 
         signature = [tf.TensorSpec([None, *self.feature_shape], tf.float32)]
         return tf.function(forward, autograph=False, input_signature=signature).get_concrete_function()
@@ -176,10 +188,8 @@ def _cut(value: Any, variables: Sequence[Any]) -> list[Any]:
     """The members' tensors out of a group's value, inside a graph."""
     tf = tensorflow()
     if len(variables) == 1:
-        value.set_shape(variables[0].shape)
         return [value]
     sizes = [math.prod(v.shape) for v in variables]
-    value.set_shape([sum(sizes)])
     pieces = tf.split(value, sizes)
     return [
         piece if len(v.shape) == 1 else tf.reshape(piece, v.shape) for piece, v in zip(pieces, variables, strict=True)

@@ -14,7 +14,7 @@ from model_search.training.flat_tower import FlatTower
 from model_search.training.hyperparameters import Hyperparameters
 from model_search.training.losses import LossFn, averaging_one
 from model_search.training.optimizers import Optimizer
-from model_search.training.products import faster_products
+from model_search.training.products import loss_and_gradients
 from model_search.training.runtime import tensorflow
 
 
@@ -119,10 +119,10 @@ class TrainingLoop:
         tf = tensorflow()
         number, size, rate = step
         tower, hyperparameters = self._tower, self._hyperparameters
-        values = [group.read_value() for group in tower.groups]
-        with faster_products():
-            loss = self._loss(labels, tower.call(values, features, update=number), weights)
-        gradients = tf.gradients(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        values = tower.read_groups()
+        loss, gradients = loss_and_gradients(
+            lambda: self._loss(labels, tower.call(values, features, update=number), weights), values, self._batch_size
+        )
         if hyperparameters.l2 > 0:
             gradients = [g + hyperparameters.l2 * value for g, value in zip(gradients, values, strict=True)]
         if hyperparameters.max_norm > 0:
