@@ -2,105 +2,35 @@
 
 path/saved_model/     signatures `serving_default` (every column as text, as in a CSV file) and `serving_typed`
 path/model.keras      loads in plain Keras, in safe mode, without this package
-path/model_card.md
+path/model_card.md    for people
+path/export.json      for programs: columns and their names in both forms, classes, where the model comes from
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import json
 import logging
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from keras import ops
 
-from model_search.data.features import FeatureSchema
-from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.finish.model_card import model_card
-from model_search.finish.names import keras_names, signature_names
-from model_search.finish.predict import class_array
-from model_search.finish.preprocessing_layers import input_dtype, lookup_token, preprocessing_model
-from model_search.finish.raw_text import typed_from_text
+from model_search.finish.model_card import description, model_card
+from model_search.finish.names import signature_names
+from model_search.finish.raw_text import parse_columns
+from model_search.finish.serving import FEATURES, ModelBundle, Pieces, serving_model, serving_pieces, typed_dtype
 
-SAVED_MODEL, KERAS_FILE, CARD = "saved_model", "model.keras", "model_card.md"
+__all__ = ["FORMATS", "ModelBundle", "export", "serving_model"]
+
+SAVED_MODEL, KERAS_FILE, CARD, DESCRIPTION = "saved_model", "model.keras", "model_card.md", "export.json"
 FORMATS = ("saved_model", "keras")
-FEATURES = "features"  # the one input of a model whose data came from an input function
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelBundle:
-    """A tower with all that is needed to serve it.
-
-    Attributes:
-        tower: Features in, logits out.
-        task: What is predicted.
-        schema: How raw columns become features; None where features go in as they are.
-        temperature: Divides the logits.
-        metadata: For the model card: study, trial, architecture, metrics, environment.
-    """
-
-    tower: keras.Model
-    task: Task
-    schema: FeatureSchema | None
-    temperature: float = 1.0
-    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def serving_model(bundle: ModelBundle) -> keras.Model:
-    """The model that people load: typed columns in, answers out.
-
-    Inputs are a dict by column name (`names.keras_names` says where a name had to give way), each [rows]; for a study
-    without a schema one input "features" [rows, ...]. Outputs are a dict: "label" [rows] and "probabilities"
-    [rows, classes] for classes; "prediction" [rows] (or [rows, targets]) in the user's units for numbers.
-    """
-    core = _core(bundle)
-    if bundle.schema is None:
-        entry = keras.Input(bundle.tower.input_shape[1:], name=FEATURES)
-        return keras.Model(entry, core(entry), name="model")
-    names = keras_names(bundle.schema.columns)
-    inputs = {
-        name: keras.Input((), dtype=input_dtype(feature), name=name)
-        for name, feature in zip(names, bundle.schema.features, strict=True)
-    }
-    features = preprocessing_model(bundle.schema)([inputs[name] for name in names])
-    return keras.Model(inputs, core(features), name="model")
-
-
-def _core(bundle: ModelBundle) -> keras.Model:
-    """Features to answers."""
-    features = keras.Input(bundle.tower.input_shape[1:], name=FEATURES)
-    logits = bundle.tower(features)
-    task = bundle.task
-    if task.kind is TaskKind.REGRESSION:
-        values = logits * np.float32(task.target_scale) + np.float32(task.target_mean)
-        return keras.Model(features, {"prediction": values[:, 0] if task.logits_dimension == 1 else values})
-    probabilities = ops.softmax(logits / np.float32(bundle.temperature))
-    best = ops.argmax(probabilities, axis=-1)
-    return keras.Model(features, {"label": _labels(best, task), "probabilities": probabilities}, name="answers")
-
-
-def _labels(index: Any, task: Task) -> Any:
-    """The class of each row: a number where all classes are numbers, else text."""
-    classes = class_array(task)
-    if classes.dtype.kind == "i":
-        return ops.take(classes.astype("int32" if np.abs(classes).max(initial=0) < 2**31 else "int64"), index)
-    if classes.dtype.kind == "f":
-        return ops.take(classes.astype("float32"), index)
-    texts = [str(value) for value in classes.tolist()]
-    lookup = keras.layers.StringLookup(
-        vocabulary=texts, oov_token=lookup_token(texts), num_oov_indices=0, invert=True, name="label"
-    )
-    return lookup(index)
 
 
 def export(
@@ -114,113 +44,148 @@ def export(
         formats: Some of "saved_model" and "keras".
 
     Returns:
-        What was written, by format.
+        What was written, by format; the model card as "card".
 
     Raises:
-        UserError: if the folder holds something else, or cannot be written.
+        UserError: if the path holds something else, or cannot be written.
     """
-    target = pathlib.Path(path).expanduser()
     unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise UserError(f"unknown formats {unknown}; expected some of {list(FORMATS)}")
-    single = target.suffix == ".keras"
-    if single and target.is_dir():
-        raise UserError(f"{target} is a folder; a path ending in .keras is a file, name another")
-    if not single:
-        _refuse_foreign(target)
+    if unknown or not formats:
+        raise UserError(f"received the formats {list(formats)}; expected some of {list(FORMATS)}")
+    target = pathlib.Path(path).expanduser()
+    target = target.resolve() if target.is_symlink() else target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder, _quiet():
-            written = _write(bundle, pathlib.Path(folder), ("keras",) if single else formats)
-            if single:
-                (pathlib.Path(folder) / KERAS_FILE).replace(target)
-                return {"keras": target}
-            _replace_folder(pathlib.Path(folder), target)
+        if target.suffix == ".keras":
+            if target.is_dir():
+                raise UserError(f"{target} is a folder; a path ending in .keras is a file, name another")
+            with _whole_or_not(target) as temporary:
+                _save_keras(bundle, temporary)
+            return {"keras": target}
+        _refuse_foreign(target)
+        with _whole_or_not(target) as temporary:
+            temporary.mkdir()
+            written = _fill(bundle, temporary, formats)
+        return {name: target / file for name, file in written.items()}
     except OSError as error:
         raise UserError(f"the model cannot be written to {target}: {error.strerror or error}") from error
-    return {name: target / file for name, file in written.items()}
-
-
-def _write(bundle: ModelBundle, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, str]:
-    model = serving_model(bundle)
-    written = {}
-    if "keras" in formats:
-        model.save(folder / KERAS_FILE)
-        written["keras"] = KERAS_FILE
-    if "saved_model" in formats:
-        _save_saved_model(bundle, model, folder / SAVED_MODEL)
-        written["saved_model"] = SAVED_MODEL
-    (folder / CARD).write_text(model_card(bundle.task, bundle.schema, bundle.metadata), encoding="utf-8")
-    written["card"] = CARD
-    return written
-
-
-def _save_saved_model(bundle: ModelBundle, model: keras.Model, path: pathlib.Path) -> None:
-    module = tf.Module()
-    module.model = model
-    schema = bundle.schema
-    if schema is None:
-        shape = [None, *bundle.tower.input_shape[1:]]
-
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name=FEATURES)])
-        def serve_features(features: Any) -> Any:
-            return model(features, training=False)
-
-        tf.saved_model.save(module, str(path), signatures={"serving_default": serve_features})
-        return
-    keras_input = keras_names(schema.columns)
-    served = signature_names(schema.columns)
-    raw = {name: tf.TensorSpec([None], tf.string, name=name) for name in served}
-    typed = {
-        name: tf.TensorSpec([None], input_dtype(feature), name=name)
-        for name, feature in zip(served, schema.features, strict=True)
-    }
-
-    @tf.function(input_signature=[raw])
-    def serve_raw(cells: Any) -> Any:
-        columns = zip(keras_input, served, schema.features, strict=True)
-        return model({own: typed_from_text(feature, cells[name]) for own, name, feature in columns}, training=False)
-
-    @tf.function(input_signature=[typed])
-    def serve_typed(columns: Any) -> Any:
-        return model({own: columns[name] for own, name in zip(keras_input, served, strict=True)}, training=False)
-
-    signatures = {"serving_default": serve_raw, "serving_typed": serve_typed}
-    tf.saved_model.save(module, str(path), signatures=signatures)
 
 
 def _refuse_foreign(target: pathlib.Path) -> None:
-    if target.exists() and not target.is_dir():
+    if not target.exists():
+        return
+    if not target.is_dir():
         raise UserError(f"{target} is a file; name a folder to make, or a path ending in .keras")
-    if target.is_dir() and any(target.iterdir()) and not (target / CARD).is_file():
+    if not (target / DESCRIPTION).is_file() and any(target.iterdir()):
         raise UserError(f"{target} holds something else than an exported model; name another folder")
 
 
-def _replace_folder(new: pathlib.Path, target: pathlib.Path) -> None:
-    """Moves the new folder's content into place; an earlier export is moved away first."""
-    fresh = new / "fresh"
-    fresh.mkdir()
-    for item in list(new.iterdir()):
-        if item != fresh:
-            item.rename(fresh / item.name)
-    if target.exists():
-        target.rename(new / "old")
-    fresh.rename(target)
-    target.chmod(0o755)
-    shutil.rmtree(new / "old", ignore_errors=True)
+@contextlib.contextmanager
+def _whole_or_not(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary sibling of the target, which takes the target's place if all goes well and vanishes if not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+    temporary, old = beside.with_name(f"{beside.name}.new{target.suffix}"), beside.with_name(f"{beside.name}.old")
+    try:
+        yield temporary
+        _to_disk(temporary)
+        if temporary.is_dir() and target.exists():
+            target.rename(old)
+            try:
+                temporary.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+        else:
+            temporary.replace(target)
+    finally:
+        for leftover in (temporary, old):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _to_disk(path: pathlib.Path) -> None:
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
+
+
+def _fill(bundle: ModelBundle, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, str]:
+    written = {}
+    if "saved_model" in formats:
+        _save_saved_model(bundle, folder / SAVED_MODEL)
+        written["saved_model"] = SAVED_MODEL
+    if "keras" in formats:
+        _save_keras(bundle, folder / KERAS_FILE)
+        written["keras"] = KERAS_FILE
+    about = description(bundle.task, bundle.schema, bundle.metadata)
+    (folder / DESCRIPTION).write_text(json.dumps(about, indent=1, default=str) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(model_card(about, written), encoding="utf-8")
+    return written | {"card": CARD}
+
+
+def _save_keras(bundle: ModelBundle, path: pathlib.Path) -> None:
+    serving_model(bundle).save(path)
+
+
+def _save_saved_model(bundle: ModelBundle, path: pathlib.Path) -> None:
+    pieces = serving_pieces(bundle)
+    module = tf.Module()
+    # The models themselves would be traced and saved as well, which takes twice as long and serves nobody.
+    module.variables_read = [variable.value for variable in pieces.tower.variables]
+    module.lookups = [layer for piece in pieces if piece is not None for layer in piece.layers if _has_table(layer)]
+    functions = (
+        _features_function(bundle, pieces) if pieces.preprocessing is None else _column_functions(bundle, pieces)
+    )
+    with _without_narration():
+        tf.saved_model.save(module, str(path), signatures=functions)
+
+
+def _has_table(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.StringLookup | keras.layers.TextVectorization)
+
+
+def _features_function(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:
+    """A model that takes features as they are has nothing to parse: both signatures are one."""
+    shape = tf.TensorSpec(bundle.tower.input_shape, tf.float32, name=FEATURES)
+    serve = tf.function(pieces.answer, input_signature=[shape], autograph=False)
+    return {"serving_default": serve, "serving_typed": serve}
+
+
+def _column_functions(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:
+    features = bundle.schema.features if bundle.schema is not None else ()
+    names = signature_names([feature.column for feature in features])
+    raw = {name: tf.TensorSpec([None], tf.string, name=name) for name in names}
+    typed = {
+        name: tf.TensorSpec([None], typed_dtype(feature), name=name)
+        for name, feature in zip(names, features, strict=True)
+    }
+    answer = tf.function(pieces.answer, autograph=False)  # traced once for both
+
+    def serve_raw(cells: dict[str, Any]) -> dict[str, Any]:
+        return answer(parse_columns([cells[name] for name in names], features))
+
+    def as_read(column: Any) -> Any:
+        return column if column.dtype == tf.string else tf.cast(column, tf.float64)
+
+    def serve_typed(columns: dict[str, Any]) -> dict[str, Any]:
+        return answer([as_read(columns[name]) for name in names])
+
+    return {
+        "serving_default": tf.function(serve_raw, input_signature=[raw], autograph=False),
+        "serving_typed": tf.function(serve_typed, input_signature=[typed], autograph=False),
+    }
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keras and TensorFlow narrate their saving."""
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+def _without_narration() -> Iterator[None]:
+    """TensorFlow tells through absl what it saves, and where."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(level)

@@ -1,105 +1,150 @@
-"""The card that goes with an exported model: what it is, what it takes, how to use it."""
+"""What goes with an exported model: a description for programs and a card for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from model_search.data.features import CategoryFeature, Feature, FeatureSchema, NumberFeature
+from model_search.data.features import FeatureSchema
 from model_search.data.task import Task, TaskKind
 from model_search.finish.names import keras_names, signature_names
+from model_search.finish.preprocessing_layers import input_kind
+
+_KINDS = {
+    "number": "number (float32), NaN for missing",
+    "text": 'text, "" for missing',
+    "date": 'date as text, YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, "" for missing',
+}
+_READ_ROWS = """\
+import csv
+import json
+
+import tensorflow as tf
+
+with open("export.json", encoding="utf-8") as file:
+    columns = json.load(file)["columns"]
+with open("new.csv", encoding="utf-8", newline="") as file:
+    rows = list(csv.DictReader(file))
+"""
+_USE_SAVED_MODEL = (
+    _READ_ROWS
+    + """
+serve = tf.saved_model.load("saved_model").signatures["serving_default"]
+answers = serve(**{c["saved_model"]: tf.constant([row[c["column"]] for row in rows]) for c in columns})
+print({name: values.numpy() for name, values in answers.items()})
+"""
+)
+_USE_KERAS = (
+    _READ_ROWS.replace("import tensorflow as tf\n", "import keras\nimport tensorflow as tf\n")
+    + """
+
+def typed(cells, kind):
+    return tf.constant([float(cell or "nan") for cell in cells] if kind == "number" else cells)
 
 
-def model_card(task: Task, schema: FeatureSchema | None, metadata: Mapping[str, Any]) -> str:
-    """The card as Markdown."""
-    lines = [f"# A model that predicts {task.label}", ""]
-    lines += _origin(metadata)
-    lines += ["## What it answers", "", *_answers(task), ""]
-    if schema is None:
-        lines += ["## What it takes", "", "One input, `features`: float32 rows as the data provider made them.", ""]
-        return "\n".join(lines)
-    lines += ["## What it takes", "", *_columns(schema), ""]
-    lines += ["## How to use it", "", *_usage(schema), ""]
-    return "\n".join(lines)
+model = keras.models.load_model("model.keras")
+answers = model({c["keras"]: typed([row[c["column"]] for row in rows], c["kind"]) for c in columns})
+print({name: values.numpy() for name, values in answers.items()})
+"""
+)
+
+
+def description(task: Task, schema: FeatureSchema | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON-able account of an exported model.
+
+    Returns:
+        "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its
+        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number", "text" or "date");
+        "not_read", the reason for every other column; "metadata" as given.
+    """
+    features = () if schema is None else schema.features
+    names = [feature.column for feature in features]
+    return {
+        "task": task.to_json(),
+        "columns": [
+            {"column": feature.column, "keras": own, "saved_model": served, "kind": input_kind(feature)}
+            for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
+        ],
+        "not_read": {} if schema is None else dict(schema.dropped),
+        "metadata": dict(metadata),
+    }
+
+
+def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
+    """The card, as Markdown.
+
+    Args:
+        about: See `description`.
+        formats: The formats that were written.
+    """
+    task = Task.from_json(about["task"])
+    columns = about["columns"]
+    lines = [f"# A model that predicts {_plain(task.label)}", "", *_origin(about["metadata"])]
+    lines += ["## What it answers", "", *_answers(task), "", "## What it takes", "", *_inputs(about), ""]
+    lines += ["## How to use it", ""]
+    if not columns:
+        lines += ["`model.keras` needs Keras with TensorFlow, `saved_model` TensorFlow alone."]
+    if columns and "saved_model" in formats:
+        lines += ["`saved_model` takes every column as text, as it stands in a CSV file: surrounding blanks, thousands"]
+        lines += ["separators and the usual writings of a missing value are understood. It needs TensorFlow alone."]
+        lines += ["(Its signature `serving_typed` takes typed columns.) In this folder:", ""]
+        lines += ["```python", *_USE_SAVED_MODEL.splitlines(), "```", ""]
+    if columns and "keras" in formats:
+        lines += ["`model.keras` takes typed columns. It needs Keras with TensorFlow. In this folder:", ""]
+        lines += ["```python", *_USE_KERAS.splitlines(), "```"]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _origin(metadata: Mapping[str, Any]) -> list[str]:
-    lines = []
+    sentences = []
     if "study" in metadata:
-        lines.append(f"Found by Model Search: study {metadata['study']!r}, trial {metadata.get('trial')}.")
+        sentences.append(f"Found by Model Search: study {_plain(metadata['study'])}, trial {metadata.get('trial')}.")
     if metadata.get("architecture"):
-        lines.append(f"Blocks: {' > '.join(metadata['architecture'])}.")
+        sentences.append(f"Blocks, input to output: {', '.join(map(_plain, metadata['architecture']))}.")
     if metadata.get("metrics"):
-        figures = ", ".join(f"{name} {value:.5g}" for name, value in sorted(metadata["metrics"].items()))
-        lines.append(f"On validation rows (optimistic: these figures chose the model): {figures}.")
-    versions = {k: v for k, v in metadata.get("environment", {}).items() if k in ("tensorflow", "keras", "python")}
+        figures = ", ".join(f"{_plain(name)} {value:.5g}" for name, value in sorted(metadata["metrics"].items()))
+        sentences.append(f"On validation rows: {figures}. These figures chose the model, so they are optimistic.")
+    versions = [
+        f"{k} {v}" for k, v in metadata.get("environment", {}).items() if k in ("python", "tensorflow", "keras")
+    ]
     if versions:
-        lines.append("Made with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
-    return [*lines, ""]
+        sentences.append(f"Made with {', '.join(versions)}.")
+    return [line for sentence in sentences for line in (sentence, "")]
 
 
 def _answers(task: Task) -> list[str]:
     if task.kind is TaskKind.REGRESSION:
-        return ["`prediction`: a number in the units of the training data."]
-    classes = ", ".join(f"`{value!r}`" for value in task.classes) or f"{task.logits_dimension} classes by number"
-    return ["`label`: the most probable class; `probabilities`: one column per class, in this order:", "", classes]
-
-
-def _columns(schema: FeatureSchema) -> list[str]:
-    rows = ["| column | name in model.keras | name in the SavedModel | typed as |", "|---|---|---|---|"]
-    names = zip(schema.features, keras_names(schema.columns), signature_names(schema.columns), strict=True)
-    rows += [f"| {_cell(f.column)} | {_cell(own)} | {served} | {_type(f)} |" for f, own, served in names]
-    if schema.dropped:
-        rows += ["", "Not read: " + ", ".join(_cell(column) for column in schema.dropped) + "."]
-    return rows
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ") or "(no name)"
-
-
-def _type(feature: Feature) -> str:
-    if isinstance(feature, NumberFeature):
-        return "number (float32, NaN for missing)"
-    return "text" if isinstance(feature, CategoryFeature) else "date as text, YYYY-MM-DD or YYYY-MM-DD HH:MM:SS"
-
-
-def _usage(schema: FeatureSchema) -> list[str]:
-    served = signature_names(schema.columns)
-    own = keras_names(schema.columns)
-    pairs = ", ".join(f"{column!r}: {name!r}" for column, name in zip(schema.columns, served, strict=True))
-    kinds = ", ".join(
-        f"{name!r}: ({feature.column!r}, {'number' if isinstance(feature, NumberFeature) else 'str'})"
-        for name, feature in zip(own, schema.features, strict=True)
-    )
+        shape = "one number a row" if task.logits_dimension == 1 else f"{task.logits_dimension} numbers a row"
+        return [f"`prediction`: {shape}, in the units of the training data."]
+    classes = ", ".join(f"`{_plain(repr(label))}`" for label in task.classes) or f"0 to {task.logits_dimension - 1}"
     return [
-        "The SavedModel takes every column as text, as it stands in a CSV file; it needs TensorFlow alone:",
+        "`label`: the most probable class of each row; `probabilities`: a column for each class, in this order:",
         "",
-        "```python",
-        "import csv",
-        "import tensorflow as tf",
-        "",
-        'serve = tf.saved_model.load("saved_model").signatures["serving_default"]',
-        f"names = {{{pairs}}}",
-        'rows = list(csv.DictReader(open("new.csv")))',
-        "answers = serve(**{name: tf.constant([row[column] for row in rows]) for column, name in names.items()})",
-        "```",
-        "",
-        "The `.keras` file takes typed columns; it needs Keras with TensorFlow:",
-        "",
-        "```python",
-        "import csv",
-        "import keras",
-        "import tensorflow as tf",
-        "",
-        'model = keras.models.load_model("model.keras")',
-        "",
-        "def number(text):",
-        '    return float(text or "nan")',
-        "",
-        f"columns = {{{kinds}}}",
-        'rows = list(csv.DictReader(open("new.csv")))',
-        "answers = model({name: tf.constant([kind(row[column]) for row in rows])",
-        "                 for name, (column, kind) in columns.items()})",
-        "```",
+        f"{classes}.",
     ]
+
+
+def _inputs(about: Mapping[str, Any]) -> list[str]:
+    if not about["columns"]:
+        return ["One input, `features`: float32, rows as the data provider made them."]
+    rows = [
+        f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']]} |"
+        for c in about["columns"]
+    ]
+    lines = ["| column | in model.keras | in saved_model | typed |", "|---|---|---|---|", *rows]
+    lines += [
+        "",
+        "A category that was not there in training counts as unknown; so does what cannot be read as a number",
+    ]
+    lines += ["or a date."]
+    if about["not_read"]:
+        lines += [
+            "",
+            "Not read: " + "; ".join(f"{_plain(k)} ({_plain(v)})" for k, v in about["not_read"].items()) + ".",
+        ]
+    return lines
+
+
+def _plain(text: Any) -> str:
+    """Text that stays within its line and its cell of a table."""
+    return " ".join(str(text).replace("|", "\\|").split()) or "(no name)"

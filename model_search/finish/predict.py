@@ -1,4 +1,4 @@
-"""From a tower's logits to answers in the user's own terms."""
+"""From a tower's logits to answers in the user's own classes and units."""
 
 from __future__ import annotations
 
@@ -7,51 +7,88 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-BATCH = 4096
+_BATCH_NUMBERS = 2**22  # numbers of features in one forward pass: 16 MB
 
 
 def tower_logits(tower: keras.Model, features: np.ndarray) -> np.ndarray:
-    """Logits float32 [rows, logits_dimension], before temperature."""
-    if not len(features):
-        return np.zeros((0, tower.output_shape[-1]), np.float32)
-    parts = [np.asarray(tower(features[start : start + BATCH])) for start in range(0, len(features), BATCH)]
-    return np.concatenate(parts)
+    """A tower's output for all rows, computed in batches.
+
+    Args:
+        tower: Features to logits.
+        features: float32 [rows, ...].
+
+    Returns:
+        float32 [rows, logits_dimension].
+
+    Raises:
+        UserError: if the features do not have the shape that the tower reads.
+    """
+    expected = tuple(tower.input_shape[1:])
+    if features.shape[1:] != expected:
+        raise UserError(f"received features of shape {features.shape[1:]} a row; the model reads {expected}")
+    rows = max(1, _BATCH_NUMBERS // max(1, int(np.prod(expected))))
+    # Called directly, not through `predict`: no graph is traced, for whatever number of rows.
+    parts = [
+        np.asarray(tower(features[start : start + rows], training=False)) for start in range(0, len(features), rows)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, *tower.output_shape[1:]), np.float32)
 
 
 def predict_labels(logits: np.ndarray, task: Task) -> np.ndarray:
-    """The most probable class of each row, as the user wrote it; or numbers in the user's units.
+    """Answers for people.
+
+    Args:
+        logits: float32 [rows, logits_dimension].
+        task: What is predicted.
 
     Returns:
-        [rows]; for several regression targets float64 [rows, targets].
+        Classification: the user's own classes [rows] (texts as Python strings), or their numbers from 0 where the task
+        names none. Regression: float64 [rows] in the user's units; [rows, targets] for several targets.
     """
     if task.kind is TaskKind.REGRESSION:
         values = logits.astype(np.float64) * task.target_scale + task.target_mean
-        return values[:, 0] if values.shape[1] == 1 else values
-    index = logits.argmax(axis=1)
-    return class_array(task)[index]
+        return values[..., 0] if task.logits_dimension == 1 else values
+    return class_array(task)[logits.argmax(axis=-1)]
 
 
 def predict_probabilities(logits: np.ndarray, task: Task, temperature: float = 1.0) -> pd.DataFrame:
-    """Softmax of logits / temperature, one column per class."""
+    """softmax(logits / temperature).
+
+    Args:
+        logits: float32 [rows, classes].
+        task: What is predicted; a classification.
+        temperature: Above 0.
+
+    Returns:
+        float64 [rows, classes]; the columns are the user's own classes.
+    """
     import pandas as pd
 
+    if not temperature > 0:
+        raise UserError(f"The temperature is {temperature}; expected a number above 0.")
     scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    names = list(task.classes) or list(range(task.logits_dimension))
-    return pd.DataFrame(exponentials / exponentials.sum(axis=1, keepdims=True), columns=pd.Index(names, dtype=object))
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    columns = pd.Index(class_array(task), dtype=object)
+    return pd.DataFrame(powers / powers.sum(axis=1, keepdims=True), columns=columns)
 
 
 def class_array(task: Task) -> np.ndarray:
-    """The classes as an array whose dtype is theirs where they share one, else object."""
+    """The classes in the order of the logits; their numbers from 0 where the task names none.
+
+    An array of objects where they are texts or of several types, so that each keeps its own.
+    """
     classes = list(task.classes) or list(range(task.logits_dimension))
-    for kind in (bool, int, float):
-        if all(type(value) is kind for value in classes):
-            return np.array(classes, dtype=kind)
-    array = np.empty(len(classes), dtype=object)
-    array[:] = classes
-    return array
+    kinds = {type(label) for label in classes}
+    if len(kinds) == 1 and kinds <= {bool, int, float}:
+        array = np.array(classes)
+        if array.dtype.kind in "bif":  # not so for whole numbers beyond 64 bits
+            return array
+    objects = np.empty(len(classes), dtype=object)
+    objects[:] = classes
+    return objects

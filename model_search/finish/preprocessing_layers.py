@@ -1,27 +1,28 @@
 """The front end of an exported model: typed raw columns in, the float32 matrix of features out.
 
-Built of stock Keras layers and `keras.ops` alone, from a `FeatureSchema` alone, so that plain Keras loads it in safe
-mode. It gives what `data/preprocess.py` gives (a test holds the two equal), in float32 throughout.
+Built from a `FeatureSchema`, of stock Keras layers and `keras.ops` only, so that plain Keras loads it in safe mode. It
+gives what `data/preprocess.py` gives; a test holds the two equal. Columns of a kind go through it together: a thousand
+columns make no larger a graph than three, and one lookup table serves all categories.
 
-Typed columns: numbers are float32 with NaN for missing; categories are text, "" for missing; dates are text,
-"YYYY-MM-DD" or "YYYY-MM-DD HH:MM:SS", "" for missing.
+Typed columns: numbers with NaN for missing; categories as text, "" for missing; dates as text, "YYYY-MM-DD" or
+"YYYY-MM-DD HH:MM:SS", "" for missing. Surrounding white space and other writings are for `raw_text.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
+from model_search.data.columns import LARGEST
 from model_search.data.features import CategoryFeature, DateFeature, Feature, FeatureSchema, NumberFeature
 from model_search.data.preprocess import CLIP
 
-_FARTHEST = 1e6  # standardised values are cut here, before their squares overflow; the smooth clip is flat by then
 _DATE_LENGTH = len("YYYY-MM-DD HH:MM:SS")
-_DIGITS_OF = {
+_PLACES = {
     "year": (0, 1, 2, 3),
     "month": (5, 6),
     "day": (8, 9),
@@ -29,57 +30,46 @@ _DIGITS_OF = {
     "minute": (14, 15),
     "second": (17, 18),
 }
-_DAYS_BEFORE_1970 = 719468  # from 0000-03-01, where the civil calendar's 400 years begin
-
-
-def input_dtype(feature: Feature) -> str:
-    """The dtype of a typed column."""
-    return "float32" if isinstance(feature, NumberFeature) else "string"
+_CHARACTERS = "0123456789-: T"
+_ABSENT, _DASH, _COLON = -2, 10, 11  # codes of characters, less the two that the layer keeps for itself
+_DAYS_BEFORE_1970 = 719468  # from 0000-03-01, where the Gregorian calendar's 400 years begin
 
 
 def preprocessing_model(schema: FeatureSchema) -> keras.Model:
     """Typed columns to features.
 
     Args:
-        schema: The features.
+        schema: The features; at least one.
 
     Returns:
-        A functional model: a list of inputs, one per feature in the schema's order, each [rows] -> float32
-        [rows, schema.width].
+        A functional model from a list of tensors [rows], one per feature in the schema's order (numbers float64, the
+        others string), to float32 [rows, schema.width].
     """
     inputs = [
-        keras.Input((), dtype=input_dtype(feature), name=f"column_{index}")
+        keras.Input((), dtype="float64" if isinstance(feature, NumberFeature) else "string", name=f"column_{index}")
         for index, feature in enumerate(schema.features)
     ]
-    parts: list[Any] = []
-    sources: list[np.ndarray] = []  # for each part, where its columns belong in the matrix
     starts = np.cumsum([0, *(feature.width for feature in schema.features)])
-    numbers = [i for i, feature in enumerate(schema.features) if isinstance(feature, NumberFeature)]
-    if numbers:
-        chosen = [feature for feature in schema.features if isinstance(feature, NumberFeature)]
-        values = ops.stack([inputs[i] for i in numbers], axis=1)
-        parts.append(_standardised(values, [f.center for f in chosen], [f.scale for f in chosen]))
-        sources.append(np.array([starts[i] for i in numbers]))
-        marked = [position for position, feature in enumerate(chosen) if feature.indicator]
-        if marked:
-            missing = ops.cast(ops.isnan(ops.take(values, np.array(marked, "int32"), axis=1)), "float32")
-            parts.append(missing)
-            sources.append(np.array([starts[numbers[position]] + 1 for position in marked]))
-    for i, feature in enumerate(schema.features):
-        if isinstance(feature, CategoryFeature):
-            parts.append(_one_hot(inputs[i], feature))
-        elif isinstance(feature, DateFeature):
-            parts.append(_date_columns(inputs[i], feature))
-        else:
-            continue
-        sources.append(np.arange(starts[i], starts[i + 1]))
+    parts: list[Any] = []
+    places: list[int] = []  # where each column of the parts belongs in the matrix
+    for kind, build in (
+        (NumberFeature, _number_columns),
+        (CategoryFeature, _category_columns),
+        (DateFeature, _date_columns),
+    ):
+        chosen = [index for index, feature in enumerate(schema.features) if isinstance(feature, kind)]
+        if chosen:
+            features: list[Any] = [schema.features[index] for index in chosen]
+            stacked, columns = build([inputs[index] for index in chosen], features)
+            parts.append(stacked)
+            places += [int(starts[chosen[position]]) + column for position, column in columns]
     joined = ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-    order = np.argsort(np.concatenate(sources)).astype("int32")
-    matrix = joined if (order == np.arange(len(order))).all() else ops.take(joined, order, axis=1)
-    return keras.Model(inputs, matrix, name="preprocessing")
+    if places != sorted(places):
+        joined = ops.take(joined, np.argsort(places).astype("int32"), axis=1)
+    return keras.Model(inputs, joined, name="preprocessing")
 
 
-def lookup_token(vocabulary: Sequence[str]) -> str:
+def lookup_token(vocabulary: Collection[str]) -> str:
     """A token for "none of these" that is none of these."""
     token = "[other]"
     while token in vocabulary:
@@ -87,77 +77,124 @@ def lookup_token(vocabulary: Sequence[str]) -> str:
     return token
 
 
-def _standardised(values: Any, centers: Sequence[float], scales: Sequence[float]) -> Any:
-    """As `data.preprocess.standardise`, in float32; NaN gives 0."""
-    center, scale = np.array([centers], "float32"), np.array([scales], "float32")
-    z = (ops.where(ops.isnan(values), center, values) - center) / scale
-    z = ops.clip(z, -_FARTHEST, _FARTHEST)
+def input_kind(feature: Feature) -> str:
+    """What a typed column holds: "number", "text" or "date"."""
+    if isinstance(feature, NumberFeature):
+        return "number"
+    return "text" if isinstance(feature, CategoryFeature) else "date"
+
+
+# Each builder returns a tensor float32 [rows, columns] and, for each of its columns, which feature it is of and which
+# of that feature's columns it is.
+_Columns = tuple[Any, list[tuple[int, int]]]
+
+
+def _number_columns(inputs: Sequence[Any], features: Sequence[NumberFeature]) -> _Columns:
+    values = ops.stack(inputs, axis=1)
+    present = ops.isfinite(values)
+    values = ops.clip(values, -LARGEST, LARGEST)
+    centers = np.array([[feature.center for feature in features]], "float64")
+    scales = np.array([[feature.scale for feature in features]], "float64")
+    matrix = ops.cast(_standardised(values, present, centers, scales), "float32")
+    columns = [(position, 0) for position in range(len(features))]
+    marked = [position for position, feature in enumerate(features) if feature.indicator]
+    if marked:
+        missing = ops.cast(ops.logical_not(ops.take(present, np.array(marked, "int32"), axis=1)), "float32")
+        matrix = ops.concatenate([matrix, missing], axis=1)
+        columns += [(position, 1) for position in marked]
+    return matrix, columns
+
+
+def _standardised(values: Any, present: Any, centers: np.ndarray, scales: np.ndarray) -> Any:
+    """As `data.preprocess.standardise`, in float64; 0 where a value is missing."""
+    z = (ops.where(present, values, centers) - centers) / scales
     return z / ops.sqrt(1.0 + ops.square(z / CLIP))
 
 
-def _one_hot(texts: Any, feature: CategoryFeature) -> Any:
-    """The lookup puts "everything else" first; the matrix wants it last."""
-    size = len(feature.vocabulary)
-    lookup = keras.layers.StringLookup(
-        vocabulary=list(feature.vocabulary), oov_token=lookup_token(feature.vocabulary), num_oov_indices=1
+def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]) -> _Columns:
+    """One lookup for all columns; a column's own vocabulary is then a choice among the numbers that it gives."""
+    vocabulary = sorted({text for feature in features for text in feature.vocabulary})
+    number = {text: index for index, text in enumerate(vocabulary, start=1)}  # 0 is "none of these"
+    lookup = layers.StringLookup(vocabulary=vocabulary, oov_token=lookup_token(number), num_oov_indices=1)
+    found = ops.cast(lookup(ops.stack(inputs, axis=1)), "int32")
+    owners = [position for position, feature in enumerate(features) for _ in feature.vocabulary]
+    wanted = [number[text] for feature in features for text in feature.vocabulary]
+    spread = ops.take(found, np.array(owners, "int32"), axis=1)
+    hits = ops.cast(ops.equal(spread, np.array([wanted], "int32")), "float32")
+    ends = np.cumsum([len(feature.vocabulary) for feature in features]).astype("int32")
+    until = ops.take(ops.cumsum(hits, axis=1), ends - 1, axis=1)
+    before = ops.pad(until[:, :-1], ((0, 0), (1, 0)))
+    others = 1.0 - (until - before)
+    columns = [(position, entry) for position, feature in enumerate(features) for entry in range(feature.width - 1)]
+    columns += [(position, feature.width - 1) for position, feature in enumerate(features)]
+    return ops.concatenate([hits, others], axis=1), columns
+
+
+def _date_columns(inputs: Sequence[Any], features: Sequence[DateFeature]) -> _Columns:
+    read = layers.TextVectorization(
+        standardize=None, split="character", vocabulary=list(_CHARACTERS), output_sequence_length=_DATE_LENGTH
     )
-    found = ops.one_hot(lookup(texts), size + 1)
-    return ops.take(found, np.array([*range(1, size + 1), 0], "int32"), axis=1)
-
-
-def _date_columns(texts: Any, feature: DateFeature) -> Any:
-    characters = keras.layers.TextVectorization(
-        standardize=None,
-        split="character",
-        vocabulary=list("0123456789-: "),
-        output_sequence_length=_DATE_LENGTH,
-    )(texts)
-    digits = ops.cast(characters, "int32") - 2  # the layer keeps 0 for padding and 1 for everything else
-    number = {name: _number(digits, places) for name, places in _DIGITS_OF.items()}
-    valid = _is_date(digits, number)
+    codes = ops.stack([ops.cast(read(texts), "int32") for texts in inputs], axis=1) - 2  # [rows, features, characters]
+    number = {name: _number(codes, places) for name, places in _PLACES.items()}
+    valid = _is_written_as_date(codes) & _is_in_calendar(number)
     days = _days_since_1970(number["year"], number["month"], number["day"])
     seconds = (number["hour"] * 60 + number["minute"]) * 60 + number["second"]
-    columns = []
-    for part, center, scale in zip(feature.parts, feature.centers, feature.scales, strict=True):
-        if part == "days":
-            # Whole days are compared as whole numbers: float32 cannot hold a day's fraction beside 20,000 days.
-            whole = int(np.floor(center))
-            near = ops.cast(days - whole, "float32") + (ops.cast(seconds, "float32") / 86400.0 - (center - whole))
-            z = near / scale
-        else:
-            values = (days + 3) % 7 if part == "weekday" else number[part]
-            z = (ops.cast(values, "float32") - center) / scale
-        z = ops.clip(ops.where(valid, z, ops.zeros_like(z)), -_FARTHEST, _FARTHEST)
-        columns.append(z / ops.sqrt(1.0 + ops.square(z / CLIP)))
-    if feature.indicator:
-        columns.append(1.0 - ops.cast(valid, "float32"))
-    return ops.stack(columns, axis=1)
+    values = {
+        "days": ops.cast(days, "float64") + ops.cast(seconds, "float64") / 86400.0,
+        "weekday": (days + 3) % 7,
+        **{name: number[name] for name in ("month", "day", "hour")},
+    }
+    parts, columns = [], []
+    for position, feature in enumerate(features):
+        present = valid[:, position]
+        for column, (part, center, scale) in enumerate(
+            zip(feature.parts, feature.centers, feature.scales, strict=True)
+        ):
+            chosen = ops.cast(values[part][:, position], "float64")
+            z = _standardised(chosen, present, np.array(center, "float64"), np.array(scale, "float64"))
+            parts.append(ops.cast(z, "float32"))
+            columns.append((position, column))
+        if feature.indicator:
+            parts.append(1.0 - ops.cast(present, "float32"))
+            columns.append((position, feature.width - 1))
+    return ops.stack(parts, axis=1), columns
 
 
-def _number(digits: Any, places: Sequence[int]) -> Any:
-    value = ops.zeros_like(digits[:, 0])
-    for place in places:
-        value = value * 10 + ops.clip(digits[:, place], 0, 9)
-    return value
+def _number(codes: Any, places: Sequence[int]) -> Any:
+    """The number that the digits at these places make; what is absent counts as 0."""
+    digits = ops.clip(codes[:, :, places[0] : places[-1] + 1], 0, 9)
+    return ops.sum(digits * np.array([10 ** (len(places) - 1 - i) for i in range(len(places))], "int32"), axis=-1)
 
 
-def _is_date(digits: Any, number: dict[str, Any]) -> Any:
-    """Whether there are digits where a date has them, and the day is one of its month's."""
+def _is_written_as_date(codes: Any) -> Any:
+    """Whether digits and separators are where they belong; the time, or its seconds, may be absent."""
+
+    def digits(*names: str) -> Any:
+        places = np.array([place for name in names for place in _PLACES[name]], "int32")
+        chosen = ops.take(codes, places, axis=2)
+        return ops.all((chosen >= 0) & (chosen <= 9), axis=-1)
+
+    def at(place: int, code: int) -> Any:
+        return ops.equal(codes[:, :, place], code)
+
+    date = digits("year", "month", "day") & at(4, _DASH) & at(7, _DASH)
+    without_seconds = at(16, _ABSENT) | (at(16, _COLON) & digits("second"))
+    separated = ops.equal(codes[:, :, 10], _CHARACTERS.index(" ")) | ops.equal(codes[:, :, 10], _CHARACTERS.index("T"))
+    time = separated & digits("hour", "minute") & at(13, _COLON) & without_seconds
+    return date & (at(10, _ABSENT) | time)
+
+
+def _is_in_calendar(number: dict[str, Any]) -> Any:
     year, month, day = number["year"], number["month"], number["day"]
-    valid = (year > 0) & (month >= 1) & (month <= 12) & (day >= 1)
-    for place in (*_DIGITS_OF["year"], *_DIGITS_OF["month"], *_DIGITS_OF["day"]):
-        valid = valid & (digits[:, place] >= 0) & (digits[:, place] <= 9)
-    # `==` between Keras tensors compares the objects, hence `ops.equal`.
-    leap = (ops.equal(year % 4, 0) & (year % 100 > 0)) | ops.equal(year % 400, 0)
-    long = ops.equal(month <= 7, month % 2 > 0)  # July and August are both long
+    leap = (ops.equal(year % 4, 0) & ops.not_equal(year % 100, 0)) | ops.equal(year % 400, 0)
+    long = ops.equal(month <= 7, ops.equal(month % 2, 1))  # July and August both have 31 days
     length = ops.where(ops.equal(month, 2), ops.where(leap, 29, 28), ops.where(long, 31, 30))
     time = (number["hour"] <= 23) & (number["minute"] <= 59) & (number["second"] <= 59)
-    return valid & (day <= length) & time
+    return (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= length) & time
 
 
 def _days_since_1970(year: Any, month: Any, day: Any) -> Any:
     """Days of the proleptic Gregorian calendar; years begin in March, so that a leap day is a year's last."""
     year = year - ops.cast(month <= 2, "int32")
-    since_march = (month + 9) % 12
-    day_of_year = (153 * since_march + 2) // 5 + day - 1
+    day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
     return 365 * year + year // 4 - year // 100 + year // 400 + day_of_year - _DAYS_BEFORE_1970

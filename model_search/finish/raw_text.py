@@ -1,77 +1,116 @@
-"""Raw CSV cells to typed columns, in TensorFlow alone, for the SavedModel's serving function.
+"""Raw cells, as a CSV file holds them, to typed columns: the part of a SavedModel that stock layers cannot express.
 
-What counts as missing, as a number and as a date is what `data/columns.py` says; the regular expressions are those of
-RE2, which `tf.strings` uses.
+Reads what `data/columns.py` reads, from the same list of missing markers; a test holds the two equal.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from model_search.data import columns
+from model_search.data.columns import GROUPED_NUMBER, LARGEST, MISSING_MARKERS, PLAIN_NUMBER
 from model_search.data.features import CategoryFeature, DateFeature, Feature, NumberFeature
 
-_TIME = r"(?:[T ]\s*\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
-_YEAR_FIRST = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}" + _TIME
-_YEAR_LAST = r"\d{1,2}[-/.]\d{1,2}[-/.]\d{4}" + _TIME
-
-_ZONE = r"\s*(?:Z|[+-]\d{2}:?\d{2})$"
-_TO_ISO = (
-    (r"-0(\d\d)", r"-\1"),  # two digits each: 012 to 12
-    (r"^(\d{4}-\d\d-\d\d)" + _ZONE, r"\1"),
-    (r"^(\d{4}-\d\d-\d\d)[T ]\s*(\d{1,2}):", r"\1 0\2:"),
-    (r" 0(\d\d):", r" \1:"),
-    (r"( \d\d:\d\d[^+Z-]*)" + _ZONE, r"\1"),
-    (r"(:\d\d)[.,]\d+", r"\1"),
-    (r"^(\S+ \d\d:\d\d)(\s*[AaPp][Mm])?$", r"\1:00\2"),
-)
+# What Python's str.strip takes away; TensorFlow's own strip knows ASCII only.
+_SPACE = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+_MISSING = "(?i)(?:" + "|".join(re.escape(marker) for marker in sorted(MISSING_MARKERS)) + ")"
+_WHOLE_WITH_FRACTION = r"^([+-]?\d+)\.0*$"
+_TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
+_YEAR_FIRST = r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})" + _TIME
+_YEAR_LAST = r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})" + _TIME
+# TensorFlow's expressions have no back references: that both separators are alike takes an expression of its own.
+_SEPARATED_ALIKE = r"\d+(?:-\d+-|/\d+/|\.\d+\.)\d+(?s:[^\d].*)?"
 
 
-def typed_from_text(feature: Feature, cells: Any) -> Any:
-    """One column of raw cells, string [rows], as the typed column that `preprocessing_model` takes."""
-    texts = _canonical(cells)
+def parse_columns(columns: Sequence[Any], features: Sequence[Feature]) -> list[Any]:
+    """Raw cells to typed columns; those that are read alike are read together, so that many make no larger a graph.
+
+    Args:
+        columns: string [rows] for each feature, UTF-8.
+        features: What each column is.
+
+    Returns:
+        For each feature float64 [rows] with NaN for missing, or string [rows] with "" for missing (dates as
+        "YYYY-MM-DD HH:MM:SS").
+    """
+    alike: dict[Any, list[int]] = {}
+    for index, feature in enumerate(features):
+        alike.setdefault(_way_of_reading(feature), []).append(index)
+    parsed: dict[int, Any] = {}
+    for indices in alike.values():
+        texts = canonical_texts(tf.stack([columns[index] for index in indices], axis=1))
+        together = _typed(texts, features[indices[0]])
+        parsed |= zip(indices, tf.unstack(together, num=len(indices), axis=1), strict=True)
+    return [parsed[index] for index in range(len(features))]
+
+
+def _way_of_reading(feature: Feature) -> tuple[Any, ...]:
+    """Features for which this is equal are read alike."""
     if isinstance(feature, NumberFeature):
-        return _numbers(texts)
-    if isinstance(feature, DateFeature):
-        return _iso(texts, feature.order)
+        return (NumberFeature,)
     if isinstance(feature, CategoryFeature):
-        return texts
-    raise TypeError(f"no way to read a {type(feature).__name__} from text")
+        return (CategoryFeature, feature.numeric)
+    return (DateFeature, feature.order)
 
 
-def _canonical(cells: Any) -> Any:
-    """Stripped texts; "" for every marker of a missing value."""
-    texts = tf.strings.strip(cells)
-    markers = tf.constant(sorted(columns.MISSING_MARKERS))
-    missing = tf.reduce_any(tf.equal(tf.strings.lower(texts)[:, None], markers[None, :]), axis=1)
-    return tf.where(missing, "", texts)
+def _typed(texts: Any, feature: Feature) -> Any:
+    if isinstance(feature, NumberFeature):
+        return parse_numbers(texts)
+    if isinstance(feature, CategoryFeature):
+        return tf.strings.regex_replace(texts, _WHOLE_WITH_FRACTION, r"\1") if feature.numeric else texts
+    return iso_dates(texts, feature.order)
 
 
-def _numbers(texts: Any) -> Any:
-    grouped = tf.strings.regex_full_match(texts, columns.GROUPED_NUMBER.pattern)
-    plain = tf.strings.regex_full_match(texts, columns.PLAIN_NUMBER.pattern)
-    digits = tf.where(grouped, tf.strings.regex_replace(texts, ",", ""), tf.where(plain, texts, "nan"))
-    numbers = tf.strings.to_number(digits, tf.float32)
-    return tf.where(tf.math.is_inf(numbers), float("nan"), numbers)
+def canonical_texts(cells: Any) -> Any:
+    """Cells without surrounding white space, "" for every marker of a missing value; string, shaped like `cells`."""
+    texts = tf.strings.regex_replace(cells, rf"^{_SPACE}+|{_SPACE}+$", "")
+    return tf.where(tf.strings.regex_full_match(texts, _MISSING), "", texts)
 
 
-def _iso(texts: Any, order: str) -> Any:
-    """Dates as "YYYY-MM-DD HH:MM:SS"; "" where a text has not the form of a date."""
-    year_first = tf.strings.regex_full_match(texts, _YEAR_FIRST)
-    year_last = tf.strings.regex_full_match(texts, _YEAR_LAST)
-    ymd = tf.strings.regex_replace(texts, r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})", r"\1-0\2-0\3")
-    last = r"\3-0\1-0\2" if order == "mdy" else r"\3-0\2-0\1"
-    other = tf.strings.regex_replace(texts, r"^(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})", last)
-    dates = tf.where(year_first, ymd, tf.where(year_last, other, ""))
-    for pattern, replacement in _TO_ISO:
-        dates = tf.strings.regex_replace(dates, pattern, replacement)
-    return _without_am_pm(dates)
+def parse_numbers(texts: Any) -> Any:
+    """Texts to float64; NaN where there is no (finite) number. "1,234.5" has a thousands separator."""
+    grouped = tf.strings.regex_full_match(texts, GROUPED_NUMBER.pattern)
+    plain = tf.strings.regex_full_match(texts, PLAIN_NUMBER.pattern)
+    digits = tf.where(grouped, tf.strings.regex_replace(texts, ",", ""), texts)
+    values = tf.strings.to_number(tf.where(plain | grouped, digits, "nan"), tf.float64)
+    values = tf.where(tf.math.is_inf(values), tf.constant(float("nan"), tf.float64), values)
+    return tf.clip_by_value(values, tf.constant(-LARGEST, tf.float64), tf.constant(LARGEST, tf.float64))
 
 
-def _without_am_pm(texts: Any) -> Any:
-    texts = tf.strings.regex_replace(texts, r" 12(:\d\d:\d\d)\s*[Aa][Mm]$", r" 00\1")
-    for hour in range(1, 12):
-        texts = tf.strings.regex_replace(texts, rf" {hour:02d}(:\d\d:\d\d)\s*[Pp][Mm]$", rf" {hour + 12}\1")
-    return tf.strings.regex_replace(texts, r"\s*[AaPp][Mm]$", "")
+def iso_dates(texts: Any, order: str) -> Any:
+    """Texts to "YYYY-MM-DD HH:MM:SS", "" where there is no date; `order` as in `DateFeature`.
+
+    Whether there is such a day in the calendar is left to the preprocessing layers.
+    """
+    alike = tf.strings.regex_full_match(texts, _SEPARATED_ALIKE)
+    first = tf.strings.regex_full_match(texts, _YEAR_FIRST) & alike
+    last = tf.strings.regex_full_match(texts, _YEAR_LAST) & alike
+    from_first = _fields(texts, first, _YEAR_FIRST)
+    from_last = _fields(texts, last, _YEAR_LAST)
+    day, month = (2, 1) if order == "mdy" else (1, 2)
+    positions = ((1, 3), (2, month), (3, day), (4, 4), (5, 5), (6, 6))
+    numbers = [tf.where(first, from_first[a], from_last[b]) for a, b in positions]
+    half = tf.strings.lower(tf.where(first, from_first[7], from_last[7]))
+    year, month_, day_, hour, minute, second = (
+        tf.strings.to_number(tf.where(tf.equal(text, ""), "0", text), tf.int32) for text in numbers
+    )
+    afternoon = tf.where(tf.equal(half, "pm"), 12, 0)
+    hour = tf.where(tf.equal(half, ""), hour, hour % 12 + afternoon)
+    date = tf.strings.join([_padded(year, 4), _padded(month_, 2), _padded(day_, 2)], "-")
+    time = tf.strings.join([_padded(hour, 2), _padded(minute, 2), _padded(second, 2)], ":")
+    return tf.where(first | last, tf.strings.join([date, time], " "), "")
+
+
+def _fields(texts: Any, matches: Any, pattern: str) -> Sequence[Any]:
+    """By number of the group: what it matched; "" where it, or the whole, matched nothing."""
+    return [
+        tf.where(matches, tf.strings.regex_replace(texts, f"^{pattern}$", rf"\{group}"), "") if group else texts
+        for group in range(8)
+    ]
+
+
+def _padded(numbers: Any, width: int) -> Any:
+    return tf.strings.as_string(numbers, width=width, fill="0")

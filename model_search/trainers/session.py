@@ -7,6 +7,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -123,19 +124,22 @@ def run_session(session: Session, options: SearchOptions, worker_name: str = "wo
     from model_search.training.engine import Engine
     from model_search.training.runtime import environment
 
-    history = History(session.record.metric, session.record.goal)
+    started = time.monotonic()
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-    with Interrupts(options.time_limit) as interrupts, display:
-        for note in session.notes:
-            if note:
-                display.note(note)
+    for note in filter(None, session.notes):
+        display.note(note)
+    # Loading TensorFlow takes seconds; until a trial runs, Ctrl-C simply ends the process.
+    engine = Engine(session.data, session.settings)
+    surroundings = {**environment(), "seed": session.record.seed}
+    limit = None if options.time_limit is None else options.time_limit - (time.monotonic() - started)
+    with Interrupts(limit) as interrupts, display:
         parts = WorkerParts(
             store=session.store,
             planner=session.planner,
-            history=history,
-            engine=Engine(session.data, session.settings),
+            history=History(session.record.metric, session.record.goal),
+            engine=engine,
             artefacts=LocalArtefacts(session.folder),
-            environment={**environment(), "seed": session.record.seed},
+            environment=surroundings,
             interrupts=interrupts,
             display=display,
             callbacks=options.callbacks,

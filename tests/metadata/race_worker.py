@@ -18,16 +18,10 @@ def wait_for_start(database):
 
 
 def claims(database, number):
-    """Claims `number` trials and completes each."""
-    wait_for_start(database)
+    """Claims `number` trials."""
     store = SqliteStore(database)
-    ids = []
-    while len(ids) < number:
-        claim = store.claim("w", 10**6)
-        store.commit_plan(claim, make_plan(claim.trial_id))
-        store.complete(claim, make_result())
-        ids.append(claim.trial_id)
-    print(json.dumps(ids))
+    wait_for_start(database)
+    print(json.dumps([store.claim("w", 10**6).trial_id for _ in range(number)]))
 
 
 def create(database, number):

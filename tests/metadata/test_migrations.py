@@ -1,16 +1,20 @@
 """The schema: made once, upgraded in one transaction, never downgraded."""
 
+import pathlib
+import shutil
 import sqlite3
 
 import pytest
-from store_contract import RECORD, run_one
+from store_contract import RECORD, make_plan, make_result, run_one
 
 from model_search.errors import StoreError
 from model_search.metadata import migrations as migrations_module
 from model_search.metadata.connection import Connection, UnreadableStudyError
 from model_search.metadata.migrations import MIGRATIONS, Migration, upgrade
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.trial import TrialState
 
+GOLDEN = pathlib.Path(__file__).parent / "golden"
 NEXT = MIGRATIONS[-1].version + 1
 COLOUR = Migration(NEXT, "a colour for every trial", ("ALTER TABLE trials ADD COLUMN colour TEXT DEFAULT 'grey'",))
 
@@ -85,3 +89,31 @@ def test_the_write_ahead_log_is_chosen_when_a_study_is_made(tmp_path, monkeypatc
     upgrade(connection)
     assert connection.value("PRAGMA journal_mode") == "wal"
     connection.close()
+
+
+def schema(path):
+    """Tables and indexes as they are declared, whatever the white space."""
+    rows = read(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+    return {name: " ".join(sql.split()) for name, sql in rows}
+
+
+@pytest.mark.parametrize("version", [step.version for step in MIGRATIONS])
+def test_a_study_of_every_earlier_version_is_read_and_goes_on(tmp_path, database, version):
+    path = tmp_path / "golden.db"
+    shutil.copy(GOLDEN / f"study_v{version}.db", path)
+    store = SqliteStore(path)
+    assert store.study() == RECORD
+    trials = store.history()[0]
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETED,
+        TrialState.FAILED,
+        TrialState.INTERRUPTED,
+        TrialState.CLAIMED,
+    ]
+    assert [trial.plan for trial in trials] == [make_plan(1), make_plan(2, parent=1), make_plan(3), None]
+    assert trials[0].result == make_result(0.25)
+    assert trials[1].reason == "the loss is NaN at step 3"
+    claim = store.claim("w", 9)
+    assert (claim.trial_id, claim.attempt, claim.plan) == (3, 2, make_plan(3))
+    store.close()
+    assert schema(path) == schema(database)
