@@ -1,0 +1,135 @@
+"""The model that people load: typed columns in, answers in the user's own classes and units out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from model_search.data.features import Feature, FeatureSchema, NumberFeature
+from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
+from model_search.finish.names import keras_names
+from model_search.finish.predict import class_array
+from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
+from model_search.towers.heads import with_probabilities
+
+FEATURES = "features"  # the one input of a model without a schema
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelBundle:
+    """A tower with all that is needed to serve it.
+
+    Attributes:
+        tower: Features float32 [rows, ...] in, logits float32 [rows, logits_dimension] out.
+        task: What is predicted.
+        schema: How raw columns become features; None where features go in as they are.
+        temperature: Divides the logits.
+        metadata: JSON-able, for the model card: study, trial, architecture, metrics, environment.
+    """
+
+    tower: keras.Model
+    task: Task
+    schema: FeatureSchema | None
+    temperature: float = 1.0
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.schema is not None and tuple(self.tower.input_shape[1:]) != (self.schema.width,):
+            raise UserError(
+                f"the tower reads {self.tower.input_shape[1:]} features a row, the columns give {self.schema.width}"
+            )
+
+
+class Pieces(NamedTuple):
+    """A serving model in three parts; `preprocessing` is None where features go in as they are."""
+
+    preprocessing: keras.Model | None
+    tower: keras.Model
+    answers: keras.Model
+
+    def answer(self, inputs: Any) -> dict[str, Any]:
+        """From typed columns (a list, as `preprocessing_model` takes them) or features to answers by name."""
+        features = inputs if self.preprocessing is None else self.preprocessing(inputs, training=False)
+        return self.answers(self.tower(features, training=False), training=False)
+
+
+def typed_dtype(feature: Feature) -> str:
+    """The dtype of a typed column."""
+    return "float32" if isinstance(feature, NumberFeature) else "string"
+
+
+def serving_model(bundle: ModelBundle) -> keras.Model:
+    """The whole model.
+
+    Its inputs are a dict by column name (`names.keras_names` says where a name had to give way), each [rows]; without a
+    schema, one input "features" [rows, ...]. Its outputs are a dict. For classes: "label" [rows] (whole or fractional
+    numbers where all classes are such, else text) and "probabilities" [rows, classes]. For numbers: "prediction" [rows]
+    in the user's units ([rows, targets] for several targets).
+    """
+    names = () if bundle.schema is None else keras_names(bundle.schema.columns)
+    pieces = serving_pieces(bundle, taken=names)
+    if bundle.schema is None:
+        features = keras.Input(bundle.tower.input_shape[1:], name=FEATURES)
+        return keras.Model(features, pieces.answer(features), name="model")
+    inputs = {
+        name: keras.Input((), dtype=typed_dtype(feature), name=name)
+        for name, feature in zip(names, bundle.schema.features, strict=True)
+    }
+    return keras.Model(inputs, pieces.answer([inputs[name] for name in names]), name="model")
+
+
+def serving_pieces(bundle: ModelBundle, taken: Collection[str] = ()) -> Pieces:
+    """The parts of the whole model; they share the tower's weights.
+
+    Args:
+        bundle: What to serve.
+        taken: Names that no part may have (in Keras, layers and inputs share their names).
+    """
+
+    def free(name: str) -> str:
+        while name in taken:
+            name = f"{name}_"
+        return name
+
+    preprocessing = None
+    if bundle.schema is not None:
+        preprocessing = preprocessing_model(bundle.schema)
+        preprocessing.name = free("preprocessing")
+    tower = keras.Model(bundle.tower.inputs[0], bundle.tower.outputs[0], name=free("tower"))
+    return Pieces(preprocessing, tower, _answers(bundle, free("answers")))
+
+
+def _answers(bundle: ModelBundle, name: str) -> keras.Model:
+    """Logits to answers."""
+    task = bundle.task
+    logits = keras.Input(bundle.tower.output_shape[1:], name="logits")
+    if task.kind is TaskKind.REGRESSION:
+        values = layers.Rescaling(task.target_scale, offset=task.target_mean, name="units")(logits)
+        return keras.Model(logits, {"prediction": values[..., 0] if task.logits_dimension == 1 else values}, name=name)
+    softmax = with_probabilities(keras.Model(logits, logits), task.kind, bundle.temperature)
+    probabilities = softmax(logits)
+    label = _labels(ops.argmax(probabilities, axis=-1), class_array(task))
+    return keras.Model(logits, {"label": label, "probabilities": probabilities}, name=name)
+
+
+def _labels(codes: Any, classes: np.ndarray) -> Any:
+    """The class of each row: a number where all classes are numbers, else text."""
+    if classes.dtype.kind in "if":
+        return ops.take(classes, codes, axis=0)
+    texts = class_texts(classes)
+    lookup = layers.StringLookup(
+        vocabulary=texts, oov_token=lookup_token(texts), num_oov_indices=0, invert=True, name="label"
+    )
+    return lookup(codes)
+
+
+def class_texts(classes: np.ndarray) -> list[str]:
+    """The classes as different texts, in their order: as they print, or as Python writes them where two print alike."""
+    texts = [str(label) for label in classes.tolist()]
+    return texts if len(set(texts)) == len(texts) else [repr(label) for label in classes.tolist()]

@@ -1,0 +1,367 @@
+"""Exported models: loaded by fresh processes that lack this package, run by the model card's own words."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.preprocess import Preprocessor
+from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
+from model_search.finish import export as export_module
+from model_search.finish.export import ModelBundle, export, serving_model
+from model_search.finish.predict import predict_labels, predict_probabilities, tower_logits
+from model_search.towers.builder import TowerSpec, build_tower
+
+HOSTILE_NAMES = (
+    *("a b", "a/b", "a_b", "a", "A", "", "ünï 列", "quote'\"", "x,y", "new\nline", "class", "self", "1st", "..", "$"),
+    *(
+        "answers",
+        "tower",
+        "preprocessing",
+        "model",
+        "label",
+        "probabilities",
+        "logits",
+        "concatenate",
+        "_",
+        "a|b",
+        "\\",
+    ),
+)
+HOSTILE_LABELS = ("", "NA", "[UNK]", "[other]", "new\nline", "quote'\"", "ünï 列", " lead", "x,y")
+
+
+def small_bundle(width, task, schema=None, **more):
+    spec = TowerSpec(
+        ("FULLY_CONNECTED_RESIDUAL_CONCAT_BATCHNORM", "FIXED_OUTPUT_FULLY_CONNECTED_128"),
+        (width,),
+        task.logits_dimension,
+        dropout_rate=0.3,
+        seed=1,
+    )
+    return ModelBundle(build_tower(spec), task, schema, **more)
+
+
+def classes_task(*classes):
+    return Task(TaskKind.CLASSIFICATION, "the label", len(classes), classes)
+
+
+def plain_schema():
+    return FeatureSchema(
+        (
+            NumberFeature("age", 40.0, 12.0, indicator=True),
+            CategoryFeature("city", ("", "Köln", "New\nYork", "a, b")),
+            NumberFeature("income", 1e5, 1e4, as_text=True),
+            DateFeature("since", ("days", "weekday", "hour"), (18000.0, 3.0, 12.0), (900.0, 2.0, 7.0), indicator=True),
+            CategoryFeature("floor", ("1", "2", "True"), numeric=True),
+        ),
+        {"id": "it is an identifier"},
+    )
+
+
+PLAIN_ROWS = {
+    "age": ["31", "", "77.5", "5e1"],
+    "city": ["Köln", "", "New\nYork", "elsewhere"],
+    "income": ["100500", "99000.25", "", "-1"],
+    "since": ["2021-03-04", "2016-02-29 23:15:00", "", "1969-12-31 12:00:00"],
+    "floor": ["1", "", "True", "3"],
+}
+RAW_ROWS = {
+    "age": [" 31 ", "n/a", "77.5", "5e1"],
+    "city": ["Köln\u2003", "?", "New\nYork", "elsewhere"],
+    "income": ["100,500", " 99,000.25", "None", "-1"],
+    "since": ["4.3.2021", "2016/2/29 11:15 PM", "-", "1969-12-31T12:00Z"],
+    "floor": ["1.0", "NULL", "True", "3"],
+}
+
+
+def hostile_schema():
+    kinds = (
+        lambda name: NumberFeature(name, 1.0, 2.0),
+        lambda name: CategoryFeature(name, ("u", "v")),
+        lambda name: DateFeature(name, ("month",), (6.0,), (3.0,)),
+    )
+    return FeatureSchema(tuple(kinds[i % 3](name) for i, name in enumerate(HOSTILE_NAMES)))
+
+
+def hostile_rows():
+    cells = (["1", "-2.5"], ["v", "w"], ["2020-05-01", ""])
+    return {name: cells[i % 3] for i, name in enumerate(HOSTILE_NAMES)}
+
+
+CASES = {
+    "texts": (plain_schema(), classes_task(*HOSTILE_LABELS), PLAIN_ROWS, RAW_ROWS),
+    "whole": (hostile_schema(), classes_task(-1, 2, 2**40), hostile_rows(), hostile_rows()),
+    "numbers": (
+        plain_schema(),
+        Task(TaskKind.REGRESSION, "y", 1, target_mean=1000.0, target_scale=250.0),
+        PLAIN_ROWS,
+        RAW_ROWS,
+    ),
+}
+RUN_THE_CARDS = """
+import io, json, os, re, sys, contextlib
+sys.modules["model_search"] = None
+kind, marker, root = sys.argv[1:]
+for case in sorted(os.listdir(root)):
+    os.chdir(os.path.join(root, case))
+    os.replace(kind + ".csv", "new.csv")
+    card = open("model_card.md", encoding="utf-8").read()
+    [snippet] = [code for code in re.findall(r"```python\\n(.*?)```", card, re.DOTALL) if marker in code]
+    scope = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(snippet, scope)
+    answers = {name: values.numpy().tolist() for name, values in scope["answers"].items()}
+    if kind == "raw":
+        loaded = scope["tf"].saved_model.load("saved_model").signatures
+        assert set(loaded) == {"serving_default", "serving_typed"}, set(loaded)
+    with open(kind + ".json", "w") as file:
+        json.dump(answers, file, default=lambda value: value.decode("utf-8"))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    root = tmp_path_factory.mktemp("exports")
+    bundles = {}
+    for case, (schema, task, clean, raw) in CASES.items():
+        bundle = small_bundle(schema.width, task, schema, temperature=1.5)
+        written = export(bundle, root / case)
+        assert written["saved_model"].is_dir()
+        assert written["keras"].is_file()
+        for name, rows in (("clean", clean), ("raw", raw)):
+            with (root / case / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerows([list(rows), *zip(*rows.values(), strict=True)])
+        bundles[case] = bundle
+    return root, bundles
+
+
+@pytest.mark.parametrize(("kind", "marker"), [("clean", "model.keras"), ("raw", "saved_model.load")])
+def test_the_model_card_runs_without_this_package(exported, kind, marker):
+    root, bundles = exported
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", RUN_THE_CARDS, kind, marker, str(root)],
+        cwd=root,
+        env={"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for case, bundle in bundles.items():
+        answers = json.loads((root / case / f"{kind}.json").read_text())
+        check_answers(answers, bundle, CASES[case][2])
+
+
+def check_answers(answers, bundle, rows):
+    """Raw cells mean the same as the clean ones, so the clean ones say what is expected of both."""
+    logits = tower_logits(bundle.tower, Preprocessor(bundle.schema).transform(rows))
+    expected = predict_labels(logits, bundle.task).tolist()
+    if bundle.task.kind is TaskKind.REGRESSION:
+        assert set(answers) == {"prediction"}
+        np.testing.assert_allclose(answers["prediction"], expected, rtol=1e-4)
+        return
+    probabilities = predict_probabilities(logits, bundle.task, bundle.temperature)
+    np.testing.assert_allclose(answers["probabilities"], probabilities.to_numpy(), atol=1e-5)
+    assert answers["label"] == expected
+
+
+def answers_in_process(task, logits):
+    import keras
+
+    features = keras.Input((logits.shape[1],), name="features")
+    tower = keras.Model(features, keras.layers.Activation("linear")(features))
+    return serving_model(ModelBundle(tower, task, None))(logits)
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        (HOSTILE_LABELS, list(HOSTILE_LABELS)),
+        ((False, True), ["False", "True"]),
+        ((True, "True", 1), ["True", "'True'", "1"]),
+        ((0, 2**70), ["0", str(2**70)]),
+        ((-1, 2, 2**40), [-1, 2, 2**40]),
+        ((0.1, 2.5), [0.1, 2.5]),
+        ((), [0, 1]),
+    ],
+)
+def test_every_class_can_be_the_answer(classes, labels):
+    task = Task(TaskKind.CLASSIFICATION, "y", len(labels), classes)
+    found = answers_in_process(task, np.eye(len(labels), dtype=np.float32))["label"].numpy().tolist()
+    assert [label.decode() if isinstance(label, bytes) else label for label in found] == labels
+
+
+def test_several_targets_are_in_the_users_units():
+    task = Task(TaskKind.REGRESSION, "y", 2, target_mean=10.0, target_scale=2.0)
+    logits = np.array([[0.0, 1.0], [-1.0, 3.0], [2.0, 2.0]], np.float32)
+    assert answers_in_process(task, logits)["prediction"].numpy().tolist() == [[10.0, 12.0], [8.0, 16.0], [14.0, 14.0]]
+
+
+def test_the_description_names_every_column(exported):
+    root, _ = exported
+    about = json.loads((root / "whole" / "export.json").read_text())
+    assert [column["column"] for column in about["columns"]] == list(HOSTILE_NAMES)
+    by_name = {column["column"]: column for column in about["columns"]}
+    assert by_name["a b"] == {"column": "a b", "keras": "a b", "saved_model": "a_b_2", "kind": "number"}
+    assert about["task"]["classes"] == [-1, 2, 2**40]
+
+
+def test_typed_serving_takes_typed_columns(exported):
+    import tensorflow as tf
+
+    root, bundles = exported
+    bundle = bundles["numbers"]
+    serve = tf.saved_model.load(str(root / "numbers" / "saved_model")).signatures["serving_typed"]
+    typed = Preprocessor(bundle.schema).typed_columns(PLAIN_ROWS)
+    answers = serve(**{name: tf.constant(values) for name, values in typed.items()})
+    check_answers({"prediction": answers["prediction"].numpy()}, bundle, PLAIN_ROWS)
+
+
+def test_plain_keras_predicts_from_arrays():
+    bundle = small_bundle(plain_schema().width, classes_task("a", "b"), plain_schema())
+    model = serving_model(bundle)
+    typed = Preprocessor(bundle.schema).typed_columns(pd.DataFrame(PLAIN_ROWS))
+    assert set(typed) == {tensor.name for tensor in model.inputs}
+    answers = model.predict(typed, verbose=0)
+    assert answers["probabilities"].shape == (4, 2)
+    one = model.predict({name: values[:1] for name, values in typed.items()}, verbose=0)
+    np.testing.assert_allclose(one["probabilities"], answers["probabilities"][:1], atol=1e-6)
+
+
+def test_a_model_without_a_schema_takes_features_as_they_are(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    bundle = small_bundle(3, Task(TaskKind.CLASSIFICATION, "y", 2), metadata={"study": "s", "trial": 3})
+    written = export(bundle, tmp_path / "out")
+    rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    expected = tower_logits(bundle.tower, rows).argmax(1).tolist()
+    loaded = keras.models.load_model(written["keras"], safe_mode=True)
+    assert loaded.predict(rows, verbose=0)["label"].tolist() == expected
+    for served in tf.saved_model.load(str(written["saved_model"])).signatures.values():
+        assert served(features=tf.constant(rows))["label"].numpy().tolist() == expected
+
+
+def test_the_card_says_where_the_model_comes_from(tmp_path):
+    metadata = {
+        "study": "adult|x",
+        "trial": 12,
+        "architecture": ["A", "B"],
+        "metrics": {"accuracy": 0.875, "loss": 0.25},
+        "environment": {"keras": "3.15", "cpu": "x"},
+    }
+    bundle = small_bundle(plain_schema().width, classes_task("a", "b"), plain_schema(), metadata=metadata)
+    card = export(bundle, tmp_path / "out", formats=("keras",))["card"].read_text(encoding="utf-8")
+    for words in (
+        "study adult\\|x, trial 12",
+        "A, B",
+        "accuracy 0.875",
+        "optimistic",
+        "keras 3.15",
+        "it is an identifier",
+    ):
+        assert words in card
+    assert "saved_model.load" not in card
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["export.json", "model.keras", "model_card.md"]
+
+
+@pytest.fixture
+def bundle():
+    return small_bundle(2, Task(TaskKind.REGRESSION, "y", 1))
+
+
+def test_a_keras_path_is_that_file_alone(bundle, tmp_path):
+    target = tmp_path / "deep" / "best.keras"
+    for _ in range(2):
+        assert export(bundle, target) == {"keras": target}
+    assert [path.name for path in target.parent.iterdir()] == ["best.keras"]
+
+
+def test_an_earlier_export_is_replaced_and_nothing_else_is(bundle, tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    export(bundle, target, formats=("keras",))
+    (target / "stale").touch()
+    export(bundle, str(target), formats=("keras",))
+    assert not (target / "stale").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    (tmp_path / "folder.keras").mkdir()
+    for path, words in (
+        (mine, "holds something else"),
+        (mine / "thesis.txt", "is a file"),
+        (tmp_path / "folder.keras", "is a folder"),
+    ):
+        with pytest.raises(UserError, match=words):
+            export(bundle, path)
+    with pytest.raises(UserError, match="cannot be written"):
+        export(bundle, mine / "thesis.txt" / "below")
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_unknown_formats_are_refused(bundle, tmp_path):
+    for formats in (("onnx",), ()):
+        with pytest.raises(UserError, match="expected some of"):
+            export(bundle, tmp_path / "out", formats=formats)
+
+
+@pytest.mark.parametrize("name", ["out", "out.keras"])
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError("disk full")])
+def test_an_interrupted_export_leaves_what_was_there(bundle, tmp_path, monkeypatch, name, failure):
+    target = tmp_path / name
+    export(bundle, target, formats=("keras",))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    save = export_module._save_keras
+
+    def fail(*arguments):
+        save(*arguments)
+        raise failure
+
+    monkeypatch.setattr(export_module, "_save_keras", fail)
+    with pytest.raises((KeyboardInterrupt, UserError)):
+        export(bundle, target, formats=("keras",))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_export_that_cannot_take_its_place_gives_the_old_one_back(bundle, tmp_path, monkeypatch):
+    target = tmp_path / "out"
+    export(bundle, target, formats=("keras",))
+    before = (target / "model.keras").read_bytes()
+    rename = pathlib.Path.rename
+
+    def fail(self, other):
+        if self.name.endswith(".new"):
+            raise OSError("no")
+        return rename(self, other)
+
+    monkeypatch.setattr(pathlib.Path, "rename", fail)
+    with pytest.raises(UserError, match="cannot be written"):
+        export(bundle, target, formats=("keras",))
+    assert (target / "model.keras").read_bytes() == before
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_nothing_is_said(tmp_path, capfd):
+    bundle = small_bundle(plain_schema().width, classes_task("a", "b"), plain_schema())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        export(bundle, tmp_path / "out")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tower_that_does_not_fit_the_columns_is_refused():
+    with pytest.raises(UserError, match="reads"):
+        small_bundle(3, classes_task("a", "b"), plain_schema())

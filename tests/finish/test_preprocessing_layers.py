@@ -1,0 +1,196 @@
+"""The exported front end gives what the NumPy transform gives, for typed columns and for raw cells."""
+
+import datetime
+import functools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.preprocess import Preprocessor
+from model_search.finish.preprocessing_layers import preprocessing_model
+from model_search.finish.raw_text import parse_columns
+
+TOLERANCE = 1e-5
+PARTS = ("days", "month", "day", "weekday", "hour")
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+words = st.one_of(
+    texts, st.sampled_from(["", "a", "A", " a", "é", "日本", "[UNK]", "[other]", "a\nb", '"', "NaN", "1"])
+)
+numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**6), 10**6), st.sampled_from([1e30, -1e38, 1.7e9, 0.1]))
+dates = st.one_of(st.none(), st.datetimes(), st.dates())
+centers = st.floats(-1e9, 1e9)
+scales = st.floats(1e-6, 1e9)
+
+
+@st.composite
+def features(draw, name):
+    kind = draw(st.sampled_from(["number", "category", "date"]))
+    indicator = draw(st.booleans())
+    if kind == "number":
+        return NumberFeature(name, draw(centers), draw(scales), indicator=indicator)
+    if kind == "category":
+        return CategoryFeature(name, tuple(draw(st.lists(words.map(str.strip), min_size=1, max_size=5, unique=True))))
+    parts = tuple(draw(st.lists(st.sampled_from(PARTS), min_size=1, unique=True)))
+    count = len(parts)
+    fitted = [tuple(draw(st.lists(s, min_size=count, max_size=count))) for s in (centers, scales)]
+    return DateFeature(name, parts, *fitted, indicator=indicator, order=draw(st.sampled_from(["ymd", "dmy", "mdy"])))
+
+
+@st.composite
+def tables(draw):
+    schema = FeatureSchema(tuple(draw(features(f"c{i}")) for i in range(draw(st.integers(1, 5)))))
+    rows = draw(st.integers(1, 4))
+    cells = {NumberFeature: numbers, CategoryFeature: words, DateFeature: dates}
+    frame = {f.column: draw(st.lists(cells[type(f)], min_size=rows, max_size=rows)) for f in schema.features}
+    return schema, pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in frame.items()})
+
+
+def assert_typed_columns_agree(schema, frame):
+    preprocessor = Preprocessor(schema)
+    typed = preprocessor.typed_columns(frame)
+    expected = preprocessor.transform(typed)
+    given_columns = [np.asarray(typed[name]) for name in schema.columns]
+    matrix = np.asarray(preprocessing_model(schema)([as_tensor(values) for values in given_columns]))
+    np.testing.assert_allclose(matrix, expected, atol=TOLERANCE)
+    assert matrix.dtype == np.float32
+
+
+def as_tensor(values):
+    import tensorflow as tf
+
+    return tf.constant(values)
+
+
+@given(tables())
+@settings(max_examples=40, deadline=None)
+def test_typed_columns_give_the_same_numbers_as_the_transform(table):
+    assert_typed_columns_agree(*table)
+
+
+def test_every_day_of_four_centuries_around_leap_years():
+    days = [datetime.date(1, 1, 1), datetime.date(9999, 12, 31), datetime.date(1900, 2, 28), datetime.date(2000, 2, 29)]
+    days += [datetime.date(1896, 1, 1) + datetime.timedelta(days=11 * n) for n in range(5000)]
+    feature = DateFeature("d", PARTS, (10957.0, 6.5, 15.5, 3.0, 12.0), (4000.0, 3.5, 9.0, 2.0, 7.0), indicator=True)
+    assert_typed_columns_agree(FeatureSchema((feature,)), pd.DataFrame({"d": pd.Series(days, dtype=object)}))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_date"),
+    [
+        ("2024-02-29", True),
+        ("2023-02-29", False),
+        ("1900-02-29", False),
+        ("2024-04-31", False),
+        ("2024-13-01", False),
+        ("2024-00-10", False),
+        ("0000-01-01", False),
+        ("2024-01-31T23:59", True),
+        ("2024-01-31 23:59:59", True),
+        ("2024-01-31 24:00:00", False),
+        ("2024-01-31 10:60", False),
+        ("2024-01-31 1", False),
+        ("2024x01x31", False),
+        ("2024-01-3", False),
+        ("31-01-2024", False),
+        ("日", False),
+    ],
+)
+def test_what_counts_as_a_typed_date(text, is_date):
+    feature = DateFeature("d", ("month",), (0.0,), (1.0,), indicator=True)
+    matrix = np.asarray(preprocessing_model(FeatureSchema((feature,)))([as_tensor([text])]))
+    assert matrix[0, 1] == (not is_date)
+    assert (matrix[0, 0] != 0) == is_date
+
+
+def test_a_small_scale_far_from_zero_does_not_drown_in_rounding():
+    schema = FeatureSchema((NumberFeature("year", 2015.5, 1.3), NumberFeature("far", 2.0**23, 0.5)))
+    frame = pd.DataFrame({"year": [2014.0, 2016.0], "far": [2.0**23 + 1, 2.0**23 - 1]})
+    assert_typed_columns_agree(schema, frame)
+
+
+def test_many_columns_make_no_larger_a_graph():
+    def operations(columns):
+        kinds = (NumberFeature("n", 0.0, 1.0, indicator=True), CategoryFeature("c", ("a", "b")))
+        schema = FeatureSchema(kinds * columns)
+        model = preprocessing_model(schema)
+        return len(model.operations) - len(model.inputs)
+
+    assert operations(60) == operations(2)
+
+
+raw_cells = st.one_of(
+    texts,
+    st.builds(
+        "{}{}{}".format, st.sampled_from(["", " ", "\t", "\u2003", "\xa0"]), texts, st.sampled_from(["", " ", "\n"])
+    ),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.integers().map("{:,}".format),
+    st.datetimes().map(str),
+    st.dates().map(lambda day: f"{day.day}/{day.month}/{day.year:04}"),
+    st.dates().map(lambda day: f"{day.year:04}.{day.month:02}.{day.day}"),
+    st.sampled_from(
+        [
+            *(
+                "",
+                "NA",
+                "n/a",
+                "-",
+                "?",
+                "None",
+                ".",
+                "1,234.5",
+                "1,23",
+                "+.5",
+                "5.",
+                "1e5",
+                "1e999",
+                "1_000",
+                "0x10",
+                "١٢",
+            ),
+            *("2020-1-2", "2020-02/01", "1/2/2020 6:05 pm", "1/2/2020 12:00AM", "13.12.1999 7:08:09.25", "2/30/2020"),
+            *(
+                "2020-01-01T10:00:00Z",
+                "2020-01-01 10:00+02:00",
+                "2020-01-01  9:30",
+                "20/12/31",
+                "1-1-2020 25:00",
+                "3.0",
+            ),
+        ]
+    ),
+)
+
+
+@functools.cache
+def schema_and_layers(order):
+    vocabulary = ("", "NA", "a", "é", "1", "3.0", "\u2003", "1,234.5")
+    schema = FeatureSchema(
+        (
+            NumberFeature("n", 3.0, 2.0, indicator=True),
+            CategoryFeature("c", vocabulary),
+            DateFeature("d", PARTS, (18000.0, 6.0, 15.0, 3.0, 12.0), (3000.0, 3.0, 9.0, 2.0, 7.0), True, order),
+        )
+    )
+    return schema, preprocessing_model(schema)
+
+
+@given(st.lists(raw_cells, min_size=1, max_size=12), st.sampled_from(["ymd", "dmy", "mdy"]))
+@settings(max_examples=60, deadline=None)
+def test_raw_cells_give_the_same_numbers_as_the_transform(cells, order):
+    schema, layers = schema_and_layers(order)
+    expected = Preprocessor(schema).transform({name: pd.Series(cells, dtype=object) for name in schema.columns})
+    columns = parse_columns([as_tensor(cells)] * len(schema.features), schema.features)
+    np.testing.assert_allclose(np.asarray(layers(columns)), expected, atol=TOLERANCE)
+
+
+def test_a_whole_number_written_with_a_fraction_is_its_category():
+    feature = CategoryFeature("c", ("1", "2.5"), numeric=True)
+    [column] = parse_columns([as_tensor(["1.0", "2.5", "x.0"])], [feature])
+    assert column.numpy().tolist() == [b"1", b"2.5", b"x.0"]
