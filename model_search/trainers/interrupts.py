@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 from model_search.errors import ModelSearchError
+
+_POLL_SECONDS = 0.1
 
 
 class TrialInterruptedError(ModelSearchError):
@@ -58,6 +61,31 @@ class Interrupts:
     def out_of_time(self) -> bool:
         """Whether the time limit has passed."""
         return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def wait_for(self, work: Callable[[], Any]) -> None:
+        """Does slow work that cannot look out for Ctrl-C itself, such as loading a large library.
+
+        It runs in another thread, which is left to itself when Ctrl-C comes.
+
+        Raises:
+            TrialInterruptedError: if Ctrl-C was pressed.
+        """
+        failures: list[BaseException] = []
+
+        def body() -> None:
+            try:
+                work()
+            except BaseException as error:  # told in the waiting thread
+                failures.append(error)
+
+        thread = threading.Thread(target=body, daemon=True)
+        thread.start()
+        while thread.is_alive() and not self._asked:
+            thread.join(_POLL_SECONDS)
+        if self._asked:
+            raise TrialInterruptedError("interrupted")
+        if failures:
+            raise failures[0]
 
     def remaining(self) -> float | None:
         """Seconds until the time limit; None where there is none."""

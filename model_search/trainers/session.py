@@ -7,7 +7,6 @@ import os
 import pathlib
 import secrets
 import shutil
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from model_search.metadata.store import StudyRecord
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
 from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
-from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import StopReason, Worker, WorkerParts
@@ -122,29 +121,30 @@ def run_session(session: Session, options: SearchOptions, worker_name: str = "wo
         StopStudyError: if the search cannot go on; finished trials are kept.
     """
     from model_search.training.engine import Engine
-    from model_search.training.runtime import environment
+    from model_search.training.runtime import environment, tensorflow
 
-    started = time.monotonic()
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     for note in filter(None, session.notes):
         display.note(note)
-    # Loading TensorFlow takes seconds; until a trial runs, Ctrl-C simply ends the process.
-    engine = Engine(session.data, session.settings)
-    surroundings = {**environment(), "seed": session.record.seed}
-    limit = None if options.time_limit is None else options.time_limit - (time.monotonic() - started)
-    with Interrupts(limit) as interrupts, display:
+    with Interrupts(options.time_limit) as interrupts:
+        try:
+            interrupts.wait_for(tensorflow)
+        except TrialInterruptedError:
+            return StopReason.INTERRUPTED
+        engine = Engine(session.data, session.settings)
         parts = WorkerParts(
             store=session.store,
             planner=session.planner,
             history=History(session.record.metric, session.record.goal),
             engine=engine,
             artefacts=LocalArtefacts(session.folder),
-            environment=surroundings,
+            environment={**environment(), "seed": session.record.seed},
             interrupts=interrupts,
             display=display,
             callbacks=options.callbacks,
         )
-        return Worker(worker_name, parts).run(options.number_models)
+        with display:
+            return Worker(worker_name, parts).run(options.number_models)
 
 
 def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 
 
 def test_the_first_ctrl_c_is_a_flag_and_the_second_interrupts():
@@ -42,3 +42,22 @@ def test_a_deadline_passes():
     assert not Interrupts(1000).out_of_time
     assert not Interrupts(None).out_of_time
     assert Interrupts(1e-9).remaining() == 0
+
+
+def test_slow_work_is_waited_for_and_its_failure_told():
+    done = []
+    with Interrupts() as interrupts:
+        interrupts.wait_for(lambda: done.append(1))
+        assert done == [1]
+        with pytest.raises(ZeroDivisionError):
+            interrupts.wait_for(lambda: 1 / 0)
+
+
+def test_ctrl_c_is_noticed_while_slow_work_goes_on():
+    release = threading.Event()
+    with Interrupts() as interrupts:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(TrialInterruptedError):
+            interrupts.wait_for(release.wait)
+    assert not release.is_set()
+    release.set()
