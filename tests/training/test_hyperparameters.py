@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_search.errors import TrialError
+from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
+
+
+def test_names_of_the_plan_are_read_and_others_left_alone():
+    found = Hyperparameters.of(
+        {
+            "learning_rate": 0.1,
+            "optimizer": "rmsprop",
+            "exponential_decay_rate": 0.8,
+            "exponential_decay_steps": 250,
+            "gradient_max_norm": 3,
+            "l2_regularization": 0.01,
+            "weight_decay": 0.02,
+            "cooldown_share": 0.2,
+            "dropout_rate": -1.0,
+            "new_block_type": "IDENTITY",
+        }
+    )
+    assert found == Hyperparameters(0.1, "rmsprop", 0.9, 0.8, 250, 3.0, 0.01, 0.02, 0.2)
+    assert Hyperparameters.of({}) == Hyperparameters()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"optimizer": "lion"}, "optimizer is 'lion'; expected one of momentum, sgd"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
+        ({"momentum": 1.0}, "momentum is 1.0"),
+        ({"gradient_max_norm": -1}, "max_norm is -1"),
+        ({"l2_regularization": float("inf")}, "l2 is inf"),
+        ({"cooldown_share": 1.5}, "cooldown_share is 1.5"),
+    ],
+)
+def test_a_value_without_sense_fails_the_trial(values, words):
+    with pytest.raises(TrialError, match=words):
+        Hyperparameters.of(values)
+
+
+def test_decay_is_a_stair_case_and_zero_steps_switch_it_off():
+    rates = learning_rates(Hyperparameters(1.0, decay_rate=0.5, decay_steps=2), StepCount(6))
+    assert rates.tolist() == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert learning_rates(Hyperparameters(1.0, decay_rate=0.5, decay_steps=0), StepCount(3)).tolist() == [1, 1, 1]
+
+
+def test_warm_up_rises_from_zero_and_overrides_decay():
+    rates = learning_rates(Hyperparameters(1.0, decay_rate=0.5, decay_steps=2), StepCount(6), warmup_steps=4)
+    assert rates.tolist() == [0, 0.25, 0.5, 0.75, 0.25, 0.25]
+
+
+def test_the_cool_down_falls_to_zero_over_the_last_share():
+    rates = learning_rates(Hyperparameters(2.0, cooldown_share=0.5), StepCount(8))
+    assert rates.tolist() == [2, 2, 2, 2, 2, 1.5, 1, 0.5]
+
+
+@given(
+    st.builds(
+        Hyperparameters,
+        learning_rate=st.floats(1e-6, 1.0),
+        decay_rate=st.floats(0.5, 1.0),
+        decay_steps=st.integers(0, 50),
+        cooldown_share=st.floats(0, 1),
+    ),
+    st.integers(0, 100),
+    st.integers(0, 30),
+)
+def test_rates_are_finite_and_never_above_the_base_rate(hyperparameters, updates, warmup):
+    rates = learning_rates(hyperparameters, StepCount(updates), warmup)
+    assert rates.shape == (updates,)
+    assert np.isfinite(rates).all()
+    assert (rates >= 0).all()
+    assert (rates <= hyperparameters.learning_rate).all()
+
+
+@pytest.mark.parametrize(
+    ("steps", "size", "depth", "updates", "stride"),
+    [
+        (1000, 1, None, 1000, 1),
+        (1000, 1, 20, 50, 20),
+        (1000, 2, 20, 100, 10),
+        (1000, 20, 20, 1000, 1),
+        (1000, 40, 20, 1000, 1),
+        (10, 1, 20, 1, 10),
+        (1000, 3, 20, 167, 6),
+        (0, 3, 20, 0, 1),
+    ],
+)
+def test_scaled_training_gives_updates_in_proportion_to_depth(steps, size, depth, updates, stride):
+    assert StepCount.of(steps, size, depth) == StepCount(updates, stride)
+
+
+def test_schedules_follow_the_step_counter_and_not_the_updates():
+    rates = learning_rates(Hyperparameters(1.0, decay_rate=0.5, decay_steps=10), StepCount(4, stride=5))
+    assert rates.tolist() == [1, 1, 0.5, 0.5]

@@ -1,0 +1,248 @@
+"""The compiled loop against Keras doing the same, update by update."""
+
+import numpy as np
+import pytest
+from engine_cases import class_rows, classes_task, number_rows, numbers_task
+
+from model_search.data.task import Rows
+from model_search.errors import UserError
+from model_search.training.batches import StackedBatches
+from model_search.training.flat_tower import FlatTower, VariablePool
+from model_search.training.hyperparameters import OPTIMIZERS, Hyperparameters
+from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
+from model_search.training.losses import batch_loss
+from model_search.training.products import loss_and_gradients
+from model_search.training.runtime import tensorflow
+
+tf = tensorflow()
+import keras  # noqa: E402
+
+ROWS, BATCH = 24, 6
+ORDER = np.arange(ROWS, dtype=np.int32).reshape(-1, BATCH)
+RATES = np.array([0.1, 0.05, 0.02, 0.01])
+
+
+def small_model(outputs=2, width=5, state=True):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(width, activation="tanh")(inputs)
+    if state:
+        hidden = keras.layers.BatchNormalization(momentum=0.8)(hidden)
+    return keras.Model(inputs, keras.layers.Dense(outputs)(hidden))
+
+
+def trained(model, rows, hyperparameters, loss, pool=None):
+    tower = FlatTower(model, pool or VariablePool(), len(optimizer_of(hyperparameters).slots))
+    loop = TrainingLoop(tower, TableTensors.of(rows), BATCH, hyperparameters, loss)
+    tower.load(model.get_weights())
+    tower.fill_slots(optimizer_of(hyperparameters).slots)
+    mean = loop.advance(0, ORDER, loop.step_sizes(RATES))
+    return tower, mean
+
+
+def keras_optimizer(name):
+    match name:
+        case "sgd":
+            return keras.optimizers.SGD()
+        case "momentum":
+            return keras.optimizers.SGD(momentum=0.9)
+        case "adagrad":
+            return keras.optimizers.Adagrad()
+        case "rmsprop":
+            return keras.optimizers.RMSprop()
+        case _:
+            return keras.optimizers.Adam()
+
+
+def trained_by_keras(model, rows, hyperparameters, task):
+    optimizer = keras_optimizer(hyperparameters.optimizer)
+    loss_fn = batch_loss(task, None)
+    weights = None if rows.weights is None else rows.weights / rows.weights.mean()
+    losses = []
+    for numbers, rate in zip(ORDER, RATES, strict=True):
+        with tf.GradientTape() as tape:
+            given = None if weights is None else tf.constant(weights[numbers])
+            loss = loss_fn(rows.labels[numbers], model(rows.features[numbers], training=True), given)
+            penalty = 0.5 * hyperparameters.l2 * sum(tf.reduce_sum(v.value**2) for v in model.trainable_variables)
+            total = loss + penalty
+        gradients = tape.gradient(total, [v.value for v in model.trainable_variables])
+        if hyperparameters.max_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, hyperparameters.max_norm)
+        for variable in model.trainable_variables:
+            variable.assign(variable * (1 - rate * hyperparameters.weight_decay))
+        optimizer.learning_rate = rate
+        optimizer.apply(gradients, model.trainable_variables)
+        losses.append(float(loss))
+    return np.mean(losses)
+
+
+CASES = [
+    *[Hyperparameters(optimizer=name) for name in OPTIMIZERS],
+    Hyperparameters(optimizer="sgd", max_norm=0.05),
+    Hyperparameters(optimizer="sgd", max_norm=50.0),
+    Hyperparameters(optimizer="adam", l2=0.3),
+    Hyperparameters(optimizer="momentum", weight_decay=0.4),
+]
+
+
+@pytest.mark.parametrize("hyperparameters", CASES, ids=lambda h: f"{h.optimizer}-{h.max_norm}-{h.l2}-{h.weight_decay}")
+def test_updates_are_those_of_keras(hyperparameters):
+    rows, model = class_rows(ROWS), small_model()
+    tower, mean = trained(model, rows, hyperparameters, batch_loss(classes_task(), None))
+    expected = trained_by_keras(model, rows, hyperparameters, classes_task())
+    assert mean == pytest.approx(expected, rel=1e-4)
+    for ours, theirs in zip(tower.weights(tower.snapshot()), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("targets", [None, 1, 3])
+def test_losses_and_weights_are_those_of_keras(targets, weighted):
+    task = classes_task() if targets is None else numbers_task(targets)
+    rows = class_rows(ROWS, weighted=weighted) if targets is None else number_rows(ROWS, targets, weighted=weighted)
+    model = small_model(targets or 2)
+    hyperparameters = Hyperparameters(optimizer="sgd")
+    tower, mean = trained(model, rows, hyperparameters, batch_loss(task, None))
+    assert mean == pytest.approx(trained_by_keras(model, rows, hyperparameters, task), rel=1e-4)
+    for ours, theirs in zip(tower.weights(tower.snapshot()), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+def test_large_layers_are_variables_of_their_own_and_give_the_same():
+    rows, model = class_rows(ROWS), small_model(width=4096, state=False)
+    hyperparameters = Hyperparameters(optimizer="sgd")
+    tower, _ = trained(model, rows, hyperparameters, batch_loss(classes_task(), None))
+    assert len(tower.groups) == 2
+    trained_by_keras(model, rows, hyperparameters, classes_task())
+    for ours, theirs in zip(tower.weights(tower.snapshot()), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+
+
+def test_chunks_of_any_length_and_stacked_batches_give_the_same():
+    rows, model = class_rows(ROWS), small_model()
+    hyperparameters = Hyperparameters(optimizer="adam")
+    loss = batch_loss(classes_task(), None)
+    tower, mean = trained(model, rows, hyperparameters, loss)
+    expected = tower.weights(tower.snapshot())
+
+    other = FlatTower(model, VariablePool(), 2)
+    loop = TrainingLoop(other, rows, BATCH, hyperparameters, loss)
+    other.load(model.get_weights())
+    other.fill_slots((0.0, 0.0))
+    sizes = loop.step_sizes(RATES)
+    total = 0.0
+    for start, end in ((0, 1), (1, 4)):
+        stacked = StackedBatches(rows.features[ORDER[start:end]], rows.labels[ORDER[start:end]], None)
+        total += loop.advance(start, stacked, sizes[start:end]) * (end - start)
+    assert total / 4 == pytest.approx(mean, rel=1e-6)
+    for ours, theirs in zip(other.weights(other.snapshot()), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_snapshot_stays_as_it_was_while_training_goes_on():
+    rows, model = class_rows(ROWS), small_model()
+    tower = FlatTower(model, VariablePool())
+    loop = TrainingLoop(
+        tower, TableTensors.of(rows), BATCH, Hyperparameters(optimizer="sgd"), batch_loss(classes_task(), None)
+    )
+    tower.load(model.get_weights())
+    before = tower.snapshot()
+    first = tower.logits(rows.features)
+    loop.advance(0, ORDER, loop.step_sizes(RATES))
+    assert np.abs(tower.logits(rows.features) - first).max() > 1e-3
+    for kept, original in zip(tower.weights(before), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, original)
+    tower.restore(before)
+    np.testing.assert_array_equal(tower.logits(rows.features), first)
+
+
+def test_logits_are_those_of_the_model_whatever_the_blocks():
+    model = small_model()
+    tower = FlatTower(model, VariablePool())
+    tower.load(model.get_weights())
+    rows = class_rows(9000)
+    np.testing.assert_allclose(tower.logits(rows.features), model.predict(rows.features, verbose=0), atol=1e-5)
+    assert tower.logits(rows.features[:0]).shape == (0, 2)
+
+
+def test_a_pool_is_shared_by_towers_one_after_the_other():
+    pool, rows = VariablePool(), class_rows(ROWS)
+    loss = batch_loss(classes_task(), None)
+    trained(small_model(width=9), rows, Hyperparameters(optimizer="rmsprop"), loss, pool)
+    tower, _ = trained(small_model(), rows, Hyperparameters(optimizer="adam"), loss, pool)
+    alone, _ = trained(small_model(), rows, Hyperparameters(optimizer="adam"), loss)
+    for ours, theirs in zip(tower.weights(tower.snapshot()), alone.weights(alone.snapshot()), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True), (True, True)])
+def test_gradients_of_large_products_are_the_usual_ones(transposed):
+    rng = np.random.default_rng(0)
+    large = tf.constant(rng.normal(size=(600, 600)), tf.float32)
+    start = tf.constant(rng.normal(size=(4, 600)), tf.float32)
+
+    def product(start, large):
+        left = tf.transpose(start) if transposed[0] else start
+        hidden = tf.matmul(left, large, transpose_a=transposed[0], transpose_b=transposed[1])
+        return tf.reduce_sum(tf.square(tf.tanh(hidden / 30)))
+
+    @tf.function(autograph=False)
+    def both(start, large):
+        return loss_and_gradients(lambda: product(start, large), [start, large], 4)
+
+    with tf.GradientTape() as tape:
+        tape.watch([start, large])
+        expected = product(start, large)
+    value, gradients = both(start, large)
+    assert float(value) == pytest.approx(float(expected), rel=1e-4)
+    for ours, theirs in zip(gradients, tape.gradient(expected, [start, large]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def loss_of(loss_fn, weighted=False):
+    rows = class_rows(8, weighted=weighted)
+    weights = None if rows.weights is None else tf.constant(rows.weights)
+    return batch_loss(classes_task(), loss_fn)(tf.constant(rows.labels), tf.constant(rows.features[:, :2]), weights)
+
+
+def test_a_loss_of_ones_own_sees_labels_logits_and_weights():
+    seen = []
+
+    def keep(labels, logits, weights):
+        seen.append((labels.shape.as_list(), logits.shape.as_list(), weights))
+        return tf.reduce_sum(logits)
+
+    assert np.isfinite(float(loss_of(keep)))
+    assert seen[0] == ([8], [8, 2], 1.0)
+    loss_of(keep, weighted=True)
+    assert seen[1][2].shape == [8]
+    assert float(loss_of(lambda labels, logits: tf.reduce_sum(logits) * 0 + 3)) == 3
+    assert float(loss_of(lambda labels, logits, weights=1.0: tf.ones([8]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "weighted", "words"),
+    [
+        (lambda labels, logits, weights: logits, False, r"returned a tensor of shape \(8, 2\); expected one number"),
+        (lambda labels, logits, weights: None, False, "'<lambda>' failed on labels of shape"),
+        (lambda labels, logits, weights: labels["x"], False, "failed on labels of shape"),
+        (lambda labels: 0.0, False, "cannot be called with"),
+        (lambda labels, logits: 0.0, True, "takes no weights"),
+    ],
+)
+def test_a_loss_that_does_the_wrong_thing_is_refused_in_words(loss_fn, weighted, words):
+    with pytest.raises(UserError, match=words):
+        loss_of(loss_fn, weighted)
+
+
+def test_rows_in_a_stream_may_be_maps():
+    rows = Rows(np.ones((BATCH, 3, 3, 1), np.float32), np.zeros(BATCH, np.int32))
+    inputs = keras.Input((3, 3, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    tower = FlatTower(model, VariablePool())
+    loop = TrainingLoop(
+        tower, TableTensors.of(rows), BATCH, Hyperparameters(optimizer="sgd"), batch_loss(classes_task(), None)
+    )
+    tower.load(model.get_weights())
+    before = loop.advance(0, ORDER[:1], loop.step_sizes(RATES[:1]))
+    assert loop.advance(1, ORDER[:1], loop.step_sizes(RATES[:1])) < before
