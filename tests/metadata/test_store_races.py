@@ -112,10 +112,10 @@ def test_of_four_processes_that_reclaim_a_dead_trial_one_does(start, tmp_path):
 
 def test_kills_in_the_midst_of_commits_lose_nothing_that_was_reported(start, tmp_path):
     reported = set()
-    for number in range(4):
+    for number in range(3):
         workers = [start("endless", number) for _ in range(2)]
         for worker in workers:
-            for _ in range(3 + 4 * number):
+            for _ in range(3 + 3 * number):
                 reported.add(json.loads(worker.stdout.readline()))
         for worker in workers:
             worker.kill()
