@@ -40,7 +40,8 @@ def export(
 
     Args:
         bundle: What to write.
-        path: A folder to make (an earlier export there is replaced), or a path ending in `.keras` for that file alone.
+        path: A folder to make (an earlier export is replaced, if nothing else is in its folder), or a path ending in
+            `.keras` for that file alone.
         formats: Some of "saved_model" and "keras".
 
     Returns:
@@ -66,8 +67,9 @@ def export(
             temporary.mkdir()
             written = _fill(bundle, temporary, formats)
         return {name: target / file for name, file in written.items()}
-    except OSError as error:
-        raise UserError(f"the model cannot be written to {target}: {error.strerror or error}") from error
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"the model cannot be written to {target}: {reason}") from error
 
 
 def _refuse_foreign(target: pathlib.Path) -> None:
@@ -75,8 +77,13 @@ def _refuse_foreign(target: pathlib.Path) -> None:
         return
     if not target.is_dir():
         raise UserError(f"{target} is a file; name a folder to make, or a path ending in .keras")
-    if not (target / DESCRIPTION).is_file() and any(target.iterdir()):
-        raise UserError(f"{target} holds something else than an exported model; name another folder")
+    held = sorted(item.name for item in target.iterdir())
+    others = [name for name in held if name not in (SAVED_MODEL, KERAS_FILE, CARD, DESCRIPTION)]
+    if others or (held and DESCRIPTION not in held):
+        shown = ", ".join((others or held)[:3])
+        raise UserError(
+            f"{target} holds something else than an exported model ({shown}); move it or name another folder"
+        )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 with open("export.json", encoding="utf-8") as file:
     columns = json.load(file)["columns"]
-with open("new.csv", encoding="utf-8", newline="") as file:
+with open("new.csv", encoding="utf-8-sig", newline="") as file:
     rows = list(csv.DictReader(file))
 """
 _USE_SAVED_MODEL = (

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.preprocess import Preprocessor
@@ -107,10 +108,20 @@ CASES = {
         RAW_ROWS,
     ),
 }
+SIMPLE_CELLS = {"x": ["-2", "-0.1", "0.2", "3"]}
+SIMPLE_TASKS = {
+    "binary": classes_task("no", "yes"),
+    "booleans": classes_task(False, True),
+    "fractions": classes_task(0.1, 2.5, 3.0),
+    "targets": Task(TaskKind.REGRESSION, "y", 2, target_mean=1e4, target_scale=2.0),
+}
+ROWS = {case: clean for case, (_, _, clean, _) in CASES.items()} | dict.fromkeys(SIMPLE_TASKS, SIMPLE_CELLS)
 RUN_THE_CARDS = """
 import io, json, os, re, sys, contextlib
-sys.modules["model_search"] = None
 kind, marker, root = sys.argv[1:]
+sys.modules["model_search"] = None
+if kind == "raw":
+    sys.modules["keras"] = None
 for case in sorted(os.listdir(root)):
     os.chdir(os.path.join(root, case))
     os.replace(kind + ".csv", "new.csv")
@@ -128,12 +139,28 @@ for case in sorted(os.listdir(root)):
 """
 
 
+def simple_bundle(task):
+    """A single number, by which every class is the answer to some of `SIMPLE_CELLS`."""
+    import keras
+
+    features = keras.Input((1,))
+    head = keras.layers.Dense(task.logits_dimension)
+    tower = keras.Model(features, head(features))
+    slopes = np.linspace(-1, 1, task.logits_dimension)
+    head.set_weights([slopes[None, :], 0.5 * (slopes == 0)])
+    return ModelBundle(tower, task, FeatureSchema((NumberFeature("x", 0.0, 1.0),)))
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     root = tmp_path_factory.mktemp("exports")
+    cases = {
+        case: (small_bundle(schema.width, task, schema, temperature=1.5), clean, raw)
+        for case, (schema, task, clean, raw) in CASES.items()
+    }
+    cases |= {case: (simple_bundle(task), SIMPLE_CELLS, SIMPLE_CELLS) for case, task in SIMPLE_TASKS.items()}
     bundles = {}
-    for case, (schema, task, clean, raw) in CASES.items():
-        bundle = small_bundle(schema.width, task, schema, temperature=1.5)
+    for case, (bundle, clean, raw) in cases.items():
         written = export(bundle, root / case)
         assert written["saved_model"].is_dir()
         assert written["keras"].is_file()
@@ -159,7 +186,7 @@ def test_the_model_card_runs_without_this_package(exported, kind, marker):
     assert done.returncode == 0, done.stderr
     for case, bundle in bundles.items():
         answers = json.loads((root / case / f"{kind}.json").read_text())
-        check_answers(answers, bundle, CASES[case][2])
+        check_answers(answers, bundle, ROWS[case])
 
 
 def check_answers(answers, bundle, rows):
@@ -172,7 +199,8 @@ def check_answers(answers, bundle, rows):
         return
     probabilities = predict_probabilities(logits, bundle.task, bundle.temperature)
     np.testing.assert_allclose(answers["probabilities"], probabilities.to_numpy(), atol=1e-5)
-    assert answers["label"] == expected
+    assert answers["label"] == [str(label) if isinstance(label, bool) else label for label in expected]
+    assert bundle.schema.width > 1 or set(expected) == set(bundle.task.classes)
 
 
 def answers_in_process(task, logits):
@@ -217,8 +245,6 @@ def test_the_description_names_every_column(exported):
 
 
 def test_typed_serving_takes_typed_columns(exported):
-    import tensorflow as tf
-
     root, bundles = exported
     bundle = bundles["numbers"]
     serve = tf.saved_model.load(str(root / "numbers" / "saved_model")).signatures["serving_typed"]
@@ -240,7 +266,6 @@ def test_plain_keras_predicts_from_arrays():
 
 def test_a_model_without_a_schema_takes_features_as_they_are(tmp_path):
     import keras
-    import tensorflow as tf
 
     bundle = small_bundle(3, Task(TaskKind.CLASSIFICATION, "y", 2), metadata={"study": "s", "trial": 3})
     written = export(bundle, tmp_path / "out")
@@ -291,10 +316,15 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(bundle, tmp_path):
     target = tmp_path / "out"
     target.mkdir()
     export(bundle, target, formats=("keras",))
-    (target / "stale").touch()
+    export(bundle, target)
+    assert (target / "saved_model").is_dir()
     export(bundle, str(target), formats=("keras",))
-    assert not (target / "stale").exists()
+    assert sorted(path.name for path in target.iterdir()) == ["export.json", "model.keras", "model_card.md"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (target / "new.csv").write_text("rows to predict")
+    with pytest.raises(UserError, match=r"holds something else .*\(new\.csv\)"):
+        export(bundle, target)
+    assert (target / "new.csv").read_text() == "rows to predict"
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
@@ -318,7 +348,9 @@ def test_unknown_formats_are_refused(bundle, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["out", "out.keras"])
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError("disk full")])
+@pytest.mark.parametrize(
+    "failure", [KeyboardInterrupt, OSError("disk full"), tf.errors.ResourceExhaustedError(None, None, "disk full")]
+)
 def test_an_interrupted_export_leaves_what_was_there(bundle, tmp_path, monkeypatch, name, failure):
     target = tmp_path / name
     export(bundle, target, formats=("keras",))
