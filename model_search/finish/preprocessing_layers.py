@@ -32,6 +32,7 @@ _PLACES = {
 }
 _CHARACTERS = "0123456789-: T"
 _ABSENT, _DASH, _COLON = -2, 10, 11  # codes of characters, less the two that the layer keeps for itself
+_NEVER_FOUND = -1
 _DAYS_BEFORE_1970 = 719468  # from 0000-03-01, where the Gregorian calendar's 400 years begin
 
 
@@ -113,12 +114,13 @@ def _standardised(values: Any, present: Any, centers: np.ndarray, scales: np.nda
 
 def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]) -> _Columns:
     """One lookup for all columns; a column's own vocabulary is then a choice among the numbers that it gives."""
-    vocabulary = sorted({text for feature in features for text in feature.vocabulary})
+    # Keras hands a vocabulary through NumPy, which drops a NUL at the end of a text: such a category is not looked up.
+    vocabulary = sorted({text for feature in features for text in feature.vocabulary if not text.endswith("\0")})
     number = {text: index for index, text in enumerate(vocabulary, start=1)}  # 0 is "none of these"
     lookup = layers.StringLookup(vocabulary=vocabulary, oov_token=lookup_token(number), num_oov_indices=1)
     found = ops.cast(lookup(ops.stack(inputs, axis=1)), "int32")
     owners = [position for position, feature in enumerate(features) for _ in feature.vocabulary]
-    wanted = [number[text] for feature in features for text in feature.vocabulary]
+    wanted = [number.get(text, _NEVER_FOUND) for feature in features for text in feature.vocabulary]
     spread = ops.take(found, np.array(owners, "int32"), axis=1)
     hits = ops.cast(ops.equal(spread, np.array([wanted], "int32")), "float32")
     ends = np.cumsum([len(feature.vocabulary) for feature in features]).astype("int32")

@@ -18,7 +18,11 @@ from model_search.data.features import CategoryFeature, DateFeature, Feature, Nu
 _SPACE = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 _MISSING = "(?i)(?:" + "|".join(re.escape(marker) for marker in sorted(MISSING_MARKERS)) + ")"
 _WHOLE_WITH_FRACTION = r"^([+-]?\d+)\.0*$"
-_TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
+_BLANKS = r"[\s\v]*"  # in TensorFlow's expressions, \s is without \v
+_TIME = (
+    rf"(?:[T ]{_BLANKS}(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:[.,]\d+)?)?{_BLANKS}([AaPp][Mm])?)?"
+    rf"{_BLANKS}(?:Z|[+-]\d{{2}}:?\d{{2}})?"
+)
 _YEAR_FIRST = r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})" + _TIME
 _YEAR_LAST = r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})" + _TIME
 # TensorFlow's expressions have no back references: that both separators are alike takes an expression of its own.

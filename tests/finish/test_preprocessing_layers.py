@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_search.data import columns
 from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.preprocess import Preprocessor
 from model_search.finish.preprocessing_layers import preprocessing_model
@@ -19,7 +20,8 @@ PARTS = ("days", "month", "day", "weekday", "hour")
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 words = st.one_of(
-    texts, st.sampled_from(["", "a", "A", " a", "é", "日本", "[UNK]", "[other]", "a\nb", '"', "NaN", "1"])
+    texts.filter(lambda text: not text.strip().endswith("\0")),
+    st.sampled_from(["", "a", "A", " a", "é", "日本", "[UNK]", "[other]", "a\nb", "a\0b", '"', "NaN", "1"]),
 )
 numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**6), 10**6), st.sampled_from([1e30, -1e38, 1.7e9, 0.1]))
 dates = st.one_of(st.none(), st.datetimes(), st.dates())
@@ -123,7 +125,19 @@ def test_many_columns_make_no_larger_a_graph():
     assert operations(60) == operations(2)
 
 
+def test_a_category_that_ends_with_nul_is_everything_else():
+    schema = FeatureSchema((CategoryFeature("c", ("", "\0", "a", "a\0")), CategoryFeature("d", ("b\0",))))
+    cells = [as_tensor(["", "\0", "a", "a\0"]), as_tensor(["b", "b\0", "", "a"])]
+    matrix = np.asarray(preprocessing_model(schema)(cells))
+    assert matrix[:, :5].argmax(axis=1).tolist() == [0, 4, 2, 4]
+    assert matrix[:, 5:].tolist() == [[0.0, 1.0]] * 4
+
+
 raw_cells = st.one_of(
+    st.from_regex(columns.PLAIN_NUMBER, fullmatch=True),
+    st.from_regex(columns.GROUPED_NUMBER, fullmatch=True),
+    st.from_regex(columns._YEAR_FIRST, fullmatch=True),
+    st.from_regex(columns._YEAR_LAST, fullmatch=True),
     texts,
     st.builds(
         "{}{}{}".format, st.sampled_from(["", " ", "\t", "\u2003", "\xa0"]), texts, st.sampled_from(["", " ", "\n"])
@@ -186,8 +200,8 @@ def schema_and_layers(order):
 def test_raw_cells_give_the_same_numbers_as_the_transform(cells, order):
     schema, layers = schema_and_layers(order)
     expected = Preprocessor(schema).transform({name: pd.Series(cells, dtype=object) for name in schema.columns})
-    columns = parse_columns([as_tensor(cells)] * len(schema.features), schema.features)
-    np.testing.assert_allclose(np.asarray(layers(columns)), expected, atol=TOLERANCE)
+    typed = parse_columns([as_tensor(cells)] * len(schema.features), schema.features)
+    np.testing.assert_allclose(np.asarray(layers(typed)), expected, atol=TOLERANCE)
 
 
 def test_a_whole_number_written_with_a_fraction_is_its_category():
