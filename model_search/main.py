@@ -39,7 +39,7 @@ flags:
 """
 
 # Flags of the archived system that have nothing to act on here: accepted, told once, without effect.
-_WITHOUT_EFFECT = {
+_WITHOUT_EFFECT: dict[str, bool | int | str | None] = {
     "phoenix_save_summary_steps": 2000,
     "phoenix_save_checkpoints_secs": 120,
     "phoenix_save_checkpoints_steps": 0,
@@ -92,8 +92,8 @@ def _define_flags() -> None:
     flags.DEFINE_integer("trial", None, "A trial other than the best one (predict, evaluate, export).")
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
+    help_text = "Accepted for old scripts; has no effect."
     for name, default in _WITHOUT_EFFECT.items():
-        help_text = "Accepted for old scripts; has no effect."
         if isinstance(default, bool):
             flags.DEFINE_bool(name, default, help_text)
         elif isinstance(default, int):
@@ -103,7 +103,7 @@ def _define_flags() -> None:
 
 
 _define_flags()
-_MODULE = FLAGS.find_module_defining_flag("filename")
+_MODULE = FLAGS.find_module_defining_flag("filename") or __name__
 
 
 def run(argv: Sequence[str] | None = None) -> None:
