@@ -14,7 +14,6 @@ setup(
     description="Finds the neural network for your data.",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.11",
     packages=[*find_packages(include=["model_search", "model_search.*"]), "model_search.specs"],
     package_dir={"model_search.specs": "specs"},
@@ -32,7 +31,7 @@ setup(
         "tensorflow>=2.19,<3",
     ],
     extras_require={
-        "dev": ["hypothesis>=6", "mypy>=1.10", "pytest>=8", "ruff>=0.6"],
+        "dev": ["hypothesis>=6", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "setuptools>=77", "wheel"],
         "bench": ["keras-tuner>=1.4", "tensorboard"],
     },
     entry_points={"console_scripts": ["model_search = model_search.main:run"]},

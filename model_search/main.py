@@ -218,10 +218,13 @@ def _search(words: list[str]) -> None:
 
 def _print_model_place(study: Study) -> None:
     target = study.folder / "final"
-    written = study.export(target)
     print(f"\nbest model: trial {study.best_trial.id}, in {target}")
-    for kind, path in written.items():
-        print(f"  {kind}: {path}")
+    try:
+        for kind, path in study.export(target).items():
+            print(f"  {kind}: {path}")
+    except UserError as error:
+        # The search itself is done; only the copy is missing.
+        print(f"  not written: {error}")
     root, name = FLAGS.model_dir, study.name
     print(f"predict:    model_search predict NEW.csv --model_dir={root} --experiment_name={name}")
     print(f"in Python:  model_search.load_study({root!r}, {name!r}).predict('NEW.csv')")
