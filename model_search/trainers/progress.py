@@ -53,6 +53,13 @@ class ProgressDisplay:
         """Prints one line."""
         self._console.print(text, markup=False, soft_wrap=True)
 
+    def resume(self, history: History) -> None:
+        """The study may hold models already."""
+        if self._bars is not None:
+            self._bars.update(self._study_bar, completed=history.completed_count)
+        if history.completed_count:
+            self.note(f"the study holds {history.completed_count} models already")
+
     def start(self, plan: TrialPlan) -> None:
         """A trial begins."""
         if self._bars is not None:
@@ -66,7 +73,7 @@ class ProgressDisplay:
 
     def finish(self, trial: Trial, history: History) -> None:
         """A trial has ended."""
-        completed = len(history.completed)
+        completed = history.completed_count
         if self._bars is not None:
             self._bars.update(self._study_bar, completed=completed)
         self.note(f"[{completed:>3}/{self._target}] {self._line(trial, history)}")

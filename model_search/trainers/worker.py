@@ -80,10 +80,11 @@ class Worker:
         interrupts = self._parts.interrupts
         self._parts.store.reclaim_dead()
         self._refresh()
+        self._parts.display.resume(self._parts.history)
         while True:
             if interrupts.asked:
                 return StopReason.INTERRUPTED
-            if interrupts.out_of_time and self._parts.history.completed:
+            if interrupts.out_of_time and self._parts.history.completed_count:
                 return StopReason.TIME_LIMIT
             claim = self._parts.store.claim(self._name, target)
             if claim is None:
@@ -133,7 +134,7 @@ class Worker:
         if interrupts.asked:
             raise TrialInterruptedError(StopReason.INTERRUPTED)
         if interrupts.out_of_time:
-            if self._parts.history.completed:
+            if self._parts.history.completed_count:
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
             return True
         if time.monotonic() - self._last_beat > HEARTBEAT_SECONDS:
