@@ -122,6 +122,8 @@ class _Run:
         self._curve: list[tuple[int, float]] = []
         self._timings: dict[str, float] = {}
         self._loss = math.nan
+        self._fresh = True
+        self._reported = 0.0
 
     def outcome(self, initial_weights: list[np.ndarray] | None) -> TrialOutcome:
         started = time.perf_counter()
@@ -132,9 +134,10 @@ class _Run:
             with self._timed("trace"), plain_words("the tower cannot be trained"):
                 tower, loop = self._compile(model)
                 tower.load(model.get_weights() if initial_weights is None else initial_weights)
+            self._fresh = initial_weights is None
             self._train(tower, loop)
+            logits = self._final_logits(tower)
             with self._timed("validate"), plain_words("the tower cannot be validated"):
-                logits = self._final_logits(tower)
                 metrics = self._engine._judge.metrics(logits)
         look, snapshot = self._best.look, self._best.snapshot
         if look is None or snapshot is None:
@@ -198,15 +201,18 @@ class _Run:
         )
 
     def _look(self, tower: FlatTower, update: int) -> None:
+        rows = self._look_rows.rows
+        with tower.settled(update if self._fresh else 0):
+            logits = self._logits(tower, rows.features, update)
+            snapshot = tower.snapshot()
+        if not np.isfinite(logits).all():
+            raise TrialError(
+                f"the logits are not finite at step {self._count.at(update)} "
+                f"({self._hyperparameters.optimizer}, learning rate {self._hyperparameters.learning_rate:.3g})"
+            )
         with self._timed("validate"), plain_words("the tower cannot be validated"):
-            logits = tower.logits(self._look_rows.rows.features)
-            if not np.isfinite(logits).all():
-                raise TrialError(
-                    f"the logits are not finite at step {self._count.at(update)} "
-                    f"({self._hyperparameters.optimizer}, learning rate {self._hyperparameters.learning_rate:.3g})"
-                )
-            metric, loss = self._engine._judge.look(self._look_rows.rows, logits)
-        self._best.offer(Look(update, metric, loss, logits), tower.snapshot())
+            metric, loss = self._engine._judge.look(rows, logits)
+        self._best.offer(Look(update, metric, loss, logits), snapshot)
         if math.isfinite(metric):
             self._curve.append((self._count.at(update), metric))
 
@@ -215,11 +221,25 @@ class _Run:
         if look is None or snapshot is None or self._look_rows.complete:
             return np.empty(0) if look is None else look.logits
         tower.restore(snapshot)
-        return tower.logits(self._engine._data.valid.features)
+        return self._logits(tower, self._engine._data.valid.features, self._count.updates)
+
+    def _logits(self, tower: FlatTower, features: np.ndarray, update: int) -> np.ndarray:
+        """Logits of many rows; the caller is told every now and then that all is well, and may end the run."""
+        blocks = tower.blocks_of_logits(features)
+        found: list[np.ndarray] = []
+        while True:
+            with self._timed("validate"), plain_words("the tower cannot be validated"):
+                block = next(blocks, None)
+            if block is None:
+                return np.concatenate(found)
+            found.append(block)
+            if time.perf_counter() - self._reported > CHUNK_SECONDS:
+                self._report(update)
 
     def _report(self, update: int) -> bool:
         best = None if self._best.look is None or math.isnan(self._best.look.metric) else self._best.look.metric
         step = min(self._count.at(update), self._plan.steps)
+        self._reported = time.perf_counter()
         return bool(self._on_progress(Progress(step, self._plan.steps, self._loss, best)))
 
     @contextlib.contextmanager

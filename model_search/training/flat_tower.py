@@ -8,9 +8,10 @@ model is called as a pure function of their values, so that a finished trial lea
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from model_search.training.runtime import tensorflow
 
 LARGE = 16_384  # values from which on a parameter is a variable of its own
 _DRAWS = 64  # random draws that a layer may make in one step without repeating those of the next one
+_SETTLED = 1e-4  # what may be left of the beginning of a moving average
 _FORWARD_VALUES = 4_000_000  # feature values that one forward pass may take
 _FORWARD_ROWS = 4096
 
@@ -70,6 +72,7 @@ class FlatTower:
         self.groups = taken[:count]
         self.slots = [taken[count * (1 + s) : count * (2 + s)] for s in range(slots)]
         self.state = taken[-1] if self._state else None
+        self._momenta, self._beginning = self._moving_averages(), np.empty(0, dtype=np.float32)
         self._forward = self._compile_forward()
 
     @property
@@ -88,6 +91,8 @@ class FlatTower:
         for variable, (trainable, members) in zip(self._variables, self._parts, strict=True):
             arrays = [np.asarray(found[trainable, i], dtype=np.float32) for i in members]
             variable.assign(arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays]))
+        if self.state is not None:
+            self._beginning = self.state.numpy().ravel()
 
     def fill_slots(self, values: Sequence[float]) -> None:
         """Sets each slot of every group to one value."""
@@ -105,6 +110,29 @@ class FlatTower:
         for variable, value in zip(self._variables, snapshot.values, strict=True):
             variable.assign(value)
 
+    @contextlib.contextmanager
+    def settled(self, updates: int) -> Iterator[None]:
+        """Inside, moving averages are freed of the arbitrary values that they began with.
+
+        Batch normalisation evaluates with `s = m ** n * s0 + (1 - m ** n) * average` after n updates; with the usual
+        momentum m of 0.99 the first term spoils the first few hundred steps. The average alone follows from it, as in
+        Adam's bias correction. Afterwards the averages are what they were, and training is none the wiser.
+
+        Args:
+            updates: Updates since weights were loaded, whose averages were meaningless.
+        """
+        left = self._momenta**updates
+        if self.state is None or updates == 0 or left.max(initial=0.0) < _SETTLED:
+            yield
+            return
+        before = self.state.read_value()
+        flat = (before.numpy().ravel() - left * self._beginning) / (1 - left)
+        self.state.assign(flat.reshape(before.shape).astype(np.float32))
+        try:
+            yield
+        finally:
+            self.state.assign(before)
+
     def weights(self, snapshot: Snapshot) -> list[np.ndarray]:
         """A snapshot in the order of `model.get_weights()`."""
         found: dict[tuple[bool, int], np.ndarray] = {}
@@ -119,14 +147,15 @@ class FlatTower:
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """The logits of rows under the present values, float32 [rows, logits dimension]; rows are taken in blocks."""
+        return np.concatenate(list(self.blocks_of_logits(features)))
+
+    def blocks_of_logits(self, features: np.ndarray) -> Iterator[np.ndarray]:
+        """The same, block by block, so that the caller can look up in between."""
         tf = tensorflow()
         width = max(1, math.prod(features.shape[1:]))
         block = max(1, min(_FORWARD_ROWS, _FORWARD_VALUES // width))
-        parts = [
-            self._forward(tf.constant(features[start : start + block], tf.float32)).numpy()
-            for start in range(0, max(1, len(features)), block)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        for start in range(0, max(1, len(features)), block):
+            yield self._forward(tf.constant(features[start : start + block], tf.float32)).numpy()
 
     def read_groups(self) -> list[Any]:
         """The groups' values with their shapes, inside a graph; what `call` takes."""
@@ -173,6 +202,20 @@ class FlatTower:
     @property
     def _parts(self) -> list[tuple[bool, list[int]]]:
         return [(True, members) for members in self._members] + ([(False, self._state)] if self._state else [])
+
+    def _moving_averages(self) -> np.ndarray:
+        """For each value of the state the momentum of the moving average that it is; 0 where it is none."""
+        import keras
+
+        momenta: dict[int, float] = {}
+        layers = list(self._model.layers)
+        for layer in layers:
+            layers.extend(getattr(layer, "layers", ()))
+            if isinstance(layer, keras.layers.BatchNormalization):
+                for variable in (layer.moving_mean, layer.moving_variance):
+                    momenta[id(variable)] = layer.momentum
+        parts = [np.full(math.prod(self._others[i].shape), momenta.get(id(self._others[i]), 0.0)) for i in self._state]
+        return np.concatenate([*parts, np.empty(0)])
 
     def _compile_forward(self) -> Any:
         tf = tensorflow()

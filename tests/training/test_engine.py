@@ -256,6 +256,27 @@ def test_a_stream_that_ends_says_so():
         Engine(stream, settings()).run(plan(DENSE))
 
 
+def test_a_long_validation_can_be_interrupted(monkeypatch):
+    monkeypatch.setattr("model_search.training.engine.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr("model_search.training.flat_tower._FORWARD_ROWS", 10)
+    told = []
+
+    def stop(look):
+        told.append(look.step)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Engine(class_table(), settings()).run(plan(DENSE, steps=0), on_progress=stop)
+    assert told == [0, 0, 0, 0]
+
+
+def test_trained_weights_keep_their_moving_averages(engine):
+    outcome = engine.run(plan(WITH_STATE, steps=100))
+    on = engine.run(plan(WITH_STATE, steps=1, optimizer="sgd", learning_rate=1e-9), initial_weights=outcome.weights)
+    np.testing.assert_allclose(on.valid_logits, outcome.valid_logits, atol=0.05)
+
+
 def test_an_unknown_optimizer_fails_the_trial(engine):
     with pytest.raises(TrialError, match="optimizer is 'lion'"):
         engine.run(plan(DENSE, optimizer="lion"))

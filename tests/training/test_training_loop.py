@@ -156,6 +156,33 @@ def test_a_snapshot_stays_as_it_was_while_training_goes_on():
     np.testing.assert_array_equal(tower.logits(rows.features), first)
 
 
+def test_what_moving_averages_began_with_is_forgotten_while_looking():
+    rows, model = class_rows(ROWS), small_model()
+    hyperparameters = Hyperparameters(optimizer="sgd")
+    settled = []
+    for mean, variance in ((0.0, 1.0), (3.0, 20.0)):
+        model.layers[2].moving_mean.assign(np.full(5, mean))
+        model.layers[2].moving_variance.assign(np.full(5, variance))
+        tower, _ = trained(model, rows, hyperparameters, batch_loss(classes_task(), None))
+        before = tower.snapshot()
+        with tower.settled(len(ORDER)):
+            settled.append(tower.weights(tower.snapshot()))
+        for ours, theirs in zip(tower.weights(tower.snapshot()), tower.weights(before), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for one, other in zip(*settled, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    moved = tower.weights(before)
+    assert max(np.abs(a - b).max() for a, b in zip(moved, settled[1], strict=True)) > 1
+
+
+def test_without_moving_averages_nothing_is_to_be_forgotten():
+    tower, _ = trained(small_model(state=False), class_rows(ROWS), Hyperparameters(), batch_loss(classes_task(), None))
+    before = tower.weights(tower.snapshot())
+    with tower.settled(1):
+        for ours, theirs in zip(tower.weights(tower.snapshot()), before, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_logits_are_those_of_the_model_whatever_the_blocks():
     model = small_model()
     tower = FlatTower(model, VariablePool())
