@@ -9,7 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from model_search.errors import RepeatedPlanError, StaleClaimError, StopStudyError, StoreError, TrialError
+from model_search.errors import (
+    RepeatedPlanError,
+    SpaceExhaustedError,
+    StaleClaimError,
+    StopStudyError,
+    StoreError,
+    TrialError,
+)
 from model_search.metadata.artefacts import LocalArtefacts, save_arrays
 from model_search.metadata.store import Claim, Store
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
@@ -44,6 +51,7 @@ class StopReason(enum.StrEnum):
     FINISHED = "finished"
     TIME_LIMIT = "time limit"
     INTERRUPTED = "interrupted"
+    EXHAUSTED = "space exhausted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Worker:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
 
         Raises:
-            StopStudyError: after too many failures in a row, or when the space is exhausted.
+            StopStudyError: after too many failures in a row, or when the space is exhausted before any model is there.
         """
         interrupts = self._parts.interrupts
         self._parts.store.reclaim_dead()
@@ -94,6 +102,12 @@ class Worker:
             except TrialInterruptedError as stop:
                 self._parts.store.release(claim)
                 return StopReason.INTERRUPTED if interrupts.asked else StopReason(stop.reason)
+            except SpaceExhaustedError as error:
+                self._put_back(claim)
+                if not self._parts.history.completed_count:
+                    raise
+                self._parts.display.note(str(error))
+                return StopReason.EXHAUSTED
             except StaleClaimError:
                 _LOG.warning("trial %d was given to another worker; its result here is dropped", claim.trial_id)
             except BaseException:

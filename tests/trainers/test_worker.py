@@ -14,7 +14,7 @@ from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import TrialState
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
-from model_search.spec.load import load_spec
+from model_search.spec.load import load_spec, load_text
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason, Worker, WorkerParts
@@ -37,11 +37,18 @@ class PretendedEngine:
         return TrialOutcome({"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), [np.ones(3)], np.ones((4, 2)))
 
 
-def make_worker(folder, engine, time_limit=None, callbacks=()):
+SMALL_SPACE = """
+minimum_depth: 1 maximum_depth: 1 search_type: ADAPTIVE_COORDINATE_DESCENT problem_type: DNN beam_size: 1
+blocks_to_use: "IDENTITY" blocks_to_use: "FULLY_CONNECTED"
+learning_spec { optimizers: "adam" learning_rate_range { minimum: 0.001 maximum: 0.001 } cooldown_share: 0 }
+"""
+
+
+def make_worker(folder, engine, time_limit=None, callbacks=(), spec=None):
     store = SqliteStore(folder / "study.db")
     store.create_study(StudyRecord("s", "me", "", "loss", "minimize", 1, "f", {}, {}, {}))
     planner = Planner(
-        load_spec(constants.DEFAULT_DNN),
+        load_text(spec) if spec else load_spec(constants.DEFAULT_DNN),
         PlannerSettings(seed=1, train_steps=10, batch_size=4, sampler="random"),
         "loss",
         "minimize",
@@ -147,3 +154,17 @@ def test_callbacks_see_every_finished_trial_and_their_exceptions_are_the_users(t
     with pytest.raises(KeyError, match="mine"):
         worker.run(4)
     assert states(store) == [TrialState.COMPLETED] * 4
+
+
+def test_an_exhausted_space_ends_the_search_with_what_there_is(tmp_path):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(), spec=SMALL_SPACE)
+    assert worker.run(100) is StopReason.EXHAUSTED
+    done = [trial.plan.architecture for trial in store.history()[0] if trial.state is TrialState.COMPLETED]
+    assert sorted(done) == [("FULLY_CONNECTED",), ("IDENTITY",)]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StopStudyError, match="tried"):
+        make_worker(tmp_path / "other", PretendedEngine(fail_all), spec=SMALL_SPACE)[0].run(100)
+
+
+def fail_all(trial_id):
+    raise TrialError("no luck")
