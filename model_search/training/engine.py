@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CHUNK_SECONDS = 0.4
 _CHUNK_VALUES = 16_000_000  # feature values of the batches of one chunk
 _FIRST_CHUNK = 16
+_SWEEP_EVERY = 20  # times the seconds that a garbage collection takes
 
 OnProgress = Callable[[Progress], bool | None]
 
@@ -49,6 +50,7 @@ class Engine:
         self._pool = VariablePool()
         self._table: TableTensors | None = None
         self._judge = Judge(data, settings)
+        self._sweeper = _Sweeper()
 
     def run(
         self,
@@ -68,10 +70,11 @@ class Engine:
             TrialError: if the trial cannot be trained: a hyperparameter or a shape that makes no sense, a loss that
                 is not finite, memory that does not suffice.
         """
+        started = time.perf_counter()
         try:
             return _Run(self, plan, on_progress or (lambda look: None)).outcome(initial_weights)
         finally:
-            gc.collect()  # traced graphs are cycles, and large
+            self._sweeper.sweep(time.perf_counter() - started)
 
     def build(self, plan: TrialPlan) -> keras.Model:
         """The tower of a plan with fresh weights: features [rows, ...] in, logits [rows, logits dimension] out."""
@@ -101,6 +104,27 @@ class Engine:
         if self._table is None:
             self._table = TableTensors.of(self._data.train)
         return self._table
+
+
+class _Sweeper:
+    """Collects what finished trials left: their graphs are cycles, and large.
+
+    A collection takes a few milliseconds, or much longer in a process that holds many objects of its own; it comes
+    after so much work that it takes no more than a twentieth of it.
+    """
+
+    def __init__(self) -> None:
+        self._worked = math.inf  # the first trial is swept at once, to learn how long it takes
+        self._cost = 0.0
+
+    def sweep(self, worked: float) -> None:
+        """Collects, if enough work was done since the last time."""
+        self._worked += worked
+        if self._worked < _SWEEP_EVERY * self._cost:
+            return
+        started = time.perf_counter()
+        gc.collect()
+        self._cost, self._worked = time.perf_counter() - started, 0.0
 
 
 class _Run:
@@ -183,12 +207,11 @@ class _Run:
         self._report(done)
 
     def _next_chunk(self, updates: int, seconds: float, first: bool) -> int:
-        """As many updates as take `CHUNK_SECONDS`; the first chunk's time says little, it makes the graph ready."""
+        """As many updates as take `CHUNK_SECONDS`; the first one also makes the graph ready, so its time says less."""
         values = self._plan.batch_size * max(1, math.prod(self._engine._data.feature_shape))
         fits = max(1, _CHUNK_VALUES // values)
-        if first:
-            return min(_FIRST_CHUNK, fits)
-        return max(1, min(fits, int(updates * CHUNK_SECONDS / max(seconds, 1e-6)), 8 * updates))
+        grown = _FIRST_CHUNK if first else 8 * updates
+        return max(1, min(fits, grown, int(updates * CHUNK_SECONDS / max(seconds, 1e-6))))
 
     def _check_loss(self, loss: float, start: int, end: int) -> None:
         if math.isfinite(loss):

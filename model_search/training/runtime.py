@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _LOG = logging.getLogger(__name__)
+_SIDE_BY_SIDE = 4  # operations of a tower that do not wait for each other
 
 
 def available_cores() -> int:
@@ -30,7 +31,7 @@ def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
 
     Args:
         intra_threads: Threads within one operation.
-        inter_threads: Operations at a time; the cores that there are where None.
+        inter_threads: Operations at a time; where None, the cores that there are, as far as a tower can use them.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -38,10 +39,9 @@ def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
     with _silenced_stderr():
         import keras  # noqa: F401  (it loads libraries that write, too)
         import tensorflow as tf
-    tf.get_logger().setLevel(logging.ERROR)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(intra_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(inter_threads or available_cores())
+        tf.config.threading.set_inter_op_parallelism_threads(inter_threads or min(available_cores(), _SIDE_BY_SIDE))
     except RuntimeError:
         _LOG.debug("TensorFlow was in use before Model Search; its threads stay as they are")
     # What importing left is there for good. Kept out of the garbage collector's sight, it makes a collection after each

@@ -18,7 +18,7 @@ from engine_cases import (
 
 from model_search.data.task import Rows
 from model_search.errors import DataError, TrialError, UserError
-from model_search.training.engine import Engine
+from model_search.training.engine import Engine, _Sweeper
 from model_search.training.metrics import all_metrics
 from model_search.training.runtime import tensorflow
 
@@ -312,3 +312,17 @@ def test_another_process_gets_the_same_numbers_and_a_quiet_terminal(engine):
     assert done.stderr == ""
     outcome = engine.run(plan(DENSE, WITH_STATE))
     assert done.stdout.split() == [repr(outcome.metrics["loss"]), repr(float(outcome.valid_logits.sum()))]
+
+
+def test_garbage_is_collected_in_proportion_to_the_work(monkeypatch):
+    sweeper, now, collected = _Sweeper(), [0.0], []
+
+    def collect():
+        collected.append(now[0])
+        now[0] += 1.0
+
+    monkeypatch.setattr("model_search.training.engine.gc.collect", collect)
+    monkeypatch.setattr("model_search.training.engine.time.perf_counter", lambda: now[0])
+    for _ in range(100):
+        sweeper.sweep(1.0)
+    assert len(collected) == 5
