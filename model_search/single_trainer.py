@@ -81,7 +81,7 @@ class SingleTrainer:
             seed: Seed of every random choice; drawn and recorded where None.
             metric: What trials are compared by: "loss" (the default), "accuracy", "auc", "log_loss", "f1", "r2",
                 "rmse", "mae", ..., or a function of labels and predictions that returns a number.
-            goal: "minimize" or "maximize"; follows from the metric where None (a function is minimized).
+            goal: "minimize" or "maximize"; follows from the metric where None, and is needed with a function.
             time_limit: Seconds after which the search ends with the best so far, at least one model.
             overwrite: Delete an earlier study of that name and begin anew.
             callbacks: Functions called with each finished `Trial`.
