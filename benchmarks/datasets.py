@@ -4,7 +4,7 @@
 
 Beside each figure stand a constant (most frequent class, mean target) and a linear model on the same features. The
 score is accuracy for classes and R2 for numbers, on the test file; the standard error is that of one test run.
-Every search is a process of its own with one thread, `--jobs` of them at a time.
+Every search is a process of its own, `--jobs` of them at a time; they share the cores.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ class Job:
     models: int
 
 
-def search(job: Job) -> dict[str, float]:
-    """Runs one search in this process and scores it on the test file."""
+def search(job: Job, jobs: int) -> dict[str, float]:
+    """Runs one search in this process, beside others, and scores it on the test file."""
     from model_search import constants, single_trainer
     from model_search.data import csv_data
+    from model_search.training.runtime import available_cores, tensorflow
+
+    tensorflow(1, max(1, available_cores() // jobs))
 
     steps, batch = BUDGETS[job.budget]
     provider = csv_data.Provider(
@@ -121,7 +124,7 @@ def run_all(options: argparse.Namespace, tables: list[Table]) -> None:
             key = f"{job.table.name}/{job.budget}/{job.seed}/{job.models}"
             words = ["--one", job.table.name, job.budget, str(job.seed), str(job.models)]
         if key not in cache:
-            cache[key] = in_process([*words, "--datasets", options.datasets])
+            cache[key] = in_process([*words, "--datasets", options.datasets, "--jobs", str(options.jobs)])
             print(key, cache[key], file=sys.stderr, flush=True)
             if cache_file:
                 cache_file.write_text(json.dumps(cache, indent=1))
@@ -173,7 +176,7 @@ def main() -> None:
     index = read_index(options.datasets)
     if options.one:
         name, budget, seed, models = options.one
-        print(json.dumps(search(Job(index[name], budget, int(seed), int(models)))))
+        print(json.dumps(search(Job(index[name], budget, int(seed), int(models)), options.jobs)))
     elif options.baselines:
         print(json.dumps(baselines(index[options.baselines])))
     else:
