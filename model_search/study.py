@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ class Study:
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
-        self._store = SqliteStore(folder / paths.DATABASE)
+        self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
+        self._lock = threading.Lock()
         self._record = self._store.study()
         self._history = History(self._record.metric, self._record.goal)
         self._revision = 0
@@ -74,8 +76,9 @@ class Study:
     @property
     def history(self) -> History:
         """All trials as the store has them now."""
-        trials, self._revision = self._store.history(self._revision)
-        self._history.update(trials)
+        with self._lock:
+            trials, self._revision = self._store.history(self._revision)
+            self._history.update(trials)
         return self._history
 
     @property
@@ -221,8 +224,10 @@ class Study:
         return export(self.bundle(trial), path)
 
     def close(self) -> None:
-        """Closes the database; the study can be loaded again."""
-        self._store.close()
+        """Closes this thread's connection to the database; it is opened again when it is needed."""
+        if hasattr(self._stores, "opened"):
+            self._stores.opened.close()
+            del self._stores.opened
 
     def __repr__(self) -> str:
         history = self.history
@@ -231,6 +236,12 @@ class Study:
             return head
         best = history.best(1)[0]
         return f"{head}, best {self.metric} {best.objective(self.metric):.5g} (trial {best.id})"
+
+    @property
+    def _store(self) -> SqliteStore:
+        if not hasattr(self._stores, "opened"):
+            self._stores.opened = SqliteStore(self._folder / paths.DATABASE)
+        return self._stores.opened
 
     @property
     def _training_options(self) -> Mapping[str, Any]:

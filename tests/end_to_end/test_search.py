@@ -1,6 +1,7 @@
 """Searches on real data, end to end."""
 
 import math
+import threading
 
 import numpy as np
 import pandas as pd
@@ -137,3 +138,12 @@ def test_a_time_limit_leaves_a_model(tmp_path, search, cancer_csv):
     study = search(tmp_path, provider, 1000, train_steps=1000, time_limit=3.0)
     assert 1 <= len(study.leaderboard()) < 1000
     assert study.best_trial.result is not None
+
+
+def test_a_study_can_be_used_in_any_thread_and_after_closing(cancer_study):
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(len(cancer_study.leaderboard())))
+    thread.start()
+    thread.join()
+    cancer_study.close()
+    assert seen == [len(cancer_study.leaderboard())]
