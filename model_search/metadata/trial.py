@@ -11,6 +11,9 @@ from typing import Any
 
 HyperparameterValue = str | int | float | bool
 
+COMBININGS = ("average", "weighted")
+DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
+
 
 class TrialState(enum.StrEnum):
     """Where a trial stands. `COMPLETED`, `FAILED` and `LOST` are final."""
@@ -39,22 +42,66 @@ class TrialKind(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
+class EnsemblePlan:
+    """How the members of a plan, and its own tower where it has an architecture, make one model.
+
+    Attributes:
+        combining: "average" (mean of the logits) or "weighted" (a trained linear layer on the concatenated logits).
+        residual: The own tower is trained through the loss of the whole ensemble; otherwise on the labels by itself.
+        freeze: Members stay as they are. Where False, they start from their weights and are trained with everything
+            else; the fine-tuned towers then belong to this trial.
+    """
+
+    combining: str
+    residual: bool = False
+    freeze: bool = True
+
+    def __post_init__(self) -> None:
+        if self.combining not in COMBININGS:
+            raise ValueError(f"combining is {self.combining!r}; expected one of {', '.join(COMBININGS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationPlan:
+    """How a tower learns from its teacher, the mean of the teacher trials' logits.
+
+    Attributes:
+        loss: "mse_logits", "mse_softmax", "cross_entropy" or "balanced" (loss on the labels + `balance` times
+            cross-entropy with the teacher).
+        temperature: Divides the teacher's logits before their softmax.
+        balance: Lambda of "balanced"; without meaning for the others.
+    """
+
+    loss: str
+    temperature: float = 1.0
+    balance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.loss not in DISTILLATION_LOSSES:
+            raise ValueError(f"loss is {self.loss!r}; expected one of {', '.join(DISTILLATION_LOSSES)}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+
+
+@dataclasses.dataclass(frozen=True)
 class TrialPlan:
     """All that is needed to run a trial (again). Made by the planner, kept by the store, carried out by the engine.
 
     Attributes:
         trial_id: The study's number for this trial, from 1.
         kind: What the trial is for.
-        architecture: Names of the blocks, input to output.
+        architecture: Names of the blocks of the trial's own tower, input to output; empty where it has none.
         hyperparameters: Values by name; only names that are in effect for this trial.
         steps: Training steps (batches) to take.
         batch_size: Rows a step.
         seed: Seed of everything random in this trial (initial weights, batches, dropout).
         key: Canonical architecture and hyperparameter bins; two trials with one key are repetitions.
         parent: The trial whose architecture was grown or mutated, if any.
-        members: Trials whose towers take part, frozen (ensembles).
-        teacher: Trials whose averaged towers teach (distillation).
+        members: Trials whose own towers take part (ensembles), by id.
+        teacher: Trials whose own towers, averaged, teach (distillation), by id.
         warm_start: The trial whose weights are the starting point, if any.
+        ensemble: How members and own tower are combined; None where there are no members.
+        distillation: How the teacher teaches; None where there is none.
     """
 
     trial_id: int
@@ -69,6 +116,8 @@ class TrialPlan:
     members: tuple[int, ...] = ()
     teacher: tuple[int, ...] = ()
     warm_start: int | None = None
+    ensemble: EnsemblePlan | None = None
+    distillation: DistillationPlan | None = None
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
@@ -79,6 +128,21 @@ class TrialPlan:
             raise ValueError("a plan needs an architecture or members")
         if self.parent is not None and self.parent >= self.trial_id:
             raise ValueError(f"parent {self.parent} is not an earlier trial than {self.trial_id}")
+        for role, ids, how in (("members", self.members, self.ensemble), ("teacher", self.teacher, self.distillation)):
+            if bool(ids) != (how is not None):
+                raise ValueError(f"{role} {ids} go together with how they are used, received {how}")
+            if list(ids) != sorted(set(ids)) or any(not 0 < number < self.trial_id for number in ids):
+                raise ValueError(f"{role} {ids} are not different earlier trials than {self.trial_id}, in order")
+
+    @property
+    def towers(self) -> tuple[int, ...]:
+        """The towers that the trained model consists of, each by the trial that owns its weights.
+
+        A fine-tuned ensemble owns copies of its members and counts as one tower.
+        """
+        if self.ensemble is not None and not self.ensemble.freeze:
+            return (self.trial_id,)
+        return (*self.members, self.trial_id) if self.architecture else self.members
 
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted."""
@@ -96,6 +160,9 @@ class TrialPlan:
             values["kind"] = TrialKind(values["kind"])
             for name in ("architecture", "members", "teacher"):
                 values[name] = tuple(values[name])
+            for name, record in (("ensemble", EnsemblePlan), ("distillation", DistillationPlan)):
+                if values.get(name) is not None:
+                    values[name] = record(**values[name])
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a trial plan: {error}") from error

@@ -24,6 +24,8 @@ class TrainingSettings:
         dropout_between_blocks: Whether `dropout_rate` applies after every block.
         temperature: Divides the logits at prediction.
         disable_last_dense_layer: The last block's output is the logits.
+        keep_train_logits: Whether a tower leaves its logits on the training rows of a table, for later ensembles and
+            distillations.
     """
 
     problem_type: str
@@ -37,6 +39,7 @@ class TrainingSettings:
     dropout_between_blocks: bool = False
     temperature: float = 1.0
     disable_last_dense_layer: bool = False
+    keep_train_logits: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +62,13 @@ class TrialOutcome:
         best_step: The step whose weights are kept.
         timings: Seconds by phase: "build", "trace", "train", "validate", "total".
         curve: (step, value of the study's metric) for every look.
-        weights: The Keras model's weights, as `model.get_weights()` orders them.
-        valid_logits: float32 [validation rows, logits_dimension], before temperature.
+        weights: The weights of the own tower (of all towers, where members are fine-tuned), as `model.get_weights()`
+            orders them; empty where the trial trains no tower.
+        valid_logits: float32 [validation rows, logits_dimension], before temperature; an ensemble's are combined.
+        tower_logits: The own tower's validation logits, where they are not `valid_logits`.
+        train_logits: The own tower's logits on the training rows of a table, where `keep_train_logits` asks for them.
+        mixture: Kernel [towers * logits_dimension, logits_dimension] and bias of a weighted ensemble; else empty.
+            The towers stand in the order of `TrialPlan.towers`.
     """
 
     metrics: Mapping[str, float]
@@ -70,3 +78,21 @@ class TrialOutcome:
     curve: tuple[tuple[int, float], ...]
     weights: list[np.ndarray]
     valid_logits: np.ndarray
+    tower_logits: np.ndarray | None = None
+    train_logits: np.ndarray | None = None
+    mixture: tuple[np.ndarray, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenTowers:
+    """Towers that take part in a trial without being trained: an ensemble's members, or a teacher.
+
+    Attributes:
+        valid: float32 [towers, validation rows, logits_dimension].
+        train: float32 [towers, training rows, logits_dimension] of a table; None for a stream, or where not needed.
+        forward: For streams: float32 features [rows, ...] to logits [towers, rows, logits_dimension].
+    """
+
+    valid: np.ndarray
+    train: np.ndarray | None = None
+    forward: Callable[[np.ndarray], np.ndarray] | None = None

@@ -9,7 +9,15 @@ import pytest
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError
 from model_search.metadata.store import Claim, Heartbeat, StudyRecord
-from model_search.metadata.trial import Artefact, TrialKind, TrialPlan, TrialResult, TrialState
+from model_search.metadata.trial import (
+    Artefact,
+    DistillationPlan,
+    EnsemblePlan,
+    TrialKind,
+    TrialPlan,
+    TrialResult,
+    TrialState,
+)
 
 RECORD = StudyRecord(
     name="adult",
@@ -127,8 +135,15 @@ class StoreContract:
         run_one(store, 9)
         run_one(store, 9)
         plans = [
-            make_plan(3, kind=TrialKind.ENSEMBLE, architecture=(), members=(1, 2)),
-            make_plan(4, kind=TrialKind.DISTILLATION, teacher=(2,), parent=1, warm_start=1),
+            make_plan(3, kind=TrialKind.ENSEMBLE, architecture=(), members=(1, 2), ensemble=EnsemblePlan("average")),
+            make_plan(
+                4,
+                kind=TrialKind.DISTILLATION,
+                teacher=(2,),
+                distillation=DistillationPlan("balanced", 2.0, 0.5),
+                parent=1,
+                warm_start=1,
+            ),
             make_plan(5, kind=TrialKind.REPLAY, steps=0, seed=0, hyperparameters={}),
         ]
         for plan in plans:

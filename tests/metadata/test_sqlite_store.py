@@ -17,7 +17,17 @@ from model_search.metadata import connection as connection_module
 from model_search.metadata.connection import UnreadableStudyError, journal_mode
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.trial import Artefact, TrialKind, TrialPlan, TrialResult, TrialState
+from model_search.metadata.trial import (
+    COMBININGS,
+    DISTILLATION_LOSSES,
+    Artefact,
+    DistillationPlan,
+    EnsemblePlan,
+    TrialKind,
+    TrialPlan,
+    TrialResult,
+    TrialState,
+)
 
 
 @pytest.fixture
@@ -90,7 +100,7 @@ RECORDS = st.builds(
 )
 PLANS = st.builds(
     TrialPlan,
-    trial_id=st.just(1),
+    trial_id=st.just(5),
     kind=st.sampled_from(TrialKind),
     architecture=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
     hyperparameters=st.dictionaries(TEXTS, TEXTS | WHOLE | FINITE | st.booleans(), max_size=4),
@@ -98,7 +108,17 @@ PLANS = st.builds(
     batch_size=st.integers(1, 2**40),
     seed=WHOLE,
     key=TEXTS,
-    members=st.lists(st.integers(1, 9), max_size=3).map(tuple),
+    members=st.sets(st.integers(1, 4), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids))),
+    ensemble=st.builds(
+        EnsemblePlan, combining=st.sampled_from(COMBININGS), residual=st.booleans(), freeze=st.booleans()
+    ),
+    teacher=st.sets(st.integers(1, 4), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids))),
+    distillation=st.builds(
+        DistillationPlan,
+        loss=st.sampled_from(DISTILLATION_LOSSES),
+        temperature=st.floats(min_value=0.01, allow_nan=False, allow_infinity=False),
+        balance=FINITE,
+    ),
 )
 STORABLE = st.text(st.characters(codec="utf-8"), max_size=20)
 ARTEFACTS = st.builds(
@@ -135,12 +155,12 @@ def test_whatever_is_in_a_record_comes_back(tmp_path_factory, record):
 def test_whatever_is_in_a_trial_comes_back(tmp_path_factory, plan, result):
     path = tmp_path_factory.mktemp("trial") / "study.db"
     store = SqliteStore(path)
-    claim = store.claim("w", 1)
+    claim = [store.claim("w", plan.trial_id) for _ in range(plan.trial_id)][-1]
     store.commit_plan(claim, plan)
     store.complete(claim, result)
     store.close()
     again = SqliteStore(path)
-    trial = again.trial(1)
+    trial = again.trial(plan.trial_id)
     again.close()
     assert (trial.plan, trial.result) == (plan, result)
     assert {name: math.copysign(1, value) for name, value in trial.result.metrics.items()} == {
