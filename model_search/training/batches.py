@@ -37,11 +37,12 @@ class RowOrder:
 
 @dataclasses.dataclass(frozen=True)
 class StackedBatches:
-    """Several batches: features [batches, batch size, ...], labels and weights likewise."""
+    """Several batches: features [batches, batch size, ...], labels, weights and the frozen towers' column likewise."""
 
     features: np.ndarray
     labels: np.ndarray
     weights: np.ndarray | None
+    column: np.ndarray | None = None
 
 
 class StreamOrder:

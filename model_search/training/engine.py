@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy as np
 from model_search.data.task import PreparedData, Rows, TableData
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
-from model_search.training.batches import RowOrder, StreamOrder
+from model_search.training.assembly import Start, assemble, divide, stacked, trained_model
+from model_search.training.batches import RowOrder, StackedBatches, StreamOrder
 from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
@@ -23,12 +24,15 @@ from model_search.training.judge import Judge
 from model_search.training.looks import Best, Look, LookRows, look_updates
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
-from model_search.training.outcome import Progress, TrainingSettings, TrialOutcome
+from model_search.training.objectives import objective_of
+from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.towers import tower_spec
 
 if TYPE_CHECKING:
     import keras
+
+    from model_search.towers.joint import JointModel
 
 CHUNK_SECONDS = 0.4
 _CHUNK_VALUES = 16_000_000  # feature values of the batches of one chunk
@@ -55,29 +59,42 @@ class Engine:
     def run(
         self,
         plan: TrialPlan,
-        initial_weights: list[np.ndarray] | None = None,
+        initial_weights: Sequence[np.ndarray] | None = None,
         on_progress: OnProgress | None = None,
+        frozen: FrozenTowers | None = None,
+        members: Sequence[TrainedTower] = (),
     ) -> TrialOutcome:
-        """Trains the tower of a plan.
+        """Trains the tower of a plan, by itself, among frozen towers, or under a teacher.
 
         Args:
             plan: What to train; its steps, batch size and seed are authoritative.
-            initial_weights: What to start from, as `model.get_weights()` orders them; fresh weights where None.
+            initial_weights: What the own tower starts from, as `model.get_weights()` orders them; fresh where None.
             on_progress: Called before training and then about twice a second. Where it returns True, training ends
                 with the best weights so far; what it raises ends the run at once.
+            frozen: The plan's members, or its teacher, as far as they are not trained.
+            members: The plan's members where they are fine-tuned.
 
         Raises:
             TrialError: if the trial cannot be trained: a hyperparameter or a shape that makes no sense, a loss that
                 is not finite, memory that does not suffice.
         """
+        report = on_progress or (lambda look: None)
+        ensemble = plan.ensemble
+        if (plan.distillation is not None or (ensemble is not None and ensemble.freeze)) and frozen is None:
+            raise TrialError(f"the plan of trial {plan.trial_id} needs the logits of other towers; none were given")
         started = time.perf_counter()
         try:
-            return _Run(self, plan, on_progress or (lambda look: None)).outcome(initial_weights)
+            if frozen is None or ensemble is None or plan.architecture:
+                return _Run(self, plan, frozen, report).outcome(Start(initial_weights, tuple(members)))
+            if ensemble.combining == "average":
+                return self._average(plan, frozen, report)
+            engine = Engine(stacked(self._data, frozen), dataclasses.replace(self._settings, keep_train_logits=False))
+            return _Run(engine, plan, None, report).outcome(Start(members=tuple(members)))
         finally:
             self._sweeper.sweep(time.perf_counter() - started)
 
     def build(self, plan: TrialPlan) -> keras.Model:
-        """The tower of a plan with fresh weights: features [rows, ...] in, logits [rows, logits dimension] out."""
+        """The own tower of a plan with fresh weights: features [rows, ...] in, logits [rows, logits dimension] out."""
         tensorflow()  # quietly, before the builder imports Keras
         from model_search.towers.builder import build_tower
 
@@ -86,12 +103,30 @@ class Engine:
         with plain_words(f"the tower {' > '.join(plan.architecture)} cannot be built"):
             return build_tower(tower_spec(plan, self._data.feature_shape, task.logits_dimension, options))
 
+    def forward(self, towers: Sequence[TrainedTower]) -> Callable[[np.ndarray], np.ndarray]:
+        """Trained towers as a function: features [rows, ...] to logits, float32 [towers, rows, logits dimension]."""
+        with without_grappler():
+            flat = []
+            for tower in towers:
+                model = trained_model(tower, self.build)
+                flat.append(FlatTower(model, VariablePool()))
+                flat[-1].load(model.get_weights())
+        return lambda features: np.stack([tower.logits(features) for tower in flat])
+
     def logits(self, plan: TrialPlan, weights: list[np.ndarray], features: np.ndarray) -> np.ndarray:
         """Logits of a plan's tower with given weights, float32 [rows, logits dimension], before temperature."""
-        with without_grappler():
-            tower = FlatTower(self.build(plan), VariablePool())
-            tower.load(weights)
-            return tower.logits(features)
+        return self.forward([TrainedTower(plan, weights)])(features)[0]
+
+    def _average(self, plan: TrialPlan, frozen: FrozenTowers, report: OnProgress) -> TrialOutcome:
+        """Nothing to train: the mean of the members' logits."""
+        started = time.perf_counter()
+        report(Progress(0, 0, math.nan, None))
+        logits = frozen.valid.mean(axis=0)
+        with plain_words("the ensemble cannot be validated"):
+            metrics = self._judge.metrics(logits)
+        seconds = time.perf_counter() - started
+        timings = {"validate": seconds, "total": seconds}
+        return TrialOutcome(metrics, 0, 0, timings, ((0, metrics[self._settings.metric]),), [], logits)
 
     def _batches(self, plan: TrialPlan) -> RowOrder | StreamOrder:
         if isinstance(self._data, TableData):
@@ -130,18 +165,21 @@ class _Sweeper:
 class _Run:
     """One trial, from its plan to its outcome."""
 
-    def __init__(self, engine: Engine, plan: TrialPlan, on_progress: OnProgress):
+    def __init__(self, engine: Engine, plan: TrialPlan, frozen: FrozenTowers | None, on_progress: OnProgress):
         self._engine = engine
         self._plan = plan
+        self._frozen = frozen
         self._on_progress = on_progress
         self._settings = engine._settings
+        data = engine._data
+        self._objective = objective_of(plan, data.task.kind, batch_loss(data.task, data.loss_fn))
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
         scaled_by = self._settings.maximum_depth if self._settings.parameter_scaled else None
-        self._count = StepCount.of(plan.steps, len(plan.architecture), scaled_by)
+        self._count = StepCount.of(plan.steps, max(1, len(plan.architecture)), scaled_by)
         self._rates = learning_rates(self._hyperparameters, self._count, self._settings.lr_warmup_steps)
-        self._look_rows = LookRows.of(
-            engine._data.valid, self._count.updates, plan.batch_size, self._settings.eval_steps
-        )
+        self._look_rows = LookRows.of(data.valid, self._count.updates, plan.batch_size, self._settings.eval_steps)
+        reads = frozen is not None and self._objective.reads_in_judging
+        self._valid_column = self._objective.column(frozen.valid) if frozen is not None and reads else None
         self._best = Best(self._settings.goal)
         self._curve: list[tuple[int, float]] = []
         self._timings: dict[str, float] = {}
@@ -149,40 +187,69 @@ class _Run:
         self._fresh = True
         self._reported = 0.0
 
-    def outcome(self, initial_weights: list[np.ndarray] | None) -> TrialOutcome:
+    def outcome(self, start: Start) -> TrialOutcome:
         started = time.perf_counter()
         with without_grappler():
             self._report(0)
             with self._timed("build"):
-                model = self._engine.build(self._plan)
+                joint = assemble(self._plan, start, self._engine.build, self._engine._data.task.logits_dimension)
             with self._timed("trace"), plain_words("the tower cannot be trained"):
-                tower, loop = self._compile(model)
-                tower.load(model.get_weights() if initial_weights is None else initial_weights)
-            self._fresh = initial_weights is None
+                tower, loop = self._compile(joint.model)
+                tower.load(joint.model.get_weights())
+            self._fresh = start.weights is None and (bool(self._plan.architecture) or not start.members)
             self._train(tower, loop)
-            logits = self._final_logits(tower)
+            outputs = self._final_outputs(tower)
+            logits, own = self._objective.judged(outputs, self._valid_column), self._objective.own(outputs)
+            train_logits = self._train_logits(tower, joint)
             with self._timed("validate"), plain_words("the tower cannot be validated"):
                 metrics = self._engine._judge.metrics(logits)
         look, snapshot = self._best.look, self._best.snapshot
         if look is None or snapshot is None:
             raise TrialError("the trial ended before its first look at validation")
         self._timings["total"] = time.perf_counter() - started
+        weights, mixture = divide(joint, tower.weights(snapshot))
         return TrialOutcome(
             metrics=metrics,
             parameters=tower.parameters,
             best_step=min(self._count.at(look.update), self._plan.steps),
             timings=dict(self._timings),
             curve=tuple(self._curve),
-            weights=tower.weights(snapshot),
+            weights=weights,
             valid_logits=logits,
+            tower_logits=None if np.array_equal(own, logits) else own,
+            train_logits=train_logits,
+            mixture=mixture,
         )
 
     def _compile(self, model: Any) -> tuple[FlatTower, TrainingLoop]:
-        data = self._engine._data
         tower = FlatTower(model, self._engine._pool, len(optimizer_of(self._hyperparameters).slots))
-        loss = batch_loss(data.task, data.loss_fn)
         like = self._engine._like()
-        return tower, TrainingLoop(tower, like, self._plan.batch_size, self._hyperparameters, loss)
+        width = 0
+        if self._frozen is not None and self._objective.reads_in_training:
+            if isinstance(like, TableTensors):
+                column = tensorflow().constant(self._objective.column(self._frozen_train()), "float32")
+                like = dataclasses.replace(like, column=column)
+            else:
+                width = self._objective.column(self._frozen.valid[:, :1]).shape[1]
+        arguments = (tower, like, self._plan.batch_size, self._hyperparameters, self._objective)
+        return tower, TrainingLoop(*arguments, column_width=width)
+
+    def _frozen_train(self) -> np.ndarray:
+        if self._frozen is None or self._frozen.train is None:
+            raise TrialError("the logits of the frozen towers on the training rows are missing")
+        return self._frozen.train
+
+    def _take(self, batches: RowOrder | StreamOrder, count: int) -> np.ndarray | StackedBatches:
+        """The next batches; of a stream the frozen towers are run, and the time that takes is told."""
+        taken = batches.take(count)
+        if self._frozen is None or not self._objective.reads_in_training or not isinstance(taken, StackedBatches):
+            return taken
+        if self._frozen.forward is None:
+            raise TrialError("the frozen towers cannot be run on a stream; nothing to run them with was given")
+        with self._timed("frozen"), plain_words("a frozen tower cannot be run"):
+            flat = taken.features.reshape(-1, *taken.features.shape[2:])
+            column = self._objective.column(self._frozen.forward(flat))
+        return dataclasses.replace(taken, column=column.reshape(*taken.features.shape[:2], -1))
 
     def _train(self, tower: FlatTower, loop: TrainingLoop) -> None:
         tower.fill_slots(optimizer_of(self._hyperparameters).slots)
@@ -197,9 +264,10 @@ class _Run:
                     self._look(tower, done)
                     return
                 take = min(chunk, look - done)
+                taken = self._take(batches, take)
                 started = time.perf_counter()
                 with self._timed("train" if done else "trace"), plain_words("training failed"):
-                    loss = loop.advance(done, batches.take(take), sizes[done : done + take])
+                    loss = loop.advance(done, taken, sizes[done : done + take])
                 self._check_loss(loss, done, done + take)
                 chunk = self._next_chunk(take, time.perf_counter() - started, first=done == 0)
                 done += take
@@ -225,30 +293,40 @@ class _Run:
 
     def _look(self, tower: FlatTower, update: int) -> None:
         rows = self._look_rows.rows
+        column = self._look_rows.of_column(self._valid_column)
         with tower.settled(update if self._fresh else 0):
-            logits = self._logits(tower, rows.features, update)
+            outputs = self._outputs(tower, rows.features, column, update)
             snapshot = tower.snapshot()
-        if not np.isfinite(logits).all():
+        if not np.isfinite(outputs).all():
             raise TrialError(
                 f"the logits are not finite at step {self._count.at(update)} "
                 f"({self._hyperparameters.optimizer}, learning rate {self._hyperparameters.learning_rate:.3g})"
             )
         with self._timed("validate"), plain_words("the tower cannot be validated"):
-            metric, loss = self._engine._judge.look(rows, logits)
-        self._best.offer(Look(update, metric, loss, logits), snapshot)
+            metric, loss = self._engine._judge.look(rows, self._objective.judged(outputs, column))
+        self._best.offer(Look(update, metric, loss, outputs), snapshot)
         if math.isfinite(metric):
             self._curve.append((self._count.at(update), metric))
 
-    def _final_logits(self, tower: FlatTower) -> np.ndarray:
+    def _final_outputs(self, tower: FlatTower) -> np.ndarray:
         look, snapshot = self._best.look, self._best.snapshot
         if look is None or snapshot is None or self._look_rows.complete:
-            return np.empty(0) if look is None else look.logits
+            return np.empty(0) if look is None else look.outputs
         tower.restore(snapshot)
-        return self._logits(tower, self._engine._data.valid.features, self._count.updates)
+        return self._outputs(tower, self._engine._data.valid.features, self._valid_column, self._count.updates)
 
-    def _logits(self, tower: FlatTower, features: np.ndarray, update: int) -> np.ndarray:
-        """Logits of many rows; the caller is told every now and then that all is well, and may end the run."""
-        blocks = tower.blocks_of_logits(features)
+    def _train_logits(self, tower: FlatTower, joint: JointModel) -> np.ndarray | None:
+        """The own tower's logits on the training rows of a table, where they are asked for."""
+        data, snapshot = self._engine._data, self._best.snapshot
+        if not (self._settings.keep_train_logits and isinstance(data, TableData) and joint.towers and snapshot):
+            return None
+        column = self._objective.column(self._frozen_train()) if self._objective.feeds_model else None
+        tower.restore(snapshot)
+        return self._objective.own(self._outputs(tower, data.train.features, column, self._count.updates))
+
+    def _outputs(self, tower: FlatTower, features: np.ndarray, column: np.ndarray | None, update: int) -> np.ndarray:
+        """What the model gives for many rows; the caller is told now and then that all is well, and may end the run."""
+        blocks = tower.blocks_of_logits(features, column if self._objective.feeds_model else None)
         found: list[np.ndarray] = []
         while True:
             with self._timed("validate"), plain_words("the tower cannot be validated"):

@@ -149,13 +149,19 @@ class FlatTower:
         """The logits of rows under the present values, float32 [rows, logits dimension]; rows are taken in blocks."""
         return np.concatenate(list(self.blocks_of_logits(features)))
 
-    def blocks_of_logits(self, features: np.ndarray) -> Iterator[np.ndarray]:
-        """The same, block by block, so that the caller can look up in between."""
+    def blocks_of_logits(self, features: np.ndarray, members: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """The same, block by block, so that the caller can look up in between.
+
+        Args:
+            features: float32 [rows, ...].
+            members: float32 [rows, width], where the model has a second input.
+        """
         tf = tensorflow()
         width = max(1, math.prod(features.shape[1:]))
         block = max(1, min(_FORWARD_ROWS, _FORWARD_VALUES // width))
         for start in range(0, max(1, len(features)), block):
-            yield self._forward(tf.constant(features[start : start + block], tf.float32)).numpy()
+            inputs = [features] if members is None else [features, members]
+            yield self._forward(*(tf.constant(values[start : start + block], tf.float32) for values in inputs)).numpy()
 
     def read_groups(self) -> list[Any]:
         """The groups' values with their shapes, inside a graph; what `call` takes."""
@@ -167,16 +173,16 @@ class FlatTower:
             values.append(value)
         return values
 
-    def call(self, groups: Sequence[Any], features: Any, *, update: Any = None) -> Any:
-        """Logits as a function of the groups' values, inside a graph.
+    def call(self, groups: Sequence[Any], features: Any, members: Any = None, *, update: Any = None) -> Any:
+        """Logits as a function of the groups' values, inside a graph; `members` is the model's second input, if any.
 
         With `update` (the number of this update, a tensor) the model is called for training, and its other state is
         moved on.
         """
         tf = tensorflow()
         trainable: list[Any] = [None] * len(self._trainable)
-        for members, value in zip(self._members, groups, strict=True):
-            for i, piece in zip(members, _cut(value, [self._trainable[i] for i in members]), strict=True):
+        for numbers, value in zip(self._members, groups, strict=True):
+            for i, piece in zip(numbers, _cut(value, [self._trainable[i] for i in numbers]), strict=True):
                 trainable[i] = piece
         others: list[Any] = [None] * len(self._others)
         if self.state is not None:
@@ -188,7 +194,8 @@ class FlatTower:
         for i, seed in self._seeds.items():
             # A layer counts its draws up in the last place of its seed; here every step starts from its own number.
             others[i] = tf.constant(seed) if update is None else _moved(seed, update * _DRAWS)
-        logits, moved = self._model.stateless_call(trainable, others, features, training=update is not None)
+        inputs = features if members is None else [features, members]
+        logits, moved = self._model.stateless_call(trainable, others, inputs, training=update is not None)
         if update is not None and self.state is not None:
             pieces = [tf.reshape(moved[i], [-1]) for i in self._state]
             value = moved[self._state[0]] if len(pieces) == 1 else tf.concat(pieces, 0)
@@ -220,10 +227,10 @@ class FlatTower:
     def _compile_forward(self) -> Any:
         tf = tensorflow()
 
-        def forward(features: Any) -> Any:
-            return self.call(self.read_groups(), features)
+        def forward(*inputs: Any) -> Any:
+            return self.call(self.read_groups(), *inputs)
 
-        signature = [tf.TensorSpec([None, *self.feature_shape], tf.float32)]
+        signature = [tf.TensorSpec([None, *given.shape[1:]], tf.float32) for given in self._model.inputs]
         return tf.function(forward, autograph=False, input_signature=signature).get_concrete_function()
 
 

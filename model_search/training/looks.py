@@ -23,10 +23,12 @@ class LookRows:
     Attributes:
         rows: What is read.
         complete: Whether these are all validation rows.
+        numbers: Their numbers among the validation rows, where they are not all.
     """
 
     rows: Rows
     complete: bool
+    numbers: np.ndarray | None = None
 
     @classmethod
     def of(cls, valid: Rows, updates: int, batch_size: int, eval_steps: int | None) -> LookRows:
@@ -42,7 +44,11 @@ class LookRows:
             return cls(valid, complete=True)
         chosen = np.sort(np.random.default_rng(len(valid)).permutation(len(valid))[:limit])
         weights = None if valid.weights is None else valid.weights[chosen]
-        return cls(Rows(valid.features[chosen], valid.labels[chosen], weights), complete=False)
+        return cls(Rows(valid.features[chosen], valid.labels[chosen], weights), complete=False, numbers=chosen)
+
+    def of_column(self, column: np.ndarray | None) -> np.ndarray | None:
+        """The same rows of a column [validation rows, width]."""
+        return column if column is None or self.numbers is None else column[self.numbers]
 
 
 def look_updates(updates: int) -> tuple[int, ...]:
@@ -52,12 +58,12 @@ def look_updates(updates: int) -> tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """One look: after how many updates, the study's metric (NaN where it cannot be computed), the loss, and logits."""
+    """One look: after how many updates, the study's metric (NaN where it cannot be computed), the loss, and outputs."""
 
     update: int
     metric: float
     loss: float
-    logits: np.ndarray
+    outputs: np.ndarray
 
 
 class Best:

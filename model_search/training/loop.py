@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from model_search.data.task import Rows
 from model_search.training.batches import StackedBatches
 from model_search.training.flat_tower import FlatTower
 from model_search.training.hyperparameters import Hyperparameters
-from model_search.training.losses import LossFn, averaging_one
+from model_search.training.losses import averaging_one
+from model_search.training.objectives import Objective
 from model_search.training.optimizers import Optimizer
 from model_search.training.products import loss_and_gradients
 from model_search.training.runtime import tensorflow
@@ -20,11 +21,12 @@ from model_search.training.runtime import tensorflow
 
 @dataclasses.dataclass(frozen=True)
 class TableTensors:
-    """All training rows of a table, weights scaled to average 1."""
+    """All training rows of a table, weights scaled to average 1; `column` holds what is read of frozen towers."""
 
     features: Any
     labels: Any
     weights: Any | None
+    column: Any | None = None
 
     @classmethod
     def of(cls, rows: Rows) -> TableTensors:
@@ -39,10 +41,11 @@ class TrainingLoop:
 
     Args:
         tower: The tower; it has as many slots as the optimizer needs.
-        like: A batch's worth of rows, for shapes and types (stream), or all rows as tensors (table).
+        like: Rows for shapes and types (stream), or all rows as tensors (table).
         batch_size: Rows of an update.
         hyperparameters: What is in effect.
-        loss: Function of labels, logits and weights.
+        objective: What is minimised.
+        column_width: Numbers a row that a stream's batches hold of frozen towers; 0 for none.
     """
 
     def __init__(
@@ -51,14 +54,17 @@ class TrainingLoop:
         like: Rows | TableTensors,
         batch_size: int,
         hyperparameters: Hyperparameters,
-        loss: LossFn,
+        objective: Objective,
+        column_width: int = 0,
     ):
         self._tower = tower
         self._table = like if isinstance(like, TableTensors) else None
         self._batch_size = batch_size
         self._hyperparameters = hyperparameters
         self._optimizer = optimizer_of(hyperparameters)
-        self._loss = loss
+        self._objective = objective
+        self._column_width = column_width
+        self._names = self._columns_of(like)
         self._function = self._compile(like)
 
     def step_sizes(self, rates: np.ndarray) -> np.ndarray:
@@ -76,12 +82,16 @@ class TrainingLoop:
         tf = tensorflow()
         inputs: list[Any] = [tf.constant(first, tf.int32), tf.constant(step_sizes)]
         if isinstance(batches, StackedBatches):
-            inputs += [tf.constant(batches.features), tf.constant(batches.labels)]
-            if batches.weights is not None:
-                inputs.append(tf.constant(batches.weights))
+            inputs += [tf.constant(getattr(batches, name)) for name in self._names]
         else:
             inputs.append(tf.constant(batches))
         return float(self._function(*inputs)) / len(step_sizes)
+
+    def _columns_of(self, like: Rows | TableTensors) -> tuple[str, ...]:
+        """Names of what a batch holds."""
+        has_column = like.column is not None if isinstance(like, TableTensors) else self._column_width > 0
+        present = {"features": True, "labels": True, "weights": like.weights is not None, "column": has_column}
+        return tuple(name for name, there in present.items() if there)
 
     def _compile(self, like: Rows | TableTensors) -> Any:
         tf = tensorflow()
@@ -89,40 +99,48 @@ class TrainingLoop:
         if self._table is not None:
             signature.append(tf.TensorSpec([None, self._batch_size], tf.int32))
         else:
-            signature.append(tf.TensorSpec([None, self._batch_size, *like.features.shape[1:]], tf.float32))
-            signature.append(tf.TensorSpec([None, self._batch_size, *like.labels.shape[1:]], like.labels.dtype))
-            if like.weights is not None:
-                signature.append(tf.TensorSpec([None, self._batch_size], tf.float32))
+            shapes = {
+                "features": (like.features.shape[1:], tf.float32),
+                "labels": (like.labels.shape[1:], like.labels.dtype),
+                "weights": ((), tf.float32),
+                "column": ((self._column_width,), tf.float32),
+            }
+            for name in self._names:
+                shape, dtype = shapes[name]
+                signature.append(tf.TensorSpec([None, self._batch_size, *shape], dtype))
         function = tf.function(self._updates, autograph=False, input_signature=signature)
         return function.get_concrete_function()
 
     def _updates(self, first: Any, step_sizes: Any, *given: Any) -> Any:
         """Sum of the losses of all updates."""
         tf = tensorflow()
-        batches = given
+        batches = dict(zip(self._names, given, strict=False))
         if self._table is not None:
-            columns = (self._table.features, self._table.labels, self._table.weights)
-            batches = tuple(tf.gather(column, given[0]) for column in columns if column is not None)
+            batches = {name: tf.gather(getattr(self._table, name), given[0]) for name in self._names}
         count = tf.shape(step_sizes)[0]
 
         def body(update: Any, total: Any) -> tuple[Any, Any]:
-            features, labels, *weights = (tf.gather(column, update) for column in batches)
+            batch = {name: tf.gather(values, update) for name, values in batches.items()}
             sizes = tf.unstack(tf.gather(step_sizes, update))
-            loss = self._update(features, labels, weights[0] if weights else None, (first + update, *sizes))
+            loss = self._update(batch, (first + update, *sizes))
             return update + 1, total + loss
 
         return tf.while_loop(
             lambda update, total: update < count, body, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
         )[1]
 
-    def _update(self, features: Any, labels: Any, weights: Any, step: tuple[Any, Any, Any]) -> Any:
+    def _update(self, batch: Mapping[str, Any], step: tuple[Any, Any, Any]) -> Any:
         tf = tensorflow()
         number, size, rate = step
         tower, hyperparameters = self._tower, self._hyperparameters
         values = tower.read_groups()
-        loss, gradients = loss_and_gradients(
-            lambda: self._loss(labels, tower.call(values, features, update=number), weights), values, self._batch_size
-        )
+
+        def batch_loss() -> Any:
+            members = batch["column"] if self._objective.feeds_model else None
+            outputs = tower.call(values, batch["features"], members, update=number)
+            return self._objective.batch_loss(batch["labels"], outputs, batch.get("weights"), batch.get("column"))
+
+        loss, gradients = loss_and_gradients(batch_loss, values, self._batch_size)
         if hyperparameters.l2 > 0:
             gradients = [g + hyperparameters.l2 * value for g, value in zip(gradients, values, strict=True)]
         if hyperparameters.max_norm > 0:

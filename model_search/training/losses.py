@@ -34,17 +34,22 @@ def averaging_one(weights: np.ndarray) -> np.ndarray:
 
 def _cross_entropy(labels: Any, logits: Any, weights: Any) -> Any:
     tf = tensorflow()
-    return _average(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), weights)
+    return average_over_rows(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), weights)
 
 
 def _squared_error(labels: Any, logits: Any, weights: Any) -> Any:
     tf = tensorflow()
     errors = tf.square(logits - labels)
-    return _average(errors if weights is None else tf.reduce_mean(errors, axis=-1), weights)
+    return average_over_rows(errors if weights is None else tf.reduce_mean(errors, axis=-1), weights)
 
 
-def _average(losses: Any, weights: Any) -> Any:
-    """Mean over everything; a row's weight counts for all of its losses."""
+def average_over_rows(losses: Any, weights: Any) -> Any:
+    """Mean over everything, inside a graph; a row's weight counts for all of its losses.
+
+    Args:
+        losses: [batch, ...].
+        weights: [batch], averaging 1 over the data, or None.
+    """
     tf = tensorflow()
     if weights is None:
         return tf.reduce_mean(losses)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+
+from model_search.metadata.trial import TrialPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,23 @@ class TrialOutcome:
     tower_logits: np.ndarray | None = None
     train_logits: np.ndarray | None = None
     mixture: tuple[np.ndarray, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedTower:
+    """What a trial has trained, to be run or trained on.
+
+    Attributes:
+        plan: The trial's plan.
+        weights: As in `TrialOutcome`.
+        mixture: As in `TrialOutcome`.
+        members: The members of a fine-tuned ensemble; their weights are among its own.
+    """
+
+    plan: TrialPlan
+    weights: Sequence[np.ndarray]
+    mixture: Sequence[np.ndarray] = ()
+    members: tuple[TrainedTower, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

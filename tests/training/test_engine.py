@@ -294,7 +294,7 @@ def test_memory_that_does_not_suffice_fails_the_trial_in_words(engine, monkeypat
 
 
 def test_weights_of_another_tower_fail_the_trial_in_words(engine):
-    with pytest.raises(TrialError, match="the tower cannot be trained: ValueError"):
+    with pytest.raises(TrialError, match="the weights to start from do not fit the tower: ValueError"):
         engine.run(plan(DENSE), initial_weights=[np.zeros(3)])
 
 

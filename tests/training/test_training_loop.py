@@ -11,6 +11,7 @@ from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.hyperparameters import OPTIMIZERS, Hyperparameters
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
+from model_search.training.objectives import Objective
 from model_search.training.products import loss_and_gradients
 from model_search.training.runtime import tensorflow
 
@@ -33,7 +34,7 @@ def small_model(outputs=2, width=5, state=True):
 
 def trained(model, rows, hyperparameters, loss, pool=None):
     tower = FlatTower(model, pool or VariablePool(), len(optimizer_of(hyperparameters).slots))
-    loop = TrainingLoop(tower, TableTensors.of(rows), BATCH, hyperparameters, loss)
+    loop = TrainingLoop(tower, TableTensors.of(rows), BATCH, hyperparameters, Objective(loss))
     tower.load(model.get_weights())
     tower.fill_slots(optimizer_of(hyperparameters).slots)
     mean = loop.advance(0, ORDER, loop.step_sizes(RATES))
@@ -126,7 +127,7 @@ def test_chunks_of_any_length_and_stacked_batches_give_the_same():
     expected = tower.weights(tower.snapshot())
 
     other = FlatTower(model, VariablePool(), 2)
-    loop = TrainingLoop(other, rows, BATCH, hyperparameters, loss)
+    loop = TrainingLoop(other, rows, BATCH, hyperparameters, Objective(loss))
     other.load(model.get_weights())
     other.fill_slots((0.0, 0.0))
     sizes = loop.step_sizes(RATES)
@@ -143,7 +144,11 @@ def test_a_snapshot_stays_as_it_was_while_training_goes_on():
     rows, model = class_rows(ROWS), small_model()
     tower = FlatTower(model, VariablePool())
     loop = TrainingLoop(
-        tower, TableTensors.of(rows), BATCH, Hyperparameters(optimizer="sgd"), batch_loss(classes_task(), None)
+        tower,
+        TableTensors.of(rows),
+        BATCH,
+        Hyperparameters(optimizer="sgd"),
+        Objective(batch_loss(classes_task(), None)),
     )
     tower.load(model.get_weights())
     before = tower.snapshot()
@@ -268,7 +273,11 @@ def test_rows_in_a_stream_may_be_maps():
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     tower = FlatTower(model, VariablePool())
     loop = TrainingLoop(
-        tower, TableTensors.of(rows), BATCH, Hyperparameters(optimizer="sgd"), batch_loss(classes_task(), None)
+        tower,
+        TableTensors.of(rows),
+        BATCH,
+        Hyperparameters(optimizer="sgd"),
+        Objective(batch_loss(classes_task(), None)),
     )
     tower.load(model.get_weights())
     before = loop.advance(0, ORDER[:1], loop.step_sizes(RATES[:1]))

@@ -1,0 +1,146 @@
+"""From a plan to the model that is trained: a tower, or towers and what combines them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_search.data.task import PreparedData, Rows, TableData
+from model_search.errors import TrialError
+from model_search.metadata.trial import TrialPlan
+from model_search.training.failures import plain_words
+from model_search.training.objectives import side_by_side
+from model_search.training.outcome import FrozenTowers, TrainedTower
+from model_search.training.runtime import tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+    from model_search.towers.joint import JointModel
+
+Build = Callable[[TrialPlan], "keras.Model"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What training starts from.
+
+    Attributes:
+        weights: Of the own tower; fresh ones where None.
+        members: Towers to fine-tune.
+    """
+
+    weights: Sequence[np.ndarray] | None = None
+    members: tuple[TrainedTower, ...] = ()
+
+
+def assemble(plan: TrialPlan, start: Start, build: Build, logits_dimension: int) -> JointModel:
+    """The model that a plan trains.
+
+    Args:
+        plan: The plan.
+        start: What its weights are to begin with.
+        build: Builds the own tower of a plan, with fresh weights.
+        logits_dimension: Width of a tower's output.
+
+    Raises:
+        TrialError: if the weights to start from are not those of this tower, or the members are not those of the plan.
+    """
+    tensorflow()  # quietly, before Keras is imported
+    from model_search.towers import joint
+
+    ensemble = plan.ensemble
+    own = build(plan) if plan.architecture else None
+    if own is not None and start.weights is not None:
+        with plain_words("the weights to start from do not fit the tower"):
+            own.set_weights(list(start.weights))
+    if ensemble is not None and not ensemble.freeze:
+        if len(start.members) != len(plan.members):
+            raise TrialError(
+                f"trial {plan.trial_id} fine-tunes {len(plan.members)} towers; received the weights of "
+                f"{len(start.members)}"
+            )
+        return joint.fine_tuned([trained_model(tower, build) for tower in start.members], own, ensemble)
+    if own is None:
+        return joint.mixture_of_logits(len(plan.members), logits_dimension)
+    if ensemble is not None and ensemble.combining == "weighted":
+        return joint.tower_beside_logits(own, len(plan.members), ensemble.residual)
+    return joint.JointModel(own, (own,), None)
+
+
+def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
+    """What a trial has trained, with its weights: features [rows, ...] in, logits [rows, logits dimension] out.
+
+    Raises:
+        TrialError: if the weights do not fit the plan.
+    """
+    tensorflow()
+    from model_search.towers import joint
+
+    plan = tower.plan
+    with plain_words(f"the weights of trial {plan.trial_id} do not fit its plan"):
+        if plan.ensemble is None or plan.ensemble.freeze:
+            model = build(plan)
+            model.set_weights(list(tower.weights))
+            return model
+        members = [_skeleton(member, build) for member in tower.members]
+        found = joint.fine_tuned(members, build(plan) if plan.architecture else None, plan.ensemble)
+        left = list(tower.weights)
+        for part in found.towers:
+            count = len(part.weights)
+            part.set_weights(left[:count])
+            left = left[count:]
+        if found.mixture is not None:
+            found.mixture.set_weights(list(tower.mixture))
+        return joint.combined_output(found.model)
+
+
+def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
+    """The model of a tower whose weights do not matter, since those of the whole are set afterwards."""
+    from model_search.towers import joint
+
+    plan = tower.plan
+    if plan.ensemble is None or plan.ensemble.freeze:
+        return build(plan)
+    own = build(plan) if plan.architecture else None
+    whole = joint.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
+    return joint.combined_output(whole.model)
+
+
+def divide(joint: JointModel, weights: Sequence[np.ndarray]) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
+    """The weights of a trained model, taken apart: those of its towers one after the other, and those of the mixture.
+
+    Args:
+        joint: The model.
+        weights: Of the whole, as `model.get_weights()` orders them.
+    """
+    found = {id(variable): array for variable, array in zip(joint.model.weights, weights, strict=True)}
+    towers = [found[id(variable)] for tower in joint.towers for variable in tower.weights]
+    mixture = () if joint.mixture is None else tuple(found[id(variable)] for variable in joint.mixture.weights)
+    return towers, mixture
+
+
+def stacked(data: PreparedData, frozen: FrozenTowers) -> PreparedData:
+    """The same data with the logits of frozen towers, side by side, as features.
+
+    Raises:
+        TrialError: if the logits of the training rows are missing.
+    """
+    valid = dataclasses.replace(data.valid, features=side_by_side(frozen.valid))
+    if isinstance(data, TableData):
+        if frozen.train is None:
+            raise TrialError("the logits of the frozen towers on the training rows are missing")
+        train = dataclasses.replace(data.train, features=side_by_side(frozen.train))
+        return dataclasses.replace(data, train=train, valid=valid)
+    forward, batches = frozen.forward, data.train_batches
+    if forward is None:
+        raise TrialError("the frozen towers cannot be run on a stream; nothing to run them with was given")
+
+    def stacked_batches(seed: int) -> Iterator[Rows]:
+        for rows in batches(seed):
+            yield dataclasses.replace(rows, features=side_by_side(forward(rows.features)))
+
+    return dataclasses.replace(data, train_batches=stacked_batches, valid=valid)
