@@ -84,12 +84,14 @@ def read_plan(trial_id: int, text: str) -> TrialPlan:
 def write_result(trial_id: int, result: TrialResult) -> str:
     """The result's column: metrics, parameters, best step, timings; the rest has tables of its own."""
     try:
-        document = {
+        document: dict[str, Any] = {
             "metrics": {name: float(value) for name, value in result.metrics.items()},
             "parameters": int(result.parameters),
             "best_step": int(result.best_step),
             "timings": {name: float(value) for name, value in result.timings.items()},
         }
+        if result.own_parameters is not None:
+            document["own_parameters"] = int(result.own_parameters)
     except (TypeError, ValueError, OverflowError) as error:
         raise StoreError(f"the result of trial {trial_id} cannot be stored: {error}; expected numbers") from error
     return strict_json(document, f"the result of trial {trial_id}")
@@ -119,8 +121,9 @@ def read_result(
         metrics = _numbers(document["metrics"])
         timings = _numbers(document["timings"])
         parameters, best_step = document["parameters"], document["best_step"]
-        if type(parameters) is not int or type(best_step) is not int:
-            raise ValueError("parameters and best_step are whole numbers")
+        own_parameters = document.get("own_parameters")
+        if not all(type(number) is int for number in (parameters, best_step, own_parameters or 0)):
+            raise ValueError("parameters, own_parameters and best_step are whole numbers")
         return TrialResult(
             metrics=metrics,
             parameters=parameters,
@@ -129,6 +132,7 @@ def read_result(
             curve=tuple((step, math.nan if value is None else float(value)) for step, value in curve),
             environment=dict(environment),
             artefacts=tuple(read_artefact(*fields) for fields in artefacts),
+            own_parameters=own_parameters,
         )
     except (KeyError, TypeError, ValueError, RecursionError, StoreError) as error:
         raise _damaged(trial_id, "result", str(error)) from error

@@ -184,7 +184,8 @@ class TrialResult:
 
     Attributes:
         metrics: Finite validation metrics by name, the study's metric among them.
-        parameters: Trainable parameters of the model.
+        parameters: Trainable parameters of the model, an ensemble's members among them.
+        own_parameters: Of these, the parameters that the trial itself trained; None where these are all.
         best_step: The step whose weights were kept.
         timings: Seconds by phase ("build", "trace", "train", "validate", "total", ...).
         curve: Looks at validation during training: (step, metric value) in step order.
@@ -199,6 +200,12 @@ class TrialResult:
     curve: tuple[tuple[int, float], ...] = ()
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     artefacts: tuple[Artefact, ...] = ()
+    own_parameters: int | None = None
+
+    @property
+    def tower_parameters(self) -> int:
+        """Parameters that the trial itself trained: those of its own tower."""
+        return self.parameters if self.own_parameters is None else self.own_parameters
 
     def __post_init__(self) -> None:
         for name, value in self.metrics.items():

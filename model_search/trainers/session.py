@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.data import PrepareOptions, Provider
-from model_search.data.task import PreparedData
+from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError
 from model_search.metadata import paths
 from model_search.metadata.artefacts import LocalArtefacts
@@ -142,6 +142,7 @@ def run_session(session: Session, options: SearchOptions, worker_name: str = "wo
             interrupts=interrupts,
             display=display,
             callbacks=options.callbacks,
+            stream=not isinstance(session.data, TableData),
         )
         with display:
             return Worker(worker_name, parts).run(options.number_models)

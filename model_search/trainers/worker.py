@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from model_search.errors import (
@@ -24,7 +24,8 @@ from model_search.search.history import History
 from model_search.search.planner import Planner
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.progress import ProgressDisplay
-from model_search.training.outcome import Progress, TrialOutcome
+from model_search.trainers.towers import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS, FinishedTowers, RunsTowers
+from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrialOutcome
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,14 +34,16 @@ HEARTBEAT_SECONDS = 5.0
 _MAX_REPLANS = 100
 
 
-class RunsTrials(Protocol):
+class RunsTrials(RunsTowers, Protocol):
     """What the loop needs of the engine."""
 
     def run(
         self,
         plan: TrialPlan,
-        initial_weights: list[Any] | None = None,
+        initial_weights: Sequence[Any] | None = None,
         on_progress: Callable[[Progress], bool | None] | None = None,
+        frozen: FrozenTowers | None = None,
+        members: Sequence[TrainedTower] = (),
     ) -> TrialOutcome:
         """Trains what the plan says."""
 
@@ -67,6 +70,7 @@ class WorkerParts:
     interrupts: Interrupts
     display: ProgressDisplay
     callbacks: tuple[Callable[[Trial], Any], ...] = ()
+    stream: bool = False
 
 
 class Worker:
@@ -75,6 +79,7 @@ class Worker:
     def __init__(self, name: str, parts: WorkerParts):
         self._name = name
         self._parts = parts
+        self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream)
         self._revision = 0
         self._failures_in_a_row = 0
         self._last_beat = 0.0
@@ -119,8 +124,15 @@ class Worker:
         plan = self._commit_a_plan(claim)
         self._parts.display.start(plan)
         try:
-            outcome = self._parts.engine.run(plan, on_progress=lambda look: self._on_progress(claim, look))
-            result = self._result(plan, outcome, time.monotonic() - started)
+            given = self._towers.given(plan)
+            outcome = self._parts.engine.run(
+                plan,
+                given.initial_weights,
+                on_progress=lambda look: self._on_progress(claim, look),
+                frozen=given.frozen,
+                members=given.members,
+            )
+            result = self._result(plan, outcome, {"frozen": given.seconds, "trial": time.monotonic() - started})
         except (TrialError, ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError) as error:
             self._fail(claim, _reason(error))
         else:
@@ -157,24 +169,37 @@ class Worker:
         self._parts.display.step(look)
         return False
 
-    def _result(self, plan: TrialPlan, outcome: TrialOutcome, seconds: float) -> TrialResult:
+    def _result(self, plan: TrialPlan, outcome: TrialOutcome, seconds: Mapping[str, float]) -> TrialResult:
+        timings = {phase: outcome.timings.get(phase, 0.0) + more for phase, more in seconds.items() if more}
+        frozen = plan.ensemble is not None and plan.ensemble.freeze
+        others = sum(self._towers.tower_parameters(member) for member in plan.members) if frozen else 0
         return TrialResult(
             metrics=outcome.metrics,
-            parameters=outcome.parameters,
+            parameters=outcome.parameters + others,
             best_step=outcome.best_step,
-            timings={**outcome.timings, "trial": seconds},
+            timings={**outcome.timings, **timings},
             curve=outcome.curve,
             environment=self._parts.environment,
             artefacts=self._save(plan, outcome),
+            own_parameters=outcome.parameters if frozen else None,
         )
 
     def _save(self, plan: TrialPlan, outcome: TrialOutcome) -> tuple[Artefact, ...]:
+        """Weights are there where a tower was trained, everything else where it says something new."""
         weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
-        logits = {"valid_logits": outcome.valid_logits}
-        return (
-            save_arrays(self._parts.artefacts, plan.trial_id, "weights.npz", weights),
-            save_arrays(self._parts.artefacts, plan.trial_id, "valid_logits.npz", logits),
-        )
+        logits = {"valid_logits": outcome.valid_logits, "tower_logits": outcome.tower_logits}
+        files: dict[str, Mapping[str, Any]] = {
+            WEIGHTS: weights,
+            VALID_LOGITS: logits,
+            TRAIN_LOGITS: {"train_logits": outcome.train_logits},
+            MIXTURE: dict(zip(("kernel", "bias"), outcome.mixture, strict=False)),
+        }
+        saved = []
+        for name, arrays in files.items():
+            there = {key: array for key, array in arrays.items() if array is not None}
+            if there:
+                saved.append(save_arrays(self._parts.artefacts, plan.trial_id, name, there))
+        return tuple(saved)
 
     def _fail(self, claim: Claim, reason: str) -> None:
         self._parts.store.fail(claim, reason)

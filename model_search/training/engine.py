@@ -88,8 +88,7 @@ class Engine:
                 return _Run(self, plan, frozen, report).outcome(Start(initial_weights, tuple(members)))
             if ensemble.combining == "average":
                 return self._average(plan, frozen, report)
-            engine = Engine(stacked(self._data, frozen), dataclasses.replace(self._settings, keep_train_logits=False))
-            return _Run(engine, plan, None, report).outcome(Start(members=tuple(members)))
+            return self._mixture(plan, frozen, report)
         finally:
             self._sweeper.sweep(time.perf_counter() - started)
 
@@ -112,6 +111,12 @@ class Engine:
                 flat.append(FlatTower(model, VariablePool()))
                 flat[-1].load(model.get_weights())
         return lambda features: np.stack([tower.logits(features) for tower in flat])
+
+    def logits_of(self, tower: TrainedTower) -> tuple[np.ndarray, np.ndarray | None]:
+        """A trained tower's logits on the validation rows, and on the training rows of a table (None for a stream)."""
+        run = self.forward([tower])
+        train = run(self._data.train.features)[0] if isinstance(self._data, TableData) else None
+        return run(self._data.valid.features)[0], train
 
     def logits(self, plan: TrialPlan, weights: list[np.ndarray], features: np.ndarray) -> np.ndarray:
         """Logits of a plan's tower with given weights, float32 [rows, logits dimension], before temperature."""
@@ -139,6 +144,24 @@ class Engine:
         if self._table is None:
             self._table = TableTensors.of(self._data.train)
         return self._table
+
+    def _mixture(self, plan: TrialPlan, frozen: FrozenTowers, report: OnProgress) -> TrialOutcome:
+        """A linear layer on the members' logits: to the engine, a tower whose features they are."""
+        seconds = 0.0
+
+        def forward(features: np.ndarray) -> np.ndarray:
+            nonlocal seconds
+            started = time.perf_counter()
+            try:
+                return run(features)
+            finally:
+                seconds += time.perf_counter() - started
+
+        if (run := frozen.forward) is not None:
+            frozen = dataclasses.replace(frozen, forward=forward)
+        engine = Engine(stacked(self._data, frozen), dataclasses.replace(self._settings, keep_train_logits=False))
+        outcome = _Run(engine, plan, None, report).outcome(Start())
+        return dataclasses.replace(outcome, timings={**outcome.timings, "frozen": seconds}) if seconds else outcome
 
 
 class _Sweeper:

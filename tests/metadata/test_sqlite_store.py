@@ -128,6 +128,7 @@ RESULTS = st.builds(
     TrialResult,
     metrics=st.dictionaries(TEXTS, FINITE, max_size=4),
     parameters=st.integers(0, 2**70),
+    own_parameters=st.none() | st.integers(0, 2**70),
     best_step=st.integers(0, 2**40),
     timings=st.dictionaries(TEXTS, FINITE, max_size=3),
     curve=st.lists(st.tuples(st.integers(0, 2**62), st.floats(allow_nan=False)), max_size=4).map(tuple),
