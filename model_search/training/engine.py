@@ -147,18 +147,19 @@ class Engine:
 
     def _mixture(self, plan: TrialPlan, frozen: FrozenTowers, report: OnProgress) -> TrialOutcome:
         """A linear layer on the members' logits: to the engine, a tower whose features they are."""
-        seconds = 0.0
+        seconds, run = 0.0, frozen.forward
 
         def forward(features: np.ndarray) -> np.ndarray:
             nonlocal seconds
+            if run is None:
+                raise TrialError("the frozen towers cannot be run on a stream; nothing to run them with was given")
             started = time.perf_counter()
             try:
                 return run(features)
             finally:
                 seconds += time.perf_counter() - started
 
-        if (run := frozen.forward) is not None:
-            frozen = dataclasses.replace(frozen, forward=forward)
+        frozen = dataclasses.replace(frozen, forward=forward)
         engine = Engine(stacked(self._data, frozen), dataclasses.replace(self._settings, keep_train_logits=False))
         outcome = _Run(engine, plan, None, report).outcome(Start())
         return dataclasses.replace(outcome, timings={**outcome.timings, "frozen": seconds}) if seconds else outcome
