@@ -1,5 +1,1 @@
-"""What comes out of a search: predictions and exported models. Importing it loads TensorFlow, quietly."""
-
-from model_search.training.runtime import tensorflow
-
-tensorflow()
+"""What comes out of a search: ensembles, a distilled student, predictions and exported models."""

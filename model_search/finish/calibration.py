@@ -1,0 +1,141 @@
+"""How far probabilities can be trusted: a fitted temperature, and the error that it leaves. NumPy only.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks": logits divided by one temperature, fitted on validation
+rows. It never changes which class is the most probable one. Departing from it, a weak prior holds the temperature near
+1 where rows are few.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
+from model_search.metadata.final import Calibration
+
+BINS = 15
+FEWEST_ROWS = 20  # with fewer, the temperature stays 1
+_PRIOR_SPREAD = 0.5  # of log(temperature), as a normal distribution around 0
+_LARGEST = math.log(20.0)  # of |log(temperature)|
+_LONGEST_STEP, _SMALLEST_STEP, _MOST_STEPS = 0.7, 1e-5, 50
+
+
+def log_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """The log of softmax(logits / temperature) along the last axis, float64."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The temperature with the least log loss, held near 1 where there are few rows.
+
+    Args:
+        logits: [rows, classes].
+        labels: Whole numbers [rows].
+        weights: [rows], or None where all rows weigh the same.
+
+    Returns:
+        A number from 1/20 to 20; 1 with fewer than 20 rows that count.
+    """
+    shares, rows = _shares(len(labels), weights)
+    if rows < FEWEST_ROWS:
+        return 1.0
+    values = np.asarray(logits, dtype=np.float64)
+    values = values - values.max(axis=1, keepdims=True)
+    of_truth = float(shares @ np.take_along_axis(values, labels[:, None], axis=1)[:, 0])
+    prior = 1 / (_PRIOR_SPREAD**2 * rows)
+    place = 0.0  # log(1 / temperature); the log loss is convex in 1 / temperature
+    for _ in range(_MOST_STEPS):
+        inverse = math.exp(place)
+        powers = np.exp(values * inverse)
+        powers /= powers.sum(axis=1, keepdims=True)
+        means = (powers * values).sum(axis=1)
+        slope = inverse * (float(shares @ means) - of_truth) + prior * place
+        spread = float(shares @ np.maximum((powers * np.square(values)).sum(axis=1) - np.square(means), 0))
+        step = -slope / (inverse**2 * spread + prior)
+        step = min(max(step, -_LONGEST_STEP), _LONGEST_STEP)
+        before, place = place, min(max(place + step, -_LARGEST), _LARGEST)
+        if abs(place - before) < _SMALLEST_STEP:
+            break
+    return math.exp(-place)
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Mean of -log(probability of the true class); arguments as in `fit_temperature`."""
+    shares, _ = _shares(len(labels), weights)
+    return -float(shares @ np.take_along_axis(log_probabilities(logits), labels[:, None], axis=1)[:, 0])
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Expected calibration error: the mean distance between how sure the model is and how often it is right.
+
+    Rows are put into 15 equally wide bins by the probability of the most probable class; arguments as in
+    `fit_temperature`.
+    """
+    shares, _ = _shares(len(labels), weights)
+    found = log_probabilities(logits)
+    sure = np.exp(found.max(axis=1))
+    right = found.argmax(axis=1) == labels
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(bins, shares * (right - sure), BINS)).sum())
+
+
+def calibrate(
+    task: Task, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, given: float | None = None
+) -> Calibration | None:
+    """The temperature of a model and what it changes.
+
+    Args:
+        task: What is predicted.
+        logits: Of the validation rows [rows, classes] ([rows, steps, classes] for a label a step).
+        labels: As in `Rows.labels`.
+        weights: [rows], or None.
+        given: The specification's own temperature, which wins over the fitted one; None where it names none.
+
+    Returns:
+        None where numbers are predicted.
+
+    Raises:
+        UserError: if the given temperature is not above 0.
+    """
+    if task.kind is not TaskKind.CLASSIFICATION:
+        return None
+    if given is not None and not given > 0:
+        raise UserError(f"The temperature is {given}; expected a number above 0.")
+    logits, labels, weights = flat_rows(task, logits, labels, weights)
+    temperature = fit_temperature(logits, labels, weights) if given is None else given
+    scaled = logits / temperature
+    return Calibration(
+        temperature=temperature,
+        fitted=given is None,
+        log_loss_before=log_loss(logits, labels, weights),
+        log_loss_after=log_loss(scaled, labels, weights),
+        error_before=calibration_error(logits, labels, weights),
+        error_after=calibration_error(scaled, labels, weights),
+    )
+
+
+def flat_rows(
+    task: Task, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Logits [rows, width], labels [rows] or [rows, targets], weights [rows]; a step of a sequence becomes a row."""
+    width = logits.shape[-1]
+    steps = logits.size // width // len(labels)
+    if steps > 1:
+        weights = None if weights is None else np.repeat(weights, steps)
+        labels = labels.reshape(len(labels) * steps, -1)
+    rows = labels.reshape(-1) if task.kind is TaskKind.CLASSIFICATION else labels.reshape(-1, width)
+    return logits.reshape(-1, width), rows, weights
+
+
+def _shares(rows: int, weights: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """Weights that add up to 1, and how many equal rows they are worth."""
+    shares = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = shares.sum()
+    if not total > 0:
+        shares, total = np.ones(rows), float(rows)
+    shares = shares / total
+    return shares, 1 / float(shares @ shares)

@@ -1,0 +1,252 @@
+"""What an ensemble is selected by, each in the form that makes trying a member cheap. NumPy only.
+
+Log loss needs the true class's probability alone; of squared errors the products between candidates suffice, whatever
+the number of rows; any other metric is computed from all probabilities, with the log loss (or squared error) breaking
+ties. Lower is better everywhere.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+
+import numpy as np
+
+from model_search.data.task import Task, TaskKind
+from model_search.finish.calibration import log_probabilities
+from model_search.training import metrics
+from model_search.training.metrics import MAXIMIZE, ResolvedMetric
+
+_SMALLEST = np.float32(1e-12)  # of a probability, so that one sure error does not decide everything
+_TIE = 1e-9
+
+
+def make_objective(task: Task, metric: ResolvedMetric | None) -> tuple[Objective, bool]:
+    """The objective for a metric (log loss or squared error where None), and whether it is costly to try."""
+    base: Objective = _LogLoss() if task.kind is TaskKind.CLASSIFICATION else _SquaredError()
+    same = ("loss", "log_loss", "rmse", "mse", "r2")
+    if metric is None or (metric.fn is None and metric.name in same and _usual_goal(metric, task)):
+        return base, False
+    return _AnyMetric(task, metric, base), True
+
+
+def _usual_goal(metric: ResolvedMetric, task: Task) -> bool:
+    return metric.goal == metrics.resolve_metric(metric.name, None, task.kind).goal
+
+
+class Objective(abc.ABC):
+    """Candidates on the same rows; `add` them all, call `ready`, then ask."""
+
+    count = 0
+    rows = 0
+
+    @abc.abstractmethod
+    def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+        """The score of logits [rows, width] by themselves; nothing is kept."""
+
+    @abc.abstractmethod
+    def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
+        """Takes in a candidate: logits [rows, width] of temperature 1."""
+
+    @abc.abstractmethod
+    def ready(self) -> None:
+        """All candidates are there."""
+
+    @abc.abstractmethod
+    def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        """The score of a weighted mean of the candidates (shares [count], adding up to 1) on some rows."""
+
+    @abc.abstractmethod
+    def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
+        """How often each of the candidates `among` is taken, on rows that may repeat; at least one once."""
+
+
+@dataclasses.dataclass
+class _Path:
+    """The additions so far, and the best beginning of them."""
+
+    patience: int
+    taken: list[int] = dataclasses.field(default_factory=list)
+    best: float = math.inf
+    length: int = 0
+
+    def add(self, candidate: int, score: float) -> bool:
+        """Returns False where it is time to stop."""
+        self.taken.append(candidate)
+        if score < self.best or not self.length:
+            self.best, self.length = score, len(self.taken)
+        return len(self.taken) - self.length < self.patience
+
+    def counts(self, among: int) -> np.ndarray:
+        return np.bincount(self.taken[: self.length], minlength=among).astype(np.float64)
+
+
+class _LogLoss(Objective):
+    def __init__(self) -> None:
+        self._given: list[np.ndarray] = []
+        self._weights = np.empty(0, np.float32)
+
+    def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+        return float(-(np.log(_probability_of_truth(logits, labels)) @ _as_shares(len(labels), weights)))
+
+    def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
+        self._given.append(_probability_of_truth(logits, labels))
+        self._weights = _as_shares(len(labels), weights)
+
+    def ready(self) -> None:
+        self._probabilities = np.stack(self._given)
+        self._given = []
+        self.count, self.rows = self._probabilities.shape
+
+    def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        members = np.flatnonzero(shares)
+        mixed = shares[members].astype(np.float32) @ self._probabilities[np.ix_(members, rows)]
+        return float(-(np.log(mixed) @ _normal(self._weights[rows])))
+
+    def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
+        # Each different row once, with the weight of all its copies: a third less to compute.
+        different, copies = np.unique(rows, return_counts=True)
+        weights = _normal(self._weights[different] * copies)
+        probabilities = self._probabilities[np.ix_(among, different)]
+        total = np.zeros(len(different), np.float32)
+        tried = np.empty_like(probabilities)
+        path = _Path(patience)
+        for number in range(1, steps + 1):
+            np.add(probabilities, total, out=tried)
+            np.log(tried, out=tried)
+            scores = math.log(number) - tried @ weights
+            chosen = int(scores.argmin())
+            total += probabilities[chosen]
+            if not path.add(chosen, float(scores[chosen])):
+                break
+        return path.counts(len(among))
+
+
+class _SquaredError(Objective):
+    def __init__(self) -> None:
+        self._given: list[np.ndarray] = []
+        self._weights = np.empty(0, np.float32)
+
+    def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+        return float(np.square(logits - labels).mean(axis=1) @ _as_shares(len(labels), weights))
+
+    def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
+        self._given.append((logits - labels).astype(np.float32))
+        self._weights = _as_shares(len(labels), weights)
+
+    def ready(self) -> None:
+        self._errors = np.stack(self._given)
+        self._given = []
+        self.count, self.rows = self._errors.shape[:2]
+
+    def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        members = np.flatnonzero(shares)
+        mixed = np.tensordot(shares[members], self._errors[np.ix_(members, rows)], axes=1)
+        return float(np.square(mixed).mean(axis=1) @ _normal(self._weights[rows]))
+
+    def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
+        different, copies = np.unique(rows, return_counts=True)
+        root = np.sqrt(_normal(self._weights[different] * copies))
+        errors = self._errors[np.ix_(among, different)] * root[:, None]
+        flat = errors.reshape(len(among), -1).astype(np.float64)
+        products = flat @ flat.T / errors.shape[2]
+        own = np.diag(products).copy()
+        with_sum, of_sum = np.zeros(len(among)), 0.0
+        path = _Path(patience)
+        for number in range(1, steps + 1):
+            scores = (of_sum + 2 * with_sum + own) / number**2
+            chosen = int(scores.argmin())
+            of_sum += 2 * with_sum[chosen] + own[chosen]
+            with_sum += products[chosen]
+            if not path.add(chosen, float(scores[chosen])):
+                break
+        return path.counts(len(among))
+
+
+class _AnyMetric(Objective):
+    """Any metric by name, or the user's own function; `base` breaks ties."""
+
+    def __init__(self, task: Task, metric: ResolvedMetric, base: Objective):
+        self._task, self._metric, self._base = task, metric, base
+        self._outputs: list[np.ndarray] = []
+        self._labels = np.empty(0)
+        self._weights: np.ndarray | None = None
+
+    def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+        return self._value(logits, labels, weights) + _TIE * self._base.single(logits, labels, weights)
+
+    def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
+        self._base.add(logits, labels, weights)
+        classes = self._task.kind is TaskKind.CLASSIFICATION
+        self._outputs.append((np.exp(log_probabilities(logits)) if classes else logits).astype(np.float32))
+        self._labels, self._weights = labels, weights
+
+    def ready(self) -> None:
+        self._base.ready()
+        self.count, self.rows = self._base.count, self._base.rows
+
+    def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        mixed = sum(share * self._outputs[place][rows] for place, share in enumerate(shares) if share > 0)
+        return self._of_mean(np.asarray(mixed), rows)
+
+    def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
+        outputs = [self._outputs[place][rows] for place in among]
+        total = np.zeros_like(outputs[0])
+        counts = np.zeros(len(among))
+        path = _Path(patience)
+        for number in range(1, steps + 1):
+            found = []
+            for place, output in enumerate(outputs):
+                counts[place] += 1
+                tie = self._base.score(_spread(counts / number, among, self.count), rows)
+                found.append(self._of_mean((total + output) / number, rows) + _TIE * tie)
+                counts[place] -= 1
+            chosen = int(np.argmin(found))
+            total, counts[chosen] = total + outputs[chosen], counts[chosen] + 1
+            if not path.add(chosen, found[chosen]):
+                break
+        return path.counts(len(among))
+
+    def _of_mean(self, mixed: np.ndarray, rows: np.ndarray) -> float:
+        classes = self._task.kind is TaskKind.CLASSIFICATION
+        logits = np.log(np.maximum(mixed, _SMALLEST)) if classes else mixed
+        return self._value(logits, self._labels[rows], None if self._weights is None else self._weights[rows])
+
+    def _value(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+        """The metric, lower is better; infinite where these rows do not allow it."""
+        if self._metric.fn is None:
+            value = metrics.compute_metric(self._metric.name, self._task, labels, logits, weights)
+        else:
+            found = metrics.call_metric_fn(self._metric.fn, self._task, labels, logits)
+            value = metrics.as_number(found, f"metric {self._metric.name!r}")
+        if not math.isfinite(value):
+            return math.inf
+        return -value if self._metric.goal == MAXIMIZE else value
+
+
+def _probability_of_truth(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """float32 [rows]."""
+    values = logits.astype(np.float32, copy=False)
+    largest = values.max(axis=1)
+    sums = np.exp(values - largest[:, None]).sum(axis=1)
+    of_truth = np.exp(values[np.arange(len(labels)), labels] - largest)
+    return np.maximum(of_truth / sums, _SMALLEST)
+
+
+def _as_shares(rows: int, weights: np.ndarray | None) -> np.ndarray:
+    shares = np.ones(rows, np.float32) if weights is None else np.asarray(weights, np.float32)
+    return _normal(shares)
+
+
+def _normal(weights: np.ndarray) -> np.ndarray:
+    total = weights.sum(dtype=np.float64)
+    if not total > 0:
+        return np.full(len(weights), 1 / len(weights), np.float32)
+    return (weights / total).astype(np.float32)
+
+
+def _spread(shares: np.ndarray, among: np.ndarray, count: int) -> np.ndarray:
+    everyone = np.zeros(count)
+    everyone[among] = shares
+    return everyone

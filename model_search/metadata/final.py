@@ -1,0 +1,145 @@
+"""The models that the final stage makes of a study's trials: an ensemble, and a student that it has taught."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from model_search.metadata.trial import Artefact, TrialPlan
+
+
+class FinalKind(enum.StrEnum):
+    """What the final stage can make; a study keeps at most one of each."""
+
+    ENSEMBLE = "ensemble"
+    STUDENT = "student"
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What dividing the logits by a temperature does to a model's probabilities, on validation rows.
+
+    Attributes:
+        temperature: The divisor.
+        fitted: It was fitted on these rows; False where the specification names it.
+        log_loss_before: With temperature 1.
+        log_loss_after: With this one.
+        error_before: Expected calibration error (15 bins) with temperature 1.
+        error_after: With this one.
+    """
+
+    temperature: float
+    fitted: bool
+    log_loss_before: float
+    log_loss_after: float
+    error_before: float
+    error_after: float
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalMember:
+    """One model in the final ensemble.
+
+    Attributes:
+        trial: Its trial.
+        weight: Its share, above 0; the weights of an ensemble add up to 1.
+        temperature: Divides its logits before their softmax (1 where numbers are predicted).
+        metric: Its own validation metric, the study's; None where it cannot be computed.
+        without: The ensemble's metric without this member, the others' weights scaled up; None for the only member,
+            or where it cannot be computed.
+    """
+
+    trial: int
+    weight: float
+    temperature: float = 1.0
+    metric: float | None = None
+    without: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.weight <= 1 and self.temperature > 0):
+            raise ValueError(
+                f"member {self.trial} has weight {self.weight} and temperature {self.temperature}; "
+                "expected a weight in (0, 1] and a temperature above 0"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalModel:
+    """A model of the final stage; written once, replaced as a whole.
+
+    Attributes:
+        kind: Ensemble or student.
+        metrics: Finite validation metrics by name.
+        parameters: Trainable parameters; of an ensemble, of its different towers together.
+        seconds: What making it took.
+        trials: The completed trials that it was made from.
+        accepted: Whether it may be the study's best model: an ensemble must beat the best single model by a
+            cross-fitted estimate.
+        gain: An ensemble's cross-fitted gain over the best single model, in the metric's own units; above 0 is better.
+        gain_error: Standard deviation of that estimate between splits.
+        members: Of an ensemble, the heaviest first.
+        plan: Of a student.
+        calibration: None where numbers are predicted.
+        artefacts: Files left behind ("weights.npz" of a student).
+        notes: Sentences for people.
+    """
+
+    kind: FinalKind
+    metrics: Mapping[str, float]
+    parameters: int
+    seconds: float
+    trials: tuple[int, ...]
+    accepted: bool = True
+    gain: float | None = None
+    gain_error: float | None = None
+    members: tuple[FinalMember, ...] = ()
+    plan: TrialPlan | None = None
+    calibration: Calibration | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.kind is FinalKind.ENSEMBLE) != bool(self.members):
+            raise ValueError(f"a final {self.kind} with {len(self.members)} members; expected some in an ensemble only")
+        if (self.kind is FinalKind.STUDENT) != (self.plan is not None):
+            raise ValueError(f"a final {self.kind} and the plan {self.plan}; expected one with a student only")
+        if self.members and not math.isclose(sum(member.weight for member in self.members), 1, rel_tol=1e-6):
+            raise ValueError(f"the weights of the members add up to {sum(m.weight for m in self.members)}, not to 1")
+        for name, value in self.metrics.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name!r} is {value}; a final model has finite metrics")
+
+    def to_json(self) -> str:
+        """Strict JSON (no NaN or infinity), keys sorted."""
+        values = dataclasses.asdict(self) | {"kind": self.kind.value}
+        values["plan"] = None if self.plan is None else json.loads(self.plan.to_json())
+        return json.dumps(values, sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> FinalModel:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: if the text is not such a record.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            values["kind"] = FinalKind(values["kind"])
+            values["members"] = tuple(FinalMember(**member) for member in values["members"])
+            values["artefacts"] = tuple(Artefact(**artefact) for artefact in values["artefacts"])
+            values["trials"], values["notes"] = tuple(values["trials"]), tuple(values["notes"])
+            if values["plan"] is not None:
+                values["plan"] = TrialPlan.from_json(json.dumps(values["plan"]))
+            if values["calibration"] is not None:
+                values["calibration"] = Calibration(**values["calibration"])
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a final model: {error}") from error
