@@ -124,8 +124,86 @@ class LinearModelSpec(_message.Message):
     trials_before_fit: int
     def __init__(self, network_alignment: _Optional[_Union[LinearModelSpec.NetworkAlignment, str]] = ..., ridge_penalty: _Optional[float] = ..., remove_outliers: bool = ..., trials_before_fit: _Optional[int] = ...) -> None: ...
 
+class PositionChoices(_message.Message):
+    __slots__ = ("blocks",)
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    blocks: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, blocks: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Stage(_message.Message):
+    __slots__ = ("first", "last", "blocks", "first_changes_shape")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_CHANGES_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    blocks: _containers.RepeatedScalarFieldContainer[str]
+    first_changes_shape: bool
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ..., blocks: _Optional[_Iterable[str]] = ..., first_changes_shape: bool = ...) -> None: ...
+
+class EvolutionSpec(_message.Message):
+    __slots__ = ("population_size", "sample_size")
+    POPULATION_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    population_size: int
+    sample_size: int
+    def __init__(self, population_size: _Optional[int] = ..., sample_size: _Optional[int] = ...) -> None: ...
+
+class SimulatedAnnealingSpec(_message.Message):
+    __slots__ = ("initial_temperature", "cooling")
+    INITIAL_TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    COOLING_FIELD_NUMBER: _ClassVar[int]
+    initial_temperature: float
+    cooling: float
+    def __init__(self, initial_temperature: _Optional[float] = ..., cooling: _Optional[float] = ...) -> None: ...
+
+class LocalSearchSpec(_message.Message):
+    __slots__ = ("random_starts",)
+    RANDOM_STARTS_FIELD_NUMBER: _ClassVar[int]
+    random_starts: int
+    def __init__(self, random_starts: _Optional[int] = ...) -> None: ...
+
+class GaussianProcessSpec(_message.Message):
+    __slots__ = ("acquisition", "exploration", "trials_before_fit")
+    class Acquisition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UPPER_CONFIDENCE_BOUND: _ClassVar[GaussianProcessSpec.Acquisition]
+        EXPECTED_IMPROVEMENT: _ClassVar[GaussianProcessSpec.Acquisition]
+    UPPER_CONFIDENCE_BOUND: GaussianProcessSpec.Acquisition
+    EXPECTED_IMPROVEMENT: GaussianProcessSpec.Acquisition
+    ACQUISITION_FIELD_NUMBER: _ClassVar[int]
+    EXPLORATION_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_BEFORE_FIT_FIELD_NUMBER: _ClassVar[int]
+    acquisition: GaussianProcessSpec.Acquisition
+    exploration: float
+    trials_before_fit: int
+    def __init__(self, acquisition: _Optional[_Union[GaussianProcessSpec.Acquisition, str]] = ..., exploration: _Optional[float] = ..., trials_before_fit: _Optional[int] = ...) -> None: ...
+
+class ReinforceSpec(_message.Message):
+    __slots__ = ("reward", "entropy_weight", "controller_learning_rate", "hidden_units", "update_every")
+    class Reward(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STANDARDIZED: _ClassVar[ReinforceSpec.Reward]
+        RANK: _ClassVar[ReinforceSpec.Reward]
+        CUBE: _ClassVar[ReinforceSpec.Reward]
+    STANDARDIZED: ReinforceSpec.Reward
+    RANK: ReinforceSpec.Reward
+    CUBE: ReinforceSpec.Reward
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    ENTROPY_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CONTROLLER_LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_UNITS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_EVERY_FIELD_NUMBER: _ClassVar[int]
+    reward: ReinforceSpec.Reward
+    entropy_weight: float
+    controller_learning_rate: float
+    hidden_units: int
+    update_every: int
+    def __init__(self, reward: _Optional[_Union[ReinforceSpec.Reward, str]] = ..., entropy_weight: _Optional[float] = ..., controller_learning_rate: _Optional[float] = ..., hidden_units: _Optional[int] = ..., update_every: _Optional[int] = ...) -> None: ...
+
 class PhoenixSpec(_message.Message):
-    __slots__ = ("minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type", "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "lengths_feature_name", "use_synchronous_optimizer", "user_suggestions", "weight_feature_name", "multi_task_spec", "primary_task_name", "cnn_data_format", "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training", "use_auxiliary_head", "auxiliary_head_loss_weight", "mutate_probability", "crossover_probability", "random_architecture_probability", "num_blocks_in_cell", "reduction_block_type", "replicate_cell", "linear_model", "distillation_spec", "is_input_shared", "replay", "temperature", "disable_last_dense_layer", "pass_label_dict_as_is", "merge_losses_of_multitask")
+    __slots__ = ("minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type", "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "lengths_feature_name", "use_synchronous_optimizer", "user_suggestions", "weight_feature_name", "multi_task_spec", "primary_task_name", "cnn_data_format", "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training", "use_auxiliary_head", "auxiliary_head_loss_weight", "mutate_probability", "crossover_probability", "random_architecture_probability", "num_blocks_in_cell", "reduction_block_type", "replicate_cell", "linear_model", "evolution", "simulated_annealing", "local_search", "gaussian_process", "reinforce", "distillation_spec", "is_input_shared", "replay", "temperature", "disable_last_dense_layer", "pass_label_dict_as_is", "merge_losses_of_multitask", "position_choices", "stages", "identity_blocks", "random_baseline_share")
     class SearchType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN_SEARCH_TYPE: _ClassVar[PhoenixSpec.SearchType]
@@ -134,12 +212,24 @@ class PhoenixSpec(_message.Message):
         HARMONICA_SEARCH: _ClassVar[PhoenixSpec.SearchType]
         CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT: _ClassVar[PhoenixSpec.SearchType]
         LINEAR_MODEL: _ClassVar[PhoenixSpec.SearchType]
+        GRID_SEARCH: _ClassVar[PhoenixSpec.SearchType]
+        REGULARIZED_EVOLUTION: _ClassVar[PhoenixSpec.SearchType]
+        SIMULATED_ANNEALING: _ClassVar[PhoenixSpec.SearchType]
+        LOCAL_SEARCH: _ClassVar[PhoenixSpec.SearchType]
+        GAUSSIAN_PROCESS: _ClassVar[PhoenixSpec.SearchType]
+        REINFORCE: _ClassVar[PhoenixSpec.SearchType]
     UNKNOWN_SEARCH_TYPE: PhoenixSpec.SearchType
     ADAPTIVE_COORDINATE_DESCENT: PhoenixSpec.SearchType
     NONADAPTIVE_RANDOM_SEARCH: PhoenixSpec.SearchType
     HARMONICA_SEARCH: PhoenixSpec.SearchType
     CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT: PhoenixSpec.SearchType
     LINEAR_MODEL: PhoenixSpec.SearchType
+    GRID_SEARCH: PhoenixSpec.SearchType
+    REGULARIZED_EVOLUTION: PhoenixSpec.SearchType
+    SIMULATED_ANNEALING: PhoenixSpec.SearchType
+    LOCAL_SEARCH: PhoenixSpec.SearchType
+    GAUSSIAN_PROCESS: PhoenixSpec.SearchType
+    REINFORCE: PhoenixSpec.SearchType
     class ProblemType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN_PROBLEM_TYPE: _ClassVar[PhoenixSpec.ProblemType]
@@ -181,6 +271,11 @@ class PhoenixSpec(_message.Message):
     REDUCTION_BLOCK_TYPE_FIELD_NUMBER: _ClassVar[int]
     REPLICATE_CELL_FIELD_NUMBER: _ClassVar[int]
     LINEAR_MODEL_FIELD_NUMBER: _ClassVar[int]
+    EVOLUTION_FIELD_NUMBER: _ClassVar[int]
+    SIMULATED_ANNEALING_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_SEARCH_FIELD_NUMBER: _ClassVar[int]
+    GAUSSIAN_PROCESS_FIELD_NUMBER: _ClassVar[int]
+    REINFORCE_FIELD_NUMBER: _ClassVar[int]
     DISTILLATION_SPEC_FIELD_NUMBER: _ClassVar[int]
     IS_INPUT_SHARED_FIELD_NUMBER: _ClassVar[int]
     REPLAY_FIELD_NUMBER: _ClassVar[int]
@@ -188,6 +283,10 @@ class PhoenixSpec(_message.Message):
     DISABLE_LAST_DENSE_LAYER_FIELD_NUMBER: _ClassVar[int]
     PASS_LABEL_DICT_AS_IS_FIELD_NUMBER: _ClassVar[int]
     MERGE_LOSSES_OF_MULTITASK_FIELD_NUMBER: _ClassVar[int]
+    POSITION_CHOICES_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_BASELINE_SHARE_FIELD_NUMBER: _ClassVar[int]
     minimum_depth: int
     maximum_depth: int
     search_type: PhoenixSpec.SearchType
@@ -217,6 +316,11 @@ class PhoenixSpec(_message.Message):
     reduction_block_type: str
     replicate_cell: bool
     linear_model: LinearModelSpec
+    evolution: EvolutionSpec
+    simulated_annealing: SimulatedAnnealingSpec
+    local_search: LocalSearchSpec
+    gaussian_process: GaussianProcessSpec
+    reinforce: ReinforceSpec
     distillation_spec: _distillation_spec_pb2.DistillationSpec
     is_input_shared: bool
     replay: ArchitectureReplay
@@ -224,4 +328,8 @@ class PhoenixSpec(_message.Message):
     disable_last_dense_layer: bool
     pass_label_dict_as_is: bool
     merge_losses_of_multitask: bool
-    def __init__(self, minimum_depth: _Optional[int] = ..., maximum_depth: _Optional[int] = ..., search_type: _Optional[_Union[PhoenixSpec.SearchType, str]] = ..., increase_complexity_minimum_trials: _Optional[_Iterable[int]] = ..., problem_type: _Optional[_Union[PhoenixSpec.ProblemType, str]] = ..., blocks_to_use: _Optional[_Iterable[str]] = ..., apply_dropouts_between_blocks: bool = ..., learning_spec: _Optional[_Union[LearningSpec, _Mapping]] = ..., ensemble_spec: _Optional[_Union[_ensembling_spec_pb2.EnsemblingSpec, _Mapping]] = ..., lengths_feature_name: _Optional[str] = ..., use_synchronous_optimizer: bool = ..., user_suggestions: _Optional[_Iterable[_Union[TowerSuggestion, _Mapping]]] = ..., weight_feature_name: _Optional[str] = ..., multi_task_spec: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., primary_task_name: _Optional[str] = ..., cnn_data_format: _Optional[str] = ..., beam_size: _Optional[int] = ..., increase_complexity_probability: _Optional[float] = ..., transfer_learning_spec: _Optional[_Union[_transfer_learning_spec_pb2.TransferLearningSpec, _Mapping]] = ..., use_parameter_scaled_training: bool = ..., use_auxiliary_head: bool = ..., auxiliary_head_loss_weight: _Optional[float] = ..., mutate_probability: _Optional[float] = ..., crossover_probability: _Optional[float] = ..., random_architecture_probability: _Optional[float] = ..., num_blocks_in_cell: _Optional[int] = ..., reduction_block_type: _Optional[str] = ..., replicate_cell: bool = ..., linear_model: _Optional[_Union[LinearModelSpec, _Mapping]] = ..., distillation_spec: _Optional[_Union[_distillation_spec_pb2.DistillationSpec, _Mapping]] = ..., is_input_shared: bool = ..., replay: _Optional[_Union[ArchitectureReplay, _Mapping]] = ..., temperature: _Optional[float] = ..., disable_last_dense_layer: bool = ..., pass_label_dict_as_is: bool = ..., merge_losses_of_multitask: bool = ...) -> None: ...
+    position_choices: _containers.RepeatedCompositeFieldContainer[PositionChoices]
+    stages: _containers.RepeatedCompositeFieldContainer[Stage]
+    identity_blocks: _containers.RepeatedScalarFieldContainer[str]
+    random_baseline_share: float
+    def __init__(self, minimum_depth: _Optional[int] = ..., maximum_depth: _Optional[int] = ..., search_type: _Optional[_Union[PhoenixSpec.SearchType, str]] = ..., increase_complexity_minimum_trials: _Optional[_Iterable[int]] = ..., problem_type: _Optional[_Union[PhoenixSpec.ProblemType, str]] = ..., blocks_to_use: _Optional[_Iterable[str]] = ..., apply_dropouts_between_blocks: bool = ..., learning_spec: _Optional[_Union[LearningSpec, _Mapping]] = ..., ensemble_spec: _Optional[_Union[_ensembling_spec_pb2.EnsemblingSpec, _Mapping]] = ..., lengths_feature_name: _Optional[str] = ..., use_synchronous_optimizer: bool = ..., user_suggestions: _Optional[_Iterable[_Union[TowerSuggestion, _Mapping]]] = ..., weight_feature_name: _Optional[str] = ..., multi_task_spec: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., primary_task_name: _Optional[str] = ..., cnn_data_format: _Optional[str] = ..., beam_size: _Optional[int] = ..., increase_complexity_probability: _Optional[float] = ..., transfer_learning_spec: _Optional[_Union[_transfer_learning_spec_pb2.TransferLearningSpec, _Mapping]] = ..., use_parameter_scaled_training: bool = ..., use_auxiliary_head: bool = ..., auxiliary_head_loss_weight: _Optional[float] = ..., mutate_probability: _Optional[float] = ..., crossover_probability: _Optional[float] = ..., random_architecture_probability: _Optional[float] = ..., num_blocks_in_cell: _Optional[int] = ..., reduction_block_type: _Optional[str] = ..., replicate_cell: bool = ..., linear_model: _Optional[_Union[LinearModelSpec, _Mapping]] = ..., evolution: _Optional[_Union[EvolutionSpec, _Mapping]] = ..., simulated_annealing: _Optional[_Union[SimulatedAnnealingSpec, _Mapping]] = ..., local_search: _Optional[_Union[LocalSearchSpec, _Mapping]] = ..., gaussian_process: _Optional[_Union[GaussianProcessSpec, _Mapping]] = ..., reinforce: _Optional[_Union[ReinforceSpec, _Mapping]] = ..., distillation_spec: _Optional[_Union[_distillation_spec_pb2.DistillationSpec, _Mapping]] = ..., is_input_shared: bool = ..., replay: _Optional[_Union[ArchitectureReplay, _Mapping]] = ..., temperature: _Optional[float] = ..., disable_last_dense_layer: bool = ..., pass_label_dict_as_is: bool = ..., merge_losses_of_multitask: bool = ..., position_choices: _Optional[_Iterable[_Union[PositionChoices, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., identity_blocks: _Optional[_Iterable[str]] = ..., random_baseline_share: _Optional[float] = ...) -> None: ...

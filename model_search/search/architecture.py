@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
+from collections.abc import Sequence
 
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
-from model_search.spec import check
-
-if TYPE_CHECKING:
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.search.equivalence import Equivalence
 
 Architecture = tuple[str, ...]
 
 CNN = "CNN"
 EMPTY_BLOCK = "EMPTY_BLOCK"
 DEFAULT_FLATTEN = "PLATE_REDUCTION_FLATTEN"
+NOTHING_IS_EQUIVALENT = Equivalence()
 
 
 def fix_order(architecture: Sequence[str], problem_type: str) -> Architecture:
@@ -44,9 +37,25 @@ def fix_order(architecture: Sequence[str], problem_type: str) -> Architecture:
     return (*ordered, flatten, *unordered)
 
 
-def canonical(architecture: Sequence[str], problem_type: str) -> Architecture:
-    """The one form of all architectures that build the same tower; the only place where equivalence is decided."""
-    return fix_order(architecture, problem_type)
+def canonical(
+    architecture: Sequence[str], problem_type: str, equivalence: Equivalence = NOTHING_IS_EQUIVALENT
+) -> Architecture:
+    """The one form of all architectures that build the same tower; the only place where equivalence is decided.
+
+    With identity blocks it need not be an architecture of the space itself: a tower of nothing but them becomes empty.
+    """
+    legal = fix_order(architecture, problem_type)
+    if not equivalence.identity_blocks:
+        return legal
+    if problem_type != CNN:
+        return equivalence.reduce(legal)
+    flatten = [name for name in legal if catalogue.get(name).is_flatten]
+    return fix_order([*equivalence.reduce(body_of(legal)), *flatten], problem_type)
+
+
+def body_of(architecture: Sequence[str]) -> Architecture:
+    """The blocks without the flatten blocks."""
+    return tuple(name for name in architecture if not catalogue.get(name).is_flatten)
 
 
 def grow(architecture: Sequence[str], block: str, problem_type: str) -> Architecture:
@@ -96,74 +105,3 @@ def get_allowed_depth(completed: int, thresholds: Sequence[int], maximum_depth: 
     if not steps or completed >= steps[-1]:
         return maximum_depth
     return next(index for index, threshold in enumerate(steps) if threshold > completed)
-
-
-@dataclasses.dataclass(frozen=True)
-class Grammar:
-    """The architectures that a spec speaks of: its blocks, its problem type and its depths.
-
-    A flatten block that `fix_order` puts into a CNN counts towards its size.
-    """
-
-    blocks: tuple[str, ...]
-    problem_type: str
-    minimum_depth: int
-    maximum_depth: int
-
-    def __post_init__(self) -> None:
-        if not self.blocks:
-            raise SpecError("blocks_to_use names no block; name at least one")
-        if not 1 <= self.minimum_depth <= self.maximum_depth:
-            raise SpecError(
-                f"minimum_depth is {self.minimum_depth} and maximum_depth is {self.maximum_depth}; "
-                "expected 1 <= minimum_depth <= maximum_depth"
-            )
-
-    @classmethod
-    def of(cls, spec: PhoenixSpec) -> Grammar:
-        """Reads the grammar out of a spec."""
-        return cls(
-            blocks=tuple(dict.fromkeys(name for name in spec.blocks_to_use if name != EMPTY_BLOCK)),
-            problem_type=check.problem_type(spec),
-            minimum_depth=spec.minimum_depth,
-            maximum_depth=spec.maximum_depth,
-        )
-
-    def draw_block(self, rng: np.random.Generator) -> str:
-        """One block, all equally likely."""
-        return self.blocks[int(rng.integers(len(self.blocks)))]
-
-    def random(self, rng: np.random.Generator) -> Architecture:
-        """`minimum_depth` blocks drawn independently, in a legal order."""
-        return fix_order([self.draw_block(rng) for _ in range(self.minimum_depth)], self.problem_type)
-
-    def grow(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture:
-        """The architecture with one more block, drawn at random."""
-        return grow(architecture, self.draw_block(rng), self.problem_type)
-
-    def mutate(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture:
-        """The architecture with a random block, which may be the same again, at a random place."""
-        block = self.draw_block(rng)
-        positions = replaceable_positions(architecture)
-        if not positions:
-            return grow(architecture, block, self.problem_type)
-        return replace(architecture, positions[int(rng.integers(len(positions)))], block, self.problem_type)
-
-    @property
-    def draws(self) -> range:
-        """How many blocks may be drawn for an architecture (besides a flatten block that is put in)."""
-        added = 1 if self.problem_type == CNN else 0
-        return range(self.minimum_depth, max(self.minimum_depth, self.maximum_depth - added) + 1)
-
-    def enumerate(self, draws: int, rng: np.random.Generator) -> Iterator[Architecture]:
-        """Every architecture of `draws` drawn blocks, each once, the blocks in a random order."""
-        shuffled = [self.blocks[i] for i in rng.permutation(len(self.blocks))]
-        seen: set[Architecture] = set()
-        for drawn in itertools.product(shuffled, repeat=draws):
-            architecture = fix_order(drawn, self.problem_type)
-            # Outside a CNN no two draws give the same architecture, and there is nothing to remember.
-            if self.problem_type == CNN:
-                if architecture in seen:
-                    continue
-                seen.add(architecture)
-            yield architecture

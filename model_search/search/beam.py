@@ -11,7 +11,8 @@ import numpy as np
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.algorithm import Proposal, SearchAlgorithm
-from model_search.search.architecture import Grammar, canonical, get_allowed_depth
+from model_search.search.architecture import fix_order, get_allowed_depth
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ class AdaptiveBeam(SearchAlgorithm):
         return self._child(trial, plan, history, rng)
 
     def _child(self, trial: Trial, plan: TrialPlan, history: History, rng: np.random.Generator) -> Proposal:
-        architecture = canonical(plan.architecture, self.grammar.problem_type)
+        architecture = fix_order(plan.architecture, self.grammar.problem_type)
         allowed = get_allowed_depth(history.completed_count, self.thresholds, self.grammar.maximum_depth)
         wants_to_grow = bool(rng.random() < self.grow_probability)
-        if wants_to_grow and len(architecture) < allowed:
+        if wants_to_grow and not self.grammar.is_fixed and len(architecture) < allowed:
             return Proposal(self.grammar.grow(architecture, rng), parent=trial.id)
         return Proposal(self.grammar.mutate(architecture, rng), parent=trial.id)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_search.search.algorithm import Proposal, SearchAlgorithm
-from model_search.search.architecture import Grammar
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 
 if TYPE_CHECKING:

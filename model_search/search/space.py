@@ -12,7 +12,8 @@ import numpy as np
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
-from model_search.search.architecture import EMPTY_BLOCK, canonical
+from model_search.search.architecture import EMPTY_BLOCK, NOTHING_IS_EQUIVALENT, canonical
+from model_search.search.equivalence import Equivalence
 from model_search.search.parameters import Bin, Choice, Condition, Parameter, Real, Whole
 from model_search.spec import check
 from model_search.spec.supported import OPTIMIZERS
@@ -40,11 +41,13 @@ class Space:
 
     Attributes:
         parameters: The hyperparameters; one name may occur several times under conditions that exclude each other.
-        problem_type: Name of the spec's problem type; it decides which architectures are the same.
+        problem_type: Name of the spec's problem type; it decides with `equivalence` which architectures are the same.
+        equivalence: The rules of the spec for that.
     """
 
     parameters: tuple[Parameter, ...]
     problem_type: str
+    equivalence: Equivalence = NOTHING_IS_EQUIVALENT
 
     def active(self, architecture: Sequence[str]) -> Space:
         """The same space without hyperparameters of blocks that the architecture lacks."""
@@ -109,7 +112,7 @@ class Space:
 
         Two trials with the same key are repetitions of each other.
         """
-        tried = [canonical(architecture, self.problem_type), self.bins(hyperparameters)]
+        tried = [canonical(architecture, self.problem_type, self.equivalence), self.bins(hyperparameters)]
         return json.dumps(tried, sort_keys=True, separators=(",", ":"))
 
 
@@ -143,7 +146,7 @@ def build_space(spec: PhoenixSpec, train_steps: int) -> Space:
     for block in dict.fromkeys(spec.blocks_to_use):
         if block != EMPTY_BLOCK:
             parameters += _own_parameters(block)
-    return Space(tuple(parameters), check.problem_type(spec))
+    return Space(tuple(parameters), check.problem_type(spec), Equivalence.of(spec))
 
 
 def _tidy(value: float) -> float:

@@ -13,7 +13,7 @@ from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
-from model_search.spec import supported
+from model_search.spec import check_positions, supported
 from model_search.spec.problem import Path, Positions, Problem, Severity
 
 
@@ -24,10 +24,10 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
         spec: The specification.
         positions: Where its values stand in the text that it was read from, if it was.
     """
-    checker = _Checker(spec, positions or Positions())
+    checker = Checker(spec, positions or Positions())
     for part in (
-        _search, _depth, _thresholds, _probabilities, _blocks, _suggestions, _learning, _ensemble, _distillation,
-        _transfer, _refused, _unread,
+        _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
+        _ensemble, _distillation, _transfer, _refused, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -51,7 +51,9 @@ def problem_type(spec: PhoenixSpec) -> str:
 
 
 @dataclasses.dataclass
-class _Checker:
+class Checker:
+    """A specification under check, and the problems found so far."""
+
     spec: PhoenixSpec
     positions: Positions
     problems: list[Problem] = dataclasses.field(default_factory=list)
@@ -78,7 +80,7 @@ def _one_of(names: Sequence[str] | frozenset[str]) -> str:
     return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"
 
 
-def _search(checker: _Checker) -> None:
+def _search(checker: Checker) -> None:
     spec = checker.spec
     search, problem = search_type(spec), problem_type(spec)
     if search not in supported.RUNNABLE_SEARCH_TYPES:
@@ -99,7 +101,7 @@ def _search(checker: _Checker) -> None:
     checker.at_least(spec, 1, (), ["beam_size"])
 
 
-def _depth(checker: _Checker) -> None:
+def _depth(checker: Checker) -> None:
     spec = checker.spec
     checker.at_least(spec, 1, (), ["minimum_depth"])
     if spec.maximum_depth < max(spec.minimum_depth, 1):
@@ -110,7 +112,7 @@ def _depth(checker: _Checker) -> None:
         )
 
 
-def _thresholds(checker: _Checker) -> None:
+def _thresholds(checker: Checker) -> None:
     name = "increase_complexity_minimum_trials"
     thresholds = list(getattr(checker.spec, name))
     if len(thresholds) > checker.spec.maximum_depth:
@@ -137,7 +139,7 @@ _PROBABILITIES = (
 )
 
 
-def _probabilities(checker: _Checker) -> None:
+def _probabilities(checker: Checker) -> None:
     for name in _PROBABILITIES:
         value = getattr(checker.spec, name)
         if not 0 <= value <= 1:
@@ -151,7 +153,7 @@ def _probabilities(checker: _Checker) -> None:
         checker.add(f"temperature is {_number(temperature)}; expected more than 0.", ("temperature",))
 
 
-def _blocks(checker: _Checker) -> None:
+def _blocks(checker: Checker) -> None:
     blocks = checker.spec.blocks_to_use
     if not blocks:
         checker.add("blocks_to_use is empty; name at least one block.", ("blocks_to_use",))
@@ -162,14 +164,14 @@ def _blocks(checker: _Checker) -> None:
             _block(checker, block, ("blocks_to_use", index))
 
 
-def _block(checker: _Checker, name: str, path: Path) -> None:
+def _block(checker: Checker, name: str, path: Path) -> None:
     if not catalogue.is_known(name):
         checker.add(catalogue.unknown(name), path)
     elif not catalogue.buildable(name):
         checker.add(f"Block {name} is known but cannot be built in this version; remove it.", path)
 
 
-def _suggestions(checker: _Checker) -> None:
+def _suggestions(checker: Checker) -> None:
     for index, suggestion in enumerate(checker.spec.user_suggestions):
         path: Path = ("user_suggestions", index)
         blocks = [name for name in suggestion.architecture if name != catalogue.EMPTY_BLOCK]
@@ -250,7 +252,7 @@ _RANGES = (
 )
 
 
-def _learning(checker: _Checker) -> None:
+def _learning(checker: Checker) -> None:
     learning = checker.spec.learning_spec
     checker.at_least(learning, 0, ("learning_spec",), ["lr_warmup_steps"])
     for limits in _RANGES:
@@ -272,7 +274,7 @@ def _learning(checker: _Checker) -> None:
     _learning_rates(checker)
 
 
-def _range(checker: _Checker, limits: _Range) -> None:
+def _range(checker: Checker, limits: _Range) -> None:
     learning = checker.spec.learning_spec
     owner: Any = learning if limits.switch in learning.DESCRIPTOR.fields_by_name else checker.spec
     if not getattr(owner, limits.switch):
@@ -290,7 +292,7 @@ def _range(checker: _Checker, limits: _Range) -> None:
         )
 
 
-def _learning_rates(checker: _Checker) -> None:
+def _learning_rates(checker: Checker) -> None:
     seen: set[str] = set()
     for index, given in enumerate(checker.spec.learning_spec.learning_rate_range):
         path: Path = ("learning_spec", "learning_rate_range", index)
@@ -312,7 +314,7 @@ def _learning_rates(checker: _Checker) -> None:
         seen.add(given.optimizer)
 
 
-def _ensemble(checker: _Checker) -> None:
+def _ensemble(checker: Checker) -> None:
     if not checker.spec.HasField("ensemble_spec"):
         return
     ensemble = checker.spec.ensemble_spec
@@ -335,7 +337,7 @@ def _ensemble(checker: _Checker) -> None:
         )
 
 
-def _distillation(checker: _Checker) -> None:
+def _distillation(checker: Checker) -> None:
     if not checker.spec.HasField("distillation_spec"):
         return
     distillation, path = checker.spec.distillation_spec, ("distillation_spec",)
@@ -354,7 +356,7 @@ def _distillation(checker: _Checker) -> None:
         )
 
 
-def _transfer(checker: _Checker) -> None:
+def _transfer(checker: Checker) -> None:
     if not checker.spec.HasField("transfer_learning_spec"):
         return
     transfer, path = checker.spec.transfer_learning_spec, ("transfer_learning_spec",)
@@ -369,13 +371,13 @@ def _transfer(checker: _Checker) -> None:
         )
 
 
-def _refused(checker: _Checker) -> None:
+def _refused(checker: Checker) -> None:
     for field, _ in checker.spec.ListFields():
         if field.name in supported.REFUSED:
             checker.add(f"{field.name}: {supported.REFUSED[field.name]}.", (field.name, 0), (field.name,))
 
 
-def _unread(checker: _Checker) -> None:
+def _unread(checker: Checker) -> None:
     for field, value in checker.spec.ListFields():
         if field.name in supported.UNREAD and value != field.default_value:
             checker.add(

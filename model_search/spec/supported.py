@@ -24,7 +24,14 @@ LACKING: Mapping[str, str] = {
 }
 
 # The settings of a search, with the searches that they are for.
-SEARCH_SPECS: Mapping[str, frozenset[str]] = {"linear_model": frozenset({"LINEAR_MODEL"})}
+SEARCH_SPECS: Mapping[str, frozenset[str]] = {
+    "linear_model": frozenset({"LINEAR_MODEL"}),
+    "evolution": frozenset({"REGULARIZED_EVOLUTION"}),
+    "simulated_annealing": frozenset({"SIMULATED_ANNEALING"}),
+    "local_search": frozenset({"LOCAL_SEARCH"}),
+    "gaussian_process": frozenset({"GAUSSIAN_PROCESS"}),
+    "reinforce": frozenset({"REINFORCE"}),
+}
 ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "nonadaptive_search": frozenset({"NONADAPTIVE_ENSEMBLE_SEARCH"}),
     "adaptive_search": frozenset({"ADAPTIVE_ENSEMBLE_SEARCH", "RESIDUAL_ENSEMBLE_SEARCH"}),
@@ -58,5 +65,6 @@ UNREAD: Mapping[str, str] = {
     "cnn_data_format": "only convolutional towers have a data format",
     "num_blocks_in_cell": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
     "reduction_block_type": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
+    "random_baseline_share": "no random trials are held out",
     "replicate_cell": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
 }

@@ -1,15 +1,12 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from search_factory import DENSE, MIXED, make_spec
 
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.search.architecture import (
     DEFAULT_FLATTEN,
     EMPTY_BLOCK,
-    Grammar,
     canonical,
     fix_order,
     get_allowed_depth,
@@ -136,41 +133,3 @@ def test_replacing_keeps_the_flatten_block(architecture, block, problem_type, da
         after = replace(before, data.draw(st.sampled_from(positions)), block, problem_type)
         assert after == fix_order(after, problem_type)
         assert len(after) <= len(before)
-
-
-def _grammar(problem_type, minimum, maximum, names):
-    return Grammar(tuple(names), problem_type, minimum, maximum)
-
-
-def test_a_grammar_reads_a_spec_and_leaves_out_padding_and_repetitions():
-    spec = make_spec(problem_type="CNN", blocks_to_use=["IDENTITY", EMPTY_BLOCK, "RESNET_3X3", "IDENTITY"])
-    assert Grammar.of(spec) == _grammar("CNN", 1, 4, ["IDENTITY", "RESNET_3X3"])
-
-
-def test_random_architectures_are_uniform():
-    grammar = _grammar("DNN", 2, 3, DENSE[:2])
-    counts = {}
-    for seed in range(400):
-        drawn = grammar.random(np.random.default_rng(seed))
-        counts[drawn] = counts.get(drawn, 0) + 1
-    assert len(counts) == 4
-    assert all(60 < count < 140 for count in counts.values())
-
-
-def test_a_tower_of_nothing_but_flatten_is_mutated_by_growing():
-    grammar = _grammar("CNN", 1, 3, ["RESNET_3X3"])
-    assert grammar.mutate(("FLATTEN",), np.random.default_rng(0)) == ("RESNET_3X3", "FLATTEN")
-
-
-def test_the_flatten_block_counts_towards_the_depth():
-    assert _grammar("CNN", 1, 4, MIXED).draws == range(1, 4)
-    assert _grammar("CNN", 3, 3, MIXED).draws == range(3, 4)
-    assert _grammar("DNN", 1, 4, DENSE).draws == range(1, 5)
-
-
-@pytest.mark.parametrize(("problem_type", "count"), [("DNN", 9), ("CNN", 7)])
-def test_enumeration_has_every_architecture_once(problem_type, count):
-    """Two convolutions a, b and a dense block c give 9 pairs; in a CNN ac = ca and bc = cb, that is 7."""
-    grammar = _grammar(problem_type, 1, 5, ["CONVOLUTION_3X3", "RESNET_3X3", "FULLY_CONNECTED"])
-    found = list(grammar.enumerate(2, np.random.default_rng(0)))
-    assert len(found) == len(set(found)) == count

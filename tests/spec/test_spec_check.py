@@ -263,6 +263,7 @@ def test_every_field_is_read_or_told_about():
         "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "user_suggestions",
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "temperature", "disable_last_dense_layer",
+        "position_choices", "stages", "identity_blocks", *supported.SEARCH_SPECS,
     }  # fmt: skip
     told = set(supported.UNREAD) | set(supported.REFUSED)
     assert not read & told

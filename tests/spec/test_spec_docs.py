@@ -27,7 +27,7 @@ def test_the_examples_are_specifications_without_warnings(example):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 FIELDS = [*PhoenixSpec.DESCRIPTOR.fields, *LearningSpec.DESCRIPTOR.fields]
@@ -52,7 +52,8 @@ def test_unread_is_what_the_program_does_not_read():
 
 
 def test_every_field_of_the_other_messages_is_named():
-    for field in ("ensemble_spec", "distillation_spec", "transfer_learning_spec", "linear_model"):
+    others = ("ensemble_spec", "distillation_spec", "transfer_learning_spec", "position_choices", "stages")
+    for field in (*others, *supported.SEARCH_SPECS):
         for inner in PhoenixSpec.DESCRIPTOR.fields_by_name[field].message_type.fields:
             assert f"`{inner.name}`" in DOCS
 

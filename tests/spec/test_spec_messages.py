@@ -44,6 +44,19 @@ PhoenixSpec: num_blocks_in_cell=40 int32 4; reduction_block_type=41 string DOWNS
 PhoenixSpec: replicate_cell=42 bool; linear_model=43 LinearModelSpec; distillation_spec=45 DistillationSpec
 PhoenixSpec: is_input_shared=46 bool; replay=47 ArchitectureReplay; temperature=48 float 1.0
 PhoenixSpec: disable_last_dense_layer=50 bool; pass_label_dict_as_is=51 bool; merge_losses_of_multitask=52 bool
+PhoenixSpec: position_choices=1000 PositionChoices*; stages=1001 Stage*; identity_blocks=1002 string*
+PhoenixSpec: random_baseline_share=1003 float; evolution=1010 EvolutionSpec; local_search=1012 LocalSearchSpec
+PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1013 GaussianProcessSpec
+PhoenixSpec: reinforce=1014 ReinforceSpec
+PositionChoices: blocks=1 string*
+Stage: first=1 int32; last=2 int32; blocks=3 string*; first_changes_shape=4 bool true
+EvolutionSpec: population_size=1 int32 50; sample_size=2 int32 10
+SimulatedAnnealingSpec: initial_temperature=1 float 1.0; cooling=2 float 0.97
+LocalSearchSpec: random_starts=1 int32 1
+GaussianProcessSpec: acquisition=1 Acquisition UPPER_CONFIDENCE_BOUND; exploration=2 float 2.0
+GaussianProcessSpec: trials_before_fit=3 int32 10
+ReinforceSpec: reward=1 Reward STANDARDIZED; entropy_weight=2 float 0.01; controller_learning_rate=3 float 0.02
+ReinforceSpec: hidden_units=4 int32 32; update_every=5 int32 5
 LearningSpec: apply_exponential_decay=1 bool; min_decay_times=2 int32 1; max_decay_times=3 int32 5
 LearningSpec: min_learning_rate_decay_rate=4 float 0.75; max_learning_rate_decay_rate=5 float 0.95
 LearningSpec: apply_gradient_clipping=6 bool; min_gradient_norm_when_clipping=7 int32 2
@@ -91,7 +104,15 @@ ENUMS = {
         "HARMONICA_SEARCH": 4,
         "CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT": 6,
         "LINEAR_MODEL": 7,
+        "GRID_SEARCH": 1000,
+        "REGULARIZED_EVOLUTION": 1001,
+        "SIMULATED_ANNEALING": 1002,
+        "LOCAL_SEARCH": 1003,
+        "GAUSSIAN_PROCESS": 1004,
+        "REINFORCE": 1005,
     },
+    "Acquisition": {"UPPER_CONFIDENCE_BOUND": 0, "EXPECTED_IMPROVEMENT": 1},
+    "Reward": {"STANDARDIZED": 0, "RANK": 1, "CUBE": 2},
     "ProblemType": {
         "UNKNOWN_PROBLEM_TYPE": 0,
         "CNN": 1,
@@ -125,7 +146,11 @@ ENUMS = {
 }
 
 ONEOFS = {
-    "PhoenixSpec": {"search_spec": ["linear_model"]},
+    "PhoenixSpec": {
+        "search_spec": [
+            "linear_model", "evolution", "simulated_annealing", "local_search", "gaussian_process", "reinforce",
+        ]
+    },
     "EnsemblingSpec": {"search_spec": ["nonadaptive_search", "adaptive_search", "intermixed_search"]},
     "HParamType": {
         "kind": [

@@ -1,0 +1,91 @@
+"""Which architectures build the same tower: stages, and blocks that change nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from model_search.errors import SpecError
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Positions of a tower of fixed length that belong together.
+
+    Attributes:
+        first: Its first position, from 0.
+        last: Its last position, included.
+        first_changes_shape: Whether the block at `first` changes the shape, and so keeps its place.
+    """
+
+    first: int
+    last: int
+    first_changes_shape: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.last:
+            raise SpecError(f"a stage goes from {self.first} to {self.last}; expected 0 <= first <= last")
+
+    @property
+    def interchangeable(self) -> range:
+        """Positions among which an identity block may stand anywhere."""
+        return range(self.first + int(self.first_changes_shape), self.last + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Equivalence:
+    """When two architectures are the same tower.
+
+    Without stages an identity block may be left out. With stages, where a position has a meaning of its own (its
+    stride, its number of channels), an identity block may only change places with the others of its stage.
+
+    Attributes:
+        identity_blocks: Blocks that change nothing.
+        stages: Stages that do not overlap; a position in none of them is one by itself.
+    """
+
+    identity_blocks: frozenset[str] = frozenset()
+    stages: tuple[Stage, ...] = ()
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.stages, key=lambda stage: stage.first)
+        for before, after in itertools.pairwise(ordered):
+            if after.first <= before.last:
+                raise SpecError(
+                    f"the stages {before.first}-{before.last} and {after.first}-{after.last} overlap; "
+                    "give each position to one stage at most"
+                )
+
+    @classmethod
+    def of(cls, spec: PhoenixSpec) -> Equivalence:
+        """Reads the rules out of a spec."""
+        return cls(
+            frozenset(spec.identity_blocks),
+            tuple(Stage(stage.first, stage.last, stage.first_changes_shape) for stage in spec.stages),
+        )
+
+    def reduce(self, blocks: Sequence[str]) -> tuple[str, ...]:
+        """The one form of all that are the same as these blocks (flatten blocks left aside).
+
+        >>> stage = Stage(0, 3)
+        >>> Equivalence(frozenset({"I"}), (stage,)).reduce(["I", "I", "A", "B"])
+        ('I', 'A', 'B', 'I')
+        >>> Equivalence(frozenset({"I"})).reduce(["I", "I", "A", "B"])
+        ('A', 'B')
+        """
+        if not self.identity_blocks:
+            return tuple(blocks)
+        if not self.stages:
+            return tuple(name for name in blocks if name not in self.identity_blocks)
+        reduced = list(blocks)
+        for stage in self.stages:
+            places = [place for place in stage.interchangeable if place < len(blocks)]
+            inside = sorted((blocks[place] for place in places), key=lambda name: name in self.identity_blocks)
+            for place, name in zip(places, inside, strict=True):
+                reduced[place] = name
+        return tuple(reduced)
