@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from model_search.errors import StoreError
-from model_search.metadata.paths import artefact_path, resolve_artefact
+from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact
 from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
@@ -34,11 +34,11 @@ class ArtefactStore(abc.ABC):
     """Keeps the files of one study. Safe for many processes and threads at once."""
 
     @abc.abstractmethod
-    def write(self, trial_id: int, name: str, content: Content) -> Artefact:
-        """Stores a file of a trial; when it returns, the whole file is on disk.
+    def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
+        """Stores a file of a trial, or of the study; when it returns, the whole file is on disk.
 
         Args:
-            trial_id: Whose it is.
+            trial_id: Whose it is; None for a file of the study itself.
             name: Its name, unique within the trial's result.
             content: The bytes, or a function that writes them to an open binary file.
 
@@ -62,7 +62,7 @@ class LocalArtefacts(ArtefactStore):
     def __init__(self, study_dir: str | os.PathLike[str]):
         self._folder = pathlib.Path(study_dir)
 
-    def write(self, trial_id: int, name: str, content: Content) -> Artefact:
+    def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
         """Writes under a temporary name, syncs, and renames."""
         try:
             folder = self._made_folder(trial_id, name)
@@ -78,7 +78,7 @@ class LocalArtefacts(ArtefactStore):
             _sync_folder(folder)
         except OSError as error:
             raise StoreError(
-                f"{name} of trial {trial_id} cannot be written in {self._folder}: {error.strerror or error}; "
+                f"{name} {of_whom(trial_id)} cannot be written in {self._folder}: {error.strerror or error}; "
                 "make room or give the right to write, and run again"
             ) from error
         return Artefact(name=name, path=path, sha256=sha256, size=size)
@@ -99,7 +99,7 @@ class LocalArtefacts(ArtefactStore):
             )
         return content
 
-    def _made_folder(self, trial_id: int, name: str) -> pathlib.Path:
+    def _made_folder(self, trial_id: int | None, name: str) -> pathlib.Path:
         folder = (self._folder / artefact_path(trial_id, name, "")).parent
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class LocalArtefacts(ArtefactStore):
         return folder
 
 
-def save_arrays(store: ArtefactStore, trial_id: int, name: str, arrays: Mapping[str, np.ndarray]) -> Artefact:
+def save_arrays(store: ArtefactStore, trial_id: int | None, name: str, arrays: Mapping[str, np.ndarray]) -> Artefact:
     """Stores arrays by name, uncompressed and without pickle, in NumPy's .npz format; equal arrays make equal files.
 
     Raises:

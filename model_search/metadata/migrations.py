@@ -129,7 +129,30 @@ _FIRST = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST,)
+_FINAL_MODELS = Migration(
+    2,
+    "final models, and files of the study itself",
+    (
+        """
+        CREATE TABLE final_models (
+            kind TEXT PRIMARY KEY,
+            metrics TEXT AS (json_extract(record, '$.metrics')),
+            parameters INTEGER AS (json_extract(record, '$.parameters')),
+            members TEXT AS (json_extract(record, '$.members')),
+            record TEXT NOT NULL CHECK (json_valid(record)),
+            created_at TEXT NOT NULL
+        )""",
+        """
+        CREATE TABLE files (
+            name TEXT PRIMARY KEY,
+            path TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            size INTEGER NOT NULL CHECK (size >= 0)
+        )""",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FINAL_MODELS)
 
 
 def upgrade(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -18,6 +18,7 @@ from model_search.errors import StoreError, StudyError
 
 DATABASE = "study.db"
 TRIALS = "trials"
+STUDY_FILES = "files"
 
 _FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
 _NAME_BYTES = 2000  # of a whole path that may have 4096
@@ -54,8 +55,10 @@ def trial_dir(trial_id: int) -> str:
     return f"{TRIALS}/{trial_id:06d}"
 
 
-def artefact_path(trial_id: int, name: str, sha256: str) -> str:
+def artefact_path(trial_id: int | None, name: str, sha256: str) -> str:
     """Where an artefact lies, relative to the study's folder: "trials/000012/weights.0123456789abcdef.npz".
+
+    A file of no trial but of the study itself (`trial_id` None) lies in "files".
 
     A part of the content's hash is in the file's name, so that a worker that was given up for dead can never write over
     what its successor has stored.
@@ -65,10 +68,15 @@ def artefact_path(trial_id: int, name: str, sha256: str) -> str:
     """
     safe = "".join(_tokens(name))
     if len(safe.encode()) > _FOLDER_BYTES:
-        raise StoreError(f"the file name {name[:40]!r}... of trial {trial_id} is too long; give it fewer characters")
+        raise StoreError(f"the file name {name[:40]!r}... {of_whom(trial_id)} is too long; give it fewer characters")
     stem, dot, suffix = safe.rpartition(".")
     head = f"{stem}.{sha256[:16]}{dot}{suffix}" if stem else f"{safe}.{sha256[:16]}"
-    return f"{trial_dir(trial_id)}/{head}"
+    return f"{STUDY_FILES if trial_id is None else trial_dir(trial_id)}/{head}"
+
+
+def of_whom(trial_id: int | None) -> str:
+    """Whose a file is, in words: "of trial 12", "of the study"."""
+    return "of the study" if trial_id is None else f"of trial {trial_id}"
 
 
 def check_relative(relative: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.errors import StoreError
+from model_search.metadata.final import FinalModel
 from model_search.metadata.paths import check_relative
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState
@@ -161,6 +162,44 @@ def write_artefact(artefact: Artefact) -> tuple[str, str, str, int]:
 def read_artefact(name: str, path: str, sha256: str, size: int) -> Artefact:
     """An artefact's row; StoreError where its path leads out of the study's folder."""
     return Artefact(name, check_relative(path), sha256, size)
+
+
+def write_final(model: FinalModel) -> str:
+    """A final model's record.
+
+    Raises:
+        StoreError: if it holds what JSON cannot, or a path that leads out of the study's folder.
+    """
+    for artefact in model.artefacts:
+        check_relative(artefact.path)
+    try:
+        return model.to_json()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(
+            f"the final {model.kind} cannot be stored as JSON: {error}; expected finite numbers"
+        ) from error
+
+
+def read_final(kind: str, text: str) -> FinalModel:
+    """Reads what `write_final` wrote.
+
+    Raises:
+        StoreError: if it is something else.
+    """
+    try:
+        model = FinalModel.from_json(text)
+        if model.kind.value != kind:
+            raise ValueError(f"it is that of the {model.kind}")
+        whole = (model.parameters, *model.trials, *(member.trial for member in model.members))
+        if not all(type(number) is int for number in whole):
+            raise ValueError("a number of it is not whole")
+        for artefact in model.artefacts:
+            check_relative(artefact.path)
+    except (ValueError, TypeError, RecursionError, StoreError) as error:
+        raise StoreError(
+            f"the final {kind} is damaged in the database: {error}; run the final stage again to replace it"
+        ) from error
+    return model
 
 
 def read_state(trial_id: int, text: str) -> TrialState:

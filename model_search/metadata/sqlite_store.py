@@ -7,16 +7,17 @@ import hashlib
 import os
 import pathlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError, UserError
 from model_search.metadata import records
 from model_search.metadata.connection import Connection
+from model_search.metadata.final import FinalKind, FinalModel
 from model_search.metadata.migrations import upgrade
 from model_search.metadata.processes import ProcessIdentity
 from model_search.metadata.store import Claim, Heartbeat, Store, StudyRecord
-from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialState
+from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult, TrialState
 
 _HELD = (TrialState.CLAIMED.value, TrialState.RUNNING.value)
 _TRIAL_COLUMNS = "id, state, attempt, revision, worker, plan, result, reason, created_at, finished_at, environment_id"
@@ -240,6 +241,34 @@ class SqliteStore(Store):
         if not found:
             raise KeyError(trial_id)
         return found[0]
+
+    def save_final_models(self, models: Sequence[FinalModel]) -> None:
+        """Deletes and inserts in one transaction."""
+        rows = [(model.kind.value, records.write_final(model), _now()) for model in models]
+        if len({kind for kind, *_ in rows}) < len(rows):
+            raise StoreError(
+                f"received the final models {[kind for kind, *_ in rows]}; expected one of each kind at most"
+            )
+        with self._db.transaction():
+            self._db.execute("DELETE FROM final_models")
+            for row in rows:
+                self._db.execute("INSERT INTO final_models (kind, record, created_at) VALUES (?, ?, ?)", row)
+
+    def final_models(self) -> list[FinalModel]:
+        """Reads their records."""
+        found = dict(self._db.rows("SELECT kind, record FROM final_models"))
+        return [records.read_final(kind.value, found[kind.value]) for kind in FinalKind if kind.value in found]
+
+    def save_file(self, artefact: Artefact) -> None:
+        """Inserts or replaces its row."""
+        row = records.write_artefact(artefact)
+        with self._db.transaction():
+            self._db.execute("INSERT OR REPLACE INTO files (name, path, sha256, size) VALUES (?, ?, ?, ?)", row)
+
+    def files(self) -> dict[str, Artefact]:
+        """Reads their rows."""
+        rows = self._db.rows("SELECT name, path, sha256, size FROM files ORDER BY name")
+        return {row[0]: records.read_artefact(*row) for row in rows}
 
     def close(self) -> None:
         """Closes the connection; closing twice does no harm."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from model_search.metadata.trial import Trial, TrialPlan, TrialResult
+from model_search.metadata.final import FinalModel
+from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +141,22 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def trial(self, trial_id: int) -> Trial:
         """One trial; KeyError where there is none."""
+
+    @abc.abstractmethod
+    def save_final_models(self, models: Sequence[FinalModel]) -> None:
+        """Replaces all final models by these, at most one of a kind, in one transaction."""
+
+    @abc.abstractmethod
+    def final_models(self) -> list[FinalModel]:
+        """The final models, by kind: the ensemble first; empty before the final stage."""
+
+    @abc.abstractmethod
+    def save_file(self, artefact: Artefact) -> None:
+        """Notes a file of the study itself, in place of an earlier one of that name."""
+
+    @abc.abstractmethod
+    def files(self) -> dict[str, Artefact]:
+        """Files of the study itself by name."""
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError
+from model_search.metadata.final import Calibration, FinalKind, FinalMember, FinalModel
 from model_search.metadata.store import Claim, Heartbeat, StudyRecord
 from model_search.metadata.trial import (
     Artefact,
@@ -58,6 +59,36 @@ def make_result(loss=0.5, **changes):
         "artefacts": (Artefact("weights.npz", "trials/000001/weights.00.npz", "00" * 32, 17),),
     }
     return TrialResult(**(values | changes))
+
+
+def make_ensemble(**changes):
+    values = {
+        "kind": FinalKind.ENSEMBLE,
+        "metrics": {"loss": 0.25},
+        "parameters": 77,
+        "seconds": 0.5,
+        "trials": (1, 2, 3),
+        "gain": 0.01,
+        "gain_error": 0.005,
+        "members": (FinalMember(3, 0.75, 1.5, 0.3, 0.35), FinalMember(1, 0.25)),
+        "calibration": Calibration(1.25, True, 0.26, 0.25, 0.04, 0.02),
+        "notes": ("a note",),
+    }
+    return FinalModel(**(values | changes))
+
+
+def make_student(**changes):
+    weights = Artefact("student_weights.npz", "files/student_weights.00.npz", "00" * 32, 17)
+    values = {
+        "kind": FinalKind.STUDENT,
+        "metrics": {"loss": 0.3},
+        "parameters": 7,
+        "seconds": 1.5,
+        "trials": (1, 2, 3),
+        "plan": make_plan(4),
+        "artefacts": (weights,),
+    }
+    return FinalModel(**(values | changes))
 
 
 def run_one(store, target, loss=0.5, worker="w"):
@@ -440,6 +471,37 @@ class StoreContract:
         assert first.result.environment == second.result.environment
         first.result.environment["tensorflow"] = "changed"
         assert second.result.environment["tensorflow"] == store.trial(1).result.environment["tensorflow"] == "2.21"
+
+    # Final models, files of the study.
+
+    def test_final_models_come_back_and_are_replaced_as_a_whole(self, store, open_store):
+        assert store.final_models() == []
+        store.save_final_models([make_student(), make_ensemble()])
+        assert open_store().final_models() == [make_ensemble(), make_student()]
+        store.save_final_models([make_ensemble(accepted=False, calibration=None)])
+        assert open_store().final_models() == [make_ensemble(accepted=False, calibration=None)]
+        store.save_final_models([])
+        assert store.final_models() == []
+
+    def test_two_ensembles_or_a_figure_that_is_none_are_refused_and_change_nothing(self, store):
+        store.save_final_models([make_ensemble()])
+        with pytest.raises(StoreError, match="one of each kind"):
+            store.save_final_models([make_ensemble(), make_ensemble()])
+        with pytest.raises(StoreError, match="finite"):
+            store.save_final_models([make_ensemble(gain=math.nan)])
+        with pytest.raises(StoreError, match="not a path inside"):
+            store.save_final_models([make_student(artefacts=(Artefact("w", "../w", "00" * 32, 1),))])
+        assert store.final_models() == [make_ensemble()]
+
+    def test_a_file_of_the_study_replaces_the_one_of_its_name(self, store, open_store):
+        first = Artefact("validation.npz", "files/validation.00.npz", "00" * 32, 17)
+        other = Artefact("validation.npz", "files/validation.11.npz", "11" * 32, 18)
+        assert store.files() == {}
+        store.save_file(first)
+        store.save_file(other)
+        assert open_store().files() == {"validation.npz": other}
+        with pytest.raises(StoreError, match="not a path inside"):
+            store.save_file(Artefact("w", "/etc/passwd", "00" * 32, 1))
 
     def test_closing_twice_does_no_harm(self, open_store):
         store = open_store()

@@ -10,6 +10,7 @@ import sys
 import pytest
 from store_contract import make_plan
 
+from model_search.metadata.migrations import MIGRATIONS
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import TrialState
 
@@ -80,7 +81,7 @@ def test_eight_processes_create_one_study(start, tmp_path):
     assert store.study().seed == said[0]
     store.close()
     connection = sqlite3.connect(tmp_path / "study.db")
-    assert connection.execute("SELECT count(*) FROM migrations").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM migrations").fetchone() == (len(MIGRATIONS),)
     connection.close()
 
 
