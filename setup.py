@@ -20,11 +20,13 @@ setup(
     package_data={"model_search.specs": ["*.pbtxt"], "model_search": ["py.typed", "**/*.proto"]},
     install_requires=[
         "absl-py>=2",
+        "cloudpickle>=3",
         "keras>=3.8",
         "numpy>=1.26",
         "optuna>=4",
         "pandas>=2.2",
         "protobuf>=5.29",
+        "psutil>=5.9",
         "rich>=13",
         "scikit-learn>=1.4",
         "sqlite-utils>=3.38",

@@ -63,6 +63,9 @@ class SingleTrainer:
         callbacks: TrialCallback | Sequence[TrialCallback] | None = None,
         sampler: str = "random",
         progress: bool | None = None,
+        workers: int | str = 1,
+        tuner_id: str | None = None,
+        worker_memory: float | None = None,
     ) -> Study:
         """Trains models until the study holds `number_models` completed ones.
 
@@ -87,6 +90,10 @@ class SingleTrainer:
             callbacks: Functions called with each finished `Trial`.
             sampler: How hyperparameters are chosen: "random" or "bayesian".
             progress: False for silence.
+            workers: Processes that train at the same time; "auto" for as many as cores (or GPUs) and memory allow.
+            tuner_id: Name of the worker (of the workers, with a number each), as the study keeps it.
+            worker_memory: Gigabytes that a worker process may hold between two trials; one that has grown past them is
+                replaced. Its share of the free memory where None.
 
         Returns:
             The study.
@@ -116,6 +123,9 @@ class SingleTrainer:
             callbacks=as_callbacks(callbacks),
             sampler=sampler,
             progress=progress,
+            workers=workers,
+            tuner_id=tuner_id,
+            worker_memory=worker_memory,
         )
         session = open_session(self._data, self._spec, options)
         try:

@@ -55,6 +55,11 @@ def trial_dir(trial_id: int) -> str:
     return f"{TRIALS}/{trial_id:06d}"
 
 
+def file_name(name: str) -> str:
+    """A name, whatever is in it, as the name of one file: cut where it is too long."""
+    return "".join(_tokens(name)).encode()[:_FOLDER_BYTES].decode("utf-8", "ignore")
+
+
 def artefact_path(trial_id: int | None, name: str, sha256: str) -> str:
     """Where an artefact lies, relative to the study's folder: "trials/000012/weights.0123456789abcdef.npz".
 

@@ -52,6 +52,10 @@ class Interrupts:
             raise KeyboardInterrupt
         self._asked = True
 
+    def ask(self) -> None:
+        """The same as a first Ctrl-C, from any thread."""
+        self._asked = True
+
     @property
     def asked(self) -> bool:
         """Whether Ctrl-C was pressed."""

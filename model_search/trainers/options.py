@@ -40,6 +40,9 @@ class SearchOptions:
     callbacks: tuple[TrialCallback, ...] = ()
     sampler: str = "random"
     progress: bool | None = None
+    workers: int | str = 1
+    tuner_id: str | None = None
+    worker_memory: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("number_models", "train_steps", "batch_size"):
@@ -52,22 +55,34 @@ class SearchOptions:
             raise UserError(f"goal is {self.goal!r}; expected 'minimize' or 'maximize'")
         if self.sampler not in SAMPLERS:
             raise UserError(f"sampler is {self.sampler!r}; expected one of {', '.join(SAMPLERS)}")
-        if self.time_limit is not None and (
-            not isinstance(self.time_limit, numbers.Real)
-            or isinstance(self.time_limit, bool)
-            or not self.time_limit > 0
-        ):
+        if self.time_limit is not None and not _is_positive(self.time_limit):
             raise UserError(f"time_limit is {self.time_limit!r}; expected a number of seconds above 0")
         if not isinstance(self.experiment_name, str) or not self.experiment_name:
             raise UserError(f"experiment_name is {self.experiment_name!r}; expected a text that is not empty")
+        if self.workers != "auto":
+            _check_whole("workers", self.workers, minimum=1, instead=" or 'auto'")
+        if self.tuner_id is not None and (not isinstance(self.tuner_id, str) or not self.tuner_id):
+            raise UserError(f"tuner_id is {self.tuner_id!r}; expected a text that is not empty")
+        if self.worker_memory is not None and not _is_positive(self.worker_memory):
+            raise UserError(f"worker_memory is {self.worker_memory!r}; expected a number of gigabytes above 0")
         for callback in self.callbacks:
             if not callable(callback):
                 raise UserError(f"callbacks holds {callback!r}; expected functions that take a finished trial")
 
+    def worker_name(self, number: int) -> str:
+        """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""
+        if self.tuner_id is None:
+            return f"worker-{number}"
+        return self.tuner_id if self.workers == 1 else f"{self.tuner_id}-{number}"
 
-def _check_whole(name: str, value: object, minimum: int) -> None:
+
+def _check_whole(name: str, value: object, minimum: int, instead: str = "") -> None:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
-        raise UserError(f"{name} is {value!r}; expected a whole number of at least {minimum}")
+        raise UserError(f"{name} is {value!r}; expected a whole number of at least {minimum}{instead}")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value) > 0
 
 
 def as_callbacks(callbacks: TrialCallback | Sequence[TrialCallback] | None) -> tuple[TrialCallback, ...]:

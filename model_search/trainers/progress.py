@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -13,6 +13,25 @@ from rich.progress import Progress as Bars
 from model_search.metadata.trial import Trial, TrialPlan, TrialState
 from model_search.search.history import History
 from model_search.training.outcome import Progress
+
+
+class Display(Protocol):
+    """What the loop tells of its trials."""
+
+    def note(self, text: str) -> None:
+        """One line for people."""
+
+    def resume(self, history: History) -> None:
+        """The study may hold models already."""
+
+    def start(self, plan: TrialPlan) -> None:
+        """A trial begins."""
+
+    def step(self, look: Progress) -> None:
+        """A trial has gone on."""
+
+    def finish(self, trial: Trial, history: History) -> None:
+        """A trial has ended."""
 
 
 class ProgressDisplay:
@@ -24,8 +43,7 @@ class ProgressDisplay:
         self._console = Console(file=sys.stderr, quiet=enabled is False, highlight=False)
         self._bars: Bars | None = None
         self._study_bar = TaskID(0)
-        self._trial_bar = TaskID(0)
-        self._started = time.monotonic()
+        self._trial_bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal and not self._console.quiet:
@@ -38,7 +56,6 @@ class ProgressDisplay:
                 transient=True,
             )
             self._study_bar = self._bars.add_task("models", total=self._target)
-            self._trial_bar = self._bars.add_task("", total=1, visible=False)
             self._bars.start()
         return self
 
@@ -61,15 +78,26 @@ class ProgressDisplay:
             self.note(f"the study holds {history.completed_count} models already")
 
     def start(self, plan: TrialPlan) -> None:
-        """A trial begins."""
-        if self._bars is not None:
-            text = f"trial {plan.trial_id}: {len(plan.architecture)} blocks"
-            self._bars.update(self._trial_bar, description=text, total=plan.steps, completed=0, visible=True)
+        """A trial begins in this process."""
+        self.show(f"trial {plan.trial_id}: {len(plan.architecture)} blocks", 0, plan.steps)
 
     def step(self, look: Progress) -> None:
-        """A trial has gone on."""
-        if self._bars is not None:
-            self._bars.update(self._trial_bar, completed=look.step, total=look.steps)
+        """The trial in this process has gone on."""
+        self.show(None, look.step, look.steps)
+
+    def show(self, text: str | None, step: int, steps: int, worker: str = "") -> None:
+        """How far a worker is with its trial; `text` None keeps what stands there."""
+        if self._bars is None:
+            return
+        if worker not in self._trial_bars:
+            self._trial_bars[worker] = self._bars.add_task(text or "", total=steps)
+        said: dict[str, Any] = {} if text is None else {"description": text}
+        self._bars.update(self._trial_bars[worker], completed=step, total=steps, visible=True, **said)
+
+    def hide(self, worker: str) -> None:
+        """A worker has ended, or has no trial."""
+        if self._bars is not None and worker in self._trial_bars:
+            self._bars.update(self._trial_bars[worker], visible=False)
 
     def finish(self, trial: Trial, history: History) -> None:
         """A trial has ended."""

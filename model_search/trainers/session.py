@@ -7,23 +7,23 @@ import os
 import pathlib
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.data import PrepareOptions, Provider
 from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError
 from model_search.metadata import paths
-from model_search.metadata.artefacts import LocalArtefacts
+from model_search.metadata.artefacts import ArtefactStore, LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import StudyRecord
+from model_search.metadata.store import Store, StudyRecord
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
 from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.worker import StopReason, Worker, WorkerParts
+from model_search.trainers.progress import Display, ProgressDisplay
+from model_search.trainers.worker import RunsTrials, StopReason, Worker, WorkerParts
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -33,18 +33,27 @@ if TYPE_CHECKING:
 SpecSource = "str | os.PathLike[str] | PhoenixSpec"
 
 
+def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[RunsTrials, dict[str, Any]]:
+    """The engine that trains, and what its results depend on beside the plans; loads TensorFlow."""
+    from model_search.training.engine import Engine
+    from model_search.training.runtime import environment
+
+    return Engine(data, settings), environment()
+
+
 @dataclasses.dataclass(frozen=True)
 class Session:
     """A study that is open in this process, with everything that running its trials takes."""
 
     folder: pathlib.Path
-    store: SqliteStore
+    store: Store
     record: StudyRecord
     data: PreparedData
     planner: Planner
     settings: TrainingSettings
     notes: tuple[str, ...]
     new: bool
+    make_engine: Callable[[PreparedData, TrainingSettings], tuple[RunsTrials, dict[str, Any]]] = tensorflow_engine
 
 
 def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
@@ -114,38 +123,63 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     return Session(folder, store, record, data, planner, settings, notes, new=existing is None)
 
 
-def run_session(session: Session, options: SearchOptions, worker_name: str = "worker-1") -> StopReason:
+def run_session(session: Session, options: SearchOptions) -> StopReason:
     """Runs trials until there are `options.number_models` completed ones, or something ends the search earlier.
 
     Raises:
         StopStudyError: if the search cannot go on; finished trials are kept.
     """
-    from model_search.training.engine import Engine
-    from model_search.training.runtime import environment, tensorflow
+    from model_search.trainers.processes import run_in_processes, worker_count
 
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     for note in filter(None, session.notes):
         display.note(note)
     with Interrupts(options.time_limit) as interrupts:
-        try:
-            interrupts.wait_for(tensorflow)
-        except TrialInterruptedError:
-            return StopReason.INTERRUPTED
-        engine = Engine(session.data, session.settings)
-        parts = WorkerParts(
-            store=session.store,
-            planner=session.planner,
-            history=History(session.record.metric, session.record.goal),
-            engine=engine,
-            artefacts=LocalArtefacts(session.folder),
-            environment={**environment(), "seed": session.record.seed},
-            interrupts=interrupts,
-            display=display,
-            callbacks=options.callbacks,
-            stream=not isinstance(session.data, TableData),
-        )
-        with display:
-            return Worker(worker_name, parts).run(options.number_models)
+        crew = Crew(options, worker_count(session, options, display), interrupts, display)
+        if crew.size > 1:
+            return run_in_processes(session, crew)
+        return _run_here(session, crew)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crew:
+    """Who works on a study in this call, and who may stop and watch them."""
+
+    options: SearchOptions
+    size: int
+    interrupts: Interrupts
+    display: ProgressDisplay
+
+
+def _run_here(session: Session, crew: Crew) -> StopReason:
+    from model_search.training.runtime import tensorflow
+
+    try:
+        crew.interrupts.wait_for(tensorflow)
+    except TrialInterruptedError:
+        return StopReason.INTERRUPTED
+    parts = worker_parts(session, LocalArtefacts(session.folder), crew.interrupts, crew.display)
+    parts = dataclasses.replace(parts, callbacks=crew.options.callbacks)
+    with crew.display:
+        return Worker(crew.options.worker_name(1), parts).run(crew.options.number_models)
+
+
+def worker_parts(
+    session: Session, artefacts: ArtefactStore, interrupts: Interrupts, display: Display, store: Store | None = None
+) -> WorkerParts:
+    """What a worker of this process works with; makes the engine."""
+    engine, environment = session.make_engine(session.data, session.settings)
+    return WorkerParts(
+        store=session.store if store is None else store,
+        planner=session.planner,
+        history=History(session.record.metric, session.record.goal),
+        engine=engine,
+        artefacts=artefacts,
+        environment={**environment, "seed": session.record.seed},
+        interrupts=interrupts,
+        display=display,
+        stream=not isinstance(session.data, TableData),
+    )
 
 
 def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:

@@ -17,13 +17,13 @@ from model_search.errors import (
     StoreError,
     TrialError,
 )
-from model_search.metadata.artefacts import LocalArtefacts, save_arrays
+from model_search.metadata.artefacts import ArtefactStore, save_arrays
 from model_search.metadata.store import Claim, Store
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
 from model_search.search.history import History
 from model_search.search.planner import Planner
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
-from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.progress import Display
 from model_search.trainers.towers import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS, FinishedTowers, RunsTowers
 from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrialOutcome
 
@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 MAX_FAILURES_IN_A_ROW = 10
 HEARTBEAT_SECONDS = 5.0
 _MAX_REPLANS = 100
+_WAIT_SECONDS = 0.25  # between two looks at what other workers are about
 
 
 class RunsTrials(RunsTowers, Protocol):
@@ -65,10 +66,10 @@ class WorkerParts:
     planner: Planner
     history: History
     engine: RunsTrials
-    artefacts: LocalArtefacts
+    artefacts: ArtefactStore
     environment: Mapping[str, Any]
     interrupts: Interrupts
-    display: ProgressDisplay
+    display: Display
     callbacks: tuple[Callable[[Trial], Any], ...] = ()
     stream: bool = False
 
@@ -101,7 +102,10 @@ class Worker:
                 return StopReason.TIME_LIMIT
             claim = self._parts.store.claim(self._name, target)
             if claim is None:
-                return StopReason.FINISHED
+                if self._is_done(target):
+                    return StopReason.FINISHED
+                time.sleep(_WAIT_SECONDS)
+                continue
             try:
                 self._run_claimed(claim)
             except TrialInterruptedError as stop:
@@ -118,6 +122,12 @@ class Worker:
             except BaseException:
                 self._put_back(claim)
                 raise
+
+    def _is_done(self, target: int) -> bool:
+        """Whether nothing is left to wait for: other workers may hold the last trials, and fail or vanish."""
+        self._parts.store.reclaim_dead()
+        self._refresh()
+        return self._parts.history.completed_count >= target or not self._parts.store.heartbeats()
 
     def _run_claimed(self, claim: Claim) -> None:
         started = time.monotonic()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import logging
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 _LOG = logging.getLogger(__name__)
+_LOADING = threading.Lock()
+_LOADED: list[Any] = []
 _SIDE_BY_SIDE = 4  # operations of a tower that do not wait for each other
 
 
@@ -21,7 +23,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache
 def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
     """TensorFlow, imported and configured on the first call; a later call with other numbers changes nothing.
 
@@ -33,6 +34,13 @@ def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
         intra_threads: Threads within one operation.
         inter_threads: Operations at a time; where None, the cores that there are, as far as a tower can use them.
     """
+    with _LOADING:
+        if not _LOADED:
+            _LOADED.append(_load(intra_threads, inter_threads))
+    return _LOADED[0]
+
+
+def _load(intra_threads: int, inter_threads: int | None) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     started = time.perf_counter()
@@ -83,9 +91,16 @@ def environment() -> dict[str, Any]:
         "cores": available_cores(),
         "intra_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_threads": tf.config.threading.get_inter_op_parallelism_threads(),
-        "device": f"{len(gpus)} GPU" if gpus else "CPU",
+        "device": ", ".join(_gpu_name(tf, number, gpu) for number, gpu in enumerate(gpus)) or "CPU",
         "platform": platform.platform(),
     }
+
+
+def _gpu_name(tf: Any, number: int, gpu: Any) -> str:
+    """Its number on the machine and its model: "GPU 1 (NVIDIA H200)"."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    shown = visible[number] if number < len(visible) and visible[number] else str(number)
+    return f"GPU {shown} ({tf.config.experimental.get_device_details(gpu).get('device_name', 'unknown')})"
 
 
 def _cpu_name() -> str:

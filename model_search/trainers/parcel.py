@@ -1,0 +1,141 @@
+"""What a worker in another process is sent: the study's parts and the user's blocks, by cloudpickle, never stored."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.machinery
+import pickle
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from model_search.blocks import catalogue
+from model_search.blocks.catalogue import BlockInfo
+from model_search.errors import UserError
+from model_search.metadata.store import Store
+from model_search.trainers.session import Session
+
+_COUNT = struct.Struct("!Q")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a session is made of beside its store, and the blocks that the user has registered."""
+
+    session: dict[str, Any]
+    blocks: tuple[BlockInfo, ...]
+
+    @classmethod
+    def of(cls, session: Session) -> Contents:
+        """All that a worker needs of a session."""
+        values = {field.name: getattr(session, field.name) for field in dataclasses.fields(session)}
+        del values["store"]
+        infos = (catalogue.get(name) for name in catalogue.names())
+        return cls(values, tuple(info for info in infos if info.builder is not None))
+
+    def open(self, store: Store) -> Session:
+        """The session in the worker's process, the blocks registered as they were in the sender's."""
+        for info in self.blocks:  # importing the user's module may have registered some, perhaps under other numbers
+            if catalogue.is_known(info.name):
+                catalogue.unregister(info.name)
+        for info in self.blocks:
+            catalogue.register(info)
+        return Session(store=store, **self.session)
+
+
+class Parcel:
+    """A pickled object. Large arrays are referred to, not copied, until they are written."""
+
+    def __init__(self, thing: Any):
+        """Pickles.
+
+        Raises:
+            UserError: if something cannot be sent; says what, and what to do.
+        """
+        import cloudpickle
+
+        buffers: list[pickle.PickleBuffer] = []
+        try:
+            with _by_value(_modules_out_of_reach()):
+                head = cloudpickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
+        except Exception as error:  # whatever the user's own objects raise
+            raise UserError(
+                f"the data, or a function or block of yours, cannot be sent to a worker process ({error}); let the "
+                "provider open files, connections and datasets in get_input_fn rather than keep them, or use workers=1"
+            ) from error
+        self._parts: Sequence[bytes | memoryview] = [head, *(buffer.raw() for buffer in buffers)]
+
+    def write(self, file: BinaryIO) -> None:
+        """Writes it into a pipe."""
+        file.write(_COUNT.pack(len(self._parts)))
+        for part in self._parts:
+            file.write(_COUNT.pack(len(part)))
+            file.write(part)
+        file.flush()
+
+    @staticmethod
+    def receive(file: BinaryIO) -> list[bytearray]:
+        """Reads what `write` has written, for `opened`.
+
+        Raises:
+            EOFError: if the pipe ends before.
+        """
+        return [_read(file, _number(file)) for _ in range(_number(file))]
+
+    @staticmethod
+    def opened(parts: Sequence[bytearray]) -> Any:
+        """The object; only ever called with what the parent process has written."""
+        return pickle.loads(parts[0], buffers=parts[1:])
+
+
+def _number(file: BinaryIO) -> int:
+    found: int = _COUNT.unpack(_read(file, _COUNT.size))[0]
+    return found
+
+
+def _read(file: BinaryIO, size: int) -> bytearray:
+    """Exactly so many bytes."""
+    content = bytearray(size)
+    view, done = memoryview(content), 0
+    while done < size:
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError("the pipe has ended")
+        done += count
+    return content
+
+
+def _modules_out_of_reach() -> list[ModuleType]:
+    """Modules that a fresh process could not import, such as a provider's file loaded by its path."""
+    known = sys.stdlib_module_names | {"__main__", "__mp_main__"}
+    names = {name for name in sys.modules if "." not in name} - known
+    return [sys.modules[name] for name in sorted(names) if not _can_be_found(name)]
+
+
+def _can_be_found(name: str) -> bool:
+    """Whether `import name` would find something, were it not imported yet."""
+    if not isinstance(getattr(sys.modules[name], "__file__", None), str):
+        return True  # not made from a file
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", importlib.machinery.PathFinder.find_spec)
+        with contextlib.suppress(Exception):
+            if find(name, None) is not None:
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _by_value(modules: Sequence[ModuleType]) -> Iterator[None]:
+    import cloudpickle
+
+    fresh = [module for module in modules if module.__name__ not in cloudpickle.list_registry_pickle_by_value()]
+    for module in fresh:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in fresh:
+            cloudpickle.unregister_pickle_by_value(module)
