@@ -1,0 +1,189 @@
+"""A study on a table of known accuracies: the planner and the history of a real one, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from model_search.blocks import Block, catalogue, register_block
+from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialState
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.search.algorithms import ALGORITHMS
+from model_search.search.history import History
+from model_search.search.planner import Planner, PlannerSettings
+
+RUNS = ("accuracy_run1", "accuracy_run2", "accuracy_run3")
+Architecture = Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What is known of a table's networks: their length, the digit of the identity, and stages (first, last)."""
+
+    positions: int
+    identity: str | None = None
+    stages: tuple[tuple[int, int], ...] = ()
+
+
+KNOWN: Mapping[str, Rules] = {
+    "nas_bench_macro.csv": Rules(8, "0", ((0, 1), (2, 4), (5, 7))),
+    "channel_bench_resnet.csv": Rules(7),
+}
+
+
+class _FromTable(Block):
+    """A block that only the table knows; it is never built."""
+
+    def build(self, input_tensors: list[Any], is_training: bool, lengths: Any = None, hparams: Any = None) -> list[Any]:
+        raise NotImplementedError("this network is looked up in a table")
+
+
+def _block(digit: str) -> str:
+    name = f"TABLE_{digit}"
+    if not catalogue.is_known(name):
+        register_block(name)(_FromTable)
+    return name
+
+
+@dataclasses.dataclass(frozen=True)
+class NasTable:
+    """Accuracies by architecture, written as digits.
+
+    Attributes:
+        rules: What is known of its networks.
+        accuracies: Three runs for each architecture.
+        best: The best mean of three.
+    """
+
+    rules: Rules
+    accuracies: Mapping[str, np.ndarray]
+    best: float
+
+    @classmethod
+    def read(cls, path: pathlib.Path, rules: Rules) -> NasTable:
+        """Reads a CSV file; raises ValueError where an architecture has another number of positions."""
+        rows = pd.read_csv(path, dtype={"architecture": str})
+        runs = rows[list(RUNS)].to_numpy(float)
+        for architecture in rows["architecture"]:
+            if len(architecture) != rules.positions:
+                raise ValueError(f"{path}: {architecture!r} has {len(architecture)} positions, not {rules.positions}")
+        return cls(rules, dict(zip(rows["architecture"], runs, strict=True)), float(runs.mean(axis=1).max()))
+
+    def runs(self, architecture: Architecture) -> np.ndarray:
+        """The three accuracies of a network of registered blocks."""
+        return self.accuracies[self.digits(architecture)]
+
+    def mean(self, architecture: Architecture) -> float:
+        """The mean of the three."""
+        return float(self.runs(architecture).mean())
+
+    @staticmethod
+    def digits(architecture: Architecture) -> str:
+        """The network as the table writes it."""
+        return "".join(name[-1] for name in architecture)
+
+    def equivalent(self, architecture: Architecture) -> str:
+        """One name for all that are the same network: in each stage but for its first block, identities last."""
+        digits = self.digits(architecture)
+        for first, last in self.rules.stages:
+            inside = digits[first + 1 : last + 1]
+            moved = inside.replace(self.rules.identity or "", "") if self.rules.identity else inside
+            digits = digits[: first + 1] + moved.ljust(len(inside), self.rules.identity or "0") + digits[last + 1 :]
+        return digits
+
+    def spec(self, contestant: str) -> PhoenixSpec:
+        """The specification of a search of this table: fixed length, its choices by position, its rules."""
+        columns = [sorted({key[i] for key in self.accuracies}) for i in range(self.rules.positions)]
+        spec = PhoenixSpec(
+            minimum_depth=self.rules.positions,
+            maximum_depth=self.rules.positions,
+            blocks_to_use=[_block(digit) for digit in sorted(set().union(*columns))],
+            problem_type=PhoenixSpec.DNN,
+        )
+        for column in columns:
+            spec.position_choices.add(blocks=[_block(digit) for digit in column])
+        for first, last in self.rules.stages:
+            spec.stages.add(first=first, last=last)
+        if self.rules.identity is not None:
+            spec.identity_blocks.append(_block(self.rules.identity))
+        # One value of each hyperparameter: the table knows architectures only.
+        spec.learning_spec.optimizers.append("adam")
+        spec.learning_spec.learning_rate_range.add(minimum=1e-3, maximum=1e-3)
+        spec.learning_spec.cooldown_share = 0
+        spec.MergeFrom(_CONTESTANTS[contestant][1])
+        return spec
+
+
+def _asks(search_type: str, **fields: Any) -> tuple[str, PhoenixSpec]:
+    known = search_type in PhoenixSpec.SearchType.keys()  # noqa: SIM118 - a protobuf enum is no mapping
+    value = PhoenixSpec.SearchType.Value(search_type) if known else 0
+    return search_type, PhoenixSpec(search_type=value, **fields)
+
+
+_CONTESTANTS: Mapping[str, tuple[str, PhoenixSpec]] = {
+    "default": ("", PhoenixSpec(beam_size=5)),
+    "random": _asks("NONADAPTIVE_RANDOM_SEARCH"),
+    "evolution20": _asks("REGULARIZED_EVOLUTION", evolution={"population_size": 20, "sample_size": 5}),
+    "evolution50": _asks("REGULARIZED_EVOLUTION", evolution={"population_size": 50, "sample_size": 10}),
+    "local": _asks("LOCAL_SEARCH"),
+    "beam": _asks("ADAPTIVE_COORDINATE_DESCENT", beam_size=5),
+    "annealing": _asks("SIMULATED_ANNEALING"),
+    "gaussian_process": _asks("GAUSSIAN_PROCESS"),
+    "reinforce": _asks("REINFORCE"),
+    "harmonica": _asks("HARMONICA_SEARCH"),
+    "linear": _asks("LINEAR_MODEL"),
+}
+_OF_THE_ISSUE = ("default", "random", "evolution20", "evolution50", "local", "beam")
+
+
+def contestants() -> list[str]:
+    """Those that are compared unless others are named; without those that this version does not have."""
+    return [name for name in _OF_THE_ISSUE if _CONTESTANTS[name][0] in ("", *ALGORITHMS)]
+
+
+class Study:
+    """Trials of one search, one after the other or several at a time."""
+
+    def __init__(self, table: NasTable, contestant: str, seed: int):
+        spec = table.spec(contestant)
+        self._planner = Planner(spec, PlannerSettings(seed, 1, 1), "accuracy", "maximize")
+        self._history = History("accuracy", "maximize")
+        self._started = 0
+
+    def start(self) -> tuple[str, ...]:
+        """Plans the next trial; its architecture."""
+        self._started += 1
+        plan = self._planner.plan(self._started, self._history)
+        self._history.update([self._trial(TrialState.RUNNING, plan)])
+        return plan.architecture
+
+    def finish(self, accuracy: float, trial_id: int | None = None) -> None:
+        """Ends a trial, the last one started where none is named."""
+        running = self._history.get(trial_id or self._started)
+        if running is None or running.plan is None:
+            raise ValueError(f"trial {trial_id} was not started")
+        result = TrialResult({"accuracy": accuracy}, parameters=1, best_step=1, timings={})
+        self._history.update([self._trial(TrialState.COMPLETED, running.plan, result)])
+
+    def best(self) -> tuple[str, ...]:
+        """The architecture with the best accuracy that the search saw."""
+        return self._architecture(self._history.best(1)[0])
+
+    def recommended(self) -> tuple[str, ...]:
+        """The architecture that the study recommends."""
+        return self.best()
+
+    @staticmethod
+    def _architecture(trial: Trial) -> tuple[str, ...]:
+        if trial.plan is None:
+            raise ValueError(f"trial {trial.id} has no plan")
+        return trial.plan.architecture
+
+    @staticmethod
+    def _trial(state: TrialState, plan: TrialPlan, result: TrialResult | None = None) -> Trial:
+        return Trial(plan.trial_id, state, 1, plan.trial_id, "bench", plan, result)

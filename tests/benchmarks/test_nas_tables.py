@@ -1,0 +1,106 @@
+"""The bench of tables, on a table made here: 3 positions, digits 0 to 2, where more is better."""
+
+import itertools
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def nas():
+    """The two modules of the bench, which lie beside the package."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import nas_study
+        import nas_tables
+
+        yield nas_tables, nas_study
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng, lines = np.random.default_rng(0), ["architecture,accuracy_run1,accuracy_run2,accuracy_run3,params"]
+    for digits in itertools.product(range(3), repeat=3):
+        runs = 90 + sum(digits) + 0.02 * rng.standard_normal(3)
+        lines.append(f"{''.join(map(str, digits))},{','.join(map(str, runs))},1")
+    (tmp_path / "tiny.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def _print(nas, folder, capsys, *more):
+    arguments = ["--tables", str(folder), "--table", "tiny.csv:3", "--seeds", "3", "--trials", "20", "--most", "30"]
+    nas[0].main([*arguments, "--parallel-trials", "20", "--contestants", "default,random,beam", *more])
+    return capsys.readouterr().out
+
+
+def test_every_question_is_answered_for_every_contestant(nas, folder, capsys):
+    out = _print(nas, folder, capsys)
+    assert "27 studies, 3 seeds" in out
+    for heading in ("tiny: one run a trial", "tiny: mean of three", "tiny: four workers"):
+        _, _, part = out.partition(heading)
+        assert {line.split()[0] for line in part.split("\n\n")[0].splitlines()[1:] if line[:1].strip()} == {
+            "default",
+            "random",
+            "beam",
+        }
+
+
+def test_a_second_call_takes_results_from_the_file(nas, folder, capsys):
+    file = folder / "results.json"
+    first = _print(nas, folder, capsys, "--results", str(file))
+    (folder / "tiny.csv").unlink()
+    assert _print(nas, folder, capsys, "--results", str(file)).splitlines()[1:] == first.splitlines()[1:]
+
+
+def test_several_processes_give_the_same_figures(nas, folder, capsys):
+    def figures(*more):
+        return [line[:60] for line in _print(nas, folder, capsys, "--modes", "mean,parallel", *more).splitlines()[1:]]
+
+    assert figures("--jobs", "2") == figures()
+
+
+def test_the_whole_table_is_found_and_no_network_is_tried_twice(nas, folder):
+    nas_study = nas[1]
+    table = nas_study.NasTable.read(folder / "tiny.csv", nas_study.Rules(3, "0", ((0, 2),)))
+    study = nas_study.Study(table, "random", seed=1)
+    tried = []
+    for _ in range(21):
+        tried.append(table.equivalent(study.start()))
+        study.finish(0.0)
+    # Of the 9 ends of a network two pairs are the same: 01 and 10, 02 and 20.
+    assert len(set(tried)) == 21 == 3 * 7
+
+
+def test_the_best_is_reached_by_its_mean(nas, folder):
+    nas_tables, nas_study = nas
+    table = nas_study.NasTable.read(folder / "tiny.csv", nas_study.Rules(3))
+    assert table.best == table.mean(["TABLE_2", "TABLE_2", "TABLE_2"])
+    trials = [nas_tables.until_good(table, "random", seed, 27)["trials"] for seed in range(5)]
+    assert max(trials) <= 27
+    assert len(set(trials)) > 1
+
+
+def test_a_table_of_another_length_is_refused(nas, folder):
+    nas_study = nas[1]
+    with pytest.raises(ValueError, match="has 3 positions, not 4"):
+        nas_study.NasTable.read(folder / "tiny.csv", nas_study.Rules(4))
+
+
+def test_without_a_folder_of_tables_it_says_how_to_name_one(nas, monkeypatch):
+    monkeypatch.delenv("MODEL_SEARCH_DATASETS", raising=False)
+    with pytest.raises(SystemExit, match="name their folder with --tables"):
+        nas[0].main([])
+
+
+def test_lower_bound_of_paired_differences(nas):
+    import nas_report
+
+    assert nas_report.lower_bound(np.array([1.0, 1.0, 1.0])) == 1.0
+    assert nas_report.lower_bound(np.array([0.0, 2.0])) == pytest.approx(1 - 1.645)
+    assert nas_report.lower_bound(np.array([1.0])) == -np.inf
