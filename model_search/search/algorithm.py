@@ -20,11 +20,13 @@ class Proposal:
         architecture: Names of the blocks, input to output, in a legal order.
         parent: The trial it was grown or mutated from, if any.
         hyperparameters: Values that the algorithm itself chose; the sampler fills in the others.
+        random: Whether the architecture was drawn from the whole space, whatever was tried before.
     """
 
     architecture: tuple[str, ...]
     parent: int | None = None
     hyperparameters: Mapping[str, HyperparameterValue] = dataclasses.field(default_factory=dict)
+    random: bool = False
 
 
 class SearchAlgorithm(abc.ABC):

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 from model_search.errors import UnsupportedError
 from model_search.search.algorithm import SearchAlgorithm
+from model_search.search.annealing import SimulatedAnnealing
 from model_search.search.beam import AdaptiveBeam
+from model_search.search.evolution import RegularizedEvolution
+from model_search.search.grid import GridSearch
+from model_search.search.local_search import LocalSearch
 from model_search.search.random_search import RandomSearch
 from model_search.spec.check import search_type
 
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
 ALGORITHMS: Mapping[str, Callable[[PhoenixSpec], SearchAlgorithm]] = {
     "ADAPTIVE_COORDINATE_DESCENT": AdaptiveBeam.of,
     "NONADAPTIVE_RANDOM_SEARCH": RandomSearch.of,
+    "GRID_SEARCH": GridSearch.of,
+    "REGULARIZED_EVOLUTION": RegularizedEvolution.of,
+    "SIMULATED_ANNEALING": SimulatedAnnealing.of,
+    "LOCAL_SEARCH": LocalSearch.of,
 }
 
 

@@ -19,6 +19,7 @@ from model_search.search.architecture import (
     body_of,
     canonical,
     fix_order,
+    get_allowed_depth,
     grow,
     replace,
     replaceable_positions,
@@ -49,6 +50,7 @@ class Grammar:
         positions: What may stand at each position, in a space of fixed length whose positions mean something; empty
             where every block may stand everywhere.
         equivalence: Which architectures are the same tower.
+        thresholds: Numbers of completed trials from which on each depth is allowed; empty for one more every 5 trials.
     """
 
     blocks: tuple[str, ...]
@@ -57,6 +59,7 @@ class Grammar:
     maximum_depth: int
     positions: tuple[tuple[str, ...], ...] = ()
     equivalence: Equivalence = NOTHING_IS_EQUIVALENT
+    thresholds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.blocks:
@@ -66,6 +69,7 @@ class Grammar:
                 f"minimum_depth is {self.minimum_depth} and maximum_depth is {self.maximum_depth}; "
                 "expected 1 <= minimum_depth <= maximum_depth"
             )
+        get_allowed_depth(0, self.thresholds, self.maximum_depth)
         if self.positions:
             self._check_positions()
 
@@ -109,6 +113,7 @@ class Grammar:
             maximum_depth=spec.maximum_depth,
             positions=_positions(spec, blocks),
             equivalence=Equivalence.of(spec),
+            thresholds=tuple(spec.increase_complexity_minimum_trials),
         )
 
     @property
@@ -142,9 +147,18 @@ class Grammar:
         count = self.minimum_depth if depth is None else depth
         return self._ordered([_pick(self.choices(position), rng) for position in range(count)])
 
-    def random_of_any_depth(self, rng: np.random.Generator) -> Architecture:
-        """As `random`, every depth being equally likely."""
-        return self.random(rng, int(rng.choice(self.draws)))
+    def random_of_any_depth(self, rng: np.random.Generator, allowed_depth: int | None = None) -> Architecture:
+        """As `random`, every depth up to the allowed size (the greatest one by default) being equally likely."""
+        added = 1 if self.problem_type == CNN else 0
+        limit = self.maximum_depth if allowed_depth is None else allowed_depth
+        depths = [draws for draws in self.draws if draws + added <= limit]
+        return self.random(rng, _pick(depths, rng) if depths else None)
+
+    def allowed_depth(self, completed: int) -> int:
+        """How many blocks an architecture may be grown to; the greatest number where nothing grows."""
+        if self.is_fixed:
+            return self.maximum_depth
+        return get_allowed_depth(completed, self.thresholds, self.maximum_depth)
 
     def grow(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture:
         """The architecture with one more block, drawn at random.
@@ -283,12 +297,13 @@ class Grammar:
         added = 1 if self.problem_type == CNN else 0
         return range(self.minimum_depth, max(self.minimum_depth, self.maximum_depth - added) + 1)
 
-    def enumerate(self, draws: int, rng: np.random.Generator) -> Iterator[Architecture]:
-        """Every tower of `draws` drawn blocks, each once, the blocks in a random order.
+    def enumerate(self, draws: int, rng: np.random.Generator | None = None) -> Iterator[Architecture]:
+        """Every tower of `draws` drawn blocks, each once, the blocks in a random order (their own where None).
 
         A tower that is the same as one of fewer blocks is left to those.
         """
-        shuffled = [self.blocks[i] for i in rng.permutation(len(self.blocks))]
+        order = range(len(self.blocks)) if rng is None else rng.permutation(len(self.blocks))
+        shuffled = [self.blocks[i] for i in order]
         choices = [[name for name in shuffled if name in self.choices(position)] for position in range(draws)]
         shrinks = bool(self.equivalence.identity_blocks) and not self.equivalence.stages
         seen: set[Architecture] = set()

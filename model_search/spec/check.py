@@ -13,7 +13,7 @@ from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
-from model_search.spec import check_positions, supported
+from model_search.spec import check_positions, check_searches, supported
 from model_search.spec.problem import Path, Positions, Problem, Severity
 
 
@@ -27,7 +27,7 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
     checker = Checker(spec, positions or Positions())
     for part in (
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
-        _ensemble, _distillation, _transfer, _refused, _unread,
+        check_searches.searches, _ensemble, _distillation, _transfer, _refused, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -378,7 +378,15 @@ def _refused(checker: Checker) -> None:
 
 
 def _unread(checker: Checker) -> None:
+    search = search_type(checker.spec)
     for field, value in checker.spec.ListFields():
+        readers = supported.READ_BY.get(field.name, frozenset({search}))
+        if search not in readers and value != field.default_value:
+            checker.add(
+                f"{field.name} is not read by {search}; it is for {_one_of(readers)}.",
+                (field.name,),
+                severity="warning",
+            )
         if field.name in supported.UNREAD and value != field.default_value:
             checker.add(
                 f"{field.name} is not read in this version: {supported.UNREAD[field.name]}.",

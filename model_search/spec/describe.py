@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
 from model_search.spec.check import check, problem_type, search_type
 
@@ -55,10 +57,28 @@ def explain(spec: PhoenixSpec) -> str:
     return "\n".join([*lines, *warnings_of(spec)])
 
 
+_SEARCHES: Mapping[str, Callable[[PhoenixSpec], str]] = {
+    "GRID_SEARCH": lambda spec: "all towers in order, the shallow ones first.",
+    "REGULARIZED_EVOLUTION": lambda spec: (
+        f"children of the best of {spec.evolution.sample_size}, drawn from the last {spec.evolution.population_size} "
+        "trials."
+    ),
+    "SIMULATED_ANNEALING": lambda spec: (
+        f"a random walk that cools from {spec.simulated_annealing.initial_temperature:.7g} by "
+        f"{spec.simulated_annealing.cooling:.7g} a trial."
+    ),
+    "LOCAL_SEARCH": lambda spec: (
+        f"from {spec.local_search.random_starts} random towers to ever better neighbours, then from others."
+    ),
+}
+
+
 def _search(spec: PhoenixSpec) -> str:
     search = search_type(spec)
     if search == "NONADAPTIVE_RANDOM_SEARCH":
         return f"{search}: every tower is drawn at random, with {spec.minimum_depth} blocks."
+    if search in _SEARCHES:
+        return f"{search}: {_SEARCHES[search](spec)}"
     return (
         f"{search}: one of the best {spec.beam_size} grows with probability "
         f"{spec.increase_complexity_probability:.7g}, else one of its blocks is replaced."

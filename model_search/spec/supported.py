@@ -13,7 +13,16 @@ DEFAULT_PROBLEM_TYPE = "DNN"
 # Hyperparameters that the archived system recorded beside an architecture; in a suggestion they mean nothing.
 IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
 
-RUNNABLE_SEARCH_TYPES = frozenset({"ADAPTIVE_COORDINATE_DESCENT", "NONADAPTIVE_RANDOM_SEARCH"})
+RUNNABLE_SEARCH_TYPES = frozenset(
+    {
+        "ADAPTIVE_COORDINATE_DESCENT",
+        "NONADAPTIVE_RANDOM_SEARCH",
+        "GRID_SEARCH",
+        "REGULARIZED_EVOLUTION",
+        "SIMULATED_ANNEALING",
+        "LOCAL_SEARCH",
+    }
+)
 RUNNABLE_PROBLEM_TYPES = frozenset({"DNN"})
 
 # Problem types that cannot run, with what they lack.
@@ -31,6 +40,12 @@ SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "local_search": frozenset({"LOCAL_SEARCH"}),
     "gaussian_process": frozenset({"GAUSSIAN_PROCESS"}),
     "reinforce": frozenset({"REINFORCE"}),
+}
+# Fields that only some searches read.
+READ_BY: Mapping[str, frozenset[str]] = {
+    "mutate_probability": frozenset({"REGULARIZED_EVOLUTION"}),
+    "crossover_probability": frozenset({"REGULARIZED_EVOLUTION"}),
+    "random_architecture_probability": frozenset({"REGULARIZED_EVOLUTION"}),
 }
 ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "nonadaptive_search": frozenset({"NONADAPTIVE_ENSEMBLE_SEARCH"}),
@@ -50,9 +65,6 @@ REFUSED: Mapping[str, str] = {
 
 # Fields that are not read, with what happens instead.
 UNREAD: Mapping[str, str] = {
-    "mutate_probability": "the search follows increase_complexity_probability alone",
-    "crossover_probability": "the search follows increase_complexity_probability alone",
-    "random_architecture_probability": "the search follows increase_complexity_probability alone",
     "use_synchronous_optimizer": "each trial is trained by one process",
     "use_auxiliary_head": "towers have their main head only",
     "auxiliary_head_loss_weight": "towers have their main head only",

@@ -4,14 +4,16 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
+from search_factory import completed, make_plan, make_planner, make_spec, make_trial, run_study, running
 
 from model_search.errors import SpaceExhaustedError
-from model_search.metadata.trial import TrialPlan
+from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialPlan, TrialState
 from model_search.search.algorithm import SearchAlgorithm
 from model_search.search.algorithms import make_algorithm
 from model_search.search.architecture import DEFAULT_FLATTEN, fix_order
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
+from model_search.search.planner import Planner, PlannerSettings
 
 ARCHITECTURES = {
     "DNN": [("FULLY_CONNECTED",), ("LOWRANK_1", "IDENTITY"), ("IDENTITY", "LOWRANK_1", "BOTTLENECK_32")],
@@ -21,6 +23,23 @@ ARCHITECTURES = {
         ("RESNET_3X3", "CONVOLUTION_3X3", "PLATE_REDUCTION_FLATTEN", "FULLY_CONNECTED"),
     ],
 }
+# Of the seven towers of the second space, identity blocks at other places of the stage make nine architectures.
+FIXED = {
+    "choices": {
+        "minimum_depth": 3,
+        "maximum_depth": 3,
+        "position_choices": [{"blocks": ["LOWRANK_1"]}, {"blocks": ["IDENTITY", "BOTTLENECK_32"]}, {}],
+    },
+    "stages": {
+        "minimum_depth": 3,
+        "maximum_depth": 3,
+        "blocks_to_use": ["IDENTITY", "LOWRANK_1", "LOWRANK_2"],
+        "position_choices": [{"blocks": ["LOWRANK_1"]}, {}, {}],
+        "stages": [{"first": 0, "last": 2}],
+        "identity_blocks": ["IDENTITY"],
+    },
+}
+ONE_BIN = {"optimizers": ["adam"], "learning_rate_range": [{"minimum": 0.1, "maximum": 0.1}]}
 PROBLEMS = ("DNN", "CNN", "RNN_LAST_ACTIVATIONS")
 
 
@@ -45,6 +64,8 @@ class AlgorithmContract:
     search_type: ClassVar[str]
     # Architectures it can reach with two blocks at minimum_depth 1 and maximum_depth 2.
     reachable: ClassVar[int]
+    # Whether its proposals depend on the generator.
+    draws_at_random: ClassVar[bool] = True
 
     def _algorithm(self, problem_type: str) -> SearchAlgorithm:
         fields = {"blocks_to_use": ("LSTM_128", "RNN_CELL_64")} if problem_type.startswith("RNN") else {}
@@ -79,7 +100,54 @@ class AlgorithmContract:
         for history in _histories(problem_type):
             proposals = [algorithm.propose(history, np.random.default_rng(seed)) for seed in range(20)]
             assert proposals == [again.propose(history, np.random.default_rng(seed)) for seed in range(20)]
-            assert len({proposal.architecture for proposal in proposals}) > 1
+            assert (len({proposal.architecture for proposal in proposals}) > 1) == self.draws_at_random
+
+    @pytest.mark.parametrize("name", FIXED)
+    def test_towers_of_one_length_keep_to_their_positions(self, name):
+        spec = make_spec(self.search_type, **FIXED[name])
+        planner, grammar = make_planner(spec), Grammar.of(spec)
+        history = run_study(planner, 40, _loss)
+        assert len(history.completed) == 40
+        for trial in history.completed:
+            assert grammar.fits(trial.plan.architecture)
+
+    def test_no_tower_comes_back_under_another_name(self):
+        spec = make_spec(self.search_type, learning=ONE_BIN, **FIXED["stages"])
+        grammar = Grammar.of(spec)
+        history = run_study(make_planner(spec), 7, _loss)
+        assert len({grammar.canonical(trial.plan.architecture) for trial in history.completed}) == 7
+        with pytest.raises(SpaceExhaustedError):
+            make_planner(spec).plan(8, history)
+
+    def test_the_goal_is_turned_with_the_metric(self):
+        """Maximizing a metric is minimizing its negative."""
+        spec = make_spec(self.search_type, learning={"optimizers": ["adam"]})
+        studies = {}
+        for goal, sign in (("minimize", 1), ("maximize", -1)):
+            planner = Planner(spec, PlannerSettings(0, 1000, batch_size=32), "loss", goal)
+            history = run_study(planner, 30, lambda plan, sign=sign: sign * _loss(plan), History("loss", goal))
+            studies[goal] = sorted((trial.id, trial.plan.architecture) for trial in history.completed)
+        assert studies["minimize"] == studies["maximize"]
+
+    def test_the_order_in_which_trials_become_known_changes_nothing(self):
+        algorithm = self._algorithm("DNN")
+        trials = _histories("DNN")[-1].completed
+        forwards, backwards = (History("loss", "minimize") for _ in range(2))
+        forwards.update(sorted(trials, key=lambda trial: trial.id))
+        backwards.update(sorted(trials, key=lambda trial: -trial.id))
+        for seed in range(10):
+            first, second = (algorithm.propose(h, np.random.default_rng(seed)) for h in (forwards, backwards))
+            assert first == second
+
+    def test_ensembles_and_students_do_no_harm(self):
+        planner = make_planner(make_spec(self.search_type))
+        history = run_study(planner, 12, _loss)
+        ensemble = make_plan(13, (), members=(1, 2), ensemble=EnsemblePlan("average"))
+        student = make_plan(14, ("IDENTITY",), teacher=(1,), distillation=DistillationPlan("cross_entropy"))
+        history.update([completed(13, 0.0, ensemble), completed(14, 0.0, student)])
+        history.update([make_trial(15, TrialState.FAILED, make_plan(15)), make_trial(16, TrialState.FAILED)])
+        history.update([running(17, make_plan(17, (), members=(1, 2), ensemble=EnsemblePlan("average")))])
+        assert planner.plan(18, history).architecture
 
     def test_convolutions_keep_their_order(self):
         algorithm = self._algorithm("CNN")

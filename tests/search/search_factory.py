@@ -26,7 +26,10 @@ def make_spec(
         **fields,
     )
     for name, value in learning.items():
-        if isinstance(value, (list, tuple)):
+        if name == "learning_rate_range":
+            for given in value:
+                spec.learning_spec.learning_rate_range.add(**given)
+        elif isinstance(value, (list, tuple)):
             getattr(spec.learning_spec, name).extend(value)
         else:
             setattr(spec.learning_spec, name, value)

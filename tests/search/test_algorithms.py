@@ -18,6 +18,27 @@ class TestRandomSearch(AlgorithmContract):
     reachable = 2
 
 
+class TestGridSearch(AlgorithmContract):
+    search_type = "GRID_SEARCH"
+    reachable = 2 + 4
+    draws_at_random = False
+
+
+class TestRegularizedEvolution(AlgorithmContract):
+    search_type = "REGULARIZED_EVOLUTION"
+    reachable = 2 + 4
+
+
+class TestSimulatedAnnealing(AlgorithmContract):
+    search_type = "SIMULATED_ANNEALING"
+    reachable = 2 + 4
+
+
+class TestLocalSearch(AlgorithmContract):
+    search_type = "LOCAL_SEARCH"
+    reachable = 2 + 4
+
+
 def _history(*losses):
     history = History("loss", "minimize")
     history.update(completed(i, loss, make_plan(i, ["IDENTITY"] * i)) for i, loss in enumerate(losses, start=1))

@@ -26,6 +26,9 @@ def found(text, severity="error"):
 
 RANGE = "the minimum must not be above the maximum"
 
+EVOLUTION = "search_type: REGULARIZED_EVOLUTION "
+ANNEALING = "search_type: SIMULATED_ANNEALING "
+
 ERRORS = [
     ("minimum_depth: 0", 2, 16, "minimum_depth is 0; expected at least 1."),
     ("maximum_depth: 1", 2, 16, "maximum_depth is 1; expected at least 1 and minimum_depth (2)."),
@@ -41,6 +44,12 @@ ERRORS = [
     ("linear_model { }", 2, 1, "linear_model does not fit search_type ADAPTIVE_COORDINATE_DESCENT; it is for"),
     ("search_type: LINEAR_MODEL", 2, 14, "search_type LINEAR_MODEL is not built in this version; expected ADAPTIVE_"),
     ("search_type: HARMONICA_SEARCH", 2, 14, "search_type HARMONICA_SEARCH is not built"),
+    (EVOLUTION + "evolution { sample_size: 0 }", 2, 61, "sample_size is 0; expected at least 1."),
+    (EVOLUTION + "evolution { population_size: 9 }", 2, 65, "population_size is 9; expected at least sample_size (10)"),
+    (ANNEALING + "simulated_annealing { initial_temperature: 0 }", 2, 77, "initial_temperature is 0; expected more"),
+    (ANNEALING + "simulated_annealing { cooling: 1.5 }", 2, 65, "cooling is 1.5; expected a factor above 0 and at"),
+    ("search_type: LOCAL_SEARCH local_search { random_starts: 0 }", 2, 57, "random_starts is 0; expected at least 1."),
+    ("search_type: LOCAL_SEARCH evolution { }", 2, 27, "evolution does not fit search_type LOCAL_SEARCH; it is for RE"),
     ("problem_type: CNN", 2, 15, "problem_type CNN cannot run in this version, which has no convolution"),
     ("problem_type: RNN_LAST_ACTIVATIONS", 2, 15, "which has no recurrent blocks; expected DNN."),
     ("maximum_depth: 2\nincrease_complexity_minimum_trials: [1, 2, 3]", 3, 44, "has 3 thresholds and maximum_depth"),
@@ -155,9 +164,10 @@ def test_an_error_says_what_and_where(text, line, column, message):
 
 
 WARNINGS = [
-    ("mutate_probability: 0.5", 21, "mutate_probability is not read in this version: the search follows"),
+    ("mutate_probability: 0.5", 21, "mutate_probability is not read by ADAPTIVE_COORDINATE_DESCENT; it is for REGUL"),
     ("crossover_probability: 0.5", 24, "crossover_probability is not read"),
     ("random_architecture_probability: 0.5", 34, "random_architecture_probability is not read"),
+    ("random_baseline_share: 0.5", 24, "random_baseline_share is not read"),
     ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
     ("use_auxiliary_head: true", 21, "towers have their main head only"),
     ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
@@ -190,6 +200,8 @@ def test_what_is_not_done_is_a_warning(text, column, message):
     [
         "",
         "search_type: NONADAPTIVE_RANDOM_SEARCH problem_type: DNN",
+        EVOLUTION + "mutate_probability: 0.5 crossover_probability: 1 random_architecture_probability: 0.1",
+        EVOLUTION + "evolution { population_size: 20 sample_size: 20 }",
         "maximum_depth: 3 increase_complexity_minimum_trials: [0, 5, 5]",
         "minimum_depth: 1 maximum_depth: 1",
         "mutate_probability: 0",
@@ -263,7 +275,7 @@ def test_every_field_is_read_or_told_about():
         "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "user_suggestions",
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "temperature", "disable_last_dense_layer",
-        "position_choices", "stages", "identity_blocks", *supported.SEARCH_SPECS,
+        "position_choices", "stages", "identity_blocks", *supported.SEARCH_SPECS, *supported.READ_BY,
     }  # fmt: skip
     told = set(supported.UNREAD) | set(supported.REFUSED)
     assert not read & told

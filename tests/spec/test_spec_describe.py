@@ -74,10 +74,23 @@ def test_the_summary_of_an_adaptive_search():
         "weight decay 1e-06 to 0.01, dropout 0.1 to 0.6 or none, a learning rate that falls to zero over the last "
         "25% of the steps, batch size 32, 64.",
         "First 1 suggested by you.",
-        "mutate_probability is not read in this version: the search follows increase_complexity_probability alone.",
+        "mutate_probability is not read by ADAPTIVE_COORDINATE_DESCENT; it is for REGULARIZED_EVOLUTION.",
     ]
 
 
 def test_the_summary_of_a_random_search():
     text = explain(load_text(BASE + "search_type: NONADAPTIVE_RANDOM_SEARCH"))
     assert "NONADAPTIVE_RANDOM_SEARCH: every tower is drawn at random, with 2 blocks." in text
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        ("GRID_SEARCH", "all towers in order"),
+        ("REGULARIZED_EVOLUTION", "children of the best of 10, drawn from the last 50 trials."),
+        ("SIMULATED_ANNEALING", "a random walk that cools from 1 by 0.97 a trial."),
+        ("LOCAL_SEARCH", "from 1 random towers to ever better neighbours"),
+    ],
+)
+def test_every_search_is_summarized(search, words):
+    assert f"{search}: {words}" in explain(load_text(BASE + f"search_type: {search}"))

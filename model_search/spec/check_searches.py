@@ -1,0 +1,48 @@
+"""Checking the settings of the searches that have some."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_search.spec.check import Checker
+
+
+def searches(checker: Checker) -> None:
+    """The settings that are given, whether or not they are those of the `search_type`."""
+    given = checker.spec.WhichOneof("search_spec")
+    if given in _CHECKS:
+        _CHECKS[given](checker)
+
+
+def _evolution(checker: Checker) -> None:
+    settings, path = checker.spec.evolution, ("evolution",)
+    checker.at_least(settings, 1, path, ["sample_size"])
+    if settings.population_size < max(settings.sample_size, 1):
+        checker.add(
+            f"population_size is {settings.population_size}; expected at least sample_size ({settings.sample_size}).",
+            (*path, "population_size"),
+            (*path, "sample_size"),
+        )
+
+
+def _annealing(checker: Checker) -> None:
+    settings, path = checker.spec.simulated_annealing, ("simulated_annealing",)
+    if not settings.initial_temperature > 0:
+        checker.add(
+            f"initial_temperature is {settings.initial_temperature:.7g}; expected more than 0.",
+            (*path, "initial_temperature"),
+        )
+    if not 0 < settings.cooling <= 1:
+        checker.add(f"cooling is {settings.cooling:.7g}; expected a factor above 0 and at most 1.", (*path, "cooling"))
+
+
+def _local_search(checker: Checker) -> None:
+    checker.at_least(checker.spec.local_search, 1, ("local_search",), ["random_starts"])
+
+
+_CHECKS = {
+    "evolution": _evolution,
+    "simulated_annealing": _annealing,
+    "local_search": _local_search,
+}
