@@ -1,0 +1,231 @@
+"""The student: one small tower that learns to answer as the final ensemble does.
+
+Distillation (Hinton et al. 2015) on the training rows and, for tables, on rows made up from them: the teacher answers
+for any row, so that the student sees more than the rows that the teacher was fitted to (model compression, Bucila et
+al. 2006). A made-up row takes some columns from another row of the table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from model_search.data.features import FeatureSchema
+from model_search.data.task import PreparedData, Rows, TableData, TaskKind
+from model_search.errors import StudyError
+from model_search.metadata.trial import DistillationPlan, HyperparameterValue, TrialKind, TrialPlan
+from model_search.training.engine import Engine, OnProgress
+from model_search.training.metrics import better
+from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrainingSettings, TrialOutcome
+
+SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parameters
+_HEATS = 3  # architectures that are tried for as many steps as a trial has
+_LONGER = 4  # times these steps for the best of them
+_BATCH = 128
+_COPIES = 4  # made-up rows for each row of the table ...
+_MOST_ROWS = 200_000  # ... as long as there are no more rows than this
+_SWAPPED = 0.15  # share of the columns that a made-up row has from elsewhere
+_BLOCK_ROWS = 16_384  # rows the teacher answers for at a time
+_HYPERPARAMETERS: dict[str, HyperparameterValue] = {"learning_rate": 0.001, "optimizer": "adam", "cooldown_share": 0.5}
+
+Answers = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pupil:
+    """An architecture that may become the student.
+
+    Attributes:
+        architecture: Its blocks.
+        parameters: Its trainable parameters.
+        trial: The trial that it comes from, if any.
+        tower: Gives that trial's tower, whose weights the student starts from; None for fresh weights.
+    """
+
+    architecture: tuple[str, ...]
+    parameters: int
+    trial: int | None = None
+    tower: Callable[[], TrainedTower] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What a student is taught with.
+
+    Attributes:
+        data: Training and validation rows.
+        settings: What holds for every trial of the study.
+        teacher: Features float32 [rows, ...] to the teacher's logits float32 [rows, logits dimension].
+        valid_logits: The teacher's logits on the validation rows.
+        members: The trials that the teacher consists of.
+        trial_id: A number above all trials, for the student's plan.
+        steps: Steps of a trial.
+        batch_size: Rows a step of a trial.
+        seed: Of everything random.
+        seconds: Time that is left; None for no limit.
+    """
+
+    data: PreparedData
+    settings: TrainingSettings
+    teacher: Answers
+    valid_logits: np.ndarray
+    members: tuple[int, ...]
+    trial_id: int
+    steps: int
+    batch_size: int
+    seed: int
+    seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A taught student: the plan that made it, and what came of it."""
+
+    plan: TrialPlan
+    outcome: TrialOutcome
+
+
+def teach(lesson: Lesson, pupils: Sequence[Pupil], on_progress: OnProgress | None = None) -> Student:
+    """Teaches the most promising pupil.
+
+    The first few pupils are taught for as long as a trial lasts; the one with the best validation metric is then taught
+    several times longer.
+
+    Args:
+        lesson: What with.
+        pupils: Architectures, the most promising first.
+        on_progress: See `Engine.run`.
+
+    Raises:
+        StudyError: if there is no pupil.
+        TrialError: if the student cannot be trained.
+    """
+    if not pupils:
+        raise StudyError("no architecture is small enough for a student; allow it more parameters")
+    classroom = _Classroom(lesson, on_progress)
+    heats = [(pupil, classroom.teach(pupil, lesson.steps)) for pupil in pupils[:_HEATS] if not classroom.late]
+    best, first = _best(heats, lesson.settings)
+    if classroom.late:
+        return first
+    longer = classroom.teach(best, _LONGER * lesson.steps)
+    return _best([(best, first), (best, longer)], lesson.settings)[1]
+
+
+def small_enough(pupils: Sequence[Pupil], most_parameters: int) -> list[Pupil]:
+    """Those with at most so many parameters, each architecture once."""
+    found: dict[tuple[str, ...], Pupil] = {}
+    for pupil in pupils:
+        if pupil.parameters <= most_parameters:
+            found.setdefault(pupil.architecture, pupil)
+    return list(found.values())
+
+
+def made_up_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows that have some of their columns from another row.
+
+    Args:
+        features: float32 [rows, width].
+        groups: The places of each raw column among the features; they stay together.
+        copies: Made-up rows for each row.
+        rng: Draws who gets what from whom.
+
+    Returns:
+        float32 [copies * rows, width].
+    """
+    made = np.tile(features, (copies, 1))
+    for start in range(0, len(made), len(features)):
+        part, others = made[start : start + len(features)], rng.permutation(len(features))
+        for group in groups:
+            swapped = rng.random(len(part)) < _SWAPPED
+            part[swapped, group] = features[others[swapped], group]
+    return made
+
+
+class _Classroom:
+    """Rows, the teacher's answers for them, and an engine."""
+
+    def __init__(self, lesson: Lesson, on_progress: OnProgress | None):
+        self._lesson = lesson
+        self._on_progress = on_progress or (lambda look: None)
+        self._deadline = math.inf if lesson.seconds is None else time.monotonic() + lesson.seconds
+        data, valid = lesson.data, lesson.valid_logits[None]
+        if isinstance(data, TableData):
+            rows = self._rows(data)
+            data = dataclasses.replace(data, train=rows)
+            self._teacher = FrozenTowers(valid, train=self._answers(rows.features)[None])
+        else:
+            self._teacher = FrozenTowers(valid, forward=lambda features: lesson.teacher(features)[None])
+        self._engine = Engine(data, dataclasses.replace(lesson.settings, keep_train_logits=False))
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() > self._deadline
+
+    def teach(self, pupil: Pupil, steps: int) -> Student:
+        """Teaches one pupil, from the weights that it brings along."""
+        lesson = self._lesson
+        softly = lesson.data.task.kind is TaskKind.CLASSIFICATION and lesson.data.loss_fn is None
+        plan = TrialPlan(
+            trial_id=lesson.trial_id,
+            kind=TrialKind.DISTILLATION,
+            architecture=pupil.architecture,
+            hyperparameters=_HYPERPARAMETERS,
+            steps=steps,
+            batch_size=max(lesson.batch_size, _BATCH),
+            seed=lesson.seed,
+            key="student",
+            parent=pupil.trial,
+            teacher=tuple(sorted(lesson.members)),
+            warm_start=pupil.trial,
+            distillation=DistillationPlan("cross_entropy" if softly else "mse_logits"),
+        )
+        weights = None if pupil.tower is None else pupil.tower().weights
+        return Student(plan, self._engine.run(plan, weights, self._look, self._teacher))
+
+    def _look(self, look: Progress) -> bool:
+        return bool(self._on_progress(look)) or self.late
+
+    def _rows(self, data: TableData) -> Rows:
+        """The training rows and, of a table of columns, made-up ones; the labels are not read."""
+        features, copies = data.train.features, 0
+        if features.ndim == 2:
+            copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(features)) - 1))
+        rng = np.random.default_rng([self._lesson.seed, len(features)])
+        more = made_up_rows(features, _groups(data), copies, rng) if copies else features[:0]
+        labels, weights = data.train.labels, data.train.weights
+        return Rows(
+            np.concatenate([features, more]),
+            np.concatenate([labels] + [labels] * copies),
+            None if weights is None else np.concatenate([weights] + [weights] * copies),
+        )
+
+    def _answers(self, features: np.ndarray) -> np.ndarray:
+        """The teacher's logits, block by block, so that the caller can look up in between."""
+        found = []
+        for start in range(0, len(features), _BLOCK_ROWS):
+            self._on_progress(Progress(0, 0, math.nan, None))
+            found.append(self._lesson.teacher(features[start : start + _BLOCK_ROWS]))
+        return np.concatenate(found).astype(np.float32)
+
+
+def _groups(data: TableData) -> list[slice]:
+    """The places of each raw column; every feature by itself where no schema says more."""
+    schema, width = data.description.get("schema"), data.train.features.shape[1]
+    if schema is None:
+        return [slice(place, place + 1) for place in range(width)]
+    ends = np.cumsum([feature.width for feature in FeatureSchema.from_json(schema).features]).tolist()
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _best(taught: Sequence[tuple[Pupil, Student]], settings: TrainingSettings) -> tuple[Pupil, Student]:
+    best = taught[0]
+    for one in taught[1:]:
+        found, known = (entry[1].outcome.metrics[settings.metric] for entry in (one, best))
+        if better(found, known, settings.goal):
+            best = one
+    return best
