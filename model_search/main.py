@@ -50,7 +50,6 @@ _WITHOUT_EFFECT: dict[str, bool | int | str | None] = {
     "phoenix_eval_on_tpu": False,
     "phoenix_export_saved_model": True,
     "train_epochs": 10,
-    "tuner_id": "",
     "force_estimator": False,
     "crash_on_warmstart_error": False,
     "mlmd_default_sqllite_filename": None,
@@ -89,6 +88,8 @@ def _define_flags() -> None:
     flags.DEFINE_integer("experiment_max_num_trials", 200, "Completed models that the study is to hold.", lower_bound=1)
     flags.DEFINE_float("time_limit", None, "Seconds after which the search ends with the best so far.")
     flags.DEFINE_bool("overwrite", False, "Delete an earlier study of that name and begin anew.")
+    flags.DEFINE_string("workers", "1", "Processes that train at the same time: a number, or auto.")
+    flags.DEFINE_string("tuner_id", None, "Name of the worker (of the workers, with a number each).")
     flags.DEFINE_integer("trial", None, "A trial other than the best one (predict, evaluate, export).")
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
@@ -211,9 +212,18 @@ def _search(words: list[str]) -> None:
         time_limit=FLAGS.time_limit,
         overwrite=FLAGS.overwrite,
         sampler=FLAGS.hypertuning_method,
+        workers=_workers(FLAGS.workers),
+        tuner_id=FLAGS.tuner_id or None,
     )
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
+
+
+def _workers(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text  # "auto", or what is refused together with everything else
 
 
 def _print_model_place(study: Study) -> None:

@@ -68,6 +68,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     database = folder / paths.DATABASE
     if options.overwrite:
         _refuse_foreign_folder(folder)
+        _refuse_running(options.experiment_name, database)
     existing = _existing(database) if not options.overwrite else None
     if existing is not None and options.seed is not None and options.seed != existing.seed:
         raise StudyError(
@@ -225,6 +226,27 @@ def _refuse_foreign_folder(folder: pathlib.Path) -> None:
     """`overwrite` deletes the folder, so it must be a study's."""
     if folder.exists() and any(folder.iterdir()) and not (folder / paths.DATABASE).is_file():
         raise StudyError(f"{folder} is not a study (it has no {paths.DATABASE}); it is not overwritten, name another")
+
+
+def _refuse_running(name: str, database: pathlib.Path) -> None:
+    """`overwrite` must not pull the study away from under others."""
+    if not database.is_file():
+        return
+    try:
+        store = SqliteStore(database)
+    except StudyError:
+        return  # damaged, which may be why it is overwritten
+    try:
+        store.reclaim_dead()
+        held = [beat.trial_id for beat in store.heartbeats()]
+        if held:
+            raise StudyError(
+                f"study {name!r} is being worked on (trials {', '.join(map(str, held))}, by "
+                f"{', '.join(sorted({store.trial(number).worker for number in held}))}); stop that first, or choose "
+                f"another experiment_name; where nobody works on it any more, delete {database.parent}"
+            )
+    finally:
+        store.close()
 
 
 def _check_same_study(

@@ -2,7 +2,10 @@
 
 import dataclasses
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,10 +15,10 @@ from pretended import fails, make_plan, nothing, open_pretended, waits
 
 from model_search import blocks
 from model_search.blocks import catalogue
-from model_search.errors import SpaceExhaustedError, StopStudyError, UserError
+from model_search.errors import SpaceExhaustedError, StopStudyError, StudyError, UserError
 from model_search.metadata.trial import TrialState
 from model_search.trainers import resources
-from model_search.trainers.processes import MAX_DEATHS_IN_A_ROW, run_in_processes
+from model_search.trainers.processes import MAX_DEATHS_IN_A_ROW, run_in_processes, worker_count
 from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason
 
 
@@ -263,3 +266,67 @@ def test_the_users_blocks_are_known_in_workers_under_the_same_numbers(tmp_path):
         assert states(run(tmp_path, act, number_models=2)[1]) == [TrialState.COMPLETED] * 2
     finally:
         catalogue.unregister("MINE_ONLY")
+
+
+A_SHELL = """
+import sys
+sys.path[:0] = {path!r}
+from pretended import open_pretended, waits
+from model_search.trainers.processes import run_in_processes
+session, crew = open_pretended({folder!r}, waits(0.3), number_models=40, tuner_id="first")
+run_in_processes(session, crew)
+"""
+
+
+def test_a_study_is_joined_from_another_shell_and_survives_the_end_of_the_first(tmp_path):
+    (tmp_path / "notes").mkdir()
+    code = A_SHELL.format(path=[str(pathlib.Path(__file__).parent), *sys.path], folder=str(tmp_path))
+    shell = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        while len(list((tmp_path / "notes").iterdir())) < 4:
+            time.sleep(0.05)
+            assert shell.poll() is None
+        workers = psutil.Process(shell.pid).children()
+        killed = []
+
+        def kill_the_first(trial):
+            if not killed and trial.worker.startswith("second"):
+                with pytest.raises(StudyError, match=r"is being worked on .*first"):
+                    open_pretended(tmp_path, overwrite=True)
+                killed.append(trial.id)
+                shell.kill()
+
+        reason, trials = run(tmp_path, waits(0.1), number_models=20, tuner_id="second", callbacks=(kill_the_first,))
+    finally:
+        shell.kill()
+        shell.wait()
+    assert reason is StopReason.FINISHED
+    assert len([trial for trial in trials if trial.state is TrialState.COMPLETED]) == 20
+    assert {trial.worker.partition("-")[0] for trial in trials} == {"first", "second"}
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert len(workers) == 2
+    assert not alive
+
+
+def test_options_of_workers_are_checked(tmp_path):
+    for name, value in (("workers", 0), ("workers", "many"), ("tuner_id", ""), ("worker_memory", -1)):
+        with pytest.raises(UserError, match=f"{name} is {value!r}"):
+            open_pretended(tmp_path, **{name: value})
+
+
+def test_auto_is_as_many_as_cores_and_memory_allow(tmp_path, monkeypatch):
+    monkeypatch.setattr(resources, "cores", lambda: 8)
+    monkeypatch.setattr(resources, "free_memory", lambda: 64 << 30)
+    assert resources.workers_that_fit(data_bytes=1, devices=0)[0] == 8
+    assert resources.workers_that_fit(data_bytes=1, devices=2)[0] == 2
+    assert resources.workers_that_fit(data_bytes=4 << 30, devices=0)[0] == 3
+    assert resources.workers_that_fit(data_bytes=400 << 30, devices=0)[0] == 1
+    session, crew = open_pretended(tmp_path)
+    options = dataclasses.replace(crew.options, workers="auto", progress=True)
+    assert worker_count(session, options, crew.display) == 8
+
+
+def test_gpus_are_those_that_the_process_may_use():
+    assert resources.gpus({"CUDA_VISIBLE_DEVICES": "2, 5"}) == ["2", "5"]
+    assert resources.gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+    assert resources.gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == []
