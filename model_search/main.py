@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from model_search.errors import ModelSearchError, StopStudyError, UserError
+from model_search.metadata.final import WHATS, ModelChoice
 
 if TYPE_CHECKING:
     from model_search.data.data import Provider
@@ -33,7 +34,9 @@ _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [fla
        model_search leaderboard --experiment_name=NAME [--model_dir=DIR]
        model_search predict FILE.csv --experiment_name=NAME [--output=FILE]
        model_search evaluate FILE.csv --experiment_name=NAME
-       model_search export PATH --experiment_name=NAME [--trial=N]
+       model_search export PATH --experiment_name=NAME [--trial=N|single|ensemble|student]
+       model_search members --experiment_name=NAME
+       model_search finish --experiment_name=NAME [--finish=ensemble]
 
 flags:
 """
@@ -90,7 +93,11 @@ def _define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Delete an earlier study of that name and begin anew.")
     flags.DEFINE_string("workers", "1", "Processes that train at the same time: a number, or auto.")
     flags.DEFINE_string("tuner_id", None, "Name of the worker (of the workers, with a number each).")
-    flags.DEFINE_integer("trial", None, "A trial other than the best one (predict, evaluate, export).")
+    flags.DEFINE_string(
+        "trial", None, "A trial's number, single, ensemble or student; the best of all when absent (predict, ...)."
+    )
+    flags.DEFINE_enum("finish", "ensemble", WHATS, "What the final stage makes of the models that were found.")
+    flags.DEFINE_integer("student_parameters", None, "The most parameters that the student may have.", lower_bound=1)
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
     help_text = "Accepted for old scripts; has no effect."
@@ -183,6 +190,8 @@ def _command(words: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:
         "predict": _predict,
         "evaluate": _evaluate,
         "export": _export,
+        "members": _members,
+        "finish": _finish,
     }
     if not words:
         return _search, []
@@ -214,6 +223,8 @@ def _search(words: list[str]) -> None:
         sampler=FLAGS.hypertuning_method,
         workers=_workers(FLAGS.workers),
         tuner_id=FLAGS.tuner_id or None,
+        finish=FLAGS.finish,
+        student_parameters=FLAGS.student_parameters,
     )
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
@@ -228,7 +239,8 @@ def _workers(text: str) -> int | str:
 
 def _print_model_place(study: Study) -> None:
     target = study.folder / "final"
-    print(f"\nbest model: trial {study.best_trial.id}, in {target}")
+    best = study.best
+    print(f"\nbest model: {f'final {best}' if isinstance(best, str) else f'trial {best}'}, in {target}")
     try:
         for kind, path in study.export(target).items():
             print(f"  {kind}: {path}")
@@ -284,6 +296,28 @@ def _study() -> Study:
     return load_study(FLAGS.model_dir, _experiment_name())
 
 
+def _finish(words: list[str]) -> None:
+    if words:
+        raise UserError(f"finish takes no further words, received {words}")
+    provider = _provider() if FLAGS.filename or FLAGS.phoenix_dataset else None
+    study = _study()
+    study.finish(provider, FLAGS.finish, FLAGS.student_parameters)
+    study.print_leaderboard(FLAGS.top)
+    _print_model_place(study)
+
+
+def _members(words: list[str]) -> None:
+    if words:
+        raise UserError(f"members takes no further words, received {words}")
+    print(_study().members().to_string(index=False))
+
+
+def _model_choice() -> ModelChoice:
+    """What --trial names; the study says where there is no such model."""
+    given = FLAGS.trial
+    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
+
+
 def _leaderboard(words: list[str]) -> None:
     if words:
         raise UserError(f"leaderboard takes no further words, received {words}")
@@ -303,9 +337,11 @@ def _predict(words: list[str]) -> None:
 
     source = _one(words, "predict", "CSV file")
     study = _study()
-    answers = pd.DataFrame({"prediction": study.predict(source, FLAGS.trial).tolist()})
+    answers = pd.DataFrame({"prediction": study.predict(source, _model_choice()).tolist()})
     if study.task.kind is TaskKind.CLASSIFICATION:
-        answers = answers.join(study.predict_proba(source, FLAGS.trial).rename(columns=lambda c: f"probability_{c}"))
+        answers = answers.join(
+            study.predict_proba(source, _model_choice()).rename(columns=lambda c: f"probability_{c}")
+        )
     if FLAGS.output:
         answers.to_csv(FLAGS.output, index=False)
         print(f"{len(answers)} predictions written to {FLAGS.output}", file=sys.stderr)
@@ -315,13 +351,13 @@ def _predict(words: list[str]) -> None:
 
 def _evaluate(words: list[str]) -> None:
     source = _one(words, "evaluate", "CSV file with labels")
-    for name, value in _study().evaluate(source, FLAGS.trial).items():
+    for name, value in _study().evaluate(source, _model_choice()).items():
         print(f"{name}: {value:.6g}")
 
 
 def _export(words: list[str]) -> None:
     target = _one(words, "export", "folder to make, or a path ending in .keras")
-    for kind, path in _study().export(target, FLAGS.trial).items():
+    for kind, path in _study().export(target, _model_choice()).items():
         print(f"{kind}: {path}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,8 @@ class SingleTrainer:
         workers: int | str = 1,
         tuner_id: str | None = None,
         worker_memory: float | None = None,
+        finish: str = "ensemble",
+        student_parameters: int | None = None,
     ) -> Study:
         """Trains models until the study holds `number_models` completed ones.
 
@@ -94,6 +97,9 @@ class SingleTrainer:
             tuner_id: Name of the worker (of the workers, with a number each), as the study keeps it.
             worker_memory: Gigabytes that a worker process may hold between two trials; one that has grown past them is
                 replaced. Its share of the free memory where None.
+            finish: What the final stage makes when the trials are done: "ensemble" selects one from them; "distil" and
+                "both" train a student on it (a time limit leaves it a tenth); "neither" leaves the trials as they are.
+            student_parameters: The most parameters that the student may have.
 
         Returns:
             The study.
@@ -104,6 +110,7 @@ class SingleTrainer:
             KeyboardInterrupt: after Ctrl-C, when the running trial has been put back; the study is on disk.
         """
         from model_search.study import Study
+        from model_search.trainers.final import finish_session
         from model_search.trainers.session import open_session, run_session
         from model_search.trainers.worker import StopReason
 
@@ -126,10 +133,15 @@ class SingleTrainer:
             workers=workers,
             tuner_id=tuner_id,
             worker_memory=worker_memory,
+            finish=finish,
+            student_parameters=student_parameters,
         )
+        started = time.monotonic()
         session = open_session(self._data, self._spec, options)
         try:
             reason = run_session(session, options)
+            if reason is not StopReason.INTERRUPTED:
+                finish_session(session, options, started)
         finally:
             session.store.close()
         if reason is StopReason.INTERRUPTED:

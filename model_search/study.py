@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pathlib
 import threading
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy as np
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError, UserError
 from model_search.metadata import paths
-from model_search.metadata.artefacts import LocalArtefacts, load_arrays
+from model_search.metadata.artefacts import LocalArtefacts
+from model_search.metadata.final import Calibration, FinalKind, FinalModel, ModelChoice
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from model_search.data.array_data import TableLike
+    from model_search.data.data import Provider
+    from model_search.finish.ensemble import StudyParts
     from model_search.finish.export import ModelBundle
 
-WEIGHTS = "weights.npz"
 PLAIN_WIDTH = 130  # of a leaderboard that goes into a file or a pipe
 
 
@@ -109,15 +110,70 @@ class Study:
             raise StudyError(f"study {self.name!r} has no completed trial yet; run try_models on it again")
         return best[0]
 
-    def leaderboard(self) -> pd.DataFrame:
-        """One row per completed trial, best first.
+    @property
+    def final_models(self) -> tuple[FinalModel, ...]:
+        """What the final stage has made: an ensemble, a student, both or nothing."""
+        return tuple(self._store.final_models())
 
-        Columns: rank, trial, kind, the metric's name, blocks, parameters, seconds, parent. The metric is a validation
-        figure: it chose the model and is therefore optimistic; `evaluate` on rows kept aside is not.
+    @property
+    def best(self) -> int | str:
+        """Which model is the best by the study's validation metric: a trial's number, "ensemble" or "student".
+
+        It can be given to every method that takes a `trial`. An ensemble that has not passed its cross-fitted check is
+        never the best.
+        """
+        chosen = self._chosen(None)
+        return chosen.kind.value if isinstance(chosen, FinalModel) else chosen.id
+
+    def finish(
+        self,
+        data: Provider | None = None,
+        what: str = "ensemble",
+        student_parameters: int | None = None,
+        progress: bool | None = None,
+    ) -> tuple[FinalModel, ...]:
+        """Runs the final stage again; what it makes replaces the earlier final models.
+
+        Args:
+            data: The provider that the study was made with. A student needs it; an ensemble does not.
+            what: "ensemble", "distil", "both" or "neither", as the `finish` of `try_models`.
+            student_parameters: The most parameters that the student may have.
+            progress: False for silence.
+
+        Returns:
+            The final models.
+
+        Raises:
+            UserError: if a student is asked for without the data, or with other data.
+        """
+        from model_search.trainers.final import FinishOptions, finish_study
+
+        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress))
+        return self.final_models
+
+    def members(self) -> pd.DataFrame:
+        """One row per member of the final ensemble, the heaviest first.
+
+        Columns: trial, blocks, weight, the metric's name (the member's own), without (the ensemble's metric without
+        this member), parameters.
+
+        Raises:
+            StudyError: if there is no final ensemble.
+        """
+        from model_search.report.leaderboard import members_frame
+
+        return members_frame(self._final(FinalKind.ENSEMBLE), self.history, self.metric)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """One row per completed trial and per final model, best first.
+
+        Columns: rank, trial (missing for final models), kind, the metric's name, blocks, parameters, seconds, parent.
+        The metric is a validation figure: it chose the model and is therefore optimistic; `evaluate` on rows kept aside
+        is not. An ensemble that has not passed its cross-fitted check stands behind the best trial.
         """
         from model_search.report.leaderboard import leaderboard_frame
 
-        return leaderboard_frame(self.history, self.metric)
+        return leaderboard_frame(self.history, self.metric, self.final_models)
 
     def print_leaderboard(self, top: int = 10) -> None:
         """Prints the first `top` rows as a table."""
@@ -135,50 +191,48 @@ class Study:
         """The best model as a Keras model: raw typed columns in, labels and probabilities (or predictions) out."""
         return self.model()
 
-    def model(self, trial: int | None = None) -> keras.Model:
-        """A trial's model (the best one's where `trial` is None), ready for typed columns; see `best_model`."""
+    def model(self, trial: ModelChoice = None) -> keras.Model:
+        """One of the study's models, ready for typed columns; see `best_model`.
+
+        Args:
+            trial: A trial's number, "single" (the best trial), "ensemble", "student", or None for the best of them.
+        """
         _load_tensorflow()
         from model_search.finish.export import serving_model
 
         return serving_model(self.bundle(trial))
 
-    def tower(self, trial: int | None = None) -> keras.Model:
-        """A trial's tower: preprocessed features in, logits out."""
-        _load_tensorflow()
-        from model_search.towers.builder import build_tower
-        from model_search.training.towers import tower_spec
+    def tower(self, trial: ModelChoice = None) -> keras.Model:
+        """The model without what goes before and after: preprocessed features in, logits out; `trial` as in `model`."""
+        return self._built(self._chosen(trial))
 
-        chosen = self._completed(trial)
-        if chosen.plan is None or chosen.result is None:
-            raise StudyError(f"trial {chosen.id} is {chosen.state} and has no model")
-        spec = tower_spec(
-            chosen.plan, tuple(self._record.data["feature_shape"]), self.task.logits_dimension, self._training_options
-        )
-        model = build_tower(spec)
-        found = [artefact for artefact in chosen.result.artefacts if artefact.name == WEIGHTS]
-        if not found:
-            raise StudyError(f"the weights of trial {chosen.id} are no longer stored")
-        arrays = load_arrays(LocalArtefacts(self._folder), found[0])
-        model.set_weights([arrays[key] for key in sorted(arrays)])
-        return model
+    def calibration(self, trial: ModelChoice = None) -> Calibration | None:
+        """The temperature that a model's logits are divided by, and what it changes on the validation rows.
 
-    def bundle(self, trial: int | None = None) -> ModelBundle:
-        """A trial's tower with all that is needed to serve it."""
+        None where numbers are predicted, or where the study has nothing to fit it on.
+        """
+        from model_search.finish.ensemble import trial_calibration
+
+        chosen = self._chosen(trial)
+        return chosen.calibration if isinstance(chosen, FinalModel) else trial_calibration(self._parts, chosen)
+
+    def bundle(self, trial: ModelChoice = None) -> ModelBundle:
+        """A model with all that is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
         from model_search.data.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
-        chosen = self._completed(trial)
+        chosen = self._chosen(trial)
         schema = self._record.data.get("schema")
         return ModelBundle(
-            tower=self.tower(chosen.id),
+            tower=self._built(chosen),
             task=self.task,
             schema=None if schema is None else FeatureSchema.from_json(schema),
-            temperature=self._training_options["temperature"],
+            temperature=self._temperature(trial),
             metadata=self._metadata(chosen),
         )
 
-    def predict(self, data: TableLike, trial: int | None = None) -> np.ndarray:
+    def predict(self, data: TableLike, trial: ModelChoice = None) -> np.ndarray:
         """Predictions for a CSV file, a DataFrame, a dict of columns or an array.
 
         Returns:
@@ -188,7 +242,7 @@ class Study:
 
         return predict_labels(self._logits(data, trial), self.task)
 
-    def predict_proba(self, data: TableLike, trial: int | None = None) -> pd.DataFrame:
+    def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame:
         """Probabilities [rows, classes], one column per class, named by it.
 
         Raises:
@@ -198,22 +252,28 @@ class Study:
 
         if self.task.kind is not TaskKind.CLASSIFICATION:
             raise UserError(f"study {self.name!r} predicts numbers ({self.task.label}); it has no probabilities")
-        return predict_probabilities(self._logits(data, trial), self.task, self._training_options["temperature"])
+        return predict_probabilities(self._logits(data, trial), self.task, self._temperature(trial))
 
-    def evaluate(self, data: TableLike, trial: int | None = None) -> dict[str, float]:
-        """Every usual metric of the task on rows with labels, best on rows that the search has not seen."""
+    def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
+        """Every usual metric of the task on rows with labels, best on rows that the search has not seen.
+
+        Probabilities are those of `predict_proba`: the temperature has its effect on the loss.
+        """
         from model_search.data.evaluation import labelled_rows
         from model_search.training.metrics import all_metrics
 
         frame, labels, weights = labelled_rows(data, self._record.data)
-        return all_metrics(self.task, labels, self._logits(frame, trial), weights)
+        logits = self._logits(frame, trial)
+        if self.task.kind is TaskKind.CLASSIFICATION:
+            logits = logits / self._temperature(trial)
+        return all_metrics(self.task, labels, logits, weights)
 
-    def export(self, path: str | os.PathLike[str], trial: int | None = None) -> dict[str, pathlib.Path]:
+    def export(self, path: str | os.PathLike[str], trial: ModelChoice = None) -> dict[str, pathlib.Path]:
         """Writes the model as a SavedModel (raw columns in) and a `.keras` file (typed columns in), with a model card.
 
         Args:
             path: A folder to make, or a path that ends in `.keras` for that file alone.
-            trial: Which trial; the best one where None.
+            trial: As in `model`; the best model where None.
 
         Returns:
             What was written, by format.
@@ -234,8 +294,10 @@ class Study:
         head = f"Study {self.name!r} in {self._folder}: {len(history.completed)} models"
         if not history.completed:
             return head
-        best = history.best(1)[0]
-        return f"{head}, best {self.metric} {best.objective(self.metric):.5g} (trial {best.id})"
+        chosen = self._chosen(None)
+        if isinstance(chosen, FinalModel):
+            return f"{head}, best {self.metric} {chosen.metrics[self.metric]:.5g} (final {chosen.kind})"
+        return f"{head}, best {self.metric} {chosen.objective(self.metric):.5g} (trial {chosen.id})"
 
     @property
     def _store(self) -> SqliteStore:
@@ -244,30 +306,68 @@ class Study:
         return self._stores.opened
 
     @property
-    def _training_options(self) -> Mapping[str, Any]:
-        return self._record.data["model"]
+    def _parts(self) -> StudyParts:
+        from model_search.finish.ensemble import StudyParts
 
-    def _completed(self, trial: int | None) -> Trial:
-        chosen = self.best_trial if trial is None else self.trial(trial)
+        return StudyParts(self._store, LocalArtefacts(self._folder), self._record, self.history)
+
+    def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:
+        """The model that is meant.
+
+        Raises:
+            StudyError: if there is none.
+            UserError: if it is no name of a model.
+        """
+        if choice is None or choice == "best":
+            return self._best_of_all()
+        if choice == "single":
+            return self.best_trial
+        if isinstance(choice, str):
+            if choice not in set(FinalKind):
+                names = "'best', 'single', 'ensemble' or 'student'"
+                raise UserError(f"received the model {choice!r}; expected a trial's number, {names}")
+            return self._final(FinalKind(choice))
+        chosen = self.trial(choice)
         if chosen.result is None:
             raise StudyError(f"trial {chosen.id} is {chosen.state} and has no model")
         return chosen
 
-    def _logits(self, data: TableLike, trial: int | None) -> np.ndarray:
+    def _best_of_all(self) -> Trial | FinalModel:
+        best: Trial | FinalModel = self.best_trial
+        value, sign = self.best_trial.objective(self.metric), 1 if self._record.goal == "minimize" else -1
+        for model in self.final_models:
+            own = model.metrics.get(self.metric)
+            if model.accepted and own is not None and sign * own < sign * value:
+                best, value = model, own
+        return best
+
+    def _final(self, kind: FinalKind) -> FinalModel:
+        found = [model for model in self.final_models if model.kind is kind]
+        if not found:
+            raise StudyError(f"study {self.name!r} has no final {kind}; study.finish() makes one")
+        return found[0]
+
+    def _built(self, chosen: Trial | FinalModel) -> keras.Model:
+        _load_tensorflow()
+        from model_search.finish.models import StudyModels
+
+        models = StudyModels(self._parts)
+        return models.of_final(chosen) if isinstance(chosen, FinalModel) else models.of_trial(chosen)
+
+    def _temperature(self, trial: ModelChoice) -> float:
+        found = self.calibration(trial)
+        return self._record.data["model"]["temperature"] if found is None else found.temperature
+
+    def _logits(self, data: TableLike, trial: ModelChoice) -> np.ndarray:
         from model_search.data.evaluation import features_of
         from model_search.finish.predict import tower_logits
 
         return tower_logits(self.tower(trial), features_of(data, self._record.data))
 
-    def _metadata(self, trial: Trial) -> dict[str, Any]:
-        result = trial.result
-        return {
-            "study": self.name,
-            "trial": trial.id,
-            "architecture": list(trial.plan.architecture) if trial.plan else [],
-            "metrics": dict(result.metrics) if result else {},
-            "environment": dict(result.environment) if result else {},
-        }
+    def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
+        from model_search.finish.model_card import origin_of
+
+        return {"study": self.name, **origin_of(chosen, self.history, self._parts)}
 
 
 def _load_tensorflow() -> None:

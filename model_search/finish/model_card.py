@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from model_search.data.features import FeatureSchema
 from model_search.data.task import Task, TaskKind
+from model_search.finish.ensemble import StudyParts, trial_calibration
 from model_search.finish.names import keras_names, signature_names
 from model_search.finish.preprocessing_layers import input_kind
+from model_search.metadata.final import FinalModel
+from model_search.metadata.trial import Trial
+from model_search.search.history import History
 
 _KINDS = {
     "number": "number (float32), NaN for missing",
@@ -70,6 +75,35 @@ def description(task: Task, schema: FeatureSchema | None, metadata: Mapping[str,
     }
 
 
+def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -> dict[str, Any]:
+    """Where a model comes from, JSON-able, for its description and its card."""
+    if isinstance(chosen, Trial):
+        found, result = trial_calibration(study, chosen), chosen.result
+        return {
+            "kind": chosen.plan.kind.value if chosen.plan else "",
+            "trial": chosen.id,
+            "architecture": list(chosen.plan.architecture) if chosen.plan else [],
+            "towers": list(chosen.plan.towers) if chosen.plan else [],
+            "parameters": result.parameters if result else 0,
+            "metrics": dict(result.metrics) if result else {},
+            "calibration": None if found is None else dataclasses.asdict(found),
+            "environment": dict(result.environment) if result else {},
+        }
+    trials = [history.get(member.trial) for member in chosen.members] or history.best(1)
+    environments = [trial.result.environment for trial in trials if trial is not None and trial.result is not None]
+    return {
+        "kind": f"final {chosen.kind}",
+        "trial": None,
+        "architecture": list(chosen.plan.architecture) if chosen.plan else [],
+        "members": [dataclasses.asdict(member) for member in chosen.members],
+        "parameters": chosen.parameters,
+        "metrics": dict(chosen.metrics),
+        "calibration": None if chosen.calibration is None else dataclasses.asdict(chosen.calibration),
+        "notes": list(chosen.notes),
+        "environment": dict(environments[0]) if environments else {},
+    }
+
+
 def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
     """The card, as Markdown.
 
@@ -98,18 +132,38 @@ def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
 def _origin(metadata: Mapping[str, Any]) -> list[str]:
     sentences = []
     if "study" in metadata:
-        sentences.append(f"Found by Model Search: study {_plain(metadata['study'])}, trial {metadata.get('trial')}.")
+        which = f"trial {metadata['trial']}" if metadata.get("trial") is not None else _plain(metadata.get("kind"))
+        sentences.append(f"Found by Model Search: study {_plain(metadata['study'])}, {which}.")
+    if metadata.get("members"):
+        shares = ", ".join(f"trial {one['trial']} ({one['weight']:.3f})" for one in metadata["members"])
+        mean = "The weighted mean of the answers of"
+        sentences.append(f"{mean} {len(metadata['members'])} models: {shares}.")
+    elif len(metadata.get("towers", ())) > 1:
+        sentences.append(f"An ensemble of the towers of trials {', '.join(map(str, metadata['towers']))}.")
     if metadata.get("architecture"):
         sentences.append(f"Blocks, input to output: {', '.join(map(_plain, metadata['architecture']))}.")
     if metadata.get("metrics"):
         figures = ", ".join(f"{_plain(name)} {value:.5g}" for name, value in sorted(metadata["metrics"].items()))
         sentences.append(f"On validation rows: {figures}. These figures chose the model, so they are optimistic.")
+    sentences += [f"{_plain(note)}." for note in metadata.get("notes", ())]
+    sentences += _calibration(metadata.get("calibration"))
     versions = [
         f"{k} {v}" for k, v in metadata.get("environment", {}).items() if k in ("python", "tensorflow", "keras")
     ]
     if versions:
         sentences.append(f"Made with {', '.join(versions)}.")
     return [line for sentence in sentences for line in (sentence, "")]
+
+
+def _calibration(found: Mapping[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    how = "fitted on the validation rows" if found["fitted"] else "given by the specification"
+    return [
+        f"Probabilities are softmax(logits / {found['temperature']:.4g}); the temperature was {how}. There, it changed "
+        f"the log loss from {found['log_loss_before']:.5g} to {found['log_loss_after']:.5g} and the expected "
+        f"calibration error (15 bins) from {found['error_before']:.4g} to {found['error_after']:.4g}."
+    ]
 
 
 def _answers(task: Task) -> list[str]:

@@ -50,7 +50,7 @@ class SelectionSettings:
         rows: Most rows a bag draws.
         splits: Times that the rows are halved for the cross-fitted gain; each gives two estimates.
         split_bags: Bags of each of these.
-        seed: Seed of bags and splits.
+        least: Members of less weight are left out.
     """
 
     keep: int = 50
@@ -61,7 +61,7 @@ class SelectionSettings:
     rows: int = 20_000
     splits: int = 5
     split_bags: int = 4
-    seed: int = 0
+    least: float = 0.01
 
 
 # A metric that is not a mean over rows is costly to try: fewer candidates, bags and rows.
@@ -97,6 +97,7 @@ def select(
     rows: JudgedRows,
     metric: ResolvedMetric | None = None,
     settings: SelectionSettings | None = None,
+    seed: int = 0,
 ) -> Selection:
     """Chooses members and weights.
 
@@ -105,6 +106,7 @@ def select(
         rows: The rows' labels and weights.
         metric: What is to be good: the log loss or the squared error where None.
         settings: None for those that fit the metric.
+        seed: Seed of bags and splits.
 
     Raises:
         UserError: if there is no candidate, or no row.
@@ -115,7 +117,7 @@ def select(
         )
     objective, costly = make_objective(rows.task, metric)
     settings = settings or (COSTLY if costly else SelectionSettings())
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(seed)
     places = _best_places(candidates, rows, objective, settings.keep)
     temperatures = []
     for place in places:
@@ -186,6 +188,8 @@ def _bagged(
         drawn = rows[rng.integers(len(rows), size=min(len(rows), settings.rows))]
         counts = objective.greedy(among, drawn, settings.steps, settings.patience)
         total[among] += counts / counts.sum()
+    total /= total.sum()
+    total[total < min(settings.least, total.max())] = 0
     return total / total.sum()
 
 

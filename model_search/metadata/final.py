@@ -7,9 +7,14 @@ import enum
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from model_search.metadata.trial import Artefact, TrialPlan
+
+WHATS = ("both", "ensemble", "distil", "neither")  # what the final stage can be asked to make
+ModelName = Literal["best", "single", "ensemble", "student"]
+ModelChoice = int | ModelName | None
+"""One of a study's models: a trial's number, a name ("single" is the best trial), or None for the best of all."""
 
 
 class FinalKind(enum.StrEnum):

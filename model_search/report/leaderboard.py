@@ -1,9 +1,12 @@
-"""The leaderboard: completed trials, best first. Needs pandas, not TensorFlow."""
+"""The leaderboard: completed trials and final models, best first. Needs pandas, not TensorFlow."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from model_search.metadata.final import FinalModel
 from model_search.metadata.trial import Trial
 from model_search.search.history import History
 
@@ -14,17 +17,71 @@ if TYPE_CHECKING:
 BLOCK_ARROW = " > "
 
 
-def leaderboard_frame(history: History, metric: str) -> pd.DataFrame:
-    """One row per completed trial, best first.
+def leaderboard_frame(history: History, metric: str, final_models: Sequence[FinalModel] = ()) -> pd.DataFrame:
+    """One row per completed trial and final model, best first.
 
-    Columns: rank, trial, kind, the metric's name, blocks, parameters, seconds, parent (missing where there is none).
+    Columns: rank, trial (missing for final models), kind, the metric's name, blocks, parameters, seconds, parent
+    (missing where there is none). A final model that may not be the best one stands behind the best trial, and says so
+    in its kind; one whose metric is unknown comes last.
     """
     import pandas as pd
 
-    ranked = history.best(len(history.completed)) if history.completed else []
+    ranked: list[Trial | FinalModel] = list(history.best(len(history.completed))) if history.completed else []
+    for model in reversed(final_models):
+        ranked.insert(_place(model, ranked, metric, history.goal), model)
     columns = ["rank", "trial", "kind", metric, "blocks", "parameters", "seconds", "parent"]
-    frame = pd.DataFrame([_row(rank, trial, metric) for rank, trial in enumerate(ranked, 1)], columns=columns)
-    return frame.astype({"parent": "Int64"})
+    rows = [
+        _final_row(rank, entry, metric) if isinstance(entry, FinalModel) else _row(rank, entry, metric)
+        for rank, entry in enumerate(ranked, 1)
+    ]
+    return pd.DataFrame(rows, columns=columns).astype({"trial": "Int64", "parent": "Int64"})
+
+
+def members_frame(ensemble: FinalModel, history: History, metric: str) -> pd.DataFrame:
+    """One row per member: trial, blocks, weight, its own metric, the ensemble's metric without it, parameters."""
+    import pandas as pd
+
+    rows = []
+    for member in ensemble.members:
+        trial = history.get(member.trial)
+        result = None if trial is None else trial.result
+        parameters = None if result is None else result.parameters
+        blocks = "" if trial is None else _blocks(trial)
+        rows.append([member.trial, blocks, member.weight, member.metric, member.without, parameters])
+    frame = pd.DataFrame(rows, columns=["trial", "blocks", "weight", metric, "without", "parameters"])
+    return frame.astype({metric: "float64", "without": "float64", "parameters": "Int64"})
+
+
+def _place(model: FinalModel, ranked: Sequence[Trial | FinalModel], metric: str, goal: str) -> int:
+    own, sign = model.metrics.get(metric), 1 if goal == "minimize" else -1
+    if own is None:
+        return len(ranked)
+    first = 0 if model.accepted else 1
+    for place in range(first, len(ranked)):
+        entry = ranked[place]
+        if isinstance(entry, Trial) and sign * own < sign * entry.objective(metric):
+            return place
+        if isinstance(entry, FinalModel) and sign * own < sign * entry.metrics.get(metric, sign * math.inf):
+            return place
+    return len(ranked)
+
+
+def _final_row(rank: int, model: FinalModel, metric: str) -> list[object]:
+    import pandas as pd
+
+    kind = f"final {model.kind}" if model.accepted else f"final {model.kind} (no gain)"
+    members = ", ".join(str(member.trial) for member in model.members)
+    blocks = BLOCK_ARROW.join(model.plan.architecture) if model.plan is not None else f"trials {members}"
+    value = model.metrics.get(metric, math.nan)
+    return [rank, pd.NA, kind, value, blocks, model.parameters, model.seconds, pd.NA]
+
+
+def _blocks(trial: Trial) -> str:
+    """A tower's blocks; an ensemble without a tower of its own is told by its members."""
+    plan = trial.plan
+    if plan is None:
+        return ""
+    return BLOCK_ARROW.join(plan.architecture) or f"trials {', '.join(map(str, plan.members))}"
 
 
 def _row(rank: int, trial: Trial, metric: str) -> list[object]:
@@ -35,7 +92,7 @@ def _row(rank: int, trial: Trial, metric: str) -> list[object]:
         trial.id,
         trial.plan.kind.value,
         trial.objective(metric),
-        BLOCK_ARROW.join(trial.plan.architecture),
+        _blocks(trial),
         trial.result.parameters,
         trial.result.timings.get("trial", trial.result.timings.get("total", float("nan"))),
         trial.plan.parent,

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from model_search.errors import UserError
+from model_search.finish.stage import check_what, wants_student
 from model_search.metadata.trial import Trial
 
 TrialCallback = Callable[[Trial], Any]
 
+STUDENT_SHARE = 0.1  # of a time limit
 SAMPLERS = ("random", "bayesian")
 
 
@@ -43,6 +45,8 @@ class SearchOptions:
     workers: int | str = 1
     tuner_id: str | None = None
     worker_memory: float | None = None
+    finish: str = "ensemble"
+    student_parameters: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("number_models", "train_steps", "batch_size"):
@@ -65,9 +69,17 @@ class SearchOptions:
             raise UserError(f"tuner_id is {self.tuner_id!r}; expected a text that is not empty")
         if self.worker_memory is not None and not _is_positive(self.worker_memory):
             raise UserError(f"worker_memory is {self.worker_memory!r}; expected a number of gigabytes above 0")
+        check_what(self.finish, self.student_parameters)
         for callback in self.callbacks:
             if not callable(callback):
                 raise UserError(f"callbacks holds {callback!r}; expected functions that take a finished trial")
+
+    @property
+    def search_seconds(self) -> float | None:
+        """The time limit of the search alone; a student is left a tenth of the whole."""
+        if self.time_limit is None or not wants_student(self.finish):
+            return self.time_limit
+        return (1 - STUDENT_SHARE) * self.time_limit
 
     def worker_name(self, number: int) -> str:
         """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from model_search.data.data import PrepareOptions, Provider
 from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError
+from model_search.finish.validation import keep_validation
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore, LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
@@ -87,7 +88,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     store = SqliteStore(database)
-    settings = training_settings(spec, metric, options)
+    settings = training_settings(spec, metric, options.eval_steps)
     wanted = StudyRecord(
         name=options.experiment_name,
         owner=options.experiment_owner,
@@ -111,6 +112,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     )
     record = store.create_study(wanted)
     store.update_settings(wanted.settings)
+    keep_validation(store, LocalArtefacts(folder), data, own_metric=metric.fn is not None)
     (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
     planner = Planner(
         spec,
@@ -135,7 +137,7 @@ def run_session(session: Session, options: SearchOptions) -> StopReason:
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     for note in filter(None, session.notes):
         display.note(note)
-    with Interrupts(options.time_limit) as interrupts:
+    with Interrupts(options.search_seconds) as interrupts:
         crew = Crew(options, worker_count(session, options, display), interrupts, display)
         if crew.size > 1:
             return run_in_processes(session, crew)
@@ -192,7 +194,7 @@ def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
     return load_spec(spec)
 
 
-def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, options: SearchOptions) -> TrainingSettings:
+def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int | None) -> TrainingSettings:
     """What the specification says about every trial's training."""
     problem_type = type(spec).ProblemType.Name(spec.problem_type)
     return TrainingSettings(
@@ -200,7 +202,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, options: Search
         metric=metric.name,
         goal=metric.goal,
         metric_fn=metric.fn,
-        eval_steps=options.eval_steps,
+        eval_steps=eval_steps,
         lr_warmup_steps=spec.learning_spec.lr_warmup_steps,
         parameter_scaled=spec.use_parameter_scaled_training,
         maximum_depth=spec.maximum_depth,

@@ -28,6 +28,7 @@ def search():
             "experiment_owner": "tests",
             "seed": 1,
             "progress": False,
+            "finish": "neither",
         } | options
         return single_trainer.SingleTrainer(data=provider, spec=constants.DEFAULT_DNN).try_models(
             number_models=number_models, root_dir=root, **arguments

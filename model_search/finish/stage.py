@@ -1,0 +1,184 @@
+"""The final stage of a study: an ensemble selected from its trials, and a student that the ensemble teaches.
+
+Selecting needs nothing but what the study keeps. Teaching needs the data; `TEACH` is where it is plugged in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from model_search.data.task import PreparedData
+from model_search.errors import StudyError, UnsupportedError, UserError
+from model_search.finish.calibration import calibrate
+from model_search.finish.ensemble import JudgedBy, StudyParts, given_temperature, make_ensemble
+from model_search.metadata.artefacts import save_arrays
+from model_search.metadata.final import WHATS, FinalKind, FinalModel
+from model_search.metadata.trial import TrialPlan
+from model_search.training.outcome import TrainingSettings, TrialOutcome
+
+STUDENT_WEIGHTS = "student_weights.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class School:
+    """What teaching takes beside the study.
+
+    Attributes:
+        data: Training and validation rows.
+        settings: What holds for every trial of the study.
+        train_logits: Logits of a final ensemble on the training rows of a table, float32 [rows, ..., logits dimension];
+            runs its towers where theirs are not stored.
+        most_parameters: The student may have so many; None where the user has set no limit.
+        seconds: Time that is left; None for no limit.
+    """
+
+    data: PreparedData
+    settings: TrainingSettings
+    train_logits: Callable[[FinalModel], np.ndarray]
+    most_parameters: int | None = None
+    seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What a student is taught with: the study, its school, the teacher and the teacher's validation logits."""
+
+    study: StudyParts
+    school: School
+    teacher: FinalModel
+    valid_logits: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Taught:
+    """A student: the plan that made it and what came of it, with sentences for people."""
+
+    plan: TrialPlan
+    outcome: TrialOutcome
+    notes: tuple[str, ...] = ()
+
+
+Teach = Callable[[Lesson], Taught]
+TEACH: Teach | None = None  # trains a student; None where this version cannot
+
+
+@dataclasses.dataclass(frozen=True)
+class StageOptions:
+    """What the final stage is to make.
+
+    Attributes:
+        what: "both", "ensemble", "distil" or "neither"; "distil" selects an ensemble as well, for that is the teacher,
+            but does not offer it as the study's best model.
+        judged_by: What judges where the stored rows do not suffice.
+        school: What a student needs; None where none is asked for, or no time is left for one.
+        say: Takes sentences for people as they come up.
+    """
+
+    what: str = "ensemble"
+    judged_by: JudgedBy = dataclasses.field(default_factory=JudgedBy)
+    school: School | None = None
+    say: Callable[[str], None] = lambda text: None
+
+
+def check_what(what: str, student_parameters: int | None) -> None:
+    """Checks what a user asks of the final stage.
+
+    Raises:
+        UserError: naming what was received and what is expected.
+    """
+    if what not in WHATS:
+        raise UserError(f"the final stage was asked for {what!r}; expected one of {', '.join(map(repr, WHATS))}")
+    if student_parameters is not None and (type(student_parameters) is not int or student_parameters < 1):
+        raise UserError(f"student_parameters is {student_parameters!r}; expected a whole number of at least 1")
+    wants_student(what)
+
+
+def wants_student(what: str) -> bool:
+    """Whether a student is asked for.
+
+    Raises:
+        UnsupportedError: if it is, and this version cannot train one.
+    """
+    if what not in ("both", "distil"):
+        return False
+    if TEACH is None:
+        raise UnsupportedError(f"finish={what!r}: this version does not train a student; use finish='ensemble'")
+    return True
+
+
+def is_up_to_date(study: StudyParts, what: str) -> bool:
+    """Whether the study has all that is asked for, made from the very trials that it has now."""
+    wanted = {FinalKind.ENSEMBLE} | ({FinalKind.STUDENT} if wants_student(what) else set())
+    return wanted <= {model.kind for model in study.store.final_models() if model.trials == study.completed}
+
+
+def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
+    """Makes the final models and stores them in place of earlier ones; the ensemble is stored before a student begins.
+
+    Returns:
+        What was made; nothing where the study has only one model.
+
+    Raises:
+        StudyError: if the study has no completed trial, or what it takes to judge them is gone.
+    """
+    if options.what == "neither":
+        return []
+    if not study.completed:
+        raise StudyError(f"study {study.record.name!r} has no completed trial yet; run try_models on it again")
+    if len(study.completed) == 1:
+        options.say("final stage: there is only one model, and so nothing to choose an ensemble from")
+        study.store.save_final_models([])
+        return []
+    ensemble, logits = make_ensemble(study, options.judged_by)
+    if options.what == "distil":
+        note = "made as the student's teacher only"
+        ensemble = dataclasses.replace(ensemble, accepted=False, notes=(*ensemble.notes, note))
+    study.store.save_final_models([ensemble])
+    options.say(_told(ensemble, study))
+    if not wants_student(options.what):
+        return [ensemble]
+    if options.school is None:
+        options.say("final stage: no student, for no time is left; study.finish(data=...) trains it later")
+        return [ensemble]
+    student = _taught(Lesson(study, options.school, ensemble, logits))
+    study.store.save_final_models([ensemble, student])
+    options.say(_told(student, study))
+    return [ensemble, student]
+
+
+def _taught(lesson: Lesson) -> FinalModel:
+    if TEACH is None:
+        raise UnsupportedError("this version does not train a student; use finish='ensemble'")
+    started = time.perf_counter()
+    found = TEACH(lesson)
+    study, valid, outcome = lesson.study, lesson.school.data.valid, found.outcome
+    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
+    return FinalModel(
+        kind=FinalKind.STUDENT,
+        metrics=outcome.metrics,
+        parameters=outcome.parameters,
+        seconds=time.perf_counter() - started,
+        trials=study.completed,
+        plan=found.plan,
+        calibration=calibrate(
+            study.task, outcome.valid_logits, valid.labels, valid.weights, given_temperature(study.record)
+        ),
+        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, weights),),
+        notes=found.notes,
+    )
+
+
+def _told(model: FinalModel, study: StudyParts) -> str:
+    """One line for people."""
+    name, best = study.record.metric, study.history.best(1)[0]
+    value = model.metrics.get(name)
+    figure = "" if value is None else f"{name} {value:.5g}, "
+    beside = f"best single model {best.objective(name):.5g} (trial {best.id})"
+    if model.kind is FinalKind.STUDENT:
+        return f"final stage: student of {model.parameters:,} parameters: {figure}{beside}; {model.seconds:.1f} s"
+    line = f"final stage: ensemble of {len(model.members)} models: {figure}{beside}; {model.seconds:.1f} s"
+    return line if model.accepted else f"{line}; {'; '.join(model.notes)}: the best model stays trial {best.id}"
