@@ -10,9 +10,11 @@ from model_search.search.algorithm import SearchAlgorithm
 from model_search.search.annealing import SimulatedAnnealing
 from model_search.search.beam import AdaptiveBeam
 from model_search.search.evolution import RegularizedEvolution
+from model_search.search.gaussian_process import GaussianProcessSearch
 from model_search.search.grid import GridSearch
 from model_search.search.local_search import LocalSearch
 from model_search.search.random_search import RandomSearch
+from model_search.search.reinforce import Reinforce
 from model_search.spec.check import search_type
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ ALGORITHMS: Mapping[str, Callable[[PhoenixSpec], SearchAlgorithm]] = {
     "REGULARIZED_EVOLUTION": RegularizedEvolution.of,
     "SIMULATED_ANNEALING": SimulatedAnnealing.of,
     "LOCAL_SEARCH": LocalSearch.of,
+    "GAUSSIAN_PROCESS": GaussianProcessSearch.of,
+    "REINFORCE": Reinforce.of,
 }
 
 

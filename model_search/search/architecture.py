@@ -30,11 +30,13 @@ def fix_order(architecture: Sequence[str], problem_type: str) -> Architecture:
     blocks = [name for name in architecture if name != EMPTY_BLOCK]
     if problem_type != CNN:
         return tuple(blocks)
-    flatten = next((name for name in blocks if catalogue.get(name).is_flatten), DEFAULT_FLATTEN)
-    body = [name for name in blocks if not catalogue.get(name).is_flatten]
-    ordered = [name for name in body if catalogue.get(name).order_important]
-    unordered = [name for name in body if not catalogue.get(name).order_important]
-    return (*ordered, flatten, *unordered)
+    flatten: list[str] = []
+    ordered: list[str] = []
+    unordered: list[str] = []
+    for name in blocks:
+        info = catalogue.get(name)
+        (flatten if info.is_flatten else ordered if info.order_important else unordered).append(name)
+    return (*ordered, flatten[0] if flatten else DEFAULT_FLATTEN, *unordered)
 
 
 def canonical(

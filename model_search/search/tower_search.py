@@ -11,7 +11,7 @@ import numpy as np
 
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.algorithm import Proposal, SearchAlgorithm
-from model_search.search.architecture import Architecture, fix_order
+from model_search.search.architecture import Architecture
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 
@@ -28,7 +28,7 @@ class Tower:
 
     Attributes:
         trial: The trial.
-        architecture: Its architecture, in a legal order.
+        architecture: Its architecture, as it was planned.
         loss: Its value of the study's metric, turned so that less is better.
     """
 
@@ -76,15 +76,11 @@ class TowerSearch(SearchAlgorithm):
         """
         sign = 1.0 if history.goal == "minimize" else -1.0
         towers = [
-            Tower(trial, self.legal(trial.plan), sign * trial.objective(history.metric))
+            Tower(trial, trial.plan.architecture, sign * trial.objective(history.metric))
             for trial in history.completed
             if trial.plan is not None and is_tower(trial.plan)
         ]
         return sorted(towers, key=lambda tower: (tower.trial.revision, tower.trial.id))
-
-    def legal(self, plan: TrialPlan) -> Architecture:
-        """The architecture of a plan, in a legal order."""
-        return fix_order(plan.architecture, self.grammar.problem_type)
 
     def tried(self, history: History) -> Counter[Architecture]:
         """How often each tower was tried or is being tried, by its canonical form."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,8 +42,31 @@ def _local_search(checker: Checker) -> None:
     checker.at_least(checker.spec.local_search, 1, ("local_search",), ["random_starts"])
 
 
+def _gaussian_process(checker: Checker) -> None:
+    settings, path = checker.spec.gaussian_process, ("gaussian_process",)
+    checker.at_least(settings, 2, path, ["trials_before_fit"])
+    if not 0 <= settings.exploration < math.inf:
+        checker.add(
+            f"exploration is {settings.exploration:.7g}; expected 0 or more standard deviations.",
+            (*path, "exploration"),
+        )
+
+
+def _reinforce(checker: Checker) -> None:
+    settings, path = checker.spec.reinforce, ("reinforce",)
+    checker.at_least(settings, 0, path, ["entropy_weight"])
+    checker.at_least(settings, 1, path, ["hidden_units", "update_every"])
+    if not 0 < settings.controller_learning_rate < math.inf:
+        checker.add(
+            f"controller_learning_rate is {settings.controller_learning_rate:.7g}; expected more than 0.",
+            (*path, "controller_learning_rate"),
+        )
+
+
 _CHECKS = {
     "evolution": _evolution,
     "simulated_annealing": _annealing,
     "local_search": _local_search,
+    "gaussian_process": _gaussian_process,
+    "reinforce": _reinforce,
 }

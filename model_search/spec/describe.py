@@ -70,6 +70,13 @@ _SEARCHES: Mapping[str, Callable[[PhoenixSpec], str]] = {
     "LOCAL_SEARCH": lambda spec: (
         f"from {spec.local_search.random_starts} random towers to ever better neighbours, then from others."
     ),
+    "GAUSSIAN_PROCESS": lambda spec: (
+        f"after {spec.gaussian_process.trials_before_fit} random towers, what a Gaussian process finds most promising."
+    ),
+    "REINFORCE": lambda spec: (
+        f"towers drawn by a recurrent network of {spec.reinforce.hidden_units} units, which learns from every "
+        f"{spec.reinforce.update_every} trials."
+    ),
 }
 
 

@@ -21,6 +21,8 @@ RUNNABLE_SEARCH_TYPES = frozenset(
         "REGULARIZED_EVOLUTION",
         "SIMULATED_ANNEALING",
         "LOCAL_SEARCH",
+        "GAUSSIAN_PROCESS",
+        "REINFORCE",
     }
 )
 RUNNABLE_PROBLEM_TYPES = frozenset({"DNN"})

@@ -39,6 +39,16 @@ class TestLocalSearch(AlgorithmContract):
     reachable = 2 + 4
 
 
+class TestGaussianProcess(AlgorithmContract):
+    search_type = "GAUSSIAN_PROCESS"
+    reachable = 2 + 4
+
+
+class TestReinforce(AlgorithmContract):
+    search_type = "REINFORCE"
+    reachable = 2 + 4
+
+
 def _history(*losses):
     history = History("loss", "minimize")
     history.update(completed(i, loss, make_plan(i, ["IDENTITY"] * i)) for i, loss in enumerate(losses, start=1))

@@ -27,6 +27,7 @@ def found(text, severity="error"):
 RANGE = "the minimum must not be above the maximum"
 
 EVOLUTION = "search_type: REGULARIZED_EVOLUTION "
+PROCESS = "search_type: GAUSSIAN_PROCESS "
 ANNEALING = "search_type: SIMULATED_ANNEALING "
 
 ERRORS = [
@@ -49,6 +50,14 @@ ERRORS = [
     (ANNEALING + "simulated_annealing { initial_temperature: 0 }", 2, 77, "initial_temperature is 0; expected more"),
     (ANNEALING + "simulated_annealing { cooling: 1.5 }", 2, 65, "cooling is 1.5; expected a factor above 0 and at"),
     ("search_type: LOCAL_SEARCH local_search { random_starts: 0 }", 2, 57, "random_starts is 0; expected at least 1."),
+    (PROCESS + "gaussian_process { trials_before_fit: 1 }", 2, 69, "trials_before_fit is 1; expected at least 2."),
+    (PROCESS + "gaussian_process { exploration: -1 }", 2, 63, "exploration is -1; expected 0 or more"),
+    ("search_type: REINFORCE reinforce { entropy_weight: -1 }", 2, 52, "entropy_weight is -1; expected at least 0."),
+    ("search_type: REINFORCE reinforce { hidden_units: 0 }", 2, 50, "hidden_units is 0; expected at least 1."),
+    (
+        "search_type: REINFORCE reinforce { controller_learning_rate: 0 }",
+        2, 62, "controller_learning_rate is 0; expected more than 0.",
+    ),
     ("search_type: LOCAL_SEARCH evolution { }", 2, 27, "evolution does not fit search_type LOCAL_SEARCH; it is for RE"),
     ("problem_type: CNN", 2, 15, "problem_type CNN cannot run in this version, which has no convolution"),
     ("problem_type: RNN_LAST_ACTIVATIONS", 2, 15, "which has no recurrent blocks; expected DNN."),

@@ -89,6 +89,8 @@ def test_the_summary_of_a_random_search():
         ("GRID_SEARCH", "all towers in order"),
         ("REGULARIZED_EVOLUTION", "children of the best of 10, drawn from the last 50 trials."),
         ("SIMULATED_ANNEALING", "a random walk that cools from 1 by 0.97 a trial."),
+        ("GAUSSIAN_PROCESS", "after 10 random towers, what a Gaussian process"),
+        ("REINFORCE", "towers drawn by a recurrent network of 32 units, which learns from every 5 trials."),
         ("LOCAL_SEARCH", "from 1 random towers to ever better neighbours"),
     ],
 )
