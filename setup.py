@@ -34,6 +34,7 @@ setup(
     ],
     extras_require={
         "dev": ["hypothesis>=6", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "setuptools>=77", "wheel"],
+        "ray": ["fsspec>=2024.2", "ray>=2.40"],
         "bench": ["keras-tuner>=1.4", "matplotlib>=3.8", "tensorboard"],
     },
     entry_points={"console_scripts": ["model_search = model_search.main:run"]},

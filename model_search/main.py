@@ -91,7 +91,10 @@ def _define_flags() -> None:
     flags.DEFINE_integer("experiment_max_num_trials", 200, "Completed models that the study is to hold.", lower_bound=1)
     flags.DEFINE_float("time_limit", None, "Seconds after which the search ends with the best so far.")
     flags.DEFINE_bool("overwrite", False, "Delete an earlier study of that name and begin anew.")
-    flags.DEFINE_string("workers", "1", "Processes that train at the same time: a number, or auto.")
+    flags.DEFINE_string("workers", None, "Processes that train at the same time, 1 when absent: a number, or auto.")
+    flags.DEFINE_enum("executor", "local", ["local", "ray"], "Where models train: here, or on a Ray cluster.")
+    flags.DEFINE_list("resources", None, "What a trial takes on Ray, such as cpu=1,gpu=0.5; one core when absent.")
+    flags.DEFINE_string("artefacts", None, "Folder or URL for the files of trials; the study's own when absent.")
     flags.DEFINE_string("tuner_id", None, "Name of the worker (of the workers, with a number each).")
     flags.DEFINE_string(
         "trial", None, "A trial's number, single, ensemble or student; the best of all when absent (predict, ...)."
@@ -222,6 +225,9 @@ def _search(words: list[str]) -> None:
         overwrite=FLAGS.overwrite,
         sampler=FLAGS.hypertuning_method,
         workers=_workers(FLAGS.workers),
+        executor=FLAGS.executor,
+        resources=_resources(FLAGS.resources),
+        artefacts=FLAGS.artefacts,
         tuner_id=FLAGS.tuner_id or None,
         finish=FLAGS.finish,
         student_parameters=FLAGS.student_parameters,
@@ -230,11 +236,20 @@ def _search(words: list[str]) -> None:
     _print_model_place(study)
 
 
-def _workers(text: str) -> int | str:
+def _workers(text: str | None) -> int | str | None:
     try:
-        return int(text)
+        return None if text is None else int(text)
     except ValueError:
         return text  # "auto", or what is refused together with everything else
+
+
+def _resources(texts: list[str] | None) -> dict[str, float] | None:
+    if texts is None:
+        return None
+    try:
+        return {name: float(amount) for name, _, amount in (text.partition("=") for text in texts)}
+    except ValueError:
+        raise UserError(f"--resources={','.join(texts)}: expected amounts by name, such as cpu=1,gpu=0.5") from None
 
 
 def _print_model_place(study: Study) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from model_search.data.data import Provider
@@ -64,11 +64,14 @@ class SingleTrainer:
         callbacks: TrialCallback | Sequence[TrialCallback] | None = None,
         sampler: str = "random",
         progress: bool | None = None,
-        workers: int | str = 1,
+        workers: int | str | None = None,
         tuner_id: str | None = None,
         worker_memory: float | None = None,
         finish: str = "ensemble",
         student_parameters: int | None = None,
+        executor: str = "local",
+        resources: Mapping[str, float] | None = None,
+        artefacts: str | os.PathLike[str] | None = None,
     ) -> Study:
         """Trains models until the study holds `number_models` completed ones.
 
@@ -93,13 +96,18 @@ class SingleTrainer:
             callbacks: Functions called with each finished `Trial`.
             sampler: How hyperparameters are chosen: "random" or "bayesian".
             progress: False for silence.
-            workers: Processes that train at the same time; "auto" for as many as cores (or GPUs) and memory allow.
+            workers: Processes that train at the same time, one where None; "auto" for as many as cores (or GPUs) and
+                memory allow. On Ray, as many as the cluster has room for where None or "auto".
             tuner_id: Name of the worker (of the workers, with a number each), as the study keeps it.
             worker_memory: Gigabytes that a worker process may hold between two trials; one that has grown past them is
                 replaced. Its share of the free memory where None.
             finish: What the final stage makes when the trials are done: "ensemble" selects one from them; "distil" and
                 "both" train a student on it (a time limit leaves it a tenth); "neither" leaves the trials as they are.
             student_parameters: The most parameters that the student may have.
+            executor: "local" for this machine, "ray" for the Ray cluster that `ray.init()` finds (or starts).
+            resources: What a trial takes on Ray, {"cpu": 1, "gpu": 0} where None; other names are Ray's own resources.
+            artefacts: Folder or URL (whatever fsspec knows: "s3://...") for the files of trials, seen by all machines;
+                the study's own folder where None.
 
         Returns:
             The study.
@@ -135,6 +143,9 @@ class SingleTrainer:
             worker_memory=worker_memory,
             finish=finish,
             student_parameters=student_parameters,
+            executor=executor,
+            resources=resources,
+            artefacts=None if artefacts is None else os.fspath(artefacts),
         )
         started = time.monotonic()
         session = open_session(self._data, self._spec, options)

@@ -15,8 +15,8 @@ import numpy as np
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError, UserError
 from model_search.metadata import paths
-from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.final import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
@@ -309,7 +309,7 @@ class Study:
     def _parts(self) -> StudyParts:
         from model_search.finish.ensemble import StudyParts
 
-        return StudyParts(self._store, LocalArtefacts(self._folder), self._record, self.history)
+        return StudyParts(self._store, open_artefacts(self._folder, self._record.settings), self._record, self.history)
 
     def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:
         """The model that is meant.

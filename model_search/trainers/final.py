@@ -16,8 +16,8 @@ from model_search.errors import StudyError, TrialError, UserError
 from model_search.finish.ensemble import JudgedBy, StudyParts
 from model_search.finish.stage import School, StageOptions, check_what, is_up_to_date, run_stage, wants_student
 from model_search.metadata import paths
-from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.final import FinalModel
+from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.search.history import History
@@ -109,7 +109,7 @@ def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
     record = store.study()
     history = History(record.metric, record.goal)
     history.update(store.history()[0])
-    return StudyParts(store, LocalArtefacts(folder), record, history)
+    return StudyParts(store, open_artefacts(folder, record.settings), record, history)
 
 
 def _same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, TrainingSettings]:

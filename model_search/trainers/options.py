@@ -6,7 +6,7 @@ import dataclasses
 import numbers
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import UserError
@@ -17,6 +17,7 @@ TrialCallback = Callable[[Trial], Any]
 
 STUDENT_SHARE = 0.1  # of a time limit
 SAMPLERS = ("random", "bayesian")
+EXECUTORS = ("local", "ray")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +43,14 @@ class SearchOptions:
     callbacks: tuple[TrialCallback, ...] = ()
     sampler: str = "random"
     progress: bool | None = None
-    workers: int | str = 1
+    workers: int | str | None = None
     tuner_id: str | None = None
     worker_memory: float | None = None
     finish: str = "ensemble"
     student_parameters: int | None = None
+    executor: str = "local"
+    resources: Mapping[str, float] | None = None
+    artefacts: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("number_models", "train_steps", "batch_size"):
@@ -63,13 +67,19 @@ class SearchOptions:
             raise UserError(f"time_limit is {self.time_limit!r}; expected a number of seconds above 0")
         if not isinstance(self.experiment_name, str) or not self.experiment_name:
             raise UserError(f"experiment_name is {self.experiment_name!r}; expected a text that is not empty")
-        if self.workers != "auto":
+        if self.workers not in (None, "auto"):
             _check_whole("workers", self.workers, minimum=1, instead=" or 'auto'")
         if self.tuner_id is not None and (not isinstance(self.tuner_id, str) or not self.tuner_id):
             raise UserError(f"tuner_id is {self.tuner_id!r}; expected a text that is not empty")
         if self.worker_memory is not None and not _is_positive(self.worker_memory):
             raise UserError(f"worker_memory is {self.worker_memory!r}; expected a number of gigabytes above 0")
         check_what(self.finish, self.student_parameters)
+        if self.executor not in EXECUTORS:
+            raise UserError(f"executor is {self.executor!r}; expected one of {', '.join(EXECUTORS)}")
+        if self.resources is not None:
+            self._check_resources(self.resources)
+        if self.artefacts is not None and (not isinstance(self.artefacts, str) or not self.artefacts):
+            raise UserError(f"artefacts is {self.artefacts!r}; expected a folder or a URL that fsspec knows")
         for callback in self.callbacks:
             if not callable(callback):
                 raise UserError(f"callbacks holds {callback!r}; expected functions that take a finished trial")
@@ -81,11 +91,21 @@ class SearchOptions:
             return self.time_limit
         return (1 - STUDENT_SHARE) * self.time_limit
 
+    def _check_resources(self, resources: object) -> None:
+        if self.executor != "ray":
+            raise UserError(f"resources is {resources!r}; only executor='ray' has resources per trial")
+        numbers_by_name = isinstance(resources, Mapping) and all(
+            isinstance(name, str) and (_is_positive(amount) or amount == 0) for name, amount in resources.items()
+        )
+        if not numbers_by_name:
+            raise UserError(f"resources is {resources!r}; expected amounts by name, such as {{'cpu': 1, 'gpu': 0}}")
+
     def worker_name(self, number: int) -> str:
         """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""
         if self.tuner_id is None:
             return f"worker-{number}"
-        return self.tuner_id if self.workers == 1 else f"{self.tuner_id}-{number}"
+        alone = self.workers in (None, 1) and self.executor == "local"
+        return self.tuner_id if alone else f"{self.tuner_id}-{number}"
 
 
 def _check_whole(name: str, value: object, minimum: int, instead: str = "") -> None:

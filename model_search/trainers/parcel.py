@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.machinery
+import importlib.metadata
 import pickle
 import struct
 import sys
@@ -49,8 +50,12 @@ class Contents:
 class Parcel:
     """A pickled object. Large arrays are referred to, not copied, until they are written."""
 
-    def __init__(self, thing: Any):
+    def __init__(self, thing: Any, far: bool = False):
         """Pickles.
+
+        Args:
+            thing: What is to be sent.
+            far: To another machine, which has what is installed here but not the user's own files.
 
         Raises:
             UserError: if something cannot be sent; says what, and what to do.
@@ -59,19 +64,19 @@ class Parcel:
 
         buffers: list[pickle.PickleBuffer] = []
         try:
-            with _by_value(_modules_out_of_reach()):
+            with _by_value(_modules_out_of_reach(far)):
                 head = cloudpickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
         except Exception as error:  # whatever the user's own objects raise
             raise UserError(
                 f"the data, or a function or block of yours, cannot be sent to a worker process ({error}); let the "
                 "provider open files, connections and datasets in get_input_fn rather than keep them, or use workers=1"
             ) from error
-        self._parts: Sequence[bytes | memoryview] = [head, *(buffer.raw() for buffer in buffers)]
+        self.parts: Sequence[bytes | memoryview] = [head, *(buffer.raw() for buffer in buffers)]
 
     def write(self, file: BinaryIO) -> None:
         """Writes it into a pipe."""
-        file.write(_COUNT.pack(len(self._parts)))
-        for part in self._parts:
+        file.write(_COUNT.pack(len(self.parts)))
+        for part in self.parts:
             file.write(_COUNT.pack(len(part)))
             file.write(part)
         file.flush()
@@ -86,7 +91,7 @@ class Parcel:
         return [_read(file, _number(file)) for _ in range(_number(file))]
 
     @staticmethod
-    def opened(parts: Sequence[bytearray]) -> Any:
+    def opened(parts: Sequence[Any]) -> Any:
         """The object; only ever called with what the parent process has written."""
         return pickle.loads(parts[0], buffers=parts[1:])
 
@@ -108,17 +113,20 @@ def _read(file: BinaryIO, size: int) -> bytearray:
     return content
 
 
-def _modules_out_of_reach() -> list[ModuleType]:
-    """Modules that a fresh process could not import, such as a provider's file loaded by its path."""
-    known = sys.stdlib_module_names | {"__main__", "__mp_main__"}
+def _modules_out_of_reach(far: bool) -> list[ModuleType]:
+    """Modules that the receiver could not import, such as a provider's file loaded by its path."""
+    known = sys.stdlib_module_names | {"__main__", "__mp_main__", "model_search"}
     names = {name for name in sys.modules if "." not in name} - known
-    return [sys.modules[name] for name in sorted(names) if not _can_be_found(name)]
+    within_reach = set(importlib.metadata.packages_distributions()).__contains__ if far else _can_be_found
+    return [sys.modules[name] for name in sorted(names) if _has_file(name) and not within_reach(name)]
+
+
+def _has_file(name: str) -> bool:
+    return isinstance(getattr(sys.modules[name], "__file__", None), str)
 
 
 def _can_be_found(name: str) -> bool:
     """Whether `import name` would find something, were it not imported yet."""
-    if not isinstance(getattr(sys.modules[name], "__file__", None), str):
-        return True  # not made from a file
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", importlib.machinery.PathFinder.find_spec)
         with contextlib.suppress(Exception):

@@ -16,23 +16,23 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from model_search import errors
 from model_search.data.task import Rows, TableData
-from model_search.errors import SpaceExhaustedError, StopStudyError, StoreError
+from model_search.errors import StoreError
 from model_search.metadata import paths
 from model_search.metadata.store import Claim
 from model_search.trainers import resources
+from model_search.trainers.endings import Endings, Next
 from model_search.trainers.follower import Follower
 from model_search.trainers.parcel import Contents, Parcel
+from model_search.trainers.remote_worker import Head
 from model_search.trainers.worker import StopReason
-from model_search.trainers.worker_process import BROKEN, GROWN, STOP, STOPPED, UNFIT, Head
+from model_search.trainers.worker_process import STOP
 
 if TYPE_CHECKING:
     from model_search.trainers.options import SearchOptions
     from model_search.trainers.progress import ProgressDisplay
     from model_search.trainers.session import Crew, Session
 
-MAX_DEATHS_IN_A_ROW = 8  # more than a trial may cost, so that one that kills its workers is given up first
 STOP_SECONDS = 1.5
 LOGS = "logs"
 
@@ -45,7 +45,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def worker_count(session: Session, options: SearchOptions, display: ProgressDisplay) -> int:
     """How many workers are meant; tells how "auto" was understood."""
     if options.workers != "auto":
-        return int(options.workers)
+        return int(options.workers or 1)
     count, why = resources.workers_that_fit(_data_bytes(session), len(resources.gpus()))
     display.note(f"workers: {count} ({why})")
     return count
@@ -157,13 +157,10 @@ class _Workforce:
         self._crew = crew
         self._parcel = parcel
         self._target = crew.options.number_models
-        self._started = time.monotonic()
         self._events: queue.SimpleQueue[tuple[_WorkerProcess, dict[str, Any]]] = queue.SimpleQueue()
         self._workers: list[_WorkerProcess] = []
         self._follower = Follower(session, crew)
-        self._reasons: set[str] = set()
-        self._error: errors.ModelSearchError | None = None
-        self._deaths_in_a_row = 0
+        self._endings = Endings(self._target)
         self._memory = _memory_bound(crew)
 
     def run(self) -> StopReason:
@@ -185,7 +182,7 @@ class _Workforce:
             self._follow()
         finally:
             self._end_all()
-        return self._result()
+        return self._endings.result(self._follower.history.completed_count)
 
     def _places(self, count: int) -> list[_Place]:
         shared = max(1, resources.cores() // self._crew.size)
@@ -235,8 +232,7 @@ class _Workforce:
                 worker.farewell = said
 
     def _follow(self) -> None:
-        if self._follower.follow():
-            self._deaths_in_a_row = 0
+        self._endings.models(self._follower.follow())
 
     def _look_after(self) -> None:
         for worker in [worker for worker in self._workers if worker.has_ended()]:
@@ -250,24 +246,13 @@ class _Workforce:
 
     def _part(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
         """What becomes of the study when a worker has ended."""
-        reason = said.get("reason")
-        if reason == GROWN:
-            self._start(worker.place)
-        elif reason == STOPPED:
-            kind = getattr(errors, said["kind"], StopStudyError)
-            self._error = self._error or kind(said["message"])
-            if kind is not SpaceExhaustedError:
+        match self._endings.said(said):
+            case Next.REPLACE:
+                self._start(worker.place)
+            case Next.STOP_ALL:
                 self._stop_all()
-        elif reason == UNFIT:
-            self._stop_all()
-            raise StopStudyError(
-                f"{worker.place.name} cannot use what it was sent ({said['message']}); see {worker.place.log}, "
-                "or use workers=1"
-            )
-        elif reason is None or reason == BROKEN:
-            self._bury(worker, said.get("message"))
-        else:
-            self._reasons.add(reason)
+            case Next.BURY:
+                self._bury(worker, said.get("message"))
 
     def _bury(self, worker: _WorkerProcess, message: str | None) -> None:
         """A worker has died: its trial is put back, or has failed where it took too much memory; another takes over."""
@@ -275,14 +260,8 @@ class _Workforce:
         if _was_killed_for_memory(worker):
             self._fail(worker, f"its worker was killed by the system ({how}): memory ran out")
         self._session.store.reclaim_dead()
-        self._deaths_in_a_row += 1
         name, log = worker.place.name, worker.place.log
-        if self._deaths_in_a_row >= MAX_DEATHS_IN_A_ROW:
-            self._stop_all()
-            raise StopStudyError(
-                f"{self._deaths_in_a_row} worker processes have died one after the other, without a model between "
-                f"them; the last one, {name}: {how}. Its log, {log}, ends with: {_tail(log)}"
-            )
+        self._endings.died(name, how, f"Its log, {log}, ends with: {_tail(log)}")
         self._crew.display.note(f"{name} has died ({how}); another one takes its place")
         self._start(worker.place)
 
@@ -318,17 +297,6 @@ class _Workforce:
     def _claim_of(self, worker: _WorkerProcess, trial_id: int) -> Claim:
         """The claim that a worker has held; it is refused where the trial is somebody else's by now."""
         return Claim(trial_id, self._session.store.trial(trial_id).attempt, worker.place.name)
-
-    def _result(self) -> StopReason:
-        completed = self._follower.history.completed_count
-        if self._error is not None:
-            if not completed or not isinstance(self._error, SpaceExhaustedError):
-                raise self._error
-            return StopReason.EXHAUSTED
-        for reason in (StopReason.INTERRUPTED, StopReason.TIME_LIMIT, StopReason.EXHAUSTED):
-            if reason.value in self._reasons and completed < self._target:
-                return reason
-        return StopReason.FINISHED
 
 
 def _environment(threads: int) -> dict[str, str]:

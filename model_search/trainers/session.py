@@ -15,7 +15,8 @@ from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError
 from model_search.finish.validation import keep_validation
 from model_search.metadata import paths
-from model_search.metadata.artefacts import ArtefactStore, LocalArtefacts
+from model_search.metadata.artefacts import ArtefactStore
+from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.history import History
@@ -50,6 +51,7 @@ class Session:
     store: Store
     record: StudyRecord
     data: PreparedData
+    artefacts: ArtefactStore
     planner: Planner
     settings: TrainingSettings
     notes: tuple[str, ...]
@@ -84,6 +86,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         spec_for_record = existing.spec_text
     else:
         spec_for_record = to_text(spec)
+    place = _artefacts_place(existing, options)
+    artefacts = open_artefacts(folder, {"artefacts": place})
     if options.overwrite and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,12 +111,12 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
                 "temperature": settings.temperature,
             },
         },
-        settings=_settings_record(options, spec),
+        settings=_settings_record(options, spec) | {"artefacts": place},
         environment={},
     )
     record = store.create_study(wanted)
     store.update_settings(wanted.settings)
-    keep_validation(store, LocalArtefacts(folder), data, own_metric=metric.fn is not None)
+    keep_validation(store, artefacts, data, own_metric=metric.fn is not None)
     (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
     planner = Planner(
         spec,
@@ -123,7 +127,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         metric.goal,
     )
     notes = (data.task.inferred, *data.description.get("notes", ()), *warnings_of(spec))
-    return Session(folder, store, record, data, planner, settings, notes, new=existing is None)
+    return Session(folder, store, record, data, artefacts, planner, settings, notes, new=existing is None)
 
 
 def run_session(session: Session, options: SearchOptions) -> StopReason:
@@ -133,11 +137,14 @@ def run_session(session: Session, options: SearchOptions) -> StopReason:
         StopStudyError: if the search cannot go on; finished trials are kept.
     """
     from model_search.trainers.processes import run_in_processes, worker_count
+    from model_search.trainers.ray_executor import run_on_ray
 
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     for note in filter(None, session.notes):
         display.note(note)
     with Interrupts(options.search_seconds) as interrupts:
+        if options.executor == "ray":
+            return run_on_ray(session, Crew(options, 0, interrupts, display))
         crew = Crew(options, worker_count(session, options, display), interrupts, display)
         if crew.size > 1:
             return run_in_processes(session, crew)
@@ -146,7 +153,10 @@ def run_session(session: Session, options: SearchOptions) -> StopReason:
 
 @dataclasses.dataclass(frozen=True)
 class Crew:
-    """Who works on a study in this call, and who may stop and watch them."""
+    """Who works on a study in this call, and who may stop and watch them.
+
+    `size` is the number of workers; 0 for as many as a cluster has room for.
+    """
 
     options: SearchOptions
     size: int
@@ -161,23 +171,21 @@ def _run_here(session: Session, crew: Crew) -> StopReason:
         crew.interrupts.wait_for(tensorflow)
     except TrialInterruptedError:
         return StopReason.INTERRUPTED
-    parts = worker_parts(session, LocalArtefacts(session.folder), crew.interrupts, crew.display)
+    parts = worker_parts(session, crew.interrupts, crew.display)
     parts = dataclasses.replace(parts, callbacks=crew.options.callbacks)
     with crew.display:
         return Worker(crew.options.worker_name(1), parts).run(crew.options.number_models)
 
 
-def worker_parts(
-    session: Session, artefacts: ArtefactStore, interrupts: Interrupts, display: Display, store: Store | None = None
-) -> WorkerParts:
+def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> WorkerParts:
     """What a worker of this process works with; makes the engine."""
     engine, environment = session.make_engine(session.data, session.settings)
     return WorkerParts(
-        store=session.store if store is None else store,
+        store=session.store,
         planner=session.planner,
         history=History(session.record.metric, session.record.goal),
         engine=engine,
-        artefacts=artefacts,
+        artefacts=session.artefacts,
         environment={**environment, "seed": session.record.seed},
         interrupts=interrupts,
         display=display,
@@ -249,6 +257,19 @@ def _refuse_running(name: str, database: pathlib.Path) -> None:
             )
     finally:
         store.close()
+
+
+def _artefacts_place(existing: StudyRecord | None, options: SearchOptions) -> str | None:
+    """Where the study keeps its files; None for its own folder. That stays as it was when the study began."""
+    if existing is None:
+        return options.artefacts
+    place: str | None = existing.settings.get("artefacts")
+    if options.artefacts is not None and options.artefacts != place:
+        raise StudyError(
+            f"study {options.experiment_name!r} keeps its files in {place or 'its own folder'}, not in "
+            f"{options.artefacts}; leave artefacts out to continue it, or choose another experiment_name"
+        )
+    return place
 
 
 def _check_same_study(

@@ -8,7 +8,6 @@ takes one line of JSON for everything that happens. What the user's code prints 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -17,47 +16,24 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from model_search.errors import ModelSearchError
 from model_search.metadata import paths
-from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.history import History
+from model_search.trainers.endings import UNFIT
 from model_search.trainers.interrupts import Interrupts
-from model_search.trainers.resources import used_memory
+from model_search.trainers.remote_worker import Head, run_worker
 from model_search.training.outcome import Progress
 
+if TYPE_CHECKING:
+    from model_search.trainers.worker import WorkerParts
+
 STOP = b"stop\n"
-GROWN = "grown"  # the worker wants to be replaced by a fresh one
-BROKEN = "broken"  # an error that nobody expected
-UNFIT = "unfit"  # what was sent cannot be used
-STOPPED = "stopped"  # an error that ends the study
 
 _ORPHAN_SECONDS = 5.0  # for a worker to put its trial back after its parent has ended
-_GROWTH = 1.5  # of the memory after the first trial, where that is more than the bound
 _LOG = logging.getLogger("model_search.worker")
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """What one worker is told before the parcel, which is the same for all.
-
-    Attributes:
-        name: The worker's name.
-        target: Completed trials that the study is to hold.
-        threads: Operations that TensorFlow may run at a time; 0 where the engine needs no TensorFlow.
-        seconds: Until the time limit; None where there is none.
-        memory: Bytes that the worker may hold between two trials.
-    """
-
-    name: str
-    target: int
-    threads: int
-    seconds: float | None
-    memory: int
 
 
 class Reporter:
@@ -113,26 +89,6 @@ class Reporter:
             _to(self._between)
             self.say("end", trial=self._plan.trial_id)
             self._plan = None
-
-
-class MemoryGuard:
-    """Asks for the end of the worker, after a finished trial, where it holds more than it should."""
-
-    def __init__(self, bound: int, interrupts: Interrupts):
-        self._bound = bound
-        self._interrupts = interrupts
-        self._first: int | None = None
-        self.grown = False
-
-    def __call__(self, trial: Trial) -> None:
-        """Looks after each trial. A study that needs more than the bound from the start may grow by a half."""
-        used = used_memory()
-        if self._first is None:
-            self._first = used
-        elif used > max(self._bound, int(_GROWTH * self._first)):
-            _LOG.info("the worker holds %.1f GB; a fresh one takes its place", used / 1e9)
-            self.grown = True
-            self._interrupts.ask()
 
 
 class _Orders(threading.Thread):
@@ -191,7 +147,6 @@ def _work(head: Head, reader: _Orders, interrupts: Interrupts, events: BinaryIO)
     """Returns why it has ended, for the parent."""
     from model_search.trainers.parcel import Parcel
     from model_search.trainers.session import worker_parts
-    from model_search.trainers.worker import Worker
     from model_search.training.runtime import tensorflow
 
     try:
@@ -204,29 +159,16 @@ def _work(head: Head, reader: _Orders, interrupts: Interrupts, events: BinaryIO)
         traceback.print_exc()
         return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
     reporter = Reporter(head.name, folder, events)
-    guard = MemoryGuard(head.memory, interrupts)
-    with _told_apart(reporter) as said:
-        parts = worker_parts(session, LocalArtefacts(folder), interrupts, reporter)
+
+    def make_parts() -> WorkerParts:
+        parts = worker_parts(session, interrupts, reporter)
         reader.at_work = True
-        reporter.say("ready")
-        reason = Worker(head.name, dataclasses.replace(parts, callbacks=(guard,))).run(head.target)
-        said["reason"] = GROWN if guard.grown else reason.value
+        return parts
+
+    said = run_worker(head, make_parts)
+    reporter.end()
     session.store.close()
     return said
-
-
-@contextlib.contextmanager
-def _told_apart(reporter: Reporter) -> Iterator[dict[str, Any]]:
-    """What is said of an exception depends on its class."""
-    said: dict[str, Any] = {}
-    try:
-        yield said
-    except ModelSearchError as error:
-        said |= {"reason": STOPPED, "kind": type(error).__name__, "message": str(error)}
-    except BaseException as error:
-        traceback.print_exc()
-        said |= {"reason": BROKEN, "message": f"{type(error).__name__}: {error}"}
-    reporter.end()
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:

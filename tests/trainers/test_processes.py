@@ -18,7 +18,8 @@ from model_search.blocks import catalogue
 from model_search.errors import SpaceExhaustedError, StopStudyError, StudyError, UserError
 from model_search.metadata.trial import TrialState
 from model_search.trainers import resources
-from model_search.trainers.processes import MAX_DEATHS_IN_A_ROW, run_in_processes, worker_count
+from model_search.trainers.endings import MAX_DEATHS_IN_A_ROW
+from model_search.trainers.processes import run_in_processes, worker_count
 from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason
 
 
@@ -95,7 +96,7 @@ def test_a_run_of_deaths_stops_the_study_in_plain_words(tmp_path):
         print("about to go")
         os._exit(7)
 
-    with pytest.raises(StopStudyError, match=rf"{MAX_DEATHS_IN_A_ROW} worker processes have died .* status 7"):
+    with pytest.raises(StopStudyError, match=rf"{MAX_DEATHS_IN_A_ROW} workers have died .* status 7"):
         run(tmp_path, act)
 
 

@@ -1,0 +1,133 @@
+"""The store and the files of a study, asked for from other machines of a Ray cluster.
+
+Two actors run on the machine that holds the study's folder: one owns the SQLite file, one writes and reads files.
+Everywhere else `RayStore` and `RayArtefacts` pass each call on. They are an extra: `pip install model_search[ray]`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from model_search.errors import ModelSearchError, StoreError
+from model_search.metadata import paths
+from model_search.metadata.artefacts import ArtefactStore, Content, LocalArtefacts
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import Store
+from model_search.metadata.trial import Artefact
+
+_ASKED = frozenset(Store.__abstractmethods__ - {"close"})
+
+
+class StoreKeeper:
+    """The actor that owns a study's SQLite file; it must run on the machine whose disk that is."""
+
+    def __init__(self, database: str, options: dict[str, Any] | None = None):
+        self._store = SqliteStore(database, **(options or {}))
+
+    def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, Any]:
+        """Calls a method of the store; (False, exception) where it raises one that a store is allowed to raise."""
+        if method not in _ASKED:
+            return False, StoreError(f"a store has no method {method!r}")
+        return _answer(lambda: getattr(self._store, method)(*arguments, **named))
+
+
+class FileKeeper:
+    """The actor that keeps files in the study's folder."""
+
+    def __init__(self, folder: str):
+        self._folder = pathlib.Path(folder)
+        self._artefacts = LocalArtefacts(folder)
+
+    def write(self, trial_id: int | None, name: str, content: bytes) -> tuple[bool, Any]:
+        """Stores a file."""
+        return _answer(lambda: self._artefacts.write(trial_id, name, content))
+
+    def read(self, artefact: Artefact) -> tuple[bool, Any]:
+        """Reads a file."""
+        return _answer(lambda: self._artefacts.read(artefact))
+
+    def log(self, trial_id: int, worker: str, text: str) -> None:
+        """Adds to a worker's log of a trial."""
+        path = self._folder / paths.trial_dir(trial_id) / f"{paths.file_name(worker)}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _answer(act: Callable[[], Any]) -> tuple[bool, Any]:
+    try:
+        return True, act()
+    except (ModelSearchError, KeyError, ValueError, TypeError) as error:
+        return False, error
+
+
+def _result_of(reference: Any) -> Any:
+    """What an actor has answered."""
+    import ray
+
+    try:
+        done, answer = ray.get(reference)
+    except ray.exceptions.RayActorError as error:
+        raise StoreError(
+            "the actor that keeps the study has ended, and with it the program that started the search; run it again, "
+            "and it goes on"
+        ) from error
+    if done:
+        return answer
+    raise answer
+
+
+def _forwarded(method: str) -> Callable[..., Any]:
+    promised = getattr(Store, method)
+
+    @functools.wraps(promised)
+    def ask(self: Any, *arguments: Any, **named: Any) -> Any:
+        return _result_of(self._keeper.ask.remote(method, arguments, named))
+
+    ask.__isabstractmethod__ = False  # type: ignore[attr-defined]
+    return ask
+
+
+class _RayStore(Store):
+    """Passes every call on to a `StoreKeeper`. Safe in any thread and process of the cluster."""
+
+    def __init__(self, keeper: Any):
+        self._keeper = keeper
+
+    def close(self) -> None:
+        """The actor goes on; others use it."""
+
+
+RayStore: Callable[[Any], Store] = type(
+    "RayStore", (_RayStore,), {"__doc__": _RayStore.__doc__} | {method: _forwarded(method) for method in _ASKED}
+)
+
+
+class RayArtefacts(ArtefactStore):
+    """Sends files to a `FileKeeper`."""
+
+    def __init__(self, keeper: Any):
+        self._keeper = keeper
+
+    def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
+        """Sends the whole file; it is on disk there when this returns."""
+        written: Artefact = _result_of(self._keeper.write.remote(trial_id, name, as_bytes(content)))
+        return written
+
+    def read(self, artefact: Artefact) -> bytes:
+        """Fetches the file, whose size and hash were compared there."""
+        content: bytes = _result_of(self._keeper.read.remote(artefact))
+        return content
+
+
+def as_bytes(content: Content) -> bytes:
+    """A file's content in memory."""
+    if isinstance(content, bytes):
+        return content
+    buffer = io.BytesIO()
+    content(buffer)
+    return buffer.getvalue()

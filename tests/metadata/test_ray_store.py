@@ -1,0 +1,80 @@
+"""The store and the files behind Ray actors keep the contracts. One actor serves all tests."""
+
+import os
+import sys
+
+import pytest
+from artefact_contract import ArtefactContract
+from store_contract import RECORD, StoreContract
+
+from model_search.errors import StoreError
+from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
+
+ray = pytest.importorskip("ray", reason="Ray is an extra")
+
+
+class Wandering:
+    """An actor that keeps one study after the other."""
+
+    def move(self, folder):
+        self.store = StoreKeeper(f"{folder}/study.db")
+        self.files = FileKeeper(str(folder))
+
+    def ask(self, *arguments):
+        return self.store.ask(*arguments)
+
+    def write(self, *arguments):
+        return self.files.write(*arguments)
+
+    def read(self, *arguments):
+        return self.files.read(*arguments)
+
+
+@pytest.fixture(scope="module")
+def actor():
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init("local", num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield ray.remote(Wandering).remote()
+    ray.shutdown()
+
+
+@pytest.fixture
+def keeper(actor, tmp_path):
+    ray.get(actor.move.remote(str(tmp_path)))
+    return actor
+
+
+class TestRayStore(StoreContract):
+    @pytest.fixture
+    def open_store(self, keeper):
+        return lambda: RayStore(keeper)
+
+
+class TestRayArtefacts(ArtefactContract):
+    @pytest.fixture
+    def artefacts(self, keeper):
+        return RayArtefacts(keeper)
+
+    @pytest.fixture
+    def overwrite(self, tmp_path):
+        def act(artefact, content):
+            path = tmp_path / artefact.path
+            path.unlink() if content is None else path.write_bytes(content)
+
+        return act
+
+
+def test_only_the_methods_of_a_store_are_called(keeper):
+    done, answer = ray.get(keeper.ask.remote("__reduce__", (), {}))
+    assert not done
+    assert isinstance(answer, StoreError)
+
+
+def test_an_actor_that_has_ended_is_told_in_plain_words(keeper, tmp_path):
+    short = ray.remote(num_cpus=0)(StoreKeeper).remote(str(tmp_path / "other.db"))
+    store = RayStore(short)
+    store.create_study(RECORD)
+    ray.kill(short)
+    with pytest.raises(StoreError, match="run it again"):
+        store.study()
