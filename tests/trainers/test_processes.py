@@ -34,7 +34,9 @@ def states(trials):
 
 
 def children():
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Worker processes of this one; other tests of the same session may have left helpers of `multiprocessing`."""
+    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if "model_search.trainers.worker_process" in child.cmdline()]
 
 
 @pytest.fixture(autouse=True)
