@@ -12,6 +12,7 @@ from model_search.search.beam import AdaptiveBeam
 from model_search.search.evolution import RegularizedEvolution
 from model_search.search.gaussian_process import GaussianProcessSearch
 from model_search.search.grid import GridSearch
+from model_search.search.guided_beam import GuidedBeam
 from model_search.search.local_search import LocalSearch
 from model_search.search.random_search import RandomSearch
 from model_search.search.reinforce import Reinforce
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ALGORITHMS: Mapping[str, Callable[[PhoenixSpec], SearchAlgorithm]] = {
     "ADAPTIVE_COORDINATE_DESCENT": AdaptiveBeam.of,
+    "PREDICTOR_GUIDED_BEAM": GuidedBeam.of,
     "NONADAPTIVE_RANDOM_SEARCH": RandomSearch.of,
     "GRID_SEARCH": GridSearch.of,
     "REGULARIZED_EVOLUTION": RegularizedEvolution.of,

@@ -1,0 +1,146 @@
+"""What the trials of a study let expect of others: a predictor that is trained on its history."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from model_search.metadata.trial import Trial, TrialKind
+from model_search.search.architecture import DEFAULT_FLATTEN, Architecture
+from model_search.search.encoding import Encoded, Encoder, Hyperparameters
+from model_search.search.gaussian_process import GaussianProcesses, Prediction
+from model_search.search.grammar import Grammar
+from model_search.search.history import History
+
+KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION)
+MOST_TRIALS = 384
+MOST_RUNNING = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """A trial as the predictor sees it: its canonical architecture, hyperparameters, and the trial itself."""
+
+    architecture: Architecture
+    hyperparameters: Hyperparameters
+    trial: Trial
+
+
+def is_own(trial: Trial) -> bool:
+    """Whether the result of a trial says how good its own architecture is: no ensemble, nothing distilled."""
+    return trial.plan is not None and trial.plan.kind in KINDS and bool(trial.plan.architecture)
+
+
+def chosen(history: History, most: int = MOST_TRIALS) -> list[Trial]:
+    """The completed trials that a predictor learns from, best first.
+
+    All of them up to `most`; beyond that the best half, a quarter of the latest, and a spread of the others.
+    """
+    own = [trial for trial in history.completed if is_own(trial)]
+    if len(own) <= most:
+        return own
+    best = most // 2
+    places = set(range(best))
+    latest = {trial.id for trial in history.latest(most // 4)}
+    places.update(place for place in range(best, len(own)) if own[place].id in latest)
+    free = most - len(places)
+    places.update(int(place) for place in np.linspace(best, len(own) - 1, max(free, 0)).round())
+    return [own[place] for place in sorted(places)]
+
+
+def targets(values: np.ndarray) -> np.ndarray:
+    """Objectives, larger is better, on a scale on which the good ones differ: mean 0, variance 1.
+
+    What lies below the median is compressed by a logarithm, since how bad a bad trial is says little, and one that
+    went astray must not outweigh all others.
+    """
+    median = np.median(values)
+    spread = np.quantile(values, 0.9) - median
+    if not spread > 0:
+        spread = values.std()
+    if not spread > 0:
+        return np.zeros(len(values))
+    scaled = (values - median) / spread
+    scaled = np.where(scaled < 0, -np.log1p(np.maximum(-scaled, 0.0)), scaled)
+    return (scaled - scaled.mean()) / scaled.std()
+
+
+class Predictor:
+    """Expects of a trial what trials like it have reached. Pure: the same history gives the same predictions.
+
+    Attributes:
+        tried: The completed trials that it learnt from, best first.
+        targets: What they reached, on the predictor's scale (see `targets`).
+    """
+
+    def __init__(self, history: History, grammar: Grammar, longest: int | None = None) -> None:
+        """Learns from the completed trials; `can_learn` says whether there are enough.
+
+        Args:
+            history: The study's trials.
+            grammar: The architectures there are.
+            longest: The greatest length that it will be asked for; the grammar's greatest one where None.
+        """
+        sign = 1.0 if history.goal == "maximize" else -1.0
+        self._grammar = grammar
+        self.tried = [_tried(trial, grammar) for trial in chosen(history)]
+        running = [_tried(trial, grammar) for trial in history.unfinished[-MOST_RUNNING:] if is_own(trial)]
+        self.targets = targets(np.array([sign * item.trial.objective(history.metric) for item in self.tried]))
+        known = [item.architecture for item in (*self.tried, *running)]
+        positions = max([grammar.maximum_depth if longest is None else longest, *map(len, known)])
+        self._encoder = Encoder(
+            (*grammar.blocks, DEFAULT_FLATTEN, *itertools.chain.from_iterable(known)),
+            positions,
+            all(len(architecture) == positions for architecture in known) and grammar.is_fixed,
+            [item.hyperparameters for item in self.tried],
+        )
+        self._trained_on = self._encode(self.tried)
+        self._running = self._encode(running) if running else None
+        self._processes = GaussianProcesses(self._encoder, self._trained_on, self.targets)
+
+    @staticmethod
+    def can_learn(history: History, least: int) -> bool:
+        """Whether at least `least` trials tell about their own architecture."""
+        if history.completed_count < least:
+            return False
+        return sum(1 for _ in itertools.islice(filter(is_own, history.completed), least)) >= least
+
+    def _encode(self, tried: Sequence[Tried]) -> Encoded:
+        return self._encoder.encode(
+            [item.architecture for item in tried], [item.hyperparameters for item in tried]
+        )
+
+    def predict(
+        self, architectures: Sequence[Architecture], hyperparameters: Sequence[Hyperparameters] | None = None
+    ) -> Prediction:
+        """What is expected of architectures, trained with these hyperparameters or with those of the best trial.
+
+        What is running counts as known, so that it makes what is like it less uncertain.
+        """
+        values = hyperparameters or [self.tried[0].hyperparameters] * len(architectures)
+        encoded = self._encoder.encode([self._grammar.canonical(names) for names in architectures], values)
+        return self._processes.predict(encoded, self._running)
+
+    @functools.cached_property
+    def expected(self) -> np.ndarray:
+        """What is expected of each tried trial, with its own hyperparameters: its result, with the noise taken out."""
+        return self._processes.predict(self._trained_on).mean
+
+    @functools.cached_property
+    def skill(self) -> float:
+        """How well it foretells each trial from all the others: the correlation of the ranks; 0 where undefined."""
+        foretold = self._processes.leave_one_out()
+        if len(foretold) < 3 or not (foretold.std() > 0 and self.targets.std() > 0):
+            return 0.0
+        ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (foretold, self.targets)]
+        return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _tried(trial: Trial, grammar: Grammar) -> Tried:
+    if trial.plan is None:
+        raise ValueError(f"trial {trial.id} has no plan")
+    return Tried(grammar.canonical(trial.plan.architecture), trial.plan.hyperparameters, trial)
