@@ -14,8 +14,10 @@ from model_search.blocks import Block, catalogue, register_block
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialState
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.algorithms import ALGORITHMS
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.recommend import recommend
 
 RUNS = ("accuracy_run1", "accuracy_run2", "accuracy_run3")
 Architecture = Sequence[str]
@@ -153,6 +155,7 @@ class Study:
         spec = table.spec(contestant)
         self._planner = Planner(spec, PlannerSettings(seed, 1, 1), "accuracy", "maximize")
         self._history = History("accuracy", "maximize")
+        self._grammar = Grammar.of(spec)
         self._started = 0
 
     def start(self) -> tuple[str, ...]:
@@ -176,7 +179,10 @@ class Study:
 
     def recommended(self) -> tuple[str, ...]:
         """The architecture that the study recommends."""
-        return self.best()
+        trial = recommend(self._history, self._grammar)
+        if trial is None:
+            raise ValueError("no trial is completed")
+        return self._architecture(trial)
 
     @staticmethod
     def _architecture(trial: Trial) -> tuple[str, ...]:

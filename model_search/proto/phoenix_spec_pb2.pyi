@@ -218,6 +218,7 @@ class PhoenixSpec(_message.Message):
         LOCAL_SEARCH: _ClassVar[PhoenixSpec.SearchType]
         GAUSSIAN_PROCESS: _ClassVar[PhoenixSpec.SearchType]
         REINFORCE: _ClassVar[PhoenixSpec.SearchType]
+        PREDICTOR_GUIDED_BEAM: _ClassVar[PhoenixSpec.SearchType]
     UNKNOWN_SEARCH_TYPE: PhoenixSpec.SearchType
     ADAPTIVE_COORDINATE_DESCENT: PhoenixSpec.SearchType
     NONADAPTIVE_RANDOM_SEARCH: PhoenixSpec.SearchType
@@ -230,6 +231,7 @@ class PhoenixSpec(_message.Message):
     LOCAL_SEARCH: PhoenixSpec.SearchType
     GAUSSIAN_PROCESS: PhoenixSpec.SearchType
     REINFORCE: PhoenixSpec.SearchType
+    PREDICTOR_GUIDED_BEAM: PhoenixSpec.SearchType
     class ProblemType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN_PROBLEM_TYPE: _ClassVar[PhoenixSpec.ProblemType]

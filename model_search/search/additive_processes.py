@@ -126,7 +126,7 @@ class GaussianProcesses:
         ]
 
     def _likelihood(self, weights: Weights, alike: Alikeness, centered: np.ndarray) -> float:
-        factor, alpha, variance = self._solve(weights, alike, centered)
+        factor, _, variance = self._solve(weights, alike, centered)
         n = len(centered)
         return float(-0.5 * n * math.log(variance) - np.log(np.diag(factor)).sum())
 
@@ -134,9 +134,7 @@ class GaussianProcesses:
         factor, alpha, variance = self._solve(weights, alike, centered)
         return _Member(weights, share, factor, alpha, variance)
 
-    def _solve(
-        self, weights: Weights, alike: Alikeness, centered: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float]:
+    def _solve(self, weights: Weights, alike: Alikeness, centered: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Factor, solution, and the factor of the variances that is most likely (with a weak prior of 1)."""
         from scipy.linalg import cho_solve, cholesky
 
@@ -175,9 +173,7 @@ class GaussianProcesses:
         spread = (shares * (np.array(variances) + (np.array(means) - mean) ** 2)).sum(axis=0)
         return Prediction(mean + self._center, np.sqrt(spread))
 
-    def _explained_by(
-        self, member: _Member, trials: Encoded, running: Encoded, explained: np.ndarray
-    ) -> np.ndarray:
+    def _explained_by(self, member: _Member, trials: Encoded, running: Encoded, explained: np.ndarray) -> np.ndarray:
         """The variance of `trials` that goes when `running` are known too."""
         from scipy.linalg import cholesky, solve_triangular
 
@@ -195,7 +191,7 @@ class GaussianProcesses:
         return (solve_triangular(factor, cross, lower=True, check_finite=False) ** 2).sum(axis=0)
 
     def leave_one_out(self) -> np.ndarray:
-        """What is expected of each trial by all the others. [n]"""
+        """What is expected of each trial by all the others, of shape [n]."""
         from scipy.linalg import cho_solve
 
         total = np.zeros_like(self._centered)

@@ -43,7 +43,7 @@ class Encoded:
 
 @dataclasses.dataclass(frozen=True)
 class Alikeness:
-    """How alike the trials of two lists are, each as a positive semidefinite matrix. [n, m]
+    """How alike the trials of two lists are, each as a positive semidefinite matrix of shape [n, m].
 
     Attributes:
         match: The share of positions with the same block, counted from both ends; 1 on the diagonal.

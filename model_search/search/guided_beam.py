@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,8 @@ WARM_UP = 5
 CHILDREN = 320
 ROUNDS = 2
 EXPLORATION = 1.0
+CROSSED = 0.1
+CHANGED_AGAIN = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,16 @@ class _Child:
 
     architecture: Architecture
     parent: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pool:
+    """The candidates of one history, what is expected of them, and the predictor's skill."""
+
+    children: tuple[_Child, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    skill: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +61,12 @@ class GuidedBeam(SearchAlgorithm):
 
     Attributes:
         beam: The plain beam: grammar, beam size, growth.
-        repeats: Whether an architecture may be tried again, with other hyperparameters.
+        repeats: How often an architecture may be tried, with different hyperparameters.
     """
 
     beam: AdaptiveBeam
-    repeats: bool = True
-    _last: list[tuple[History, object, Predictor]] = dataclasses.field(default_factory=list, repr=False, compare=False)
+    repeats: int
+    _last: list[tuple[History, object, _Pool]] = dataclasses.field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def of(cls, spec: PhoenixSpec) -> GuidedBeam:
@@ -60,7 +74,7 @@ class GuidedBeam(SearchAlgorithm):
         from model_search.search.space import build_space
 
         parameters = build_space(spec, train_steps=1).parameters
-        return cls(AdaptiveBeam.of(spec), repeats=any(len(parameter.bins) > 1 for parameter in parameters))
+        return cls(AdaptiveBeam.of(spec), math.prod(len(parameter.bins) for parameter in parameters))
 
     @property
     def grammar(self) -> Grammar:
@@ -71,56 +85,63 @@ class GuidedBeam(SearchAlgorithm):
         """The most promising of many children of the best trials."""
         if not Predictor.can_learn(history, WARM_UP):
             return Proposal(self.grammar.random(rng))
-        predictor = self._predictor(history)
-        if rng.random() < 0.5 - predictor.skill:
+        pool = self._pool(history)
+        if not pool.children or rng.random() < 0.5 - pool.skill:
             return self.beam.propose(history, rng)
-        beta = EXPLORATION
-        child = self._best_child(predictor, history, beta, rng)
-        if child is None:
-            return self.beam.propose(history, rng)
+        child = pool.children[int(np.argmax(pool.mean + EXPLORATION * pool.deviation))]
         return Proposal(child.architecture, parent=child.parent)
 
-    def _allowed(self, history: History) -> int:
-        depth = get_allowed_depth(history.completed_count, self.beam.thresholds, self.grammar.maximum_depth)
-        return max(depth, self.grammar.minimum_depth)
-
-    def _predictor(self, history: History) -> Predictor:
-        """The predictor of this history; made once for all the draws of a trial."""
+    def _pool(self, history: History) -> _Pool:
+        """The candidates of this history, made once for all the draws of a trial."""
         running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
-        state = (history.completed_count, running)
-        for known, its_state, predictor in self._last:
+        state = (history.completed_count, len(history.failed), running)
+        for known, its_state, pool in self._last:
             # A completed trial never changes, so that the number of them says whether there are others now.
             if known is history and its_state == state:
-                return predictor
-        predictor = Predictor(history, self.grammar, self._allowed(history))
-        self._last[:] = [(history, state, predictor)]
-        return predictor
+                return pool
+        # The candidates are random, but those of a history are always the same: draws may share them.
+        pool = self._make_pool(history, np.random.default_rng([len(history), history.completed_count]))
+        self._last[:] = [(history, state, pool)]
+        return pool
 
-    def _best_child(
-        self, predictor: Predictor, history: History, beta: float, rng: np.random.Generator
-    ) -> _Child | None:
+    def _make_pool(self, history: History, rng: np.random.Generator) -> _Pool:
         allowed = self._allowed(history)
-        tried = set() if self.repeats else self._tried(history)
+        predictor = Predictor(history, self.grammar, allowed)
+        exhausted = self._exhausted(history)
         parents = self._parents(predictor)
         children: dict[Architecture, _Child] = {}
-        scores: dict[Architecture, float] = {}
+        means, deviations = np.zeros(0), np.zeros(0)
         for round_number in range(ROUNDS):
             new: dict[Architecture, _Child] = {}
             for child in self._children(parents, allowed, rng, CHILDREN >> round_number):
                 same = self.grammar.canonical(child.architecture)
-                if same not in tried and same not in children:
+                if same not in exhausted and same not in children:
                     new.setdefault(same, child)
             if not new:
                 break
             predicted = predictor.predict(list(new))
             children |= new
-            scores |= dict(zip(new, predicted.mean + beta * predicted.deviation, strict=True))
-            parents = [children[same] for same in sorted(scores, key=scores.__getitem__, reverse=True)[:5]]
-        return children[max(scores, key=scores.__getitem__)] if scores else None
+            means = np.concatenate([means, predicted.mean])
+            deviations = np.concatenate([deviations, predicted.deviation])
+            promising = np.argsort(-(means + EXPLORATION * deviations), kind="stable")[:5]
+            known = list(children.values())
+            parents = [known[place] for place in promising]
+        return _Pool(tuple(children.values()), means, deviations, predictor.skill)
 
-    def _tried(self, history: History) -> set[Architecture]:
-        trials = (*history.completed, *history.unfinished, *history.failed)
-        return {self.grammar.canonical(trial.plan.architecture) for trial in trials if trial.plan is not None}
+    def _allowed(self, history: History) -> int:
+        if not self.beam.grow_probability > 0:
+            return self.grammar.minimum_depth
+        depth = get_allowed_depth(history.completed_count, self.beam.thresholds, self.grammar.maximum_depth)
+        return max(depth, self.grammar.minimum_depth)
+
+    def _exhausted(self, history: History) -> set[Architecture]:
+        """Architectures that have been tried with so many hyperparameters as there are."""
+        counts: collections.Counter[Architecture] = collections.Counter(
+            self.grammar.canonical(trial.plan.architecture)
+            for trial in (*history.completed, *history.unfinished, *history.failed)
+            if trial.plan is not None
+        )
+        return {architecture for architecture, count in counts.items() if count >= self.repeats}
 
     def _parents(self, predictor: Predictor) -> list[_Child]:
         """The best trials by their results, and the best by what is expected of them."""
@@ -133,25 +154,27 @@ class GuidedBeam(SearchAlgorithm):
     def _children(
         self, parents: Sequence[_Child], allowed: int, rng: np.random.Generator, count: int
     ) -> Iterator[_Child]:
+        """All architectures of a small space; else children of the parents and some random architectures."""
         grammar = self.grammar
+        depths = range(grammar.minimum_depth, allowed + 1)
+        if sum(len(grammar.blocks) ** depth for depth in depths) <= count:
+            for depth in depths:
+                yield from (_Child(architecture, None) for architecture in grammar.enumerate(depth, rng))
+            return
         for number in range(count):
             parent = parents[number % len(parents)]
-            kind = rng.random()
-            if kind < 0.1:
+            if rng.random() < CROSSED:
                 other = parents[int(rng.integers(len(parents)))]
                 child = grammar.cross(parent.architecture, other.architecture, rng)
-                if len(child) > allowed:
-                    continue
             else:
                 child = grammar.vary(parent.architecture, rng, allowed)
-                while rng.random() < 0.4:
+                while rng.random() < CHANGED_AGAIN:
                     child = grammar.vary(child, rng, allowed)
-            yield _Child(child, parent.parent)
+            if len(child) <= allowed:
+                yield _Child(child, parent.parent)
         for _ in range(count // 8):
-            depth = int(rng.integers(grammar.minimum_depth, allowed + 1)) if not grammar.is_fixed else None
-            yield _Child(grammar.random(rng, depth), None)
+            yield _Child(grammar.random(rng, int(rng.choice(depths))), None)
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All architectures, the shallow ones first; only the least depth where nothing may ever grow."""
         return self.beam.everything(history, rng)
-

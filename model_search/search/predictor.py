@@ -12,7 +12,7 @@ import numpy as np
 from model_search.metadata.trial import Trial, TrialKind
 from model_search.search.architecture import DEFAULT_FLATTEN, Architecture
 from model_search.search.encoding import Encoded, Encoder, Hyperparameters
-from model_search.search.gaussian_process import GaussianProcesses, Prediction
+from model_search.search.additive_processes import GaussianProcesses, Prediction
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 
@@ -45,7 +45,7 @@ def chosen(history: History, most: int = MOST_TRIALS) -> list[Trial]:
         return own
     best = most // 2
     places = set(range(best))
-    latest = {trial.id for trial in history.latest(most // 4)}
+    latest = set(sorted(trial.id for trial in own)[-(most // 4) :])
     places.update(place for place in range(best, len(own)) if own[place].id in latest)
     free = most - len(places)
     places.update(int(place) for place in np.linspace(best, len(own) - 1, max(free, 0)).round())
@@ -110,9 +110,7 @@ class Predictor:
         return sum(1 for _ in itertools.islice(filter(is_own, history.completed), least)) >= least
 
     def _encode(self, tried: Sequence[Tried]) -> Encoded:
-        return self._encoder.encode(
-            [item.architecture for item in tried], [item.hyperparameters for item in tried]
-        )
+        return self._encoder.encode([item.architecture for item in tried], [item.hyperparameters for item in tried])
 
     def predict(
         self, architectures: Sequence[Architecture], hyperparameters: Sequence[Hyperparameters] | None = None
@@ -136,8 +134,8 @@ class Predictor:
         foretold = self._processes.leave_one_out()
         if len(foretold) < 3 or not (foretold.std() > 0 and self.targets.std() > 0):
             return 0.0
-        ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (foretold, self.targets)]
-        return float(np.corrcoef(*ranks)[0, 1])
+        first, second = (np.argsort(np.argsort(each, kind="stable"), kind="stable") for each in (foretold, self.targets))
+        return float(np.corrcoef(first, second)[0, 1])
 
 
 def _tried(trial: Trial, grammar: Grammar) -> Tried:

@@ -86,6 +86,8 @@ def _search(spec: PhoenixSpec) -> str:
         return f"{search}: every tower is drawn at random, with {spec.minimum_depth} blocks."
     if search in _SEARCHES:
         return f"{search}: {_SEARCHES[search](spec)}"
+    if search == "PREDICTOR_GUIDED_BEAM":
+        return f"{search}: of many children of the best {spec.beam_size}, the one that a predictor finds most promising."
     return (
         f"{search}: one of the best {spec.beam_size} grows with probability "
         f"{spec.increase_complexity_probability:.7g}, else one of its blocks is replaced."

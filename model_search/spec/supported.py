@@ -7,7 +7,7 @@ from collections.abc import Mapping
 OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
 
 # What is meant where nothing is said.
-DEFAULT_SEARCH_TYPE = "ADAPTIVE_COORDINATE_DESCENT"
+DEFAULT_SEARCH_TYPE = "PREDICTOR_GUIDED_BEAM"
 DEFAULT_PROBLEM_TYPE = "DNN"
 
 # Hyperparameters that the archived system recorded beside an architecture; in a suggestion they mean nothing.
@@ -16,6 +16,7 @@ IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
 RUNNABLE_SEARCH_TYPES = frozenset(
     {
         "ADAPTIVE_COORDINATE_DESCENT",
+        "PREDICTOR_GUIDED_BEAM",
         "NONADAPTIVE_RANDOM_SEARCH",
         "GRID_SEARCH",
         "REGULARIZED_EVOLUTION",

@@ -65,11 +65,6 @@ def test_an_unsupported_search_type_is_refused_by_name():
         make_algorithm(make_spec("HARMONICA_SEARCH"))
 
 
-def test_a_spec_that_names_no_search_gets_the_beam():
-    spec = make_spec("UNKNOWN_SEARCH_TYPE", "UNKNOWN_PROBLEM_TYPE")
-    assert make_algorithm(spec) == make_algorithm(make_spec())
-
-
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

@@ -42,7 +42,7 @@ ERRORS = [
     ("random_architecture_probability: 2", 2, 34, "random_architecture_probability is 2; expected"),
     ("temperature: 0", 2, 14, "temperature is 0; expected more than 0."),
     ("temperature: nan", 2, 14, "temperature is nan"),
-    ("linear_model { }", 2, 1, "linear_model does not fit search_type ADAPTIVE_COORDINATE_DESCENT; it is for"),
+    ("linear_model { }", 2, 1, "linear_model does not fit search_type PREDICTOR_GUIDED_BEAM; it is for"),
     ("search_type: LINEAR_MODEL", 2, 14, "search_type LINEAR_MODEL is not built in this version; expected ADAPTIVE_"),
     ("search_type: HARMONICA_SEARCH", 2, 14, "search_type HARMONICA_SEARCH is not built"),
     (EVOLUTION + "evolution { sample_size: 0 }", 2, 61, "sample_size is 0; expected at least 1."),
@@ -173,7 +173,7 @@ def test_an_error_says_what_and_where(text, line, column, message):
 
 
 WARNINGS = [
-    ("mutate_probability: 0.5", 21, "mutate_probability is not read by ADAPTIVE_COORDINATE_DESCENT; it is for REGUL"),
+    ("mutate_probability: 0.5", 21, "mutate_probability is not read by PREDICTOR_GUIDED_BEAM; it is for REGUL"),
     ("crossover_probability: 0.5", 24, "crossover_probability is not read"),
     ("random_architecture_probability: 0.5", 34, "random_architecture_probability is not read"),
     ("random_baseline_share: 0.5", 24, "random_baseline_share is not read"),

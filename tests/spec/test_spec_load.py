@@ -34,7 +34,7 @@ def test_a_path_is_read(tmp_path, kind):
 def test_what_is_not_given_is_filled_in_and_the_message_stays_as_it_is():
     given = PhoenixSpec(blocks_to_use=["IDENTITY"])
     loaded = load_spec(given)
-    assert loaded.search_type == PhoenixSpec.ADAPTIVE_COORDINATE_DESCENT
+    assert loaded.search_type == PhoenixSpec.PREDICTOR_GUIDED_BEAM
     assert loaded.problem_type == PhoenixSpec.DNN
     assert given == PhoenixSpec(blocks_to_use=["IDENTITY"])
     loaded.blocks_to_use.append("LOWRANK_1")

@@ -110,6 +110,7 @@ ENUMS = {
         "LOCAL_SEARCH": 1003,
         "GAUSSIAN_PROCESS": 1004,
         "REINFORCE": 1005,
+        "PREDICTOR_GUIDED_BEAM": 1100,
     },
     "Acquisition": {"UPPER_CONFIDENCE_BOUND": 0, "EXPECTED_IMPROVEMENT": 1},
     "Reward": {"STANDARDIZED": 0, "RANK": 1, "CUBE": 2},

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from algorithm_contract import AlgorithmContract
+from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
+
+from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialPlan
+from model_search.search.algorithms import make_algorithm
+from model_search.search.grammar import Grammar
+from model_search.search.guided_beam import WARM_UP, GuidedBeam
+from model_search.search.history import History
+from model_search.search.recommend import recommend
+
+NAME = "PREDICTOR_GUIDED_BEAM"
+BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "BOTTLENECK_64", "LOWRANK_1", "LOWRANK_2", "LOWRANK_3")
+
+
+class TestGuidedBeam(AlgorithmContract):
+    search_type = NAME
+    reachable = 2 + 4
+
+
+def _fixed_spec(search_type=NAME, depth=5, **fields):
+    """Towers of one length whose hyperparameters have one value only, so that nothing is tried again."""
+    learning = {"optimizers": ["adam"]}
+    spec = make_spec(
+        search_type, blocks_to_use=BLOCKS, minimum_depth=depth, maximum_depth=depth, learning=learning, **fields
+    )
+    spec.learning_spec.learning_rate_range.add(minimum=1e-3, maximum=1e-3)
+    return spec
+
+
+def _additive(seed, noise=0.0):
+    """The loss of a world in which each place has its own value for each block."""
+    values = np.random.default_rng(seed).random((5, len(BLOCKS)))
+
+    def clean(plan):
+        return 5 - sum(values[i, BLOCKS.index(name)] for i, name in enumerate(plan.architecture))
+
+    def loss(plan):
+        return clean(plan) + noise * float(np.random.default_rng(plan.seed).standard_normal())
+
+    return loss, clean
+
+
+def test_it_is_what_a_spec_gets_that_names_no_search():
+    assert isinstance(make_algorithm(make_spec("UNKNOWN_SEARCH_TYPE", "UNKNOWN_PROBLEM_TYPE")), GuidedBeam)
+
+
+def _best_losses(search_type, seeds, trials, **fields):
+    for seed in seeds:
+        loss, _ = _additive(1000 + seed)
+        history = run_study(make_planner(_fixed_spec(search_type, beam_size=3, **fields), seed), trials, loss)
+        yield history.best(1)[0].objective("loss")
+
+
+def test_it_beats_the_plain_beam_where_places_count():
+    guided = np.array(list(_best_losses(NAME, range(6), 40)))
+    plain = np.array(list(_best_losses("ADAPTIVE_COORDINATE_DESCENT", range(6), 40)))
+    assert (guided <= plain).sum() >= 5
+    assert guided.mean() < plain.mean()
+
+
+def test_it_is_no_worse_than_the_plain_beam_where_nothing_can_be_learnt():
+    """Losses by chance: what is found is the luck of the number of trials, the same for both."""
+
+    def best(search_type, seed):
+        def loss(plan):
+            return float(np.random.default_rng(plan.seed).random())
+
+        return run_study(make_planner(_fixed_spec(search_type), seed), 40, loss).best(1)[0].objective("loss")
+
+    guided = [best(NAME, seed) for seed in range(5)]
+    assert np.mean(guided) < 0.1
+
+
+def test_the_first_trials_are_random():
+    algorithm = make_algorithm(_fixed_spec())
+    history = History("loss", "minimize")
+    history.update(completed(i, float(i), make_plan(i, ["IDENTITY"] * 5)) for i in range(1, WARM_UP))
+    proposals = [algorithm.propose(history, np.random.default_rng(seed)) for seed in range(20)]
+    assert {proposal.parent for proposal in proposals} == {None}
+    assert len({proposal.architecture for proposal in proposals}) == 20
+
+
+def test_what_is_running_is_not_proposed_again_and_workers_get_different_proposals():
+    spec = _fixed_spec()
+    loss, _ = _additive(3)
+    planner = make_planner(spec)
+    history = run_study(planner, 20, loss)
+    for trial_id in range(21, 29):
+        history.update([running(trial_id, planner.plan(trial_id, history))])
+    assert len({trial.plan.architecture for trial in history.unfinished}) == 8
+
+
+def test_new_results_change_what_is_proposed():
+    """The fitted predictor is kept between the draws of a trial, and only then."""
+    algorithm = make_algorithm(_fixed_spec())
+    history = run_study(make_planner(_fixed_spec()), 20, _additive(3)[0])
+    before = algorithm.propose(history, np.random.default_rng(0))
+    better = ("LOWRANK_1",) * 5
+    history.update([completed(21, -100.0, make_plan(21, better))])
+    after = algorithm.propose(history, np.random.default_rng(0))
+    assert before != after
+    assert sum(name == "LOWRANK_1" for name in after.architecture) >= 3
+
+
+def test_depth_opens_as_in_the_plain_beam():
+    algorithm = make_algorithm(make_spec(NAME, beam_size=3))
+    for count, deepest in ((7, 2), (12, 3), (40, 4)):
+        history = History("loss", "minimize")
+        history.update(completed(i, float(i % 5), make_plan(i, ["IDENTITY"])) for i in range(1, count + 1))
+        depths = {len(algorithm.propose(history, np.random.default_rng(seed)).architecture) for seed in range(20)}
+        assert max(depths) <= deepest
+
+
+def test_ensembles_teach_the_predictor_nothing():
+    algorithm = make_algorithm(_fixed_spec())
+    history = run_study(make_planner(_fixed_spec()), 12, _additive(3)[0])
+    before = algorithm.propose(history, np.random.default_rng(0))
+    plan = TrialPlan(13, TrialKind.ENSEMBLE, (), {}, 0, 8, 1, "key", members=(1, 2), ensemble=EnsemblePlan("average"))
+    history.update([completed(13, -1.0, plan)])
+    assert algorithm.propose(history, np.random.default_rng(0)).architecture == before.architecture
+
+
+def _grammar():
+    return Grammar.of(_fixed_spec())
+
+
+def test_nothing_is_recommended_of_nothing_and_the_best_of_a_few():
+    history = History("loss", "minimize")
+    assert recommend(history, _grammar()) is None
+    history.update(completed(i, 10.0 - i, make_plan(i, ["IDENTITY"] * 5)) for i in range(1, 4))
+    assert recommend(history, _grammar()).id == 3
+
+
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_recommendation_sees_through_noise(goal):
+    """The recommended trials are on average better than those with the best of noisy results."""
+    gains = []
+    for seed in range(12):
+        loss, clean = _additive(seed, noise=0.2)
+        noisy = run_study(make_planner(_fixed_spec("NONADAPTIVE_RANDOM_SEARCH"), seed), 100, loss)
+        history = History("loss", goal)
+        sign = 1 if goal == "minimize" else -1
+        history.update(completed(t.id, sign * t.objective("loss"), t.plan) for t in noisy.completed)
+        gains.append(clean(history.best(1)[0].plan) - clean(recommend(history, _grammar()).plan))
+    assert np.mean(gains) > 0.01
+
+
+def test_an_ensemble_is_not_recommended():
+    history = run_study(make_planner(_fixed_spec()), 12, _additive(3)[0])
+    plan = TrialPlan(13, TrialKind.ENSEMBLE, (), {}, 0, 8, 1, "key", members=(1, 2), ensemble=EnsemblePlan("average"))
+    history.update([completed(13, -1.0, plan)])
+    assert recommend(history, _grammar()).id != 13
