@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from model_search.metadata.trial import Trial, TrialKind
+from model_search.search.additive_processes import GaussianProcesses, Prediction
 from model_search.search.architecture import DEFAULT_FLATTEN, Architecture
 from model_search.search.encoding import Encoded, Encoder, Hyperparameters
-from model_search.search.additive_processes import GaussianProcesses, Prediction
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 
@@ -134,8 +134,11 @@ class Predictor:
         foretold = self._processes.leave_one_out()
         if len(foretold) < 3 or not (foretold.std() > 0 and self.targets.std() > 0):
             return 0.0
-        first, second = (np.argsort(np.argsort(each, kind="stable"), kind="stable") for each in (foretold, self.targets))
-        return float(np.corrcoef(first, second)[0, 1])
+        return float(np.corrcoef(_ranks(foretold), _ranks(self.targets))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
 
 
 def _tried(trial: Trial, grammar: Grammar) -> Tried:

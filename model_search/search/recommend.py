@@ -16,8 +16,8 @@ def recommend(history: History, grammar: Grammar) -> Trial | None:
     """The completed trial that is most likely the best if all were trained and validated again.
 
     The best of many noisy results is mostly a lucky one. A predictor that has learnt from all trials says what is to
-    be expected of each; three tenths of what a trial deviates from that are believed. Trials that are not of one tower's own
-    training (ensembles, distilled ones) are never recommended by it: their noise is not that of the others.
+    be expected of each; three tenths of what a trial deviates from that are believed. Trials that are not of one
+    tower's own training (ensembles, distilled ones) are never recommended by it: their noise is not that of the others.
 
     Args:
         history: The study's trials.

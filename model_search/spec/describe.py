@@ -87,7 +87,7 @@ def _search(spec: PhoenixSpec) -> str:
     if search in _SEARCHES:
         return f"{search}: {_SEARCHES[search](spec)}"
     if search == "PREDICTOR_GUIDED_BEAM":
-        return f"{search}: of many children of the best {spec.beam_size}, the one that a predictor finds most promising."
+        return f"{search}: of many children of the best {spec.beam_size}, the one a predictor finds most promising."
     return (
         f"{search}: one of the best {spec.beam_size} grows with probability "
         f"{spec.increase_complexity_probability:.7g}, else one of its blocks is replaced."

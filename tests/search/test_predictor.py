@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_factory import completed, make_plan, make_spec, running
 
-from model_search.search.encoding import Encoder
 from model_search.search.additive_processes import GaussianProcesses, hypotheses
+from model_search.search.encoding import Encoder
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.predictor import MOST_TRIALS, Predictor, chosen, targets

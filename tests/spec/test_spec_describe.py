@@ -59,7 +59,8 @@ def test_the_stock_specification_warns_of_what_is_not_built():
 
 def test_the_summary_of_an_adaptive_search():
     spec = load_text(
-        BASE + "search_type: ADAPTIVE_COORDINATE_DESCENT beam_size: 4 increase_complexity_probability: 0.3 maximum_depth: 6 apply_dropouts_between_blocks: true "
+        BASE + "search_type: ADAPTIVE_COORDINATE_DESCENT "
+        "beam_size: 4 increase_complexity_probability: 0.3 maximum_depth: 6 apply_dropouts_between_blocks: true "
         "user_suggestions { architecture: 'IDENTITY' } mutate_probability: 0.5 learning_spec { optimizers: 'sgd' "
         "learning_rate_range { minimum: 1e-6 maximum: 0.01 } learning_rate_range { optimizer: 'sgd' minimum: 0.5 "
         "maximum: 1 } apply_l2_regularization: true cooldown_share: 0.25 batch_sizes: [32, 64] "
@@ -80,7 +81,7 @@ def test_the_summary_of_an_adaptive_search():
 
 def test_the_summary_of_a_search_that_nothing_is_said_about():
     text = explain(load_text(BASE + "beam_size: 3"))
-    assert "PREDICTOR_GUIDED_BEAM: of many children of the best 3, the one that a predictor" in text
+    assert "PREDICTOR_GUIDED_BEAM: of many children of the best 3, the one a predictor" in text
 
 
 def test_the_summary_of_a_random_search():
