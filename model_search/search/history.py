@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from model_search.errors import UserError
-from model_search.metadata.trial import Trial, TrialState
+from model_search.metadata.trial import Trial, TrialPlan, TrialState
 
 Goal = Literal["minimize", "maximize"]
 _Rank = tuple[float, int]
@@ -43,6 +43,7 @@ class History:
         self._unfinished: dict[int, Trial] = {}
         self._failed: dict[int, Trial] = {}
         self._keys: dict[str, int] = {}
+        self._towers = self._new_towers()
 
     def update(self, trials: Iterable[Trial]) -> None:
         """Takes in trials that are new or have changed; a trial given twice counts once."""
@@ -53,6 +54,12 @@ class History:
                     continue
                 self._forget(known)
             self._remember(trial)
+            if self._towers is None:
+                continue
+            if trial.plan is not None and trains_one_tower(trial.plan):
+                self._towers.update([trial])
+            else:
+                self._towers._drop(trial.id)
 
     def _remember(self, trial: Trial) -> None:
         self._trials[trial.id] = trial
@@ -83,6 +90,22 @@ class History:
             self._keys[trial.plan.key] -= 1
             if not self._keys[trial.plan.key]:
                 del self._keys[trial.plan.key]
+
+    def _drop(self, trial_id: int) -> None:
+        known = self._trials.pop(trial_id, None)
+        if known is not None:
+            self._forget(known)
+
+    def _new_towers(self) -> History | None:
+        return _Towers(self.metric, self.goal)
+
+    @property
+    def towers(self) -> History:
+        """The trials that train a tower by itself (searched, suggested or taught); ensembles are left out.
+
+        It is kept up to date with this history, at the cost of an update.
+        """
+        return self if self._towers is None else self._towers
 
     @property
     def completed(self) -> tuple[Trial, ...]:
@@ -135,3 +158,15 @@ class History:
     def __len__(self) -> int:
         """Trials of every state."""
         return len(self._trials)
+
+
+class _Towers(History):
+    """A history of single towers alone."""
+
+    def _new_towers(self) -> History | None:
+        return None
+
+
+def trains_one_tower(plan: TrialPlan) -> bool:
+    """Whether a plan trains a tower by itself, on the labels or under a teacher."""
+    return bool(plan.architecture) and not plan.members

@@ -12,9 +12,12 @@ from model_search.errors import SpaceExhaustedError, UserError
 from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPlan
 from model_search.search.algorithm import Proposal
 from model_search.search.algorithms import make_algorithm
+from model_search.search.architecture import Architecture
+from model_search.search.ensembling import Company, Ensembling, Schedule
 from model_search.search.history import History
+from model_search.search.replaying import Replay
 from model_search.search.samplers import RandomSampler, make_sampler
-from model_search.search.space import build_space
+from model_search.search.space import Space, build_space
 from model_search.search.suggestions import read_suggestions
 
 if TYPE_CHECKING:
@@ -53,11 +56,38 @@ class PlannerSettings:
 
 @dataclasses.dataclass(frozen=True)
 class _Request:
-    """A trial to plan: its id, everything known so far, and the number of plans for it that were refused."""
+    """A trial to plan.
+
+    Attributes:
+        trial_id: Its id.
+        history: Everything known so far.
+        earlier: What was completed among the trials with smaller ids.
+        attempt: The number of plans for it that were refused.
+    """
 
     trial_id: int
     history: History
+    earlier: History
     attempt: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Hunt:
+    """How a tower is looked for.
+
+    Attributes:
+        company: What it will be trained with.
+        propose: Proposes one.
+        pool: The trials that the algorithm learns from.
+        sampled: The trials that the sampler of hyperparameters learns from.
+        avoided: Architectures, in their canonical form, that it must not have.
+    """
+
+    company: Company
+    propose: Callable[[History, np.random.Generator], Proposal]
+    pool: History
+    sampled: History
+    avoided: frozenset[Architecture] = frozenset()
 
 
 class Planner:
@@ -65,10 +95,13 @@ class Planner:
 
     The rules are asked in order, and the first that has a plan decides:
 
-    1. user suggestions: the first trials try them, in the order of the spec;
-    2. search: everything else.
+    1. replay: where the spec has one, its towers and nothing else;
+    2. user suggestions: the first trials try them, in the order of the spec;
+    3. ensembles and 4. distillation: the trials whose turn it is (`ensembling.Schedule`), as soon as it is possible;
+    5. search: everything else.
 
-    No plan repeats another one: the same architecture with hyperparameters in the same bins is tried once.
+    No plan repeats another one: the same architecture with hyperparameters in the same bins is tried once, and so are
+    the same members and the same architecture under the same teacher.
     """
 
     def __init__(self, spec: PhoenixSpec, settings: PlannerSettings, metric: str, goal: str):
@@ -90,9 +123,17 @@ class Planner:
         self._algorithm = make_algorithm(spec)
         self._space = build_space(spec, settings.train_steps)
         self._suggestions = read_suggestions(spec)
+        self._schedule = Schedule.of(spec)
+        self._replayed = Replay.of(spec)
         self._sampler = make_sampler(settings.sampler)
         self._random_sampler = RandomSampler()
-        self._rules: tuple[Callable[[_Request], TrialPlan | None], ...] = (self._suggest, self._search)
+        self._rules: tuple[Callable[[_Request], TrialPlan | None], ...] = (
+            self._replay,
+            self._suggest,
+            self._ensemble,
+            self._distil,
+            self._search,
+        )
 
     def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
         """The plan of a trial.
@@ -111,7 +152,7 @@ class Planner:
                 f"the history says {history.goal} {history.metric}, the planner {self._goal} {self._metric}; "
                 "make both for the same study"
             )
-        request = _Request(trial_id, history, attempt)
+        request = _Request(trial_id, history, history.before(trial_id), attempt)
         for rule in self._rules:
             plan = rule(request)
             if plan is not None:
@@ -121,58 +162,146 @@ class Planner:
             "add blocks to blocks_to_use, raise maximum_depth or widen the hyperparameter ranges to go on"
         )
 
+    def _replay(self, request: _Request) -> TrialPlan | None:
+        """Tower `n` of a replay is for trial `n`; there are no other trials."""
+        if self._replayed is None:
+            return None
+        tower, company = self._replayed.step(request.trial_id, request.earlier)
+        space = self._space.active(tower.architecture) if tower.architecture else self._without_towers()
+        hyperparameters = space.draw(self._rng(request, 0), tower.hyperparameters)
+        proposal = Proposal(tower.architecture, hyperparameters=hyperparameters)
+        return self._planned(request, company, proposal, f"replay:{request.trial_id}")
+
     def _suggest(self, request: _Request) -> TrialPlan | None:
         """User suggestion `n` is for trial `n`; one that was tried already leaves its trial to the search."""
         if request.trial_id > len(self._suggestions):
             return None
         suggestion = self._suggestions[request.trial_id - 1]
         proposal = Proposal(suggestion.architecture, hyperparameters=suggestion.hyperparameters)
-        return self._first_new(request, TrialKind.SUGGESTION, self._draws(request, lambda history, rng: proposal))
+        hunt = self._hunt(request, Company(TrialKind.SUGGESTION), propose=lambda history, rng: proposal)
+        return self._first_new(request, hunt, self._draws(request, hunt)) or self._search(request)
 
-    def _search(self, request: _Request) -> TrialPlan | None:
-        """What the search algorithm proposes; when it repeats itself for long, whatever is left of its space."""
-        drawn = self._draws(request, self._algorithm.propose)
-        plan = self._first_new(request, TrialKind.SEARCH, drawn)
-        return plan or self._first_new(request, TrialKind.SEARCH, self._everything(request))
+    def _ensemble(self, request: _Request) -> TrialPlan | None:
+        """Members that were not combined before, or a new tower beside those of the best trial."""
+        ensembling = self._schedule.ensembling
+        if ensembling is None or self._schedule.role(request.trial_id) is not TrialKind.ENSEMBLE:
+            return None
+        if not ensembling.is_grown:
+            return self._combine(request, ensembling)
+        grown = ensembling.grow(request.trial_id, request.earlier)
+        if grown is None:
+            return None
+        company, pool = grown
+        hunt = self._hunt(request, company)
+        return self._found(request, dataclasses.replace(hunt, pool=pool, sampled=request.earlier))
 
-    def _draws(
-        self, request: _Request, propose: Callable[[History, np.random.Generator], Proposal]
-    ) -> Iterator[Proposal]:
-        """Independent proposals, complete with hyperparameters."""
-        earlier = request.history.before(request.trial_id)
+    def _combine(self, request: _Request, ensembling: Ensembling) -> TrialPlan | None:
         for draw in range(_DRAWS):
             rng = self._rng(request, draw)
-            proposal = propose(earlier, rng)
+            company = ensembling.draw(request.earlier, rng)
+            if company is None:
+                return None
+            if not request.history.contains_key(company.key()):
+                proposal = Proposal((), hyperparameters=self._without_towers().draw(rng))
+                return self._planned(request, company, proposal, company.key())
+        return None
+
+    def _distil(self, request: _Request) -> TrialPlan | None:
+        """A student of the best trial: the best tower again, between ensembles; else another tower than its teacher."""
+        distilling = self._schedule.distilling
+        if distilling is None or self._schedule.role(request.trial_id) is not TrialKind.DISTILLATION:
+            return None
+        company = distilling.company(request.trial_id, request.earlier, warm=self._schedule.is_intermixed)
+        if company is None:
+            return None
+        hunt = self._hunt(request, company)
+        start = None if company.warm_start is None else request.earlier.get(company.warm_start)
+        if start is not None and start.plan is not None:
+            student = Proposal(start.plan.architecture, hyperparameters=_shapes(start.plan))
+            hunt = dataclasses.replace(hunt, propose=lambda history, rng: student)
+            return self._first_new(request, hunt, self._draws(request, hunt))
+        taught = (request.earlier.get(number) for number in company.teacher)
+        avoided = {self._space.canonical(trial.plan.architecture) for trial in taught if trial and trial.plan}
+        return self._found(request, dataclasses.replace(hunt, avoided=frozenset(avoided)))
+
+    def _search(self, request: _Request) -> TrialPlan | None:
+        return self._found(request, self._hunt(request, Company(TrialKind.SEARCH)))
+
+    def _hunt(
+        self,
+        request: _Request,
+        company: Company,
+        propose: Callable[[History, np.random.Generator], Proposal] | None = None,
+    ) -> _Hunt:
+        """A search among the single towers so far, by the algorithm of the spec unless another way is given."""
+        pool = request.earlier.towers
+        return _Hunt(company, propose or self._algorithm.propose, pool=pool, sampled=pool)
+
+    def _found(self, request: _Request, hunt: _Hunt) -> TrialPlan | None:
+        """What the search algorithm proposes; when it repeats itself for long, whatever is left of its space."""
+        plan = self._first_new(request, hunt, self._draws(request, hunt))
+        return plan or self._first_new(request, hunt, self._everything(request, hunt))
+
+    def _draws(self, request: _Request, hunt: _Hunt) -> Iterator[Proposal]:
+        """Independent proposals, complete with hyperparameters."""
+        for draw in range(_DRAWS):
+            rng = self._rng(request, draw)
+            proposal = hunt.propose(hunt.pool, rng)
+            if self._is_avoided(proposal, hunt):
+                continue
             sampler = self._sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
             space = self._space.active(proposal.architecture)
-            hyperparameters = sampler.sample(space, earlier, rng, proposal.hyperparameters)
+            hyperparameters = sampler.sample(space, hunt.sampled, rng, proposal.hyperparameters)
             yield dataclasses.replace(proposal, hyperparameters=hyperparameters)
 
-    def _everything(self, request: _Request) -> Iterator[Proposal]:
+    def _everything(self, request: _Request, hunt: _Hunt) -> Iterator[Proposal]:
         """Every architecture with every combination of bins."""
         rng = self._rng(request, _DRAWS)
-        for proposal in self._algorithm.everything(request.history, rng):
+        for proposal in self._algorithm.everything(hunt.pool, rng):
+            if self._is_avoided(proposal, hunt):
+                continue
             space = self._space.active(proposal.architecture)
             for hyperparameters in space.enumerate(rng, proposal.hyperparameters):
                 yield dataclasses.replace(proposal, hyperparameters=hyperparameters)
 
-    def _first_new(self, request: _Request, kind: TrialKind, proposals: Iterator[Proposal]) -> TrialPlan | None:
+    def _is_avoided(self, proposal: Proposal, hunt: _Hunt) -> bool:
+        return bool(hunt.avoided) and self._space.canonical(proposal.architecture) in hunt.avoided
+
+    def _first_new(self, request: _Request, hunt: _Hunt, proposals: Iterator[Proposal]) -> TrialPlan | None:
         """The plan of the first proposal that has not been tried."""
         for proposal in proposals:
-            key = self._space.key(proposal.architecture, proposal.hyperparameters)
+            key = hunt.company.key(self._space.key(proposal.architecture, proposal.hyperparameters))
             if not request.history.contains_key(key):
-                return TrialPlan(
-                    trial_id=request.trial_id,
-                    kind=kind,
-                    architecture=proposal.architecture,
-                    hyperparameters=dict(proposal.hyperparameters),
-                    steps=self._settings.train_steps,
-                    batch_size=self._batch_size(proposal.hyperparameters.get("batch_size")),
-                    seed=self._trial_seed(request.trial_id),
-                    key=key,
-                    parent=proposal.parent,
-                )
+                return self._planned(request, hunt.company, proposal, key)
         return None
+
+    def _planned(self, request: _Request, company: Company, proposal: Proposal, key: str) -> TrialPlan:
+        ensemble = company.ensemble
+        is_average = ensemble is not None and ensemble.freeze and ensemble.combining == "average"
+        nothing_to_train = is_average and not proposal.architecture
+        hyperparameters = {} if nothing_to_train else dict(proposal.hyperparameters)
+        return TrialPlan(
+            trial_id=request.trial_id,
+            kind=company.kind,
+            architecture=proposal.architecture,
+            hyperparameters=hyperparameters,
+            steps=0 if nothing_to_train else self._settings.train_steps,
+            batch_size=self._batch_size(hyperparameters.get("batch_size")),
+            seed=self._trial_seed(request.trial_id),
+            key=key,
+            parent=proposal.parent,
+            members=company.members,
+            teacher=company.teacher,
+            warm_start=company.warm_start,
+            ensemble=ensemble,
+            distillation=company.distillation,
+        )
+
+    def _without_towers(self) -> Space:
+        """Hyperparameters of a trial that trains no blocks of its own: dropout comes with the blocks."""
+        space = self._space.active(())
+        kept = tuple(parameter for parameter in space.parameters if parameter.name != "dropout_rate")
+        return dataclasses.replace(space, parameters=kept)
 
     def _batch_size(self, chosen: HyperparameterValue | None) -> int:
         return self._settings.batch_size if chosen is None else int(chosen)
@@ -183,3 +312,9 @@ class Planner:
 
     def _trial_seed(self, trial_id: int) -> int:
         return int(np.random.SeedSequence([self._settings.seed, trial_id]).generate_state(1)[0]) % 2**31
+
+
+def _shapes(plan: TrialPlan) -> dict[str, HyperparameterValue]:
+    """The hyperparameters of a tower's blocks: its weights fit no others."""
+    prefixes = tuple(f"{block}_" for block in plan.architecture)
+    return {name: value for name, value in plan.hyperparameters.items() if name.startswith(prefixes)}

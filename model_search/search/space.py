@@ -12,7 +12,7 @@ import numpy as np
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
-from model_search.search.architecture import EMPTY_BLOCK, NOTHING_IS_EQUIVALENT, canonical
+from model_search.search.architecture import EMPTY_BLOCK, NOTHING_IS_EQUIVALENT, Architecture, canonical
 from model_search.search.equivalence import Equivalence
 from model_search.search.parameters import Bin, Choice, Condition, Parameter, Real, Whole
 from model_search.spec import check
@@ -112,8 +112,12 @@ class Space:
 
         Two trials with the same key are repetitions of each other.
         """
-        tried = [canonical(architecture, self.problem_type, self.equivalence), self.bins(hyperparameters)]
+        tried = [self.canonical(architecture), self.bins(hyperparameters)]
         return json.dumps(tried, sort_keys=True, separators=(",", ":"))
+
+    def canonical(self, architecture: Sequence[str]) -> Architecture:
+        """The one form of all architectures that are the same."""
+        return canonical(architecture, self.problem_type, self.equivalence)
 
 
 def build_space(spec: PhoenixSpec, train_steps: int) -> Space:

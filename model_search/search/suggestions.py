@@ -1,10 +1,10 @@
-"""The towers that a user suggests in the spec."""
+"""The towers that a user names in the spec: to be tried first, or to be trained again."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from model_search.errors import SpecError
@@ -14,7 +14,7 @@ from model_search.spec import check
 
 if TYPE_CHECKING:
     from model_search.proto.hparam_pb2 import HParamDef
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 
 
 # The archived system handed architectures around among the hyperparameters; here they decide nothing.
@@ -35,13 +35,26 @@ def read_suggestions(spec: PhoenixSpec) -> tuple[Suggestion, ...]:
     Raises:
         SpecError: if one has no block, or a hyperparameter that is a list.
     """
-    problem_type = check.problem_type(spec)
-    suggestions = []
-    for number, tower in enumerate(spec.user_suggestions, start=1):
+    return read_towers(spec.user_suggestions, check.problem_type(spec), "user suggestion")
+
+
+def read_towers(towers: Iterable[TowerSuggestion], problem_type: str, what: str) -> tuple[Suggestion, ...]:
+    """Towers of a spec, each in a legal order.
+
+    Args:
+        towers: The towers, in the order of the spec.
+        problem_type: Name of the spec's problem type.
+        what: What one of them is called in a message.
+
+    Raises:
+        SpecError: if one has no block, or a hyperparameter that is a list.
+    """
+    found = []
+    for number, tower in enumerate(towers, start=1):
         if not tower.architecture:
-            raise SpecError(f"user suggestion {number} has no architecture; name its blocks, input to output")
-        suggestions.append(Suggestion(fix_order(tower.architecture, problem_type), read_hparams(tower.hparams)))
-    return tuple(suggestions)
+            raise SpecError(f"{what} {number} has no architecture; name its blocks, input to output")
+        found.append(Suggestion(fix_order(tower.architecture, problem_type), read_hparams(tower.hparams)))
+    return tuple(found)
 
 
 def read_hparams(hparams: HParamDef) -> dict[str, HyperparameterValue]:

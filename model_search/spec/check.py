@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from model_search.blocks import catalogue
-from model_search.proto.distillation_spec_pb2 import DistillationSpec
-from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.hparam_pb2 import HParamDef
-from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
-from model_search.spec import check_positions, check_searches, supported
+from model_search.spec import check_ensembles, check_positions, check_searches, supported
 from model_search.spec.problem import Path, Positions, Problem, Severity
 
 
@@ -27,7 +25,8 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
     checker = Checker(spec, positions or Positions())
     for part in (
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
-        check_searches.searches, _ensemble, _distillation, _transfer, _refused, _unread,
+        check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
+        _transfer, _refused, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -69,6 +68,30 @@ class Checker:
             value = getattr(message, name)
             if not value >= least:
                 self.add(f"{name} is {_number(value)}; expected at least {_number(least)}.", (*path, name))
+
+    def block(self, name: str, path: Path) -> None:
+        """A block is known and can be built."""
+        if not catalogue.is_known(name):
+            self.add(catalogue.unknown(name), path)
+        elif not catalogue.buildable(name):
+            self.add(f"Block {name} is known but cannot be built in this version; remove it.", path)
+
+    def tower(self, tower: TowerSuggestion, path: Path, what: str) -> None:
+        """A tower that is named in the specification: its blocks and its hyperparameters."""
+        if not any(name != catalogue.EMPTY_BLOCK for name in tower.architecture):
+            self.add(f"This {what} has no blocks; name its architecture.", path)
+        for place, name in enumerate(tower.architecture):
+            if name != catalogue.EMPTY_BLOCK:
+                self.block(name, (*path, "architecture", place))
+        self.hyperparameters(tower, path, what)
+
+    def hyperparameters(self, tower: TowerSuggestion, path: Path, what: str) -> None:
+        """The hyperparameters of a tower that is named in the specification."""
+        for name, value in sorted(tower.hparams.hparam.items()):
+            if not name.startswith(supported.IGNORED_HYPERPARAMETERS):
+                wrong = _given_value(name, value, what)
+                if wrong:
+                    self.add(wrong, (*path, "hparams", "hparam", name))
 
 
 def _number(value: float) -> str:
@@ -161,49 +184,31 @@ def _blocks(checker: Checker) -> None:
         if block == catalogue.EMPTY_BLOCK:
             checker.add(f"{block} is padding and cannot be searched; remove it.", ("blocks_to_use", index))
         else:
-            _block(checker, block, ("blocks_to_use", index))
-
-
-def _block(checker: Checker, name: str, path: Path) -> None:
-    if not catalogue.is_known(name):
-        checker.add(catalogue.unknown(name), path)
-    elif not catalogue.buildable(name):
-        checker.add(f"Block {name} is known but cannot be built in this version; remove it.", path)
+            checker.block(block, ("blocks_to_use", index))
 
 
 def _suggestions(checker: Checker) -> None:
     for index, suggestion in enumerate(checker.spec.user_suggestions):
-        path: Path = ("user_suggestions", index)
-        blocks = [name for name in suggestion.architecture if name != catalogue.EMPTY_BLOCK]
-        if not blocks:
-            checker.add("This user suggestion has no blocks; name its architecture.", path)
-        for place, name in enumerate(suggestion.architecture):
-            if name != catalogue.EMPTY_BLOCK:
-                _block(checker, name, (*path, "architecture", place))
-        for name, value in sorted(suggestion.hparams.hparam.items()):
-            if not name.startswith(supported.IGNORED_HYPERPARAMETERS):
-                wrong = _suggested_value(name, value)
-                if wrong:
-                    checker.add(wrong, (*path, "hparams", "hparam", name))
+        checker.tower(suggestion, ("user_suggestions", index), "user suggestion")
 
 
-def _suggested_value(name: str, value: HParamDef.HParamType) -> str | None:
-    """What is wrong with a hyperparameter of a user suggestion, if anything."""
+def _given_value(name: str, value: HParamDef.HParamType, what: str) -> str | None:
+    """What is wrong with a hyperparameter of a tower, if anything; `what` says what kind of tower it is."""
     kind = value.WhichOneof("kind")
     if kind is None:
-        return f"Hyperparameter {name!r} of a user suggestion has no value."
+        return f"Hyperparameter {name!r} of a {what} has no value."
     if kind.endswith("_list"):
-        return f"Hyperparameter {name!r} of a user suggestion is a list; expected one value."
+        return f"Hyperparameter {name!r} of a {what} is a list; expected one value."
     given = getattr(value, kind)
     if isinstance(given, bytes):
         try:
             given = given.decode("utf-8")
         except UnicodeDecodeError:
-            return f"Hyperparameter {name!r} of a user suggestion is not UTF-8 text."
+            return f"Hyperparameter {name!r} of a {what} is not UTF-8 text."
     if isinstance(given, float) and not math.isfinite(given):
-        return f"Hyperparameter {name!r} of a user suggestion is {given}; expected a finite number."
+        return f"Hyperparameter {name!r} of a {what} is {given}; expected a finite number."
     if name == "optimizer" and given not in supported.OPTIMIZERS:
-        return f"The optimizer of a user suggestion is {given!r}; expected {_one_of(supported.OPTIMIZERS)}."
+        return f"The optimizer of a {what} is {given!r}; expected {_one_of(supported.OPTIMIZERS)}."
     return None
 
 
@@ -312,48 +317,6 @@ def _learning_rates(checker: Checker) -> None:
             whose = given.optimizer or "all optimizers"
             checker.add(f"This is a second learning_rate_range for {whose}; give one.", path)
         seen.add(given.optimizer)
-
-
-def _ensemble(checker: Checker) -> None:
-    if not checker.spec.HasField("ensemble_spec"):
-        return
-    ensemble = checker.spec.ensemble_spec
-    search = EnsemblingSpec.EnsembleSearchType.Name(ensemble.ensemble_search_type)
-    given = ensemble.WhichOneof("search_spec")
-    if given:
-        path: Path = ("ensemble_spec", given)
-        fitting = supported.ENSEMBLE_SEARCH_SPECS[given]
-        if search not in fitting:
-            checker.add(f"{given} does not fit ensemble_search_type {search}; it is for {_one_of(fitting)}.", path)
-        settings = getattr(ensemble, given)
-        names = [field.name for field in settings.DESCRIPTOR.fields]
-        checker.at_least(settings, 1, path, [name for name in names if name != "minimal_pool_size"])
-        checker.at_least(settings, 0, path, [name for name in names if name == "minimal_pool_size"])
-    if ensemble.ensemble_search_type and search not in supported.RUNNABLE_ENSEMBLE_SEARCHES:
-        checker.add(
-            "Ensembles are not built in this version; trials that would ensemble are search trials.",
-            ("ensemble_spec",),
-            severity="warning",
-        )
-
-
-def _distillation(checker: Checker) -> None:
-    if not checker.spec.HasField("distillation_spec"):
-        return
-    distillation, path = checker.spec.distillation_spec, ("distillation_spec",)
-    checker.at_least(distillation, 0, path, ["minimal_pool_size"])
-    if not distillation.temperature > 0:
-        checker.add(
-            f"temperature of the distillation is {_number(distillation.temperature)}; expected more than 0.",
-            (*path, "temperature"),
-        )
-    kind = DistillationSpec.DistillationType.Name(distillation.distillation_type)
-    if distillation.distillation_type and kind not in supported.RUNNABLE_DISTILLATIONS:
-        checker.add(
-            "Distillation is not built in this version; trials that would distil are search trials.",
-            path,
-            severity="warning",
-        )
 
 
 def _transfer(checker: Checker) -> None:

@@ -56,6 +56,9 @@ ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "intermixed_search": frozenset({"INTERMIXED_NONADAPTIVE_ENSEMBLE_SEARCH"}),
 }
 
+# What the archived system wrote as the architecture of an ensemble in a replay.
+NO_SEARCH = "no_search"
+
 RUNNABLE_ENSEMBLE_SEARCHES: frozenset[str] = frozenset()
 RUNNABLE_DISTILLATIONS: frozenset[str] = frozenset()
 RUNNABLE_TRANSFERS: frozenset[str] = frozenset({"NO_TRANSFER_LEARNING"})

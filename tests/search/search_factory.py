@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult, TrialState
+from model_search.proto.distillation_spec_pb2 import DistillationSpec
+from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
@@ -34,6 +36,35 @@ def make_spec(
         else:
             setattr(spec.learning_spec, name, value)
     return spec
+
+
+def add_ensembles(
+    spec: PhoenixSpec, search: str, freeze: bool = True, combining: str = "average", **fields: Any
+) -> None:
+    """Gives a spec an `ensemble_spec`; fields are those of its search settings."""
+    names = {
+        "nonadaptive": "NONADAPTIVE_ENSEMBLE_SEARCH",
+        "adaptive": "ADAPTIVE_ENSEMBLE_SEARCH",
+        "residual": "RESIDUAL_ENSEMBLE_SEARCH",
+        "intermixed": "INTERMIXED_NONADAPTIVE_ENSEMBLE_SEARCH",
+    }
+    ensemble = spec.ensemble_spec
+    ensemble.ensemble_search_type = EnsemblingSpec.EnsembleSearchType.Value(names[search])
+    ensemble.combining_type = EnsemblingSpec.CombiningType.Value(f"{combining.upper()}_ENSEMBLE")
+    ensemble.freeze_previous = freeze
+    settings = getattr(ensemble, {"residual": "adaptive"}.get(search, search) + "_search")
+    settings.SetInParent()
+    for name, value in fields.items():
+        setattr(settings, name, value)
+
+
+def add_distillation(spec: PhoenixSpec, kind: str = "ADAPTIVELY_BALANCE_LOSSES", **fields: Any) -> None:
+    """Gives a spec a `distillation_spec`; fields are its own and those of its `balance_losses_spec`."""
+    distillation = spec.distillation_spec
+    distillation.distillation_type = DistillationSpec.DistillationType.Value(kind)
+    for name, value in fields.items():
+        owner = distillation if name in ("minimal_pool_size", "temperature") else distillation.balance_losses_spec
+        setattr(owner, name, value)
 
 
 def make_planner(spec: PhoenixSpec, seed: int = 0, sampler: str = "random", train_steps: int = 1000) -> Planner:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from search_factory import completed, make_plan, make_trial, running
 
 from model_search.errors import UserError
-from model_search.metadata.trial import Trial, TrialState
+from model_search.metadata.trial import DistillationPlan, EnsemblePlan, Trial, TrialState
 from model_search.search.history import History
 
 
@@ -103,3 +103,36 @@ def test_the_ranking_is_that_of_sorting(pairs, goal):
         history.update([completed(trial_id, loss)])
     sign = 1 if goal == "minimize" else -1
     assert _ids(history.completed) == [i for i, _ in sorted(pairs, key=lambda pair: (sign * pair[1], pair[0]))]
+
+
+def _compound(trial_id, architecture=(), **fields):
+    return make_plan(trial_id, architecture, **({"members": (1, 2), "ensemble": EnsemblePlan("average")} | fields))
+
+
+def test_the_towers_are_a_history_without_ensembles():
+    history = History("loss", "minimize")
+    history.update([completed(1, 3.0), completed(2, 2.0), completed(3, 1.0, _compound(3))])
+    history.update([completed(4, 0.5, _compound(4, ["IDENTITY"])), running(5), running(6, _compound(6))])
+    student = make_plan(7, teacher=(1,), distillation=DistillationPlan("mse_logits"))
+    history.update([completed(7, 0.1, student), make_trial(8, TrialState.FAILED, make_plan(8))])
+    towers = history.towers
+    assert _ids(towers.completed) == [7, 2, 1] and _ids(history.completed) == [7, 4, 3, 2, 1]
+    assert (_ids(towers.unfinished), _ids(towers.failed)) == ([5], [8])
+    assert towers.towers is towers and (towers.metric, towers.goal) == ("loss", "minimize")
+
+
+def test_the_towers_follow_a_trial_whose_plan_changes():
+    history = History("loss", "minimize")
+    history.update([running(1)])
+    history.update([make_trial(1, TrialState.CLAIMED)])
+    assert history.towers.unfinished == () and history.towers.get(1) is None
+    history.update([running(1, _compound(3)), running(1)])
+    assert _ids(history.towers.unfinished) == [1]
+    history.update([completed(1, 1.0)])
+    assert _ids(history.towers.completed) == [1] and history.towers.unfinished == ()
+
+
+def test_the_towers_before_a_trial_are_those_of_the_trials_before():
+    history = History("loss", "minimize")
+    history.update([completed(1, 3.0), completed(2, 1.0), completed(5, 0.5)])
+    assert _ids(history.before(3).towers.completed) == [2, 1]
