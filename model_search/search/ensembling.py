@@ -15,7 +15,6 @@ from model_search.metadata.trial import DistillationPlan, EnsemblePlan, Trial, T
 from model_search.proto.distillation_spec_pb2 import DistillationSpec
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.search.history import History
-from model_search.spec import supported
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -24,13 +23,13 @@ _DIGITS = 7  # of the float32 fields of a spec
 _FEWEST_MEMBERS = 2
 
 _COMBININGS = {"WEIGHTED_ENSEMBLE": "weighted", "AVERAGE_ENSEMBLE": "average", "UNKNOWN_ENSEMBLING_TYPE": "average"}
-_SEARCHES = {
+SEARCHES = {
     "NONADAPTIVE_ENSEMBLE_SEARCH": "nonadaptive",
     "ADAPTIVE_ENSEMBLE_SEARCH": "adaptive",
     "RESIDUAL_ENSEMBLE_SEARCH": "residual",
     "INTERMIXED_NONADAPTIVE_ENSEMBLE_SEARCH": "intermixed",
 }
-_LOSSES = {
+LOSSES = {
     "MSE_LOGITS": "mse_logits",
     "MSE_SOFTMAX": "mse_softmax",
     "CROSS_ENTROPY": "cross_entropy",
@@ -106,10 +105,9 @@ class Ensembling:
     def of(cls, spec: PhoenixSpec) -> Ensembling | None:
         """What a spec asks for; None where it asks for none."""
         given = spec.ensemble_spec
-        name = EnsemblingSpec.EnsembleSearchType.Name(given.ensemble_search_type)
-        if name not in supported.RUNNABLE_ENSEMBLE_SEARCHES:
+        search = SEARCHES.get(EnsemblingSpec.EnsembleSearchType.Name(given.ensemble_search_type))
+        if search is None:
             return None
-        search = _SEARCHES[name]
         combining = _COMBININGS[EnsemblingSpec.CombiningType.Name(given.combining_type)]
         if search == "nonadaptive":
             drawn = given.nonadaptive_search
@@ -211,12 +209,12 @@ class Distilling:
     def of(cls, spec: PhoenixSpec) -> Distilling | None:
         """What a spec asks for; None where it asks for none."""
         given = spec.distillation_spec
-        name = DistillationSpec.DistillationType.Name(given.distillation_type)
-        if name not in supported.RUNNABLE_DISTILLATIONS:
+        loss = LOSSES.get(DistillationSpec.DistillationType.Name(given.distillation_type))
+        if loss is None:
             return None
         balance = given.balance_losses_spec
         return cls(
-            loss=_LOSSES[name],
+            loss=loss,
             temperature=_tidy(given.temperature),
             pool_size=given.minimal_pool_size,
             ramp=balance.num_ramp_trials,

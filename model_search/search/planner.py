@@ -135,6 +135,11 @@ class Planner:
             self._search,
         )
 
+    @property
+    def replayed_towers(self) -> int | None:
+        """How many towers the study trains again; None where it searches."""
+        return None if self._replayed is None else len(self._replayed.towers)
+
     def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
         """The plan of a trial.
 

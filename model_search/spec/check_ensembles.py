@@ -36,12 +36,6 @@ def ensembles(checker: Checker) -> None:
         checker.at_least(settings, 1, path, [name for name in names if name != "minimal_pool_size"])
         checker.at_least(settings, 0, path, [name for name in names if name == "minimal_pool_size"])
         _few_members(checker, settings, path)
-    if ensemble.ensemble_search_type and search not in supported.RUNNABLE_ENSEMBLE_SEARCHES:
-        checker.add(
-            "Ensembles are not built in this version; trials that would ensemble are search trials.",
-            ("ensemble_spec",),
-            severity="warning",
-        )
 
 
 def _few_members(checker: Checker, settings: Any, path: Path) -> None:
@@ -67,13 +61,6 @@ def distillation(checker: Checker) -> None:
             (*path, "temperature"),
         )
     _balance(checker, settings)
-    kind = DistillationSpec.DistillationType.Name(settings.distillation_type)
-    if settings.distillation_type and kind not in supported.RUNNABLE_DISTILLATIONS:
-        checker.add(
-            "Distillation is not built in this version; trials that would distil are search trials.",
-            path,
-            severity="warning",
-        )
 
 
 def _balance(checker: Checker, settings: DistillationSpec) -> None:

@@ -59,14 +59,11 @@ ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
 # What the archived system wrote as the architecture of an ensemble in a replay.
 NO_SEARCH = "no_search"
 
-RUNNABLE_ENSEMBLE_SEARCHES: frozenset[str] = frozenset()
-RUNNABLE_DISTILLATIONS: frozenset[str] = frozenset()
 RUNNABLE_TRANSFERS: frozenset[str] = frozenset({"NO_TRANSFER_LEARNING"})
 
 # Fields without which the search would not be the one that is asked for.
 REFUSED: Mapping[str, str] = {
     "multi_task_spec": "several tasks at once are not built in this version; search for each task by itself",
-    "replay": "replaying is not built in this version; give the architecture as one of user_suggestions",
 }
 
 # Fields that are not read, with what happens instead.

@@ -19,6 +19,7 @@ from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
+from model_search.search.ensembling import keeps_train_logits
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
 from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
@@ -139,6 +140,9 @@ def run_session(session: Session, options: SearchOptions) -> StopReason:
     from model_search.trainers.processes import run_in_processes, worker_count
     from model_search.trainers.ray_executor import run_on_ray
 
+    replayed = session.planner.replayed_towers
+    if replayed is not None:  # each tower waits for those before it
+        options = dataclasses.replace(options, number_models=replayed, workers=1)
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     for note in filter(None, session.notes):
         display.note(note)
@@ -217,6 +221,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
         dropout_between_blocks=spec.apply_dropouts_between_blocks,
         temperature=spec.temperature,
         disable_last_dense_layer=spec.disable_last_dense_layer,
+        keep_train_logits=keeps_train_logits(spec),
     )
 
 

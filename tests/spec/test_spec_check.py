@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_search.blocks import catalogue
-from model_search.proto.distillation_spec_pb2 import DistillationSpec
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
@@ -26,6 +25,7 @@ def found(text, severity="error"):
 
 RANGE = "the minimum must not be above the maximum"
 
+DISTILLING = "distillation_spec { distillation_type: ADAPTIVELY_BALANCE_LOSSES "
 EVOLUTION = "search_type: REGULARIZED_EVOLUTION "
 PROCESS = "search_type: GAUSSIAN_PROCESS "
 ANNEALING = "search_type: SIMULATED_ANNEALING "
@@ -159,7 +159,22 @@ ERRORS = [
         2, 59, "previous_trials_discount_factor is -1; expected at least 0.",
     ),
     ("multi_task_spec { label_name: 'a' }", 2, 1, "multi_task_spec: several tasks at once are not built"),
-    ("replay { towers { architecture: 'IDENTITY' } }", 2, 1, "replay: replaying is not built in this version"),
+    ("replay { }", 2, 1, "replay has no towers; name at least one, or leave replay out."),
+    ("replay { towers { architecture: 'NOPE' } }", 2, 33, "There is no block 'NOPE'"),
+    ("replay { towers { } }", 2, 10, "This replayed tower has no blocks; name its architecture."),
+    ("replay { towers { architecture: 'no_search' } }", 2, 33, "There is no block 'no_search'"),
+    (
+        "replay { towers { architecture: 'IDENTITY' hparams { hparam { key: 'optimizer' value { bytes_value: 'x' } } } "
+        "} }",
+        2, 80, "The optimizer of a replayed tower is 'x'; expected",
+    ),
+    (DISTILLING + "balance_losses_spec { num_ramp_trials: -1 } }", 2, 105, "num_ramp_trials is -1; expected at least"),
+    (DISTILLING + "balance_losses_spec { minimum_lambda: -0.5 } }", 2, 104, "minimum_lambda is -0.5; expected 0 or"),
+    (
+        DISTILLING + "balance_losses_spec { num_ramp_trials: 1 minimum_lambda: 2 } }",
+        2, 123, "minimum_lambda is 2 and maximum_lambda is 1; the minimum must not be above",
+    ),
+    (DISTILLING + "temperature: inf }", 2, 79, "temperature of the distillation is inf; expected more than 0."),
 ]  # fmt: skip
 
 
@@ -182,12 +197,30 @@ WARNINGS = [
     ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
     ("replicate_cell: true", 17, "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells"),
     (
-        "ensemble_spec { ensemble_search_type: ADAPTIVE_ENSEMBLE_SEARCH adaptive_search {} }",
-        1, "Ensembles are not built in this version; trials that would ensemble are search trials.",
+        "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH nonadaptive_search { width: 1 } }",
+        95, "width is 1 and an ensemble has at least 2 members; trials that would ensemble are search trials.",
     ),
     (
-        "distillation_spec { distillation_type: MSE_LOGITS }",
-        1, "Distillation is not built in this version; trials that would distil are search trials.",
+        "ensemble_spec { ensemble_search_type: INTERMIXED_NONADAPTIVE_ENSEMBLE_SEARCH intermixed_search { "
+        "num_trials_to_consider: 1 } }",
+        122, "num_trials_to_consider is 1 and an ensemble has at least 2 members",
+    ),
+    (
+        "distillation_spec { distillation_type: MSE_LOGITS balance_losses_spec { } }",
+        51, "balance_losses_spec is not read by MSE_LOGITS; it is for ADAPTIVELY_BALANCE_LOSSES.",
+    ),
+    (
+        "replay { towers { architecture: 'IDENTITY' } } distillation_spec { distillation_type: MSE_LOGITS }",
+        48, "distillation_spec is not read in a replay.",
+    ),
+    (
+        "replay { towers { architecture: 'IDENTITY' } } user_suggestions { architecture: 'IDENTITY' }",
+        48, "user_suggestions is not read in a replay.",
+    ),
+    (
+        "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH } "
+        "replay { towers { architecture: 'IDENTITY' } towers { architecture: 'IDENTITY' } }",
+        114, "The last tower of this replay stands for the ensemble of the others; its blocks are not built.",
     ),
     (
         "transfer_learning_spec { transfer_learning_type: SNAPSHOT_TRANSFER_LEARNING }",
@@ -217,6 +250,11 @@ def test_what_is_not_done_is_a_warning(text, column, message):
         "use_synchronous_optimizer: false",
         "ensemble_spec { }",
         "distillation_spec { }",
+        "distillation_spec { distillation_type: MSE_LOGITS }",
+        "ensemble_spec { ensemble_search_type: ADAPTIVE_ENSEMBLE_SEARCH adaptive_search {} }",
+        "replay { towers { architecture: 'IDENTITY' } towers { architecture: 'IDENTITY' } }",
+        "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH } "
+        "replay { towers { architecture: 'IDENTITY' } towers { architecture: 'no_search' } }",
         "transfer_learning_spec { transfer_learning_type: NO_TRANSFER_LEARNING }",
         "user_suggestions { architecture: ['IDENTITY', 'EMPTY_BLOCK'] hparams { hparam { key: 'optimizer' value "
         "{ bytes_value: 'adam' } } hparam { key: 'learning_rate' value { float_value: 0.1 } } } }",
@@ -274,7 +312,6 @@ def test_the_tables_speak_of_names_that_exist():
     oneof = EnsemblingSpec.DESCRIPTOR.oneofs_by_name["search_spec"]
     assert set(supported.ENSEMBLE_SEARCH_SPECS) == {field.name for field in oneof.fields}
     assert set(supported.RUNNABLE_TRANSFERS) <= set(TransferLearningSpec.TransferLearningType.keys())
-    assert set(supported.RUNNABLE_DISTILLATIONS) <= set(DistillationSpec.DistillationType.keys())
 
 
 def test_every_field_is_read_or_told_about():
@@ -283,7 +320,7 @@ def test_every_field_is_read_or_told_about():
         "minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type",
         "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "user_suggestions",
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
-        "linear_model", "distillation_spec", "temperature", "disable_last_dense_layer",
+        "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", *supported.SEARCH_SPECS, *supported.READ_BY,
     }  # fmt: skip
     told = set(supported.UNREAD) | set(supported.REFUSED)

@@ -49,11 +49,8 @@ def test_every_difference_is_named():
     assert len(differences("", "disable_last_dense_layer: true weight_feature_name: 'w'")) == 2
 
 
-def test_the_stock_specification_warns_of_what_is_not_built():
-    assert warnings_of(load_spec(constants.DEFAULT_DNN)) == [
-        "Ensembles are not built in this version; trials that would ensemble are search trials.",
-        "Distillation is not built in this version; trials that would distil are search trials.",
-    ]
+def test_the_stock_specification_warns_of_nothing():
+    assert warnings_of(load_spec(constants.DEFAULT_DNN)) == []
     assert warnings_of(load_text(BASE)) == []
 
 
