@@ -11,11 +11,27 @@ from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.spec import supported
 
 if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
     from model_search.spec.check import Checker
     from model_search.spec.problem import Path
 
 _FEWEST_MEMBERS = 2
 _UNREAD_IN_REPLAY = {"user_suggestions", "distillation_spec"}
+
+
+def in_words(spec: PhoenixSpec) -> list[str]:
+    """Ensembles, distillation and replay of a specification, a sentence each."""
+    sentences = []
+    ensemble, distillation = spec.ensemble_spec, spec.distillation_spec
+    if ensemble.ensemble_search_type:
+        search = EnsemblingSpec.EnsembleSearchType.Name(ensemble.ensemble_search_type)
+        how = "weighted" if ensemble.combining_type == EnsemblingSpec.WEIGHTED_ENSEMBLE else "average"
+        sentences.append(f"Ensembles: {search}, {how}, members {'frozen' if ensemble.freeze_previous else 'tuned'}.")
+    if distillation.distillation_type:
+        sentences.append(f"Students: {DistillationSpec.DistillationType.Name(distillation.distillation_type)}.")
+    if spec.replay.towers:
+        sentences.append(f"Nothing is searched; towers to train again: {len(spec.replay.towers)}.")
+    return sentences
 
 
 def ensembles(checker: Checker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
+from model_search.spec import check_ensembles
 from model_search.spec.check import check, problem_type, search_type
 
 # Fields that decide what a tower or its training data are; trials with other values cannot be compared.
@@ -52,6 +53,7 @@ def explain(spec: PhoenixSpec) -> str:
         f"{len(spec.blocks_to_use)} blocks: {', '.join(spec.blocks_to_use)}.",
         f"Hyperparameters: {', '.join(_hyperparameters(spec))}.",
     ]
+    lines += check_ensembles.in_words(spec)
     if spec.user_suggestions:
         lines.append(f"First {len(spec.user_suggestions)} suggested by you.")
     return "\n".join([*lines, *warnings_of(spec)])

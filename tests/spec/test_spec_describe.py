@@ -99,3 +99,18 @@ def test_the_summary_of_a_random_search():
 )
 def test_every_search_is_summarized(search, words):
     assert f"{search}: {words}" in explain(load_text(BASE + f"search_type: {search}"))
+
+
+def test_the_summary_tells_of_ensembles_students_and_replays():
+    spec = load_text(
+        BASE + "ensemble_spec { ensemble_search_type: RESIDUAL_ENSEMBLE_SEARCH combining_type: WEIGHTED_ENSEMBLE "
+        "freeze_previous: false } distillation_spec { distillation_type: MSE_LOGITS } "
+        "replay { towers { architecture: 'IDENTITY' } }"
+    )
+    lines = explain(spec).splitlines()
+    assert "Ensembles: RESIDUAL_ENSEMBLE_SEARCH, weighted, members tuned." in lines
+    assert "Students: MSE_LOGITS." in lines
+    assert "Nothing is searched; towers to train again: 1." in lines
+    assert "Ensembles: INTERMIXED_NONADAPTIVE_ENSEMBLE_SEARCH, average, members frozen." in explain(
+        load_spec(constants.DEFAULT_DNN)
+    )
