@@ -4,8 +4,9 @@ Caruana et al. 2004, "Ensemble Selection from Libraries of Models": starting wit
 most is added, again and again, with replacement; how often a model was added is its weight. What is averaged are
 probabilities, or predictions of numbers. Against fitting a small validation set, as in Caruana et al. 2006: only the
 best candidates take part, and the weights are the mean over bags, each with a part of the candidates. Departing from
-it, a bag also draws its rows anew, every candidate's temperature is fitted first, and the gain over the best single
-model is estimated by cross-fitting: chosen on one half of the rows, scored on the other.
+it, a bag also draws its rows anew, every candidate's temperature is fitted first, the weights are drawn towards a plain
+mean of the best candidates where there are few rows, and the gain over the best single model is estimated by
+cross-fitting: chosen on one half of the rows, scored on the other.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class SelectionSettings:
         splits: Times that the rows are halved for the cross-fitted gain; each gives two estimates.
         split_bags: Bags of each of these.
         least: Members of less weight are left out.
+        even: The weights are drawn towards equal weights of so many best candidates ...
+        near: ... as far as their scores are at most such a share worse than the best one ...
+        prior_rows: ... as strongly as so many rows would: with few validation rows, a plain mean of the best is safer
+            than what was fitted to them.
     """
 
     keep: int = 50
@@ -62,6 +67,9 @@ class SelectionSettings:
     splits: int = 5
     split_bags: int = 4
     least: float = 0.01
+    even: int = 5
+    near: float = 0.1
+    prior_rows: int = 300
 
 
 # A metric that is not a mean over rows is costly to try: fewer candidates, bags and rows.
@@ -127,7 +135,7 @@ def select(
         objective.add(logits / temperatures[-1], labels, weights)
     objective.ready()
     everything = np.arange(objective.rows)
-    shares = _bagged(objective, everything, settings, settings.bags, rng)
+    shares = _shares(objective, everything, settings, settings.bags, rng)
     single = int(np.argmin([objective.score(one, everything) for one in np.eye(len(places))]))
     gain, error = _cross_fitted(objective, settings, rng)
     order = np.argsort(-shares, kind="stable")
@@ -177,6 +185,19 @@ def _best_places(candidates: Sequence[np.ndarray], rows: JudgedRows, objective: 
     return [int(place) for place in np.argsort(scores, kind="stable")[:keep]]
 
 
+def _shares(
+    objective: Objective, rows: np.ndarray, settings: SelectionSettings, bags: int, rng: np.random.Generator
+) -> np.ndarray:
+    """What greedy selection gives, drawn towards equal weights of the best candidates where there are few rows."""
+    bagged = _bagged(objective, rows, settings, bags, rng)
+    scores = np.array([objective.score(one, rows) for one in np.eye(objective.count)])
+    near = scores <= scores.min() + settings.near * abs(scores.min())
+    best = np.argsort(scores, kind="stable")[: min(settings.even, int(near.sum()))]
+    even = np.zeros(objective.count)
+    even[best] = 1 / len(best)
+    return (len(rows) * bagged + settings.prior_rows * even) / (len(rows) + settings.prior_rows)
+
+
 def _bagged(
     objective: Objective, rows: np.ndarray, settings: SelectionSettings, bags: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -204,7 +225,7 @@ def _cross_fitted(objective: Objective, settings: SelectionSettings, rng: np.ran
         half = len(order) // 2
         both = []
         for fitted, kept in ((order[:half], order[half:]), (order[half:], order[:half])):
-            shares = _bagged(objective, fitted, settings, settings.split_bags, rng)
+            shares = _shares(objective, fitted, settings, settings.split_bags, rng)
             single = int(np.argmin([objective.score(one, fitted) for one in singles]))
             both.append(objective.score(singles[single], kept) - objective.score(shares, kept))
         gains.append(sum(both) / 2)
