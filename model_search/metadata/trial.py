@@ -11,6 +11,7 @@ from typing import Any
 
 HyperparameterValue = str | int | float | bool
 
+BLOCK_ARROW = " > "
 COMBININGS = ("average", "weighted")
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
@@ -143,6 +144,12 @@ class TrialPlan:
         if self.ensemble is not None and not self.ensemble.freeze:
             return (self.trial_id,)
         return (*self.members, self.trial_id) if self.architecture else self.members
+
+    @property
+    def described(self) -> str:
+        """What it builds, for people: the blocks of its own tower and the trials that it is combined with."""
+        others = f"trials {', '.join(map(str, self.members))}" if self.members else ""
+        return " with ".join(filter(None, (BLOCK_ARROW.join(self.architecture), others)))
 
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted."""

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from model_search.metadata.final import FinalModel
-from model_search.metadata.trial import Trial
+from model_search.metadata.trial import BLOCK_ARROW, Trial
 from model_search.search.history import History
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
-
-BLOCK_ARROW = " > "
 
 
 def leaderboard_frame(history: History, metric: str, final_models: Sequence[FinalModel] = ()) -> pd.DataFrame:
@@ -46,7 +44,7 @@ def members_frame(ensemble: FinalModel, history: History, metric: str) -> pd.Dat
         trial = history.get(member.trial)
         result = None if trial is None else trial.result
         parameters = None if result is None else result.parameters
-        blocks = "" if trial is None else _blocks(trial)
+        blocks = "" if trial is None or trial.plan is None else trial.plan.described
         rows.append([member.trial, blocks, member.weight, member.metric, member.without, parameters])
     frame = pd.DataFrame(rows, columns=["trial", "blocks", "weight", metric, "without", "parameters"])
     return frame.astype({metric: "float64", "without": "float64", "parameters": "Int64"})
@@ -76,14 +74,6 @@ def _final_row(rank: int, model: FinalModel, metric: str) -> list[object]:
     return [rank, pd.NA, kind, value, blocks, model.parameters, model.seconds, pd.NA]
 
 
-def _blocks(trial: Trial) -> str:
-    """A tower's blocks; an ensemble without a tower of its own is told by its members."""
-    plan = trial.plan
-    if plan is None:
-        return ""
-    return BLOCK_ARROW.join(plan.architecture) or f"trials {', '.join(map(str, plan.members))}"
-
-
 def _row(rank: int, trial: Trial, metric: str) -> list[object]:
     if trial.plan is None or trial.result is None:
         raise ValueError(f"trial {trial.id} is {trial.state}; only completed trials have a rank")
@@ -92,7 +82,7 @@ def _row(rank: int, trial: Trial, metric: str) -> list[object]:
         trial.id,
         trial.plan.kind.value,
         trial.objective(metric),
-        _blocks(trial),
+        trial.plan.described,
         trial.result.parameters,
         trial.result.timings.get("trial", trial.result.timings.get("total", float("nan"))),
         trial.plan.parent,

@@ -220,7 +220,7 @@ class _Workforce:
         match said["event"]:
             case "start":
                 worker.trial = said["trial"]
-                text = f"{name}, trial {said['trial']}: {said['blocks']} blocks"
+                text = f"{name}, trial {said['trial']}: {said['kind']}"
                 display.show(text, 0, said["steps"], name)
             case "step":
                 display.show(None, said["step"], said["steps"], name)

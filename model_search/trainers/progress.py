@@ -79,7 +79,7 @@ class ProgressDisplay:
 
     def start(self, plan: TrialPlan) -> None:
         """A trial begins in this process."""
-        self.show(f"trial {plan.trial_id}: {len(plan.architecture)} blocks", 0, plan.steps)
+        self.show(f"trial {plan.trial_id}: {plan.kind}", 0, plan.steps)
 
     def step(self, look: Progress) -> None:
         """The trial in this process has gone on."""
@@ -113,5 +113,5 @@ class ProgressDisplay:
         mark = "  best so far" if best.id == trial.id else f"  (best {best.objective(self._metric):.5g})"
         return (
             f"trial {trial.id}: {self._metric} {trial.objective(self._metric):.5g}{mark}  "
-            f"{trial.result.timings['trial']:.1f} s  {' > '.join(trial.plan.architecture)}"
+            f"{trial.result.timings['trial']:.1f} s  {trial.plan.described}"
         )

@@ -67,7 +67,7 @@ class Reporter:
         with path.open("ab") as log:
             _to(log.fileno())
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
-        self.say("start", trial=plan.trial_id, blocks=len(plan.architecture), steps=plan.steps)
+        self.say("start", trial=plan.trial_id, kind=str(plan.kind), steps=plan.steps)
 
     def step(self, look: Progress) -> None:
         """The trial has gone on."""
