@@ -10,7 +10,7 @@ from model_search import errors
 from model_search.errors import SpaceExhaustedError, StopStudyError
 from model_search.trainers.worker import StopReason
 
-MAX_DEATHS_IN_A_ROW = 8  # more than a trial may cost, so that one that kills its workers is given up first
+MAX_DEATHS_IN_A_ROW = 6  # and one for each worker: more than a trial may cost, so that it is given up first
 
 GROWN = "grown"  # the worker wants to be replaced by a fresh one
 BROKEN = "broken"  # an error that nobody expected
@@ -28,9 +28,14 @@ class Next(enum.Enum):
 
 
 class Endings:
-    """Counts the deaths of workers and remembers why they have ended."""
+    """Counts the deaths of workers and remembers why they have ended.
 
-    def __init__(self, target: int):
+    Attributes:
+        workers: How many there are; all of them may die at once, with their machine, and the search goes on.
+    """
+
+    def __init__(self, target: int, workers: int = 1):
+        self.workers = workers
         self._target = target
         self._reasons: set[str] = set()
         self._error: errors.ModelSearchError | None = None
@@ -68,7 +73,7 @@ class Endings:
             StopStudyError: if that happens again and again; ends with `log`, a sentence about the last one's log.
         """
         self._deaths_in_a_row += 1
-        if self._deaths_in_a_row >= MAX_DEATHS_IN_A_ROW:
+        if self._deaths_in_a_row >= MAX_DEATHS_IN_A_ROW + self.workers:
             raise StopStudyError(
                 f"{self._deaths_in_a_row} workers have died one after the other, without a model between them; the "
                 f"last one, {name}: {how}. {log}"

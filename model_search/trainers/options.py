@@ -104,8 +104,7 @@ class SearchOptions:
         """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""
         if self.tuner_id is None:
             return f"worker-{number}"
-        alone = self.workers in (None, 1) and self.executor == "local"
-        return self.tuner_id if alone else f"{self.tuner_id}-{number}"
+        return self.tuner_id if self.workers in (None, 1) else f"{self.tuner_id}-{number}"
 
 
 def _check_whole(name: str, value: object, minimum: int, instead: str = "") -> None:

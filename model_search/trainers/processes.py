@@ -160,7 +160,7 @@ class _Workforce:
         self._events: queue.SimpleQueue[tuple[_WorkerProcess, dict[str, Any]]] = queue.SimpleQueue()
         self._workers: list[_WorkerProcess] = []
         self._follower = Follower(session, crew)
-        self._endings = Endings(self._target)
+        self._endings = Endings(self._target, crew.size)
         self._memory = _memory_bound(crew)
 
     def run(self) -> StopReason:
@@ -247,7 +247,7 @@ class _Workforce:
     def _part(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
         """What becomes of the study when a worker has ended."""
         match self._endings.said(said):
-            case Next.REPLACE:
+            case Next.REPLACE if self._follower.history.completed_count < self._target:
                 self._start(worker.place)
             case Next.STOP_ALL:
                 self._stop_all()

@@ -68,7 +68,7 @@ def _connected() -> Any:
                 f"no Ray cluster can be reached ({error}); start one with `ray start --head`, or unset RAY_ADDRESS to "
                 "use this machine alone"
             ) from error
-    elif ray.util.client.ray.is_connected():
+    if ray.util.client.ray.is_connected():
         raise UserError(
             "this program is a Ray client (ray://...), but the study must lie on a machine of the cluster; run the "
             "program on one of its machines"
@@ -180,7 +180,7 @@ class _Cluster:
         self._session = session
         self._crew = crew
         self._target = crew.options.number_models
-        self._needs = dict(crew.options.resources or {})
+        self._needs = {"cpu": 1, **(crew.options.resources or {})}
         self._parts = ray.put([np.frombuffer(part, np.uint8) for part in parts])
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             node_id=ray.get_runtime_context().get_node_id(), soft=False
@@ -228,28 +228,35 @@ class _Cluster:
             limit = self._room() if workers in (None, "auto") else int(workers or 1)
             wanted = max(1, min(limit, missing))
             if wanted > self._wanted:
-                self._crew.display.note(f"workers: {wanted} on {len(self._ray.nodes())} machines of a Ray cluster")
-            self._wanted = wanted
+                self._crew.display.note(f"workers: {wanted}, on a Ray cluster of {self._machines()}")
+            if not self._wanted and not self._room():
+                self._crew.display.note(f"no machine has room for a trial that takes {self._needs}; waiting for one")
+            self._wanted = self._endings.workers = wanted
         taken = {slot.number for slot in self._slots.values()}
         free = (number for number in range(1, self._wanted + 1) if number not in taken)
         for number in free:
             if len(self._slots) < self._wanted:
                 self._start(number)
 
+    def _machines(self) -> str:
+        alive = sum(node["Alive"] for node in self._ray.nodes())
+        return "one machine" if alive == 1 else f"{alive} machines"
+
     def _room(self) -> int:
         """How many workers the machines of the cluster have room for."""
         needs = {_RAY_NAMES.get(name, name): amount for name, amount in self._needs.items() if amount}
-        needs.setdefault("CPU", 1)
         alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return sum(min(int(node.get(name, 0) // amount) for name, amount in needs.items()) for node in alive)
+        fits = [[int(node.get(name, 0) // amount) for name, amount in needs.items()] for node in alive]
+        return sum(min(counts, default=1) for counts in fits)
 
     def _start(self, number: int) -> None:
         from model_search.trainers.session import tensorflow_engine
 
         others = {name: amount for name, amount in self._needs.items() if name not in _RAY_NAMES}
-        cpus = self._needs.get("cpu", 1)
+        cpus = self._needs["cpu"]
         threads = max(1, int(cpus)) if self._session.make_engine is tensorflow_engine else 0
-        name = self._crew.options.worker_name(number)
+        tuner_id = self._crew.options.tuner_id
+        name = f"ray-{number}" if tuner_id is None else f"{tuner_id}-{number}"
         head = Head(name, self._target, threads, self._crew.interrupts.remaining(), self._memory())
         kind = self._ray.remote(RayWorker).options(
             num_cpus=cpus,

@@ -95,6 +95,7 @@ class Worker:
         self._parts.store.reclaim_dead()
         self._refresh()
         self._parts.display.resume(self._parts.history)
+        waiting = False
         while True:
             if interrupts.asked:
                 return StopReason.INTERRUPTED
@@ -104,6 +105,9 @@ class Worker:
             if claim is None:
                 if self._is_done(target):
                     return StopReason.FINISHED
+                if not waiting:
+                    self._parts.display.note("waiting for the last trials, which other workers hold")
+                    waiting = True
                 time.sleep(_WAIT_SECONDS)
                 continue
             try:

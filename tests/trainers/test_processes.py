@@ -98,7 +98,7 @@ def test_a_run_of_deaths_stops_the_study_in_plain_words(tmp_path):
         print("about to go")
         os._exit(7)
 
-    with pytest.raises(StopStudyError, match=rf"{MAX_DEATHS_IN_A_ROW} workers have died .* status 7"):
+    with pytest.raises(StopStudyError, match=rf"{MAX_DEATHS_IN_A_ROW + 2} workers have died .* status 7"):
         run(tmp_path, act)
 
 

@@ -53,7 +53,7 @@ def test_every_node_works_and_files_and_logs_come_here(cluster, tmp_path):
     trials = session.store.history()[0]
     assert states(session) == [TrialState.COMPLETED] * 8
     assert sorted(seen) == list(range(1, 9))
-    assert {trial.worker for trial in trials} == {"worker-1", "worker-2"}
+    assert {trial.worker for trial in trials} == {"ray-1", "ray-2"}
     for trial in trials:
         assert len(load_arrays(session.artefacts, trial.result.artefacts[0])) == 1
         log = session.folder / "trials" / f"{trial.id:06d}" / f"{trial.worker}.log"

@@ -1,0 +1,259 @@
+"""What more workers bring: models a minute in worker processes, and what bookkeeping takes of simulated trainers.
+
+    python benchmarks/scaling.py [--datasets DIR --table phoneme] [--models 24] [--only real|sqlite|ray]
+
+1. One and two worker processes on the same search, each process with its threads: models a minute, whole searches
+   (starting TensorFlow included) and from the first trial on.
+2. Trainers that pretend to train for 10 seconds, each with the real loop, planner, store and artefacts: 1, 8, 64 and
+   256 of them, as threads on one SQLite file, and as threads of Ray actors that ask the actor which owns the file. The
+   share of a trainer's time that is not training is what bookkeeping takes. (256 processes with TensorFlow would say
+   nothing about bookkeeping on a machine with two cores.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tables import add_datasets_flag, read_index
+
+from model_search import constants
+from model_search.metadata.artefacts import ArtefactStore, LocalArtefacts
+from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import Store, StudyRecord
+from model_search.metadata.trial import TrialPlan
+from model_search.search.history import History
+from model_search.search.planner import Planner, PlannerSettings
+from model_search.spec.load import load_spec
+from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.worker import Worker, WorkerParts
+from model_search.training.outcome import Progress, TrialOutcome
+
+HERE = pathlib.Path(__file__).resolve().parent
+GOAL_SPEEDUP, GOAL_SHARE = 1.6, 0.02
+CHUNK = 0.5  # seconds between two looks of a trainer, as the engine has them
+ROWS = 500
+
+
+class Pretended:
+    """Trains for `seconds`, asleep; keeps how long it really trained."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.trained = 0.0
+
+    def run(self, plan: TrialPlan, initial_weights: Any = None, on_progress: Any = None, **others: Any) -> TrialOutcome:
+        looks = round(self.seconds / CHUNK)
+        for look in range(looks):
+            on_progress(Progress(look, looks, 1.0, None))
+            started = time.perf_counter()
+            time.sleep(CHUNK)
+            self.trained += time.perf_counter() - started
+        rng = np.random.default_rng(plan.seed)
+        loss = float(rng.random()) + 1 / len(plan.architecture)
+        curve = tuple((plan.steps * look // 5, loss + 1 / look) for look in range(1, 6))
+        weights = [rng.random((64, 64), np.float32)]
+        return TrialOutcome(
+            {"loss": loss}, 4096, plan.steps, {"train": self.seconds}, curve, weights, np.ones((ROWS, 2))
+        )
+
+
+def one_trainer(name: str, store: Store, artefacts: ArtefactStore, target: int, seconds: float) -> tuple[float, float]:
+    """Runs the real loop with a pretended engine; returns seconds at work and seconds trained."""
+    engine = Pretended(seconds)
+    planner = Planner(load_spec(constants.DEFAULT_DNN), PlannerSettings(1, 1000, 32), "loss", "minimize")
+    parts = WorkerParts(
+        store=store,
+        planner=planner,
+        history=History("loss", "minimize"),
+        engine=engine,  # type: ignore[arg-type]
+        artefacts=artefacts,
+        environment={},
+        interrupts=Interrupts(),
+        display=ProgressDisplay("loss", target, enabled=False),
+    )
+    finished = Clock()
+    parts = dataclasses.replace(parts, callbacks=(finished,))
+    started = time.perf_counter()
+    Worker(name, parts).run(target)
+    return finished.last - started, engine.trained
+
+
+class Clock:
+    """Remembers when the last trial was finished; what comes after is waiting for others."""
+
+    def __init__(self) -> None:
+        self.last = time.perf_counter()
+
+    def __call__(self, trial: Any) -> None:
+        self.last = time.perf_counter()
+
+
+def new_study(folder: str) -> str:
+    database = str(pathlib.Path(folder) / "study.db")
+    store = SqliteStore(database)
+    store.create_study(StudyRecord("scaling", "", "", "loss", "minimize", 1, "", {}, {}, {}))
+    store.close()
+    return database
+
+
+def warm_up() -> None:
+    """One trial of no length, so that what is imported when it is first needed counts for nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = SqliteStore(new_study(folder))
+        one_trainer("w", store, LocalArtefacts(folder), 1, 0.0)
+        store.close()
+
+
+def many(count: int, body: Any) -> list[tuple[float, float]]:
+    """Runs `body(number)` in so many threads."""
+    results: list[tuple[float, float]] = []
+
+    def act(number: int) -> None:
+        results.append(body(number))
+
+    threads = [threading.Thread(target=act, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def share(results: Sequence[tuple[float, float]]) -> float:
+    """The part of the trainers' time that was not training."""
+    worked, trained = (sum(values) for values in zip(*results, strict=True))
+    return 1 - trained / worked
+
+
+def on_sqlite(count: int, trials: int, seconds: float) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        database = new_study(folder)
+
+        def body(number: int) -> tuple[float, float]:
+            store = SqliteStore(database)
+            try:
+                return one_trainer(f"w{number}", store, LocalArtefacts(folder), trials * count, seconds)
+            finally:
+                store.close()
+
+        return share(many(count, body))
+
+
+class Trainers:
+    """A Ray actor with several trainers, a thread each."""
+
+    def run(
+        self, first: int, count: int, keepers: tuple[Any, Any], work: tuple[int, float]
+    ) -> list[tuple[float, float]]:
+        keeper, files = keepers
+        return many(
+            count, lambda number: one_trainer(f"w{first + number}", RayStore(keeper), RayArtefacts(files), *work)
+        )
+
+
+def on_ray(ray: Any, count: int, trials: int, seconds: float, actors: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        database = new_study(folder)
+        keeper = ray.remote(num_cpus=0)(StoreKeeper).remote(database)
+        files = ray.remote(num_cpus=0, max_concurrency=4)(FileKeeper).remote(folder)
+        actors = min(actors, count)
+        made = [ray.remote(num_cpus=0)(Trainers).remote() for _ in range(actors)]
+        shares = [len(range(number, count, actors)) for number in range(actors)]
+        running = [
+            actor.run.remote(1000 * number, part, (keeper, files), (trials * count, seconds))
+            for number, (actor, part) in enumerate(zip(made, shares, strict=True))
+        ]
+        results = [result for part in ray.get(running) for result in part]
+        for actor in (*made, keeper, files):
+            ray.kill(actor)
+        return share(results)
+
+
+def real(provider: Any, models: int, workers: int, steps: int) -> tuple[float, float]:
+    """Models a minute of a search in worker processes: from its beginning, and from the first finished model on."""
+    from model_search.trainers.options import SearchOptions
+    from model_search.trainers.processes import run_in_processes
+    from model_search.trainers.session import Crew, open_session
+
+    ends: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        options = SearchOptions(
+            number_models=models, train_steps=steps, eval_steps=100, root_dir=pathlib.Path(folder), batch_size=32,
+            experiment_name="scaling", experiment_owner="", seed=7, progress=False, workers=workers,
+            callbacks=(lambda trial: ends.append(time.perf_counter()),),
+        )  # fmt: skip
+        started = time.perf_counter()
+        session = open_session(provider, load_spec(constants.DEFAULT_DNN), options)
+        run_in_processes(session, Crew(options, workers, Interrupts(), ProgressDisplay("loss", models, False)))
+        session.store.close()
+    return 60 * models / (ends[-1] - started), 60 * (models - workers) / (ends[-1] - ends[workers - 1])
+
+
+def show_real(arguments: argparse.Namespace) -> None:
+    from model_search.data import csv_data
+
+    if arguments.datasets:
+        table = read_index(arguments.datasets)[arguments.table]
+        source, label = table.train, table.label
+    else:
+        source, label = HERE.parent / "data" / "breast_cancer.csv", "diagnosis"
+    print(f"\nReal searches: {source.parent.name}/{source.name}, {arguments.models} models, {arguments.steps} steps\n")
+    print("| worker processes | models a minute, whole search | from the first model on |\n|---|---|---|")
+    found: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+    for _ in range(arguments.repeats):  # in turn, since a machine drifts
+        for workers, rates in found.items():
+            provider = csv_data.Provider(filename=str(source), label=label)
+            rates.append(real(provider, arguments.models, workers, arguments.steps))
+    rates = {workers: [statistics.median(part) for part in zip(*runs, strict=True)] for workers, runs in found.items()}
+    for workers, (whole, warm) in rates.items():
+        print(f"| {workers} | {whole:.1f} | {warm:.1f} |")
+    ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+    print(f"| ratio (at least {GOAL_SPEEDUP}) | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    add_datasets_flag(parser)
+    parser.add_argument("--table", default="phoneme")
+    parser.add_argument("--models", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--trainers", default="1,8,64,256")
+    parser.add_argument("--seconds", type=float, default=10.0, help="that a pretended trial takes")
+    parser.add_argument("--trials", type=int, default=3, help="of each pretended trainer")
+    parser.add_argument("--only", choices=["real", "sqlite", "ray"])
+    arguments = parser.parse_args()
+    counts = [int(count) for count in arguments.trainers.split(",")]
+    if arguments.only in (None, "real"):
+        show_real(arguments)
+    print(f"\nBookkeeping of trainers whose trials take {arguments.seconds:g} s (under {GOAL_SHARE:.0%} at 64)\n")
+    print("| trainers | store | share of time |\n|---|---|---|")
+    if arguments.only in (None, "sqlite"):
+        warm_up()
+        for count in counts:
+            print(f"| {count} | SQLite | {on_sqlite(count, arguments.trials, arguments.seconds):.2%} |", flush=True)
+    if arguments.only in (None, "ray"):
+        try:
+            import ray
+        except ImportError:
+            sys.exit("Ray is not installed: pip install model_search[ray]")
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2 * 10**8)
+        for count in counts:
+            result = on_ray(ray, count, arguments.trials, arguments.seconds, actors=4)
+            print(f"| {count} | SQLite behind a Ray actor | {result:.2%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
