@@ -5,15 +5,18 @@
 1. One and two worker processes on the same search, each process with its threads: models a minute, whole searches
    (starting TensorFlow included) and from the first trial on.
 2. Trainers that pretend to train for 10 seconds, each with the real loop, planner, store and artefacts: 1, 8, 64 and
-   256 of them, as threads on one SQLite file, and as threads of Ray actors that ask the actor which owns the file. The
-   share of a trainer's time that is not training is what bookkeeping takes. (256 processes with TensorFlow would say
+   256 of them, as threads of four processes on one SQLite file, and of four Ray actors that ask the one which owns it.
+   The share of their time that is not training is what bookkeeping takes. (256 processes with TensorFlow would say
    nothing about bookkeeping on a machine with two cores.)
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
+import multiprocessing
+import os
 import pathlib
 import statistics
 import sys
@@ -44,6 +47,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 GOAL_SPEEDUP, GOAL_SHARE = 1.6, 0.02
 CHUNK = 0.5  # seconds between two looks of a trainer, as the engine has them
 ROWS = 500
+PROCESSES = 4  # that the pretended trainers are spread over
 
 
 class Pretended:
@@ -54,7 +58,7 @@ class Pretended:
         self.trained = 0.0
 
     def run(self, plan: TrialPlan, initial_weights: Any = None, on_progress: Any = None, **others: Any) -> TrialOutcome:
-        looks = round(self.seconds / CHUNK)
+        looks = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
         for look in range(looks):
             on_progress(Progress(look, looks, 1.0, None))
             started = time.perf_counter()
@@ -139,16 +143,26 @@ def share(results: Sequence[tuple[float, float]]) -> float:
 
 def on_sqlite(count: int, trials: int, seconds: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        database = new_study(folder)
+        new_study(folder)
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(min(PROCESSES, count), mp_context=context) as pool:
+            parts = [len(range(number, count, PROCESSES)) for number in range(min(PROCESSES, count))]
+            running = [pool.submit(in_process, folder, part, (trials * count, seconds)) for part in parts]
+            return share([result for part in running for result in part.result()])
 
-        def body(number: int) -> tuple[float, float]:
-            store = SqliteStore(database)
-            try:
-                return one_trainer(f"w{number}", store, LocalArtefacts(folder), trials * count, seconds)
-            finally:
-                store.close()
 
-        return share(many(count, body))
+def in_process(folder: str, count: int, work: tuple[int, float]) -> list[tuple[float, float]]:
+    """Several trainers, a thread each."""
+    warm_up()
+
+    def body(number: int) -> tuple[float, float]:
+        store = SqliteStore(pathlib.Path(folder) / "study.db")
+        try:
+            return one_trainer(f"w{os.getpid()}-{number}", store, LocalArtefacts(folder), *work)
+        finally:
+            store.close()
+
+    return many(count, body)
 
 
 class Trainers:
@@ -163,12 +177,12 @@ class Trainers:
         )
 
 
-def on_ray(ray: Any, count: int, trials: int, seconds: float, actors: int) -> float:
+def on_ray(ray: Any, count: int, trials: int, seconds: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         database = new_study(folder)
         keeper = ray.remote(num_cpus=0)(StoreKeeper).remote(database)
         files = ray.remote(num_cpus=0, max_concurrency=4)(FileKeeper).remote(folder)
-        actors = min(actors, count)
+        actors = min(PROCESSES, count)
         made = [ray.remote(num_cpus=0)(Trainers).remote() for _ in range(actors)]
         shares = [len(range(number, count, actors)) for number in range(actors)]
         running = [
@@ -241,7 +255,6 @@ def main() -> None:
     print(f"\nBookkeeping of trainers whose trials take {arguments.seconds:g} s (under {GOAL_SHARE:.0%} at 64)\n")
     print("| trainers | store | share of time |\n|---|---|---|")
     if arguments.only in (None, "sqlite"):
-        warm_up()
         for count in counts:
             print(f"| {count} | SQLite | {on_sqlite(count, arguments.trials, arguments.seconds):.2%} |", flush=True)
     if arguments.only in (None, "ray"):
@@ -251,7 +264,7 @@ def main() -> None:
             sys.exit("Ray is not installed: pip install model_search[ray]")
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2 * 10**8)
         for count in counts:
-            result = on_ray(ray, count, arguments.trials, arguments.seconds, actors=4)
+            result = on_ray(ray, count, arguments.trials, arguments.seconds)
             print(f"| {count} | SQLite behind a Ray actor | {result:.2%} |", flush=True)
 
 

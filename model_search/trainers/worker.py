@@ -32,7 +32,8 @@ _LOG = logging.getLogger(__name__)
 MAX_FAILURES_IN_A_ROW = 10
 HEARTBEAT_SECONDS = 5.0
 _MAX_REPLANS = 100
-_WAIT_SECONDS = 0.25  # between two looks at what other workers are about
+_WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two looks at what other workers are about
+_FEW = 8  # workers, that may all look so often
 
 
 class RunsTrials(RunsTowers, Protocol):
@@ -84,6 +85,7 @@ class Worker:
         self._revision = 0
         self._failures_in_a_row = 0
         self._last_beat = 0.0
+        self._refused = False
 
     def run(self, target: int) -> StopReason:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
@@ -95,7 +97,6 @@ class Worker:
         self._parts.store.reclaim_dead()
         self._refresh()
         self._parts.display.resume(self._parts.history)
-        waiting = False
         while True:
             if interrupts.asked:
                 return StopReason.INTERRUPTED
@@ -103,13 +104,10 @@ class Worker:
                 return StopReason.TIME_LIMIT
             claim = self._parts.store.claim(self._name, target)
             if claim is None:
-                if self._is_done(target):
-                    return StopReason.FINISHED
-                if not waiting:
-                    self._parts.display.note("waiting for the last trials, which other workers hold")
-                    waiting = True
-                time.sleep(_WAIT_SECONDS)
-                continue
+                if self._wait_for_room(target):
+                    continue
+                return StopReason.FINISHED
+            self._refused = False
             try:
                 self._run_claimed(claim)
             except TrialInterruptedError as stop:
@@ -127,11 +125,30 @@ class Worker:
                 self._put_back(claim)
                 raise
 
-    def _is_done(self, target: int) -> bool:
-        """Whether nothing is left to wait for: other workers may hold the last trials, and fail or vanish."""
-        self._parts.store.reclaim_dead()
-        self._refresh()
-        return self._parts.history.completed_count >= target or not self._parts.store.heartbeats()
+    def _wait_for_room(self, target: int) -> bool:
+        """Whether there is another trial to claim: others hold the last ones, and may fail or vanish.
+
+        Only reads, and the less often the more workers there are, since all of them may be waiting for the last one.
+        """
+        store, history, noted = self._parts.store, self._parts.history, False
+        while True:
+            store.reclaim_dead()
+            self._refresh()
+            held = len(store.heartbeats())
+            self._refused = self._refused and not held
+            if history.completed_count >= target or self._refused:
+                return False
+            if history.completed_count + held < target or self._should_stop():
+                self._refused = not held  # so that the store is believed where it has no trial to give the second time
+                return True
+            if not noted:
+                self._parts.display.note("waiting for the last trials, which other workers hold")
+                noted = True
+            time.sleep(min(_MOST_SECONDS, _WAIT_SECONDS * max(1.0, held / _FEW)))
+
+    def _should_stop(self) -> bool:
+        interrupts = self._parts.interrupts
+        return interrupts.asked or (interrupts.out_of_time and bool(self._parts.history.completed_count))
 
     def _run_claimed(self, claim: Claim) -> None:
         started = time.monotonic()

@@ -1,7 +1,11 @@
+import ast
+import inspect
 import pathlib
+import re
 
 import pytest
 
+from model_search import single_trainer
 from model_search.errors import UserError
 from model_search.trainers.options import SearchOptions, as_callbacks, as_root_dir
 
@@ -57,3 +61,14 @@ def test_root_dir_knows_the_home_folder_and_refuses_what_is_no_path():
     assert as_root_dir("~/x") == pathlib.Path.home() / "x"
     with pytest.raises(UserError, match="root_dir is 3"):
         as_root_dir(3)
+
+
+@pytest.mark.parametrize("page", ["workers.md", "cluster.md"])
+def test_documented_arguments_are_there(page):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / page).read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    call = ast.parse(code).body[0].value
+    given = {keyword.arg for keyword in call.keywords}
+    known = inspect.signature(single_trainer.SingleTrainer.try_models).parameters
+    assert given <= set(known)
+    assert {name for name, parameter in known.items() if parameter.default is parameter.empty} - {"self"} <= given

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 import pytest
 from pretended import fails, nothing, open_pretended, waits
 
+import model_search
 from model_search.errors import StopStudyError, StudyError, UserError
 from model_search.metadata.artefacts import load_arrays
 from model_search.metadata.trial import TrialState
@@ -18,12 +20,14 @@ from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason
 
 ray = pytest.importorskip("ray", reason="Ray is an extra")
 
+ROOT = pathlib.Path(__file__).parents[2]
 MEMORY = 80 * 2**20
 
 
 @pytest.fixture(scope="module")
 def cluster():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     from ray.cluster_utils import Cluster
 
     quick = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
@@ -141,6 +145,22 @@ def test_a_driver_that_is_killed_and_started_again_goes_on(cluster, tmp_path):
     reason, session = run(tmp_path, number_models=12)
     assert reason is StopReason.FINISHED
     assert states(session) == [TrialState.COMPLETED] * 12
+
+
+def test_the_documented_command_runs(cluster, tmp_path):
+    (command,) = [
+        line for line in (ROOT / "docs" / "cluster.md").read_text().splitlines() if line.startswith("model_search ")
+    ]
+    words = shlex.split(command.replace("train.csv", str(ROOT / "data" / "wine.csv")).replace("income", "cultivar"))[1:]
+    words += ["--experiment_max_num_trials=4", "--phoenix_train_steps=40", "--resources=cpu=0.5"]
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    command = [sys.executable, "-m", "model_search", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "on a Ray cluster of" in done.stderr
+    trials = model_search.load_study(tmp_path / "runs", "adult").trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 4
+    assert {trial.worker[:4] for trial in trials} == {"ray-"}
 
 
 def test_options_of_ray_are_checked(tmp_path):
