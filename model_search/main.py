@@ -36,7 +36,7 @@ _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [fla
        model_search evaluate FILE.csv --experiment_name=NAME
        model_search export PATH --experiment_name=NAME [--trial=N|single|ensemble|student]
        model_search members --experiment_name=NAME
-       model_search finish --experiment_name=NAME [--finish=ensemble]
+       model_search finish --experiment_name=NAME [--filename=FILE.csv --label=COLUMN]
 
 flags:
 """
@@ -99,7 +99,7 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "trial", None, "A trial's number, single, ensemble or student; the best of all when absent (predict, ...)."
     )
-    flags.DEFINE_enum("finish", "ensemble", WHATS, "What the final stage makes of the models that were found.")
+    flags.DEFINE_enum("finish", "both", WHATS, "What the final stage makes of the models that were found.")
     flags.DEFINE_integer("student_parameters", None, "The most parameters that the student may have.", lower_bound=1)
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
@@ -316,7 +316,7 @@ def _finish(words: list[str]) -> None:
         raise UserError(f"finish takes no further words, received {words}")
     provider = _provider() if FLAGS.filename or FLAGS.phoenix_dataset else None
     study = _study()
-    study.finish(provider, FLAGS.finish, FLAGS.student_parameters)
+    study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 

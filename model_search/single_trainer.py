@@ -67,7 +67,7 @@ class SingleTrainer:
         workers: int | str | None = None,
         tuner_id: str | None = None,
         worker_memory: float | None = None,
-        finish: str = "ensemble",
+        finish: str = "both",
         student_parameters: int | None = None,
         executor: str = "local",
         resources: Mapping[str, float] | None = None,
@@ -101,8 +101,8 @@ class SingleTrainer:
             tuner_id: Name of the worker (of the workers, with a number each), as the study keeps it.
             worker_memory: Gigabytes that a worker process may hold between two trials; one that has grown past them is
                 replaced. Its share of the free memory where None.
-            finish: What the final stage makes when the trials are done: "ensemble" selects one from them; "distil" and
-                "both" train a student on it (a time limit leaves it a tenth); "neither" leaves the trials as they are.
+            finish: What the final stage makes when the trials are done: an "ensemble" selected from them, a student
+                that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".
             student_parameters: The most parameters that the student may have.
             executor: "local" for this machine, "ray" for the Ray cluster that `ray.init()` finds (or starts).
             resources: What a trial takes on Ray, {"cpu": 1, "gpu": 0} where None; other names are Ray's own resources.

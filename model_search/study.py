@@ -128,7 +128,7 @@ class Study:
     def finish(
         self,
         data: Provider | None = None,
-        what: str = "ensemble",
+        what: str | None = None,
         student_parameters: int | None = None,
         progress: bool | None = None,
     ) -> tuple[FinalModel, ...]:
@@ -136,7 +136,8 @@ class Study:
 
         Args:
             data: The provider that the study was made with. A student needs it; an ensemble does not.
-            what: "ensemble", "distil", "both" or "neither", as the `finish` of `try_models`.
+            what: "ensemble", "distil", "both" or "neither", as the `finish` of `try_models`; where None, both if the
+                data are given, and the ensemble if not.
             student_parameters: The most parameters that the student may have.
             progress: False for silence.
 

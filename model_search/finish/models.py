@@ -9,7 +9,7 @@ import keras
 
 from model_search.errors import StudyError
 from model_search.finish.ensemble import StudyParts
-from model_search.finish.stage import STUDENT_WEIGHTS
+from model_search.finish.school import STUDENT_WEIGHTS
 from model_search.metadata.artefacts import load_arrays
 from model_search.metadata.final import FinalModel
 from model_search.metadata.trial import Artefact, Trial, TrialPlan
@@ -78,9 +78,14 @@ class StudyModels:
         return {number: self._own_tower(number) for number in numbers}
 
     def _own_tower(self, number: int) -> keras.Model:
-        return trained_model(self._trained(number), self._build)
+        return trained_model(self.trained(number), self._build)
 
-    def _trained(self, number: int) -> TrainedTower:
+    def trained(self, number: int) -> TrainedTower:
+        """The own tower of a completed trial, to be built or trained on.
+
+        Raises:
+            StudyError: if its weights are gone.
+        """
         trial = self._trial(number)
         plan = self._plan(trial)
         weights = self._arrays(_artefacts(trial), WEIGHTS, f"trial {number}")
@@ -91,7 +96,7 @@ class StudyModels:
             plan=plan,
             weights=[weights[key] for key in sorted(weights)],
             mixture=[mixture[key] for key in ("kernel", "bias") if key in mixture],
-            members=tuple(self._trained(member) for member in plan.members) if joint else (),
+            members=tuple(self.trained(member) for member in plan.members) if joint else (),
         )
 
     def _build(self, plan: TrialPlan) -> keras.Model:

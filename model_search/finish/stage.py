@@ -1,69 +1,17 @@
 """The final stage of a study: an ensemble selected from its trials, and a student that the ensemble teaches.
 
-Selecting needs nothing but what the study keeps. Teaching needs the data; `TEACH` is where it is plugged in.
+Selecting needs nothing but what the study keeps. Teaching needs the data.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 
-import numpy as np
-
-from model_search.data.task import PreparedData
-from model_search.errors import StudyError, UnsupportedError, UserError
-from model_search.finish.calibration import calibrate
-from model_search.finish.ensemble import JudgedBy, StudyParts, given_temperature, make_ensemble
-from model_search.metadata.artefacts import save_arrays
+from model_search.errors import StudyError, UserError
+from model_search.finish.ensemble import JudgedBy, StudyParts, make_ensemble
+from model_search.finish.school import School, taught_student
 from model_search.metadata.final import WHATS, FinalKind, FinalModel
-from model_search.metadata.trial import TrialPlan
-from model_search.training.outcome import TrainingSettings, TrialOutcome
-
-STUDENT_WEIGHTS = "student_weights.npz"
-
-
-@dataclasses.dataclass(frozen=True)
-class School:
-    """What teaching takes beside the study.
-
-    Attributes:
-        data: Training and validation rows.
-        settings: What holds for every trial of the study.
-        train_logits: Logits of a final ensemble on the training rows of a table, float32 [rows, ..., logits dimension];
-            runs its towers where theirs are not stored.
-        most_parameters: The student may have so many; None where the user has set no limit.
-        seconds: Time that is left; None for no limit.
-    """
-
-    data: PreparedData
-    settings: TrainingSettings
-    train_logits: Callable[[FinalModel], np.ndarray]
-    most_parameters: int | None = None
-    seconds: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Lesson:
-    """What a student is taught with: the study, its school, the teacher and the teacher's validation logits."""
-
-    study: StudyParts
-    school: School
-    teacher: FinalModel
-    valid_logits: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Taught:
-    """A student: the plan that made it and what came of it, with sentences for people."""
-
-    plan: TrialPlan
-    outcome: TrialOutcome
-    notes: tuple[str, ...] = ()
-
-
-Teach = Callable[[Lesson], Taught]
-TEACH: Teach | None = None  # trains a student; None where this version cannot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,20 +42,11 @@ def check_what(what: str, student_parameters: int | None) -> None:
         raise UserError(f"the final stage was asked for {what!r}; expected one of {', '.join(map(repr, WHATS))}")
     if student_parameters is not None and (type(student_parameters) is not int or student_parameters < 1):
         raise UserError(f"student_parameters is {student_parameters!r}; expected a whole number of at least 1")
-    wants_student(what)
 
 
 def wants_student(what: str) -> bool:
-    """Whether a student is asked for.
-
-    Raises:
-        UnsupportedError: if it is, and this version cannot train one.
-    """
-    if what not in ("both", "distil"):
-        return False
-    if TEACH is None:
-        raise UnsupportedError(f"finish={what!r}: this version does not train a student; use finish='ensemble'")
-    return True
+    """Whether a student is asked for."""
+    return what in ("both", "distil")
 
 
 def is_up_to_date(study: StudyParts, what: str) -> bool:
@@ -123,7 +62,9 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         What was made; nothing where the study has only one model.
 
     Raises:
-        StudyError: if the study has no completed trial, or what it takes to judge them is gone.
+        StudyError: if the study has no completed trial, if what it takes to judge them is gone, or no architecture is
+            small enough for a student.
+        TrialError: if the student cannot be trained.
     """
     if options.what == "neither":
         return []
@@ -144,32 +85,10 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
     if options.school is None:
         options.say("final stage: no student, for no time is left; study.finish(data=...) trains it later")
         return [ensemble]
-    student = _taught(Lesson(study, options.school, ensemble, logits))
+    student = taught_student(study, ensemble, logits, options.school)
     study.store.save_final_models([ensemble, student])
     options.say(_told(student, study))
     return [ensemble, student]
-
-
-def _taught(lesson: Lesson) -> FinalModel:
-    if TEACH is None:
-        raise UnsupportedError("this version does not train a student; use finish='ensemble'")
-    started = time.perf_counter()
-    found = TEACH(lesson)
-    study, valid, outcome = lesson.study, lesson.school.data.valid, found.outcome
-    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
-    return FinalModel(
-        kind=FinalKind.STUDENT,
-        metrics=outcome.metrics,
-        parameters=outcome.parameters,
-        seconds=time.perf_counter() - started,
-        trials=study.completed,
-        plan=found.plan,
-        calibration=calibrate(
-            study.task, outcome.valid_logits, valid.labels, valid.weights, given_temperature(study.record)
-        ),
-        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, weights),),
-        notes=found.notes,
-    )
 
 
 def _told(model: FinalModel, study: StudyParts) -> str:

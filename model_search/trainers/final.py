@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_search.data.data import PrepareOptions, Provider
-from model_search.data.task import PreparedData, TableData
+from model_search.data.task import PreparedData
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.finish.ensemble import JudgedBy, StudyParts
-from model_search.finish.stage import School, StageOptions, check_what, is_up_to_date, run_stage, wants_student
+from model_search.finish.school import School
+from model_search.finish.stage import StageOptions, check_what, is_up_to_date, run_stage, wants_student
 from model_search.metadata import paths
 from model_search.metadata.final import FinalModel
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.search.history import History
+from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session, load_spec_text, training_settings
 from model_search.training.judge import Judge
 from model_search.training.metrics import ResolvedMetric
-from model_search.training.outcome import TrainingSettings
+from model_search.training.outcome import Progress, TrainingSettings
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -45,37 +47,46 @@ def finish_session(session: Session, options: SearchOptions, started: float) -> 
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     left = None if options.time_limit is None else options.time_limit - (time.monotonic() - started)
-    school = None
-    if wants_student(options.finish) and (left is None or left > 0):
-        school = School(
-            data=session.data,
-            settings=session.settings,
-            train_logits=_train_logits(study, session.data),
-            most_parameters=options.student_parameters,
-            seconds=left,
-        )
     judged_by = JudgedBy(session.settings.metric_fn, _metrics(session.data, session.settings))
-    run_stage(study, StageOptions(options.finish, judged_by, school, display.note))
+    with Interrupts() as interrupts:
+        school = None
+        if wants_student(options.finish) and (left is None or left > 0):
+            school = School(
+                session.data, session.settings, options.student_parameters, left, _ending_at_ctrl_c(interrupts)
+            )
+        try:
+            run_stage(study, StageOptions(options.finish, judged_by, school, display.note))
+        except (StudyError, TrialError) as error:
+            display.note(f"final stage: {error}")  # the search itself is done
+    if interrupts.asked:
+        raise KeyboardInterrupt
 
 
 @dataclasses.dataclass(frozen=True)
 class FinishOptions:
-    """What `Study.finish` was asked for."""
+    """What `Study.finish` was asked for; what it makes follows from the data where `what` is None."""
 
     data: Provider | None = None
-    what: str = "ensemble"
+    what: str | None = None
     student_parameters: int | None = None
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        check_what(self.what, self.student_parameters)
+        check_what(self.made, self.student_parameters)
         if self.data is not None and not isinstance(self.data, Provider):
             raise UserError(f"data is a {type(self.data).__name__}; expected the provider that the study was made with")
-        if wants_student(self.what) and self.data is None:
+        if wants_student(self.made) and self.data is None:
             raise UserError(
                 f"what={self.what!r} trains a student, which takes the data: give data=, the provider that the study "
                 "was made with, or what='ensemble'"
             )
+
+    @property
+    def made(self) -> str:
+        """What is made: all that the given data allow, where nothing else was asked for."""
+        if self.what is not None:
+            return self.what
+        return "ensemble" if self.data is None else "both"
 
 
 def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalModel]:
@@ -89,17 +100,22 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
         study = study_parts(folder, store)
         display = ProgressDisplay(study.record.metric, 0, options.progress)
         judged_by, school = JudgedBy(), None
-        if options.data is not None:
-            data, settings = _same_data(study, options.data)
-            school = School(data, settings, _train_logits(study, data), options.student_parameters)
-            if not study.kept().own_metric:
-                judged_by = JudgedBy(None, _metrics(data, settings))
-            elif wants_student(options.what):
-                raise StudyError(
-                    f"the metric {study.record.metric!r} is a function, which is not stored; call try_models with "
-                    f"it again, with the same data and number_models, and finish={options.what!r}"
-                )
-        return run_stage(study, StageOptions(options.what, judged_by, school, display.note))
+        with Interrupts() as interrupts:
+            if options.data is not None:
+                data, settings = _same_data(study, options.data)
+                limit = options.student_parameters
+                school = School(data, settings, limit, None, _ending_at_ctrl_c(interrupts))
+                if not study.kept().own_metric:
+                    judged_by = JudgedBy(None, _metrics(data, settings))
+                elif wants_student(options.made):
+                    raise StudyError(
+                        f"the metric {study.record.metric!r} is a function, which is not stored; call try_models with "
+                        f"it again, with the same data and number_models, and finish={options.made!r}"
+                    )
+            made = run_stage(study, StageOptions(options.made, judged_by, school, display.note))
+        if interrupts.asked:
+            raise KeyboardInterrupt
+        return made
     finally:
         store.close()
 
@@ -134,16 +150,10 @@ def _metrics(data: PreparedData, settings: TrainingSettings) -> Callable[[np.nda
     return metrics
 
 
-def _train_logits(study: StudyParts, data: PreparedData) -> Callable[[FinalModel], np.ndarray]:
-    def logits(model: FinalModel) -> np.ndarray:
-        from model_search.training.runtime import tensorflow
+def _ending_at_ctrl_c(interrupts: Interrupts) -> Callable[[Progress], bool]:
+    def look(progress: Progress) -> bool:
+        if interrupts.asked:
+            raise KeyboardInterrupt
+        return False
 
-        tensorflow()  # quietly, before anything else imports it
-        from model_search.finish.models import StudyModels
-        from model_search.finish.predict import tower_logits
-
-        if not isinstance(data, TableData):
-            raise UserError("a stream has no training rows to go back to")
-        return tower_logits(StudyModels(study).of_final(model), data.train.features)
-
-    return logits
+    return look

@@ -46,7 +46,7 @@ class SearchOptions:
     workers: int | str | None = None
     tuner_id: str | None = None
     worker_memory: float | None = None
-    finish: str = "ensemble"
+    finish: str = "both"
     student_parameters: int | None = None
     executor: str = "local"
     resources: Mapping[str, float] | None = None
