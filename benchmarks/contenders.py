@@ -170,6 +170,7 @@ def search_and_time(
         experiment_owner="benchmark",
         seed=1,
         progress=False,
+        finish="neither",
     )
     plans = [trial.plan for trial in study.trials if trial.result is not None and trial.plan is not None]
     study.close()

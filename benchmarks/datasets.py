@@ -67,6 +67,7 @@ def search(job: Job, jobs: int) -> dict[str, float]:
             seed=job.seed,
             metric="accuracy" if job.table.task == "classification" else "rmse",
             progress=False,
+            finish="neither",
         )
         seconds = time.monotonic() - started
         test = study.evaluate(str(job.table.test))

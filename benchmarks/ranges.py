@@ -66,6 +66,7 @@ def scores(table: Table, side: str, seed: int, models: int) -> list[float]:
             seed=seed,
             metric="accuracy" if classes else "r2",
             progress=False,
+            finish="neither",
         )
         name = "accuracy" if classes else "r2"
         found = [trial.result.metrics[name] for trial in study.trials if trial.result is not None]

@@ -22,10 +22,10 @@ _LARGEST = math.log(20.0)  # of |log(temperature)|
 _LONGEST_STEP, _SMALLEST_STEP, _MOST_STEPS = 0.7, 1e-5, 50
 
 
-def log_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """The log of softmax(logits / temperature) along the last axis, float64."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """The log of softmax(logits) along the last axis, float64."""
+    scaled = np.asarray(logits, dtype=np.float64)
+    scaled = scaled - scaled.max(axis=-1, keepdims=True)
     return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
 
 

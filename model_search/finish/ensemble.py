@@ -99,7 +99,6 @@ def make_ensemble(parts: StudyParts, judged_by: JudgedBy) -> tuple[FinalModel, n
         FinalMember(
             trial=trials[place].id,
             weight=weight,
-            temperature=chosen.temperatures[place],
             metric=_objective_of(trials[place], record.metric),
             without=judge(_mixed(chosen, logits, rows.task, without=place)).get(record.metric)
             if len(chosen.weights) > 1
@@ -231,5 +230,4 @@ def _mixed(chosen: Selection, logits: Sequence[np.ndarray], task: Task, without:
         task,
         [logits[place] for place in places],
         [chosen.weights[place] / total for place in places],
-        [chosen.temperatures[place] for place in places],
     )

@@ -56,7 +56,6 @@ class StudyModels:
             return mean_of_answers(
                 [self._answer(trial, logits) for trial in trials],
                 [member.weight for member in model.members],
-                [member.temperature for member in model.members],
                 self._study.task.kind,
             )
 

@@ -47,7 +47,7 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
-        """Takes in a candidate: logits [rows, width] of temperature 1."""
+        """Takes in a candidate: logits [rows, width]."""
 
     @abc.abstractmethod
     def ready(self) -> None:

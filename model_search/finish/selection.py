@@ -4,9 +4,9 @@ Caruana et al. 2004, "Ensemble Selection from Libraries of Models": starting wit
 most is added, again and again, with replacement; how often a model was added is its weight. What is averaged are
 probabilities, or predictions of numbers. Against fitting a small validation set, as in Caruana et al. 2006: only the
 best candidates take part, and the weights are the mean over bags, each with a part of the candidates. Departing from
-it, a bag also draws its rows anew, every candidate's temperature is fitted first, the weights are drawn towards a plain
-mean of the best candidates where there are few rows, and the gain over the best single model is estimated by
-cross-fitting: chosen on one half of the rows, scored on the other.
+it, a bag also draws its rows anew, the weights are drawn towards a plain mean of the best candidates where there are few
+rows, and the gain over the best single model is estimated by cross-fitting: chosen on one half of the rows, scored on
+the other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.finish.calibration import fit_temperature, flat_rows, log_probabilities
+from model_search.finish.calibration import flat_rows, log_probabilities
 from model_search.finish.objectives import Objective, make_objective
 from model_search.training.metrics import ResolvedMetric
 
@@ -82,14 +82,12 @@ class Selection:
 
     Attributes:
         weights: Candidate to weight, adding up to 1, the heaviest first.
-        temperatures: Candidate to the temperature of its logits, for those with a weight.
         single: The best single candidate.
         gain: Cross-fitted gain over the best single candidate, in units of the objective; above 0 is better.
         gain_error: Standard deviation of that estimate between splits.
     """
 
     weights: dict[int, float]
-    temperatures: dict[int, float]
     single: int
     gain: float
     gain_error: float
@@ -127,12 +125,8 @@ def select(
     settings = settings or (COSTLY if costly else SelectionSettings())
     rng = np.random.default_rng(seed)
     places = _best_places(candidates, rows, objective, settings.keep)
-    temperatures = []
     for place in places:
-        logits, labels, weights = flat_rows(rows.task, candidates[place], rows.labels, rows.weights)
-        classes = rows.task.kind is TaskKind.CLASSIFICATION
-        temperatures.append(fit_temperature(logits, labels, weights) if classes else 1.0)
-        objective.add(logits / temperatures[-1], labels, weights)
+        objective.add(*flat_rows(rows.task, candidates[place], rows.labels, rows.weights))
     objective.ready()
     everything = np.arange(objective.rows)
     shares = _shares(objective, everything, settings, settings.bags, rng)
@@ -142,34 +136,33 @@ def select(
     chosen = [int(index) for index in order if shares[index] > 0]
     return Selection(
         weights={places[index]: float(shares[index]) for index in chosen},
-        temperatures={places[index]: temperatures[index] for index in chosen},
         single=places[single],
         gain=gain,
         gain_error=error,
     )
 
 
-def ensemble_logits(
-    task: Task, logits: Sequence[np.ndarray], weights: Sequence[float], temperatures: Sequence[float]
-) -> np.ndarray:
+def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     """The ensemble's logits: the log of the weighted mean of probabilities; for numbers the weighted mean.
 
     Args:
         task: What is predicted.
         logits: [rows, ..., width] of each member.
         weights: Of each member, adding up to 1.
-        temperatures: Of each member.
 
     Returns:
         float32 [rows, ..., width].
+
+    Raises:
+        UserError: if there is no member.
     """
     total: np.ndarray | None = None
-    for values, weight, temperature in zip(logits, weights, temperatures, strict=True):
+    for values, weight in zip(logits, weights, strict=True):
         if task.kind is TaskKind.REGRESSION:
             part = weight * np.asarray(values, np.float64)
             total = part if total is None else total + part
         else:
-            part = np.log(weight) + log_probabilities(values, temperature)
+            part = np.log(weight) + log_probabilities(values)
             total = part if total is None else np.logaddexp(total, part)
     if total is None:
         raise UserError("an ensemble needs at least one member")

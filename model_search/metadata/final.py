@@ -56,7 +56,6 @@ class FinalMember:
     Attributes:
         trial: Its trial.
         weight: Its share, above 0; the weights of an ensemble add up to 1.
-        temperature: Divides its logits before their softmax (1 where numbers are predicted).
         metric: Its own validation metric, the study's; None where it cannot be computed.
         without: The ensemble's metric without this member, the others' weights scaled up; None for the only member,
             or where it cannot be computed.
@@ -64,16 +63,12 @@ class FinalMember:
 
     trial: int
     weight: float
-    temperature: float = 1.0
     metric: float | None = None
     without: float | None = None
 
     def __post_init__(self) -> None:
-        if not (0 < self.weight <= 1 and self.temperature > 0):
-            raise ValueError(
-                f"member {self.trial} has weight {self.weight} and temperature {self.temperature}; "
-                "expected a weight in (0, 1] and a temperature above 0"
-            )
+        if not 0 < self.weight <= 1:
+            raise ValueError(f"member {self.trial} has the weight {self.weight}; expected one in (0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,22 +54,18 @@ def mixture_of_logits(
     return found
 
 
-def mean_of_answers(
-    logits: Sequence[keras.KerasTensor], weights: Sequence[float], temperatures: Sequence[float], kind: TaskKind
-) -> keras.KerasTensor:
+def mean_of_answers(logits: Sequence[keras.KerasTensor], weights: Sequence[float], kind: TaskKind) -> keras.KerasTensor:
     """What a final ensemble answers: the log of the weighted mean of probabilities; for numbers the weighted mean.
 
     Args:
         logits: Of each member.
         weights: Of each member, adding up to 1.
-        temperatures: Of each member; without meaning for numbers.
         kind: Classes or numbers.
     """
     if kind is TaskKind.REGRESSION:
         parts = [weight * values for weight, values in zip(weights, logits, strict=True)]
         return parts[0] if len(parts) == 1 else ops.sum(ops.stack(parts, axis=0), axis=0)
     parts = [
-        ops.log_softmax(values / temperature, axis=-1) + float(np.log(weight))
-        for values, weight, temperature in zip(logits, weights, temperatures, strict=True)
+        ops.log_softmax(values, axis=-1) + float(np.log(weight)) for values, weight in zip(logits, weights, strict=True)
     ]
     return parts[0] if len(parts) == 1 else ops.logsumexp(ops.stack(parts, axis=0), axis=0)

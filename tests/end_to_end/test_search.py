@@ -109,7 +109,15 @@ def test_numbers_are_predicted_in_the_users_units(tmp_path, search):
     x = rng.normal(size=(400, 3))
     y = 5000 + 300 * x[:, 0] + rng.normal(size=400)
     study = model_search.fit(
-        x, y, number_models=2, train_steps=150, root_dir=tmp_path, experiment_name="numbers", seed=3, progress=False
+        x,
+        y,
+        number_models=2,
+        train_steps=150,
+        root_dir=tmp_path,
+        experiment_name="numbers",
+        seed=3,
+        progress=False,
+        finish="neither",
     )
     predicted = study.predict(x)
     assert 4500 < predicted.mean() < 5500

@@ -34,7 +34,6 @@ def mixed(found, candidates, task):
         task,
         [candidates[place] for place in places],
         [found.weights[place] for place in places],
-        [found.temperatures[place] for place in places],
     )
 
 
@@ -117,7 +116,6 @@ def test_numbers_are_averaged():
     assert found.beats_single
     errors = [np.square(one - labels).mean() for one in candidates]
     assert np.square(mixed(found, candidates, NUMBERS) - labels).mean() < 0.5 * min(errors)
-    assert set(found.temperatures.values()) == {1.0}
 
 
 @pytest.mark.parametrize("name", ["accuracy", "auc", "f1"])

@@ -70,7 +70,7 @@ def make_ensemble(**changes):
         "trials": (1, 2, 3),
         "gain": 0.01,
         "gain_error": 0.005,
-        "members": (FinalMember(3, 0.75, 1.5, 0.3, 0.35), FinalMember(1, 0.25)),
+        "members": (FinalMember(3, 0.75, 0.3, 0.35), FinalMember(1, 0.25)),
         "calibration": Calibration(1.25, True, 0.26, 0.25, 0.04, 0.02),
         "notes": ("a note",),
     }

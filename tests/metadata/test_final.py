@@ -23,7 +23,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 def ensembles(draw):
     parts = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=5))
     members = tuple(
-        FinalMember(trial, part / sum(parts), draw(POSITIVE), draw(st.none() | FINITE), draw(st.none() | FINITE))
+        FinalMember(trial, part / sum(parts), draw(st.none() | FINITE), draw(st.none() | FINITE))
         for trial, part in enumerate(parts, 1)
     )
     return make_ensemble(

@@ -14,7 +14,7 @@ from model_search.towers.builder import TowerSpec, build_tower
 from model_search.towers.ensembles import ensemble_model, mean_of_answers, mean_of_logits, mixture_of_logits
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
-WEIGHTS, TEMPERATURES = (0.5, 0.3, 0.2), (1.0, 2.0, 0.7)
+WEIGHTS = (0.5, 0.3, 0.2)
 LOAD = """
 import sys, keras, numpy as np
 model = keras.models.load_model(sys.argv[1], safe_mode=True)
@@ -35,7 +35,7 @@ def rows(count=20):
 
 
 def final(made, kind):
-    return ensemble_model(made, lambda logits: mean_of_answers([logits[n] for n in made], WEIGHTS, TEMPERATURES, kind))
+    return ensemble_model(made, lambda logits: mean_of_answers([logits[n] for n in made], WEIGHTS, kind))
 
 
 @pytest.mark.parametrize("kind", [CLASSES, NUMBERS])
@@ -43,7 +43,7 @@ def test_a_final_ensemble_answers_as_selection_reckons(kind):
     made = towers()
     model = final(made, kind)
     own = [np.asarray(tower(rows())) for tower in made.values()]
-    expected = ensemble_logits(Task(kind, "y", 3), own, WEIGHTS, TEMPERATURES)
+    expected = ensemble_logits(Task(kind, "y", 3), own, WEIGHTS)
     np.testing.assert_allclose(np.asarray(model(rows())), expected, atol=1e-5)
     assert model.count_params() == sum(tower.count_params() for tower in made.values())
 
