@@ -12,6 +12,7 @@ from model_search.errors import StudyError, UserError
 from model_search.finish.ensemble import JudgedBy, StudyParts, make_ensemble
 from model_search.finish.school import School, taught_student
 from model_search.metadata.final import WHATS, FinalKind, FinalModel
+from model_search.training.metrics import better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,4 +101,8 @@ def _told(model: FinalModel, study: StudyParts) -> str:
     if model.kind is FinalKind.STUDENT:
         return f"final stage: student of {model.parameters:,} parameters: {figure}{beside}; {model.seconds:.1f} s"
     line = f"final stage: ensemble of {len(model.members)} models: {figure}{beside}; {model.seconds:.1f} s"
-    return line if model.accepted else f"{line}; {'; '.join(model.notes)}: the best model stays trial {best.id}"
+    if not model.accepted:
+        return f"{line}; {'; '.join(model.notes)}"
+    if value is not None and not better(value, best.objective(name), study.record.goal):
+        return f"{line}; it is not better"
+    return line
