@@ -57,6 +57,10 @@ class Objective(abc.ABC):
     def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
         """The score of a weighted mean of the candidates (shares [count], adding up to 1) on some rows."""
 
+    def singles(self, rows: np.ndarray) -> np.ndarray:
+        """The score of every candidate by itself on some rows, [count]."""
+        return np.array([self.score(one, rows) for one in np.eye(self.count)])
+
     @abc.abstractmethod
     def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
         """How often each of the candidates `among` is taken, on rows that may repeat; at least one once."""
@@ -97,7 +101,11 @@ class _LogLoss(Objective):
     def ready(self) -> None:
         self._probabilities = np.stack(self._given)
         self._given = []
+        self._logs = np.log(self._probabilities)
         self.count, self.rows = self._probabilities.shape
+
+    def singles(self, rows: np.ndarray) -> np.ndarray:
+        return -(self._logs[:, rows] @ _normal(self._weights[rows]))
 
     def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
         members = np.flatnonzero(shares)

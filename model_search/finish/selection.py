@@ -4,9 +4,9 @@ Caruana et al. 2004, "Ensemble Selection from Libraries of Models": starting wit
 most is added, again and again, with replacement; how often a model was added is its weight. What is averaged are
 probabilities, or predictions of numbers. Against fitting a small validation set, as in Caruana et al. 2006: only the
 best candidates take part, and the weights are the mean over bags, each with a part of the candidates. Departing from
-it, a bag also draws its rows anew, the weights are drawn towards a plain mean of the best candidates where there are few
-rows, and the gain over the best single model is estimated by cross-fitting: chosen on one half of the rows, scored on
-the other.
+it, a bag also draws its rows anew, the weights are drawn towards a plain mean of the best candidates where there are
+few rows, and the gain over the best single model is estimated by cross-fitting: chosen on one half of the rows, scored
+on the other.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def select(
     objective.ready()
     everything = np.arange(objective.rows)
     shares = _shares(objective, everything, settings, settings.bags, rng)
-    single = int(np.argmin([objective.score(one, everything) for one in np.eye(len(places))]))
+    single = int(objective.singles(everything).argmin())
     gain, error = _cross_fitted(objective, settings, rng)
     order = np.argsort(-shares, kind="stable")
     chosen = [int(index) for index in order if shares[index] > 0]
@@ -183,7 +183,7 @@ def _shares(
 ) -> np.ndarray:
     """What greedy selection gives, drawn towards equal weights of the best candidates where there are few rows."""
     bagged = _bagged(objective, rows, settings, bags, rng)
-    scores = np.array([objective.score(one, rows) for one in np.eye(objective.count)])
+    scores = objective.singles(rows)
     near = scores <= scores.min() + settings.near * abs(scores.min())
     best = np.argsort(scores, kind="stable")[: min(settings.even, int(near.sum()))]
     even = np.zeros(objective.count)
@@ -219,7 +219,7 @@ def _cross_fitted(objective: Objective, settings: SelectionSettings, rng: np.ran
         both = []
         for fitted, kept in ((order[:half], order[half:]), (order[half:], order[:half])):
             shares = _shares(objective, fitted, settings, settings.split_bags, rng)
-            single = int(np.argmin([objective.score(one, fitted) for one in singles]))
+            single = int(objective.singles(fitted).argmin())
             both.append(objective.score(singles[single], kept) - objective.score(shares, kept))
         gains.append(sum(both) / 2)
     return float(np.mean(gains)), float(np.std(gains))
