@@ -11,7 +11,7 @@ import numpy as np
 from model_search.search.encoding import Alikeness, Encoded, Encoder
 
 _JITTER = 1e-6
-_LIKELIHOOD_ROWS = 160
+_LIKELIHOOD_ROWS = 128
 _MEMBERS = 3
 
 
@@ -71,6 +71,7 @@ class _Member:
         factor: Cholesky factor of the covariance with noise, lower triangle.
         alpha: Covariance inverse times target.
         variance: The factor of all variances.
+        noise: The noise on the diagonal, before that factor.
     """
 
     weights: Weights
@@ -78,6 +79,7 @@ class _Member:
     factor: np.ndarray
     alpha: np.ndarray
     variance: float
+    noise: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,13 +128,13 @@ class GaussianProcesses:
         ]
 
     def _likelihood(self, weights: Weights, alike: Alikeness, centered: np.ndarray) -> float:
-        factor, _, variance = self._solve(weights, alike, centered)
+        factor, _, variance, _ = self._solve(weights, alike, centered)
         n = len(centered)
         return float(-0.5 * n * math.log(variance) - np.log(np.diag(factor)).sum())
 
     def _member(self, weights: Weights, share: float, alike: Alikeness, centered: np.ndarray) -> _Member:
-        factor, alpha, variance = self._solve(weights, alike, centered)
-        return _Member(weights, share, factor, alpha, variance)
+        factor, alpha, variance, noise = self._solve(weights, alike, centered)
+        return _Member(weights, share, factor, alpha, variance, noise)
 
     def _solve(self, weights: Weights, alike: Alikeness, centered: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Factor, solution, and the factor of the variances that is most likely (with a weak prior of 1)."""
@@ -144,7 +146,7 @@ class GaussianProcesses:
         factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
         alpha = cho_solve((factor, True), centered, check_finite=False)
         variance = (float(centered @ alpha) + 1.0) / (len(centered) + 1.0)
-        return factor, alpha, max(variance, 1e-12)
+        return factor, alpha, max(variance, 1e-12), noise
 
     def predict(self, trials: Encoded, running: Encoded | None = None) -> Prediction:
         """What is expected of trials.
@@ -190,15 +192,18 @@ class GaussianProcesses:
         cross = weights.covariance(compare(running, trials), self._positions) - seen.T @ explained
         return (solve_triangular(factor, cross, lower=True, check_finite=False) ** 2).sum(axis=0)
 
-    def leave_one_out(self) -> np.ndarray:
-        """What is expected of each trial by all the others, of shape [n]."""
-        from scipy.linalg import cho_solve
+    def fitted(self) -> np.ndarray:
+        """What is expected of each of the trials themselves: what they reached, with the noise taken out."""
+        noise = sum(member.share * member.noise * member.alpha for member in self._members)
+        return self._center + self._centered - noise
 
-        total = np.zeros_like(self._centered)
-        for member in self._members:
-            inverse = cho_solve((member.factor, True), np.eye(len(self._centered)), check_finite=False)
-            total += member.share * (self._centered - member.alpha / np.diag(inverse))
-        return total + self._center
+    def leave_one_out(self) -> np.ndarray:
+        """What the likeliest member expects of each trial by all the others, of shape [n]."""
+        from scipy.linalg import solve_triangular
+
+        member = self._members[0]
+        inverse = solve_triangular(member.factor, np.eye(len(self._centered)), lower=True, check_finite=False)
+        return self._center + self._centered - member.alpha / (inverse**2).sum(axis=0)
 
 
 def _self_alikeness(trials: Encoded) -> Alikeness:

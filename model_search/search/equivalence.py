@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -82,10 +83,18 @@ class Equivalence:
             return tuple(blocks)
         if not self.stages:
             return tuple(name for name in blocks if name not in self.identity_blocks)
-        reduced = list(blocks)
-        for stage in self.stages:
-            places = [place for place in stage.interchangeable if place < len(blocks)]
-            inside = sorted((blocks[place] for place in places), key=lambda name: name in self.identity_blocks)
-            for place, name in zip(places, inside, strict=True):
-                reduced[place] = name
-        return tuple(reduced)
+        return _identities_last(tuple(blocks), self.identity_blocks, self.stages)
+
+
+# Searches ask this of the same towers again and again.
+@functools.lru_cache(maxsize=1 << 16)
+def _identities_last(
+    blocks: tuple[str, ...], identity_blocks: frozenset[str], stages: tuple[Stage, ...]
+) -> tuple[str, ...]:
+    reduced = list(blocks)
+    for stage in stages:
+        places = [place for place in stage.interchangeable if place < len(blocks)]
+        inside = sorted((blocks[place] for place in places), key=lambda name: name in identity_blocks)
+        for place, name in zip(places, inside, strict=True):
+            reduced[place] = name
+    return tuple(reduced)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 WARM_UP = 5
-CHILDREN = 320
+CHILDREN = 240
 ROUNDS = 2
 EXPLORATION = 1.0
 CROSSED = 0.1
@@ -86,7 +86,7 @@ class GuidedBeam(SearchAlgorithm):
         if not Predictor.can_learn(history, WARM_UP):
             return Proposal(self.grammar.random(rng))
         pool = self._pool(history)
-        if not pool.children or rng.random() < 0.5 - pool.skill:
+        if not pool.children or rng.random() < 0.3 - pool.skill:
             return self.beam.propose(history, rng)
         child = pool.children[int(np.argmax(pool.mean + EXPLORATION * pool.deviation))]
         return Proposal(child.architecture, parent=child.parent)

@@ -126,7 +126,7 @@ class Predictor:
     @functools.cached_property
     def expected(self) -> np.ndarray:
         """What is expected of each tried trial, with its own hyperparameters: its result, with the noise taken out."""
-        return self._processes.predict(self._trained_on).mean
+        return self._processes.fitted()
 
     @functools.cached_property
     def skill(self) -> float:

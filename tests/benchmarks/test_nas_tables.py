@@ -104,3 +104,24 @@ def test_lower_bound_of_paired_differences(nas):
     assert nas_report.lower_bound(np.array([1.0, 1.0, 1.0])) == 1.0
     assert nas_report.lower_bound(np.array([0.0, 2.0])) == pytest.approx(1 - 1.645)
     assert nas_report.lower_bound(np.array([1.0])) == -np.inf
+
+
+def test_models_until_a_level_is_reached(nas):
+    import search_on_data
+
+    assert search_on_data.models_until([0.1, 0.5, 0.4], 0.4, True, 10) == 2
+    assert search_on_data.models_until([0.1, 0.5, 0.4], 0.1, False, 10) == 1
+    assert search_on_data.models_until([0.1, 0.2], 0.3, True, 10) == 20
+
+
+@pytest.mark.parametrize("contestant", ["any_depth/random", "default/random", "GRID_SEARCH/random"])
+def test_searches_on_data_differ_by_their_search_only(nas, tmp_path, contestant):
+    import search_on_data
+
+    from model_search.spec.load import load_spec
+
+    spec = load_spec(search_on_data.write_spec(tmp_path, contestant, seed=1, models=4))
+    assert not spec.HasField("ensemble_spec")
+    assert len(spec.blocks_to_use) == 11
+    suggested = [tuple(tower.architecture) for tower in spec.user_suggestions]
+    assert len(set(suggested)) == (4 if contestant.startswith("any") else 0)

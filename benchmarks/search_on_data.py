@@ -1,0 +1,177 @@
+"""How many trained models until a search has what random search has after 60? On real tables, with the stock space.
+
+    python benchmarks/search_on_data.py --datasets DIR [--tables phoneme,adult,wine_quality] [--seeds 5] [--jobs 1]
+
+Random search draws a depth, the blocks and the hyperparameters of each of its 60 models. What it reaches is the mean
+over seeds of its best validation score (accuracy, or RMSE for numbers). The others search the same space, without
+ensembles, and it is counted how many models each needs to reach that. One that does not within `--models` counts as
+twice as many. A contestant is a `search_type`, or `default`, and a sampler of hyperparameters behind a slash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from tables import Table, add_datasets_flag, read_index
+
+CONTESTANTS = "default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"
+RANDOM = "any_depth/random"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One search."""
+
+    table: str
+    contestant: str
+    seed: int
+
+    def key(self, options: argparse.Namespace) -> str:
+        """Its name among the results."""
+        return f"{self.table}/{self.contestant}/{self.seed}/{options.models}/{options.steps}"
+
+
+def write_spec(folder: pathlib.Path, contestant: str, seed: int, models: int) -> str:
+    """The stock specification without ensembles, with the contestant's search."""
+    from model_search import constants
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.search.grammar import Grammar
+    from model_search.spec.load import load_spec, to_text
+
+    spec = load_spec(constants.DEFAULT_DNN)
+    spec.ClearField("ensemble_spec")
+    spec.ClearField("distillation_spec")
+    search = contestant.split("/")[0]
+    if search == "any_depth":
+        grammar, rng = Grammar.of(spec), np.random.default_rng([seed, 60])
+        drawn: dict[tuple[str, ...], None] = {}
+        while len(drawn) < models:
+            drawn[grammar.random_of_any_depth(rng)] = None
+        for architecture in drawn:
+            spec.user_suggestions.add(architecture=architecture)
+    elif search == "default":
+        spec.search_type = PhoenixSpec.UNKNOWN_SEARCH_TYPE
+    else:
+        spec.search_type = PhoenixSpec.SearchType.Value(search)
+    path = folder / "spec.pbtxt"
+    path.write_text(to_text(spec))
+    return str(path)
+
+
+def search(table: Table, contestant: str, seed: int, options: argparse.Namespace) -> dict[str, object]:
+    """Scores of all trials in order, and what was tried."""
+    from model_search import single_trainer
+    from model_search.data import csv_data
+    from model_search.training.runtime import available_cores, tensorflow
+
+    tensorflow(1, max(1, available_cores() // options.jobs))
+    metric = "accuracy" if table.task == "classification" else "rmse"
+    provider = csv_data.Provider(filename=str(table.train), validation_filename=str(table.valid), label=table.label)
+    with tempfile.TemporaryDirectory() as root:
+        spec = write_spec(pathlib.Path(root), contestant, seed, options.models)
+        study = single_trainer.SingleTrainer(provider, spec).try_models(
+            number_models=options.models,
+            train_steps=options.steps,
+            eval_steps=100,
+            root_dir=root,
+            batch_size=32,
+            experiment_name=table.name,
+            experiment_owner="benchmark",
+            seed=seed,
+            metric=metric,
+            sampler=contestant.split("/")[1],
+            progress=False,
+        )
+        done = [trial for trial in study.trials if trial.result is not None and trial.plan is not None]
+        result = {
+            "metric": metric,
+            "scores": [trial.result.metrics[metric] for trial in done if trial.result is not None],
+            "tried": [[t.plan.architecture, dict(t.plan.hyperparameters)] for t in done if t.plan is not None],
+        }
+        study.close()
+    return result
+
+
+def models_until(scores: list[float], level: float, larger_is_better: bool, most: int) -> int:
+    """The number of the first model at least as good as the level; twice `most` where there is none."""
+    for number, score in enumerate(scores, start=1):
+        if score >= level if larger_is_better else score <= level:
+            return number
+    return 2 * most
+
+
+def run_all(options: argparse.Namespace, jobs: list[Job]) -> dict[str, dict[str, object]]:
+    """Results by key, each search in a process of its own; those in the results file are taken from there."""
+    file = pathlib.Path(options.results) if options.results else None
+    results = json.loads(file.read_text()) if file is not None and file.exists() else {}
+
+    def one(job: Job) -> None:
+        key = job.key(options)
+        if key in results:
+            return
+        words = ["--one", job.table, job.contestant, str(job.seed), "--datasets", options.datasets]
+        words += ["--models", str(options.models), "--steps", str(options.steps), "--jobs", str(options.jobs)]
+        done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{key} failed:\n{done.stderr[-2000:]}")
+        results[key] = json.loads(done.stdout.splitlines()[-1])
+        print(key, file=sys.stderr, flush=True)
+        if file is not None:
+            file.write_text(json.dumps(results))
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(one, jobs))
+    return results
+
+
+def print_table(results: dict[str, dict[str, object]], options: argparse.Namespace, contestants: list[str]) -> None:
+    print(f"{'table':<16}{'search':<38}{'models, each seed':<28}{'median':>8}{'best after all':>16}")
+    for table in options.tables.split(","):
+        found = {
+            name: [results[Job(table, name, seed).key(options)] for seed in range(1, options.seeds + 1)]
+            for name in [RANDOM, *contestants]
+        }
+        larger = found[RANDOM][0]["metric"] == "accuracy"
+        best = max if larger else min
+        level = statistics.fmean(best(run["scores"]) for run in found[RANDOM])  # type: ignore[call-overload]
+        print(f"{table:<16}random search reaches {level:.4f} after {options.models}")
+        for name, runs in found.items():
+            needed = [models_until(run["scores"], level, larger, options.models) for run in runs]  # type: ignore[arg-type]
+            last = statistics.fmean(best(run["scores"]) for run in runs)  # type: ignore[call-overload]
+            print(f"{'':<16}{name:<38}{' '.join(map(str, needed)):<28}{statistics.median(needed):>8g}{last:>16.4f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_datasets_flag(parser)
+    parser.add_argument("--tables", default="phoneme,adult,wine_quality")
+    parser.add_argument("--contestants", default=CONTESTANTS)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--models", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--results", help="a JSON file that keeps finished searches, so that a second call continues")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    index = read_index(options.datasets)
+    if options.one:
+        name, contestant, seed = options.one
+        print(json.dumps(search(index[name], contestant, int(seed), options)))
+        return
+    contestants = options.contestants.split(",")
+    tables = options.tables.split(",")
+    jobs = [Job(t, c, s) for s in range(1, options.seeds + 1) for t in tables for c in [RANDOM, *contestants]]
+    print_table(run_all(options, jobs), options, contestants)
+
+
+if __name__ == "__main__":
+    main()
