@@ -136,8 +136,10 @@ class GaussianProcesses:
         factor, alpha, variance, noise = self._solve(weights, alike, centered)
         return _Member(weights, share, factor, alpha, variance, noise)
 
-    def _solve(self, weights: Weights, alike: Alikeness, centered: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Factor, solution, and the factor of the variances that is most likely (with a weak prior of 1)."""
+    def _solve(
+        self, weights: Weights, alike: Alikeness, centered: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
+        """Factor, solution, the factor of all variances that is most likely (its weak prior is 1), and the noise."""
         from scipy.linalg import cho_solve, cholesky
 
         covariance = weights.covariance(alike, self._positions)
