@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from model_search.errors import UnsupportedError
 from model_search.search.algorithm import SearchAlgorithm
 from model_search.search.annealing import SimulatedAnnealing
 from model_search.search.beam import AdaptiveBeam
+from model_search.search.constrained import ConstrainedBeam
 from model_search.search.evolution import RegularizedEvolution
 from model_search.search.gaussian_process import GaussianProcessSearch
 from model_search.search.grid import GridSearch
 from model_search.search.guided_beam import GuidedBeam
+from model_search.search.harmonica import Harmonica
+from model_search.search.linear_model import LinearModel
 from model_search.search.local_search import LocalSearch
 from model_search.search.random_search import RandomSearch
 from model_search.search.reinforce import Reinforce
@@ -31,6 +33,9 @@ ALGORITHMS: Mapping[str, Callable[[PhoenixSpec], SearchAlgorithm]] = {
     "LOCAL_SEARCH": LocalSearch.of,
     "GAUSSIAN_PROCESS": GaussianProcessSearch.of,
     "REINFORCE": Reinforce.of,
+    "CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT": ConstrainedBeam.of,
+    "HARMONICA_SEARCH": Harmonica.of,
+    "LINEAR_MODEL": LinearModel.of,
 }
 
 
@@ -38,11 +43,6 @@ def make_algorithm(spec: PhoenixSpec) -> SearchAlgorithm:
     """The algorithm that a spec asks for.
 
     Raises:
-        UnsupportedError: if this version does not have it.
         SpecError: if its settings make no sense.
     """
-    name = search_type(spec)
-    constructor = ALGORITHMS.get(name)
-    if constructor is None:
-        raise UnsupportedError(f"search_type is {name}; this version has {' and '.join(ALGORITHMS)}")
-    return constructor(spec)
+    return ALGORITHMS[search_type(spec)](spec)

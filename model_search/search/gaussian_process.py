@@ -17,7 +17,7 @@ from model_search.search.architecture import Architecture
 from model_search.search.distance import encode, hamming, levenshtein
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
-from model_search.search.tower_search import Tower, TowerSearch
+from model_search.search.tower_search import Tower, TowerSearch, best_and_latest, best_of, one_thread
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -76,15 +76,12 @@ class GaussianProcessSearch(TowerSearch):
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The untried tower of the best acquisition that was found; random ones at the beginning."""
-        from threadpoolctl import threadpool_limits
-
         towers = self.towers(history)
         begun = len(towers) + len(history.unfinished)
         if len(towers) < 2 or begun < self.trials_before_fit:
             return self.unlike_running(history, lambda: self.draw(history, rng))
-        # Several threads on matrices this small only wait for each other.
-        with threadpool_limits(limits=1, user_api="blas"):
-            process = self._fit(_chosen(towers), sorted(self.running(history))[-_RUNNING:])
+        with one_thread():
+            process = self._fit(best_and_latest(towers, _BEST, _LATEST), sorted(self.running(history))[-_RUNNING:])
             best = self._climb(process, towers, history, rng)
         return best or self.unlike_running(history, lambda: self.draw(history, rng))
 
@@ -101,7 +98,7 @@ class GaussianProcessSearch(TowerSearch):
         """The best of a tree of changes; None where it finds nothing untried."""
         allowed = self.allowed_depth(history)
         seen = set(self.tried(history))
-        leaves = [Proposal(tower.architecture, parent=tower.trial.id) for tower in _best(towers, _ROOTS)]
+        leaves = [Proposal(tower.architecture, parent=tower.trial.id) for tower in best_of(towers, _ROOTS)]
         newcomers = [Proposal(self.grammar.random_of_any_depth(rng, allowed)) for _ in range(_NEWCOMERS)]
         pool = [proposal for proposal in newcomers if self._is_new(proposal, seen)]
         scores = self._score(process, pool)
@@ -251,15 +248,3 @@ def _tame(losses: _Floats) -> _Floats:
     tamed = np.minimum(losses, median + _CLIP * (median - best)) if median > best else losses
     deviation = tamed.std()
     return (tamed - tamed.mean()) / (deviation if deviation > 0 else 1.0)
-
-
-def _best(towers: Sequence[Tower], count: int) -> list[Tower]:
-    return sorted(towers, key=lambda tower: (tower.loss, tower.trial.id))[:count]
-
-
-def _chosen(towers: list[Tower]) -> list[Tower]:
-    """The best and the latest towers, each once, in the order of completion."""
-    if len(towers) <= _BEST + _LATEST:
-        return towers
-    earlier, latest = towers[:-_LATEST], towers[-_LATEST:]
-    return [*_best(earlier, _BEST), *latest]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -107,3 +108,22 @@ class TowerSearch(SearchAlgorithm):
 def is_tower(plan: TrialPlan) -> bool:
     """Whether a plan trains a tower by itself, on the labels alone."""
     return bool(plan.architecture) and not plan.members and not plan.teacher
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Linear algebra in one thread; on matrices of a few hundred rows several ones only wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")
+
+
+def best_and_latest(towers: list[Tower], best: int, latest: int) -> list[Tower]:
+    """The `latest` last towers and the `best` best of the others; all where there are no more."""
+    if len(towers) <= best + latest:
+        return towers
+    return [*best_of(towers[:-latest], best), *towers[-latest:]]
+
+
+def best_of(towers: Sequence[Tower], count: int) -> list[Tower]:
+    """The best `count` towers, best first, ties by id."""
+    return sorted(towers, key=lambda tower: (tower.loss, tower.trial.id))[:count]

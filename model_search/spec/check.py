@@ -106,9 +106,6 @@ def _one_of(names: Sequence[str] | frozenset[str]) -> str:
 def _search(checker: Checker) -> None:
     spec = checker.spec
     search, problem = search_type(spec), problem_type(spec)
-    if search not in supported.RUNNABLE_SEARCH_TYPES:
-        expected = _one_of(supported.RUNNABLE_SEARCH_TYPES)
-        checker.add(f"search_type {search} is not built in this version; expected {expected}.", ("search_type",))
     if problem not in supported.RUNNABLE_PROBLEM_TYPES:
         expected = _one_of(supported.RUNNABLE_PROBLEM_TYPES)
         checker.add(

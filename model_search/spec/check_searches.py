@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from model_search.blocks import catalogue
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
 if TYPE_CHECKING:
     from model_search.spec.check import Checker
 
 
 def searches(checker: Checker) -> None:
     """The settings that are given, whether or not they are those of the `search_type`."""
+    if checker.spec.search_type == PhoenixSpec.CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT:
+        _constrained(checker)
     given = checker.spec.WhichOneof("search_spec")
     if given in _CHECKS:
         _CHECKS[given](checker)
@@ -63,7 +68,36 @@ def _reinforce(checker: Checker) -> None:
         )
 
 
+def _constrained(checker: Checker) -> None:
+    spec = checker.spec
+    checker.at_least(spec, 1, (), ["num_blocks_in_cell"])
+    for rule in ("position_choices", "stages"):
+        if getattr(spec, rule):
+            checker.add(f"{rule} do not go with CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT, which has cells.", (rule, 0))
+    known = [catalogue.get(name) for name in spec.blocks_to_use if catalogue.is_known(name)]
+    if known and all(info.is_reduction or info.is_flatten for info in known):
+        checker.add(
+            "blocks_to_use names no block for the cells; reductions and flatten blocks are none.", ("blocks_to_use", 0)
+        )
+    reduction = spec.reduction_block_type
+    if spec.problem_type == PhoenixSpec.CNN or spec.HasField("reduction_block_type"):
+        if reduction and not catalogue.is_known(reduction):
+            checker.add(catalogue.unknown(reduction), ("reduction_block_type",))
+        elif reduction and not catalogue.buildable(reduction):
+            checker.add(
+                f"Block {reduction} is known but cannot be built in this version; name another reduction_block_type.",
+                ("reduction_block_type",),
+            )
+
+
+def _linear_model(checker: Checker) -> None:
+    settings, path = checker.spec.linear_model, ("linear_model",)
+    checker.at_least(settings, 0, path, ["ridge_penalty"])
+    checker.at_least(settings, 1, path, ["trials_before_fit"])
+
+
 _CHECKS = {
+    "linear_model": _linear_model,
     "evolution": _evolution,
     "simulated_annealing": _annealing,
     "local_search": _local_search,

@@ -72,6 +72,15 @@ _SEARCHES: Mapping[str, Callable[[PhoenixSpec], str]] = {
     "LOCAL_SEARCH": lambda spec: (
         f"from {spec.local_search.random_starts} random towers to ever better neighbours, then from others."
     ),
+    "CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT": lambda spec: (
+        f"as the adaptive beam, in {'equal ' if spec.replicate_cell else ''}cells of {spec.num_blocks_in_cell} blocks."
+    ),
+    "HARMONICA_SEARCH": lambda spec: (
+        f"towers of {spec.minimum_depth} blocks that a sparse polynomial in their blocks finds most promising."
+    ),
+    "LINEAR_MODEL": lambda spec: (
+        f"after {spec.linear_model.trials_before_fit} random towers, what a linear model of their blocks finds best."
+    ),
     "GAUSSIAN_PROCESS": lambda spec: (
         f"after {spec.gaussian_process.trials_before_fit} random towers, what a Gaussian process finds most promising."
     ),

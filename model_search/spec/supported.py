@@ -13,19 +13,6 @@ DEFAULT_PROBLEM_TYPE = "DNN"
 # Hyperparameters that the archived system recorded beside an architecture; in a suggestion they mean nothing.
 IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
 
-RUNNABLE_SEARCH_TYPES = frozenset(
-    {
-        "ADAPTIVE_COORDINATE_DESCENT",
-        "PREDICTOR_GUIDED_BEAM",
-        "NONADAPTIVE_RANDOM_SEARCH",
-        "GRID_SEARCH",
-        "REGULARIZED_EVOLUTION",
-        "SIMULATED_ANNEALING",
-        "LOCAL_SEARCH",
-        "GAUSSIAN_PROCESS",
-        "REINFORCE",
-    }
-)
 RUNNABLE_PROBLEM_TYPES = frozenset({"DNN"})
 
 # Problem types that cannot run, with what they lack.
@@ -49,6 +36,9 @@ READ_BY: Mapping[str, frozenset[str]] = {
     "mutate_probability": frozenset({"REGULARIZED_EVOLUTION"}),
     "crossover_probability": frozenset({"REGULARIZED_EVOLUTION"}),
     "random_architecture_probability": frozenset({"REGULARIZED_EVOLUTION"}),
+    "num_blocks_in_cell": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
+    "reduction_block_type": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
+    "replicate_cell": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
 }
 ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "nonadaptive_search": frozenset({"NONADAPTIVE_ENSEMBLE_SEARCH"}),
@@ -78,8 +68,5 @@ UNREAD: Mapping[str, str] = {
     "pass_label_dict_as_is": "labels are those of the data provider",
     "lengths_feature_name": "only recurrent towers read lengths",
     "cnn_data_format": "only convolutional towers have a data format",
-    "num_blocks_in_cell": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
-    "reduction_block_type": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
     "random_baseline_share": "no random trials are held out",
-    "replicate_cell": "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells",
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from search_factory import completed, make_plan, make_planner, make_spec, make_trial, run_study, running
 
-from model_search.errors import SpaceExhaustedError
+from model_search.errors import SpaceExhaustedError, SpecError
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialPlan, TrialState
 from model_search.search.algorithm import SearchAlgorithm
 from model_search.search.algorithms import make_algorithm
@@ -66,6 +66,8 @@ class AlgorithmContract:
     reachable: ClassVar[int]
     # Whether its proposals depend on the generator.
     draws_at_random: ClassVar[bool] = True
+    # Whether it goes with rules of position; else it must refuse them.
+    knows_positions: ClassVar[bool] = True
 
     def _algorithm(self, problem_type: str) -> SearchAlgorithm:
         fields = {"blocks_to_use": ("LSTM_128", "RNN_CELL_64")} if problem_type.startswith("RNN") else {}
@@ -106,6 +108,10 @@ class AlgorithmContract:
     @pytest.mark.parametrize("name", FIXED)
     def test_towers_of_one_length_keep_to_their_positions(self, name):
         spec = make_spec(self.search_type, **FIXED[name])
+        if not self.knows_positions:
+            with pytest.raises(SpecError, match="does not go with position_choices"):
+                make_algorithm(spec)
+            return
         planner, grammar = make_planner(spec), Grammar.of(spec)
         history = run_study(planner, 40, _loss)
         assert len(history.completed) == 40
@@ -113,6 +119,8 @@ class AlgorithmContract:
             assert grammar.fits(trial.plan.architecture)
 
     def test_no_tower_comes_back_under_another_name(self):
+        if not self.knows_positions:
+            return
         spec = make_spec(self.search_type, learning=ONE_BIN, **FIXED["stages"])
         grammar = Grammar.of(spec)
         history = run_study(make_planner(spec), 7, _loss)

@@ -3,8 +3,9 @@ import pytest
 from algorithm_contract import AlgorithmContract
 from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
 
-from model_search.errors import SpecError, UnsupportedError
-from model_search.search.algorithms import make_algorithm
+from model_search.errors import SpecError
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.search.algorithms import ALGORITHMS, make_algorithm
 from model_search.search.history import History
 
 
@@ -49,6 +50,22 @@ class TestReinforce(AlgorithmContract):
     reachable = 2 + 4
 
 
+class TestConstrainedBeam(AlgorithmContract):
+    search_type = "CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"
+    reachable = 2 + 4
+    knows_positions = False
+
+
+class TestHarmonica(AlgorithmContract):
+    search_type = "HARMONICA_SEARCH"
+    reachable = 2
+
+
+class TestLinearModel(AlgorithmContract):
+    search_type = "LINEAR_MODEL"
+    reachable = 2 + 4
+
+
 def _history(*losses):
     history = History("loss", "minimize")
     history.update(completed(i, loss, make_plan(i, ["IDENTITY"] * i)) for i, loss in enumerate(losses, start=1))
@@ -60,9 +77,9 @@ def _proposals(spec, history, count=200):
     return [algorithm.propose(history, np.random.default_rng(seed)) for seed in range(count)]
 
 
-def test_an_unsupported_search_type_is_refused_by_name():
-    with pytest.raises(UnsupportedError, match="search_type is HARMONICA_SEARCH; this version has ADAPTIVE"):
-        make_algorithm(make_spec("HARMONICA_SEARCH"))
+def test_there_is_an_algorithm_for_every_search_type_and_a_contract_test_for_every_algorithm():
+    assert set(ALGORITHMS) == set(PhoenixSpec.SearchType.keys()) - {"UNKNOWN_SEARCH_TYPE"}
+    assert {contract.search_type for contract in AlgorithmContract.__subclasses__()} == set(ALGORITHMS)
 
 
 @pytest.mark.parametrize(

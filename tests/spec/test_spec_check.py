@@ -28,6 +28,7 @@ RANGE = "the minimum must not be above the maximum"
 DISTILLING = "distillation_spec { distillation_type: ADAPTIVELY_BALANCE_LOSSES "
 EVOLUTION = "search_type: REGULARIZED_EVOLUTION "
 PROCESS = "search_type: GAUSSIAN_PROCESS "
+CELLS = "search_type: CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT "
 ANNEALING = "search_type: SIMULATED_ANNEALING "
 
 ERRORS = [
@@ -43,8 +44,15 @@ ERRORS = [
     ("temperature: 0", 2, 14, "temperature is 0; expected more than 0."),
     ("temperature: nan", 2, 14, "temperature is nan"),
     ("linear_model { }", 2, 1, "linear_model does not fit search_type PREDICTOR_GUIDED_BEAM; it is for"),
-    ("search_type: LINEAR_MODEL", 2, 14, "search_type LINEAR_MODEL is not built in this version; expected ADAPTIVE_"),
-    ("search_type: HARMONICA_SEARCH", 2, 14, "search_type HARMONICA_SEARCH is not built"),
+    ("search_type: LINEAR_MODEL linear_model { ridge_penalty: -1 }", 2, 57, "ridge_penalty is -1; expected at least"),
+    ("search_type: LINEAR_MODEL linear_model { trials_before_fit: 0 }", 2, 61, "trials_before_fit is 0; expected at"),
+    (CELLS + "num_blocks_in_cell: 0", 2, 74, "num_blocks_in_cell is 0; expected at least 1."),
+    (CELLS + "reduction_block_type: 'NO'", 2, 76, "There is no block 'NO'"),
+    (CELLS + "reduction_block_type: 'MAX_POOLING_2X2'", 2, 76, "Block MAX_POOLING_2X2 is known but cannot be built"),
+    (
+        CELLS + "minimum_depth: 2 maximum_depth: 2 stages { last: 1 }",
+        2, 88, "stages do not go with CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT, which has cells.",
+    ),
     (EVOLUTION + "evolution { sample_size: 0 }", 2, 61, "sample_size is 0; expected at least 1."),
     (EVOLUTION + "evolution { population_size: 9 }", 2, 65, "population_size is 9; expected at least sample_size (10)"),
     (ANNEALING + "simulated_annealing { initial_temperature: 0 }", 2, 77, "initial_temperature is 0; expected more"),
@@ -195,7 +203,7 @@ WARNINGS = [
     ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
     ("use_auxiliary_head: true", 21, "towers have their main head only"),
     ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
-    ("replicate_cell: true", 17, "only CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT has cells"),
+    ("replicate_cell: true", 17, "replicate_cell is not read by PREDICTOR_GUIDED_BEAM; it is for CONSTRAINED_ADAP"),
     (
         "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH nonadaptive_search { width: 1 } }",
         95, "width is 1 and an ensemble has at least 2 members; trials that would ensemble are search trials.",
@@ -243,6 +251,9 @@ def test_what_is_not_done_is_a_warning(text, column, message):
         "",
         "search_type: NONADAPTIVE_RANDOM_SEARCH problem_type: DNN",
         EVOLUTION + "mutate_probability: 0.5 crossover_probability: 1 random_architecture_probability: 0.1",
+        CELLS + "num_blocks_in_cell: 2 replicate_cell: true reduction_block_type: 'LOWRANK_1'",
+        "search_type: HARMONICA_SEARCH",
+        "search_type: LINEAR_MODEL linear_model { network_alignment: NET_ALIGN_BASE }",
         EVOLUTION + "evolution { population_size: 20 sample_size: 20 }",
         "maximum_depth: 3 increase_complexity_minimum_trials: [0, 5, 5]",
         "minimum_depth: 1 maximum_depth: 1",
@@ -284,7 +295,7 @@ def test_a_message_without_text_is_checked_without_places():
 
 def test_everything_is_told_at_once_in_the_order_of_the_text():
     text = "beam_size: 0\nblocks_to_use: 'NO'\nminimum_depth: 0\nuse_auxiliary_head: true\n"
-    parsed = parse(text + "search_type: LINEAR_MODEL")
+    parsed = parse(text + "linear_model { }")
     problems = check(parsed.spec, parsed.positions)
     assert [problem.line for problem in problems] == [1, 2, 3, 4, 5]
 
@@ -304,7 +315,8 @@ def test_a_probability_is_from_0_to_1(value):
 def test_the_tables_speak_of_names_that_exist():
     fields = set(PhoenixSpec.DESCRIPTOR.fields_by_name)
     assert set(supported.UNREAD) | set(supported.REFUSED) | set(supported.SEARCH_SPECS) <= fields
-    assert set(supported.RUNNABLE_SEARCH_TYPES) <= set(PhoenixSpec.SearchType.keys())
+    readers = set().union(*supported.SEARCH_SPECS.values(), *supported.READ_BY.values())
+    assert readers <= set(PhoenixSpec.SearchType.keys())
     every_type = {supported.DEFAULT_PROBLEM_TYPE, *supported.LACKING, *supported.RUNNABLE_PROBLEM_TYPES}
     assert every_type == set(PhoenixSpec.ProblemType.keys()) - {"UNKNOWN_PROBLEM_TYPE"}
     searches = set().union(*supported.ENSEMBLE_SEARCH_SPECS.values())
