@@ -15,7 +15,7 @@ BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "BOTTLENECK_64", "LOWR
 
 
 class TestGuidedBeam(AlgorithmContract):
-    search_type = NAME
+    search_type = "PREDICTOR_GUIDED_BEAM"
     reachable = 2 + 4
 
 
