@@ -89,7 +89,10 @@ def open_pretended(folder, act=nothing, workers=2, **changes):
     options = SearchOptions(**(values | changes))
     from model_search import constants
 
-    session = open_session(Provider(filename=str(table), label="y"), load_spec(constants.DEFAULT_DNN), options)
+    spec = load_spec(constants.DEFAULT_DNN)
+    for field in ("ensemble_spec", "distillation_spec"):  # which would want real logits
+        spec.ClearField(field)
+    session = open_session(Provider(filename=str(table), label="y"), spec, options)
     session = dataclasses.replace(session, make_engine=MakeEngine(act, notes))
     display = ProgressDisplay("loss", options.number_models, options.progress)
     return session, Crew(options, workers, Interrupts(options.time_limit), display)
