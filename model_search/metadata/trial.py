@@ -103,6 +103,7 @@ class TrialPlan:
         warm_start: The trial whose weights are the starting point, if any.
         ensemble: How members and own tower are combined; None where there are no members.
         distillation: How the teacher teaches; None where there is none.
+        random: Whether all of it was drawn from the whole space, whatever had been tried: a sample of random search.
     """
 
     trial_id: int
@@ -119,6 +120,7 @@ class TrialPlan:
     warm_start: int | None = None
     ensemble: EnsemblePlan | None = None
     distillation: DistillationPlan | None = None
+    random: bool = False
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:

@@ -57,7 +57,8 @@ class LocalSearch(TowerSearch):
                 if descent.best is not None and untried:
                     architecture = untried[int(rng.integers(len(untried)))]
                     return Proposal(architecture, parent=descent.best.trial.id)
-        return self.unlike_running(history, lambda: self.draw(history, rng))
+        # Not for the baseline of random search: among its random trials, these are told from beginnings by that.
+        return self.unlike_running(history, lambda: dataclasses.replace(self.draw(history, rng), random=False))
 
     def _untried(self, best: Tower | None, history: History, tried: dict[Architecture, int]) -> list[Architecture]:
         if best is None:
@@ -92,6 +93,6 @@ class _Descent:
 
 
 def _planned(history: History) -> list[Trial]:
-    """Trials of towers that did not fail; a beginning that failed is made up for."""
-    trials = (*history.completed, *history.unfinished)
-    return [trial for trial in trials if trial.plan is not None and is_tower(trial.plan)]
+    """Trials of towers that did not fail (a beginning that failed is made up for) and are no baseline."""
+    plans = ((trial, trial.plan) for trial in (*history.completed, *history.unfinished))
+    return [trial for trial, plan in plans if plan is not None and is_tower(plan) and not plan.random]

@@ -14,6 +14,7 @@ from model_search.search.algorithm import Proposal
 from model_search.search.algorithms import make_algorithm
 from model_search.search.architecture import Architecture
 from model_search.search.ensembling import Company, Ensembling, Schedule
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.replaying import Replay
 from model_search.search.samplers import RandomSampler, make_sampler
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # Draws before the space is gone through systematically. A sampler that learns may insist on what has been tried, so
 # that after a few draws hyperparameters are drawn at random.
 _DRAWS = 64
+_COIN = 2**31
 _DRAWS_OF_SAMPLER = 4
 
 
@@ -98,7 +100,8 @@ class Planner:
     1. replay: where the spec has one, its towers and nothing else;
     2. user suggestions: the first trials try them, in the order of the spec;
     3. ensembles and 4. distillation: the trials whose turn it is (`ensembling.Schedule`), as soon as it is possible;
-    5. search: everything else.
+    5. baseline: a share of the other trials, drawn by coin, is random search;
+    6. search: everything else.
 
     No plan repeats another one: the same architecture with hyperparameters in the same bins is tried once, and so are
     the same members and the same architecture under the same teacher.
@@ -124,6 +127,7 @@ class Planner:
         self._space = build_space(spec, settings.train_steps)
         self._suggestions = read_suggestions(spec)
         self._schedule = Schedule.of(spec)
+        self._grammar, self._baseline_share = Grammar.of(spec), spec.random_baseline_share
         self._replayed = Replay.of(spec)
         self._sampler = make_sampler(settings.sampler)
         self._random_sampler = RandomSampler()
@@ -132,6 +136,7 @@ class Planner:
             self._suggest,
             self._ensemble,
             self._distil,
+            self._hold_out,
             self._search,
         )
 
@@ -229,6 +234,18 @@ class Planner:
         avoided = {self._space.canonical(trial.plan.architecture) for trial in taught if trial and trial.plan}
         return self._found(request, dataclasses.replace(hunt, avoided=frozenset(avoided)))
 
+    def _hold_out(self, request: _Request) -> TrialPlan | None:
+        """A trial of random search; the coin is the trial's own, whatever was tried and refused."""
+        coin = np.random.default_rng([self._settings.seed, request.trial_id, _COIN])
+        if not coin.random() < self._baseline_share:
+            return None
+        hunt = self._hunt(request, Company(TrialKind.SEARCH), propose=lambda history, rng: self._at_random(rng))
+        return self._first_new(request, hunt, self._draws(request, hunt))
+
+    def _at_random(self, rng: np.random.Generator) -> Proposal:
+        architecture = self._grammar.random_of_any_depth(rng)
+        return Proposal(architecture, hyperparameters=self._space.active(architecture).draw(rng), random=True)
+
     def _search(self, request: _Request) -> TrialPlan | None:
         return self._found(request, self._hunt(request, Company(TrialKind.SEARCH)))
 
@@ -257,7 +274,9 @@ class Planner:
             sampler = self._sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
             space = self._space.active(proposal.architecture)
             hyperparameters = sampler.sample(space, hunt.sampled, rng, proposal.hyperparameters)
-            yield dataclasses.replace(proposal, hyperparameters=hyperparameters)
+            # What a sampler has learnt is not random.
+            is_random = proposal.random and (isinstance(sampler, RandomSampler) or bool(proposal.hyperparameters))
+            yield dataclasses.replace(proposal, hyperparameters=hyperparameters, random=is_random)
 
     def _everything(self, request: _Request, hunt: _Hunt) -> Iterator[Proposal]:
         """Every architecture with every combination of bins."""
@@ -300,6 +319,7 @@ class Planner:
             warm_start=company.warm_start,
             ensemble=ensemble,
             distillation=company.distillation,
+            random=proposal.random and company.kind is TrialKind.SEARCH,
         )
 
     def _without_towers(self) -> Space:

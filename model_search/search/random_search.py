@@ -30,7 +30,7 @@ class RandomSearch(SearchAlgorithm):
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """A random architecture, whatever the history."""
         del history
-        return Proposal(self.grammar.random(rng), random=True)
+        return Proposal(self.grammar.random(rng), random=self.grammar.is_fixed)
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All architectures of `minimum_depth` blocks."""

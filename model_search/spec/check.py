@@ -164,6 +164,11 @@ def _probabilities(checker: Checker) -> None:
         value = getattr(checker.spec, name)
         if not 0 <= value <= 1:
             checker.add(f"{name} is {_number(value)}; expected a probability from 0 to 1.", (name,))
+    share = checker.spec.random_baseline_share
+    if not 0 <= share <= 1:
+        checker.add(
+            f"random_baseline_share is {_number(share)}; expected a share from 0 to 1.", ("random_baseline_share",)
+        )
     for name in ("no_dropout_share", "cooldown_share"):
         value = getattr(checker.spec.learning_spec, name)
         if not 0 <= value <= 1:

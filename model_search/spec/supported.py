@@ -68,5 +68,4 @@ UNREAD: Mapping[str, str] = {
     "pass_label_dict_as_is": "labels are those of the data provider",
     "lengths_feature_name": "only recurrent towers read lengths",
     "cnn_data_format": "only convolutional towers have a data format",
-    "random_baseline_share": "no random trials are held out",
 }

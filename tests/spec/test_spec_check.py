@@ -41,6 +41,7 @@ ERRORS = [
     ("mutate_probability: -0.5", 2, 21, "mutate_probability is -0.5; expected a probability"),
     ("crossover_probability: 2", 2, 24, "crossover_probability is 2; expected a probability"),
     ("random_architecture_probability: 2", 2, 34, "random_architecture_probability is 2; expected"),
+    ("random_baseline_share: 1.5", 2, 24, "random_baseline_share is 1.5; expected a share from 0 to 1."),
     ("temperature: 0", 2, 14, "temperature is 0; expected more than 0."),
     ("temperature: nan", 2, 14, "temperature is nan"),
     ("linear_model { }", 2, 1, "linear_model does not fit search_type PREDICTOR_GUIDED_BEAM; it is for"),
@@ -199,7 +200,6 @@ WARNINGS = [
     ("mutate_probability: 0.5", 21, "mutate_probability is not read by PREDICTOR_GUIDED_BEAM; it is for REGUL"),
     ("crossover_probability: 0.5", 24, "crossover_probability is not read"),
     ("random_architecture_probability: 0.5", 34, "random_architecture_probability is not read"),
-    ("random_baseline_share: 0.5", 24, "random_baseline_share is not read"),
     ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
     ("use_auxiliary_head: true", 21, "towers have their main head only"),
     ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
@@ -333,7 +333,8 @@ def test_every_field_is_read_or_told_about():
         "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "user_suggestions",
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
-        "position_choices", "stages", "identity_blocks", *supported.SEARCH_SPECS, *supported.READ_BY,
+        "position_choices", "stages", "identity_blocks", "random_baseline_share",
+        *supported.SEARCH_SPECS, *supported.READ_BY,
     }  # fmt: skip
     told = set(supported.UNREAD) | set(supported.REFUSED)
     assert not read & told
