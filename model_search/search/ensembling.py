@@ -180,9 +180,10 @@ class Ensembling:
 
 
 def _alone(trial: Trial) -> Trial:
-    if trial.plan is None or not trial.plan.architecture:
+    if trial.plan is None or not (trial.plan.architecture and trial.plan.members):
         return trial
-    return dataclasses.replace(trial, plan=dataclasses.replace(trial.plan, members=(), ensemble=None))
+    alone = dataclasses.replace(trial.plan, kind=TrialKind.SEARCH, members=(), ensemble=None)
+    return dataclasses.replace(trial, plan=alone)
 
 
 @dataclasses.dataclass(frozen=True)

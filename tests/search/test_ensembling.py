@@ -1,5 +1,7 @@
 """Which trial ensembles, distils or is replayed, and with whom."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from search_factory import (
 
 from model_search.errors import SpaceExhaustedError, SpecError
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan, TrialState
-from model_search.search.ensembling import Distilling, keeps_train_logits
+from model_search.search.ensembling import Distilling, Ensembling, keeps_train_logits
 from model_search.search.history import History
 
 KINDS = ("nonadaptive", "adaptive", "residual", "intermixed")
@@ -162,6 +164,20 @@ def test_a_new_tower_is_searched_among_those_of_its_window():
     for number in range(6, 26):
         in_window = range(number // 5 * 5 + 1, number)
         assert plans[number].parent == (max(in_window) if in_window else None)
+
+
+def test_the_towers_of_a_window_look_as_if_trained_alone():
+    grown = make_plan(11, ["IDENTITY"], members=(1, 2), ensemble=EnsemblePlan("average"), parent=1)
+    grown = dataclasses.replace(grown, kind=TrialKind.ENSEMBLE)
+    student = make_plan(12, ["LOWRANK_1"], teacher=(1,), distillation=DistillationPlan("mse_logits"))
+    history = _history(*_pool(1.0, 2.0), completed(11, 0.5, grown), completed(12, 0.6, student), running(14, grown))
+    company, window = Ensembling("adaptive", "average", True, every=10).grow(15, history)
+    assert company.members == (1,)
+    assert [trial.id for trial in window.completed] == [11, 12] and [trial.id for trial in window.unfinished] == [14]
+    seen = window.get(11)
+    assert (seen.plan.kind, seen.plan.architecture, seen.plan.towers) == (TrialKind.SEARCH, ("IDENTITY",), (11,))
+    assert seen.plan.parent == 1 and seen.result == history.get(11).result
+    assert window.get(12) == history.get(12)
 
 
 def test_up_to_the_pool_size_and_without_a_completed_trial_nothing_is_grown():
@@ -362,6 +378,8 @@ def test_logits_on_training_rows_are_kept_where_something_learns_from_them(searc
 
 # Whatever happens
 
+SEARCHES_TRIED = ("ADAPTIVE_COORDINATE_DESCENT", "REGULARIZED_EVOLUTION", "GRID_SEARCH", "PREDICTOR_GUIDED_BEAM")
+
 
 @st.composite
 def _specs(draw):
@@ -379,7 +397,7 @@ def _specs(draw):
         ensemble["increase_width_every"] = draw(st.integers(1, 6))
     distillation = {"minimal_pool_size": draw(small), "num_ramp_trials": draw(small)}
     fields = {
-        "search_type": draw(st.sampled_from(["ADAPTIVE_COORDINATE_DESCENT", "REGULARIZED_EVOLUTION", "GRID_SEARCH"])),
+        "search_type": draw(st.sampled_from(SEARCHES_TRIED)),
         "beam_size": draw(st.integers(1, 3)),
         "apply_dropouts_between_blocks": draw(st.booleans()),
     }
@@ -400,7 +418,7 @@ def _ended(trial_id, how, loss, plan):
     return make_trial(trial_id, TrialState(how), None if how == "claimed" else plan)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     _specs(),
     st.lists(st.tuples(st.sampled_from(_ENDS), st.integers(0, 4)), max_size=24),
