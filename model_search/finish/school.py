@@ -15,7 +15,8 @@ from model_search.finish.ensemble import StudyParts, given_temperature
 from model_search.finish.student import SHARE_OF_ENSEMBLE, Answers, Lesson, Pupil, small_enough, teach
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final import FinalKind, FinalModel
-from model_search.metadata.trial import Trial, TrialKind
+from model_search.metadata.trial import Trial
+from model_search.search.history import trains_one_tower
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
@@ -98,7 +99,7 @@ def _pupils(study: StudyParts) -> list[Pupil]:
     return [
         Pupil(trial.plan.architecture, trial.result.tower_parameters, trial.id, _tower_of(study, trial))
         for trial in study.history.completed
-        if trial.plan is not None and trial.result is not None and trial.plan.kind is not TrialKind.ENSEMBLE
+        if trial.plan is not None and trial.result is not None and trains_one_tower(trial.plan)
     ]
 
 
