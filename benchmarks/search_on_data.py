@@ -23,7 +23,7 @@ import tempfile
 import numpy as np
 from tables import Table, add_datasets_flag, read_index
 
-CONTESTANTS = "default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"
+CONTESTANTS = "default/predictor,default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"
 RANDOM = "any_depth/random"
 
 

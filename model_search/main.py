@@ -84,7 +84,9 @@ def _define_flags() -> None:
     flags.DEFINE_integer("phoenix_tf_random_seed", None, "Seed of every random choice; drawn when absent.")
     flags.DEFINE_string("optimization_metric", "loss", "What models are compared by.")
     flags.DEFINE_enum("optimization_goal", None, ["minimize", "maximize"], "Follows from the metric when absent.")
-    flags.DEFINE_enum("hypertuning_method", "random", ["random", "bayesian"], "How hyperparameters are chosen.")
+    flags.DEFINE_enum(
+        "hypertuning_method", "random", ["random", "bayesian", "predictor"], "How hyperparameters are chosen."
+    )
     flags.DEFINE_string("model_dir", DEFAULT_ROOT, "Folder of all studies.")
     flags.DEFINE_string("experiment_name", None, "Name of the study; the data file's name when absent.")
     flags.DEFINE_string("experiment_owner", "", "Whose study it is.")

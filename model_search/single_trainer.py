@@ -94,7 +94,7 @@ class SingleTrainer:
             time_limit: Seconds after which the search ends with the best so far, at least one model.
             overwrite: Delete an earlier study of that name and begin anew.
             callbacks: Functions called with each finished `Trial`.
-            sampler: How hyperparameters are chosen: "random" or "bayesian".
+            sampler: How hyperparameters are chosen: "random", "bayesian" or "predictor".
             progress: False for silence.
             workers: Processes that train at the same time, one where None; "auto" for as many as cores (or GPUs) and
                 memory allow. On Ray, as many as the cluster has room for where None or "auto".

@@ -15,7 +15,7 @@ from model_search.search.architecture import Architecture, get_allowed_depth
 from model_search.search.beam import AdaptiveBeam
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
-from model_search.search.predictor import Predictor
+from model_search.search.predictor import Memory, Predictor
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -66,7 +66,7 @@ class GuidedBeam(SearchAlgorithm):
 
     beam: AdaptiveBeam
     repeats: int
-    _last: list[tuple[History, object, _Pool]] = dataclasses.field(default_factory=list, repr=False, compare=False)
+    _memory: Memory[_Pool] = dataclasses.field(default_factory=Memory, repr=False, compare=False)
 
     @classmethod
     def of(cls, spec: PhoenixSpec) -> GuidedBeam:
@@ -93,16 +93,12 @@ class GuidedBeam(SearchAlgorithm):
 
     def _pool(self, history: History) -> _Pool:
         """The candidates of this history, made once for all the draws of a trial."""
-        running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
-        state = (history.completed_count, len(history.failed), running)
-        for known, its_state, pool in self._last:
-            # A completed trial never changes, so that the number of them says whether there are others now.
-            if known is history and its_state == state:
-                return pool
         # The candidates are random, but those of a history are always the same: draws may share them.
-        pool = self._make_pool(history, np.random.default_rng([len(history), history.completed_count]))
-        self._last[:] = [(history, state, pool)]
-        return pool
+        return self._memory.recall(
+            history,
+            None,
+            lambda: self._make_pool(history, np.random.default_rng([len(history), history.completed_count])),
+        )
 
     def _make_pool(self, history: History, rng: np.random.Generator) -> _Pool:
         allowed = self._allowed(history)

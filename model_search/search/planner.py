@@ -39,7 +39,7 @@ class PlannerSettings:
         seed: The study's seed, at least 0.
         train_steps: Steps of a trial.
         batch_size: Rows a step, where the spec does not search it.
-        sampler: How hyperparameters are chosen: "random" or "bayesian".
+        sampler: How hyperparameters are chosen: "random", "bayesian" or "predictor".
     """
 
     seed: int
@@ -273,7 +273,7 @@ class Planner:
                 continue
             sampler = self._sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
             space = self._space.active(proposal.architecture)
-            hyperparameters = sampler.sample(space, hunt.sampled, rng, proposal.hyperparameters)
+            hyperparameters = sampler.sample(space, hunt.sampled, rng, proposal.hyperparameters, proposal.architecture)
             # What a sampler has learnt is not random.
             is_random = proposal.random and (isinstance(sampler, RandomSampler) or bool(proposal.hyperparameters))
             yield dataclasses.replace(proposal, hyperparameters=hyperparameters, random=is_random)

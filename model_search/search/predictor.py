@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from model_search.search.architecture import DEFAULT_FLATTEN, Architecture
 from model_search.search.encoding import Encoded, Encoder, Hyperparameters
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
+
+_T = TypeVar("_T")
 
 KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION)
 MOST_TRIALS = 384
@@ -28,6 +31,28 @@ class Tried:
     architecture: Architecture
     hyperparameters: Hyperparameters
     trial: Trial
+
+
+class Memory(Generic[_T]):
+    """The last thing made of a history, so that the draws of a trial need not make it again.
+
+    It changes no result: what is made must depend on the history and the key alone.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[History, object, _T] | None = None
+
+    def recall(self, history: History, key: object, make: Callable[[], _T]) -> _T:
+        """What was made of this history as it is now, or is made now."""
+        running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
+        # A completed trial never changes, so that the number of them says whether there are others now.
+        state = (key, history.completed_count, len(history.failed), running)
+        last = self._last
+        if last is not None and last[0] is history and last[1] == state:
+            return last[2]
+        made = make()
+        self._last = (history, state, made)
+        return made
 
 
 def is_own(trial: Trial) -> bool:

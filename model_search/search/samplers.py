@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,11 @@ import numpy as np
 
 from model_search.errors import UserError
 from model_search.metadata.trial import HyperparameterValue, Trial
+from model_search.search.architecture import Architecture
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.parameters import Choice, Parameter, Real, Whole
+from model_search.search.predictor import Memory, Predictor
 from model_search.search.space import Space
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ class Sampler(abc.ABC):
         history: History,
         rng: np.random.Generator,
         fixed: Mapping[str, HyperparameterValue],
+        architecture: Architecture = (),
     ) -> dict[str, HyperparameterValue]:
         """A value for every hyperparameter of the space that is in effect.
 
@@ -39,6 +44,7 @@ class Sampler(abc.ABC):
             history: The trials so far, finished and running.
             rng: Source of all randomness.
             fixed: Values that are given; they come back unchanged.
+            architecture: What is to be trained with them.
         """
 
 
@@ -51,9 +57,10 @@ class RandomSampler(Sampler):
         history: History,
         rng: np.random.Generator,
         fixed: Mapping[str, HyperparameterValue],
+        architecture: Architecture = (),
     ) -> dict[str, HyperparameterValue]:
         """Random values, independent of each other but for the conditions."""
-        del history
+        del history, architecture
         return space.draw(rng, fixed)
 
 
@@ -82,8 +89,10 @@ class BayesianSampler(Sampler):
         history: History,
         rng: np.random.Generator,
         fixed: Mapping[str, HyperparameterValue],
+        architecture: Architecture = (),
     ) -> dict[str, HyperparameterValue]:
         """Values that the trials so far let expect to be good."""
+        del architecture
         if history.completed_count < self.RANDOM_TRIALS:
             return space.draw(rng, fixed)
         trial = self._ask(space, history, int(rng.integers(2**31)))
@@ -115,8 +124,71 @@ class BayesianSampler(Sampler):
         return [*self._cache.values(), *running]
 
 
+class PredictorSampler(Sampler):
+    """What the predictor of the guided beam finds most promising for this architecture.
+
+    The predictor has learnt from all trials what architectures and hyperparameters lead to (`predictor.py`). Of random
+    values, and of changed values of the trials that are expected to be the best, those with the highest upper
+    confidence bound are taken. It draws at random until five trials are completed.
+    """
+
+    RANDOM_TRIALS = 5
+    DRAWN = 96
+    CHANGED = 64
+    PARENTS = 5
+    KEPT = 0.7
+    EXPLORATION = 1.0
+
+    def __init__(self) -> None:
+        self._memory: Memory[Predictor] = Memory()
+
+    def sample(
+        self,
+        space: Space,
+        history: History,
+        rng: np.random.Generator,
+        fixed: Mapping[str, HyperparameterValue],
+        architecture: Architecture = (),
+    ) -> dict[str, HyperparameterValue]:
+        """The values with which the architecture is most promising."""
+        if not Predictor.can_learn(history, self.RANDOM_TRIALS) or all(len(p.bins) == 1 for p in space.parameters):
+            return space.draw(rng, fixed)
+        predictor = self._memory.recall(history, architecture, lambda: self._predictor(space, history, architecture))
+        candidates = [space.draw(rng, fixed) for _ in range(self.DRAWN)]
+        parents = np.argsort(-predictor.expected, kind="stable")[: self.PARENTS]
+        for number in range(self.CHANGED):
+            parent = predictor.tried[int(parents[number % len(parents)])].hyperparameters
+            candidates.append(self._changed(space, parent, fixed, rng))
+        predicted = predictor.predict([architecture] * len(candidates), candidates)
+        return candidates[int(np.argmax(predicted.mean + self.EXPLORATION * predicted.deviation))]
+
+    def _predictor(self, space: Space, history: History, architecture: Architecture) -> Predictor:
+        own = [trial.plan.architecture for trial in history.completed if trial.plan is not None]
+        blocks = tuple(dict.fromkeys(itertools.chain(architecture, *own)))
+        depths = [len(each) for each in (architecture, *own) if each]
+        grammar = Grammar(blocks, space.problem_type, min(depths), max(depths), equivalence=space.equivalence)
+        return Predictor(history, grammar)
+
+    def _changed(
+        self,
+        space: Space,
+        parent: Mapping[str, HyperparameterValue],
+        fixed: Mapping[str, HyperparameterValue],
+        rng: np.random.Generator,
+    ) -> dict[str, HyperparameterValue]:
+        """The values of another trial, some of them drawn anew, numbers moved within their bin."""
+
+        def choose(parameter: Parameter) -> HyperparameterValue:
+            value = parent.get(parameter.name)
+            if value is None or not parameter.holds(value) or rng.random() > self.KEPT:
+                return parameter.draw(rng)
+            return parameter.draw_in(parameter.bin(value), rng)
+
+        return space.fill(fixed, choose)
+
+
 def make_sampler(name: str) -> Sampler:
-    """The sampler of that name: "random" or "bayesian".
+    """The sampler of that name: "random", "bayesian" or "predictor".
 
     Raises:
         UserError: if there is none.
@@ -126,7 +198,11 @@ def make_sampler(name: str) -> Sampler:
     return SAMPLERS[name]()
 
 
-SAMPLERS: Mapping[str, Callable[[], Sampler]] = {"random": RandomSampler, "bayesian": BayesianSampler}
+SAMPLERS: Mapping[str, Callable[[], Sampler]] = {
+    "random": RandomSampler,
+    "bayesian": BayesianSampler,
+    "predictor": PredictorSampler,
+}
 
 
 @contextlib.contextmanager

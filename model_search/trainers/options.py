@@ -16,7 +16,7 @@ from model_search.metadata.trial import Trial
 TrialCallback = Callable[[Trial], Any]
 
 STUDENT_SHARE = 0.1  # of a time limit
-SAMPLERS = ("random", "bayesian")
+SAMPLERS = ("random", "bayesian", "predictor")
 EXECUTORS = ("local", "ray")
 
 

@@ -118,3 +118,23 @@ def test_the_bayesian_sampler_says_nothing_and_leaves_the_verbosity_alone(caplog
         BayesianSampler().sample(space, _history(space, 20), np.random.default_rng(0), {})
     assert not caplog.records and capsys.readouterr() == ("", "")
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
+
+
+def test_the_predictor_samples_for_the_architecture():
+    """A world in which the best learning rate is low for one block and high for the other."""
+    space, blocks = _space(), ("LOWRANK_1", "FULLY_CONNECTED")
+    history, rng = History("loss", "minimize"), np.random.default_rng(7)
+    for trial_id in range(1, 81):
+        values, block = space.draw(rng, {"optimizer": "adam"}), blocks[trial_id % 2]
+        share = np.log(values["learning_rate"] / 3e-4) / np.log(0.01 / 3e-4)
+        loss = share if block == "LOWRANK_1" else 1 - share
+        history.update([completed(trial_id, float(loss), make_plan(trial_id, [block], hyperparameters=values))])
+    means = []
+    for block in blocks:
+        drawn = [
+            make_sampler("predictor").sample(space, history, np.random.default_rng(s), {"optimizer": "adam"}, (block,))
+            for s in range(6)
+        ]
+        means.append(np.mean([np.log10(values["learning_rate"]) for values in drawn]))
+    assert means[0] < -3.0
+    assert means[1] > -2.5
