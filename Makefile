@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test lint types install clean bench-search
+.PHONY: search test test-faults lint types install clean bench-search
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -17,6 +17,9 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+test-faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults --full-faults --fault-table=docs/faults.md
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

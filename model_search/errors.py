@@ -34,6 +34,14 @@ class StoreError(ModelSearchError):
     """The study's database refused an operation."""
 
 
+class DiskFullError(StoreError):
+    """There is no room to write; nothing of the step was written, and the study goes on when there is room."""
+
+
+class UnstorableError(StoreError):
+    """A value that the study cannot hold, such as a timing that is no number."""
+
+
 class RepeatedPlanError(StoreError):
     """The same architecture with hyperparameters in the same bins has already been tried, or is being tried."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -15,12 +16,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from model_search.errors import StoreError
+from model_search.errors import DiskFullError, StoreError
 from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact
 from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
 
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _BLOCK_BYTES = 1 << 20
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal arrays make equal files
 _ARRAY = ".npy"
@@ -43,7 +45,8 @@ class ArtefactStore(abc.ABC):
             content: The bytes, or a function that writes them to an open binary file.
 
         Raises:
-            StoreError: if it cannot be written.
+            DiskFullError: if there is no room.
+            StoreError: if it cannot be written for another reason.
         """
 
     @abc.abstractmethod
@@ -77,9 +80,10 @@ class LocalArtefacts(ArtefactStore):
                 raise
             _sync_folder(folder)
         except OSError as error:
-            raise StoreError(
+            kind, cure = (DiskFullError, "make room") if error.errno in _NO_ROOM else (StoreError, "mend that")
+            raise kind(
                 f"{name} {of_whom(trial_id)} cannot be written in {self._folder}: {error.strerror or error}; "
-                "make room or give the right to write, and run again"
+                f"{cure} and run again"
             ) from error
         return Artefact(name=name, path=path, sha256=sha256, size=size)
 

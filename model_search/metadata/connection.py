@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from model_search.errors import StoreError, StudyError
+from model_search.errors import DiskFullError, StoreError, StudyError, UnstorableError
 
 LOCK_SECONDS = 60.0
 _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database with a write-ahead log
 _PAUSE_SECONDS = 0.01
+_PATH_BYTES = 500  # 512, less what is added to the names of journals
 
 
 class UnreadableStudyError(StudyError, StoreError):
@@ -139,7 +140,7 @@ class Connection:
         except sqlite3.Error as error:
             raise in_plain_words(error, self.path, self._lock_seconds) from error
         except (OverflowError, UnicodeError) as error:
-            raise StoreError(f"{self.path}: a value that the database cannot hold: {error}") from error
+            raise UnstorableError(f"{self.path}: a value that the database cannot hold: {error}") from error
 
 
 def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS) -> StoreError:
@@ -161,15 +162,29 @@ def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float
             f"{path} is damaged ({error}); restore a copy, or save what can be read with: sqlite3 {path} .recover"
         )
     if code == sqlite3.SQLITE_FULL:
-        return StoreError(f"{path}: the disk is full; nothing of this step was written, make room and run again")
+        return DiskFullError(f"{path}: the disk is full; nothing of this step was written, make room and run again")
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_WRITE:
+        return DiskFullError(
+            f"{path} cannot grow ({error}): the disk is full, over its quota, or failing; nothing of this step was "
+            "written, make room and run again"
+        )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return StoreError(f"{path} may not be written to ({error}); give this user the right, or copy the study")
     if code == sqlite3.SQLITE_CANTOPEN:
-        where = "its folder does not exist" if not path.parent.is_dir() else "it is no file, or may not be read"
-        return UnreadableStudyError(f"{path} cannot be opened: {where}")
+        return UnreadableStudyError(f"{path} cannot be opened: {_why_not_opened(path)}")
     if code == sqlite3.SQLITE_IOERR:
         return StoreError(f"{path}: the disk failed ({error}); nothing of this step was written")
     return StoreError(f"{path}: the database refuses this: {error}")
+
+
+def _why_not_opened(path: pathlib.Path) -> str:
+    size = len(os.fsencode(path.absolute()))
+    if size > _PATH_BYTES:
+        return (
+            f"its path takes {size} bytes, and SQLite opens paths of up to {_PATH_BYTES}; choose a shorter root_dir or "
+            "experiment_name"
+        )
+    return "its folder does not exist" if not path.parent.is_dir() else "it is no file, or may not be read"
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -21,7 +21,7 @@ TRIALS = "trials"
 STUDY_FILES = "files"
 
 _FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
-_NAME_BYTES = 2000  # of a whole path that may have 4096
+_NAME_BYTES = 400  # SQLite opens paths of up to 500 bytes
 _PUNCTUATION = frozenset(" !#$&'()+,-.;=@[]^_`{}~")
 _EMPTY = "%"
 _CUT = "%_"

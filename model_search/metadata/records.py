@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model_search.errors import StoreError
+from model_search.errors import StoreError, UnstorableError
 from model_search.metadata.final import FinalModel
 from model_search.metadata.paths import check_relative
 from model_search.metadata.store import StudyRecord
@@ -24,13 +24,13 @@ def strict_json(value: Any, what: str) -> str:
     """JSON without NaN, infinities or keys that are no text, keys sorted.
 
     Raises:
-        StoreError: if there is no such JSON; `what` says in the message what it was to hold.
+        UnstorableError: if there is no such JSON; `what` says in the message what it was to hold.
     """
     try:
         _check_keys(value, what)
         return json.dumps(value, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(
+        raise UnstorableError(
             f"{what} cannot be stored as JSON: {error}; expected texts, finite numbers, lists, dicts"
         ) from (error)
 
@@ -49,12 +49,12 @@ def write_plan(plan: TrialPlan) -> str:
     """The plan's column.
 
     Raises:
-        StoreError: if the plan holds what JSON cannot.
+        UnstorableError: if the plan holds what JSON cannot.
     """
     try:
         return plan.to_json()
     except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(
+        raise UnstorableError(
             f"the plan of trial {plan.trial_id} cannot be stored as JSON: {error}; expected texts and finite numbers"
         ) from error
 
@@ -94,7 +94,7 @@ def write_result(trial_id: int, result: TrialResult) -> str:
         if result.own_parameters is not None:
             document["own_parameters"] = int(result.own_parameters)
     except (TypeError, ValueError, OverflowError) as error:
-        raise StoreError(f"the result of trial {trial_id} cannot be stored: {error}; expected numbers") from error
+        raise UnstorableError(f"the result of trial {trial_id} cannot be stored: {error}; expected numbers") from error
     return strict_json(document, f"the result of trial {trial_id}")
 
 
@@ -143,7 +143,7 @@ def write_curve(trial_id: int, curve: Sequence[tuple[int, float]]) -> list[tuple
     """The curve's rows: trial, position, step, value (None for NaN, which SQLite does not know).
 
     Raises:
-        StoreError: if a look is no pair of numbers.
+        UnstorableError: if a look is no pair of numbers.
     """
     try:
         return [
@@ -151,12 +151,14 @@ def write_curve(trial_id: int, curve: Sequence[tuple[int, float]]) -> list[tuple
             for position, (step, value) in enumerate(curve)
         ]
     except (TypeError, ValueError, OverflowError) as error:
-        raise StoreError(f"the curve of trial {trial_id} cannot be stored: {error}; expected (step, value)") from error
+        raise UnstorableError(
+            f"the curve of trial {trial_id} cannot be stored: {error}; expected (step, value)"
+        ) from error
 
 
 def write_artefact(artefact: Artefact) -> tuple[str, str, str, int]:
     """An artefact's row; StoreError where its path leads out of the study's folder."""
-    return artefact.name, check_relative(artefact.path), artefact.sha256, int(artefact.size)
+    return plain_text(artefact.name), check_relative(artefact.path), artefact.sha256, int(artefact.size)
 
 
 def read_artefact(name: str, path: str, sha256: str, size: int) -> Artefact:
@@ -175,7 +177,7 @@ def write_final(model: FinalModel) -> str:
     try:
         return model.to_json()
     except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(
+        raise UnstorableError(
             f"the final {model.kind} cannot be stored as JSON: {error}; expected finite numbers"
         ) from error
 
@@ -264,7 +266,7 @@ def _check_keys(value: Any, what: str) -> None:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise StoreError(f"{what} has the key {key!r}; JSON would turn it into a text, so write it as one")
+                raise UnstorableError(f"{what} has the key {key!r}; JSON would turn it into a text, so write it as one")
             _check_keys(inner, what)
     elif isinstance(value, list | tuple):
         for inner in value:

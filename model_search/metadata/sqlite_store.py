@@ -45,6 +45,7 @@ class SqliteStore(Store):
         if max_attempts < 1:
             raise UserError(f"max_attempts is {max_attempts}; expected at least 1")
         self._max_attempts = max_attempts
+        self._worker_pid = worker_pid
         self._process = ProcessIdentity.of(worker_pid)
         self._environments: dict[int, dict[str, Any]] = {}
         self._db = Connection(pathlib.Path(path))
@@ -269,6 +270,10 @@ class SqliteStore(Store):
         """Reads their rows."""
         rows = self._db.rows("SELECT name, path, sha256, size FROM files ORDER BY name")
         return {row[0]: records.read_artefact(*row) for row in rows}
+
+    def another(self) -> SqliteStore:
+        """A second connection, for another thread of this process."""
+        return SqliteStore(self._db.path, worker_pid=self._worker_pid, max_attempts=self._max_attempts)
 
     def close(self) -> None:
         """Closes the connection; closing twice does no harm."""

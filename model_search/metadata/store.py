@@ -158,6 +158,10 @@ class Store(abc.ABC):
     def files(self) -> dict[str, Artefact]:
         """Files of the study itself by name."""
 
+    def another(self) -> Store:
+        """One more instance on the same study, for another thread; this one where any thread may use it."""
+        return self
+
     @abc.abstractmethod
     def close(self) -> None:
         """Closes the connection."""

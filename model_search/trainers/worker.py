@@ -5,23 +5,29 @@ from __future__ import annotations
 import dataclasses
 import enum
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from model_search.errors import (
+    ModelSearchError,
     RepeatedPlanError,
+    RetryTrialError,
     SpaceExhaustedError,
     StaleClaimError,
     StopStudyError,
     StoreError,
     TrialError,
+    UnstorableError,
 )
 from model_search.metadata.artefacts import ArtefactStore, save_arrays
 from model_search.metadata.store import Claim, Store
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
+from model_search.metadata.watcher import HeartbeatWatcher
 from model_search.search.history import History
 from model_search.search.planner import Planner
+from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, Heartbeat
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.progress import Display
 from model_search.trainers.towers import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS, FinishedTowers, RunsTowers
@@ -30,7 +36,7 @@ from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, 
 _LOG = logging.getLogger(__name__)
 
 MAX_FAILURES_IN_A_ROW = 10
-HEARTBEAT_SECONDS = 5.0
+MAX_ATTEMPTS = 3  # of a trial that fails for a reason outside of it
 _MAX_REPLANS = 100
 _WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two looks at what other workers are about
 _FEW = 8  # workers, that may all look so often
@@ -73,6 +79,8 @@ class WorkerParts:
     display: Display
     callbacks: tuple[Callable[[Trial], Any], ...] = ()
     stream: bool = False
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    grace_seconds: float = GRACE_SECONDS
 
 
 class Worker:
@@ -84,8 +92,10 @@ class Worker:
         self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream)
         self._revision = 0
         self._failures_in_a_row = 0
-        self._last_beat = 0.0
         self._refused = False
+        self._heartbeat = Heartbeat(parts.store.another, parts.heartbeat_seconds)
+        self._watcher = HeartbeatWatcher(parts.grace_seconds)
+        self._watched = -math.inf
 
     def run(self, target: int) -> StopReason:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
@@ -94,7 +104,6 @@ class Worker:
             StopStudyError: after too many failures in a row, or when the space is exhausted before any model is there.
         """
         interrupts = self._parts.interrupts
-        self._parts.store.reclaim_dead()
         self._refresh()
         self._parts.display.resume(self._parts.history)
         while True:
@@ -102,6 +111,7 @@ class Worker:
                 return StopReason.INTERRUPTED
             if interrupts.out_of_time and self._parts.history.completed_count:
                 return StopReason.TIME_LIMIT
+            self._watch()
             claim = self._parts.store.claim(self._name, target)
             if claim is None:
                 if self._wait_for_room(target):
@@ -109,9 +119,10 @@ class Worker:
                 return StopReason.FINISHED
             self._refused = False
             try:
-                self._run_claimed(claim)
+                with self._heartbeat.of(claim):
+                    self._run_claimed(claim)
             except TrialInterruptedError as stop:
-                self._parts.store.release(claim)
+                self._put_back(claim)
                 return StopReason.INTERRUPTED if interrupts.asked else StopReason(stop.reason)
             except SpaceExhaustedError as error:
                 self._put_back(claim)
@@ -133,6 +144,7 @@ class Worker:
         store, history, noted = self._parts.store, self._parts.history, False
         while True:
             store.reclaim_dead()
+            self._watch()
             self._refresh()
             held = len(store.heartbeats())
             self._refused = self._refused and not held
@@ -150,6 +162,15 @@ class Worker:
         interrupts = self._parts.interrupts
         return interrupts.asked or (interrupts.out_of_time and bool(self._parts.history.completed_count))
 
+    def _watch(self) -> None:
+        """Puts back what dead or silent workers hold; looks no more often than they beat."""
+        now = time.monotonic()
+        if now - self._watched < self._parts.heartbeat_seconds:
+            return
+        self._watched = now
+        for trial_id in (*self._parts.store.reclaim_dead(), *self._watcher.observe(self._parts.store)):
+            _LOG.info("trial %d is put back: %s", trial_id, self._parts.store.trial(trial_id).reason)
+
     def _run_claimed(self, claim: Claim) -> None:
         started = time.monotonic()
         plan = self._commit_a_plan(claim)
@@ -159,15 +180,22 @@ class Worker:
             outcome = self._parts.engine.run(
                 plan,
                 given.initial_weights,
-                on_progress=lambda look: self._on_progress(claim, look),
+                on_progress=self._on_progress,
                 frozen=given.frozen,
                 members=given.members,
             )
             result = self._result(plan, outcome, {"frozen": given.seconds, "trial": time.monotonic() - started})
-        except (TrialError, ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError) as error:
+            self._parts.store.complete(claim, result)
+        except RetryTrialError as error:
+            self._retry(claim, _reason(error))
+        except (TrialError, UnstorableError) as error:
+            self._fail(claim, _reason(error))
+        except ModelSearchError:  # interrupted, given to another worker, or nothing can be stored
+            raise
+        except Exception as error:  # whatever a block, a provider or a metric of the user's raises
+            _LOG.debug("trial %d", claim.trial_id, exc_info=True)
             self._fail(claim, _reason(error))
         else:
-            self._parts.store.complete(claim, result)
             self._failures_in_a_row = 0
             self._announce(claim.trial_id)
 
@@ -185,7 +213,7 @@ class Worker:
             return plan
         raise StopStudyError(f"no plan for trial {claim.trial_id} that is not a repetition, in {_MAX_REPLANS} attempts")
 
-    def _on_progress(self, claim: Claim, look: Progress) -> bool:
+    def _on_progress(self, look: Progress) -> bool:
         """Returns True where training should end here, with the best weights so far."""
         interrupts = self._parts.interrupts
         if interrupts.asked:
@@ -194,9 +222,7 @@ class Worker:
             if self._parts.history.completed_count:
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
             return True
-        if time.monotonic() - self._last_beat > HEARTBEAT_SECONDS:
-            self._parts.store.heartbeat(claim)
-            self._last_beat = time.monotonic()
+        self._heartbeat.check()
         self._parts.display.step(look)
         return False
 
@@ -232,6 +258,14 @@ class Worker:
                 saved.append(save_arrays(self._parts.artefacts, plan.trial_id, name, there))
         return tuple(saved)
 
+    def _retry(self, claim: Claim, reason: str) -> None:
+        """The fault lies outside of the trial, which is put back, a bounded number of times."""
+        if claim.attempt >= MAX_ATTEMPTS:
+            self._fail(claim, f"{reason} (in attempt {claim.attempt})")
+            return
+        self._parts.store.release(claim)
+        self._parts.display.note(f"trial {claim.trial_id} is tried again: {reason}")
+
     def _fail(self, claim: Claim, reason: str) -> None:
         self._parts.store.fail(claim, reason)
         self._failures_in_a_row += 1
@@ -263,4 +297,4 @@ class Worker:
 
 def _reason(error: Exception) -> str:
     text = str(error).strip() or "no message"
-    return text if isinstance(error, TrialError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, ModelSearchError) else f"{type(error).__name__}: {text}"

@@ -485,3 +485,12 @@ def test_every_commit_is_on_disk_when_the_call_returns(database):
     assert store._db.value("PRAGMA synchronous") == 2
     assert store._db.value("PRAGMA foreign_keys") == 1
     store.close()
+
+
+def test_a_path_that_sqlite_does_not_open_is_refused_in_words(tmp_path):
+    folder = tmp_path
+    while len(str(folder)) < 510:
+        folder /= "x" * 100
+    folder.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"SQLite opens paths of up to 500; choose a shorter root_dir"):
+        SqliteStore(folder / "study.db")

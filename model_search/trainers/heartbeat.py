@@ -1,0 +1,85 @@
+"""Signs of life from a thread of its own, so that a long phase of a trial is not taken for the end of its worker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from model_search.errors import StaleClaimError, StoreError
+from model_search.metadata.store import Claim, Store
+
+HEARTBEAT_SECONDS = 5.0
+GRACE_SECONDS = 60.0  # twelve beats
+PATIENCE_SECONDS = 3600.0  # a trial that has not moved for so long hangs; its worker stops beating for it
+
+_LOG = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats for the trial in hand.
+
+    A store belongs to one thread, so this one opens its own. The main thread asks `check` now and then, which also
+    says that the trial goes on: one that hangs is not kept alive for ever.
+
+    Args:
+        another: Opens the store once more, for the thread that beats.
+        seconds: Between two beats.
+        patience: Seconds without `check` after which the trial counts as hanging.
+    """
+
+    def __init__(
+        self,
+        another: Callable[[], Store],
+        seconds: float = HEARTBEAT_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+    ):
+        self._another = another
+        self._seconds = seconds
+        self._patience = patience
+        self._moved = 0.0
+        self._lost: StaleClaimError | None = None
+
+    @contextlib.contextmanager
+    def of(self, claim: Claim) -> Iterator[None]:
+        """Beats for the claim until the block is left."""
+        self._moved, self._lost = time.monotonic(), None
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(claim, done), daemon=True, name="heartbeat")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def check(self) -> None:
+        """Says that the trial goes on.
+
+        Raises:
+            StaleClaimError: if it was given to another worker meanwhile.
+        """
+        self._moved = time.monotonic()
+        if self._lost is not None:
+            raise self._lost
+
+    def _beat(self, claim: Claim, done: threading.Event) -> None:
+        store: Store | None = None
+        try:
+            while not done.wait(self._seconds):
+                if time.monotonic() - self._moved > self._patience:
+                    continue
+                try:
+                    store = self._another() if store is None else store
+                    store.heartbeat(claim)
+                except StaleClaimError as error:
+                    self._lost = error
+                    return
+                except StoreError as error:  # the disk is full, say; the next beat may find room
+                    _LOG.warning("no heartbeat for trial %d: %s", claim.trial_id, error)
+        finally:
+            if store is not None:
+                with contextlib.suppress(StoreError):
+                    store.close()
