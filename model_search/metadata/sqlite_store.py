@@ -48,6 +48,7 @@ class SqliteStore(Store):
         self._worker_pid = worker_pid
         self._process = ProcessIdentity.of(worker_pid)
         self._environments: dict[int, dict[str, Any]] = {}
+        self._completed, self._counted_to = 0, 0
         self._db = Connection(pathlib.Path(path))
         try:
             upgrade(self._db)
@@ -86,10 +87,8 @@ class SqliteStore(Store):
         """Takes an interrupted trial (lowest id first) or the next id, with its first heartbeat, in one transaction."""
         name = records.plain_text(worker)
         with self._db.transaction():
-            busy = self._db.value(
-                "SELECT count(*) FROM trials WHERE state IN (?, ?, ?)", (TrialState.COMPLETED.value, *_HELD)
-            )
-            if busy >= target:
+            held = self._db.value("SELECT count(*) FROM trials WHERE state IN (?, ?)", _HELD)
+            if self._count_completed() + held >= target:
                 return None
             interrupted = self._db.row(
                 "SELECT id, attempt, plan FROM trials WHERE state = ? ORDER BY id LIMIT 1",
@@ -330,6 +329,14 @@ class SqliteStore(Store):
         digest = hashlib.sha256(document.encode()).hexdigest()
         self._db.execute("INSERT OR IGNORE INTO environments (sha256, document) VALUES (?, ?)", (digest, document))
         return int(self._db.value("SELECT id FROM environments WHERE sha256 = ?", (digest,)))
+
+    def _count_completed(self) -> int:
+        """How many trials are completed, inside of a transaction; as none ever ceases to be, only news are counted."""
+        where = "revision > ? AND +state = ?" if self._counted_to else "id > ? AND state = ?"  # + says: not that index
+        since = (self._counted_to, TrialState.COMPLETED.value)
+        self._completed += int(self._db.value(f"SELECT count(*) FROM trials WHERE {where}", since))
+        self._counted_to = self._next_revision() - 1
+        return self._completed
 
     def _next_revision(self) -> int:
         return int(self._db.value("SELECT coalesce(max(revision), 0) + 1 FROM trials"))

@@ -189,6 +189,12 @@ class CheapEngine:
         weights = [np.full(self._size, loss, np.float32)]
         return _outcome(loss, weights)
 
+    def logits_of(self, tower):
+        return np.ones((4, 2), np.float32), np.ones((8, 2), np.float32)
+
+    def forward(self, towers):
+        return lambda features: np.ones((len(towers), len(features), 2), np.float32)
+
 
 def _outcome(loss, weights=()):
     return TrialOutcome({"loss": loss}, 10, 10, {"total": 0.0}, ((10, loss),), list(weights), np.ones((4, 2)))

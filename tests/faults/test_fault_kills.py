@@ -148,7 +148,7 @@ def test_a_killed_search_goes_on_as_an_undisturbed_one(start, count, figure, tmp
     attempts = [trial.attempt for trial in trials_of(killed)]
     figure(
         f"kill and resume at {len(points)} points, one seed",
-        f"the same {target} plans and results as an undisturbed run, {sum(attempts) - target} taken up again, 0 repeated",
+        f"the same {target} plans and results as undisturbed, {sum(attempts) - target} taken up again, 0 repeated",
     )
 
 

@@ -105,6 +105,6 @@ def test_kills_during_commits(start, count, figure, tmp_path):
         acknowledged = stored
     figure(
         f"SIGKILL during commits, {times} times",
-        f"integrity ok each time; {len(acknowledged)} results, none acknowledged and lost, {between} stored just before "
-        "they could be acknowledged",
+        f"integrity ok each time; {len(acknowledged)} results, 0 acknowledged and lost, {between} stored but not yet "
+        "acknowledged",
     )

@@ -1,6 +1,5 @@
 """A study with very many trials."""
 
-import json
 import sqlite3
 import time
 
@@ -71,12 +70,11 @@ def test_very_many_trials(full, count, figure, tmp_path):
     everything = time.perf_counter() - started
     store.close()
     slowest = float(np.quantile(took, 0.99))
-    assert json.loads(json.dumps(slowest)) > 0
-    if full:
-        assert slowest <= MOST_CLAIM_SECONDS
-        assert opened <= MOST_OPEN_SECONDS
     figure(
         f"{trials:,} trials",
         f"claim p99 {1000 * slowest:.1f} ms (median {1000 * float(np.median(took)):.1f}), open {1000 * opened:.0f} ms, "
         f"history of one change {1000 * latest:.1f} ms, of all {everything:.1f} s",
     )
+    if full:
+        assert slowest <= MOST_CLAIM_SECONDS
+        assert opened <= MOST_OPEN_SECONDS
