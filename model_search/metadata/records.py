@@ -71,8 +71,9 @@ def read_plan(trial_id: int, text: str) -> TrialPlan:
         raise _damaged(trial_id, "plan", str(error)) from error
     if plan.trial_id != trial_id:
         raise _damaged(trial_id, "plan", f"it is that of trial {plan.trial_id!r}")
-    whole = (plan.trial_id, plan.steps, plan.batch_size, plan.seed, *plan.members, *plan.teacher)
-    maybe = [number for number in (plan.parent, plan.warm_start) if number is not None]
+    whole = [plan.trial_id, plan.steps, plan.batch_size, plan.seed, *plan.members, *plan.teacher]
+    whole += [plan.rung, plan.first_step, plan.bracket]
+    maybe = [number for number in (plan.parent, plan.warm_start, plan.total_steps) if number is not None]
     if not all(type(number) is int for number in (*whole, *maybe)):
         raise _damaged(trial_id, "plan", "a number of it is not whole")
     if not isinstance(plan.hyperparameters, dict) or not all(isinstance(block, str) for block in plan.architecture):
@@ -93,6 +94,8 @@ def write_result(trial_id: int, result: TrialResult) -> str:
         }
         if result.own_parameters is not None:
             document["own_parameters"] = int(result.own_parameters)
+        if result.stopped_at is not None:
+            document["stopped_at"] = int(result.stopped_at)
     except (TypeError, ValueError, OverflowError) as error:
         raise UnstorableError(f"the result of trial {trial_id} cannot be stored: {error}; expected numbers") from error
     return strict_json(document, f"the result of trial {trial_id}")
@@ -122,9 +125,9 @@ def read_result(
         metrics = _numbers(document["metrics"])
         timings = _numbers(document["timings"])
         parameters, best_step = document["parameters"], document["best_step"]
-        own_parameters = document.get("own_parameters")
-        if not all(type(number) is int for number in (parameters, best_step, own_parameters or 0)):
-            raise ValueError("parameters, own_parameters and best_step are whole numbers")
+        own_parameters, stopped_at = document.get("own_parameters"), document.get("stopped_at")
+        if not all(type(number) is int for number in (parameters, best_step, own_parameters or 0, stopped_at or 0)):
+            raise ValueError("parameters, own_parameters, best_step and stopped_at are whole numbers")
         return TrialResult(
             metrics=metrics,
             parameters=parameters,
@@ -134,6 +137,7 @@ def read_result(
             environment=dict(environment),
             artefacts=tuple(read_artefact(*fields) for fields in artefacts),
             own_parameters=own_parameters,
+            stopped_at=stopped_at,
         )
     except (KeyError, TypeError, ValueError, RecursionError, StoreError) as error:
         raise _damaged(trial_id, "result", str(error)) from error

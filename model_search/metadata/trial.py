@@ -40,6 +40,7 @@ class TrialKind(enum.StrEnum):
     ENSEMBLE = "ensemble"
     DISTILLATION = "distillation"
     REPLAY = "replay"
+    TUNING = "tuning"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ class TrialPlan:
         kind: What the trial is for.
         architecture: Names of the blocks of the trial's own tower, input to output; empty where it has none.
         hyperparameters: Values by name; only names that are in effect for this trial.
-        steps: Training steps (batches) to take.
+        steps: The training step (batch) at which the trial ends; the steps of the trial that it continues count.
         batch_size: Rows a step.
         seed: Seed of everything random in this trial (initial weights, batches, dropout).
         key: Canonical architecture and hyperparameter bins; two trials with one key are repetitions.
@@ -104,6 +105,11 @@ class TrialPlan:
         ensemble: How members and own tower are combined; None where there are no members.
         distillation: How the teacher teaches; None where there is none.
         random: Whether all of it was drawn from the whole space, whatever had been tried: a sample of random search.
+        rung: The rung of the evaluation schedule, from 0; each one trains longer, the last one in full.
+        first_step: Steps that the trial which it continues (`warm_start`) has taken.
+        total_steps: Steps of a training in full, which the learning rate is planned for; `steps` where None.
+        row_share: The share of a table's training rows that are trained on.
+        bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
     """
 
     trial_id: int
@@ -121,6 +127,11 @@ class TrialPlan:
     ensemble: EnsemblePlan | None = None
     distillation: DistillationPlan | None = None
     random: bool = False
+    rung: int = 0
+    first_step: int = 0
+    total_steps: int | None = None
+    row_share: float = 1.0
+    bracket: int = 0
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
@@ -131,11 +142,32 @@ class TrialPlan:
             raise ValueError("a plan needs an architecture or members")
         if self.parent is not None and self.parent >= self.trial_id:
             raise ValueError(f"parent {self.parent} is not an earlier trial than {self.trial_id}")
+        self._check_fidelity()
         for role, ids, how in (("members", self.members, self.ensemble), ("teacher", self.teacher, self.distillation)):
             if bool(ids) != (how is not None):
                 raise ValueError(f"{role} {ids} go together with how they are used, received {how}")
             if list(ids) != sorted(set(ids)) or any(not 0 < number < self.trial_id for number in ids):
                 raise ValueError(f"{role} {ids} are not different earlier trials than {self.trial_id}, in order")
+
+    def _check_fidelity(self) -> None:
+        if self.rung < 0 or self.bracket < 0:
+            raise ValueError(f"rung={self.rung}, bracket={self.bracket}; both are counted from 0")
+        if self.first_step and not (0 < self.first_step < self.steps and self.warm_start is not None):
+            raise ValueError(
+                f"first_step is {self.first_step}, steps {self.steps}, warm_start {self.warm_start}; a trial continues "
+                "another one, and goes further"
+            )
+        if self.total_steps is not None and self.total_steps < self.steps:
+            raise ValueError(
+                f"total_steps is {self.total_steps}; expected at least the {self.steps} steps of the trial"
+            )
+        if not 0 < self.row_share <= 1:
+            raise ValueError(f"row_share is {self.row_share}; expected a share above 0 and at most 1")
+
+    @property
+    def is_promotion(self) -> bool:
+        """Whether the trial continues another one."""
+        return self.first_step > 0
 
     @property
     def towers(self) -> tuple[int, ...]:
@@ -195,6 +227,7 @@ class TrialResult:
         metrics: Finite validation metrics by name, the study's metric among them.
         parameters: Trainable parameters of the model, an ensemble's members among them.
         own_parameters: Of these, the parameters that the trial itself trained; None where these are all.
+        stopped_at: The step at which early stopping ended the trial; None where it did not.
         best_step: The step whose weights were kept.
         timings: Seconds by phase ("build", "trace", "train", "validate", "total", ...).
         curve: Looks at validation during training: (step, metric value) in step order.
@@ -210,6 +243,7 @@ class TrialResult:
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     artefacts: tuple[Artefact, ...] = ()
     own_parameters: int | None = None
+    stopped_at: int | None = None
 
     @property
     def tower_parameters(self) -> int:

@@ -11,7 +11,7 @@ from model_search.errors import UserError
 from model_search.metadata.trial import Trial, TrialPlan, TrialState
 
 Goal = Literal["minimize", "maximize"]
-_Rank = tuple[float, int]
+_Rank = tuple[float, ...]
 
 
 class History:
@@ -44,6 +44,7 @@ class History:
         self._failed: dict[int, Trial] = {}
         self._keys: dict[str, int] = {}
         self._towers = self._new_towers()
+        self._changes: list[Trial] = []
 
     def update(self, trials: Iterable[Trial]) -> None:
         """Takes in trials that are new or have changed; a trial given twice counts once."""
@@ -53,6 +54,7 @@ class History:
                 if known.state.is_final:
                     continue
                 self._forget(known)
+            self._changes.append(trial)
             self._remember(trial)
             if self._towers is None:
                 continue
@@ -76,12 +78,16 @@ class History:
         value = trial.result.metrics.get(self.metric, math.nan) if trial.result is not None else math.nan
         if not math.isfinite(value):
             return
-        rank = (value if self.goal == "minimize" else -value, trial.id)
+        rank = self._rank_of(trial, value if self.goal == "minimize" else -value)
         place = bisect.bisect_left(self._ranks, rank)
         self._ranks.insert(place, rank)
         self._ranked.insert(place, trial)
         self._arrivals.append(trial)
         self._latest_completed = max(self._latest_completed, trial.id)
+
+    def _rank_of(self, trial: Trial, loss: float) -> _Rank:
+        """Where a completed trial stands among the others; `loss` is its metric, turned so that less is better."""
+        return (loss, trial.id)
 
     def _forget(self, trial: Trial) -> None:
         """Only for trials that are not final: those are never ranked."""
@@ -150,6 +156,15 @@ class History:
         earlier = History(self.metric, self.goal)
         earlier.update(trial for trial in self._trials.values() if trial.id < trial_id)
         return earlier
+
+    @property
+    def trials(self) -> Iterable[Trial]:
+        """All trials, whatever their state, in no order that means anything."""
+        return self._trials.values()
+
+    def changes(self, since: int = 0) -> list[Trial]:
+        """What `update` has taken in, oldest first, without the first `since`: for those who keep their own view."""
+        return self._changes[since:]
 
     def get(self, trial_id: int) -> Trial | None:
         """The trial with this id, in whatever state, or None."""

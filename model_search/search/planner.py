@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,13 @@ from model_search.search.ensembling import Company, Ensembling, Schedule
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.replaying import Replay
-from model_search.search.samplers import RandomSampler, make_sampler
+from model_search.search.samplers import RandomSampler, Sampler, make_sampler
+from model_search.search.schedule import EvaluationSchedule, Place
 from model_search.search.space import Space, build_space
+from model_search.search.stopping import Looks, StoppingRule
 from model_search.search.suggestions import read_suggestions
+from model_search.search.tuning import Tuning
+from model_search.search.views import Views
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -37,15 +41,17 @@ class PlannerSettings:
 
     Attributes:
         seed: The study's seed, at least 0.
-        train_steps: Steps of a trial.
+        train_steps: Steps of a trial that is trained in full.
         batch_size: Rows a step, where the spec does not search it.
         sampler: How hyperparameters are chosen: "random", "bayesian" or "predictor".
+        number_models: Trials that the study is to complete, the last of which may tune; None where that is not known.
     """
 
     seed: int
     train_steps: int
     batch_size: int
     sampler: str = "random"
+    number_models: int | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -82,6 +88,7 @@ class _Hunt:
         propose: Proposes one.
         pool: The trials that the algorithm learns from.
         sampled: The trials that the sampler of hyperparameters learns from.
+        sampler: Chooses its hyperparameters.
         avoided: Architectures, in their canonical form, that it must not have.
     """
 
@@ -89,6 +96,7 @@ class _Hunt:
     propose: Callable[[History, np.random.Generator], Proposal]
     pool: History
     sampled: History
+    sampler: Sampler
     avoided: frozenset[Architecture] = frozenset()
 
 
@@ -99,9 +107,11 @@ class Planner:
 
     1. replay: where the spec has one, its towers and nothing else;
     2. user suggestions: the first trials try them, in the order of the spec;
-    3. ensembles and 4. distillation: the trials whose turn it is (`ensembling.Schedule`), as soon as it is possible;
-    5. baseline: a share of the other trials, drawn by coin, is random search;
-    6. search: everything else.
+    3. tuning: the last trials of the study, where the spec has that phase;
+    4. ensembles and 5. distillation: the trials whose turn it is (`ensembling.Schedule`), as soon as it is possible;
+    6. baseline: a share of the other trials, drawn by coin, is random search, trained in full;
+    7. promotion: a tower that the evaluation schedule trains further;
+    8. search: everything else.
 
     No plan repeats another one: the same architecture with hyperparameters in the same bins is tried once, and so are
     the same members and the same architecture under the same teacher.
@@ -129,16 +139,37 @@ class Planner:
         self._schedule = Schedule.of(spec)
         self._grammar, self._baseline_share = Grammar.of(spec), spec.random_baseline_share
         self._replayed = Replay.of(spec)
+        self._evaluation = EvaluationSchedule.of(spec, settings.train_steps)
+        self._views = Views(self._evaluation)
+        self._stopping = StoppingRule.of(spec)
+        self._tuning = Tuning.of(spec, self._space.canonical)
         self._sampler = make_sampler(settings.sampler)
         self._random_sampler = RandomSampler()
         self._rules: tuple[Callable[[_Request], TrialPlan | None], ...] = (
             self._replay,
             self._suggest,
+            self._tune,
             self._ensemble,
             self._distil,
             self._hold_out,
+            self._promote,
             self._search,
         )
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether some trials train on a share of the rows, which a stream cannot do."""
+        return any(rung.row_share < 1 for rung in self._evaluation.rungs)
+
+    def stops(self, plan: TrialPlan, looks: Looks, history: History) -> bool:
+        """Whether a trial that is being trained had better end now.
+
+        Args:
+            plan: The trial's plan.
+            looks: Its curve so far: (step, value of the study's metric), in order.
+            history: All trials of the study.
+        """
+        return self._stopping.stops(plan, looks, history)
 
     @property
     def replayed_towers(self) -> int | None:
@@ -189,7 +220,50 @@ class Planner:
         suggestion = self._suggestions[request.trial_id - 1]
         proposal = Proposal(suggestion.architecture, hyperparameters=suggestion.hyperparameters)
         hunt = self._hunt(request, Company(TrialKind.SUGGESTION), propose=lambda history, rng: proposal)
-        return self._first_new(request, hunt, self._draws(request, hunt)) or self._search(request)
+        plan = self._first_new(request, hunt, self._draws(request, hunt))
+        return self._begin(request, plan) or self._search(request)
+
+    def _tune(self, request: _Request) -> TrialPlan | None:
+        """Other hyperparameters for one of the best architectures, when the search is over."""
+        if not self._tuning.is_on(request.trial_id, request.history, self._settings.number_models):
+            return None
+        towers = request.earlier.towers
+        task = self._tuning.assign(request.trial_id, towers, self._views.algorithm(towers), self._evaluation.top)
+        if task is None or task.best.plan is None:
+            return None
+        proposal = Proposal(task.best.plan.architecture, parent=task.best.id)
+        hunt = self._hunt(request, Company(TrialKind.TUNING), propose=lambda history, rng: proposal)
+        hunt = dataclasses.replace(hunt, sampled=task.history, sampler=self._tuning.sampler)
+        return self._first_new(request, hunt, self._draws(request, hunt))
+
+    def _promote(self, request: _Request) -> TrialPlan | None:
+        """A trial that continues an earlier one, as the evaluation schedule says."""
+        if self._evaluation.top == 0:
+            return None
+        promotion = self._evaluation.promotion(self._views.of(request.history.towers).ladder, request.trial_id)
+        if promotion is None or promotion.trial.plan is None:
+            return None
+        before = promotion.trial.plan
+        return dataclasses.replace(
+            before,
+            trial_id=request.trial_id,
+            key=f"{before.key} rung {promotion.place.rung}",
+            parent=before.trial_id,
+            warm_start=before.trial_id,
+            first_step=before.steps,
+            **self._length(promotion.place),
+        )
+
+    def _length(self, place: Place) -> dict[str, Any]:
+        """How long the trials of a rung are trained, as fields of their plans."""
+        rung, in_full = self._evaluation.rungs[place.rung], self._settings.train_steps
+        return {
+            "rung": place.rung,
+            "bracket": place.bracket,
+            "steps": rung.steps,
+            "total_steps": None if rung.steps == in_full else in_full,
+            "row_share": rung.row_share,
+        }
 
     def _ensemble(self, request: _Request) -> TrialPlan | None:
         """Members that were not combined before, or a new tower beside those of the best trial."""
@@ -247,7 +321,14 @@ class Planner:
         return Proposal(architecture, hyperparameters=self._space.active(architecture).draw(rng), random=True)
 
     def _search(self, request: _Request) -> TrialPlan | None:
-        return self._found(request, self._hunt(request, Company(TrialKind.SEARCH)))
+        return self._begin(request, self._found(request, self._hunt(request, Company(TrialKind.SEARCH))))
+
+    def _begin(self, request: _Request, plan: TrialPlan | None) -> TrialPlan | None:
+        """The same plan for the rung in which a new tower begins; no sample of random search, which trains in full."""
+        if plan is None or self._evaluation.top == 0:
+            return plan
+        place = self._evaluation.beginning(self._views.of(request.history.towers).ladder)
+        return dataclasses.replace(plan, random=False, **self._length(place))
 
     def _hunt(
         self,
@@ -256,8 +337,9 @@ class Planner:
         propose: Callable[[History, np.random.Generator], Proposal] | None = None,
     ) -> _Hunt:
         """A search among the single towers so far, by the algorithm of the spec unless another way is given."""
-        pool = request.earlier.towers
-        return _Hunt(company, propose or self._algorithm.propose, pool=pool, sampled=pool)
+        towers = request.earlier.towers
+        pool, sampled = self._views.algorithm(towers), self._views.sampler(towers)
+        return _Hunt(company, propose or self._algorithm.propose, pool=pool, sampled=sampled, sampler=self._sampler)
 
     def _found(self, request: _Request, hunt: _Hunt) -> TrialPlan | None:
         """What the search algorithm proposes; when it repeats itself for long, whatever is left of its space."""
@@ -271,7 +353,7 @@ class Planner:
             proposal = hunt.propose(hunt.pool, rng)
             if self._is_avoided(proposal, hunt):
                 continue
-            sampler = self._sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
+            sampler = hunt.sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
             space = self._space.active(proposal.architecture)
             hyperparameters = sampler.sample(space, hunt.sampled, rng, proposal.hyperparameters, proposal.architecture)
             # What a sampler has learnt is not random.

@@ -72,6 +72,9 @@ class BayesianSampler(Sampler):
     that parallel workers spread. It draws at random until ten trials are completed.
 
     Paper: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
+
+    Args:
+        random_trials: Completed trials from which on it learns.
     """
 
     RANDOM_TRIALS = 10
@@ -79,7 +82,8 @@ class BayesianSampler(Sampler):
     LATEST = 50
     RUNNING = 32
 
-    def __init__(self) -> None:
+    def __init__(self, random_trials: int = RANDOM_TRIALS) -> None:
+        self._random_trials = random_trials
         self._space: Space | None = None
         self._cache: dict[int, FrozenTrial] = {}
 
@@ -93,7 +97,7 @@ class BayesianSampler(Sampler):
     ) -> dict[str, HyperparameterValue]:
         """Values that the trials so far let expect to be good."""
         del architecture
-        if history.completed_count < self.RANDOM_TRIALS:
+        if history.completed_count < self._random_trials:
             return space.draw(rng, fixed)
         trial = self._ask(space, history, int(rng.integers(2**31)))
         return space.fill(fixed, lambda parameter: _suggest(trial, parameter))

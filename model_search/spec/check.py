@@ -11,7 +11,7 @@ from model_search.blocks import catalogue
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
-from model_search.spec import check_ensembles, check_positions, check_searches, supported
+from model_search.spec import check_ensembles, check_positions, check_schedule, check_searches, supported
 from model_search.spec.problem import Path, Positions, Problem, Severity
 
 
@@ -26,7 +26,7 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
     for part in (
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
         check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
-        _transfer, _refused, _unread,
+        check_schedule.schedule, check_schedule.tuning, _transfer, _refused, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)

@@ -33,10 +33,23 @@ def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
             differences.append(f"{name} was {_value(before)} and is now {_value(now)}.")
+    lengths = [_lengths(old), _lengths(new)]
+    if lengths[0] != lengths[1]:
+        differences.append(f"evaluation_schedule was {lengths[0]} and is now {lengths[1]}.")
     removed = [name for name in dict.fromkeys(old.blocks_to_use) if name not in new.blocks_to_use]
     if removed:
         differences.append(f"blocks_to_use no longer has {', '.join(removed)}.")
     return differences
+
+
+def _lengths(spec: PhoenixSpec) -> str:
+    """What decides how long the trials of each rung are trained; trials of a rung must stay comparable."""
+    settings = spec.evaluation_schedule
+    kind = type(settings).Kind.Name(settings.kind)
+    if kind == "FULL":
+        return kind
+    fidelity = type(settings).Fidelity.Name(settings.fidelity)
+    return f"{kind} by {settings.reduction_factor} from {settings.minimum_share:.7g} of the {fidelity}"
 
 
 def _value(value: str | bool) -> str:
@@ -56,7 +69,27 @@ def explain(spec: PhoenixSpec) -> str:
     lines += check_ensembles.in_words(spec)
     if spec.user_suggestions:
         lines.append(f"First {len(spec.user_suggestions)} suggested by you.")
-    return "\n".join([*lines, *warnings_of(spec)])
+    return "\n".join([*lines, *_budget(spec), *warnings_of(spec)])
+
+
+def _budget(spec: PhoenixSpec) -> list[str]:
+    """How long trials are trained, where they are not all trained in full."""
+    lines, settings = [], spec.evaluation_schedule
+    kind, stopping = type(settings).Kind.Name(settings.kind), type(settings).Stopping.Name(settings.stopping)
+    if kind != "FULL":
+        of_what = "steps, on the same share of the rows" if settings.fidelity == type(settings).ROWS else "steps"
+        lines.append(
+            f"{kind}: towers begin with {settings.minimum_share:.0%} or more of the {of_what}; one in "
+            f"{settings.reduction_factor} goes on."
+        )
+    if stopping != "NONE":
+        lines.append(f"Hopeless trials are stopped early ({stopping}).")
+    if spec.tuning.trials:
+        lines.append(
+            f"The last {spec.tuning.trials} trials tune the hyperparameters of the best {spec.tuning.architectures} "
+            "architectures."
+        )
+    return lines
 
 
 _SEARCHES: Mapping[str, Callable[[PhoenixSpec], str]] = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_search.data.data import PrepareOptions, Provider
 from model_search.data.task import PreparedData, TableData
-from model_search.errors import StudyError
+from model_search.errors import StudyError, UnsupportedError
 from model_search.finish.validation import keep_validation
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore
@@ -82,6 +82,23 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
     data = provider.prepare(PrepareOptions(seed=seed, batch_size=options.batch_size, eval_steps=options.eval_steps))
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
+    planner = Planner(
+        spec,
+        PlannerSettings(
+            seed=seed,
+            train_steps=options.train_steps,
+            batch_size=options.batch_size,
+            sampler=options.sampler,
+            number_models=options.number_models,
+        ),
+        metric.name,
+        metric.goal,
+    )
+    if planner.shares_rows and not isinstance(data, TableData):
+        raise UnsupportedError(
+            "evaluation_schedule has fidelity ROWS, but the data are a stream, which has no rows to choose from; use "
+            "fidelity STEPS, or give the data as a table"
+        )
     if existing is not None:
         _check_same_study(existing, data, spec, metric, options)
         spec_for_record = existing.spec_text
@@ -119,14 +136,6 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     store.update_settings(wanted.settings)
     keep_validation(store, artefacts, data, own_metric=metric.fn is not None)
     (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
-    planner = Planner(
-        spec,
-        PlannerSettings(
-            seed=seed, train_steps=options.train_steps, batch_size=options.batch_size, sampler=options.sampler
-        ),
-        metric.name,
-        metric.goal,
-    )
     notes = (data.task.inferred, *data.description.get("notes", ()), *warnings_of(spec))
     return Session(folder, store, record, data, artefacts, planner, settings, notes, new=existing is None)
 

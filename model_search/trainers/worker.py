@@ -96,6 +96,7 @@ class Worker:
         self._heartbeat = Heartbeat(parts.store.another, parts.heartbeat_seconds)
         self._watcher = HeartbeatWatcher(parts.grace_seconds)
         self._watched = -math.inf
+        self._stopped_at: int | None = None
 
     def run(self, target: int) -> StopReason:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
@@ -173,6 +174,7 @@ class Worker:
 
     def _run_claimed(self, claim: Claim) -> None:
         started = time.monotonic()
+        self._stopped_at = None
         plan = self._commit_a_plan(claim)
         self._parts.display.start(plan)
         try:
@@ -180,7 +182,7 @@ class Worker:
             outcome = self._parts.engine.run(
                 plan,
                 given.initial_weights,
-                on_progress=self._on_progress,
+                on_progress=lambda look: self._on_progress(plan, look),
                 frozen=given.frozen,
                 members=given.members,
             )
@@ -213,7 +215,7 @@ class Worker:
             return plan
         raise StopStudyError(f"no plan for trial {claim.trial_id} that is not a repetition, in {_MAX_REPLANS} attempts")
 
-    def _on_progress(self, look: Progress) -> bool:
+    def _on_progress(self, plan: TrialPlan, look: Progress) -> bool:
         """Returns True where training should end here, with the best weights so far."""
         interrupts = self._parts.interrupts
         if interrupts.asked:
@@ -224,7 +226,10 @@ class Worker:
             return True
         self._heartbeat.check()
         self._parts.display.step(look)
-        return False
+        if not self._parts.planner.stops(plan, look.curve, self._parts.history):
+            return False
+        self._stopped_at = look.curve[-1][0]
+        return True
 
     def _result(self, plan: TrialPlan, outcome: TrialOutcome, seconds: Mapping[str, float]) -> TrialResult:
         timings = {phase: outcome.timings.get(phase, 0.0) + more for phase, more in seconds.items() if more}
@@ -239,6 +244,7 @@ class Worker:
             environment=self._parts.environment,
             artefacts=self._save(plan, outcome),
             own_parameters=outcome.parameters if frozen else None,
+            stopped_at=self._stopped_at,
         )
 
     def _save(self, plan: TrialPlan, outcome: TrialOutcome) -> tuple[Artefact, ...]:

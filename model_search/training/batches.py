@@ -10,15 +10,23 @@ import numpy as np
 from model_search.data.task import Rows
 from model_search.errors import DataError
 
+_SKIPPED_AT_ONCE = 64
+
 
 class RowOrder:
     """Numbers of the rows of every batch: seeded permutations, epoch by epoch, each row once an epoch.
 
     A batch may span the end of an epoch, so that every batch is full; one larger than the table sees rows repeatedly.
+
+    Args:
+        rows: How many rows there are, or the numbers of those that take part.
+        batch_size: Rows of a batch.
+        seed: Of the permutations.
     """
 
-    def __init__(self, rows: int, batch_size: int, seed: int):
-        self._rows = rows
+    def __init__(self, rows: int | np.ndarray, batch_size: int, seed: int):
+        self._numbers = None if isinstance(rows, int) else rows.astype(np.int32)
+        self._rows = rows if isinstance(rows, int) else len(rows)
         self._batch_size = batch_size
         self._rng = np.random.default_rng(seed)
         self._left = np.empty(0, dtype=np.int32)
@@ -32,7 +40,8 @@ class RowOrder:
             count += self._rows
         numbers = np.concatenate(parts)
         self._left = numbers[wanted:]
-        return numbers[:wanted].reshape(batches, self._batch_size)
+        taken = numbers[:wanted].reshape(batches, self._batch_size)
+        return taken if self._numbers is None else self._numbers[taken]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,3 +95,26 @@ class StreamOrder:
         expected, found = self._like.features.shape[1:], rows.features.shape[1:]
         if found != expected:
             raise DataError(f"the training data yield features of shape {found}; the evaluation data's are {expected}")
+
+
+def subset(labels: np.ndarray, share: float) -> np.ndarray:
+    """The numbers of a random part of the rows, in order; of each class the same share, but at least one row.
+
+    The choice depends on nothing but the labels and the share: all trials of a study see the same rows, and a larger
+    share holds those of a smaller one.
+
+    Args:
+        labels: Classes as int [rows]; rows of anything else are drawn alike.
+        share: Above 0 and at most 1.
+    """
+    order = np.random.default_rng(len(labels)).permutation(len(labels))
+    groups = [order]
+    if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
+        groups = [order[labels[order] == label] for label in np.unique(labels)]
+    return np.sort(np.concatenate([group[: max(1, round(share * len(group)))] for group in groups]))
+
+
+def skip(batches: RowOrder | StreamOrder, count: int) -> None:
+    """Passes over batches, a few at a time."""
+    for start in range(0, count, _SKIPPED_AT_ONCE):
+        batches.take(min(_SKIPPED_AT_ONCE, count - start))

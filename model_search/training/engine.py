@@ -16,7 +16,7 @@ from model_search.data.task import PreparedData, Rows, TableData
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.assembly import Start, assemble, divide, stacked, trained_model
-from model_search.training.batches import RowOrder, StackedBatches, StreamOrder
+from model_search.training.batches import RowOrder, StackedBatches, StreamOrder, skip, subset
 from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
@@ -67,7 +67,9 @@ class Engine:
         """Trains the tower of a plan, by itself, among frozen towers, or under a teacher.
 
         Args:
-            plan: What to train; its steps, batch size and seed are authoritative.
+            plan: What to train; its steps, batch size and seed are authoritative. One that continues another trial
+                (`first_step`) needs that one's weights; it goes on with the batches and the learning rates that come
+                next. The optimizer begins anew.
             initial_weights: What the own tower starts from, as `model.get_weights()` orders them; fresh where None.
             on_progress: Called before training and then about twice a second. Where it returns True, training ends
                 with the best weights so far; what it raises ends the run at once.
@@ -135,7 +137,12 @@ class Engine:
 
     def _batches(self, plan: TrialPlan) -> RowOrder | StreamOrder:
         if isinstance(self._data, TableData):
-            return RowOrder(len(self._data.train), plan.batch_size, plan.seed)
+            rows = len(self._data.train) if plan.row_share == 1 else subset(self._data.train.labels, plan.row_share)
+            return RowOrder(rows, plan.batch_size, plan.seed)
+        if plan.row_share < 1:
+            raise TrialError(
+                f"trial {plan.trial_id} trains on a share of the rows; a stream has no rows to choose from"
+            )
         return StreamOrder(iter(self._data.train_batches(plan.seed)), plan.batch_size, self._data.valid)
 
     def _like(self) -> Rows | TableTensors:
@@ -199,9 +206,12 @@ class _Run:
         self._objective = objective_of(plan, data.task.kind, batch_loss(data.task, data.loss_fn))
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
         scaled_by = self._settings.maximum_depth if self._settings.parameter_scaled else None
-        self._count = StepCount.of(plan.steps, max(1, len(plan.architecture)), scaled_by)
+        in_full = plan.steps if plan.total_steps is None else plan.total_steps
+        self._count = StepCount.of(in_full, max(1, len(plan.architecture)), scaled_by)
+        self._first, self._end = self._count.until(plan.first_step), self._count.until(plan.steps)
         self._rates = learning_rates(self._hyperparameters, self._count, self._settings.lr_warmup_steps)
-        self._look_rows = LookRows.of(data.valid, self._count.updates, plan.batch_size, self._settings.eval_steps)
+        trained = self._end - self._first
+        self._look_rows = LookRows.of(data.valid, trained, plan.batch_size, self._settings.eval_steps)
         reads = frozen is not None and self._objective.reads_in_judging
         self._valid_column = self._objective.column(frozen.valid) if frozen is not None and reads else None
         self._best = Best(self._settings.goal)
@@ -209,12 +219,13 @@ class _Run:
         self._timings: dict[str, float] = {}
         self._loss = math.nan
         self._fresh = True
+        self._looked_at: int | None = None
         self._reported = 0.0
 
     def outcome(self, start: Start) -> TrialOutcome:
         started = time.perf_counter()
         with without_grappler():
-            self._report(0)
+            self._report(self._first)
             with self._timed("build"):
                 joint = assemble(self._plan, start, self._engine.build, self._engine._data.task.logits_dimension)
             with self._timed("trace"), plain_words("the tower cannot be trained"):
@@ -277,12 +288,15 @@ class _Run:
 
     def _train(self, tower: FlatTower, loop: TrainingLoop) -> None:
         tower.fill_slots(optimizer_of(self._hyperparameters).slots)
-        sizes = loop.step_sizes(self._rates)
+        sizes = loop.step_sizes(self._rates[self._first : self._end])
         batches = self._engine._batches(self._plan)
-        done, chunk = 0, 1
-        if self._count.updates == 0:
-            self._look(tower, 0)
-        for look in look_updates(self._count.updates):
+        if self._first:
+            with self._timed("train"):
+                skip(batches, self._first)
+        done, chunk = self._first, 1
+        if self._first == self._end:
+            self._look(tower, done)
+        for look in look_updates(self._end, self._first):
             while done < look:
                 if self._report(done):
                     self._look(tower, done)
@@ -290,10 +304,11 @@ class _Run:
                 take = min(chunk, look - done)
                 taken = self._take(batches, take)
                 started = time.perf_counter()
-                with self._timed("train" if done else "trace"), plain_words("training failed"):
-                    loss = loop.advance(done, taken, sizes[done : done + take])
+                is_first = done == self._first
+                with self._timed("trace" if is_first else "train"), plain_words("training failed"):
+                    loss = loop.advance(done, taken, sizes[done - self._first : done - self._first + take])
                 self._check_loss(loss, done, done + take)
-                chunk = self._next_chunk(take, time.perf_counter() - started, first=done == 0)
+                chunk = self._next_chunk(take, time.perf_counter() - started, first=is_first)
                 done += take
             self._look(tower, done)
         self._report(done)
@@ -316,6 +331,9 @@ class _Run:
         )
 
     def _look(self, tower: FlatTower, update: int) -> None:
+        if self._looked_at == update:
+            return
+        self._looked_at = update
         rows = self._look_rows.rows
         column = self._look_rows.of_column(self._valid_column)
         with tower.settled(update if self._fresh else 0):
@@ -330,14 +348,14 @@ class _Run:
             metric, loss = self._engine._judge.look(rows, self._objective.judged(outputs, column))
         self._best.offer(Look(update, metric, loss, outputs), snapshot)
         if math.isfinite(metric):
-            self._curve.append((self._count.at(update), metric))
+            self._curve.append((min(self._count.at(update), self._plan.steps), metric))
 
     def _final_outputs(self, tower: FlatTower) -> np.ndarray:
         look, snapshot = self._best.look, self._best.snapshot
         if look is None or snapshot is None or self._look_rows.complete:
             return np.empty(0) if look is None else look.outputs
         tower.restore(snapshot)
-        return self._outputs(tower, self._engine._data.valid.features, self._valid_column, self._count.updates)
+        return self._outputs(tower, self._engine._data.valid.features, self._valid_column, self._end)
 
     def _train_logits(self, tower: FlatTower, joint: JointModel) -> np.ndarray | None:
         """The own tower's logits on the training rows of a table, where they are asked for."""
@@ -346,7 +364,7 @@ class _Run:
             return None
         column = self._objective.column(self._frozen_train()) if self._objective.feeds_model else None
         tower.restore(snapshot)
-        return self._objective.own(self._outputs(tower, data.train.features, column, self._count.updates))
+        return self._objective.own(self._outputs(tower, data.train.features, column, self._end))
 
     def _outputs(self, tower: FlatTower, features: np.ndarray, column: np.ndarray | None, update: int) -> np.ndarray:
         """What the model gives for many rows; the caller is told now and then that all is well, and may end the run."""
@@ -365,7 +383,7 @@ class _Run:
         best = None if self._best.look is None or math.isnan(self._best.look.metric) else self._best.look.metric
         step = min(self._count.at(update), self._plan.steps)
         self._reported = time.perf_counter()
-        return bool(self._on_progress(Progress(step, self._plan.steps, self._loss, best)))
+        return bool(self._on_progress(Progress(step, self._plan.steps, self._loss, best, tuple(self._curve))))
 
     @contextlib.contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

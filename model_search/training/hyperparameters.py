@@ -111,6 +111,10 @@ class StepCount:
         stride = max(steps // (size * max(steps // maximum_depth, 1)), 1)
         return cls(-(-steps // stride), stride)
 
+    def until(self, step: int) -> int:
+        """How many updates bring the counter to a step."""
+        return -(-step // self.stride)
+
     def at(self, update: int) -> int:
         """The step counter after so many updates."""
         return update * self.stride

@@ -51,9 +51,14 @@ class LookRows:
         return column if column is None or self.numbers is None else column[self.numbers]
 
 
-def look_updates(updates: int) -> tuple[int, ...]:
-    """After how many updates to look: evenly spread, the last one at the end."""
-    return tuple(sorted({math.ceil(updates * look / LOOKS) for look in range(1, LOOKS + 1)}))
+def look_updates(updates: int, first: int = 0) -> tuple[int, ...]:
+    """After how many updates to look: evenly spread, the last one at the end.
+
+    Args:
+        updates: After how many updates training ends.
+        first: How many were made before it began.
+    """
+    return tuple(sorted({first + math.ceil((updates - first) * look / LOOKS) for look in range(1, LOOKS + 1)}))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,12 +46,21 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A look at a running trial, handed to the caller about twice a second."""
+    """A look at a running trial, handed to the caller about twice a second.
+
+    Attributes:
+        step: Where it stands.
+        steps: Where it ends.
+        loss: On the training rows, lately.
+        best: The best value of the study's metric so far.
+        curve: (step, value of the study's metric) for every look so far.
+    """
 
     step: int
     steps: int
     loss: float
     best: float | None
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

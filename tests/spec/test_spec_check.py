@@ -61,6 +61,12 @@ ERRORS = [
     ("search_type: LOCAL_SEARCH local_search { random_starts: 0 }", 2, 57, "random_starts is 0; expected at least 1."),
     (PROCESS + "gaussian_process { trials_before_fit: 1 }", 2, 69, "trials_before_fit is 1; expected at least 2."),
     (PROCESS + "gaussian_process { exploration: -1 }", 2, 63, "exploration is -1; expected 0 or more"),
+    ("evaluation_schedule { reduction_factor: 1 }", 2, 41, "reduction_factor is 1; expected at least 2."),
+    ("evaluation_schedule { minimum_share: 0 }", 2, 38, "minimum_share is 0; expected a share above 0"),
+    ("evaluation_schedule { minimum_share: 2 }", 2, 38, "minimum_share is 2; expected a share above 0"),
+    ("evaluation_schedule { grace_steps: -1 }", 2, 36, "grace_steps is -1; expected at least 0."),
+    ("tuning { trials: -1 }", 2, 18, "trials is -1; expected at least 0."),
+    ("tuning { architectures: 0 }", 2, 25, "architectures is 0; expected at least 1."),
     ("search_type: REINFORCE reinforce { entropy_weight: -1 }", 2, 52, "entropy_weight is -1; expected at least 0."),
     ("search_type: REINFORCE reinforce { hidden_units: 0 }", 2, 50, "hidden_units is 0; expected at least 1."),
     (
@@ -334,6 +340,7 @@ def test_every_field_is_read_or_told_about():
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
+        "evaluation_schedule", "tuning",
         *supported.SEARCH_SPECS, *supported.READ_BY,
     }  # fmt: skip
     told = set(supported.UNREAD) | set(supported.REFUSED)
@@ -345,3 +352,11 @@ def test_the_search_knows_the_same_optimizers():
     from model_search.search import space
 
     assert space.OPTIMIZERS == supported.OPTIMIZERS
+
+
+@pytest.mark.parametrize("unread", ["reduction_factor: 2", "minimum_share: 0.5", "fidelity: ROWS", "grace_steps: 5"])
+def test_settings_of_a_schedule_that_is_not_asked_for_are_warned_of(unread):
+    name = unread.split(":")[0]
+    (problem,) = found(f"evaluation_schedule {{ {unread} }}", "warning")
+    assert f"{name} is not read" in problem.message
+    assert not found(f"evaluation_schedule {{ kind: ASHA stopping: MEDIAN {unread} }}", "warning")

@@ -21,6 +21,7 @@ def differences(old, new):
         "search_type: NONADAPTIVE_RANDOM_SEARCH problem_type: DNN",
         "user_suggestions { architecture: 'IDENTITY' }",
         "lengths_feature_name: 'lengths'",
+        "evaluation_schedule { stopping: MEDIAN grace_steps: 3 } tuning { trials: 4 }",
     ],
 )
 def test_what_only_steers_the_search_may_change(new):
@@ -33,6 +34,10 @@ def test_what_only_steers_the_search_may_change(new):
         ("disable_last_dense_layer: true", "disable_last_dense_layer was false and is now true."),
         ("weight_feature_name: 'w'", "weight_feature_name was empty and is now 'w'."),
         ("blocks_to_use: 'LOWRANK_2'", "blocks_to_use no longer has IDENTITY, LOWRANK_1."),
+        (
+            "evaluation_schedule { kind: ASHA }",
+            "evaluation_schedule was FULL and is now ASHA by 3 from 0.1 of the STEPS.",
+        ),
         ("is_input_shared: true", "is_input_shared was false and is now true."),
     ],
 )
@@ -117,3 +122,12 @@ def test_the_summary_tells_of_ensembles_students_and_replays():
     assert "Ensembles: INTERMIXED_NONADAPTIVE_ENSEMBLE_SEARCH, average, members frozen." in explain(
         load_spec(constants.DEFAULT_DNN)
     )
+
+
+def test_the_summary_tells_how_long_trials_are_trained():
+    text = explain(
+        load_text(BASE + "evaluation_schedule { kind: HYPERBAND fidelity: ROWS stopping: MEDIAN } tuning { trials: 7 }")
+    )
+    assert "HYPERBAND: towers begin with 10% or more of the steps, on the same share of the rows; one in 3 goes" in text
+    assert "Hopeless trials are stopped early (MEDIAN)." in text
+    assert "The last 7 trials tune the hyperparameters of the best 3 architectures." in text

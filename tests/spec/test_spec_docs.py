@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
+from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule, LearningSpec, PhoenixSpec, TuningSpec
 from model_search.search import space
 from model_search.spec import supported
 from model_search.spec.load import load_text, warnings_of
@@ -27,10 +27,11 @@ def test_the_examples_are_specifications_without_warnings(example):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
-FIELDS = [*PhoenixSpec.DESCRIPTOR.fields, *LearningSpec.DESCRIPTOR.fields]
+MESSAGES = (PhoenixSpec, LearningSpec, EvaluationSchedule, TuningSpec)
+FIELDS = [field for message in MESSAGES for field in message.DESCRIPTOR.fields]
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
@@ -52,7 +53,10 @@ def test_unread_is_what_the_program_does_not_read():
 
 
 def test_every_field_of_the_other_messages_is_named():
-    others = ("ensemble_spec", "distillation_spec", "transfer_learning_spec", "position_choices", "stages")
+    others = (
+        "ensemble_spec", "distillation_spec", "transfer_learning_spec", "position_choices", "stages",
+        "evaluation_schedule", "tuning",
+    )  # fmt: skip
     for field in (*others, *supported.SEARCH_SPECS):
         for inner in PhoenixSpec.DESCRIPTOR.fields_by_name[field].message_type.fields:
             assert f"`{inner.name}`" in DOCS

@@ -49,6 +49,10 @@ PhoenixSpec: random_baseline_share=1003 float; evolution=1010 EvolutionSpec; loc
 PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1013 GaussianProcessSpec
 PhoenixSpec: reinforce=1014 ReinforceSpec
 PositionChoices: blocks=1 string*
+PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
+EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
+EvaluationSchedule: stopping=5 Stopping NONE; grace_steps=6 int32
+TuningSpec: trials=1 int32; architectures=2 int32 3
 Stage: first=1 int32; last=2 int32; blocks=3 string*; first_changes_shape=4 bool true
 EvolutionSpec: population_size=1 int32 50; sample_size=2 int32 10
 SimulatedAnnealingSpec: initial_temperature=1 float 1.0; cooling=2 float 0.97
@@ -113,6 +117,9 @@ ENUMS = {
         "PREDICTOR_GUIDED_BEAM": 1100,
     },
     "Acquisition": {"UPPER_CONFIDENCE_BOUND": 0, "EXPECTED_IMPROVEMENT": 1},
+    "Kind": {"FULL": 0, "SUCCESSIVE_HALVING": 1, "HYPERBAND": 2, "ASHA": 3},
+    "Fidelity": {"STEPS": 0, "ROWS": 1},
+    "Stopping": {"NONE": 0, "MEDIAN": 1, "LEARNING_CURVE": 2},
     "Reward": {"STANDARDIZED": 0, "RANK": 1, "CUBE": 2},
     "ProblemType": {
         "UNKNOWN_PROBLEM_TYPE": 0,
