@@ -232,10 +232,10 @@ def on_ray(ray: Any, count: int, trials: int, seconds: float) -> str:
         files = ray.remote(num_cpus=0, max_concurrency=4)(FileKeeper).remote(folder)
         actors = min(PROCESSES, count)
         made = [ray.remote(num_cpus=0)(Trainers).remote() for _ in range(actors)]
-        shares = [len(range(number, count, actors)) for number in range(actors)]
+        parts = [len(range(number, count, actors)) for number in range(actors)]
         running = [
             actor.run.remote(1000 * number, part, (keeper, files), (trials * count, seconds))
-            for number, (actor, part) in enumerate(zip(made, shares, strict=True))
+            for number, (actor, part) in enumerate(zip(made, parts, strict=True))
         ]
         results = [result for part in ray.get(running) for result in part]
         for actor in (*made, keeper, files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from model_search.errors import SpaceExhaustedError, StopStudyError
 from model_search.trainers.worker import StopReason
 
 MAX_DEATHS_IN_A_ROW = 6  # and one for each worker: more than a trial may cost, so that it is given up first
+
+LEAVING_SECONDS = 10.0  # for workers to notice that the study is complete
 
 GROWN = "grown"  # the worker wants to be replaced by a fresh one
 BROKEN = "broken"  # an error that nobody expected
@@ -40,6 +43,7 @@ class Endings:
         self._reasons: set[str] = set()
         self._error: errors.ModelSearchError | None = None
         self._deaths_in_a_row = 0
+        self._complete_since: float | None = None
 
     def models(self, count: int) -> None:
         """So many models were finished."""
@@ -78,6 +82,14 @@ class Endings:
                 f"{self._deaths_in_a_row} workers have died one after the other, without a model between them; the "
                 f"last one, {name}: {how}. {log}"
             )
+
+    def is_overdue(self, completed: int) -> bool:
+        """Whether the study has been complete for so long that every worker should have ended by now."""
+        if completed < self._target:
+            return False
+        if self._complete_since is None:
+            self._complete_since = time.monotonic()
+        return time.monotonic() - self._complete_since > LEAVING_SECONDS
 
     def result(self, completed: int) -> StopReason:
         """What the call of `try_models` ends with, when no worker is left.

@@ -179,6 +179,8 @@ class _Workforce:
                 self._hear(_TICK_SECONDS)
                 self._follow()
                 self._look_after()
+                if self._endings.is_overdue(self._follower.history.completed_count):
+                    self._stop_all()  # somebody hangs, or was stopped by a signal
             self._follow()
         finally:
             self._end_all()

@@ -211,6 +211,9 @@ class _Cluster:
                 self._endings.models(self._follower.follow())
                 for reference in ended:
                     self._part(reference)
+                if self._endings.is_overdue(self._follower.history.completed_count):
+                    self._ending = True
+                    self._stop_all()
             self._follower.follow()
         finally:
             self._end_all()

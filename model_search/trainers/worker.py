@@ -195,7 +195,7 @@ class Worker:
         except ModelSearchError:  # interrupted, given to another worker, or nothing can be stored
             raise
         except Exception as error:  # whatever a block, a provider or a metric of the user's raises
-            _LOG.debug("trial %d", claim.trial_id, exc_info=True)
+            _LOG.info("trial %d has failed", claim.trial_id, exc_info=True)
             self._fail(claim, _reason(error))
         else:
             self._failures_in_a_row = 0

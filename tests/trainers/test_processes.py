@@ -17,7 +17,7 @@ from model_search import blocks
 from model_search.blocks import catalogue
 from model_search.errors import SpaceExhaustedError, StopStudyError, StudyError, UserError
 from model_search.metadata.trial import TrialState
-from model_search.trainers import resources
+from model_search.trainers import endings, resources
 from model_search.trainers.endings import MAX_DEATHS_IN_A_ROW
 from model_search.trainers.processes import run_in_processes, worker_count
 from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason
@@ -197,6 +197,35 @@ def test_workers_wait_for_each_others_last_trials(tmp_path):
     reason, trials = run(tmp_path, act, number_models=2)
     assert reason is StopReason.FINISHED
     assert states(trials) == [TrialState.COMPLETED, TrialState.FAILED, TrialState.COMPLETED]
+
+
+def test_a_worker_that_hangs_at_the_end_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(endings, "LEAVING_SECONDS", 1.0)
+
+    other = tmp_path / "notes" / "2"
+
+    def act(plan, earlier):
+        if plan.trial_id == 2:
+            time.sleep(3)
+            return
+        while not other.exists():
+            time.sleep(0.05)
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGSTOP)).start()
+
+    reason, trials = run(tmp_path, act, number_models=2)
+    assert reason is StopReason.FINISHED
+    assert states(trials) == [TrialState.COMPLETED] * 2
+
+
+def test_the_log_of_a_failed_trial_says_where_it_failed(tmp_path):
+    def act(plan, earlier):
+        if plan.trial_id == 1:
+            int("no number")
+
+    run(tmp_path, act, workers=1, number_models=1)
+    (log,) = (tmp_path / "runs" / "x" / "trials" / "000001").glob("*.log")
+    assert "Traceback" in log.read_text()
+    assert 'int("no number")' in log.read_text()
 
 
 def test_each_worker_has_a_gpu_where_there_are_some(tmp_path, monkeypatch):
