@@ -19,7 +19,7 @@ from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.metadata.trial import Artefact
 
-_ASKED = frozenset(Store.__abstractmethods__ - {"another", "close"})
+_ASKED = frozenset(Store.__abstractmethods__ - {"close"})
 
 
 class StoreKeeper:
@@ -97,10 +97,6 @@ class _RayStore(Store):
 
     def __init__(self, keeper: Any):
         self._keeper = keeper
-
-    def another(self) -> Store:
-        """One more, for another thread."""
-        return RayStore(self._keeper)
 
     def close(self) -> None:
         """The actor goes on; others use it."""
