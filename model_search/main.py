@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from model_search.errors import ModelSearchError, StopStudyError, UserError
-from model_search.metadata.final import WHATS, ModelChoice
+from model_search.metadata.final import KEEP_MODELS, WHATS, ModelChoice
 
 if TYPE_CHECKING:
     from model_search.data.data import Provider
@@ -103,6 +103,9 @@ def _define_flags() -> None:
     )
     flags.DEFINE_enum("finish", "both", WHATS, "What the final stage makes of the models that were found.")
     flags.DEFINE_integer("student_parameters", None, "The most parameters that the student may have.", lower_bound=1)
+    flags.DEFINE_integer("keep_models", KEEP_MODELS, "Best models that keep their files.", lower_bound=1)
+    flags.DEFINE_float("disk_limit", None, "Gigabytes that these files may take.")
+    flags.DEFINE_bool("deterministic", False, "The same bits on the same machine with the same seed and one worker.")
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
     help_text = "Accepted for old scripts; has no effect."
@@ -228,6 +231,9 @@ def _search(words: list[str]) -> None:
         sampler=FLAGS.hypertuning_method,
         workers=_workers(FLAGS.workers),
         executor=FLAGS.executor,
+        keep_models=FLAGS.keep_models,
+        disk_limit=FLAGS.disk_limit,
+        deterministic=FLAGS.deterministic,
         resources=_resources(FLAGS.resources),
         artefacts=FLAGS.artefacts,
         tuner_id=FLAGS.tuner_id or None,

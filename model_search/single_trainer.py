@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from model_search.data.data import Provider
 from model_search.errors import UserError
+from model_search.metadata.final import KEEP_MODELS
 from model_search.trainers.options import SearchOptions, TrialCallback, as_callbacks, as_root_dir
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class SingleTrainer:
         worker_memory: float | None = None,
         finish: str = "both",
         student_parameters: int | None = None,
+        keep_models: int | None = KEEP_MODELS,
+        disk_limit: float | None = None,
+        deterministic: bool = False,
         executor: str = "local",
         resources: Mapping[str, float] | None = None,
         artefacts: str | os.PathLike[str] | None = None,
@@ -104,6 +108,11 @@ class SingleTrainer:
             finish: What the final stage makes when the trials are done: an "ensemble" selected from them, a student
                 that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".
             student_parameters: The most parameters that the student may have.
+            keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
+                built on them. None for all.
+            disk_limit: Gigabytes that these files may take; the worst trials lose theirs first. None for no limit.
+            deterministic: Same seed, same machine, one worker: the same metrics to the last bit, also where an
+                operation has a faster way (on GPUs, mostly) that is not repeatable.
             executor: "local" for this machine, "ray" for the Ray cluster that `ray.init()` finds (or starts).
             resources: What a trial takes on Ray, {"cpu": 1, "gpu": 0} where None; other names are Ray's own resources.
             artefacts: Folder or URL (whatever fsspec knows: "s3://...") for the files of trials, seen by all machines;
@@ -143,6 +152,9 @@ class SingleTrainer:
             worker_memory=worker_memory,
             finish=finish,
             student_parameters=student_parameters,
+            keep_models=keep_models,
+            disk_limit=disk_limit,
+            deterministic=deterministic,
             executor=executor,
             resources=resources,
             artefacts=None if artefacts is None else os.fspath(artefacts),

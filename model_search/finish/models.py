@@ -109,7 +109,8 @@ class StudyModels:
         return model
 
     def _trial(self, number: int) -> Trial:
-        trial = self._study.history.get(number)
+        known = self._study.history.get(number)
+        trial = None if known is None else self._study.store.trial(number)  # whose files may have been pruned since
         if trial is None or trial.result is None:
             raise StudyError(f"trial {number} is not completed, or no longer there; run the final stage again")
         return trial

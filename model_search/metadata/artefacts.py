@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from model_search.errors import DiskFullError, StoreError
-from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact
+from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact, trial_of
 from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
@@ -30,6 +30,10 @@ _ARRAY = ".npy"
 
 class DamagedArtefactError(StoreError):
     """A trial's file is missing, cut short or changed since it was written."""
+
+
+class PrunedArtefactError(DamagedArtefactError):
+    """A trial's file was deleted to save room; `Study.replay` makes it again."""
 
 
 class ArtefactStore(abc.ABC):
@@ -56,6 +60,14 @@ class ArtefactStore(abc.ABC):
         Raises:
             DamagedArtefactError: if they are not those that were written.
             StoreError: if its path leads out of the study.
+        """
+
+    @abc.abstractmethod
+    def delete(self, artefact: Artefact) -> None:
+        """Deletes the file; one that is not there is no error.
+
+        Raises:
+            StoreError: if it cannot be deleted, or its path leads out of the study.
         """
 
 
@@ -103,6 +115,14 @@ class LocalArtefacts(ArtefactStore):
             )
         return content
 
+    def delete(self, artefact: Artefact) -> None:
+        """Unlinks the file."""
+        path = resolve_artefact(self._folder, artefact.path)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be deleted: {error.strerror or error}; delete it by hand") from error
+
     def _made_folder(self, trial_id: int | None, name: str) -> pathlib.Path:
         folder = (self._folder / artefact_path(trial_id, name, "")).parent
         if not folder.is_dir():
@@ -128,8 +148,15 @@ def load_arrays(store: ArtefactStore, artefact: Artefact) -> dict[str, np.ndarra
     """Reads what `save_arrays` wrote; never unpickles.
 
     Raises:
+        PrunedArtefactError: if the file was deleted to save room.
         DamagedArtefactError: if the file is not the one that was written, or holds something else than arrays.
     """
+    if artefact.pruned:
+        trial_id = trial_of(artefact.path)
+        raise PrunedArtefactError(
+            f"{artefact.name} of trial {trial_id} was deleted to save room (keep_models, disk_limit); "
+            f"study.replay({trial_id}, data) makes it again"
+        )
     content = store.read(artefact)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

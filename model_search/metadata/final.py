@@ -12,6 +12,7 @@ from typing import Any, Literal
 from model_search.metadata.trial import Artefact, TrialPlan
 
 WHATS = ("both", "ensemble", "distil", "neither")  # what the final stage can be asked to make
+KEEP_MODELS = 1000  # trials that keep their files: as many as the final stage chooses its ensemble from
 ModelName = Literal["best", "single", "ensemble", "student"]
 ModelChoice = int | ModelName | None
 """One of a study's models: a trial's number, a name ("single" is the best trial), or None for the best of all."""

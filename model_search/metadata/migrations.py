@@ -152,7 +152,9 @@ _FINAL_MODELS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FINAL_MODELS)
+_PRUNING = Migration(3, "when a file was deleted to save room", ("ALTER TABLE artefacts ADD COLUMN pruned_at TEXT",))
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FINAL_MODELS, _PRUNING)
 
 
 def upgrade(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

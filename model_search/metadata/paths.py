@@ -55,6 +55,12 @@ def trial_dir(trial_id: int) -> str:
     return f"{TRIALS}/{trial_id:06d}"
 
 
+def trial_of(artefact: str) -> int | None:
+    """The trial that an artefact's path belongs to; None for one of the study itself."""
+    found = re.match(rf"{TRIALS}/(\d+)/", artefact)
+    return None if found is None else int(found[1])
+
+
 def file_name(name: str) -> str:
     """A name, whatever is in it, as the name of one file: cut where it is too long."""
     return "".join(_tokens(name)).encode()[:_FOLDER_BYTES].decode("utf-8", "ignore")

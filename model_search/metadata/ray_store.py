@@ -50,6 +50,10 @@ class FileKeeper:
         """Reads a file."""
         return _answer(lambda: self._artefacts.read(artefact))
 
+    def delete(self, artefact: Artefact) -> tuple[bool, Any]:
+        """Deletes a file."""
+        return _answer(lambda: self._artefacts.delete(artefact))
+
     def log(self, trial_id: int, worker: str, text: str) -> None:
         """Adds to a worker's log of a trial."""
         path = self._folder / paths.trial_dir(trial_id) / f"{paths.file_name(worker)}.log"
@@ -122,6 +126,10 @@ class RayArtefacts(ArtefactStore):
         """Fetches the file, whose size and hash were compared there."""
         content: bytes = _result_of(self._keeper.read.remote(artefact))
         return content
+
+    def delete(self, artefact: Artefact) -> None:
+        """Has the file deleted there."""
+        _result_of(self._keeper.delete.remote(artefact))
 
 
 def as_bytes(content: Content) -> bytes:

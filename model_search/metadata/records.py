@@ -106,7 +106,7 @@ def read_result(
     text: str,
     curve: Sequence[tuple[int, float | None]],
     environment: Mapping[str, Any],
-    artefacts: Sequence[tuple[str, str, str, int]],
+    artefacts: Sequence[tuple[str, str, str, int, int]],
 ) -> TrialResult:
     """Puts a result together again.
 
@@ -115,7 +115,7 @@ def read_result(
         text: The result's column.
         curve: (step, value) in order; None stands for NaN.
         environment: Versions and hardware.
-        artefacts: (name, path, sha256, size) in order.
+        artefacts: (name, path, sha256, size, whether it was pruned) in order.
 
     Raises:
         StoreError: if something of it makes no sense.
@@ -165,9 +165,9 @@ def write_artefact(artefact: Artefact) -> tuple[str, str, str, int]:
     return plain_text(artefact.name), check_relative(artefact.path), artefact.sha256, int(artefact.size)
 
 
-def read_artefact(name: str, path: str, sha256: str, size: int) -> Artefact:
+def read_artefact(name: str, path: str, sha256: str, size: int, pruned: int = 0) -> Artefact:
     """An artefact's row; StoreError where its path leads out of the study's folder."""
-    return Artefact(name, check_relative(path), sha256, size)
+    return Artefact(name, check_relative(path), sha256, size, bool(pruned))
 
 
 def write_final(model: FinalModel) -> str:

@@ -88,6 +88,15 @@ class SharedArtefacts(ArtefactStore):
             )
         return content
 
+    def delete(self, artefact: Artefact) -> None:
+        """Removes the file."""
+        place = f"{self._root}/{check_relative(artefact.path)}"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._system.rm_file(place)
+        except Exception as error:
+            raise StoreError(f"{self._url}/{artefact.path} cannot be deleted: {_words(error)}") from error
+
 
 def open_artefacts(folder: pathlib.Path, settings: Any) -> ArtefactStore:
     """Where a study keeps its files: in its folder, or where its settings say."""

@@ -242,6 +242,31 @@ class SqliteStore(Store):
             raise KeyError(trial_id)
         return found[0]
 
+    def prune(self, trial_ids: Iterable[int]) -> list[Artefact]:
+        """Marks the rows in one transaction; whoever calls deletes the files afterwards."""
+        pruned = []
+        with self._db.transaction():
+            needed = self._needed_by_unfinished()
+            for trial_id in trial_ids:
+                if trial_id in needed:
+                    continue
+                where = "WHERE trial_id = ? AND pruned_at IS NULL"
+                rows = self._db.rows(f"SELECT name, path, sha256, size FROM artefacts {where}", (trial_id,))
+                self._db.execute(f"UPDATE artefacts SET pruned_at = ? {where}", (_now(), trial_id))
+                pruned += [records.read_artefact(*row) for row in rows]
+        return pruned
+
+    def restore(self, trial_id: int, artefacts: Sequence[Artefact]) -> None:
+        """Replaces path, hash and size of pruned files; others stay as they are."""
+        rows = [records.write_artefact(artefact) for artefact in artefacts]
+        with self._db.transaction():
+            for name, *fields in rows:
+                self._db.execute(
+                    "UPDATE artefacts SET path = ?, sha256 = ?, size = ?, pruned_at = NULL "
+                    "WHERE trial_id = ? AND name = ? AND pruned_at IS NOT NULL",
+                    (*fields, trial_id, name),
+                )
+
     def save_final_models(self, models: Sequence[FinalModel]) -> None:
         """Deletes and inserts in one transaction."""
         rows = [(model.kind.value, records.write_final(model), _now()) for model in models]
@@ -293,7 +318,7 @@ class SqliteStore(Store):
         artefacts: dict[int, list[Any]] = defaultdict(list)
         for trial_id, *look in self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)):
             curves[trial_id].append(look)
-        columns = "trial_id, name, path, sha256, size"
+        columns = "trial_id, name, path, sha256, size, pruned_at IS NOT NULL"
         for trial_id, *fields in self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)):
             artefacts[trial_id].append(fields)
         trials = []
@@ -318,6 +343,12 @@ class SqliteStore(Store):
                 )
             )
         return trials
+
+    def _needed_by_unfinished(self) -> set[int]:
+        """Trials that unfinished ones build on; inside of a transaction."""
+        states = (TrialState.INTERRUPTED.value, *_HELD)
+        rows = self._db.rows("SELECT id, plan FROM trials WHERE state IN (?, ?, ?) AND plan IS NOT NULL", states)
+        return {needed for trial_id, plan in rows for needed in records.read_plan(trial_id, plan).builds_on}
 
     def _environment(self, environment_id: int) -> dict[str, Any]:
         if environment_id not in self._environments:

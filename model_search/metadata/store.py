@@ -143,6 +143,17 @@ class Store(abc.ABC):
         """One trial; KeyError where there is none."""
 
     @abc.abstractmethod
+    def prune(self, trial_ids: Iterable[int]) -> list[Artefact]:
+        """Notes that the files of completed trials are to be deleted; returns those that were not before.
+
+        A trial that the plan of an unfinished trial builds on keeps its files.
+        """
+
+    @abc.abstractmethod
+    def restore(self, trial_id: int, artefacts: Sequence[Artefact]) -> None:
+        """Notes files of a completed trial that were made again, in place of pruned ones of the same names."""
+
+    @abc.abstractmethod
     def save_final_models(self, models: Sequence[FinalModel]) -> None:
         """Replaces all final models by these, at most one of a kind, in one transaction."""
 

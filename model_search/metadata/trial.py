@@ -185,6 +185,12 @@ class TrialPlan:
         others = f"trials {', '.join(map(str, self.members))}" if self.members else ""
         return " with ".join(filter(None, (BLOCK_ARROW.join(self.architecture), others)))
 
+    @property
+    def builds_on(self) -> tuple[int, ...]:
+        """The trials whose files it takes to run this plan."""
+        start = () if self.warm_start is None else (self.warm_start,)
+        return (*self.members, *self.teacher, *start)
+
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted."""
         return json.dumps(dataclasses.asdict(self) | {"kind": self.kind.value}, sort_keys=True, allow_nan=False)
@@ -211,12 +217,16 @@ class TrialPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """A file that a trial left: path relative to the study's folder, SHA-256 and size in bytes."""
+    """A file that a trial left: path relative to the study's folder, SHA-256 and size in bytes.
+
+    `pruned` says that it has been deleted since, to save room.
+    """
 
     name: str
     path: str
     sha256: str
     size: int
+    pruned: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,12 +6,15 @@ import dataclasses
 import numbers
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import UserError
 from model_search.finish.stage import check_what, wants_student
+from model_search.metadata.final import KEEP_MODELS
 from model_search.metadata.trial import Trial
+from model_search.trainers.pruning import Keeping
 
 TrialCallback = Callable[[Trial], Any]
 
@@ -52,6 +55,10 @@ class SearchOptions:
     resources: Mapping[str, float] | None = None
     artefacts: str | None = None
 
+    keep_models: int | None = KEEP_MODELS
+    disk_limit: float | None = None
+    deterministic: bool = False
+
     def __post_init__(self) -> None:
         for name in ("number_models", "train_steps", "batch_size"):
             _check_whole(name, getattr(self, name), minimum=1)
@@ -73,6 +80,10 @@ class SearchOptions:
             raise UserError(f"tuner_id is {self.tuner_id!r}; expected a text that is not empty")
         if self.worker_memory is not None and not _is_positive(self.worker_memory):
             raise UserError(f"worker_memory is {self.worker_memory!r}; expected a number of gigabytes above 0")
+        if self.keep_models is not None:
+            _check_whole("keep_models", self.keep_models, minimum=1, instead=" or None for all")
+        if self.disk_limit is not None and not _is_positive(self.disk_limit):
+            raise UserError(f"disk_limit is {self.disk_limit!r}; expected a number of gigabytes above 0")
         check_what(self.finish, self.student_parameters)
         if self.executor not in EXECUTORS:
             raise UserError(f"executor is {self.executor!r}; expected one of {', '.join(EXECUTORS)}")
@@ -83,6 +94,14 @@ class SearchOptions:
         for callback in self.callbacks:
             if not callable(callback):
                 raise UserError(f"callbacks holds {callback!r}; expected functions that take a finished trial")
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """How much of the trials' files stays on disk; None for all."""
+        if self.keep_models is None and self.disk_limit is None:
+            return None
+        size = None if self.disk_limit is None else int(self.disk_limit * 1e9)
+        return Keeping(sys.maxsize if self.keep_models is None else self.keep_models, size)
 
     @property
     def search_seconds(self) -> float | None:

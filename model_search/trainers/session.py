@@ -26,6 +26,7 @@ from model_search.spec.load import incompatibilities, load_spec, to_text, warnin
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import Display, ProgressDisplay
+from model_search.trainers.pruning import Keeping, Pruner
 from model_search.trainers.worker import RunsTrials, StopReason, Worker, WorkerParts
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
@@ -39,8 +40,10 @@ SpecSource = "str | os.PathLike[str] | PhoenixSpec"
 def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[RunsTrials, dict[str, Any]]:
     """The engine that trains, and what its results depend on beside the plans; loads TensorFlow."""
     from model_search.training.engine import Engine
-    from model_search.training.runtime import environment
+    from model_search.training.runtime import environment, make_deterministic
 
+    if settings.deterministic:
+        make_deterministic()
     return Engine(data, settings), environment()
 
 
@@ -57,6 +60,7 @@ class Session:
     settings: TrainingSettings
     notes: tuple[str, ...]
     new: bool
+    keeping: Keeping | None = None
     make_engine: Callable[[PreparedData, TrainingSettings], tuple[RunsTrials, dict[str, Any]]] = tensorflow_engine
 
 
@@ -111,6 +115,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     folder.mkdir(parents=True, exist_ok=True)
     store = SqliteStore(database)
     settings = training_settings(spec, metric, options.eval_steps)
+    settings = dataclasses.replace(settings, deterministic=options.deterministic)
     wanted = StudyRecord(
         name=options.experiment_name,
         owner=options.experiment_owner,
@@ -137,7 +142,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     keep_validation(store, artefacts, data, own_metric=metric.fn is not None)
     (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
     notes = (data.task.inferred, *data.description.get("notes", ()), *warnings_of(spec))
-    return Session(folder, store, record, data, artefacts, planner, settings, notes, new=existing is None)
+    return Session(folder, store, record, data, artefacts, planner, settings, notes, existing is None, options.keeping)
 
 
 def run_session(session: Session, options: SearchOptions) -> StopReason:
@@ -193,16 +198,20 @@ def _run_here(session: Session, crew: Crew) -> StopReason:
 def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> WorkerParts:
     """What a worker of this process works with; makes the engine."""
     engine, environment = session.make_engine(session.data, session.settings)
+    history, pruner = History(session.record.metric, session.record.goal), None
+    if session.keeping is not None:
+        pruner = Pruner(session.store, session.artefacts, history, session.keeping)
     return WorkerParts(
         store=session.store,
         planner=session.planner,
-        history=History(session.record.metric, session.record.goal),
+        history=history,
         engine=engine,
         artefacts=session.artefacts,
         environment={**environment, "seed": session.record.seed},
         interrupts=interrupts,
         display=display,
         stream=not isinstance(session.data, TableData),
+        pruner=pruner,
     )
 
 
@@ -329,6 +338,7 @@ def _settings_record(options: SearchOptions, spec: PhoenixSpec) -> dict[str, Any
         "batch_size": options.batch_size,
         "sampler": options.sampler,
         "time_limit": options.time_limit,
+        "deterministic": options.deterministic,
         "spec": to_text(spec),
     }
 

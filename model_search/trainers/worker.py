@@ -30,6 +30,7 @@ from model_search.search.planner import Planner
 from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, Heartbeat
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.progress import Display
+from model_search.trainers.pruning import Pruner
 from model_search.trainers.towers import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS, FinishedTowers, RunsTowers
 from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrialOutcome
 
@@ -79,6 +80,7 @@ class WorkerParts:
     display: Display
     callbacks: tuple[Callable[[Trial], Any], ...] = ()
     stream: bool = False
+    pruner: Pruner | None = None
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     grace_seconds: float = GRACE_SECONDS
 
@@ -200,6 +202,8 @@ class Worker:
         else:
             self._failures_in_a_row = 0
             self._announce(claim.trial_id)
+            if self._parts.pruner is not None:
+                self._parts.pruner.prune()
 
     def _commit_a_plan(self, claim: Claim) -> TrialPlan:
         if claim.plan is not None:

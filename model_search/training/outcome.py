@@ -28,6 +28,7 @@ class TrainingSettings:
         disable_last_dense_layer: The last block's output is the logits.
         keep_train_logits: Whether a tower leaves its logits on the training rows of a table, for later ensembles and
             distillations.
+        deterministic: Only operations that give the same bits each time.
     """
 
     problem_type: str
@@ -42,6 +43,7 @@ class TrainingSettings:
     temperature: float = 1.0
     disable_last_dense_layer: bool = False
     keep_train_logits: bool = False
+    deterministic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 _LOG = logging.getLogger(__name__)
 _LOADING = threading.Lock()
 _LOADED: list[Any] = []
+_DETERMINISTIC: list[bool] = []
 _SIDE_BY_SIDE = 4  # operations of a tower that do not wait for each other
 
 
@@ -60,6 +61,16 @@ def _load(intra_threads: int, inter_threads: int | None) -> Any:
     return tf
 
 
+def make_deterministic() -> None:
+    """From here on this process only uses operations that give the same bits each time, as far as TensorFlow has them.
+
+    One for which there is none raises, and the trial fails. It cannot be taken back.
+    """
+    tf = tensorflow()
+    tf.config.experimental.enable_op_determinism()
+    _DETERMINISTIC.append(True)
+
+
 @contextlib.contextmanager
 def without_grappler() -> Iterator[None]:
     """Graphs made and called inside are not rewritten: for a trial's graphs that costs more than it gains."""
@@ -91,6 +102,7 @@ def environment() -> dict[str, Any]:
         "cores": available_cores(),
         "intra_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "deterministic": bool(_DETERMINISTIC),
         "device": ", ".join(_gpu_name(tf, number, gpu) for number, gpu in enumerate(gpus)) or "CPU",
         "platform": platform.platform(),
     }

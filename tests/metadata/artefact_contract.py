@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from model_search.errors import StoreError
-from model_search.metadata.artefacts import DamagedArtefactError, load_arrays, save_arrays
+from model_search.metadata.artefacts import DamagedArtefactError, PrunedArtefactError, load_arrays, save_arrays
 
 
 class ArtefactContract:
@@ -34,6 +34,25 @@ class ArtefactContract:
 
         with pytest.raises(ZeroDivisionError):
             artefacts.write(1, "x.bin", write)
+
+    def test_a_file_can_be_deleted_more_than_once(self, artefacts):
+        gone, other = artefacts.write(1, "a", b"first"), artefacts.write(1, "b", b"second")
+        artefacts.delete(gone)
+        artefacts.delete(gone)
+        with pytest.raises(DamagedArtefactError):
+            artefacts.read(gone)
+        assert artefacts.read(other) == b"second"
+
+    @pytest.mark.parametrize("path", ["../outside", "/etc/passwd"])
+    def test_nothing_outside_is_deleted(self, artefacts, path):
+        gone = dataclasses.replace(artefacts.write(1, "a", b"x"), path=path)
+        with pytest.raises(StoreError, match="not a path inside"):
+            artefacts.delete(gone)
+
+    def test_a_pruned_file_is_refused_with_the_way_to_make_it_again(self, artefacts):
+        gone = dataclasses.replace(save_arrays(artefacts, 12, "weights.npz", {"a": np.ones(2)}), pruned=True)
+        with pytest.raises(PrunedArtefactError, match=r"weights.npz of trial 12 .*study\.replay\(12, data\)"):
+            load_arrays(artefacts, gone)
 
     def test_an_empty_file_is_a_file(self, artefacts):
         assert artefacts.read(artefacts.write(1, "empty", b"")) == b""

@@ -472,6 +472,48 @@ class StoreContract:
         first.result.environment["tensorflow"] = "changed"
         assert second.result.environment["tensorflow"] == store.trial(1).result.environment["tensorflow"] == "2.21"
 
+    # Files that were deleted to save room.
+
+    def test_pruned_files_are_on_record_and_told_once(self, store, open_store):
+        first = run_one(store, 9)
+        second = run_one(store, 9)
+        (artefact,) = make_result().artefacts
+        assert store.prune([first, 77]) == [artefact]
+        assert open_store().prune([first]) == []
+        assert store.trial(first).result.artefacts == (dataclasses.replace(artefact, pruned=True),)
+        assert store.trial(second).result.artefacts == (artefact,)
+        assert store.history(2)[0][-1].result.artefacts == (artefact,)
+
+    @pytest.mark.parametrize(
+        "builds_on",
+        [
+            {"warm_start": 1},
+            {"members": (1,), "ensemble": EnsemblePlan("average")},
+            {"teacher": (1,), "distillation": DistillationPlan("mse_logits")},
+        ],
+    )
+    def test_what_an_unfinished_trial_builds_on_is_not_pruned(self, store, builds_on):
+        run_one(store, 9)
+        claim = store.claim("w", 9)
+        store.commit_plan(claim, make_plan(claim.trial_id, **builds_on))
+        assert store.prune([1]) == []
+        store.release(claim)
+        assert store.prune([1]) == []
+        again = store.claim("w", 9)
+        store.commit_plan(again, again.plan)
+        store.complete(again, make_result())
+        assert len(store.prune([1])) == 1
+
+    def test_files_that_were_made_again_are_there_again(self, store):
+        run_one(store, 9)
+        same = make_result().artefacts[0]
+        changed = Artefact("weights.npz", "trials/000001/weights.11.npz", "11" * 32, 18)
+        store.restore(1, [changed])
+        assert store.trial(1).result.artefacts == (same,)
+        store.prune([1])
+        store.restore(1, [changed])
+        assert store.trial(1).result.artefacts == (changed,)
+
     # Final models, files of the study.
 
     def test_final_models_come_back_and_are_replaced_as_a_whole(self, store, open_store):

@@ -29,6 +29,9 @@ class Wandering:
     def read(self, *arguments):
         return self.files.read(*arguments)
 
+    def delete(self, *arguments):
+        return self.files.delete(*arguments)
+
 
 @pytest.fixture(scope="module")
 def actor():

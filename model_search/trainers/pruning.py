@@ -1,0 +1,135 @@
+"""Deletes weights and logits of trials that nothing will need, so that a long search does not fill the disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable
+
+from model_search.errors import StoreError
+from model_search.metadata.artefacts import ArtefactStore
+from model_search.metadata.final import KEEP_MODELS
+from model_search.metadata.store import Store
+from model_search.metadata.trial import Artefact, Trial, TrialKind
+from model_search.search.history import History
+
+_RECENT = 100  # trials; what they were built on, the next ones may be built on, too
+_SLACK = 20  # a twentieth more than are to be kept, so that not every trial costs a look at all
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Keeping:
+    """How much a study keeps on disk.
+
+    Attributes:
+        models: Trials that keep their files, the best ones.
+        size: Bytes that these files may take; None for no limit.
+    """
+
+    models: int = KEEP_MODELS
+    size: int | None = None
+
+
+class Pruner:
+    """Prunes a study from time to time.
+
+    Kept are the best trials, and the best of those that trained a tower by itself; of any rank, all that a kept or an
+    unfinished trial, one of the last hundred, or a final model builds on; and whatever a replay specification trained.
+
+    Args:
+        store: Notes what is pruned.
+        artefacts: Where the files are.
+        history: All trials, kept up to date by its owner.
+        keeping: How much is to be kept.
+    """
+
+    def __init__(self, store: Store, artefacts: ArtefactStore, history: History, keeping: Keeping):
+        self._store = store
+        self._artefacts = artefacts
+        self._history = history
+        self._keeping = keeping
+        self._seen = 0
+        self._sizes: dict[int, int] = {}
+
+    def prune(self) -> list[int]:
+        """Deletes what is too much, the worst trials first; returns their ids.
+
+        Where everything that is left is needed, the limits are exceeded.
+        """
+        self._take_in()
+        keeping, size = self._keeping, sum(self._sizes.values())
+        too_large = keeping.size is not None and size > keeping.size
+        if len(self._sizes) <= keeping.models + keeping.models // _SLACK and not too_large:
+            return []
+        needed = self._needed()
+        best = [trial.id for trial in (*self._history.best(keeping.models), *self._history.towers.best(keeping.models))]
+        ranked = list(dict.fromkeys(number for number in best if number in self._sizes))
+        kept = needed | self._with_members(ranked)
+        chosen = [number for number in self._sizes if number not in kept]
+        if keeping.size is not None:
+            size -= sum(self._sizes[number] for number in chosen)
+            order = sorted(ranked, key=self._rank, reverse=True)
+            for place, number in enumerate(order[:-1]):
+                if size <= keeping.size:
+                    break
+                if number not in needed | self._with_members(order[place + 1 :]):
+                    chosen.append(number)
+                    size -= self._sizes[number]
+        return self._delete(sorted(chosen))
+
+    def _take_in(self) -> None:
+        for trial in self._history.latest(self._history.completed_count - self._seen):
+            left = [artefact.size for artefact in _artefacts(trial) if not artefact.pruned]
+            if left:
+                self._sizes[trial.id] = sum(left)
+        self._seen = self._history.completed_count
+
+    def _needed(self) -> set[int]:
+        """Trials that must keep their files whatever their rank."""
+        history = self._history
+        plans = [trial.plan for trial in (*history.unfinished, *history.latest(_RECENT))]
+        found = {number for plan in plans if plan is not None for number in plan.builds_on}
+        for model in self._store.final_models():
+            found |= {member.trial for member in model.members}
+        for number in self._sizes:
+            trial = history.get(number)
+            if trial is not None and trial.plan is not None and trial.plan.kind is TrialKind.REPLAY:
+                found.add(number)
+        return self._with_members(found)
+
+    def _with_members(self, numbers: Iterable[int]) -> set[int]:
+        """Trials and those whose towers are part of them."""
+        found: set[int] = set()
+        waiting = list(numbers)
+        while waiting:
+            number = waiting.pop()
+            if number in found:
+                continue
+            found.add(number)
+            trial = self._history.get(number)
+            if trial is not None and trial.plan is not None:
+                waiting += trial.plan.members
+        return found
+
+    def _rank(self, number: int) -> tuple[float, int]:
+        trial = self._history.get(number)
+        value = 0.0 if trial is None else trial.objective(self._history.metric)
+        return (value if self._history.goal == "minimize" else -value, number)
+
+    def _delete(self, numbers: list[int]) -> list[int]:
+        if not numbers:
+            return []
+        for artefact in self._store.prune(numbers):
+            try:
+                self._artefacts.delete(artefact)
+            except StoreError as error:
+                _LOG.warning("%s", error)
+        for number in numbers:
+            del self._sizes[number]
+        _LOG.info("the files of %d trials were deleted to save room: %s", len(numbers), numbers)
+        return numbers
+
+
+def _artefacts(trial: Trial) -> tuple[Artefact, ...]:
+    return () if trial.result is None else trial.result.artefacts

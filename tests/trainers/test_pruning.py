@@ -1,0 +1,133 @@
+"""What is deleted to save room, and what never is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from model_search.errors import UserError
+from model_search.metadata.artefacts import LocalArtefacts, save_arrays
+from model_search.metadata.final import FinalKind, FinalMember, FinalModel
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import StudyRecord
+from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan, TrialResult
+from model_search.search.history import History
+from model_search.trainers.options import SearchOptions
+from model_search.trainers.pruning import Keeping, Pruner
+
+BYTES = 1000
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = SqliteStore(tmp_path / "study.db")
+    opened.create_study(StudyRecord("s", "me", "", "loss", "minimize", 1, "f", {}, {}, {}))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    """`run(loss, **plan)` completes a trial; `run(None, **plan)` leaves it running."""
+
+    def run_one(loss, **changes):
+        claim = store.claim("w", 10**6)
+        values = {"architecture": ("IDENTITY",), "kind": TrialKind.SEARCH} | changes
+        plan = TrialPlan(claim.trial_id, hyperparameters={}, steps=1, batch_size=1, seed=1, key=str(claim), **values)
+        store.commit_plan(claim, plan)
+        if loss is not None:
+            weights = save_arrays(LocalArtefacts(tmp_path), claim.trial_id, "weights.npz", {"a": np.zeros(BYTES, "u1")})
+            store.complete(claim, TrialResult({"loss": loss}, 1, 1, {}, artefacts=(weights,)))
+        return claim.trial_id
+
+    return run_one
+
+
+@pytest.fixture
+def prune(store, tmp_path):
+    def prune_to(models=10**6, size=None):
+        history = History("loss", "minimize")
+        history.update(store.history()[0])
+        return Pruner(store, LocalArtefacts(tmp_path), history, Keeping(models, size)).prune()
+
+    return prune_to
+
+
+def kept(store):
+    trials = [trial for trial in store.history()[0] if trial.result is not None]
+    return [trial.id for trial in trials if not trial.result.artefacts[0].pruned]
+
+
+def test_the_best_keep_their_files(store, run, prune, tmp_path):
+    for loss in (0.5, 0.1, 0.4, 0.2, 0.3):
+        run(loss)
+    assert prune(2) == [1, 3, 5]
+    assert kept(store) == [2, 4]
+    assert sorted(int(file.parent.name) for file in tmp_path.glob("trials/*/*.npz")) == [2, 4]
+    assert prune(2) == []
+    assert len(store.history()[0]) == 5
+
+
+def test_what_is_built_on_keeps_its_files(store, run, prune):
+    average = EnsemblePlan("average")
+    teaching = DistillationPlan("mse_logits")
+    for _ in range(8):
+        run(1.0)
+    best = run(0.1, members=(1, 2), architecture=(), ensemble=average, kind=TrialKind.ENSEMBLE)
+    run(None, members=(3,), ensemble=average)
+    run(None, teacher=(4,), distillation=teaching)
+    run(None, warm_start=5)
+    store.save_final_models([FinalModel(FinalKind.ENSEMBLE, {}, 1, 0.1, (1,), members=(FinalMember(6, 1.0),))])
+    single = run(0.2)
+    assert prune(1) == [7, 8]
+    assert kept(store) == [1, 2, 3, 4, 5, 6, best, single]
+
+
+def test_what_the_last_trials_were_built_on_keeps_its_files(store, run, prune):
+    run(1.0)
+    run(0.9)
+    run(0.5, warm_start=1)
+    assert prune(1) == [2]
+
+
+def test_a_study_that_replays_keeps_all(store, run, prune):
+    for _ in range(3):
+        run(1.0, kind=TrialKind.REPLAY)
+    assert prune(1) == []
+
+
+def test_bytes_are_a_limit_too_and_the_worst_go_first(store, run, prune):
+    for loss in (0.5, 0.1, 0.4, 0.2, 0.3):
+        run(loss)
+    size = store.trial(1).result.artefacts[0].size
+    assert prune(size=3 * size) == [1, 3]
+    assert prune(size=size // 2) == [4, 5]  # the best one stays, whatever its size
+    assert kept(store) == [2]
+
+
+def test_a_few_too_many_are_left_for_the_next_time(store, run, prune):
+    for number in range(41):
+        run(float(number))
+    assert prune(40) == []
+    run(99.0)
+    run(100.0)
+    assert prune(40) == [41, 42, 43]
+
+
+def test_what_is_asked_for_is_checked(tmp_path):
+    def keeping(**changes):
+        values = {
+            "number_models": 1, "train_steps": 1, "eval_steps": 1, "root_dir": tmp_path, "batch_size": 1,
+            "experiment_name": "x", "experiment_owner": "",
+        }  # fmt: skip
+        return SearchOptions(**values | changes).keeping
+
+    assert keeping() == Keeping(1000)
+    assert keeping(keep_models=None) is None
+    assert keeping(keep_models=5, disk_limit=0.5) == Keeping(5, 500_000_000)
+    assert keeping(keep_models=None, disk_limit=1).size == 10**9
+    assert dataclasses.asdict(keeping(keep_models=7)) == {"models": 7, "size": None}
+    with pytest.raises(UserError, match="keep_models is 0"):
+        keeping(keep_models=0)
+    with pytest.raises(UserError, match="disk_limit is -1"):
+        keeping(disk_limit=-1)
