@@ -236,7 +236,7 @@ class Grammar:
     def vary(
         self, architecture: Sequence[str], rng: np.random.Generator, allowed_depth: int | None = None
     ) -> Architecture:
-        """One random change: replace, swap, and where the length is free insert, delete and duplicate.
+        """One random change: replace, and where the length is free swap, insert, delete and duplicate.
 
         Each kind of change that is possible is equally likely. The result is another tower, unless there is none.
 
@@ -342,9 +342,9 @@ class Grammar:
         self, architecture: Sequence[str], allowed_depth: int | None
     ) -> list[Callable[[Sequence[str], np.random.Generator], Architecture | None]]:
         """The kinds of change that can be tried; one of them may still find nothing to change."""
-        changes: list[Callable[[Sequence[str], np.random.Generator], Architecture | None]] = [self.replace, self.swap]
+        changes: list[Callable[[Sequence[str], np.random.Generator], Architecture | None]] = [self.replace]
         if not self.is_fixed:
-            changes.append(self.delete)
+            changes += [self.swap, self.delete]
             if self._may_grow(len(architecture), allowed_depth):
                 changes += [self.insert, self.duplicate]
         return changes
@@ -357,8 +357,9 @@ class Grammar:
         for place in range(len(body)):
             for name in self._others(body, place):
                 yield _put(body, place, name)
-        for i, j in self._swappable(body):
-            yield _swapped(body, i, j)
+        if not self.is_fixed:
+            for i, j in self._swappable(body):
+                yield _swapped(body, i, j)
         if not self.is_fixed and len(body) > self.minimum_depth:
             for place in range(len(body)):
                 yield (*body[:place], *body[place + 1 :])

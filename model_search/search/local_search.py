@@ -58,7 +58,7 @@ class LocalSearch(TowerSearch):
                     architecture = untried[int(rng.integers(len(untried)))]
                     return Proposal(architecture, parent=descent.best.trial.id)
         # Not for the baseline of random search: among its random trials, these are told from beginnings by that.
-        return self.unlike_running(history, lambda: dataclasses.replace(self.draw(history, rng), random=False))
+        return self.unlike(tried, lambda: dataclasses.replace(self.draw(history, rng), random=False))
 
     def _untried(self, best: Tower | None, history: History, tried: dict[Architecture, int]) -> list[Architecture]:
         if best is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -96,10 +96,13 @@ class TowerSearch(SearchAlgorithm):
 
     def unlike_running(self, history: History, make: Callable[[], Proposal]) -> Proposal:
         """The first of a few proposals that no other worker is trying at this moment, else the last one."""
-        running = self.running(history)
+        return self.unlike(self.running(history), make)
+
+    def unlike(self, known: Container[Architecture], make: Callable[[], Proposal]) -> Proposal:
+        """The first of a few proposals whose canonical form is not known, else the last one."""
         proposal = make()
         for _ in range(_REDRAWS):
-            if self.grammar.canonical(proposal.architecture) not in running:
+            if self.grammar.canonical(proposal.architecture) not in known:
                 break
             proposal = make()
         return proposal

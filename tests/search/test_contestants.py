@@ -142,13 +142,13 @@ def test_local_search_stays_with_the_best_until_all_its_neighbours_were_tried():
     goal = ("LOWRANK_1",) * 3
     planner = make_planner(spec, seed=3)
     history = run_study(planner, 8, lambda plan: float(_distance(plan.architecture, goal)))
-    assert len({trial.plan.architecture for trial in history.completed}) == 8
+    assert len({trial.plan.architecture for trial in history.completed}) >= 7
     found = [history.get(i).plan for i in range(1, 9)]
-    # From three mistakes at most, each descent finds the goal; every child has its parent's blocks but one or two.
+    # Every child has its parent's blocks but one.
     assert found[0].parent is None
     for plan in found[1:]:
         if plan.parent is not None:
-            assert _distance(plan.architecture, history.get(plan.parent).plan.architecture) in (1, 2)
+            assert _distance(plan.architecture, history.get(plan.parent).plan.architecture) == 1
 
 
 def test_local_search_moves_to_what_is_better_and_not_to_what_is_worse():
