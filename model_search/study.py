@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from model_search.data.data import Provider
     from model_search.finish.ensemble import StudyParts
     from model_search.finish.export import ModelBundle
+    from model_search.trainers.replay import Replayed
 
 PLAIN_WIDTH = 130  # of a leaderboard that goes into a file or a pipe
 
@@ -151,6 +153,24 @@ class Study:
 
         finish_study(self._folder, FinishOptions(data, what, student_parameters, progress))
         return self.final_models
+
+    def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
+        """Runs a completed trial's stored plan again, and says whether it gives the same.
+
+        Files of the trial that were deleted to save room, or are damaged, are made again. So are first those of the
+        trials that it was built on.
+
+        Args:
+            trial: The trial's number.
+            data: The provider that the study was made with.
+            metric: The study's metric, where it is a function.
+
+        Raises:
+            UserError: if the data are others, the trial is not completed, or the metric is missing.
+        """
+        from model_search.trainers.replay import replay_trial
+
+        return replay_trial(self._folder, trial, data, metric)
 
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.

@@ -102,7 +102,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
         judged_by, school = JudgedBy(), None
         with Interrupts() as interrupts:
             if options.data is not None:
-                data, settings = _same_data(study, options.data)
+                data, settings = same_data(study, options.data)
                 limit = options.student_parameters
                 school = School(data, settings, limit, None, _ending_at_ctrl_c(interrupts))
                 if not study.kept().own_metric:
@@ -128,7 +128,12 @@ def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
     return StudyParts(store, open_artefacts(folder, record.settings), record, history)
 
 
-def _same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, TrainingSettings]:
+def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, TrainingSettings]:
+    """The study's data again, and what holds for its trials' training.
+
+    Raises:
+        StudyError: if they are others.
+    """
     stored = study.record.settings
     batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
     data = provider.prepare(PrepareOptions(seed=study.record.seed, batch_size=batch_size, eval_steps=eval_steps))

@@ -16,6 +16,7 @@ from model_search.errors import StudyError, UnsupportedError
 from model_search.finish.validation import keep_validation
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore
+from model_search.metadata.places import place_warning
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
@@ -141,7 +142,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     store.update_settings(wanted.settings)
     keep_validation(store, artefacts, data, own_metric=metric.fn is not None)
     (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
-    notes = (data.task.inferred, *data.description.get("notes", ()), *warnings_of(spec))
+    notes = (data.task.inferred, *data.description.get("notes", ()), *warnings_of(spec), place_warning(folder))
     return Session(folder, store, record, data, artefacts, planner, settings, notes, existing is None, options.keeping)
 
 
@@ -207,7 +208,7 @@ def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> 
         history=history,
         engine=engine,
         artefacts=session.artefacts,
-        environment={**environment, "seed": session.record.seed},
+        environment={**environment, "seed": session.record.seed, "training": trained_with(session.settings)},
         interrupts=interrupts,
         display=display,
         stream=not isinstance(session.data, TableData),
@@ -241,6 +242,11 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
         disable_last_dense_layer=spec.disable_last_dense_layer,
         keep_train_logits=keeps_train_logits(spec),
     )
+
+
+def trained_with(settings: TrainingSettings) -> dict[str, Any]:
+    """What a trial's training depends on beside its plan, as its environment keeps it; a function is not kept."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "metric_fn"}
 
 
 def _existing(database: pathlib.Path) -> StudyRecord | None:

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from model_search.errors import TrialError
-from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays
-from model_search.metadata.trial import Trial, TrialPlan
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays, save_arrays
+from model_search.metadata.trial import Artefact, Trial, TrialPlan
 from model_search.search.history import History
-from model_search.training.outcome import FrozenTowers, TrainedTower
+from model_search.training.outcome import FrozenTowers, TrainedTower, TrialOutcome
 
 WEIGHTS, VALID_LOGITS, TRAIN_LOGITS, MIXTURE = "weights.npz", "valid_logits.npz", "train_logits.npz", "mixture.npz"
 _CACHE_BYTES = 512 << 20
@@ -158,6 +158,24 @@ class FinishedTowers:
             return load_arrays(self._artefacts, found[0]) if found else None
         except DamagedArtefactError:
             return None
+
+
+def save_outcome(artefacts: ArtefactStore, trial_id: int, outcome: TrialOutcome) -> tuple[Artefact, ...]:
+    """Stores what a trial leaves: weights where a tower was trained, everything else where it says something new."""
+    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
+    logits = {"valid_logits": outcome.valid_logits, "tower_logits": outcome.tower_logits}
+    files: dict[str, Mapping[str, Any]] = {
+        WEIGHTS: weights,
+        VALID_LOGITS: logits,
+        TRAIN_LOGITS: {"train_logits": outcome.train_logits},
+        MIXTURE: dict(zip(("kernel", "bias"), outcome.mixture, strict=False)),
+    }
+    saved = []
+    for name, arrays in files.items():
+        there = {key: array for key, array in arrays.items() if array is not None}
+        if there:
+            saved.append(save_arrays(artefacts, trial_id, name, there))
+    return tuple(saved)
 
 
 def _reads_training_rows(plan: TrialPlan) -> bool:

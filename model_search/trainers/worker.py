@@ -21,9 +21,9 @@ from model_search.errors import (
     TrialError,
     UnstorableError,
 )
-from model_search.metadata.artefacts import ArtefactStore, save_arrays
+from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.store import Claim, Store
-from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
+from model_search.metadata.trial import Trial, TrialPlan, TrialResult
 from model_search.metadata.watcher import HeartbeatWatcher
 from model_search.search.history import History
 from model_search.search.planner import Planner
@@ -31,7 +31,7 @@ from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, He
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.progress import Display
 from model_search.trainers.pruning import Pruner
-from model_search.trainers.towers import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS, FinishedTowers, RunsTowers
+from model_search.trainers.towers import FinishedTowers, RunsTowers, save_outcome
 from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrialOutcome
 
 _LOG = logging.getLogger(__name__)
@@ -246,27 +246,10 @@ class Worker:
             timings={**outcome.timings, **timings},
             curve=outcome.curve,
             environment=self._parts.environment,
-            artefacts=self._save(plan, outcome),
+            artefacts=save_outcome(self._parts.artefacts, plan.trial_id, outcome),
             own_parameters=outcome.parameters if frozen else None,
             stopped_at=self._stopped_at,
         )
-
-    def _save(self, plan: TrialPlan, outcome: TrialOutcome) -> tuple[Artefact, ...]:
-        """Weights are there where a tower was trained, everything else where it says something new."""
-        weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
-        logits = {"valid_logits": outcome.valid_logits, "tower_logits": outcome.tower_logits}
-        files: dict[str, Mapping[str, Any]] = {
-            WEIGHTS: weights,
-            VALID_LOGITS: logits,
-            TRAIN_LOGITS: {"train_logits": outcome.train_logits},
-            MIXTURE: dict(zip(("kernel", "bias"), outcome.mixture, strict=False)),
-        }
-        saved = []
-        for name, arrays in files.items():
-            there = {key: array for key, array in arrays.items() if array is not None}
-            if there:
-                saved.append(save_arrays(self._parts.artefacts, plan.trial_id, name, there))
-        return tuple(saved)
 
     def _retry(self, claim: Claim, reason: str) -> None:
         """The fault lies outside of the trial, which is put back, a bounded number of times."""

@@ -1,0 +1,182 @@
+"""Runs the stored plan of a trial again, and first those that it was built on where their files are gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from model_search.data.data import Provider
+from model_search.data.task import PreparedData, TableData
+from model_search.errors import StudyError, UserError
+from model_search.finish.ensemble import StudyParts
+from model_search.metadata import paths
+from model_search.metadata.artefacts import DamagedArtefactError
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.trial import Trial, TrialPlan, TrialResult
+from model_search.search.history import History
+from model_search.trainers.final import same_data, study_parts
+from model_search.trainers.session import tensorflow_engine
+from model_search.trainers.towers import FinishedTowers, save_outcome
+from model_search.training.metrics import resolve_metric
+from model_search.training.outcome import TrainingSettings
+
+_CLOSE = 0.01  # relative; files of a trial that does worse or better are not put in place of those it had
+_TELLING = ("tensorflow", "keras", "numpy", "cpu", "intra_threads", "inter_threads", "device", "deterministic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Replayed:
+    """What came of running a stored plan again.
+
+    Attributes:
+        trial: The trial's number.
+        metrics: Validation metrics by name, of this run.
+        stored: Those that the study has.
+        restored: Trials whose deleted or damaged files have been made again.
+        notes: What was different, in sentences.
+    """
+
+    trial: int
+    metrics: Mapping[str, float]
+    stored: Mapping[str, float]
+    restored: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether all metrics are the same to the last bit."""
+        return dict(self.metrics) == dict(self.stored)
+
+
+def replay_trial(
+    folder: pathlib.Path, trial_id: int, provider: Provider, metric_fn: Callable[..., float] | None = None
+) -> Replayed:
+    """Runs a completed trial's plan again.
+
+    Args:
+        folder: The study's.
+        trial_id: The trial.
+        provider: The data that the study was made with.
+        metric_fn: The study's metric, where it is a function.
+
+    Raises:
+        UserError: if the data are others, the trial is not completed, or the metric is missing.
+        StudyError: if a trial that this one was built on gives another result now, and its files are gone.
+        TrialError: if a plan cannot be run.
+    """
+    if not isinstance(provider, Provider):
+        raise UserError(f"data is a {type(provider).__name__}; expected the provider that the study was made with")
+    store = SqliteStore(folder / paths.DATABASE)
+    try:
+        study = study_parts(folder, store)
+        trial, _, _ = _completed(study, trial_id)
+        if metric_fn is None and study.kept().own_metric:
+            raise StudyError(
+                f"the metric {study.record.metric!r} is a function, which is not stored; give it: "
+                f"study.replay({trial_id}, data, metric=...)"
+            )
+        data, settings = same_data(study, provider)
+        if metric_fn is not None:
+            metric = resolve_metric(metric_fn, study.record.goal, data.task.kind)
+            settings = dataclasses.replace(settings, metric_fn=metric.fn)
+        return _Replay(study, data, settings).run(trial.id)
+    finally:
+        store.close()
+
+
+class _Replay:
+    """Trials of one study, run again."""
+
+    def __init__(self, study: StudyParts, data: PreparedData, settings: TrainingSettings):
+        self._study = study
+        self._data = data
+        self._settings = settings
+        self._restored: list[int] = []
+        self._notes: list[str] = []
+
+    def run(self, trial_id: int) -> Replayed:
+        for number in sorted(self._gone_below(trial_id)):
+            self._run_one(number, is_wanted=False)
+        metrics, stored = self._run_one(trial_id, is_wanted=True)
+        return Replayed(trial_id, metrics, stored, tuple(self._restored), tuple(dict.fromkeys(self._notes)))
+
+    def _gone_below(self, trial_id: int) -> set[int]:
+        """Trials that have to be run first, because their files are needed and gone."""
+        found: set[int] = set()
+        waiting = list(_completed(self._study, trial_id)[1].builds_on)
+        while waiting:
+            number = waiting.pop()
+            trial, plan, _ = _completed(self._study, number)
+            if number in found:
+                continue
+            if self._is_whole(trial):
+                waiting += plan.members  # an ensemble's towers are its members', too
+            else:
+                found.add(number)
+                waiting += plan.builds_on
+        return found
+
+    def _run_one(self, trial_id: int, *, is_wanted: bool) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        trial, plan, result = _completed(self._study, trial_id)
+        settings = self._settings_of(result)
+        engine, environment = tensorflow_engine(self._data, settings)
+        self._compare(trial_id, plan, result, environment)
+        history = History(self._study.record.metric, self._study.record.goal)
+        history.update(self._study.store.history()[0])
+        stream = not isinstance(self._data, TableData)
+        given = FinishedTowers(history, self._study.artefacts, engine, stream).given(plan)
+        outcome = engine.run(plan, given.initial_weights, frozen=given.frozen, members=given.members)
+        metric = self._study.record.metric
+        is_close = math.isclose(outcome.metrics[metric], result.metrics[metric], rel_tol=_CLOSE)
+        if not is_close and not is_wanted:
+            raise StudyError(
+                f"trial {trial_id}, whose files are needed and gone, now gives {metric} {outcome.metrics[metric]:.5g} "
+                f"instead of {result.metrics[metric]:.5g} ({'; '.join(self._notes) or 'the environment is the same'})"
+            )
+        if is_close and not self._is_whole(trial):
+            files = save_outcome(self._study.artefacts, trial_id, outcome)
+            self._study.store.prune([trial_id])  # of a damaged file, too, the row is replaced
+            self._study.store.restore(trial_id, files)
+            self._restored.append(trial_id)
+        return outcome.metrics, result.metrics
+
+    def _is_whole(self, trial: Trial) -> bool:
+        try:
+            for artefact in () if trial.result is None else trial.result.artefacts:
+                if artefact.pruned:
+                    return False
+                self._study.artefacts.read(artefact)
+        except DamagedArtefactError:
+            return False
+        return True
+
+    def _settings_of(self, result: TrialResult) -> TrainingSettings:
+        """As the trial was trained, which may have been before the study was continued with other settings."""
+        kept = result.environment.get("training")
+        if not isinstance(kept, dict):
+            return self._settings
+        names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"metric_fn"}
+        return dataclasses.replace(self._settings, **{name: kept[name] for name in names & kept.keys()})
+
+    def _compare(self, trial_id: int, plan: TrialPlan, result: TrialResult, environment: Mapping[str, Any]) -> None:
+        for name in _TELLING:
+            then, now = result.environment.get(name), environment.get(name)
+            if then is not None and then != now:
+                self._notes.append(f"{name} was {then} for trial {trial_id} and is {now} now")
+        if result.curve and result.curve[-1][0] < plan.steps:
+            last = result.curve[-1][0]
+            self._notes.append(f"trial {trial_id} was last looked at after {last} of {plan.steps} steps")
+
+
+def _completed(study: StudyParts, trial_id: int) -> tuple[Trial, TrialPlan, TrialResult]:
+    """A completed trial, as the store has it now."""
+    try:
+        trial = study.store.trial(trial_id)
+    except KeyError:
+        raise StudyError(f"study {study.record.name!r} has no trial {trial_id}") from None
+    if trial.plan is None or trial.result is None:
+        raise StudyError(f"trial {trial_id} is {trial.state}; only a completed trial can be compared with its replay")
+    return trial, trial.plan, trial.result
