@@ -6,43 +6,15 @@ import os
 import pathlib
 
 # Their locks cannot be relied on, and two machines could write at once.
-_NETWORK = frozenset(
-    [
-        "9p",
-        "afpfs",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "davfs",
-        "fuse.ceph",
-        "fuse.davfs",
-        "fuse.glusterfs",
-        "fuse.gcsfuse",
-        "fuse.juicefs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "orangefs",
-        "panfs",
-        "pvfs2",
-        "smb2",
-        "smb3",
-        "smbfs",
-        "wekafs",
-    ]
-)
+_NETWORK = {
+    "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.ceph", "fuse.davfs", "fuse.glusterfs",
+    "fuse.gcsfuse", "fuse.juicefs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs",
+    "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb2", "smb3", "smbfs", "wekafs",
+}  # fmt: skip
 
 
 def network_file_system(path: str | os.PathLike[str]) -> str | None:
-    """The kind of network file system that a path lies on ("nfs4"); None for a local disk, or where it cannot be told."""
+    """The kind of network file system that a path lies on ("nfs4"); None for a local disk or an unknown one."""
     import psutil
 
     try:
@@ -63,6 +35,6 @@ def place_warning(path: str | os.PathLike[str]) -> str:
     if kind is None:
         return ""
     return (
-        f"{path} is on a network file system ({kind}), whose locks cannot be relied on: let only one machine work on this "
-        "study, or choose a root_dir on a local disk (executor='ray' lets many machines work on it there)"
+        f"{path} is on a network file system ({kind}), whose locks cannot be relied on: let only one machine work on "
+        "this study, or choose a root_dir on a local disk (executor='ray' lets many machines work on it there)"
     )

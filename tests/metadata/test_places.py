@@ -15,10 +15,8 @@ def mounts(monkeypatch, tmp_path):
     """`mounts(tmp_path="nfs4")` pretends that folders below the test's are mounted."""
 
     def pretend(**kinds):
-        found = [
-            Mount("root", "/", "ext4", ""),
-            *(Mount("x", str(tmp_path / name), kind, "") for name, kind in kinds.items()),
-        ]
+        found = [Mount("root", "/", "ext4", "")]
+        found += [Mount("x", str(tmp_path / name), kind, "") for name, kind in kinds.items()]
         monkeypatch.setattr(psutil, "disk_partitions", lambda all: found)
 
     return pretend
