@@ -124,12 +124,23 @@ def test_parameters_are_those_of_the_different_towers(study):
     assert parameters_of(study.history, [3, 4]) == own[1] + own[2] + own[4]
 
 
+class Pruned:
+    """A store in which one trial has lost its files."""
+
+    def __init__(self, trial):
+        self._trial = trial
+
+    def trial(self, number):
+        return self._trial
+
+
 def test_lost_weights_are_told(study):
     trial = study.history.get(1)
     without = dataclasses.replace(trial.result, artefacts=())
+    bare_trial = dataclasses.replace(trial, result=without)
     history = History("loss", "minimize")
-    history.update([dataclasses.replace(trial, result=without)])
-    bare = dataclasses.replace(study, history=history)
+    history.update([bare_trial])
+    bare = dataclasses.replace(study, history=history, store=Pruned(bare_trial))
     with pytest.raises(StudyError, match="the weights of trial 1 are no longer stored"):
         StudyModels(bare).of_trial(history.get(1))
     with pytest.raises(StudyError, match="trial 2 is not completed"):
