@@ -83,15 +83,18 @@ def targets(values: np.ndarray) -> np.ndarray:
     What lies below the median is compressed by a logarithm, since how bad a bad trial is says little, and one that
     went astray must not outweigh all others.
     """
+    # What rounding alone can make of equal values is no difference between them.
+    noise = 1e-12 * np.abs(values).max()
     median = np.median(values)
     spread = np.quantile(values, 0.9) - median
-    if not spread > 0:
+    if not spread > noise:
         spread = values.std()
-    if not spread > 0:
+    if not spread > noise:
         return np.zeros(len(values))
     scaled = (values - median) / spread
     scaled = np.where(scaled < 0, -np.log1p(np.maximum(-scaled, 0.0)), scaled)
-    return (scaled - scaled.mean()) / scaled.std()
+    deviation = scaled.std()
+    return (scaled - scaled.mean()) / deviation if deviation > 0 else np.zeros(len(values))
 
 
 class Predictor:

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from search_factory import completed, make_plan, make_spec, running
 
@@ -128,6 +128,8 @@ def test_targets_keep_the_order_and_compress_the_bad():
 
 
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30))
+@example([733007751909.0] * 3 + [733007751909.0000001])
+@example([0.1] * 10)
 def test_targets_are_finite_whatever_comes(values):
     assert np.isfinite(targets(np.array(values))).all()
 
