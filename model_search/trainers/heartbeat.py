@@ -14,6 +14,7 @@ from model_search.metadata.store import Claim, Store
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 60.0  # twelve beats
 PATIENCE_SECONDS = 3600.0  # a trial that has not moved for so long hangs; its worker stops beating for it
+_JOIN_SECONDS = 1.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Heartbeat:
             yield
         finally:
             done.set()
-            thread.join()
+            thread.join(_JOIN_SECONDS)  # it may be waiting for the database, which is no reason to wait for it
 
     def check(self) -> None:
         """Says that the trial goes on.
@@ -75,7 +76,8 @@ class Heartbeat:
                     store = self._another() if store is None else store
                     store.heartbeat(claim)
                 except StaleClaimError as error:
-                    self._lost = error
+                    if not done.is_set():
+                        self._lost = error
                     return
                 except StoreError as error:  # the disk is full, say; the next beat may find room
                     _LOG.warning("no heartbeat for trial %d: %s", claim.trial_id, error)

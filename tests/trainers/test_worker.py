@@ -1,5 +1,6 @@
 """The loop with a pretended engine: what is counted, replaced, put back, stopped."""
 
+import dataclasses
 import os
 import signal
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from model_search import constants
-from model_search.errors import StopStudyError, TrialError
+from model_search.errors import DiskFullError, RetryTrialError, StopStudyError, TrialError
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -17,7 +18,7 @@ from model_search.search.planner import Planner, PlannerSettings
 from model_search.spec.load import load_spec, load_text
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason, Worker, WorkerParts
+from model_search.trainers.worker import MAX_ATTEMPTS, MAX_FAILURES_IN_A_ROW, StopReason, Worker, WorkerParts
 from model_search.training.outcome import Progress, TrialOutcome
 
 
@@ -105,6 +106,59 @@ def test_an_exception_of_the_engine_fails_the_trial_with_its_name(tmp_path):
     worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
     worker.run(1)
     assert store.trial(1).reason == "ValueError: shapes differ"
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), AttributeError("y"), OSError("z"), AssertionError("w")])
+def test_whatever_a_block_or_a_provider_raises_fails_the_trial_alone(tmp_path, error):
+    def act(trial_id):
+        if trial_id == 1:
+            raise error
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    assert worker.run(1) is StopReason.FINISHED
+    assert states(store) == [TrialState.FAILED, TrialState.COMPLETED]
+    assert store.trial(1).reason.startswith(type(error).__name__)
+
+
+def test_a_trial_that_is_not_to_blame_is_tried_again_a_few_times(tmp_path):
+    tried = []
+
+    def act(trial_id):
+        tried.append(trial_id)
+        if trial_id == 1 and tried.count(1) < MAX_ATTEMPTS:
+            raise RetryTrialError("the file server is away")
+        if trial_id == 2:
+            raise RetryTrialError("it is away for good")
+
+    engine = PretendedEngine(act)
+    worker, store, _ = make_worker(tmp_path, engine)
+    assert worker.run(2) is StopReason.FINISHED
+    assert tried == [1] * MAX_ATTEMPTS + [2] * MAX_ATTEMPTS + [3]
+    assert states(store) == [TrialState.COMPLETED, TrialState.FAILED, TrialState.COMPLETED]
+    assert store.trial(1).attempt == MAX_ATTEMPTS
+    assert store.trial(2).reason == f"it is away for good (in attempt {MAX_ATTEMPTS})"
+    assert len({plan.key for plan in engine.plans if plan.trial_id == 1}) == 1
+
+
+def test_a_store_that_cannot_be_written_stops_the_search(tmp_path):
+    def act(trial_id):
+        raise DiskFullError("the disk is full; make room")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    with pytest.raises(DiskFullError, match="make room"):
+        worker.run(2)
+    assert states(store) == [TrialState.INTERRUPTED]
+
+
+def test_a_result_that_cannot_be_stored_fails_the_trial(tmp_path):
+    class Odd(PretendedEngine):
+        def run(self, plan, *given, **named):
+            outcome = super().run(plan, *given, **named)
+            return outcome if plan.trial_id > 1 else dataclasses.replace(outcome, timings={"total": float("nan")})
+
+    worker, store, _ = make_worker(tmp_path, Odd())
+    assert worker.run(1) is StopReason.FINISHED
+    assert states(store) == [TrialState.FAILED, TrialState.COMPLETED]
 
 
 def test_ctrl_c_puts_the_trial_back_and_it_keeps_its_id_and_plan(tmp_path):
