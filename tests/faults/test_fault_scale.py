@@ -41,7 +41,8 @@ def fill(path, trials):
         "ended_at, ending FROM attempts WHERE trial_id = 1",
         numbers,
     )
-    for table, column in (("curve", "position, step, value"), ("artefacts", "position, name, path, sha256, size")):
+    artefact = "position, name, path, sha256, size, pruned_at"
+    for table, column in (("curve", "position, step, value"), ("artefacts", artefact)):
         connection.executemany(f"INSERT INTO {table} SELECT ?, {column} FROM {table} WHERE trial_id = 1", numbers)
     connection.commit()
     connection.close()
