@@ -17,10 +17,15 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["model_search", "model_search.*"]), "model_search.specs"],
     package_dir={"model_search.specs": "specs"},
-    package_data={"model_search.specs": ["*.pbtxt"], "model_search": ["py.typed", "**/*.proto"]},
+    package_data={
+        "model_search.specs": ["*.pbtxt"],
+        "model_search": ["py.typed", "**/*.proto"],
+        "model_search.report": ["templates/*"],
+    },
     install_requires=[
         "absl-py>=2",
         "cloudpickle>=3",
+        "jinja2>=3.1",
         "keras>=3.8",
         "numpy>=1.26",
         "optuna>=4",

@@ -1,4 +1,4 @@
-"""The `model_search` command: search, and then leaderboard, predict, evaluate and export on what was found.
+"""The `model_search` command: search, and then leaderboard, report, predict, evaluate and export on what was found.
 
     model_search --filename=train.csv --label=income --experiment_name=adult
     model_search leaderboard --experiment_name=adult
@@ -32,6 +32,7 @@ EXIT_INTERRUPTED = 130
 
 _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [flags]
        model_search leaderboard --experiment_name=NAME [--model_dir=DIR]
+       model_search report [FILE.html] --experiment_name=NAME
        model_search predict FILE.csv --experiment_name=NAME [--output=FILE]
        model_search evaluate FILE.csv --experiment_name=NAME
        model_search export PATH --experiment_name=NAME [--trial=N|single|ensemble|student]
@@ -200,6 +201,7 @@ def _command(words: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:
         "export": _export,
         "members": _members,
         "finish": _finish,
+        "report": _report,
     }
     if not words:
         return _search, []
@@ -272,6 +274,7 @@ def _print_model_place(study: Study) -> None:
         print(f"  not written: {error}")
     root, name = FLAGS.model_dir, study.name
     print(f"predict:    model_search predict NEW.csv --model_dir={root} --experiment_name={name}")
+    print(f"report:     model_search report --model_dir={root} --experiment_name={name}")
     print(f"in Python:  model_search.load_study({root!r}, {name!r}).predict('NEW.csv')")
 
 
@@ -345,6 +348,12 @@ def _leaderboard(words: list[str]) -> None:
     if words:
         raise UserError(f"leaderboard takes no further words, received {words}")
     _study().print_leaderboard(FLAGS.top)
+
+
+def _report(words: list[str]) -> None:
+    if len(words) > 1:
+        raise UserError(f"report takes one path at most, received {words}")
+    print(f"report: {_study().report(words[0] if words else None)}")
 
 
 def _one(words: list[str], command: str, what: str) -> str:

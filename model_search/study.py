@@ -5,6 +5,8 @@ TensorFlow is loaded only when a model is asked for.
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import os
 import pathlib
 import threading
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.task import Task, TaskKind
-from model_search.errors import StudyError, UserError
+from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths
 from model_search.metadata.final import Calibration, FinalKind, FinalModel, ModelChoice
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from model_search.data.data import Provider
     from model_search.finish.ensemble import StudyParts
     from model_search.finish.export import ModelBundle
+    from model_search.report.facts import StudyFacts
     from model_search.trainers.replay import Replayed
 
 PLAIN_WIDTH = 130  # of a leaderboard that goes into a file or a pipe
@@ -111,6 +114,21 @@ class Study:
         if not best:
             raise StudyError(f"study {self.name!r} has no completed trial yet; run try_models on it again")
         return best[0]
+
+    @property
+    def recommended_trial(self) -> Trial:
+        """The completed trial that is most likely the best if all were trained and validated again.
+
+        The best of many noisy results is partly luck. What trials that are like a trial let expect of it sees through
+        some of that (`model_search.search.recommend`). Only trials that train one tower on the labels, in full, are
+        compared; where these are fewer than ten, it is the best trial.
+
+        Raises:
+            StudyError: if no trial is completed yet.
+        """
+        from model_search.search.recommend import recommend_for
+
+        return recommend_for(self._record, self.history) or self.best_trial
 
     @property
     def final_models(self) -> tuple[FinalModel, ...]:
@@ -208,6 +226,24 @@ class Study:
             console = Console(width=max(console.width, PLAIN_WIDTH))
         console.print(leaderboard_table(self.leaderboard(), title, top))
 
+    def report(self, path: str | os.PathLike[str] | None = None) -> pathlib.Path:
+        """Writes one HTML file that tells what there is to know of the study; it needs neither scripts nor a network.
+
+        It can be written while the study runs, and for one that has no models yet.
+
+        Args:
+            path: The file to make, or a folder for a "report.html"; the study's own folder where None.
+
+        Returns:
+            The file.
+
+        Raises:
+            UserError: if it cannot be written there.
+        """
+        from model_search.report.html import write_report
+
+        return write_report(self._facts(), self._folder if path is None else path)
+
     def best_model(self) -> keras.Model:
         """The best model as a Keras model: raw typed columns in, labels and probabilities (or predictions) out."""
         return self.model()
@@ -232,10 +268,7 @@ class Study:
 
         None where numbers are predicted, or where the study has nothing to fit it on.
         """
-        from model_search.finish.ensemble import trial_calibration
-
-        chosen = self._chosen(trial)
-        return chosen.calibration if isinstance(chosen, FinalModel) else trial_calibration(self._parts, chosen)
+        return self._calibration_of(self._chosen(trial))
 
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with all that is needed to serve it; `trial` as in `model`."""
@@ -332,6 +365,27 @@ class Study:
 
         return StudyParts(self._store, open_artefacts(self._folder, self._record.settings), self._record, self.history)
 
+    def _facts(self) -> StudyFacts:
+        from model_search.report.facts import StudyFacts
+        from model_search.search.recommend import recommend_for
+
+        # The folder of studies, as far above this one as the name makes it.
+        depth = len(paths.study_dir("", self.name).parts)
+        history, calibration = self.history, None
+        best = self._best_of_all() if history.completed else None
+        with contextlib.suppress(ModelSearchError, KeyError):  # where its files are gone, the report does without
+            calibration = None if best is None else self._calibration_of(best)
+        return StudyFacts(
+            record=self._store.study(),
+            history=history,
+            final_models=self.final_models,
+            best=best,
+            recommended=recommend_for(self._record, history),
+            calibration=calibration,
+            root=os.fspath(pathlib.Path(*self._folder.parts[: len(self._folder.parts) - depth])),
+            made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        )
+
     def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:
         """The model that is meant.
 
@@ -361,6 +415,11 @@ class Study:
             if model.accepted and own is not None and sign * own < sign * value:
                 best, value = model, own
         return best
+
+    def _calibration_of(self, chosen: Trial | FinalModel) -> Calibration | None:
+        from model_search.finish.ensemble import trial_calibration
+
+        return chosen.calibration if isinstance(chosen, FinalModel) else trial_calibration(self._parts, chosen)
 
     def _final(self, kind: FinalKind) -> FinalModel:
         found = [model for model in self.final_models if model.kind is kind]

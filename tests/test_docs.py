@@ -35,12 +35,13 @@ def place(tmp_path_factory):
 def test_the_commands_of_the_readme_run(place):
     commands = [line for block in fenced(ROOT / "README.md", "bash") for line in block.splitlines()]
     binary = [line for line in commands if line.startswith("model_search")]
-    assert len(binary) == 5
+    assert len(binary) == 6
     for line in binary:
         words = shlex.split(line)[1:]
         if any(word.startswith("--filename") for word in words):
             words = [w.replace("num_trials=20", "num_trials=2") for w in words] + ["--phoenix_train_steps=30"]
         run([sys.executable, "-m", "model_search", *words], place)
+    assert (place / "runs" / "breast_cancer" / "report.html").is_file()
     assert (place / "exported" / "model.keras").is_file()
     assert (place / "predictions.csv").is_file()
 

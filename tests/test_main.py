@@ -52,6 +52,9 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
     assert len(pd.read_csv(tmp_path / "out.csv")) == 7
     done = call("evaluate", DATA / "breast_cancer.csv", *study)
     assert "accuracy: " in done.stdout
+    assert call("report", *study).stdout == f"report: {folder}/runs/cancer/report.html\n"
+    assert call("report", tmp_path / "mine.html", *study).returncode == 0
+    assert "model_search predict NEW.csv" in (tmp_path / "mine.html").read_text()
     done = call("export", tmp_path / "model", "--trial=1", *study)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model" / "saved_model").is_dir()
@@ -64,6 +67,7 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
         (("--filename=x.csv",), "no label"),
         (("--filename=/no/such/file.csv", "--label=y"), "no such file"),
         (("--filename=x.csv", "--label=y", "--nonsense=1"), "nonsense"),
+        (("report", "a.html", "b.html"), "report takes one path at most"),
         (("fly",), "unknown command 'fly'"),
         (("leaderboard", "--experiment_name=none", "--model_dir=/tmp/nothing-here"), "no study 'none'"),
         (("--provider_module=/no/such.py",), "no such file"),

@@ -51,6 +51,12 @@ def test_the_command_and_the_licence_of_the_wheel_are_in_order(unpacked):
     assert not [path for path in unpacked.rglob("*") if path.parts[-1] in ("tests", "benchmarks", "data.csv")]
 
 
+def test_the_templates_of_the_report_ship_inside(unpacked):
+    folder = unpacked / "model_search" / "report" / "templates"
+    names = {path.name for path in (ROOT / "model_search" / "report" / "templates").iterdir()}
+    assert {path.name for path in folder.iterdir()} == names
+
+
 def test_a_search_runs_from_the_wheel(unpacked, tmp_path):
     code = f"""
 import runpy

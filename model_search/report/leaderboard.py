@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from model_search.metadata.final import FinalModel
-from model_search.metadata.trial import BLOCK_ARROW, Trial
+from model_search.metadata.trial import BLOCK_ARROW, Trial, TrialResult
 from model_search.search.history import History
 
 if TYPE_CHECKING:
@@ -24,15 +24,20 @@ def leaderboard_frame(history: History, metric: str, final_models: Sequence[Fina
     """
     import pandas as pd
 
-    ranked: list[Trial | FinalModel] = list(history.best(len(history.completed))) if history.completed else []
-    for model in reversed(final_models):
-        ranked.insert(_place(model, ranked, metric, history.goal), model)
     columns = ["rank", "trial", "kind", metric, "blocks", "parameters", "seconds", "parent"]
     rows = [
         _final_row(rank, entry, metric) if isinstance(entry, FinalModel) else _row(rank, entry, metric)
-        for rank, entry in enumerate(ranked, 1)
+        for rank, entry in enumerate(ranking(history, metric, final_models), 1)
     ]
     return pd.DataFrame(rows, columns=columns).astype({"trial": "Int64", "parent": "Int64"})
+
+
+def ranking(history: History, metric: str, final_models: Sequence[FinalModel] = ()) -> list[Trial | FinalModel]:
+    """Every completed trial and final model, best first, in the order of the leaderboard."""
+    ranked: list[Trial | FinalModel] = list(history.completed)
+    for model in reversed(final_models):
+        ranked.insert(_place(model, ranked, metric, history.goal), model)
+    return ranked
 
 
 def members_frame(ensemble: FinalModel, history: History, metric: str) -> pd.DataFrame:
@@ -67,11 +72,15 @@ def _place(model: FinalModel, ranked: Sequence[Trial | FinalModel], metric: str,
 def _final_row(rank: int, model: FinalModel, metric: str) -> list[object]:
     import pandas as pd
 
+    kind, blocks = final_in_words(model)
+    return [rank, pd.NA, kind, model.metrics.get(metric, math.nan), blocks, model.parameters, model.seconds, pd.NA]
+
+
+def final_in_words(model: FinalModel) -> tuple[str, str]:
+    """The kind of a final model ("final ensemble (no gain)") and what it consists of, for people."""
     kind = f"final {model.kind}" if model.accepted else f"final {model.kind} (no gain)"
     members = ", ".join(str(member.trial) for member in model.members)
-    blocks = BLOCK_ARROW.join(model.plan.architecture) if model.plan is not None else f"trials {members}"
-    value = model.metrics.get(metric, math.nan)
-    return [rank, pd.NA, kind, value, blocks, model.parameters, model.seconds, pd.NA]
+    return kind, BLOCK_ARROW.join(model.plan.architecture) if model.plan is not None else f"trials {members}"
 
 
 def _row(rank: int, trial: Trial, metric: str) -> list[object]:
@@ -84,9 +93,14 @@ def _row(rank: int, trial: Trial, metric: str) -> list[object]:
         trial.objective(metric),
         trial.plan.described,
         trial.result.parameters,
-        trial.result.timings.get("trial", trial.result.timings.get("total", float("nan"))),
+        seconds_of(trial.result),
         trial.plan.parent,
     ]
+
+
+def seconds_of(result: TrialResult) -> float:
+    """What a trial took, from its plan to its end; NaN where that is unknown."""
+    return result.timings.get("trial", result.timings.get("total", math.nan))
 
 
 def leaderboard_table(frame: pd.DataFrame, title: str, top: int) -> Table:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from google.protobuf import text_format
+
+from model_search.errors import SpecError
+from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.predictor import Predictor
+from model_search.search.tower_search import one_thread
 
 LEAST_TRIALS = 10
 # How much of what a trial reached beyond what is expected of it is taken to be its own, not luck.
@@ -32,3 +38,32 @@ def recommend(history: History, grammar: Grammar) -> Trial | None:
     predictor = Predictor(history, grammar)
     believed = (1 - OWN_SHARE) * predictor.expected + OWN_SHARE * predictor.targets
     return predictor.tried[int(believed.argmax())].trial
+
+
+def recommend_for(record: StudyRecord, history: History) -> Trial | None:
+    """The trial that a stored study recommends, by the specification that it was last continued with.
+
+    Only trials that were trained in full are compared, as results of shorter trainings tell of something else. Where
+    the specification has blocks that this process does not know, or cannot be read, it is the best trial.
+
+    Returns:
+        None where no trial is completed.
+    """
+    in_full = [trial for trial in history.trials if _is_in_full(trial)]
+    if len(in_full) < len(history):
+        full = History(history.metric, history.goal)
+        full.update(in_full)
+    else:
+        full = history
+    try:
+        spec = text_format.Parse(record.settings.get("spec") or record.spec_text, PhoenixSpec())
+        with one_thread():
+            recommended = recommend(full, Grammar.of(spec))
+    except (text_format.ParseError, SpecError):
+        recommended = None
+    return recommended or next(iter(history.best(1)), None)
+
+
+def _is_in_full(trial: Trial) -> bool:
+    plan = trial.plan
+    return plan is not None and plan.total_steps is None and plan.row_share == 1

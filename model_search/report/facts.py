@@ -1,0 +1,35 @@
+"""What a report is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from model_search.metadata.final import Calibration, FinalModel
+from model_search.metadata.store import StudyRecord
+from model_search.metadata.trial import Trial
+from model_search.search.history import History
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyFacts:
+    """A study at one moment.
+
+    Attributes:
+        record: What it is about.
+        history: Its trials.
+        final_models: What the final stage has made.
+        best: The model that is used by default; None where there is none yet.
+        recommended: The trial that is recommended, noise considered; None where none is completed.
+        calibration: Of the best model; None where there is none.
+        root: The folder of studies in which the study is, as its user writes it.
+        made_at: When the report is made, for people.
+    """
+
+    record: StudyRecord
+    history: History
+    final_models: tuple[FinalModel, ...]
+    best: Trial | FinalModel | None
+    recommended: Trial | None
+    calibration: Calibration | None
+    root: str
+    made_at: str

@@ -1,0 +1,74 @@
+"""The report: one HTML file that needs nothing else, neither scripts nor the network."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from model_search.errors import UserError
+from model_search.report.charts import outline
+from model_search.report.facts import StudyFacts
+from model_search.report.numbers import duration, figure, share
+from model_search.report.sections import sections
+
+REPORT = "report.html"
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def write_report(facts: StudyFacts, path: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes the report; the file is there as a whole, or as it was before.
+
+    Args:
+        facts: What it tells.
+        path: The file to make, in a folder that exists; in a folder, "report.html".
+
+    Raises:
+        UserError: if it cannot be written there.
+    """
+    target = pathlib.Path(path)
+    if target.is_dir():
+        target = target / REPORT
+    content = render(facts).encode("utf-8")
+    part = target.parent / f".report-{secrets.token_hex(8)}.part"
+    try:
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(
+            f"the report cannot be written to {target}: {reason}; give the path of a file in a folder that exists"
+        ) from error
+    return target
+
+
+def render(facts: StudyFacts) -> str:
+    """The report as HTML. Whatever a study calls its data, blocks or itself is shown as text, never as markup."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("model_search.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters.update(figure=figure, share=share, duration=duration)
+    environment.globals["outline"] = outline
+    found: Mapping[str, Any] = sections(facts)
+    return environment.get_template("report.html").render(found)
+
+
+def _shown(value: object) -> object:
+    """Texts without characters that cannot be shown, or that turn around the text beside them."""
+    return _UNSEEN.sub("\ufffd", value) if type(value) is str else value

@@ -1,0 +1,115 @@
+"""Where a model comes from: its ancestors, and what each step has changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+
+from model_search.metadata.trial import Trial, TrialPlan
+from model_search.search.history import History
+
+MOST_STEPS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One ancestor, or the model itself.
+
+    Attributes:
+        trial: The trial.
+        role: What it is to the step after it ("the parent of trial 7"); empty for the model itself.
+        changes: What it does differently from the trial that it was made from; a phrase each.
+        members: The trials that it combines.
+        teacher: The trials that it learnt from.
+    """
+
+    trial: Trial
+    role: str
+    changes: tuple[str, ...]
+    members: tuple[Trial, ...] = ()
+    teacher: tuple[Trial, ...] = ()
+
+
+def lineage(trial: Trial, history: History) -> list[Step]:
+    """The trial and its ancestors, the trial first, at most `MOST_STEPS` of them.
+
+    An ancestor is the trial that an architecture was grown or mutated from, whose weights were the start, or, of an
+    ensemble without a tower of its own, its best member.
+    """
+    steps: list[Step] = []
+    role, current = "", trial
+    seen: set[int] = set()
+    while current.plan is not None and current.id not in seen and len(steps) < MOST_STEPS:
+        seen.add(current.id)
+        plan = current.plan
+        ancestor, next_role = _ancestor(plan, history)
+        before = None if ancestor is None or next_role == "the best member" else ancestor.plan
+        steps.append(
+            Step(
+                current,
+                role,
+                tuple(changes(before, plan)) if before is not None else (),
+                tuple(_known(plan.members, history)),
+                tuple(_known(plan.teacher, history)),
+            )
+        )
+        if ancestor is None:
+            break
+        role, current = f"{next_role} of trial {current.id}", ancestor
+    return steps
+
+
+def changes(before: TrialPlan, after: TrialPlan) -> Iterator[str]:
+    """What one plan does differently from another, in phrases."""
+    if after.is_promotion:
+        yield f"trained on from step {after.first_step} to step {after.steps}"
+    yield from _blocks_changed(before.architecture, after.architecture)
+    changed = ", ".join(_values_changed(before.hyperparameters, after.hyperparameters))
+    if changed:
+        yield changed
+    if after.distillation is not None:
+        yield f"learns from trial{'s' if len(after.teacher) > 1 else ''} {', '.join(map(str, after.teacher))}"
+    if after.warm_start == before.trial_id and not after.is_promotion:
+        yield f"starts from the weights of trial {before.trial_id}"
+
+
+def _ancestor(plan: TrialPlan, history: History) -> tuple[Trial | None, str]:
+    for number, role in ((plan.parent, "the parent"), (plan.warm_start, "the starting point")):
+        if number is not None:
+            return history.get(number), role
+    known = {trial.id for trial in _known(plan.members, history)}
+    best = next((trial for trial in history.completed if trial.id in known), None) if known else None
+    return best, "the best member"
+
+
+def _known(numbers: Sequence[int], history: History) -> Iterator[Trial]:
+    for number in numbers:
+        trial = history.get(number)
+        if trial is not None:
+            yield trial
+
+
+def _blocks_changed(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    for what, i, j, k, m in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        old, new = " > ".join(before[i:j]), " > ".join(after[k:m])
+        if what == "insert":
+            yield f"added {new} as block {k + 1}"
+        elif what == "delete":
+            yield f"took out block {i + 1}, {old}"
+        elif what == "replace":
+            yield f"replaced {old} by {new} at block {k + 1}"
+
+
+def _values_changed(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old != new:
+            yield f"{name} {value(old)} → {value(new)}"
+
+
+def value(found: object) -> str:
+    """The value of a hyperparameter, as short as may be; "none" where it has none."""
+    if found is None:
+        return "none"
+    return f"{found:.4g}" if isinstance(found, float) else str(found)

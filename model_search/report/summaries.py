@@ -1,0 +1,155 @@
+"""Sums over a study's trials: time, failures, and what random search would have reached."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import re
+from collections.abc import Sequence
+
+from model_search.metadata.final import FinalModel
+from model_search.metadata.trial import Trial, TrialPlan
+from model_search.report.leaderboard import seconds_of
+from model_search.report.numbers import figure
+from model_search.search.baseline import Baseline, random_baseline
+from model_search.search.history import History
+
+_PHASES = {
+    "train": "training",
+    "trace": "tracing (turning each model into a graph)",
+    "validate": "validation",
+    "build": "building models",
+    "frozen": "running frozen towers again",
+}
+_OTHER = "planning, and reading and storing what trials leave"
+_MOST_NAMED = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What the trials spent in one phase, in seconds and as a share of everything."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Trials that failed for one reason: an example of it, and the first of them by number."""
+
+    reason: str
+    trials: tuple[int, ...]
+
+    @property
+    def named(self) -> str:
+        """Their numbers, shortened."""
+        rest = len(self.trials) - _MOST_NAMED
+        return ", ".join(map(str, self.trials[:_MOST_NAMED])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def phases(history: History, final_models: Sequence[FinalModel]) -> list[Phase]:
+    """Where the time of the completed trials and of the final stage went, the most first."""
+    spent: dict[str, float] = {}
+    for trial in history.completed:
+        if trial.result is None:
+            continue
+        known = {name: seconds for name, seconds in trial.result.timings.items() if name in _PHASES}
+        for name, seconds in known.items():
+            spent[_PHASES[name]] = spent.get(_PHASES[name], 0.0) + seconds
+        rest = seconds_of(trial.result) - sum(known.values())
+        if rest > 0:
+            spent[_OTHER] = spent.get(_OTHER, 0.0) + rest
+    for model in final_models:
+        spent[f"final {model.kind}"] = model.seconds
+    total = sum(spent.values())
+    ordered = sorted(spent.items(), key=lambda item: -item[1])
+    return [Phase(name, seconds, seconds / total) for name, seconds in ordered if seconds > 0]
+
+
+def elapsed(trials: Sequence[Trial]) -> float:
+    """Seconds from the first trial's beginning to the last one's end; NaN where nothing has ended."""
+    began = [moment for trial in trials if (moment := _moment(trial.created_at)) is not None]
+    ended = [moment for trial in trials if (moment := _moment(trial.finished_at)) is not None]
+    return max(0.0, max(ended) - min(began)) if began and ended else math.nan
+
+
+def failures(history: History) -> list[Failure]:
+    """Failed trials by reason, the most frequent first; reasons that differ by numbers alone are one."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in history.failed:
+        reason = trial.reason or f"{trial.state}, without a reason"
+        groups.setdefault(re.sub(r"\d+(\.\d+)?", "#", reason), []).append(trial)
+    found = [Failure(group[0].reason or key, tuple(trial.id for trial in group)) for key, group in groups.items()]
+    return sorted(found, key=lambda failure: (-len(failure.trials), failure.trials))
+
+
+def budget(history: History) -> int:
+    """The completed trials, in trainings in full: those that were trained for less count for less."""
+    done = sum(_share_of_training(trial.plan) for trial in history.completed if trial.plan is not None)
+    return max(1, round(done))
+
+
+def baseline(history: History) -> Baseline | None:
+    """What random search would have been expected to reach with this study's budget; None where that is unknown."""
+    return random_baseline(history, budget(history)) if history.completed else None
+
+
+def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
+    """The same in sentences."""
+    metric = history.metric
+    if not history.completed:
+        return []
+    if found is None:
+        count = sum(1 for trial in history.completed if trial.plan is not None and trial.plan.random)
+        number = "no random trials" if count == 0 else "one random trial only"
+        return [
+            f"This study has {number}, and so it cannot say what random search would have reached. With "
+            "random_baseline_share: 0.05 in the specification, one trial in twenty is drawn at random from then on. At "
+            "least two are needed, and more are better."
+        ]
+    of_what = f"{found.budget} trial{'s' if found.budget > 1 else ''}"
+    if found.budget < history.completed_count:
+        of_what += f" trained in full (as much as the {history.completed_count} trials here took)"
+    best = history.completed[0].objective(metric)
+    sign = 1.0 if history.goal == "minimize" else -1.0
+    if found.is_certain:
+        sentences = [
+            f"With a budget of {of_what}, random search would have been expected to reach a {metric} of "
+            f"{figure(found.expected)}. This is estimated from the {found.trials} random trials of this study, "
+            "without extrapolation."
+        ]
+    else:
+        sentences = [
+            f"From the {found.trials} random trials of this study: with a budget of {of_what}, random search would "
+            f"have been expected to reach a {metric} of {figure(found.expected)} or better, but hardly better than "
+            f"{figure(found.at_most)}.",
+            f"This is extrapolated from {found.trials} trials to {found.budget}. The first figure draws from these "
+            "trials alone and says too little; the second one takes their results for normally distributed, and "
+            "mostly says too much. The fewer random trials there are, the rougher are both.",
+        ]
+    if sign * best < sign * found.at_most:
+        sentences.append(f"The best trial of this study has {figure(best)}, which is better than that.")
+    elif sign * best < sign * found.expected:
+        sentences.append(
+            f"The best trial of this study has {figure(best)}, which lies in between: random search may have done as "
+            "well."
+        )
+    else:
+        sentences.append(f"The best trial of this study has {figure(best)}, which is no better than that.")
+    return sentences
+
+
+def _share_of_training(plan: TrialPlan) -> float:
+    if not plan.steps:
+        return 1.0  # nothing to train, but a trial all the same
+    in_full = plan.steps if plan.total_steps is None else plan.total_steps
+    return (plan.steps - plan.first_step) / in_full
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        return None if not text else datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
