@@ -128,7 +128,7 @@ class Study:
         """
         from model_search.search.recommend import recommend_for
 
-        return recommend_for(self._record, self.history) or self.best_trial
+        return recommend_for(self._store.study(), self.history) or self.best_trial
 
     @property
     def final_models(self) -> tuple[FinalModel, ...]:
@@ -371,16 +371,16 @@ class Study:
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
-        history, calibration = self.history, None
+        record, history, calibration = self._store.study(), self.history, None
         best = self._best_of_all() if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # where its files are gone, the report does without
             calibration = None if best is None else self._calibration_of(best)
         return StudyFacts(
-            record=self._store.study(),
+            record=record,
             history=history,
             final_models=self.final_models,
             best=best,
-            recommended=recommend_for(self._record, history),
+            recommended=recommend_for(record, history),
             calibration=calibration,
             root=os.fspath(pathlib.Path(*self._folder.parts[: len(self._folder.parts) - depth])),
             made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),

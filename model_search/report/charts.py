@@ -65,7 +65,7 @@ class Chart:
     Attributes:
         title: What the plot shows, for those who cannot see it.
         x_label: What stands below.
-        y_label: What stands beside.
+        y_label: What stands above: the vertical axis.
         x_ticks: Ticks of the horizontal axis.
         y_ticks: Ticks of the vertical axis.
         marks: Marks, those on top last.

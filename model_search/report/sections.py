@@ -18,7 +18,7 @@ from model_search.report.lineage import lineage, value
 from model_search.report.summaries import baseline, baseline_in_words, elapsed, failures, phases
 from model_search.search.baseline import Baseline
 from model_search.search.predictor import is_own
-from model_search.search.recommend import LEAST_TRIALS
+from model_search.search.recommend import LEAST_TRIALS, is_in_full
 
 TOP = 50
 CURVES = 5
@@ -130,10 +130,15 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
     }
 
 
+def _is_compared(trial: Trial) -> bool:
+    """Whether a trial can be recommended."""
+    return is_own(trial) and is_in_full(trial)
+
+
 def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
     """The recommended trial beside the best one of its kind; None where there are too few to tell luck from merit."""
-    trial, own = facts.recommended, [found for found in facts.history.completed if is_own(found)]
-    if trial is None or not is_own(trial) or len(own) < LEAST_TRIALS:
+    trial, own = facts.recommended, [found for found in facts.history.completed if _is_compared(found)]
+    if trial is None or not _is_compared(trial) or len(own) < LEAST_TRIALS:
         return None
     metric, best = facts.record.metric, own[0]
     return {

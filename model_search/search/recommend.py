@@ -49,7 +49,7 @@ def recommend_for(record: StudyRecord, history: History) -> Trial | None:
     Returns:
         None where no trial is completed.
     """
-    in_full = [trial for trial in history.trials if _is_in_full(trial)]
+    in_full = [trial for trial in history.trials if is_in_full(trial)]
     if len(in_full) < len(history):
         full = History(history.metric, history.goal)
         full.update(in_full)
@@ -64,6 +64,7 @@ def recommend_for(record: StudyRecord, history: History) -> Trial | None:
     return recommended or next(iter(history.best(1)), None)
 
 
-def _is_in_full(trial: Trial) -> bool:
+def is_in_full(trial: Trial) -> bool:
+    """Whether a trial was planned to train for all steps, on all rows."""
     plan = trial.plan
     return plan is not None and plan.total_steps is None and plan.row_share == 1

@@ -115,6 +115,7 @@ def is_tower(plan: TrialPlan) -> bool:
 
 def one_thread() -> AbstractContextManager[Any]:
     """Linear algebra in one thread; on matrices of a few hundred rows several ones only wait for each other."""
+    import scipy.linalg  # noqa: F401 - brings a library of its own, and only those that are loaded are limited
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1, user_api="blas")

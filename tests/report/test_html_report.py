@@ -115,7 +115,7 @@ def test_the_tables_have_every_model(made):
 
 def test_the_plot_has_every_trial_and_failed_ones_are_marked(made):
     text = full(made).study.report().read_text(encoding="utf-8")
-    plot = text[text.index('<svg class="plot"') : text.index('<section id="leaderboard"')]
+    plot = text[text.index('<section id="trials"') : text.index('<section id="leaderboard"')]
     kinds = re.findall(r'class="mark ([a-z-]+)" d="[^"]+"><title>', plot)
     assert sorted(set(kinds)) == ["distillation", "ensemble", "failed", "final", "search"]
     assert [kinds.count(kind) for kind in ("search", "failed", "final")] == [12, 3, 1]
@@ -245,6 +245,14 @@ def test_what_was_trained_for_less_is_not_recommended(made):
     made.run(0.01, architecture=BLOCKS[:1], steps=25, total_steps=100)
     assert made.study.best_trial.id == 31
     assert made.study.recommended_trial.id not in (20, 31)
+    assert "although trial 20 has the better figure" in page_of(made).said
+
+
+def test_of_short_trainings_alone_nothing_is_said_to_be_free_of_luck(made):
+    for number in range(12):
+        made.run(0.5 + number, steps=25, total_steps=100)
+    assert made.study.recommended_trial.id == 1
+    assert "ecommended" not in page_of(made).said
 
 
 @pytest.mark.parametrize("spec", ["nonsense {", ""])
