@@ -129,7 +129,10 @@ def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
             "trials alone and says too little; the second one takes their results for normally distributed, and "
             "mostly says too much. The fewer random trials there are, the rougher are both.",
         ]
-    if sign * best < sign * found.at_most:
+    at_most = found.expected if found.is_certain else found.at_most
+    if found.trials == history.completed_count:
+        sentences.append("All trials of this study are random ones: it is a random search itself.")
+    elif sign * best < sign * at_most:
         sentences.append(f"The best trial of this study has {figure(best)}, which is better than that.")
     elif sign * best < sign * found.expected:
         sentences.append(

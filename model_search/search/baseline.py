@@ -20,8 +20,9 @@ class Baseline:
         budget: Random trials that it speaks of.
         expected: The mean of the best of `budget` draws from those trials, with replacement. It cannot be better than
             the best of them, and so says too little where the budget is larger than their number.
-        at_most: The same for a normal distribution with their mean and deviation: metrics level off towards their best,
-            so that this says too much rather than too little. `expected` where that is better.
+        at_most: The same for a normal distribution about their median, as wide as the better half of them: metrics
+            level off towards their best, so that this says too much rather than too little, and one trial that went
+            astray does not count. `expected` where that is better.
     """
 
     trials: int
@@ -57,7 +58,7 @@ def random_baseline(history: History, budget: int) -> Baseline | None:
     sign = -1.0 if history.goal == "minimize" else 1.0
     values = sign * np.array(sample)
     expected = expected_best(values.tolist(), budget)
-    normal = float(values.mean() + values.std(ddof=1) * _normal_best(budget))
+    normal = float(np.median(values) + _better_half(values) * _normal_best(budget))
     return Baseline(len(sample), budget, sign * expected, sign * max(expected, normal))
 
 
@@ -66,6 +67,15 @@ def expected_best(values: Sequence[float], draws: int) -> float:
     ordered = np.sort(np.asarray(values, dtype=float))
     reached = (np.arange(len(ordered) + 1) / len(ordered)) ** draws
     return float(ordered @ np.diff(reached))
+
+
+def _better_half(values: np.ndarray) -> float:
+    """The standard deviation by the values above the median alone."""
+    beyond = values - np.median(values)
+    better = beyond[beyond > 0]
+    if not len(better):
+        return 0.0
+    return float(np.sqrt((better**2).mean() * len(values) / (len(values) - 1)))
 
 
 def _normal_best(draws: int) -> float:

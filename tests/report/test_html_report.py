@@ -197,17 +197,19 @@ def test_random_trials_say_what_random_search_would_have_reached(made):
         made.run(loss, random=True)
     page = page_of(made)
     assert "estimated from the 3 random trials of this study, without extrapolation" in page.said
-    assert "which is no better" not in page.said and "better than that" in page.said
-    for loss in (0.35, 0.1):
-        made.run(loss)
+    assert "it is a random search itself" in page.said
+    made.run(0.41)
     page = page_of(made)
-    assert "extrapolated from 3 trials to 5" in page.said
+    assert "extrapolated from 3 trials to 4" in page.said and "lies in between" in page.said
+    made.run(0.1)
+    page = page_of(made)
+    assert "extrapolated from 3 trials to 5" in page.said and "0.1, which is better than that" in page.said
     assert 'class="line expected"' in made.study.report().read_text(encoding="utf-8")
 
 
 def test_without_random_trials_it_says_how_to_have_some(made):
-    made.run(0.5)
-    assert "random_baseline_share: 0.05" in page_of(made).said
+    made.run(0.5, random=True)
+    assert "one random trial only" in page_of(made).said and "random_baseline_share: 0.05" in page_of(made).said
 
 
 def test_short_trainings_count_for_less(made):

@@ -51,6 +51,14 @@ def test_beyond_the_sample_the_truth_is_in_between():
     assert np.mean([baseline.at_most for baseline in found]) == pytest.approx(truth, abs=0.3)
 
 
+def test_one_that_went_astray_does_not_make_the_rest_look_better():
+    values = np.random.default_rng(0).normal(1.0, 0.1, size=20).tolist()
+    calm, astray = (random_baseline(_study(found, "minimize"), 500) for found in (values, [*values, 1e6]))
+    assert astray.at_most == pytest.approx(calm.at_most, abs=0.05)
+    same = random_baseline(_study([0.5, 0.5, 0.5, 9.0], "minimize"), 500)
+    assert (same.expected, same.at_most) == (0.5, 0.5)
+
+
 def test_too_few_random_trials_say_nothing():
     assert random_baseline(_study([1.0], "minimize", others=VALUES), 10) is None
     with pytest.raises(UserError, match="the budget is 0"):
