@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -273,8 +274,9 @@ def _print_model_place(study: Study) -> None:
         # The search itself is done; only the copy is missing.
         print(f"  not written: {error}")
     root, name = FLAGS.model_dir, study.name
-    print(f"predict:    model_search predict NEW.csv --model_dir={root} --experiment_name={name}")
-    print(f"report:     model_search report --model_dir={root} --experiment_name={name}")
+    where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}"])
+    print(f"predict:    model_search predict NEW.csv {where}")
+    print(f"report:     model_search report {where}")
     print(f"in Python:  model_search.load_study({root!r}, {name!r}).predict('NEW.csv')")
 
 

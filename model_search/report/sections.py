@@ -155,7 +155,7 @@ def _use(facts: StudyFacts) -> dict[str, Any]:
     name = facts.record.name
     study = f"load_study({facts.root!r}, {name!r})"
     words = [f"--model_dir={facts.root}", f"--experiment_name={name}"]
-    where = " ".join(shlex.quote(word) for word in words)
+    where = shlex.join(words)
     is_table = facts.record.data.get("schema") is not None
     python = ["import model_search", f"study = model_search.{study}"]
     python += ['study.predict("NEW.csv")' if is_table else "study.predict(rows)"]

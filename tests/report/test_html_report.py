@@ -238,7 +238,7 @@ def test_the_recommended_trial_is_told_where_it_is_another_one(made):
     study = made.study
     assert study.best_trial.id == lucky != study.recommended_trial.id
     page = page_of(made)
-    assert f"Recommended of the trials that train one tower: trial {study.recommended_trial.id}" in page.said
+    assert f"one tower on the labels: trial {study.recommended_trial.id} (" in page.said
     assert f"although trial {lucky} has the better figure" in page.said
 
 
