@@ -5,7 +5,7 @@
 1. One and two worker processes on the same search, each process with its threads: models a minute, whole searches
    (starting TensorFlow included) and from the first trial on.
 2. Trainers that pretend to train for 10 seconds, each with the real loop, planner, store and artefacts: 1, 8, 64 and
-   256 of them, as threads of four processes on one SQLite file, and of four Ray actors that ask the one which owns it.
+   256 of them, as threads of 16 processes on one SQLite file, and of 16 Ray actors that ask the one which owns it.
    The share of their time that is not training is what bookkeeping takes. (256 processes with TensorFlow would say
    nothing about bookkeeping on a machine with two cores.)
 """
@@ -47,7 +47,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 GOAL_SPEEDUP, GOAL_SHARE = 1.6, 0.02
 CHUNK = 0.5  # seconds between two looks of a trainer, as the engine has them
 ROWS = 500
-PROCESSES = 4  # that the pretended trainers are spread over
+PROCESSES = 16  # that the pretended trainers are spread over
+# Trainers of one process share Python's lock, which real ones do not; so they hand it on quickly.
+SWITCH_SECONDS = 0.0005
 
 
 class Pretended:
@@ -156,6 +158,7 @@ def warm_up() -> None:
 
 def many(count: int, body: Any) -> list[Spent]:
     """Runs `body(number)` in so many threads."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     results: list[Spent] = []
 
     def act(number: int) -> None:

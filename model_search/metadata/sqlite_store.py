@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError, UserError
 from model_search.metadata import records
@@ -21,6 +21,14 @@ from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult,
 
 _HELD = (TrialState.CLAIMED.value, TrialState.RUNNING.value)
 _TRIAL_COLUMNS = "id, state, attempt, revision, worker, plan, result, reason, created_at, finished_at, environment_id"
+
+
+class _TrialRows(NamedTuple):
+    """What several tables hold of some trials."""
+
+    trials: list[tuple[Any, ...]]
+    curves: list[tuple[Any, ...]]
+    artefacts: list[tuple[Any, ...]]
 
 
 class SqliteStore(Store):
@@ -48,6 +56,7 @@ class SqliteStore(Store):
         self._worker_pid = worker_pid
         self._process = ProcessIdentity.of(worker_pid)
         self._environments: dict[int, dict[str, Any]] = {}
+        self._plans: dict[int, tuple[str, TrialPlan]] = {}  # of unfinished trials, as text and read
         self._completed, self._counted_to = 0, 0
         self._db = Connection(pathlib.Path(path))
         try:
@@ -232,12 +241,14 @@ class SqliteStore(Store):
         """Reads what changed and the revision, of one moment."""
         with self._db.transaction(write=False):
             revision = int(self._db.value("SELECT coalesce(max(revision), 0) FROM trials"))
-            return self._trials("revision > ?", since), revision
+            read = self._read("revision > ?", since)
+        return self._trials(read), revision
 
     def trial(self, trial_id: int) -> Trial:
         """Reads one trial; KeyError where there is none."""
         with self._db.transaction(write=False):
-            found = self._trials("id = ?", trial_id)
+            read = self._read("id = ?", trial_id)
+        found = self._trials(read)
         if not found:
             raise KeyError(trial_id)
         return found[0]
@@ -309,20 +320,27 @@ class SqliteStore(Store):
         )
         return None if row is None else records.read_study(*row)
 
-    def _trials(self, where: str, value: int) -> list[Trial]:
-        """Trials that meet a condition of one value, by id; inside of a transaction."""
-        # Sorted here: asked to sort, SQLite goes through all trials instead of the index of revisions.
-        rows = sorted(self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where}", (value,)))
+    def _read(self, where: str, value: int) -> _TrialRows:
+        """Rows of the trials that meet a condition of one value; inside of a transaction."""
         chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"
+        columns = "trial_id, name, path, sha256, size, pruned_at IS NOT NULL"
+        return _TrialRows(
+            trials=self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where}", (value,)),
+            curves=self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)),
+            artefacts=self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)),
+        )
+
+    def _trials(self, read: _TrialRows) -> list[Trial]:
+        """Trials out of their rows, by id; outside of the transaction, for whoever wants to write waits for its end."""
         curves: dict[int, list[Any]] = defaultdict(list)
         artefacts: dict[int, list[Any]] = defaultdict(list)
-        for trial_id, *look in self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)):
+        for trial_id, *look in read.curves:
             curves[trial_id].append(look)
-        columns = "trial_id, name, path, sha256, size, pruned_at IS NOT NULL"
-        for trial_id, *fields in self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)):
+        for trial_id, *fields in read.artefacts:
             artefacts[trial_id].append(fields)
         trials = []
-        for trial_id, state, attempt, revision, worker, plan, result, *rest in rows:
+        # Sorted here: asked to sort, SQLite goes through all trials instead of the index of revisions.
+        for trial_id, state, attempt, revision, worker, plan, result, *rest in sorted(read.trials):
             reason, created_at, finished_at, environment_id = rest
             trials.append(
                 Trial(
@@ -331,7 +349,7 @@ class SqliteStore(Store):
                     attempt=attempt,
                     revision=revision,
                     worker=worker,
-                    plan=None if plan is None else records.read_plan(trial_id, plan),
+                    plan=None if plan is None else self._plan(trial_id, plan, ended=finished_at is not None),
                     result=None
                     if result is None
                     else records.read_result(
@@ -343,6 +361,15 @@ class SqliteStore(Store):
                 )
             )
         return trials
+
+    def _plan(self, trial_id: int, text: str, ended: bool) -> TrialPlan:
+        """The plan in a row; those of running trials are kept, as they come once more when the trial ends."""
+        known, plan = self._plans.pop(trial_id, ("", None))
+        if plan is None or known != text:
+            plan = records.read_plan(trial_id, text)
+        if not ended:
+            self._plans[trial_id] = (text, plan)
+        return plan
 
     def _needed_by_unfinished(self) -> set[int]:
         """Trials that unfinished ones build on; inside of a transaction."""
