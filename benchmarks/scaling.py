@@ -303,6 +303,8 @@ def main() -> None:
     counts = [int(count) for count in arguments.trainers.split(",")]
     if arguments.only in (None, "real"):
         show_real(arguments)
+    if arguments.only == "real":
+        return
     sync = f"{1000 * sync_seconds():.1f} ms"
     print(f"\nBookkeeping, as share of the time of trainers whose trials take {arguments.seconds:g} s")
     print(f"(under {GOAL_SHARE:.0%} at 64); a write to the disk takes {sync} now\n")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import pathlib
+import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +20,10 @@ from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore, Content, LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
-from model_search.metadata.trial import Artefact
+from model_search.metadata.trial import Artefact, Trial
 
 _ASKED = frozenset(Store.__abstractmethods__ - {"close"})
+_NEWS = 5000  # trials whose changes an actor keeps in memory; who has slept longer reads the file
 
 
 class StoreKeeper:
@@ -27,12 +31,42 @@ class StoreKeeper:
 
     def __init__(self, database: str, options: dict[str, Any] | None = None):
         self._store = SqliteStore(database, **(options or {}))
+        self._news = News(self._store)
+
+    def news(self, since: int) -> tuple[bool, Any]:
+        """What `history` answers, each trial pickled; read and pickled once, however many trainers ask."""
+        return _answer(lambda: self._news.since(since))
 
     def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, Any]:
         """Calls a method of the store; (False, exception) where it raises one that a store is allowed to raise."""
         if method not in _ASKED:
             return False, StoreError(f"a store has no method {method!r}")
         return _answer(lambda: getattr(self._store, method)(*arguments, **named))
+
+
+class News:
+    """The latest changes of a study's trials, in the order of their revisions, pickled."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._known: OrderedDict[int, tuple[int, bytes]] = OrderedDict()
+        self._first = self._last = -1  # revisions: all changes after the first one and up to the last one are known
+
+    def since(self, revision: int) -> tuple[list[bytes], int]:
+        """Trials that changed after a revision, and the revision that this brings to."""
+        if self._first < 0:
+            self._first = self._last = revision
+        trials, self._last = self._store.history(self._last)
+        for trial in sorted(trials, key=lambda changed: changed.revision):
+            self._known.pop(trial.id, None)
+            self._known[trial.id] = (trial.revision, pickle.dumps(trial))
+        while len(self._known) > _NEWS:
+            self._first, _ = self._known.popitem(last=False)[1]
+        if revision < self._first:
+            trials, last = self._store.history(revision)
+            return [pickle.dumps(trial) for trial in trials], last
+        later = itertools.takewhile(lambda change: change[0] > revision, reversed(self._known.values()))
+        return [pickled for _, pickled in later], self._last
 
 
 class FileKeeper:
@@ -102,13 +136,17 @@ class _RayStore(Store):
     def __init__(self, keeper: Any):
         self._keeper = keeper
 
+    def history(self, since: int = 0) -> tuple[list[Trial], int]:
+        """Unpickles what the actor knows."""
+        news, revision = _result_of(self._keeper.news.remote(since))
+        return sorted(map(pickle.loads, news), key=lambda trial: trial.id), revision
+
     def close(self) -> None:
         """The actor goes on; others use it."""
 
 
-RayStore: Callable[[Any], Store] = type(
-    "RayStore", (_RayStore,), {"__doc__": _RayStore.__doc__} | {method: _forwarded(method) for method in _ASKED}
-)
+_FORWARDED = {method: _forwarded(method) for method in _ASKED - {"history"}}
+RayStore: Callable[[Any], Store] = type("RayStore", (_RayStore,), {"__doc__": _RayStore.__doc__} | _FORWARDED)
 
 
 class RayArtefacts(ArtefactStore):

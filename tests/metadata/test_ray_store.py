@@ -16,6 +16,9 @@ ray = pytest.importorskip("ray", reason="Ray is an extra")
 class Wandering:
     """An actor that keeps one study after the other."""
 
+    def news(self, since):
+        return self.store.news(since)
+
     def move(self, folder):
         self.store = StoreKeeper(f"{folder}/study.db")
         self.files = FileKeeper(str(folder))
