@@ -6,7 +6,9 @@
 
 quality    Searches ten tables and scores, on the test file, the best single model, the selected ensemble (whether or
            not the study kept it) and the student; all with their fitted temperature. Log loss for classes, RMSE for
-           numbers; a reduction is relative to the best single model. Every search is a process of its own.
+           numbers; a reduction is relative to the best single model, which in a stock search is mostly a tower that was
+           distilled in the search; with --plain all models are towers that learnt from the labels alone. Every search is
+           a process of its own.
 selection  Seconds to select from 1,000 candidates with 10,000 rows of 10 classes.
 trials     Seconds of ensemble trials against a search trial of the same tower on one table.
 """
@@ -38,6 +40,7 @@ def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, An
     """One search in this process, beside others; test scores and parameters of its three models."""
     from model_search import constants, single_trainer
     from model_search.data import csv_data
+    from model_search.spec.load import load_spec
     from model_search.training.runtime import available_cores, tensorflow
 
     tensorflow(1, max(1, available_cores() // options.jobs))
@@ -45,7 +48,11 @@ def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, An
     provider = csv_data.Provider(filename=str(table.train), validation_filename=str(table.valid), label=table.label)
     with tempfile.TemporaryDirectory() as root:
         started = time.monotonic()
-        study = single_trainer.SingleTrainer(provider, constants.DEFAULT_DNN).try_models(
+        spec = load_spec(constants.DEFAULT_DNN)
+        if options.plain:
+            spec.ClearField("ensemble_spec")
+            spec.ClearField("distillation_spec")
+        study = single_trainer.SingleTrainer(provider, spec).try_models(
             number_models=options.models,
             train_steps=steps,
             eval_steps=100,
@@ -72,6 +79,11 @@ def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, An
     return found
 
 
+def key_of(table: Table, seed: int, options: argparse.Namespace) -> str:
+    """A run's name among the results."""
+    return f"{table.name}/{options.budget}/{options.models}/{seed}" + ("/plain" if options.plain else "")
+
+
 def quality(options: argparse.Namespace) -> None:
     """Runs what is not in the results yet, then prints the table."""
     index = read_index(options.datasets)
@@ -81,11 +93,12 @@ def quality(options: argparse.Namespace) -> None:
 
     def one(job: tuple[Table, int]) -> None:
         table, seed = job
-        key = f"{table.name}/{options.budget}/{options.models}/{seed}"
+        key = key_of(table, seed, options)
         if key in cache:
             return
         words = [sys.executable, __file__, "--datasets", options.datasets, "--budget", options.budget]
         words += ["--models", str(options.models), "--jobs", str(options.jobs), "--one", table.name, str(seed)]
+        words += ["--plain"] if options.plain else []
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{key} failed:\n{done.stderr[-2000:]}")
@@ -106,7 +119,7 @@ def print_quality(cache: Mapping[str, Any], tables: Sequence[Table], options: ar
     print(f"{'kept':>7}{'members':>9}{'params':>10}{'stud. params':>14}{'accepted':>10}")
     rows = []
     for table in tables:
-        keys = [f"{table.name}/{options.budget}/{options.models}/{seed}" for seed in range(1, options.seeds + 1)]
+        keys = [key_of(table, seed, options) for seed in range(1, options.seeds + 1)]
         runs = [run for run in (cache[key] for key in keys) if "student" in run]
         if not runs:
             print(f"{table.name:<20}no student in any run")
@@ -228,6 +241,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--models", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--plain", action="store_true", help="search without ensembles and distillation: towers only")
     parser.add_argument("--only", help="comma-separated names of tables")
     parser.add_argument("--results", help="a JSON file that keeps finished runs, so that a second call continues")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
