@@ -7,7 +7,7 @@
 quality    Searches ten tables and scores, on the test file, the best single model, the selected ensemble (whether or
            not the study kept it) and the student; all with their fitted temperature. Log loss for classes, RMSE for
            numbers; a reduction is relative to the best single model, which in a stock search is mostly a tower that was
-           distilled in the search; with --plain all models are towers that learnt from the labels alone. Every search is
+           distilled in the search; with --plain all models learn from the labels alone. Every search is
            a process of its own.
 selection  Seconds to select from 1,000 candidates with 10,000 rows of 10 classes.
 trials     Seconds of ensemble trials against a search trial of the same tower on one table.
