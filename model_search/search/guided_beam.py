@@ -16,6 +16,7 @@ from model_search.search.beam import AdaptiveBeam
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.predictor import Memory, Predictor
+from model_search.search.tower_search import one_thread
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -85,7 +86,8 @@ class GuidedBeam(SearchAlgorithm):
         """The most promising of many children of the best trials."""
         if not Predictor.can_learn(history, WARM_UP):
             return Proposal(self.grammar.random(rng))
-        pool = self._pool(history)
+        with one_thread():
+            pool = self._pool(history)
         if not pool.children or rng.random() < 0.3 - pool.skill:
             return self.beam.propose(history, rng)
         child = pool.children[int(np.argmax(pool.mean + EXPLORATION * pool.deviation))]

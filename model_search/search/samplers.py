@@ -18,6 +18,7 @@ from model_search.search.history import History
 from model_search.search.parameters import Choice, Parameter, Real, Whole
 from model_search.search.predictor import Memory, Predictor
 from model_search.search.space import Space
+from model_search.search.tower_search import one_thread
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -157,6 +158,17 @@ class PredictorSampler(Sampler):
         """The values with which the architecture is most promising."""
         if not Predictor.can_learn(history, self.RANDOM_TRIALS) or all(len(p.bins) == 1 for p in space.parameters):
             return space.draw(rng, fixed)
+        with one_thread():
+            return self._most_promising(space, history, rng, fixed, architecture)
+
+    def _most_promising(
+        self,
+        space: Space,
+        history: History,
+        rng: np.random.Generator,
+        fixed: Mapping[str, HyperparameterValue],
+        architecture: Architecture,
+    ) -> dict[str, HyperparameterValue]:
         predictor = self._memory.recall(history, architecture, lambda: self._predictor(space, history, architecture))
         candidates = [space.draw(rng, fixed) for _ in range(self.DRAWN)]
         parents = np.argsort(-predictor.expected, kind="stable")[: self.PARENTS]
