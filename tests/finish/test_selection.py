@@ -67,10 +67,9 @@ def test_a_model_beside_noise_stays_alone():
     candidates, labels = noisy_classes(models=1, noise=0.5)
     rng = np.random.default_rng(1)
     junk = [rng.normal(scale=8, size=candidates[0].shape).astype(np.float32) for _ in range(3)]
-    everything = SelectionSettings(bags=4, steps=8, splits=2, split_bags=2, share=1.0)
-    found = select([*junk, *candidates], JudgedRows(CLASSES, labels), settings=everything)
+    found = select([*junk, *candidates], JudgedRows(CLASSES, labels))
     assert found.single == 3
-    assert found.weights[3] > 0.8
+    assert found.weights[3] > 0.95
     assert found.gain == pytest.approx(0, abs=0.02)
 
 
