@@ -15,14 +15,14 @@ from model_search.search.tower_search import one_thread
 
 LEAST_TRIALS = 10
 # How much of what a trial reached beyond what is expected of it is taken to be its own, not luck.
-OWN_SHARE = 0.3
+OWN_SHARE = 0.5
 
 
 def recommend(history: History, grammar: Grammar) -> Trial | None:
     """The completed trial that is most likely the best if all were trained and validated again.
 
     The best of many noisy results is mostly a lucky one. A predictor that has learnt from all trials says what is to
-    be expected of each; three tenths of what a trial deviates from that are believed. Trials that are not of one
+    be expected of each; half of what a trial deviates from that is believed. Trials that are not of one
     tower's own training (ensembles, distilled ones) are never recommended by it: their noise is not that of the others.
 
     Args:
