@@ -14,16 +14,17 @@ from model_search.search.predictor import Predictor
 from model_search.search.tower_search import one_thread
 
 LEAST_TRIALS = 10
-# How much of what a trial reached beyond what is expected of it is taken to be its own, not luck.
-OWN_SHARE = 0.5
+# How much of what a trial reached beyond what is expected of it is taken to be its own, not luck, at most.
+MOST_OWN = 0.5
 
 
 def recommend(history: History, grammar: Grammar) -> Trial | None:
     """The completed trial that is most likely the best if all were trained and validated again.
 
     The best of many noisy results is mostly a lucky one. A predictor that has learnt from all trials says what is to
-    be expected of each; half of what a trial deviates from that is believed. Trials that are not of one
-    tower's own training (ensembles, distilled ones) are never recommended by it: their noise is not that of the others.
+    be expected of each; of what a trial deviates from that, as much is believed as the predictor fails to foresee, and
+    at most half. Trials that are not of one tower's own training (ensembles, distilled ones) are never recommended by
+    it: their noise is not that of the others.
 
     Args:
         history: The study's trials.
@@ -36,7 +37,8 @@ def recommend(history: History, grammar: Grammar) -> Trial | None:
     if not best or not Predictor.can_learn(history, LEAST_TRIALS):
         return best[0] if best else None
     predictor = Predictor(history, grammar)
-    believed = (1 - OWN_SHARE) * predictor.expected + OWN_SHARE * predictor.targets
+    own = min(1 - predictor.skill, MOST_OWN)
+    believed = (1 - own) * predictor.expected + own * predictor.targets
     return predictor.tried[int(believed.argmax())].trial
 
 
