@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -11,54 +10,85 @@ import numpy as np
 from model_search.search.encoding import Alikeness, Encoded, Encoder
 
 _JITTER = 1e-6
-_LIKELIHOOD_ROWS = 128
 _MEMBERS = 3
+_LIKELIHOOD_ROWS = 128
+_REACHES = (0.8, 2.0, 5.0)
+_NOISES = (0.1, 0.4)
+_STEPS = 8
+_CAUTION = 30.0  # trials, of which each step takes half the step that the likelihood asks for
+_MOST_STEP = 4.0  # so that one trial that is far off does not decide
+_LEAST = 0.01  # of what a component counted at first
+_SHARES = (0.35, 0.1, 0.1)  # of the whole, and of the hyperparameters for any architecture and for like ones
 
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
-    """How much each part of the alikeness counts; a hypothesis about the search space.
+class Hypothesis:
+    """What may be true of a search space: how much each component of the covariance counts.
 
     Attributes:
-        position: Each position has its own value for each block.
-        count: A block has a value wherever it stands.
-        pair: Two blocks in a row have a value together.
-        whole: Architectures that differ in few places are alike, whatever the places; all orders of interaction.
-        reach: How many places that is, about.
-        hyper: Hyperparameters count by themselves.
-        joint: Hyperparameters count differently for different architectures.
-        noise: The variance that the same trial would show again, as a share of the others together.
+        reach: In how many places, about, architectures may differ and still be alike as a whole.
+        weights: The variance of each component. [components]
+        noise: The variance that the same trial would show again.
     """
 
-    position: float
-    count: float
-    pair: float
-    whole: float
     reach: float
-    hyper: float
-    joint: float
+    weights: np.ndarray
     noise: float
 
     def covariance(self, alike: Alikeness, positions: int) -> np.ndarray:
         """The covariance without noise."""
-        whole = np.exp((alike.match - 1.0) * (positions / self.reach))
-        total = self.position * alike.match + self.count * alike.count + self.pair * alike.pair + self.whole * whole
-        if alike.hyper is None:
-            return total
-        return total + alike.hyper * (self.hyper + self.joint * whole)
+        return np.tensordot(self.weights, components(alike, positions, self.reach), 1)
 
 
-@functools.cache
-def hypotheses(count: int = 24) -> tuple[Weights, ...]:
-    """Hypotheses that are spread over what is plausible; the data choose among them."""
-    rng = np.random.default_rng(7)
-    found = []
-    for _ in range(count):
-        position, counts, pair, whole = rng.dirichlet([1.0, 1.0, 0.7, 1.0])
-        reach, noise = np.exp(rng.uniform(np.log([0.8, 0.01]), np.log([8.0, 1.0])))
-        hyper, joint = np.exp(rng.uniform(np.log([0.2, 0.05]), np.log([3.0, 1.0])))
-        found.append(Weights(position, 3 * counts, pair, whole, reach, hyper, joint, noise))
-    return tuple(found)
+def components(alike: Alikeness, positions: int, reach: float) -> np.ndarray:
+    """What a covariance is a sum of: [components, n, m].
+
+    They are the parts of the alikeness; architectures as a whole, with all orders of interaction; and hyperparameters,
+    all together, for any architecture and for like ones.
+    """
+    whole = np.exp((alike.match - 1.0) * (positions / reach))
+    more = [whole] if alike.hyper is None else [whole, alike.hyper, alike.hyper * whole]
+    return np.concatenate([alike.parts, np.stack(more)])
+
+
+def learn(
+    alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float, noise: float
+) -> Hypothesis:
+    """How much each component counts, by what was seen.
+
+    Each step multiplies each variance by a power of the ratio of what it explains to what it was expected to explain:
+    with the power 1/2 no step makes the likelihood smaller. Less is believed of few trials and of single ones that are
+    far off, and no component is given up wholly. After Zhou, Hu, Zhou, Lange, "MM Algorithms for Variance Components
+    Models", JCGS 2019.
+
+    Args:
+        alike: The trials with each other.
+        shares: What each part of the alikeness is taken to count at first.
+        positions: The greatest length of an architecture.
+        targets: What came out, mean 0. [n]
+        reach: As in `Hypothesis`.
+        noise: Where the noise begins, as a share of the components together.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    n = len(targets)
+    parts = components(alike, positions, reach)
+    usual = np.maximum(np.einsum("kii->k", parts) / n, 1e-3)
+    start = np.concatenate([shares, _SHARES[: len(parts) - len(shares)]]) / usual
+    weights, flat, unit = start.copy(), parts.reshape(len(parts), -1), np.eye(n)
+    power = 0.5 * n / (n + _CAUTION)
+    for _ in range(_STEPS):
+        covariance = (weights @ flat).reshape(n, n) + (noise + _JITTER) * unit
+        inverse = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False), unit)
+        alpha = inverse @ targets
+        explained, expected = flat @ np.outer(alpha, alpha).ravel(), flat @ inverse.ravel()
+        weights = np.maximum(weights * _ratio(explained, expected) ** power, _LEAST * start)
+        noise = max(noise * float(_ratio(alpha @ alpha, np.trace(inverse)) ** power), _LEAST * _NOISES[0])
+    return Hypothesis(reach, weights, noise)
+
+
+def _ratio(explained: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return np.clip(np.maximum(explained, 0.0) / np.maximum(expected, 1e-12), 1 / _MOST_STEP, _MOST_STEP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +96,18 @@ class _Member:
     """One hypothesis, fitted.
 
     Attributes:
-        weights: The hypothesis.
+        hypothesis: The hypothesis.
         share: What it counts in the ensemble.
         factor: Cholesky factor of the covariance with noise, lower triangle.
         alpha: Covariance inverse times target.
         variance: The factor of all variances.
-        noise: The noise on the diagonal, before that factor.
     """
 
-    weights: Weights
+    hypothesis: Hypothesis
     share: float
     factor: np.ndarray
     alpha: np.ndarray
     variance: float
-    noise: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +121,9 @@ class Prediction:
 class GaussianProcesses:
     """An average of Gaussian processes, each weighed by the likelihood of what was seen.
 
-    The kernel is a sum of parts (`Weights`), after Duvenaud et al., "Additive Gaussian Processes", NeurIPS 2011; the
-    exponential of the matches is the product kernel of categorical variables. Which parts count, and how noisy the
-    targets are, is chosen by the marginal likelihood, from a fixed list of hypotheses: a search over a few dozen is
-    cheaper than a descent and does not fail.
+    The kernel is a sum of components (`components`), after Duvenaud et al., "Additive Gaussian Processes", NeurIPS
+    2011; the exponential of the matches is the product kernel of categorical variables. How much each counts, and how
+    noisy the targets are, is learnt (`learn`) from a few starting points.
     """
 
     def __init__(self, encoder: Encoder, trials: Encoded, targets: np.ndarray) -> None:
@@ -110,45 +137,43 @@ class GaussianProcesses:
         self._encoder, self._trials = encoder, trials
         self._positions = trials.head.shape[1]
         self._center = float(targets.mean())
-        centered = targets - self._center
-        alike = encoder.compare(trials, trials)
-        self._members = tuple(self._fit(alike, centered))
-        self._centered = centered
+        self._centered = targets - self._center
+        self._members = tuple(self._fit(encoder.compare(trials, trials)))
 
-    def _fit(self, alike: Alikeness, centered: np.ndarray) -> list[_Member]:
-        rows = _spread(centered, _LIKELIHOOD_ROWS)
-        part = alike.block(rows) if len(rows) < len(centered) else alike
-        scores = np.array([self._likelihood(weights, part, centered[rows]) for weights in hypotheses()])
+    def _fit(self, alike: Alikeness) -> list[_Member]:
+        rows = _spread(self._centered, _LIKELIHOOD_ROWS)
+        part = alike.block(rows) if len(rows) < len(self._centered) else alike
+        some = self._centered[rows]
+        found = [
+            learn(part, self._encoder.shares, self._positions, some, reach, noise)
+            for reach in _REACHES
+            for noise in _NOISES
+        ]
+        scores = np.array([self._likelihood(hypothesis, part, some) for hypothesis in found])
         best = np.argsort(-scores, kind="stable")[:_MEMBERS]
         shares = np.exp(scores[best] - scores[best[0]])
         shares /= shares.sum()
-        return [
-            self._member(hypotheses()[index], float(share), alike, centered)
-            for index, share in zip(best, shares, strict=True)
-        ]
+        return [self._member(found[i], float(share), alike) for i, share in zip(best, shares, strict=True)]
 
-    def _likelihood(self, weights: Weights, alike: Alikeness, centered: np.ndarray) -> float:
-        factor, _, variance, _ = self._solve(weights, alike, centered)
-        n = len(centered)
-        return float(-0.5 * n * math.log(variance) - np.log(np.diag(factor)).sum())
+    def _likelihood(self, hypothesis: Hypothesis, alike: Alikeness, centered: np.ndarray) -> float:
+        factor, _, variance = self._solve(hypothesis, alike, centered)
+        return float(-0.5 * len(centered) * math.log(variance) - np.log(np.diag(factor)).sum())
 
-    def _member(self, weights: Weights, share: float, alike: Alikeness, centered: np.ndarray) -> _Member:
-        factor, alpha, variance, noise = self._solve(weights, alike, centered)
-        return _Member(weights, share, factor, alpha, variance, noise)
+    def _member(self, hypothesis: Hypothesis, share: float, alike: Alikeness) -> _Member:
+        return _Member(hypothesis, share, *self._solve(hypothesis, alike, self._centered))
 
     def _solve(
-        self, weights: Weights, alike: Alikeness, centered: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float, float]:
-        """Factor, solution, the factor of all variances that is most likely (its weak prior is 1), and the noise."""
+        self, hypothesis: Hypothesis, alike: Alikeness, centered: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Factor, solution, and the factor of all variances that is most likely (its weak prior is 1)."""
         from scipy.linalg import cho_solve, cholesky
 
-        covariance = weights.covariance(alike, self._positions)
-        noise = weights.noise * float(np.diag(covariance).mean()) + _JITTER
-        covariance[np.diag_indices_from(covariance)] += noise
+        covariance = hypothesis.covariance(alike, self._positions)
+        covariance[np.diag_indices_from(covariance)] += hypothesis.noise + _JITTER
         factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
         alpha = cho_solve((factor, True), centered, check_finite=False)
         variance = (float(centered @ alpha) + 1.0) / (len(centered) + 1.0)
-        return factor, alpha, max(variance, 1e-12), noise
+        return factor, alpha, max(variance, 1e-12)
 
     def predict(self, trials: Encoded, running: Encoded | None = None) -> Prediction:
         """What is expected of trials.
@@ -161,12 +186,12 @@ class GaussianProcesses:
         from scipy.linalg import solve_triangular
 
         alike = self._encoder.compare(trials, self._trials)
-        match_self = _self_alikeness(trials)
+        alone = self._encoder.alone(trials)
         means, variances = [], []
         for member in self._members:
-            cross = member.weights.covariance(alike, self._positions)
+            cross = member.hypothesis.covariance(alike, self._positions)
             explained = solve_triangular(member.factor, cross.T, lower=True, check_finite=False)
-            prior = member.weights.covariance(match_self, self._positions)[:, 0]
+            prior = member.hypothesis.covariance(alone, self._positions)[:, 0]
             variance = prior - (explained**2).sum(axis=0)
             if running is not None and len(running):
                 variance = variance - self._explained_by(member, trials, running, explained)
@@ -181,22 +206,22 @@ class GaussianProcesses:
         """The variance of `trials` that goes when `running` are known too."""
         from scipy.linalg import cholesky, solve_triangular
 
-        weights, compare = member.weights, self._encoder.compare
+        hypothesis, compare = member.hypothesis, self._encoder.compare
         seen = solve_triangular(
             member.factor,
-            weights.covariance(compare(self._trials, running), self._positions),
+            hypothesis.covariance(compare(self._trials, running), self._positions),
             lower=True,
             check_finite=False,
         )
-        inner = weights.covariance(compare(running, running), self._positions)
-        inner[np.diag_indices_from(inner)] += weights.noise * float(np.diag(inner).mean()) + _JITTER
+        inner = hypothesis.covariance(compare(running, running), self._positions)
+        inner[np.diag_indices_from(inner)] += hypothesis.noise + _JITTER
         factor = cholesky(inner - seen.T @ seen, lower=True, check_finite=False)
-        cross = weights.covariance(compare(running, trials), self._positions) - seen.T @ explained
+        cross = hypothesis.covariance(compare(running, trials), self._positions) - seen.T @ explained
         return (solve_triangular(factor, cross, lower=True, check_finite=False) ** 2).sum(axis=0)
 
     def fitted(self) -> np.ndarray:
         """What is expected of each of the trials themselves: what they reached, with the noise taken out."""
-        noise = sum(member.share * member.noise * member.alpha for member in self._members)
+        noise = sum(member.share * (member.hypothesis.noise + _JITTER) * member.alpha for member in self._members)
         return self._center + self._centered - noise
 
     def leave_one_out(self) -> np.ndarray:
@@ -206,15 +231,6 @@ class GaussianProcesses:
         member = self._members[0]
         inverse = solve_triangular(member.factor, np.eye(len(self._centered)), lower=True, check_finite=False)
         return self._center + self._centered - member.alpha / (inverse**2).sum(axis=0)
-
-
-def _self_alikeness(trials: Encoded) -> Alikeness:
-    """How alike each trial is to itself, as a column."""
-    n = len(trials)
-    ones = np.ones((n, 1))
-    pair = ones if trials.pairs is None else (trials.pairs**2).sum(axis=1, keepdims=True)
-    hyper = ones if trials.hyperparameters.shape[1] else None
-    return Alikeness(ones, (trials.counts**2).sum(axis=1, keepdims=True), pair, hyper)
 
 
 def _spread(targets: np.ndarray, most: int) -> np.ndarray:

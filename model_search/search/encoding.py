@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -47,21 +48,19 @@ class Alikeness:
 
     Attributes:
         match: The share of positions with the same block, counted from both ends; 1 on the diagonal.
-        count: The product of the shares of each block, wherever it stands.
-        pair: The share of places with the same two blocks in a row.
+        parts: What may count by itself, one matrix each. [parts, n, m]
         hyper: From 1 (the same hyperparameters) to 0; None where there is nothing to compare.
     """
 
     match: np.ndarray
-    count: np.ndarray
-    pair: np.ndarray
+    parts: np.ndarray
     hyper: np.ndarray | None
 
     def block(self, rows: np.ndarray) -> Alikeness:
         """The part between some rows and the same columns."""
         square = np.ix_(rows, rows)
         hyper = None if self.hyper is None else self.hyper[square]
-        return Alikeness(self.match[square], self.count[square], self.pair[square], hyper)
+        return Alikeness(self.match[square], self.parts[:, rows[:, None], rows[None, :]], hyper)
 
 
 class Encoder:
@@ -71,6 +70,9 @@ class Encoder:
     """
 
     WIDTH = 0.35  # of the bell by which hyperparameters are alike, where 1 is a whole range and each counts alike
+    DEPTH_WIDTH = 0.3  # of the bell by which depths are, where 1 is the greatest
+    OF_PLACES, OF_PAIRS, OF_COUNTS, OF_HYPERPARAMETERS = 0.25, 0.1, 0.4, 0.4
+    PLACES = 12  # that may count by themselves where all architectures have one length
 
     def __init__(
         self, blocks: Sequence[str], positions: int, one_length: bool, hyperparameters: Sequence[Hyperparameters]
@@ -87,7 +89,21 @@ class Encoder:
         self._positions = positions
         self._one_length = one_length
         self._scales = _scales(hyperparameters)
-        self._names = len({scale.name for scale in self._scales})
+        self._columns = {
+            name: [column for column, scale in enumerate(self._scales) if scale.name == name]
+            for name in dict.fromkeys(scale.name for scale in self._scales)
+        }
+        self.shares = self._shares()
+
+    def _shares(self) -> np.ndarray:
+        """How much each part of the alikeness is taken to count before anything is known, an array of shape [parts]."""
+        places = min(self._positions, self.PLACES) if self._one_length else min(self._positions, 2) + 3
+        pairs = 0 if self._one_length and self._positions < 2 else 1
+        names = len(self._columns)
+        return np.repeat(
+            [self.OF_PLACES / places, self.OF_PAIRS, self.OF_COUNTS, self.OF_HYPERPARAMETERS / max(names, 1)],
+            [places, pairs, 1, names],
+        )
 
     def encode(
         self, architectures: Sequence[Sequence[str]], hyperparameters: Sequence[Hyperparameters] | None = None
@@ -129,33 +145,55 @@ class Encoder:
         return np.stack(columns, axis=1) if columns else np.zeros((len(hyperparameters), 0))
 
     def compare(self, first: Encoded, second: Encoded) -> Alikeness:
-        """How alike each of the first is to each of the second."""
-        match, pair = _matches(first.head, second.head)
+        """How alike each of the first is to each of the second.
+
+        What may count by itself: where all have one length, the block at each place; else the share of matching
+        places, the first block, the second, the last, and the depth. Then how often each block occurs, which blocks
+        follow each other, and each hyperparameter.
+        """
+        places = _places(first.head, second.head)
+        match = np.mean(places, axis=0)
         if first.tail is not None and second.tail is not None:
-            match = (match + _matches(first.tail, second.tail)[0]) / 2
+            from_behind = _places(first.tail, second.tail)
+            match = (match + np.mean(from_behind, axis=0)) / 2
+            parts = [match, *places[:2], from_behind[-1], self._depths(first, second)]
+        else:
+            parts = places[: self.PLACES]
         if first.pairs is not None and second.pairs is not None:
-            pair = first.pairs @ second.pairs.T
-        hyper = None
-        if first.hyperparameters.shape[1]:
-            one, other = first.hyperparameters, second.hyperparameters
-            squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)[None, :] - 2 * one @ other.T
-            hyper = np.exp(-np.maximum(squares, 0.0) / (2 * self.WIDTH**2 * self._names))
-        return Alikeness(match, first.counts @ second.counts.T, pair, hyper)
+            parts.append(first.pairs @ second.pairs.T)
+        elif len(places) > 1:
+            parts.append(np.mean([one & other for one, other in itertools.pairwise(places)], axis=0))
+        parts.append(first.counts @ second.counts.T)
+        squares = [self._squares(name, first, second) for name in self._columns]
+        parts += [np.exp(square / (-2 * self.WIDTH**2)) for square in squares]
+        hyper = np.exp(np.mean(squares, axis=0) / (-2 * self.WIDTH**2)) if squares else None
+        return Alikeness(match, np.stack(parts), hyper)
+
+    def alone(self, trials: Encoded) -> Alikeness:
+        """How alike each trial is to itself, as a column: [n, 1], and [parts, n, 1]."""
+        n = len(trials)
+        parts = np.ones((len(self.shares), n, 1))
+        place = len(parts) - len(self._columns) - 1
+        parts[place, :, 0] = (trials.counts**2).sum(axis=1)
+        if trials.pairs is not None:
+            parts[place - 1, :, 0] = (trials.pairs**2).sum(axis=1)
+        ones = np.ones((n, 1))
+        return Alikeness(ones, parts, ones if self._columns else None)
+
+    def _depths(self, first: Encoded, second: Encoded) -> np.ndarray:
+        one, other = ((each.head > 0).sum(axis=1) / self._positions for each in (first, second))
+        return np.exp((one[:, None] - other[None, :]) ** 2 / (-2 * self.DEPTH_WIDTH**2))
+
+    def _squares(self, name: str, first: Encoded, second: Encoded) -> np.ndarray:
+        """Squared distances in one hyperparameter; 1 between two choices."""
+        columns = self._columns[name]
+        one, other = first.hyperparameters[:, columns], second.hyperparameters[:, columns]
+        return ((one[:, None, :] - other[None, :, :]) ** 2).sum(axis=2)
 
 
-def _matches(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The shares of the same codes, and of the same two codes in a row."""
-    match = np.zeros((len(first), len(second)), np.float64)
-    pair = np.zeros_like(match)
-    before: np.ndarray | None = None
-    for position in range(first.shape[1]):
-        same = first[:, position, None] == second[None, :, position]
-        match += same
-        if before is not None:
-            pair += same & before
-        before = same
-    match /= first.shape[1]
-    return match, pair / (first.shape[1] - 1) if first.shape[1] > 1 else match
+def _places(first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:
+    """For each place, who has the same block there (or none either)."""
+    return [first[:, place, None] == second[None, :, place] for place in range(first.shape[1])]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 WARM_UP = 5
+PACE = 2  # completed trials for one block more, where the spec names no numbers
 CHILDREN = 240
 ROUNDS = 2
 EXPLORATION = 1.0
@@ -85,7 +86,7 @@ class GuidedBeam(SearchAlgorithm):
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The most promising of many children of the best trials."""
         if not Predictor.can_learn(history, WARM_UP):
-            return Proposal(self.grammar.random(rng))
+            return Proposal(self.grammar.random_of_any_depth(rng, self._allowed(history)))
         with one_thread():
             pool = self._pool(history)
         if not pool.children or rng.random() < 0.3 - pool.skill:
@@ -129,8 +130,9 @@ class GuidedBeam(SearchAlgorithm):
     def _allowed(self, history: History) -> int:
         if not self.beam.grow_probability > 0:
             return self.grammar.minimum_depth
-        depth = get_allowed_depth(history.completed_count, self.beam.thresholds, self.grammar.maximum_depth)
-        return max(depth, self.grammar.minimum_depth)
+        deepest = self.grammar.maximum_depth
+        thresholds = self.beam.thresholds or [PACE * depth for depth in range(deepest)]
+        return max(get_allowed_depth(history.completed_count, thresholds, deepest), self.grammar.minimum_depth)
 
     def _exhausted(self, history: History) -> set[Architecture]:
         """Architectures that have been tried with so many hyperparameters as there are."""

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from search_factory import completed, make_plan, make_spec, running
 
-from model_search.search.additive_processes import GaussianProcesses, hypotheses
+from model_search.search.additive_processes import GaussianProcesses, components
 from model_search.search.encoding import Encoder
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
@@ -30,10 +30,11 @@ def test_every_covariance_is_symmetric_and_positive_semidefinite(architectures):
     encoded = encoder.encode(architectures)
     alike = encoder.compare(encoded, encoded)
     assert np.allclose(np.diag(alike.match), 1)
-    for weights in hypotheses():
-        covariance = weights.covariance(alike, 4)
-        assert np.allclose(covariance, covariance.T)
-        assert np.linalg.eigvalsh(covariance).min() > -1e-9
+    for component in components(alike, 4, 2.0):
+        assert np.allclose(component, component.T)
+        assert np.linalg.eigvalsh(component).min() > -1e-9
+    alone = components(encoder.alone(encoded), 4, 2.0)[:, :, 0]
+    assert np.allclose(alone, np.einsum("kii->ki", components(alike, 4, 2.0)))
 
 
 def test_only_the_same_architecture_is_wholly_alike():
