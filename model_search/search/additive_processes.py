@@ -10,11 +10,10 @@ import numpy as np
 from model_search.search.encoding import Alikeness, Encoded, Encoder
 
 _JITTER = 1e-6
-_MEMBERS = 3
 _LIKELIHOOD_ROWS = 128
 _REACHES = (0.8, 2.0, 5.0)
-_NOISES = (0.1, 0.4)
-_STEPS = 8
+_NOISE = 0.2  # at first, where the components are about 1 together
+_STEPS = 6
 _CAUTION = 30.0  # trials, of which each step takes half the step that the likelihood asks for
 _MOST_STEP = 4.0  # so that one trial that is far off does not decide
 _LEAST = 0.01  # of what a component counted at first
@@ -51,9 +50,7 @@ def components(alike: Alikeness, positions: int, reach: float) -> np.ndarray:
     return np.concatenate([alike.parts, np.stack(more)])
 
 
-def learn(
-    alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float, noise: float
-) -> Hypothesis:
+def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float) -> Hypothesis:
     """How much each component counts, by what was seen.
 
     Each step multiplies each variance by a power of the ratio of what it explains to what it was expected to explain:
@@ -67,7 +64,6 @@ def learn(
         positions: The greatest length of an architecture.
         targets: What came out, mean 0. [n]
         reach: As in `Hypothesis`.
-        noise: Where the noise begins, as a share of the components together.
     """
     from scipy.linalg import cho_factor, cho_solve
 
@@ -75,7 +71,7 @@ def learn(
     parts = components(alike, positions, reach)
     usual = np.maximum(np.einsum("kii->k", parts) / n, 1e-3)
     start = np.concatenate([shares, _SHARES[: len(parts) - len(shares)]]) / usual
-    weights, flat, unit = start.copy(), parts.reshape(len(parts), -1), np.eye(n)
+    weights, noise, flat, unit = start, _NOISE, parts.reshape(len(parts), -1), np.eye(n)
     power = 0.5 * n / (n + _CAUTION)
     for _ in range(_STEPS):
         covariance = (weights @ flat).reshape(n, n) + (noise + _JITTER) * unit
@@ -83,7 +79,7 @@ def learn(
         alpha = inverse @ targets
         explained, expected = flat @ np.outer(alpha, alpha).ravel(), flat @ inverse.ravel()
         weights = np.maximum(weights * _ratio(explained, expected) ** power, _LEAST * start)
-        noise = max(noise * float(_ratio(alpha @ alpha, np.trace(inverse)) ** power), _LEAST * _NOISES[0])
+        noise = max(noise * float(_ratio(alpha @ alpha, np.trace(inverse)) ** power), _LEAST * _NOISE)
     return Hypothesis(reach, weights, noise)
 
 
@@ -123,7 +119,7 @@ class GaussianProcesses:
 
     The kernel is a sum of components (`components`), after Duvenaud et al., "Additive Gaussian Processes", NeurIPS
     2011; the exponential of the matches is the product kernel of categorical variables. How much each counts, and how
-    noisy the targets are, is learnt (`learn`) from a few starting points.
+    noisy the targets are, is learnt (`learn`) for each of a few reaches.
     """
 
     def __init__(self, encoder: Encoder, trials: Encoded, targets: np.ndarray) -> None:
@@ -144,16 +140,11 @@ class GaussianProcesses:
         rows = _spread(self._centered, _LIKELIHOOD_ROWS)
         part = alike.block(rows) if len(rows) < len(self._centered) else alike
         some = self._centered[rows]
-        found = [
-            learn(part, self._encoder.shares, self._positions, some, reach, noise)
-            for reach in _REACHES
-            for noise in _NOISES
-        ]
+        found = [learn(part, self._encoder.shares, self._positions, some, reach) for reach in _REACHES]
         scores = np.array([self._likelihood(hypothesis, part, some) for hypothesis in found])
-        best = np.argsort(-scores, kind="stable")[:_MEMBERS]
-        shares = np.exp(scores[best] - scores[best[0]])
+        shares = np.exp(scores - scores.max())
         shares /= shares.sum()
-        return [self._member(found[i], float(share), alike) for i, share in zip(best, shares, strict=True)]
+        return [self._member(each, float(share), alike) for each, share in zip(found, shares, strict=True)]
 
     def _likelihood(self, hypothesis: Hypothesis, alike: Alikeness, centered: np.ndarray) -> float:
         factor, _, variance = self._solve(hypothesis, alike, centered)
@@ -228,7 +219,7 @@ class GaussianProcesses:
         """What the likeliest member expects of each trial by all the others, of shape [n]."""
         from scipy.linalg import solve_triangular
 
-        member = self._members[0]
+        member = max(self._members, key=lambda each: each.share)
         inverse = solve_triangular(member.factor, np.eye(len(self._centered)), lower=True, check_finite=False)
         return self._center + self._centered - member.alpha / (inverse**2).sum(axis=0)
 

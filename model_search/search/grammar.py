@@ -195,11 +195,11 @@ class Grammar:
     def replace(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
         """Another block at a random place; None where there is no other."""
         body = body_of(architecture)
-        free = [(place, others) for place in range(len(body)) if (others := self._others(body, place))]
+        free = [place for place, name in enumerate(body) if any(other != name for other in self.choices(place))]
         if not free:
             return None
-        place, others = _pick(free, rng)
-        return self._rebuild(architecture, _put(body, place, _pick(others, rng)))
+        place = _pick(free, rng)
+        return self._rebuild(architecture, _put(body, place, _pick(self._others(body, place), rng)))
 
     def insert(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
         """One more block at a random place; None where positions have rules."""
