@@ -54,10 +54,10 @@ def _best_losses(search_type, seeds, trials, **fields):
 
 
 def test_it_beats_the_plain_beam_where_places_count():
-    guided = np.array(list(_best_losses(NAME, range(6), 40)))
-    plain = np.array(list(_best_losses("ADAPTIVE_COORDINATE_DESCENT", range(6), 40)))
-    assert (guided <= plain).sum() >= 5
-    assert guided.mean() < plain.mean()
+    guided = np.array(list(_best_losses(NAME, range(12), 40)))
+    plain = np.array(list(_best_losses("ADAPTIVE_COORDINATE_DESCENT", range(12), 40)))
+    assert (guided <= plain).sum() >= 9
+    assert guided.mean() < plain.mean() - 0.1
 
 
 def test_it_is_no_worse_than_the_plain_beam_where_nothing_can_be_learnt():
@@ -105,13 +105,25 @@ def test_new_results_change_what_is_proposed():
     assert sum(name == "LOWRANK_1" for name in after.architecture) >= 3
 
 
-def test_depth_opens_as_in_the_plain_beam():
-    algorithm = make_algorithm(make_spec(NAME, beam_size=3))
-    for count, deepest in ((7, 2), (12, 3), (40, 4)):
+def _deepest_proposals(counts, **fields):
+    """The greatest depth proposed after so many trials, in a world where deeper is better."""
+    algorithm = make_algorithm(make_spec(NAME, beam_size=3, maximum_depth=6, **fields))
+    for count in counts:
         history = History("loss", "minimize")
-        history.update(completed(i, float(i % 5), make_plan(i, ["IDENTITY"])) for i in range(1, count + 1))
-        depths = {len(algorithm.propose(history, np.random.default_rng(seed)).architecture) for seed in range(20)}
-        assert max(depths) <= deepest
+        depths = [min(1 + i // 2, 6) for i in range(count)]
+        history.update(
+            completed(i, 10.0 - depth, make_plan(i, ["FULLY_CONNECTED"] * depth))
+            for i, depth in enumerate(depths, start=1)
+        )
+        yield max(len(algorithm.propose(history, np.random.default_rng(seed)).architecture) for seed in range(20))
+
+
+def test_a_depth_opens_every_two_trials():
+    assert list(_deepest_proposals([1, 2, 4, 6, 8, 10, 30])) == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_depth_opens_as_the_spec_says():
+    assert list(_deepest_proposals([9, 20, 30], increase_complexity_minimum_trials=[0, 0, 0, 0, 10, 30])) == [4, 5, 6]
 
 
 def test_ensembles_teach_the_predictor_nothing():
