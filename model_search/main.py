@@ -87,7 +87,10 @@ def _define_flags() -> None:
     flags.DEFINE_string("optimization_metric", "loss", "What models are compared by.")
     flags.DEFINE_enum("optimization_goal", None, ["minimize", "maximize"], "Follows from the metric when absent.")
     flags.DEFINE_enum(
-        "hypertuning_method", "random", ["random", "bayesian", "predictor"], "How hyperparameters are chosen."
+        "hypertuning_method",
+        "auto",
+        ["auto", "random", "bayesian", "predictor"],
+        "How hyperparameters are chosen; auto: by the predictor where the search has one, else at random.",
     )
     flags.DEFINE_string("model_dir", DEFAULT_ROOT, "Folder of all studies.")
     flags.DEFINE_string("experiment_name", None, "Name of the study; the data file's name when absent.")

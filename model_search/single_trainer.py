@@ -63,7 +63,7 @@ class SingleTrainer:
         time_limit: float | None = None,
         overwrite: bool = False,
         callbacks: TrialCallback | Sequence[TrialCallback] | None = None,
-        sampler: str = "random",
+        sampler: str = "auto",
         progress: bool | None = None,
         workers: int | str | None = None,
         tuner_id: str | None = None,
@@ -98,7 +98,8 @@ class SingleTrainer:
             time_limit: Seconds after which the search ends with the best so far, at least one model.
             overwrite: Delete an earlier study of that name and begin anew.
             callbacks: Functions called with each finished `Trial`.
-            sampler: How hyperparameters are chosen: "random", "bayesian" or "predictor".
+            sampler: How hyperparameters are chosen: "random", "bayesian" or "predictor"; "auto" is "predictor" where
+                the search has one (the default search), and "random" elsewhere.
             progress: False for silence.
             workers: Processes that train at the same time, one where None; "auto" for as many as cores (or GPUs) and
                 memory allow. On Ray, as many as the cluster has room for where None or "auto".

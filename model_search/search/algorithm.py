@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,7 +39,12 @@ class SearchAlgorithm(abc.ABC):
         algorithm.propose(history, rng)        # repeated
         algorithm.propose(history, rng)        # repeated, and so on
         algorithm.everything(history, rng)     # (a,), (b,), (a, a), ... until one is new, or the space is exhausted
+
+    Attributes:
+        sampler: The sampler of hyperparameters that goes with it, unless the user names one.
     """
+
+    sampler: ClassVar[str] = "random"
 
     @abc.abstractmethod
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,7 @@ class GuidedBeam(SearchAlgorithm):
         repeats: How often an architecture may be tried, with different hyperparameters.
     """
 
+    sampler: ClassVar[str] = "predictor"
     beam: AdaptiveBeam
     repeats: int
     _memory: Memory[_Pool] = dataclasses.field(default_factory=Memory, repr=False, compare=False)

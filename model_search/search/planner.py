@@ -17,7 +17,7 @@ from model_search.search.ensembling import Company, Ensembling, Schedule
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.replaying import Replay
-from model_search.search.samplers import RandomSampler, Sampler, make_sampler
+from model_search.search.samplers import AUTO, RandomSampler, Sampler, make_sampler
 from model_search.search.schedule import EvaluationSchedule, Place
 from model_search.search.space import Space, build_space
 from model_search.search.stopping import Looks, StoppingRule
@@ -43,14 +43,14 @@ class PlannerSettings:
         seed: The study's seed, at least 0.
         train_steps: Steps of a trial that is trained in full.
         batch_size: Rows a step, where the spec does not search it.
-        sampler: How hyperparameters are chosen: "random", "bayesian" or "predictor".
+        sampler: How hyperparameters are chosen: "random", "bayesian", "predictor", or "auto": as goes with the search.
         number_models: Trials that the study is to complete, the last of which may tune; None where that is not known.
     """
 
     seed: int
     train_steps: int
     batch_size: int
-    sampler: str = "random"
+    sampler: str = AUTO
     number_models: int | None = None
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class Planner:
         self._views = Views(self._evaluation)
         self._stopping = StoppingRule.of(spec)
         self._tuning = Tuning.of(spec, self._space.canonical)
-        self._sampler = make_sampler(settings.sampler)
+        self._sampler = make_sampler(settings.sampler, self._algorithm.sampler)
         self._random_sampler = RandomSampler()
         self._rules: tuple[Callable[[_Request], TrialPlan | None], ...] = (
             self._replay,

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial
 
 
+AUTO = "auto"  # whatever goes with the search
+
+
 class Sampler(abc.ABC):
     """Chooses hyperparameters. The same history and generator give the same values."""
 
@@ -203,15 +206,19 @@ class PredictorSampler(Sampler):
         return space.fill(fixed, choose)
 
 
-def make_sampler(name: str) -> Sampler:
-    """The sampler of that name: "random", "bayesian" or "predictor".
+def make_sampler(name: str, of_the_search: str = "random") -> Sampler:
+    """The sampler of that name: "auto", "random", "bayesian" or "predictor".
+
+    Args:
+        name: The name.
+        of_the_search: What "auto" stands for.
 
     Raises:
         UserError: if there is none.
     """
-    if name not in SAMPLERS:
-        raise UserError(f"the sampler is {name!r}; expected one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]()
+    if name != AUTO and name not in SAMPLERS:
+        raise UserError(f"the sampler is {name!r}; expected one of {AUTO}, {', '.join(SAMPLERS)}")
+    return SAMPLERS[of_the_search if name == AUTO else name]()
 
 
 SAMPLERS: Mapping[str, Callable[[], Sampler]] = {

@@ -19,7 +19,7 @@ from model_search.trainers.pruning import Keeping
 TrialCallback = Callable[[Trial], Any]
 
 STUDENT_SHARE = 0.1  # of a time limit
-SAMPLERS = ("random", "bayesian", "predictor")
+SAMPLERS = ("auto", "random", "bayesian", "predictor")
 EXECUTORS = ("local", "ray")
 
 
@@ -44,7 +44,7 @@ class SearchOptions:
     time_limit: float | None = None
     overwrite: bool = False
     callbacks: tuple[TrialCallback, ...] = ()
-    sampler: str = "random"
+    sampler: str = "auto"
     progress: bool | None = None
     workers: int | str | None = None
     tuner_id: str | None = None
