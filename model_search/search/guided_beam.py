@@ -26,6 +26,7 @@ PACE = 2  # completed trials for one block more, where the spec names no numbers
 CHILDREN = 240
 ROUNDS = 2
 EXPLORATION = 1.0
+NEW = 0.8  # of the proposals are of architectures that were not tried, with whatever hyperparameters
 CROSSED = 0.1
 CHANGED_AGAIN = 0.4
 
@@ -107,7 +108,7 @@ class GuidedBeam(SearchAlgorithm):
     def _make_pool(self, history: History, rng: np.random.Generator) -> _Pool:
         allowed = self._allowed(history)
         predictor = Predictor(history, self.grammar, allowed)
-        exhausted = self._exhausted(history)
+        exhausted = self._exhausted(history, 1 if rng.random() < NEW else self.repeats)
         parents = self._parents(predictor)
         children: dict[Architecture, _Child] = {}
         means, deviations = np.zeros(0), np.zeros(0)
@@ -135,14 +136,14 @@ class GuidedBeam(SearchAlgorithm):
         thresholds = self.beam.thresholds or [PACE * depth for depth in range(deepest)]
         return max(get_allowed_depth(history.completed_count, thresholds, deepest), self.grammar.minimum_depth)
 
-    def _exhausted(self, history: History) -> set[Architecture]:
-        """Architectures that have been tried with so many hyperparameters as there are."""
+    def _exhausted(self, history: History, repeats: int) -> set[Architecture]:
+        """Architectures that have been tried so often."""
         counts: collections.Counter[Architecture] = collections.Counter(
             self.grammar.canonical(trial.plan.architecture)
             for trial in (*history.completed, *history.unfinished, *history.failed)
             if trial.plan is not None
         )
-        return {architecture for architecture, count in counts.items() if count >= self.repeats}
+        return {architecture for architecture, count in counts.items() if count >= repeats}
 
     def _parents(self, predictor: Predictor) -> list[_Child]:
         """The best trials by their results, and the best by what is expected of them."""
