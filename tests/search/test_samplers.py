@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import optuna
 import pytest
-from search_factory import completed, make_plan, make_spec, make_trial, running
+from search_factory import completed, make_plan, make_planner, make_spec, make_trial, run_study, running
 
 from model_search.errors import UserError
 from model_search.metadata.trial import TrialState
@@ -62,7 +62,7 @@ def test_every_sampler_is_a_function_of_history_and_generator(name):
 
 
 def test_an_unknown_sampler_is_refused():
-    with pytest.raises(UserError, match="sampler is 'grid'; expected one of random, bayesian"):
+    with pytest.raises(UserError, match="sampler is 'grid'; expected one of auto, random, bayesian"):
         make_sampler("grid")
 
 
@@ -138,3 +138,19 @@ def test_the_predictor_samples_for_the_architecture():
         means.append(np.mean([np.log10(values["learning_rate"]) for values in drawn]))
     assert means[0] < -3.0
     assert means[1] > -2.5
+
+
+def _late_learning_rates(search_type):
+    """The learning rates of the last trials where 0.0004 is best."""
+    spec = make_spec(search_type, learning={"optimizers": ["adam"]})
+
+    def loss(plan):
+        return abs(np.log(plan.hyperparameters["learning_rate"] / 4e-4))
+
+    history = run_study(make_planner(spec, sampler="auto"), 40, loss)
+    return [trial.plan.hyperparameters["learning_rate"] for trial in history.completed if trial.id > 30]
+
+
+def test_auto_is_the_sampler_that_goes_with_the_search():
+    assert np.median(_late_learning_rates("PREDICTOR_GUIDED_BEAM")) < 6e-4
+    assert np.median(_late_learning_rates("ADAPTIVE_COORDINATE_DESCENT")) > 6e-4
