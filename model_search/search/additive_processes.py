@@ -36,7 +36,11 @@ class Hypothesis:
 
     def covariance(self, alike: Alikeness, positions: int) -> np.ndarray:
         """The covariance without noise."""
-        return np.tensordot(self.weights, components(alike, positions, self.reach), 1)
+        count = len(alike.parts)
+        total = (self.weights[:count] @ alike.parts.reshape(count, -1)).reshape(alike.match.shape)
+        for weight, product in zip(self.weights[count:], _products(alike, positions, self.reach), strict=True):
+            total += weight * product
+        return total
 
 
 def components(alike: Alikeness, positions: int, reach: float) -> np.ndarray:
@@ -45,9 +49,12 @@ def components(alike: Alikeness, positions: int, reach: float) -> np.ndarray:
     They are the parts of the alikeness; architectures as a whole, with all orders of interaction; and hyperparameters,
     all together, for any architecture and for like ones.
     """
+    return np.concatenate([alike.parts, np.stack(_products(alike, positions, reach))])
+
+
+def _products(alike: Alikeness, positions: int, reach: float) -> list[np.ndarray]:
     whole = np.exp((alike.match - 1.0) * (positions / reach))
-    more = [whole] if alike.hyper is None else [whole, alike.hyper, alike.hyper * whole]
-    return np.concatenate([alike.parts, np.stack(more)])
+    return [whole] if alike.hyper is None else [whole, alike.hyper, alike.hyper * whole]
 
 
 def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float) -> Hypothesis:

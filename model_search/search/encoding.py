@@ -138,11 +138,13 @@ class Encoder:
         return pairs / math.sqrt(place.shape[1])
 
     def _values(self, hyperparameters: Sequence[Hyperparameters]) -> np.ndarray:
-        columns = [
-            scale.column(hyperparameters[row].get(scale.name) for row in range(len(hyperparameters)))
-            for scale in self._scales
-        ]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(hyperparameters), 0))
+        # Candidates of one round mostly have the very same ones.
+        distinct = {id(given): given for given in hyperparameters}
+        columns = [scale.column(given.get(scale.name) for given in distinct.values()) for scale in self._scales]
+        if not columns:
+            return np.zeros((len(hyperparameters), 0))
+        row_of = {known: row for row, known in enumerate(distinct)}
+        return np.stack(columns, axis=1)[[row_of[id(given)] for given in hyperparameters]]
 
     def compare(self, first: Encoded, second: Encoded) -> Alikeness:
         """How alike each of the first is to each of the second.
@@ -186,9 +188,10 @@ class Encoder:
 
     def _squares(self, name: str, first: Encoded, second: Encoded) -> np.ndarray:
         """Squared distances in one hyperparameter; 1 between two choices."""
-        columns = self._columns[name]
-        one, other = first.hyperparameters[:, columns], second.hyperparameters[:, columns]
-        return ((one[:, None, :] - other[None, :, :]) ** 2).sum(axis=2)
+        squares = np.zeros((len(first), len(second)))
+        for column in self._columns[name]:
+            squares += (first.hyperparameters[:, column, None] - second.hyperparameters[None, :, column]) ** 2
+        return squares
 
 
 def _places(first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:

@@ -107,7 +107,7 @@ class GuidedBeam(SearchAlgorithm):
 
     def _make_pool(self, history: History, rng: np.random.Generator) -> _Pool:
         allowed = self._allowed(history)
-        predictor = Predictor(history, self.grammar, allowed)
+        predictor = Predictor.of(history, self.grammar)
         exhausted = self._exhausted(history, 1 if rng.random() < NEW else self.repeats)
         parents = self._parents(predictor)
         children: dict[Architecture, _Child] = {}

@@ -143,7 +143,7 @@ class Planner:
         self._views = Views(self._evaluation)
         self._stopping = StoppingRule.of(spec)
         self._tuning = Tuning.of(spec, self._space.canonical)
-        self._sampler = make_sampler(settings.sampler, self._algorithm.sampler)
+        self._sampler = make_sampler(settings.sampler, self._grammar, self._algorithm.sampler)
         self._random_sampler = RandomSampler()
         self._rules: tuple[Callable[[_Request], TrialPlan | None], ...] = (
             self._replay,

@@ -22,6 +22,7 @@ _T = TypeVar("_T")
 KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION)
 MOST_TRIALS = 384
 MOST_RUNNING = 32
+_ROOM_TO_GROW = 2  # blocks, by which an architecture may be longer than all before and still be seen whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +106,12 @@ class Predictor:
         targets: What they reached, on the predictor's scale (see `targets`).
     """
 
-    def __init__(self, history: History, grammar: Grammar, longest: int | None = None) -> None:
+    def __init__(self, history: History, grammar: Grammar) -> None:
         """Learns from the completed trials; `can_learn` says whether there are enough.
 
         Args:
             history: The study's trials.
             grammar: The architectures there are.
-            longest: The greatest length that it will be asked for; the grammar's greatest one where None.
         """
         sign = 1.0 if history.goal == "maximize" else -1.0
         self._grammar = grammar
@@ -119,7 +119,8 @@ class Predictor:
         running = [_tried(trial, grammar) for trial in history.unfinished[-MOST_RUNNING:] if is_own(trial)]
         self.targets = targets(np.array([sign * item.trial.objective(history.metric) for item in self.tried]))
         known = [item.architecture for item in (*self.tried, *running)]
-        positions = max([grammar.maximum_depth if longest is None else longest, *map(len, known)])
+        longest = max(map(len, known), default=1)
+        positions = max(longest, min(longest + _ROOM_TO_GROW, grammar.maximum_depth), 1)
         self._encoder = Encoder(
             (*grammar.blocks, DEFAULT_FLATTEN, *itertools.chain.from_iterable(known)),
             positions,
@@ -129,6 +130,11 @@ class Predictor:
         self._trained_on = self._encode(self.tried)
         self._running = self._encode(running) if running else None
         self._processes = GaussianProcesses(self._encoder, self._trained_on, self.targets)
+
+    @classmethod
+    def of(cls, history: History, grammar: Grammar) -> Predictor:
+        """The predictor of a history, made once for the search and the sampler of a trial."""
+        return _LATEST.recall(history, grammar, lambda: cls(history, grammar))
 
     @staticmethod
     def can_learn(history: History, least: int) -> bool:
@@ -163,6 +169,9 @@ class Predictor:
         if len(foretold) < 3 or not (foretold.std() > 0 and self.targets.std() > 0):
             return 0.0
         return float(np.corrcoef(_ranks(foretold), _ranks(self.targets))[0, 1])
+
+
+_LATEST: Memory[Predictor] = Memory()
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

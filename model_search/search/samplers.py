@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from model_search.search.architecture import Architecture
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.parameters import Choice, Parameter, Real, Whole
-from model_search.search.predictor import Memory, Predictor
+from model_search.search.predictor import Predictor
 from model_search.search.space import Space
 from model_search.search.tower_search import one_thread
 
@@ -147,8 +146,9 @@ class PredictorSampler(Sampler):
     KEPT = 0.7
     EXPLORATION = 1.0
 
-    def __init__(self) -> None:
-        self._memory: Memory[Predictor] = Memory()
+    def __init__(self, grammar: Grammar) -> None:
+        """Of the architectures that the specification speaks of."""
+        self._grammar = grammar
 
     def sample(
         self,
@@ -162,17 +162,16 @@ class PredictorSampler(Sampler):
         if not Predictor.can_learn(history, self.RANDOM_TRIALS) or all(len(p.bins) == 1 for p in space.parameters):
             return space.draw(rng, fixed)
         with one_thread():
-            return self._most_promising(space, history, rng, fixed, architecture)
+            return self._most_promising(space, Predictor.of(history, self._grammar), rng, fixed, architecture)
 
     def _most_promising(
         self,
         space: Space,
-        history: History,
+        predictor: Predictor,
         rng: np.random.Generator,
         fixed: Mapping[str, HyperparameterValue],
         architecture: Architecture,
     ) -> dict[str, HyperparameterValue]:
-        predictor = self._memory.recall(history, architecture, lambda: self._predictor(space, history, architecture))
         candidates = [space.draw(rng, fixed) for _ in range(self.DRAWN)]
         parents = np.argsort(-predictor.expected, kind="stable")[: self.PARENTS]
         for number in range(self.CHANGED):
@@ -180,13 +179,6 @@ class PredictorSampler(Sampler):
             candidates.append(self._changed(space, parent, fixed, rng))
         predicted = predictor.predict([architecture] * len(candidates), candidates)
         return candidates[int(np.argmax(predicted.mean + self.EXPLORATION * predicted.deviation))]
-
-    def _predictor(self, space: Space, history: History, architecture: Architecture) -> Predictor:
-        own = [trial.plan.architecture for trial in history.completed if trial.plan is not None]
-        blocks = tuple(dict.fromkeys(itertools.chain(architecture, *own)))
-        depths = [len(each) for each in (architecture, *own) if each]
-        grammar = Grammar(blocks, space.problem_type, min(depths), max(depths), equivalence=space.equivalence)
-        return Predictor(history, grammar)
 
     def _changed(
         self,
@@ -206,11 +198,12 @@ class PredictorSampler(Sampler):
         return space.fill(fixed, choose)
 
 
-def make_sampler(name: str, of_the_search: str = "random") -> Sampler:
+def make_sampler(name: str, grammar: Grammar, of_the_search: str = "random") -> Sampler:
     """The sampler of that name: "auto", "random", "bayesian" or "predictor".
 
     Args:
         name: The name.
+        grammar: The architectures that the specification speaks of.
         of_the_search: What "auto" stands for.
 
     Raises:
@@ -218,12 +211,12 @@ def make_sampler(name: str, of_the_search: str = "random") -> Sampler:
     """
     if name != AUTO and name not in SAMPLERS:
         raise UserError(f"the sampler is {name!r}; expected one of {AUTO}, {', '.join(SAMPLERS)}")
-    return SAMPLERS[of_the_search if name == AUTO else name]()
+    return SAMPLERS[of_the_search if name == AUTO else name](grammar)
 
 
-SAMPLERS: Mapping[str, Callable[[], Sampler]] = {
-    "random": RandomSampler,
-    "bayesian": BayesianSampler,
+SAMPLERS: Mapping[str, Callable[[Grammar], Sampler]] = {
+    "random": lambda grammar: RandomSampler(),
+    "bayesian": lambda grammar: BayesianSampler(),
     "predictor": PredictorSampler,
 }
 

@@ -7,9 +7,12 @@ from search_factory import completed, make_plan, make_planner, make_spec, make_t
 
 from model_search.errors import UserError
 from model_search.metadata.trial import TrialState
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.samplers import SAMPLERS, BayesianSampler, RandomSampler, make_sampler
 from model_search.search.space import build_space
+
+GRAMMAR = Grammar.of(make_spec())
 
 
 def _space():
@@ -37,7 +40,9 @@ def test_every_sampler_gives_what_is_in_effect(name, count):
     space = _space()
     history = _history(space, count)
     for seed in range(3):
-        values = make_sampler(name).sample(space, history, np.random.default_rng(seed), {"optimizer": "momentum"})
+        values = make_sampler(name, GRAMMAR).sample(
+            space, history, np.random.default_rng(seed), {"optimizer": "momentum"}
+        )
         assert values["optimizer"] == "momentum"
         assert set(values) == {
             "optimizer",
@@ -55,15 +60,15 @@ def test_every_sampler_gives_what_is_in_effect(name, count):
 def test_every_sampler_is_a_function_of_history_and_generator(name):
     space = _space()
     history = _history(space, 30)
-    used = make_sampler(name)
+    used = make_sampler(name, GRAMMAR)
     for seed in range(5):
         values = used.sample(space, history, np.random.default_rng(seed), {})
-        assert values == make_sampler(name).sample(space, history, np.random.default_rng(seed), {})
+        assert values == make_sampler(name, GRAMMAR).sample(space, history, np.random.default_rng(seed), {})
 
 
 def test_an_unknown_sampler_is_refused():
     with pytest.raises(UserError, match="sampler is 'grid'; expected one of auto, random, bayesian"):
-        make_sampler("grid")
+        make_sampler("grid", GRAMMAR)
 
 
 @pytest.mark.parametrize(("goal", "sign"), [("minimize", 1), ("maximize", -1)])
@@ -132,7 +137,9 @@ def test_the_predictor_samples_for_the_architecture():
     means = []
     for block in blocks:
         drawn = [
-            make_sampler("predictor").sample(space, history, np.random.default_rng(s), {"optimizer": "adam"}, (block,))
+            make_sampler("predictor", GRAMMAR).sample(
+                space, history, np.random.default_rng(s), {"optimizer": "adam"}, (block,)
+            )
             for s in range(6)
         ]
         means.append(np.mean([np.log10(values["learning_rate"]) for values in drawn]))
