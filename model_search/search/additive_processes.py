@@ -14,9 +14,8 @@ _LIKELIHOOD_ROWS = 128
 _REACHES = (0.8, 2.0, 5.0)
 _NOISE = 0.2  # at first, where the components are about 1 together
 _STEPS = 6
-_CAUTION = 30.0  # trials, of which each step takes half the step that the likelihood asks for
+_CAUTION = 1.0  # trials, that a component is taken to have explained as expected
 _MOST_STEP = 4.0  # so that one trial that is far off does not decide
-_LEAST = 0.01  # of what a component counted at first
 _SHARES = (0.35, 0.1, 0.1)  # of the whole, and of the hyperparameters for any architecture and for like ones
 
 
@@ -60,10 +59,10 @@ def _products(alike: Alikeness, positions: int, reach: float) -> list[np.ndarray
 def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float) -> Hypothesis:
     """How much each component counts, by what was seen.
 
-    Each step multiplies each variance by a power of the ratio of what it explains to what it was expected to explain:
-    with the power 1/2 no step makes the likelihood smaller. Less is believed of few trials and of single ones that are
-    far off, and no component is given up wholly. After Zhou, Hu, Zhou, Lange, "MM Algorithms for Variance Components
-    Models", JCGS 2019.
+    Each step multiplies each variance by the square root of the ratio of what it explains to what it was expected to
+    explain, beside an unknown mean: by itself no such step makes the likelihood smaller (Zhou, Hu, Zhou, Lange, "MM
+    Algorithms for Variance Components Models", JCGS 2019). What the trials say little of (hyperparameters that hardly
+    differed, say) stays as it is taken to be at first, and a single trial that is far off does not decide.
 
     Args:
         alike: The trials with each other.
@@ -79,19 +78,21 @@ def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndar
     usual = np.maximum(np.einsum("kii->k", parts) / n, 1e-3)
     start = np.concatenate([shares, _SHARES[: len(parts) - len(shares)]]) / usual
     weights, noise, flat, unit = start, _NOISE, parts.reshape(len(parts), -1), np.eye(n)
-    power = 0.5 * n / (n + _CAUTION)
     for _ in range(_STEPS):
         covariance = (weights @ flat).reshape(n, n) + (noise + _JITTER) * unit
         inverse = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False), unit)
+        sums = inverse.sum(axis=0)
+        inverse -= np.outer(sums, sums) / sums.sum()
         alpha = inverse @ targets
         explained, expected = flat @ np.outer(alpha, alpha).ravel(), flat @ inverse.ravel()
-        weights = np.maximum(weights * _ratio(explained, expected) ** power, _LEAST * start)
-        noise = max(noise * float(_ratio(alpha @ alpha, np.trace(inverse)) ** power), _LEAST * _NOISE)
+        weights = weights * _ratio(weights * explained, weights * expected) ** 0.5
+        noise = noise * float(_ratio(noise * (alpha @ alpha), noise * np.trace(inverse)) ** 0.5)
     return Hypothesis(reach, weights, noise)
 
 
 def _ratio(explained: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return np.clip(np.maximum(explained, 0.0) / np.maximum(expected, 1e-12), 1 / _MOST_STEP, _MOST_STEP)
+    ratio = (np.maximum(explained, 0.0) + _CAUTION) / (np.maximum(expected, 0.0) + _CAUTION)
+    return np.clip(ratio, 1 / _MOST_STEP, _MOST_STEP)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ PACE = 2  # completed trials for one block more, where the spec names no numbers
 CHILDREN = 240
 ROUNDS = 2
 EXPLORATION = 1.0
-NEW = 0.8  # of the proposals are of architectures that were not tried, with whatever hyperparameters
+NEW = 0.5  # of the proposals are of architectures that were not tried, with whatever hyperparameters
 CROSSED = 0.1
 CHANGED_AGAIN = 0.4
 

@@ -144,7 +144,7 @@ class PredictorSampler(Sampler):
     CHANGED = 64
     PARENTS = 5
     KEPT = 0.7
-    EXPLORATION = 1.0
+    EXPLORATION = 1.5
 
     def __init__(self, grammar: Grammar) -> None:
         """Of the architectures that the specification speaks of."""
