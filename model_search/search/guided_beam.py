@@ -78,7 +78,11 @@ class GuidedBeam(SearchAlgorithm):
         from model_search.search.space import build_space
 
         parameters = build_space(spec, train_steps=1).parameters
-        return cls(AdaptiveBeam.of(spec), math.prod(len(parameter.bins) for parameter in parameters))
+        beam = AdaptiveBeam.of(spec)
+        if not beam.thresholds:
+            pace = tuple(PACE * depth for depth in range(beam.grammar.maximum_depth))
+            beam = dataclasses.replace(beam, thresholds=pace)
+        return cls(beam, math.prod(len(parameter.bins) for parameter in parameters))
 
     @property
     def grammar(self) -> Grammar:
@@ -132,9 +136,8 @@ class GuidedBeam(SearchAlgorithm):
     def _allowed(self, history: History) -> int:
         if not self.beam.grow_probability > 0:
             return self.grammar.minimum_depth
-        deepest = self.grammar.maximum_depth
-        thresholds = self.beam.thresholds or [PACE * depth for depth in range(deepest)]
-        return max(get_allowed_depth(history.completed_count, thresholds, deepest), self.grammar.minimum_depth)
+        depth = get_allowed_depth(history.completed_count, self.beam.thresholds, self.grammar.maximum_depth)
+        return max(depth, self.grammar.minimum_depth)
 
     def _exhausted(self, history: History, repeats: int) -> set[Architecture]:
         """Architectures that have been tried so often."""

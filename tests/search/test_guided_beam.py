@@ -56,7 +56,7 @@ def _best_losses(search_type, seeds, trials, **fields):
 def test_it_beats_the_plain_beam_where_places_count():
     guided = np.array(list(_best_losses(NAME, range(12), 40)))
     plain = np.array(list(_best_losses("ADAPTIVE_COORDINATE_DESCENT", range(12), 40)))
-    assert (guided <= plain).sum() >= 9
+    assert (guided <= plain).sum() >= 10
     assert guided.mean() < plain.mean() - 0.1
 
 
@@ -148,16 +148,19 @@ def test_nothing_is_recommended_of_nothing_and_the_best_of_a_few():
 
 @pytest.mark.parametrize("goal", ["minimize", "maximize"])
 def test_recommendation_sees_through_noise(goal):
-    """The recommended trials are on average better than those with the best of noisy results."""
+    """The recommended trials are on average better than those with the best of noisy results.
+
+    In most studies they are the same ones, so that it takes many to see it.
+    """
     gains = []
-    for seed in range(24):
+    for seed in range(60):
         loss, clean = _additive(seed, noise=0.2)
         noisy = run_study(make_planner(_fixed_spec("NONADAPTIVE_RANDOM_SEARCH"), seed), 100, loss)
         history = History("loss", goal)
         sign = 1 if goal == "minimize" else -1
         history.update(completed(t.id, sign * t.objective("loss"), t.plan) for t in noisy.completed)
         gains.append(clean(history.best(1)[0].plan) - clean(recommend(history, _grammar()).plan))
-    assert np.mean(gains) > 0.01
+    assert np.mean(gains) > 0.02
 
 
 def test_an_ensemble_is_not_recommended():

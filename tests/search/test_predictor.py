@@ -37,6 +37,15 @@ def test_every_covariance_is_symmetric_and_positive_semidefinite(architectures):
     assert np.allclose(alone, np.einsum("kii->ki", components(alike, 4, 2.0)))
 
 
+@pytest.mark.parametrize("positions", [1, 4, 14])
+def test_each_is_to_itself_as_alike_as_the_comparison_says(positions):
+    encoder = Encoder(BLOCKS, positions, True, VALUES)
+    encoded = encoder.encode([tuple(np.roll(BLOCKS * 5, i)[:positions]) for i in range(4)], VALUES)
+    alike = encoder.compare(encoded, encoded)
+    assert len(encoder.shares) == len(alike.parts)
+    assert np.allclose(encoder.alone(encoded).parts[:, :, 0], np.einsum("kii->ki", alike.parts))
+
+
 def test_only_the_same_architecture_is_wholly_alike():
     architectures = [a for depth in range(4) for a in itertools.product(BLOCKS, repeat=depth)]
     encoder = _encoder()
