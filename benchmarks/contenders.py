@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from towers import plain_beam
+
 from model_search.data.task import TableData
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.engine import Engine
@@ -157,10 +159,10 @@ def run_keras_tuner(data: TableData, plans: Sequence[TrialPlan]) -> list[dict[st
 def search_and_time(
     prepare: Callable[[], Any], steps: int, batch_size: int, models: int, folder: str
 ) -> list[TrialPlan]:
-    """Runs a whole search with the stock specification; returns the plans of its completed trials."""
-    from model_search import constants, single_trainer
+    """Runs a whole search of the stock space by the plain beam; returns the plans of its completed trials."""
+    from model_search import single_trainer
 
-    study = single_trainer.SingleTrainer(prepare(), constants.DEFAULT_DNN).try_models(
+    study = single_trainer.SingleTrainer(prepare(), plain_beam()).try_models(
         number_models=models,
         train_steps=steps,
         eval_steps=100,

@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from tables import add_datasets_flag, read_index
+from towers import plain_beam
 
-from model_search import constants
 from model_search.metadata.artefacts import ArtefactStore, LocalArtefacts
 from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
 from model_search.metadata.sqlite_store import SqliteStore
@@ -37,7 +37,6 @@ from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import TrialPlan
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
-from model_search.spec.load import load_spec
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import Worker, WorkerParts
@@ -79,7 +78,7 @@ def one_trainer(name: str, store: Store, artefacts: ArtefactStore, target: int, 
     """Runs the real loop with a pretended engine."""
     timed_store, timed_files = Timed(store), Timed(artefacts)
     engine = Pretended(seconds)
-    spec = load_spec(constants.DEFAULT_DNN)
+    spec = plain_beam()
     for field in ("ensemble_spec", "distillation_spec"):  # which would want real logits
         spec.ClearField(field)
     planner = Planner(spec, PlannerSettings(1, 1000, 32), "loss", "minimize")
@@ -260,7 +259,7 @@ def real(provider: Any, models: int, workers: int, steps: int) -> tuple[float, f
             callbacks=(lambda trial: ends.append(time.perf_counter()),),
         )  # fmt: skip
         started = time.perf_counter()
-        session = open_session(provider, load_spec(constants.DEFAULT_DNN), options)
+        session = open_session(provider, plain_beam(), options)
         run_in_processes(session, Crew(options, workers, Interrupts(), ProgressDisplay("loss", models, False)))
         session.store.close()
     return 60 * models / (ends[-1] - started), 60 * (models - workers) / (ends[-1] - ends[workers - 1])

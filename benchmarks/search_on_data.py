@@ -5,7 +5,8 @@
 Random search draws a depth, the blocks and the hyperparameters of each of its 60 models. What it reaches is the mean
 over seeds of its best validation score (accuracy, or RMSE for numbers). The others search the same space, without
 ensembles, and it is counted how many models each needs to reach that. One that does not within `--models` counts as
-twice as many. A contestant is a `search_type`, or `default`, and a sampler of hyperparameters behind a slash.
+twice as many. A contestant is a `search_type`, `default`, or `unprimed` (the default without its starting points), and
+a sampler of hyperparameters behind a slash.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tempfile
 import numpy as np
 from tables import Table, add_datasets_flag, read_index
 
-CONTESTANTS = "default/predictor,default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"
+CONTESTANTS = "default/predictor,unprimed/predictor,default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"
 RANDOM = "any_depth/random"
 
 
@@ -58,8 +59,9 @@ def write_spec(folder: pathlib.Path, contestant: str, seed: int, models: int) ->
             drawn[grammar.random_of_any_depth(rng)] = None
         for architecture in drawn:
             spec.user_suggestions.add(architecture=architecture)
-    elif search == "default":
+    elif search in ("default", "unprimed"):
         spec.search_type = PhoenixSpec.UNKNOWN_SEARCH_TYPE
+        spec.starting_points = search == "default"
     else:
         spec.search_type = PhoenixSpec.SearchType.Value(search)
     path = folder / "spec.pbtxt"

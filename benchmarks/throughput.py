@@ -150,7 +150,7 @@ def show_search(table: Table, models: int) -> None:
     ours = run(table, "search", models=models)
     theirs = run(table, "tuner", plans=ours["plans"])
     ratio = theirs["process"] / ours["process"]
-    print(f"\n{models} towers of a stock search, whole processes")
+    print(f"\n{models} towers of a search of the stock space, whole processes")
     print(f"  KerasTuner {theirs['process']:7.1f} s   best accuracy {max(t['accuracy'] for t in theirs['trials']):.3f}")
     print(f"  this trainer {ours['process']:5.1f} s   best accuracy {ours['accuracy']:.3f}")
     print(f"  {ratio:.1f} times less time{verdict(ratio, REACH_TOTAL)}")

@@ -1,4 +1,4 @@
-"""Towers for the benchmarks: sampled from the stock dense blocks and hyperparameters, with a fixed seed."""
+"""Work for the benchmarks: towers of the stock specification, drawn at random, and a search that is cheap to plan."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from model_search import constants
 from model_search.metadata.trial import TrialKind, TrialPlan
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.space import build_space
 from model_search.spec.load import load_spec
 
@@ -31,3 +32,14 @@ def sampled_plans(count: int, steps: int, batch_size: int, seed: int) -> Iterato
             seed=int(rng.integers(2**31)),
             key=space.key(architecture, hyperparameters),
         )
+
+
+def plain_beam() -> PhoenixSpec:
+    """The stock specification for tables, searched by the plain beam, as the archived one was.
+
+    It is the same work whatever the default search is; and it plans in no time, so that nothing but what is measured
+    takes any.
+    """
+    spec = load_spec(constants.DEFAULT_DNN)
+    spec.search_type = PhoenixSpec.ADAPTIVE_COORDINATE_DESCENT
+    return spec

@@ -16,6 +16,7 @@ from model_search.search.beam import AdaptiveBeam
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.predictor import Memory, Predictor
+from model_search.search.starting_points import StartingPoint, starting_points
 from model_search.search.tower_search import one_thread
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ class _Pool:
 class GuidedBeam(SearchAlgorithm):
     """The adaptive beam with a predictor.
 
-    The first trials are random. From then on a small Gaussian process (`predictor.py`) learns from all trials. Of the
-    best trials, by their results and by what is expected of them, it makes hundreds of children (mutated, grown,
-    crossed), and of the most promising of those children again. The one with the highest upper confidence bound is
-    proposed. As long as the predictor foretells the trials badly, a share of the proposals are the plain beam's.
+    The first trials are towers that have proved themselves on other data (`starting_points.py`), unless the
+    specification lacks their blocks or says itself how towers grow, and random ones. From then on a small Gaussian
+    process (`predictor.py`) learns from all trials. Of the best trials, by their results and by what is expected of
+    them, it makes hundreds of children (mutated, grown, crossed), and of the most promising of those children again.
+    The one with the highest upper confidence bound is proposed. As long as the predictor foretells the trials badly, a
+    share of the proposals are the plain beam's.
 
     Papers: Mazzawi et al., Interspeech 2019 (the beam); White et al., "BANANAS", AAAI 2021 (a predictor that ranks
     mutations of the best); Srinivas et al., ICML 2010 (the confidence bound); Ginsbourger et al. 2010 (running trials
@@ -65,11 +68,13 @@ class GuidedBeam(SearchAlgorithm):
     Attributes:
         beam: The plain beam: grammar, beam size, growth.
         repeats: How often an architecture may be tried, with different hyperparameters.
+        starting_points: What is tried first.
     """
 
     sampler: ClassVar[str] = "predictor"
     beam: AdaptiveBeam
     repeats: int
+    starting_points: tuple[StartingPoint, ...] = ()
     _memory: Memory[_Pool] = dataclasses.field(default_factory=Memory, repr=False, compare=False)
 
     @classmethod
@@ -77,12 +82,14 @@ class GuidedBeam(SearchAlgorithm):
         """The guided beam that a spec asks for."""
         from model_search.search.space import build_space
 
-        parameters = build_space(spec, train_steps=1).parameters
+        space = build_space(spec, train_steps=1)
         beam = AdaptiveBeam.of(spec)
+        grows_freely = not beam.thresholds and beam.grow_probability > 0
+        known = starting_points(beam.grammar, space) if spec.starting_points and grows_freely else ()
         if not beam.thresholds:
             pace = tuple(PACE * depth for depth in range(beam.grammar.maximum_depth))
             beam = dataclasses.replace(beam, thresholds=pace)
-        return cls(beam, math.prod(len(parameter.bins) for parameter in parameters))
+        return cls(beam, math.prod(len(parameter.bins) for parameter in space.parameters), known)
 
     @property
     def grammar(self) -> Grammar:
@@ -92,13 +99,21 @@ class GuidedBeam(SearchAlgorithm):
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The most promising of many children of the best trials."""
         if not Predictor.can_learn(history, WARM_UP):
-            return Proposal(self.grammar.random_of_any_depth(rng, self._allowed(history)))
+            return self._begin(history, rng)
         with one_thread():
             pool = self._pool(history)
         if not pool.children or rng.random() < 0.3 - pool.skill:
             return self.beam.propose(history, rng)
         child = pool.children[int(np.argmax(pool.mean + EXPLORATION * pool.deviation))]
         return Proposal(child.architecture, parent=child.parent)
+
+    def _begin(self, history: History, rng: np.random.Generator) -> Proposal:
+        """The next starting point; a random architecture after the last one."""
+        tried = self._exhausted(history, repeats=1) if self.starting_points else set()
+        for point in self.starting_points:
+            if self.grammar.canonical(point.architecture) not in tried:
+                return Proposal(point.architecture, hyperparameters=point.hyperparameters)
+        return Proposal(self.grammar.random_of_any_depth(rng, self._allowed(history)))
 
     def _pool(self, history: History) -> _Pool:
         """The candidates of this history, made once for all the draws of a trial."""

@@ -39,6 +39,7 @@ READ_BY: Mapping[str, frozenset[str]] = {
     "num_blocks_in_cell": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
     "reduction_block_type": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
     "replicate_cell": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
+    "starting_points": frozenset({"PREDICTOR_GUIDED_BEAM"}),
 }
 ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "nonadaptive_search": frozenset({"NONADAPTIVE_ENSEMBLE_SEARCH"}),

@@ -8,6 +8,8 @@ import pytest
 from model_search import constants
 from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.search.algorithms import make_algorithm
+from model_search.search.guided_beam import GuidedBeam
 from model_search.spec.load import load_spec, load_text, to_text
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -152,8 +154,13 @@ def test_the_stock_specifications_have_the_archived_names_and_values(name):
     blocks = {"dnn": 11, "small_dnn": 21, "cnn": 33, "rnn_all": 29, "rnn_last": 29}
     assert (spec.minimum_depth, spec.maximum_depth) == depths[name]
     assert len(set(spec.blocks_to_use)) == len(spec.blocks_to_use) == blocks[name]
-    assert spec.search_type == PhoenixSpec.ADAPTIVE_COORDINATE_DESCENT
     assert spec.learning_spec.apply_exponential_decay
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_the_stock_specifications_leave_the_search_to_the_default(name):
+    assert not raw(STOCK[name]).HasField("search_type")
+    assert isinstance(make_algorithm(raw(STOCK[name])), GuidedBeam)
 
 
 @pytest.mark.parametrize("name", ["dnn", "small_dnn", "cnn"])
@@ -188,7 +195,9 @@ def test_what_is_special_of_the_stock_specifications():
 
 @pytest.mark.parametrize("name", ["dnn", "small_dnn"])
 def test_the_stock_specifications_for_tables_can_be_searched(name):
-    assert load_spec(STOCK[name]) == raw(STOCK[name])
+    expected = raw(STOCK[name])
+    expected.search_type = PhoenixSpec.PREDICTOR_GUIDED_BEAM
+    assert load_spec(STOCK[name]) == expected
 
 
 def test_all_stock_blocks_are_known():
