@@ -1,4 +1,4 @@
-"""Chooses the towers that a search begins with, on tables that the search is not measured on.
+"""Chooses the towers that a search begins with, on other tables than those of `search_on_data.py`.
 
     python benchmarks/starting_points.py --datasets DIR [--tables A,B,...] [--number 4] [--jobs 2]
 
@@ -74,6 +74,8 @@ def train(table: Table, towers: Sequence[Candidate], options: argparse.Namespace
             experiment_name=table.name,
             experiment_owner="benchmark",
             seed=7,
+            sampler="random",
+            finish="neither",
             metric="accuracy" if classes else "rmse",
             progress=False,
         )

@@ -2,8 +2,8 @@
 
     python benchmarks/throughput.py --datasets DIR [--quick]
 
-1. Twenty towers with the hyperparameters of a search with the stock specification: KerasTuner as it does by default
-   (it evaluates and checkpoints each epoch) against our search, whole processes.
+1. Twenty towers with the hyperparameters of a search of the stock space by the plain beam: KerasTuner as it does by
+   default (it evaluates and checkpoints each epoch) against our search, whole processes.
 2. Towers by width: seconds a trial.
 3. One tower against `fit` and `evaluate`, with NumPy input, tf.data and `steps_per_execution`.
 4. The floor: the tower's products and updates at the rates that this machine reaches at these sizes.

@@ -54,6 +54,10 @@ class SearchAlgorithm(abc.ABC):
             SpaceExhaustedError: if everything there is has been tried.
         """
 
+    def without_starting_points(self) -> SearchAlgorithm:
+        """The same search, which begins at random: for a history that is only a part of the study's."""
+        return self
+
     @abc.abstractmethod
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """Goes once through all architectures that the algorithm may ever propose, those allowed now first."""

@@ -91,6 +91,10 @@ class GuidedBeam(SearchAlgorithm):
             beam = dataclasses.replace(beam, thresholds=pace)
         return cls(beam, math.prod(len(parameter.bins) for parameter in space.parameters), known)
 
+    def without_starting_points(self) -> GuidedBeam:
+        """The same search, which begins at random."""
+        return dataclasses.replace(self, starting_points=())
+
     @property
     def grammar(self) -> Grammar:
         """The architectures there are."""
@@ -190,7 +194,8 @@ class GuidedBeam(SearchAlgorithm):
                 child = grammar.vary(parent.architecture, rng, allowed)
                 while rng.random() < CHANGED_AGAIN:
                     child = grammar.vary(child, rng, allowed)
-            if len(child) <= allowed:
+            # A starting point may be deeper than is allowed by then, and so may its children.
+            if len(child) <= (max(allowed, len(parent.architecture)) if self.starting_points else allowed):
                 yield _Child(child, parent.parent)
         for _ in range(count // 8):
             yield _Child(grammar.random(rng, int(rng.choice(depths))), None)

@@ -134,6 +134,7 @@ class Planner:
         self._settings = settings
         self._metric, self._goal = metric, goal
         self._algorithm = make_algorithm(spec)
+        self._growing = self._algorithm.without_starting_points()
         self._space = build_space(spec, settings.train_steps)
         self._suggestions = read_suggestions(spec)
         self._schedule = Schedule.of(spec)
@@ -276,7 +277,7 @@ class Planner:
         if grown is None:
             return None
         company, pool = grown
-        hunt = self._hunt(request, company)
+        hunt = self._hunt(request, company, propose=self._growing.propose)
         return self._found(request, dataclasses.replace(hunt, pool=pool, sampled=request.earlier))
 
     def _combine(self, request: _Request, ensembling: Ensembling) -> TrialPlan | None:

@@ -1,7 +1,7 @@
 """Towers to begin with: what has proved itself on other data, with the hyperparameters that it did so with.
 
 A search that knows nothing yet need not begin as if nobody knew anything. The towers below were chosen on seven tables
-of different origin, size and task, none of which the search is measured on; `benchmarks/starting_points.py` chooses
+of different origin, size and task, not those of `benchmarks/search_on_data.py`; `benchmarks/starting_points.py` chooses
 them. After Feurer et al., "Initializing Bayesian Hyperparameter Optimization via Meta-Learning", AAAI 2015, and, for
 how they are chosen, Feurer et al., "Auto-sklearn 2.0", JMLR 2022 (greedily: each is the one that adds most to those
 before).
@@ -72,13 +72,13 @@ STARTING_POINTS: Mapping[str, tuple[StartingPoint, ...]] = {
 def starting_points(grammar: Grammar, space: Space) -> tuple[StartingPoint, ...]:
     """Those of the problem type that the search could come to by itself, in their order.
 
-    A tower with a block that the specification does not name, or of another depth than it allows, is left out; so is a
-    hyperparameter that is not searched, or not as far as that value.
+    A tower with a block that the specification does not name (or not for its place), or of another depth than it
+    allows, is left out; so is a hyperparameter that is not searched, or not as far as that value.
     """
     return tuple(
         StartingPoint(point.architecture, _searched(point, space))
         for point in STARTING_POINTS.get(grammar.problem_type, ())
-        if not grammar.is_fixed
+        if grammar.fits(point.architecture)
         and set(point.architecture) <= set(grammar.blocks)
         and grammar.minimum_depth <= len(point.architecture) <= grammar.maximum_depth
     )

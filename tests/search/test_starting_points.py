@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from search_factory import completed, make_plan, make_planner, make_spec, running
+from search_factory import add_ensembles, completed, make_plan, make_planner, make_spec, make_trial, run_study, running
 
 from model_search import constants
 from model_search.blocks import catalogue
-from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.metadata.trial import TrialState
 from model_search.search.algorithms import make_algorithm
 from model_search.search.grammar import Grammar
 from model_search.search.guided_beam import WARM_UP
@@ -17,9 +17,8 @@ DNN = STARTING_POINTS["DNN"]
 
 
 def stock(**fields):
-    """The stock specification of dense towers, searched by the default search."""
+    """The stock specification of dense towers."""
     spec = load_spec(constants.DEFAULT_DNN)
-    spec.search_type = PhoenixSpec.UNKNOWN_SEARCH_TYPE
     for name, value in fields.items():
         setattr(spec, name, value)
     return spec
@@ -58,6 +57,7 @@ def test_a_tower_of_another_depth_is_left_out():
 def test_a_learning_rate_out_of_range_is_left_to_the_sampler():
     spec = stock()
     spec.learning_spec.learning_rate_range.add(minimum=0.2, maximum=0.3)
+    assert len(points_of(spec)) == len(DNN)
     for point in points_of(spec):
         assert "learning_rate" not in point.hyperparameters and "optimizer" in point.hyperparameters
 
@@ -66,6 +66,7 @@ def test_a_learning_rate_is_not_given_to_another_optimizer():
     spec = stock()
     spec.learning_spec.optimizers.append("sgd")
     spec.learning_spec.learning_rate_range.add(minimum=1e-6, maximum=1.0)
+    assert len(points_of(spec)) == len(DNN)
     for point in points_of(spec):
         assert not {"learning_rate", "optimizer"} & set(point.hyperparameters)
 
@@ -116,5 +117,39 @@ def _first(spec):
 def test_one_that_failed_is_not_tried_again():
     algorithm = make_algorithm(stock())
     history = History("loss", "minimize")
-    history.update([completed(1, 1.0, make_plan(1, DNN[0].architecture))])
+    history.update([make_trial(1, TrialState.FAILED, make_plan(1, DNN[0].architecture))])
     assert algorithm.propose(history, np.random.default_rng(0)).architecture == DNN[1].architecture
+
+
+def test_dropout_that_is_not_searched_is_left_out():
+    for point in points_of(stock(apply_dropouts_between_blocks=False)):
+        assert set(point.hyperparameters) == {"optimizer", "learning_rate"}
+
+
+def test_towers_of_one_length_begin_with_those_of_that_length_that_fit_its_rules():
+    deep = [point.architecture for point in DNN if len(point.architecture) == 5]
+    spec = stock(minimum_depth=5)
+    assert [point.architecture for point in points_of(spec)] == deep
+    for place in range(5):
+        spec.position_choices.add(blocks=[deep[1][place]])
+    assert [point.architecture for point in points_of(spec)] == [deep[1]]
+
+
+def test_an_ensemble_that_grows_tower_by_tower_does_not_begin_again_with_them():
+    spec = stock()
+    spec.ClearField("ensemble_spec")
+    spec.ClearField("distillation_spec")
+    add_ensembles(spec, "adaptive", minimal_pool_size=8)
+    history = run_study(make_planner(spec), 30, lambda plan: float(plan.trial_id))
+    grown = [trial.plan.architecture for trial in history.completed if trial.plan.members]
+    assert len(grown) > 10
+    assert not set(grown) & {point.architecture for point in DNN}
+
+
+def test_the_first_guided_trials_may_change_towers_deeper_than_is_allowed_by_then():
+    depths = []
+    for seed in range(6):
+        planner = make_planner(stock(), seed)
+        history = run_study(planner, WARM_UP, lambda plan: -float(len(plan.architecture)))
+        depths.append(len(planner.plan(WARM_UP + 1, history).architecture))
+    assert max(depths) == 5
