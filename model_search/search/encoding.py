@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from model_search.metadata.trial import HyperparameterValue
+from model_search.search.architecture import DEFAULT_FLATTEN
 
 Hyperparameters = Mapping[str, HyperparameterValue]
 
@@ -21,7 +22,8 @@ class Encoded:
     Attributes:
         head: Codes of the blocks counted from the input, padded behind. [n, positions]
         tail: The same counted from the output, padded in front; None where all have one length.
-        counts: How often each block occurs, as a share of the positions. [n, blocks]
+        counts: How often each block occurs, and each word that the names of some blocks share, as a share of the
+            positions. [n, blocks + words]
         pairs: How often each two blocks follow each other, scaled; None where all have one length.
         hyperparameters: Values on their scales, 0 to 1; a choice has a column for each value. [n, columns]
     """
@@ -86,6 +88,7 @@ class Encoder:
             hyperparameters: Values that show the ranges; what comes later is cut to them.
         """
         self._codes = {name: code for code, name in enumerate(dict.fromkeys(blocks), start=1)}
+        self._words = _shared_words(list(self._codes))
         self._positions = positions
         self._one_length = one_length
         self._scales = _scales(hyperparameters)
@@ -115,6 +118,7 @@ class Encoder:
             codes = [self._codes.get(name, 0) for name in architecture[:positions]]
             head[row, : len(codes)] = codes
         counts = np.stack([(head == code).sum(axis=1) for code in self._codes.values()], axis=1) / positions
+        counts = np.concatenate([counts, counts @ self._words], axis=1)
         values = np.zeros((n, 0)) if hyperparameters is None else self._values(hyperparameters)
         if self._one_length:
             return Encoded(head, None, counts, None, values)
@@ -151,7 +155,7 @@ class Encoder:
 
         What may count by itself: where all have one length, the block at each place; else the share of matching
         places, the first block, the second, the last, and the depth. Then how often each block occurs, which blocks
-        follow each other, and each hyperparameter.
+        follow each other, and each hyperparameter. Blocks whose names share words are alike in how often they occur.
         """
         places = _places(first.head, second.head)
         match = np.mean(places, axis=0)
@@ -192,6 +196,23 @@ class Encoder:
         for column in self._columns[name]:
             squares += (first.hyperparameters[:, column, None] - second.hyperparameters[None, :, column]) ** 2
         return squares
+
+
+def _shared_words(blocks: Sequence[str]) -> np.ndarray:
+    """Which words of their names some blocks have and others lack, an array of zeros and ones of shape [blocks, words].
+
+    FULLY_CONNECTED_RESIDUAL_CONCAT_BATCHNORM and FULLY_CONNECTED_RESIDUAL_PROJECT_BATCHNORM do much the same: what one
+    reaches tells of the other, before the other was tried.
+    """
+    searched = [name for name in blocks if name != DEFAULT_FLATTEN]
+    owners: dict[frozenset[str], None] = {}
+    for word in dict.fromkeys(itertools.chain.from_iterable(name.split("_") for name in searched)):
+        sharing = frozenset(name for name in searched if word in name.split("_"))
+        if 1 < len(sharing) < len(searched):
+            owners[sharing] = None
+    return np.array([[float(name in sharing) for sharing in owners] for name in blocks]).reshape(
+        len(blocks), len(owners)
+    )
 
 
 def _places(first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:

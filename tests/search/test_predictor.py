@@ -178,3 +178,27 @@ def test_a_predictor_of_equal_results_expects_the_same_of_all():
     assert np.allclose(predicted.mean, 0)
     assert np.isfinite(predicted.deviation).all()
     assert predictor.skill == 0
+
+
+NORMED = ("FULLY_CONNECTED_RESIDUAL_CONCAT_BATCHNORM", "FULLY_CONNECTED_RESIDUAL_PROJECT_BATCHNORM")
+PLAIN = ("FULLY_CONNECTED_RESIDUAL_CONCAT", "FULLY_CONNECTED_RESIDUAL_PROJECT", "FIXED_OUTPUT_FULLY_CONNECTED_128")
+
+
+def test_a_block_that_was_not_tried_is_expected_to_be_like_those_whose_names_share_words():
+    """One of the two normed blocks is good; the other one, and a plain one, were not tried."""
+    tried = [NORMED[0], PLAIN[0], PLAIN[2]]
+    history = History("loss", "minimize")
+    history.update(
+        completed(i, -float(architecture.count(NORMED[0])), make_plan(i, architecture))
+        for i, architecture in enumerate(itertools.product(tried, repeat=2), start=1)
+    )
+    grammar = Grammar.of(make_spec(blocks_to_use=(*NORMED, *PLAIN)))
+    predictor = Predictor(history, grammar)
+    normed, plain = predictor.predict([(NORMED[1],) * 2, (PLAIN[1],) * 2]).mean
+    assert normed > plain + 0.2
+
+
+def test_words_that_all_names_have_and_the_flatten_block_tell_nothing():
+    for blocks in (("TABLE_0", "TABLE_1", "PLATE_REDUCTION_FLATTEN"), BLOCKS, NORMED[:1]):
+        counts = Encoder(blocks, 3, False, ()).encode([blocks[:1]]).counts
+        assert counts.shape == (1, len(blocks))
