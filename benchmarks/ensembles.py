@@ -40,6 +40,7 @@ def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, An
     """One search in this process, beside others; test scores and parameters of its three models."""
     from model_search import constants, single_trainer
     from model_search.data import csv_data
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
     from model_search.spec.load import load_spec
     from model_search.training.runtime import available_cores, tensorflow
 
@@ -49,6 +50,7 @@ def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, An
     with tempfile.TemporaryDirectory() as root:
         started = time.monotonic()
         spec = load_spec(constants.DEFAULT_DNN)
+        spec.search_type = PhoenixSpec.SearchType.Value(options.search)
         if options.plain:
             spec.ClearField("ensemble_spec")
             spec.ClearField("distillation_spec")
@@ -81,7 +83,8 @@ def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, An
 
 def key_of(table: Table, seed: int, options: argparse.Namespace) -> str:
     """A run's name among the results."""
-    return f"{table.name}/{options.budget}/{options.models}/{seed}" + ("/plain" if options.plain else "")
+    kind = f"{options.search}{' plain' if options.plain else ''}"
+    return f"{table.name}/{options.budget}/{options.models}/{seed}/{kind}"
 
 
 def quality(options: argparse.Namespace) -> None:
@@ -98,7 +101,7 @@ def quality(options: argparse.Namespace) -> None:
             return
         words = [sys.executable, __file__, "--datasets", options.datasets, "--budget", options.budget]
         words += ["--models", str(options.models), "--jobs", str(options.jobs), "--one", table.name, str(seed)]
-        words += ["--plain"] if options.plain else []
+        words += ["--search", options.search, *(["--plain"] if options.plain else [])]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{key} failed:\n{done.stderr[-2000:]}")
@@ -242,6 +245,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="search without ensembles and distillation: towers only")
+    parser.add_argument("--search", default="PREDICTOR_GUIDED_BEAM", help="search_type of the specification")
     parser.add_argument("--only", help="comma-separated names of tables")
     parser.add_argument("--results", help="a JSON file that keeps finished runs, so that a second call continues")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
