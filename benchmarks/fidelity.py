@@ -43,6 +43,7 @@ def search(table: Table, schedule: str, seed: int, budget: argparse.Namespace) -
     plain = load_spec(constants.DEFAULT_DNN)
     plain.ClearField("ensemble_spec")
     plain.ClearField("distillation_spec")
+    plain.starting_points = False  # with them nothing is left to be found sooner
     trainer = single_trainer.SingleTrainer(provider, load_text(f"{to_text(plain)}\n{SCHEDULES[schedule]}"))
     curve: Curve = []
     models = budget.models
