@@ -139,6 +139,7 @@ _CONTESTANTS: Mapping[str, tuple[str, PhoenixSpec]] = {
     "reinforce": _asks("REINFORCE"),
     "harmonica": _asks("HARMONICA_SEARCH"),
     "linear": _asks("LINEAR_MODEL"),
+    "grid": _asks("GRID_SEARCH"),
 }
 _OF_THE_ISSUE = ("default", "random", "evolution20", "evolution50", "local", "beam")
 

@@ -54,8 +54,8 @@ class SearchAlgorithm(abc.ABC):
             SpaceExhaustedError: if everything there is has been tried.
         """
 
-    def without_starting_points(self) -> SearchAlgorithm:
-        """The same search, which begins at random: for a history that is only a part of the study's."""
+    def for_short_histories(self) -> SearchAlgorithm:
+        """What searches in its place where it would be shown a few trials of the study at a time."""
         return self
 
     @abc.abstractmethod

@@ -16,6 +16,7 @@ from model_search.search.beam import AdaptiveBeam
 from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.predictor import Memory, Predictor
+from model_search.search.space import Space, build_space
 from model_search.search.starting_points import StartingPoint, starting_points
 from model_search.search.tower_search import one_thread
 
@@ -30,6 +31,17 @@ EXPLORATION = 1.0
 NEW = 0.5  # of the proposals are of architectures that were not tried, with whatever hyperparameters
 CROSSED = 0.1
 CHANGED_AGAIN = 0.4
+
+
+def _combinations(space: Space) -> int:
+    """How many combinations of bins there are of the hyperparameters that every architecture has."""
+    shared = [parameter for parameter in space.parameters if parameter.block is None]
+    optimizers = [value for parameter in shared if parameter.name == "optimizer" for value in parameter.bins]
+    others = [parameter for parameter in shared if parameter.name != "optimizer"]
+    return sum(
+        math.prod(len(parameter.bins) for parameter in others if parameter.is_active({"optimizer": optimizer}))
+        for optimizer in optimizers
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +92,6 @@ class GuidedBeam(SearchAlgorithm):
     @classmethod
     def of(cls, spec: PhoenixSpec) -> GuidedBeam:
         """The guided beam that a spec asks for."""
-        from model_search.search.space import build_space
-
         space = build_space(spec, train_steps=1)
         beam = AdaptiveBeam.of(spec)
         grows_freely = not beam.thresholds and beam.grow_probability > 0
@@ -89,11 +99,11 @@ class GuidedBeam(SearchAlgorithm):
         if not beam.thresholds:
             pace = tuple(PACE * depth for depth in range(beam.grammar.maximum_depth))
             beam = dataclasses.replace(beam, thresholds=pace)
-        return cls(beam, math.prod(len(parameter.bins) for parameter in space.parameters), known)
+        return cls(beam, _combinations(space), known)
 
-    def without_starting_points(self) -> GuidedBeam:
-        """The same search, which begins at random."""
-        return dataclasses.replace(self, starting_points=())
+    def for_short_histories(self) -> AdaptiveBeam:
+        """The plain beam: a few trials are too few for a predictor, and no beginning of a study either."""
+        return self.beam
 
     @property
     def grammar(self) -> Grammar:
@@ -183,7 +193,8 @@ class GuidedBeam(SearchAlgorithm):
         depths = range(grammar.minimum_depth, allowed + 1)
         if sum(len(grammar.blocks) ** depth for depth in depths) <= count:
             for depth in depths:
-                yield from (_Child(architecture, None) for architecture in grammar.enumerate(depth, rng))
+                every = grammar.enumerate(depth, rng)
+                yield from (_Child(architecture, None) for architecture in every if len(architecture) <= allowed)
             return
         for number in range(count):
             parent = parents[number % len(parents)]
@@ -198,7 +209,9 @@ class GuidedBeam(SearchAlgorithm):
             if len(child) <= (max(allowed, len(parent.architecture)) if self.starting_points else allowed):
                 yield _Child(child, parent.parent)
         for _ in range(count // 8):
-            yield _Child(grammar.random(rng, int(rng.choice(depths))), None)
+            newcomer = grammar.random(rng, int(rng.choice(depths)))
+            if len(newcomer) <= allowed:
+                yield _Child(newcomer, None)
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All architectures, the shallow ones first; only the least depth where nothing may ever grow."""

@@ -141,6 +141,10 @@ class History:
         """The `k` trials that were completed last, oldest first."""
         return self._arrivals[max(len(self._arrivals) - k, 0) :]
 
+    def value(self, trial: Trial) -> float:
+        """The metric of a completed trial, on the scale on which trials are compared."""
+        return trial.objective(self.metric)
+
     def contains_key(self, key: str) -> bool:
         """Whether a trial with this key has been planned, whatever became of it."""
         return key in self._keys

@@ -134,7 +134,7 @@ class Planner:
         self._settings = settings
         self._metric, self._goal = metric, goal
         self._algorithm = make_algorithm(spec)
-        self._growing = self._algorithm.without_starting_points()
+        self._growing = self._algorithm.for_short_histories()
         self._space = build_space(spec, settings.train_steps)
         self._suggestions = read_suggestions(spec)
         self._schedule = Schedule.of(spec)

@@ -19,7 +19,7 @@ from model_search.search.history import History
 
 _T = TypeVar("_T")
 
-KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION)
+KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION, TrialKind.TUNING)
 MOST_TRIALS = 384
 MOST_RUNNING = 32
 _ROOM_TO_GROW = 2  # blocks, by which an architecture may be longer than all before and still be seen whole
@@ -46,8 +46,9 @@ class Memory(Generic[_T]):
     def recall(self, history: History, key: object, make: Callable[[], _T]) -> _T:
         """What was made of this history as it is now, or is made now."""
         running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
-        # A completed trial never changes, so that the number of them says whether there are others now.
-        state = (key, history.completed_count, len(history.failed), running)
+        # A completed trial never changes: the last one and their number say whether there are others now.
+        latest = tuple(trial.id for trial in history.latest(1))
+        state = (key, history.completed_count, latest, len(history.failed), running)
         last = self._last
         if last is not None and last[0] is history and last[1] == state:
             return last[2]
@@ -117,7 +118,7 @@ class Predictor:
         self._grammar = grammar
         self.tried = [_tried(trial, grammar) for trial in chosen(history)]
         running = [_tried(trial, grammar) for trial in history.unfinished[-MOST_RUNNING:] if is_own(trial)]
-        self.targets = targets(np.array([sign * item.trial.objective(history.metric) for item in self.tried]))
+        self.targets = targets(np.array([sign * history.value(item.trial) for item in self.tried]))
         known = [item.architecture for item in (*self.tried, *running)]
         longest = max(map(len, known), default=1)
         positions = max(longest, min(longest + _ROOM_TO_GROW, grammar.maximum_depth), 1)

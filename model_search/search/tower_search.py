@@ -77,7 +77,7 @@ class TowerSearch(SearchAlgorithm):
         """
         sign = 1.0 if history.goal == "minimize" else -1.0
         towers = [
-            Tower(trial, trial.plan.architecture, sign * trial.objective(history.metric))
+            Tower(trial, trial.plan.architecture, sign * history.value(trial))
             for trial in history.completed
             if trial.plan is not None and is_tower(trial.plan)
         ]

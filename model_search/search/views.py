@@ -12,26 +12,41 @@ _ENOUGH_TO_LEARN_FROM = 10
 class Survivors(History):
     """A history in which each tower stands once, in the highest rung that it has completed.
 
-    A trial that was trained longer comes before all that were trained shorter; within a rung the metric decides. So
-    values of different rungs are never held against each other, and the best are those that have come furthest.
+    A trial that was trained longer comes before all that were trained shorter; within a rung the metric decides. So the
+    best are those that have come furthest. Where an algorithm compares values of different rungs (`value`), they are
+    what would be expected of a training in full: to each is added what the promotions from its rung on brought in the
+    mean.
     """
 
     def __init__(self, metric: str, goal: str, top: int):
         super().__init__(metric, goal)
         self._top = top
+        self._gains: dict[int, tuple[float, int]] = {}
 
     def _new_towers(self) -> History | None:
         return None
 
+    def _rung(self, trial: Trial) -> int:
+        return trial.plan.rung if trial.plan is not None and takes_part(trial.plan) else self._top
+
     def _rank_of(self, trial: Trial, loss: float) -> tuple[float, ...]:
-        rung = trial.plan.rung if trial.plan is not None and takes_part(trial.plan) else self._top
-        return (-rung, loss, trial.id)
+        return (-self._rung(trial), loss, trial.id)
+
+    def value(self, trial: Trial) -> float:
+        """What would be expected of the trial, trained in full."""
+        gains = (self._gains.get(rung, (0.0, 1)) for rung in range(self._rung(trial), self._top))
+        return trial.objective(self.metric) + sum(total / count for total, count in gains)
 
     def _rank(self, trial: Trial) -> None:
         count = len(self._ranked)
         super()._rank(trial)
         plan = trial.plan
         if plan is not None and plan.is_promotion and plan.warm_start is not None and len(self._ranked) > count:
+            before = self.get(plan.warm_start)
+            if before is not None and before.result is not None:
+                total, count = self._gains.get(self._rung(before), (0.0, 0))
+                gain = trial.objective(self.metric) - before.objective(self.metric)
+                self._gains[self._rung(before)] = (total + gain, count + 1)
             self._replace(plan.warm_start)
 
     def _replace(self, trial_id: int) -> None:

@@ -8,7 +8,9 @@ from model_search.search.algorithms import make_algorithm
 from model_search.search.grammar import Grammar
 from model_search.search.guided_beam import WARM_UP, GuidedBeam
 from model_search.search.history import History
+from model_search.search.predictor import Memory
 from model_search.search.recommend import recommend
+from model_search.search.views import Survivors
 
 NAME = "PREDICTOR_GUIDED_BEAM"
 BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "BOTTLENECK_64", "LOWRANK_1", "LOWRANK_2", "LOWRANK_3")
@@ -168,3 +170,29 @@ def test_an_ensemble_is_not_recommended():
     plan = TrialPlan(13, TrialKind.ENSEMBLE, (), {}, 0, 8, 1, "key", members=(1, 2), ensemble=EnsemblePlan("average"))
     history.update([completed(13, -1.0, plan)])
     assert recommend(history, _grammar()).id != 13
+
+
+def test_it_knows_how_many_hyperparameters_there_are():
+    learning = {"optimizers": ["adam", "momentum"], "apply_momentum": True}
+    assert make_algorithm(make_spec(NAME)).repeats == 3 * 10
+    assert make_algorithm(make_spec(NAME, learning={"optimizers": ["adam"]})).repeats == 10
+    assert make_algorithm(make_spec(NAME, learning=learning)).repeats == 10 + 10 * 10
+
+
+def test_the_tower_of_a_cnn_with_its_flatten_block_is_not_too_deep():
+    planner = make_planner(make_spec(NAME, "CNN", maximum_depth=4))
+    history = run_study(planner, 40, lambda plan: -float(len(plan.architecture)))
+    assert max(len(trial.plan.architecture) for trial in history.completed) == 4
+
+
+def test_a_promotion_that_takes_the_place_of_its_trial_is_noticed():
+    """Neither the number of completed trials nor what runs has changed then."""
+    made = []
+    memory = Memory()
+    history = Survivors("loss", "minimize", top=1)
+    history.update([completed(1, 0.5, make_plan(1, rung=0)), completed(2, 0.4, make_plan(2, rung=0))])
+    memory.recall(history, None, lambda: made.append(1))
+    memory.recall(history, None, lambda: made.append(1))
+    history.update([completed(3, 0.3, make_plan(3, rung=1, warm_start=2, first_step=1))])
+    memory.recall(history, None, lambda: made.append(1))
+    assert history.completed_count == 2 and len(made) == 2

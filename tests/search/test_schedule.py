@@ -12,8 +12,11 @@ from search_factory import make_plan, make_spec, make_trial, run_study
 from model_search.errors import SpecError
 from model_search.metadata.trial import TrialKind, TrialResult, TrialState
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
+from model_search.search.algorithms import make_algorithm
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.predictor import Predictor
 from model_search.search.schedule import SCHEDULES, Rung, make_rungs
 from model_search.search.views import View, Views
 
@@ -239,6 +242,50 @@ def test_algorithms_see_each_tower_once_and_rungs_apart():
     assert [trial.id for trial in view.survivors.completed] == [5, 4, 3]
     assert [trial.id for trial in view.survivors.unfinished] == [6]
     assert [trial.id for trial in history.completed] == [5, 1, 3, 4, 2]
+
+
+def test_what_values_of_different_rungs_are_worth_is_learnt_from_promotions():
+    history = History("loss", "minimize")
+    history.update([_trial(1, 0.5), _trial(2, 0.6), _trial(3, 0.9), make_trial(7, TrialState.COMPLETED, loss=0.2)])
+    view = View(history, planner_of(scheduled("ASHA"))._evaluation)
+    view.follow()
+    worth = view.survivors.value
+    assert worth(history.get(3)) == 0.9
+    history.update([_trial(4, 0.4, rung=1, warm_start=1), _trial(5, 0.3, rung=1, warm_start=2)])
+    history.update([_trial(6, 0.1, rung=2, warm_start=5)])
+    view.follow()
+    assert worth(history.get(6)) == 0.1
+    assert worth(history.get(4)) == pytest.approx(0.4 - 0.2)
+    assert worth(history.get(3)) == pytest.approx(0.9 - 0.2 - 0.2)
+    assert history.value(history.get(3)) == 0.9
+
+
+def _where_promotions_cost():
+    """On few rows losses are small: the best towers lost some by being promoted."""
+    blocks = ("IDENTITY", "LOWRANK_1", "BOTTLENECK_32")
+    history = History("loss", "minimize")
+    for number in range(1, 31):
+        history.update([_trial(number, 0.1 + 0.1 * (number % 3), architecture=[blocks[number % 3]] * 2)])
+    for number in range(31, 36):
+        history.update([_trial(number, 0.6, rung=1, warm_start=3 * (number - 30), architecture=["IDENTITY"] * 2)])
+    view = View(history, planner_of(scheduled("ASHA"))._evaluation)
+    view.follow()
+    return view.survivors, blocks
+
+
+def test_evolution_does_not_take_a_short_training_for_better():
+    history, blocks = _where_promotions_cost()
+    spec = make_spec("REGULARIZED_EVOLUTION", blocks_to_use=blocks)
+    spec.evolution.population_size = spec.evolution.sample_size = 20
+    proposed = [make_algorithm(spec).propose(history, np.random.default_rng(seed)) for seed in range(20)]
+    assert {history.get(each.parent).plan.architecture[0] for each in proposed} == {"IDENTITY"}
+
+
+def test_the_predictor_does_not_take_a_short_training_for_better():
+    history, blocks = _where_promotions_cost()
+    predictor = Predictor(history, Grammar.of(make_spec(blocks_to_use=blocks)))
+    promoted, short, shorter = predictor.predict([(block,) * 2 for block in blocks]).mean
+    assert promoted > short + 0.5 > shorter + 1.0
 
 
 def test_samplers_learn_from_the_highest_rung_with_enough_trials():

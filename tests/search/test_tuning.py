@@ -1,6 +1,7 @@
 """The last trials of a study: other hyperparameters for the best architectures."""
 
 import collections
+import dataclasses
 
 import pytest
 from search_factory import completed, make_plan, make_spec, make_trial, run_study
@@ -8,8 +9,10 @@ from search_factory import completed, make_plan, make_spec, make_trial, run_stud
 from model_search.errors import SpecError
 from model_search.metadata.trial import TrialKind, TrialState
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
+from model_search.search.grammar import Grammar
 from model_search.search.history import History
 from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.recommend import recommend
 from model_search.search.tuning import Tuning
 
 
@@ -105,3 +108,11 @@ def test_tuning_finds_better_hyperparameters():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(SpecError, match="tuning"):
         Tuning(**({"trials": 1, "architectures": 1} | wrong), canonical=tuple)
+
+
+def test_a_tuned_trial_can_be_recommended():
+    history = run_study(tuning_planner(20, 6, 2), 14, loss_of)
+    best = history.best(1)[0].plan
+    tuned = make_plan(15, best.architecture, hyperparameters=dict(best.hyperparameters))
+    history.update([completed(15, -10.0, dataclasses.replace(tuned, kind=TrialKind.TUNING))])
+    assert recommend(history, Grammar.of(make_spec())).id == 15

@@ -12,6 +12,7 @@ from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan, TrialResult
 from model_search.search.history import History
+from model_search.trainers import pruning
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.pruning import Keeping, Pruner
 
@@ -32,8 +33,8 @@ def run(store, tmp_path):
 
     def run_one(loss, **changes):
         claim = store.claim("w", 10**6)
-        values = {"architecture": ("IDENTITY",), "kind": TrialKind.SEARCH} | changes
-        plan = TrialPlan(claim.trial_id, hyperparameters={}, steps=1, batch_size=1, seed=1, key=str(claim), **values)
+        values = {"architecture": ("IDENTITY",), "kind": TrialKind.SEARCH, "steps": 1} | changes
+        plan = TrialPlan(claim.trial_id, hyperparameters={}, batch_size=1, seed=1, key=str(claim), **values)
         store.commit_plan(claim, plan)
         if loss is not None:
             weights = save_arrays(LocalArtefacts(tmp_path), claim.trial_id, "weights.npz", {"a": np.zeros(BYTES, "u1")})
@@ -66,6 +67,32 @@ def test_the_best_keep_their_files(store, run, prune, tmp_path):
     assert sorted(int(file.parent.name) for file in tmp_path.glob("trials/*/*.npz")) == [2, 4]
     assert prune(2) == []
     assert len(store.history()[0]) == 5
+
+
+def test_towers_that_a_schedule_may_still_continue_keep_their_files(store, run, prune):
+    short = [run(loss, total_steps=9) for loss in (0.9, 0.8, 0.95)]
+    run(0.7, warm_start=short[1], first_step=1, steps=9, rung=1)
+    full = [run(loss) for loss in (0.1, 0.2, 0.3, 0.4)]
+    prune(2)
+    assert kept(store) == [*short, *full[:2]]
+
+
+def test_of_many_towers_that_wait_the_best_of_each_rung_keep_their_files(store, run, prune, monkeypatch):
+    monkeypatch.setattr(pruning, "_RECENT", 3)
+    low = [run(loss, total_steps=9) for loss in (0.9, 0.8, 0.95, 0.7, 0.85)]
+    high = [run(loss, total_steps=9, rung=1) for loss in (0.6, 0.65)]
+    run(0.1)
+    prune(1)
+    assert kept(store) == [low[1], low[3], low[4], *high, high[-1] + 1]
+
+
+def test_brackets_that_are_over_keep_nothing(store, run, prune, monkeypatch):
+    monkeypatch.setattr(pruning, "_RECENT", 2)
+    over = [run(0.9, total_steps=9, bracket=0) for _ in range(3)]
+    waiting = [run(0.9, total_steps=9, bracket=1) for _ in range(2)]
+    run(0.1)
+    prune(1)
+    assert not set(over) & set(kept(store)) and set(waiting) <= set(kept(store))
 
 
 def test_what_is_built_on_keeps_its_files(store, run, prune):
