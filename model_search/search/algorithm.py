@@ -5,12 +5,15 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from model_search.metadata.trial import HyperparameterValue
 from model_search.search.history import History
+
+if TYPE_CHECKING:
+    from model_search.search.starting_points import StartingPoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +45,11 @@ class SearchAlgorithm(abc.ABC):
 
     Attributes:
         sampler: The sampler of hyperparameters that goes with it, unless the user names one.
+        starting_points: What the first trials of a study try, whatever it would propose.
     """
 
     sampler: ClassVar[str] = "random"
+    starting_points: tuple[StartingPoint, ...] = ()
 
     @abc.abstractmethod
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:

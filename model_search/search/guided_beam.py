@@ -80,7 +80,7 @@ class GuidedBeam(SearchAlgorithm):
     Attributes:
         beam: The plain beam: grammar, beam size, growth.
         repeats: How often an architecture may be tried, with different hyperparameters.
-        starting_points: What is tried first.
+        starting_points: See `SearchAlgorithm`.
     """
 
     sampler: ClassVar[str] = "predictor"
@@ -113,21 +113,13 @@ class GuidedBeam(SearchAlgorithm):
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The most promising of many children of the best trials."""
         if not Predictor.can_learn(history, WARM_UP):
-            return self._begin(history, rng)
+            return Proposal(self.grammar.random_of_any_depth(rng, self._allowed(history)))
         with one_thread():
             pool = self._pool(history)
         if not pool.children or rng.random() < 0.3 - pool.skill:
             return self.beam.propose(history, rng)
         child = pool.children[int(np.argmax(pool.mean + EXPLORATION * pool.deviation))]
         return Proposal(child.architecture, parent=child.parent)
-
-    def _begin(self, history: History, rng: np.random.Generator) -> Proposal:
-        """The next starting point; a random architecture after the last one."""
-        tried = self._exhausted(history, repeats=1) if self.starting_points else set()
-        for point in self.starting_points:
-            if self.grammar.canonical(point.architecture) not in tried:
-                return Proposal(point.architecture, hyperparameters=point.hyperparameters)
-        return Proposal(self.grammar.random_of_any_depth(rng, self._allowed(history)))
 
     def _pool(self, history: History) -> _Pool:
         """The candidates of this history, made once for all the draws of a trial."""

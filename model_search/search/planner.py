@@ -110,8 +110,9 @@ class Planner:
     3. tuning: the last trials of the study, where the spec has that phase;
     4. ensembles and 5. distillation: the trials whose turn it is (`ensembling.Schedule`), as soon as it is possible;
     6. baseline: a share of the other trials, drawn by coin, is random search, trained in full;
-    7. promotion: a tower that the evaluation schedule trains further;
-    8. search: everything else.
+    7. starting points: the first trials try those of the search, if it has any;
+    8. promotion: a tower that the evaluation schedule trains further;
+    9. search: everything else.
 
     No plan repeats another one: the same architecture with hyperparameters in the same bins is tried once, and so are
     the same members and the same architecture under the same teacher.
@@ -153,6 +154,7 @@ class Planner:
             self._ensemble,
             self._distil,
             self._hold_out,
+            self._start,
             self._promote,
             self._search,
         )
@@ -320,6 +322,16 @@ class Planner:
     def _at_random(self, rng: np.random.Generator) -> Proposal:
         architecture = self._grammar.random_of_any_depth(rng)
         return Proposal(architecture, hyperparameters=self._space.active(architecture).draw(rng), random=True)
+
+    def _start(self, request: _Request) -> TrialPlan | None:
+        """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one."""
+        number = request.trial_id - len(self._suggestions)
+        if not 1 <= number <= len(self._algorithm.starting_points):
+            return None
+        point = self._algorithm.starting_points[number - 1]
+        proposal = Proposal(point.architecture, hyperparameters=point.hyperparameters)
+        hunt = self._hunt(request, Company(TrialKind.SEARCH), propose=lambda history, rng: proposal)
+        return self._begin(request, self._first_new(request, hunt, self._draws(request, hunt)))
 
     def _search(self, request: _Request) -> TrialPlan | None:
         return self._begin(request, self._found(request, self._hunt(request, Company(TrialKind.SEARCH))))

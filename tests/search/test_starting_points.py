@@ -1,10 +1,9 @@
-import numpy as np
 import pytest
-from search_factory import add_ensembles, completed, make_plan, make_planner, make_spec, make_trial, run_study, running
+from search_factory import add_ensembles, completed, make_planner, make_spec, run_study
 
 from model_search import constants
 from model_search.blocks import catalogue
-from model_search.metadata.trial import TrialState
+from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.algorithms import make_algorithm
 from model_search.search.grammar import Grammar
 from model_search.search.guided_beam import WARM_UP
@@ -84,11 +83,26 @@ def test_a_study_begins_with_them_in_their_order_and_goes_on_at_random():
         history.update([completed(trial_id, float(trial_id), plan)])
 
 
-def test_workers_share_them():
+def test_workers_that_begin_in_the_same_moment_take_different_ones():
     planner, history = make_planner(stock()), History("loss", "minimize")
-    for trial_id in range(1, len(DNN) + 1):
-        history.update([running(trial_id, planner.plan(trial_id, history))])
-    assert {trial.plan.architecture for trial in history.unfinished} == {point.architecture for point in DNN}
+    planned = [planner.plan(trial_id, history).architecture for trial_id in range(1, len(DNN) + 1)]
+    assert planned == [point.architecture for point in DNN]
+
+
+def test_suggestions_come_first():
+    spec = stock()
+    spec.ClearField("ensemble_spec")
+    spec.user_suggestions.add(architecture=["FULLY_CONNECTED_PYRAMID"])
+    history = run_study(make_planner(spec), len(DNN) + 1, lambda plan: float(plan.trial_id))
+    tried = [history.get(number).plan.architecture for number in range(1, len(DNN) + 2)]
+    assert tried == [("FULLY_CONNECTED_PYRAMID",), *(point.architecture for point in DNN)]
+
+
+def test_a_schedule_trains_them_like_any_other_tower():
+    spec = stock()
+    spec.evaluation_schedule.kind = Settings.ASHA
+    plan = make_planner(spec).plan(1, History("loss", "minimize"))
+    assert plan.architecture == DNN[0].architecture and plan.steps < 1000 == plan.total_steps
 
 
 @pytest.mark.parametrize(
@@ -111,14 +125,7 @@ def test_other_blocks_begin_at_random():
 
 
 def _first(spec):
-    return make_algorithm(spec).propose(History("loss", "minimize"), np.random.default_rng(0)).architecture
-
-
-def test_one_that_failed_is_not_tried_again():
-    algorithm = make_algorithm(stock())
-    history = History("loss", "minimize")
-    history.update([make_trial(1, TrialState.FAILED, make_plan(1, DNN[0].architecture))])
-    assert algorithm.propose(history, np.random.default_rng(0)).architecture == DNN[1].architecture
+    return make_planner(spec).plan(1, History("loss", "minimize")).architecture
 
 
 def test_dropout_that_is_not_searched_is_left_out():
