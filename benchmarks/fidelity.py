@@ -61,6 +61,7 @@ def search(table: Table, schedule: str, seed: int, budget: argparse.Namespace) -
                 seed=seed,
                 metric="accuracy",
                 progress=False,
+                finish="neither",
             )
             curve = best_so_far(study.trials)
             study.close()

@@ -92,6 +92,7 @@ def search(table: Table, contestant: str, seed: int, options: argparse.Namespace
             metric=metric,
             sampler=contestant.split("/")[1],
             progress=False,
+            finish="neither",
         )
         done = [trial for trial in study.trials if trial.result is not None and trial.plan is not None]
         result = {
