@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from model_search.errors import SpecError
@@ -243,6 +244,12 @@ class Cell:
                 return trial
         return None
 
+    def waiting(self, count: int) -> list[int]:
+        """The best `count` that are trained for less than all steps and may still be promoted, now or later."""
+        trials = (self._trials[number] for _, number in self._ranks if number not in self._promoted)
+        able = (trial.id for trial in trials if trial.plan is not None and is_short(trial.plan) and _may_go_on(trial))
+        return list(itertools.islice(able, count))
+
     def promotable(self, count: int) -> int:
         """How many of the best `count` go on, or have gone on."""
         return sum(_may_go_on(self._trials[number]) for _, number in self._ranks[:count])
@@ -297,6 +304,11 @@ class Ladder:
         """The trials of a rung."""
         return self._cells[at]
 
+    def waiting(self, brackets: Container[int], count: int) -> set[int]:
+        """The best `count` of each rung of some brackets that may still be promoted."""
+        cells = [cell for place, cell in self._cells.items() if place.bracket in brackets]
+        return {number for cell in cells for number in cell.waiting(count)}
+
     def begun(self, bracket: int) -> int:
         """How many towers have begun in a bracket."""
         return len(self._begun.get(bracket, ()))
@@ -310,6 +322,11 @@ class Ladder:
 def takes_part(plan: TrialPlan) -> bool:
     """Whether a plan is one of the schedule; samples of random search are trained in full."""
     return is_searched(plan) and not plan.random
+
+
+def is_short(plan: TrialPlan) -> bool:
+    """Whether a plan of the schedule trains for less than all steps, so that another trial may continue it."""
+    return takes_part(plan) and plan.total_steps is not None
 
 
 def is_searched(plan: TrialPlan) -> bool:

@@ -10,9 +10,9 @@ from model_search.errors import StoreError
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final import KEEP_MODELS
 from model_search.metadata.store import Store
-from model_search.metadata.trial import Artefact, Trial, TrialKind, TrialPlan
+from model_search.metadata.trial import Artefact, Trial, TrialKind
 from model_search.search.history import History
-from model_search.search.schedule import takes_part
+from model_search.search.schedule import Ladder, is_short
 
 _RECENT = 100  # trials; what they were built on, the next ones may be built on, too
 _SLACK = 20  # a twentieth more than are to be kept, so that not every trial costs a look at all
@@ -52,6 +52,8 @@ class Pruner:
         self._history = history
         self._keeping = keeping
         self._seen = 0
+        self._ladder = Ladder(history.metric, history.goal)
+        self._climbed = 0
         self._sizes: dict[int, int] = {}
 
     def prune(self) -> list[int]:
@@ -86,6 +88,9 @@ class Pruner:
             if left:
                 self._sizes[trial.id] = sum(left)
         self._seen = self._history.completed_count
+        changes = self._history.changes(self._climbed)
+        self._ladder.update(changes)
+        self._climbed += len(changes)
 
     def _needed(self) -> set[int]:
         """Trials that must keep their files whatever their rank."""
@@ -98,25 +103,8 @@ class Pruner:
             trial = history.get(number)
             if trial is not None and trial.plan is not None and trial.plan.kind is TrialKind.REPLAY:
                 found.add(number)
-        return self._with_members(found | self._waiting())
-
-    def _waiting(self) -> set[int]:
-        """Trials that an evaluation schedule may still continue: the best ones of each rung of the latest brackets."""
-        history = self._history
-        recent = [trial.plan for trial in (*history.unfinished, *history.latest(_RECENT)) if trial.plan is not None]
-        brackets = {plan.bracket for plan in recent if _is_short(plan)}
-        if not brackets:
-            return set()
-        plans = (trial.plan for trial in history.trials)
-        continued = {plan.warm_start for plan in plans if plan is not None and plan.is_promotion}
-        rungs: dict[tuple[int, int], list[int]] = {}
-        for number in self._sizes:
-            trial = history.get(number)
-            plan = None if trial is None else trial.plan
-            if plan is not None and _is_short(plan) and plan.bracket in brackets and number not in continued:
-                rungs.setdefault((plan.bracket, plan.rung), []).append(number)
-        most = max(self._keeping.models, _RECENT)
-        return {number for rung in rungs.values() for number in sorted(rung, key=self._rank)[:most]}
+        brackets = {plan.bracket for plan in plans if plan is not None and is_short(plan)}
+        return self._with_members(found | self._ladder.waiting(brackets, max(self._keeping.models, _RECENT)))
 
     def _with_members(self, numbers: Iterable[int]) -> set[int]:
         """Trials and those whose towers are part of them."""
@@ -149,11 +137,6 @@ class Pruner:
             del self._sizes[number]
         _LOG.info("the files of %d trials were deleted to save room: %s", len(numbers), numbers)
         return numbers
-
-
-def _is_short(plan: TrialPlan) -> bool:
-    """Whether it trains for less than all steps, so that another trial may continue it."""
-    return plan.total_steps is not None and takes_part(plan)
 
 
 def _artefacts(trial: Trial) -> tuple[Artefact, ...]:

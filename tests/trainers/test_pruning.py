@@ -31,14 +31,15 @@ def store(tmp_path):
 def run(store, tmp_path):
     """`run(loss, **plan)` completes a trial; `run(None, **plan)` leaves it running."""
 
-    def run_one(loss, **changes):
+    def run_one(loss, stopped_at=None, **changes):
         claim = store.claim("w", 10**6)
         values = {"architecture": ("IDENTITY",), "kind": TrialKind.SEARCH, "steps": 1} | changes
         plan = TrialPlan(claim.trial_id, hyperparameters={}, batch_size=1, seed=1, key=str(claim), **values)
         store.commit_plan(claim, plan)
         if loss is not None:
             weights = save_arrays(LocalArtefacts(tmp_path), claim.trial_id, "weights.npz", {"a": np.zeros(BYTES, "u1")})
-            store.complete(claim, TrialResult({"loss": loss}, 1, 1, {}, artefacts=(weights,)))
+            result = TrialResult({"loss": loss}, 1, 1, {}, artefacts=(weights,), stopped_at=stopped_at)
+            store.complete(claim, result)
         return claim.trial_id
 
     return run_one
@@ -84,6 +85,13 @@ def test_of_many_towers_that_wait_the_best_of_each_rung_keep_their_files(store, 
     run(0.1)
     prune(1)
     assert kept(store) == [low[1], low[3], low[4], *high, high[-1] + 1]
+
+
+def test_a_tower_that_was_stopped_is_not_waited_for(store, run, prune):
+    stopped, waiting = run(0.9, total_steps=9, stopped_at=1), run(0.95, total_steps=9)
+    run(0.1)
+    prune(1)
+    assert stopped not in kept(store) and waiting in kept(store)
 
 
 def test_brackets_that_are_over_keep_nothing(store, run, prune, monkeypatch):
