@@ -24,6 +24,12 @@ import tempfile
 import numpy as np
 from tables import Table, add_datasets_flag, read_index
 
+from model_search import constants
+from model_search.metadata.trial import TrialPlan
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.search.grammar import Grammar
+from model_search.spec.load import load_spec
+
 CONTESTANTS = "default/predictor,unprimed/predictor,default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"
 RANDOM = "any_depth/random"
 
@@ -41,16 +47,17 @@ class Job:
         return f"{self.table}/{self.contestant}/{self.seed}/{options.models}/{options.steps}"
 
 
-def write_spec(folder: pathlib.Path, contestant: str, seed: int, models: int) -> str:
-    """The stock specification without ensembles, with the contestant's search."""
-    from model_search import constants
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-    from model_search.search.grammar import Grammar
-    from model_search.spec.load import load_spec, to_text
-
+def stock_space() -> PhoenixSpec:
+    """The stock specification for tables, without ensembles and students."""
     spec = load_spec(constants.DEFAULT_DNN)
     spec.ClearField("ensemble_spec")
     spec.ClearField("distillation_spec")
+    return spec
+
+
+def spec_of(contestant: str, seed: int, models: int) -> PhoenixSpec:
+    """The stock space with the contestant's search."""
+    spec = stock_space()
     search = contestant.split("/")[0]
     if search == "any_depth":
         grammar, rng = Grammar.of(spec), np.random.default_rng([seed, 60])
@@ -64,24 +71,28 @@ def write_spec(folder: pathlib.Path, contestant: str, seed: int, models: int) ->
         spec.starting_points = search == "default"
     else:
         spec.search_type = PhoenixSpec.SearchType.Value(search)
-    path = folder / "spec.pbtxt"
-    path.write_text(to_text(spec))
-    return str(path)
+    return spec
 
 
-def search(table: Table, contestant: str, seed: int, options: argparse.Namespace) -> dict[str, object]:
-    """Scores of all trials in order, and what was tried."""
+def metric_of(table: Table) -> str:
+    """What models of a table are compared by."""
+    return "accuracy" if table.task == "classification" else "rmse"
+
+
+def train(
+    table: Table, spec: PhoenixSpec, sampler: str, seed: int, models: int, options: argparse.Namespace
+) -> list[tuple[TrialPlan, float]]:
+    """Trains so many models in this process, beside others: what each tried, and its validation score, in order."""
     from model_search import single_trainer
     from model_search.data import csv_data
     from model_search.training.runtime import available_cores, tensorflow
 
     tensorflow(1, max(1, available_cores() // options.jobs))
-    metric = "accuracy" if table.task == "classification" else "rmse"
+    metric = metric_of(table)
     provider = csv_data.Provider(filename=str(table.train), validation_filename=str(table.valid), label=table.label)
     with tempfile.TemporaryDirectory() as root:
-        spec = write_spec(pathlib.Path(root), contestant, seed, options.models)
         study = single_trainer.SingleTrainer(provider, spec).try_models(
-            number_models=options.models,
+            number_models=models,
             train_steps=options.steps,
             eval_steps=100,
             root_dir=root,
@@ -90,18 +101,28 @@ def search(table: Table, contestant: str, seed: int, options: argparse.Namespace
             experiment_owner="benchmark",
             seed=seed,
             metric=metric,
-            sampler=contestant.split("/")[1],
+            sampler=sampler,
             progress=False,
             finish="neither",
         )
-        done = [trial for trial in study.trials if trial.result is not None and trial.plan is not None]
-        result = {
-            "metric": metric,
-            "scores": [trial.result.metrics[metric] for trial in done if trial.result is not None],
-            "tried": [[t.plan.architecture, dict(t.plan.hyperparameters)] for t in done if t.plan is not None],
-        }
+        done = [
+            (trial.plan, trial.result.metrics[metric])
+            for trial in study.trials
+            if trial.result is not None and trial.plan is not None
+        ]
         study.close()
-    return result
+    return done
+
+
+def search(table: Table, contestant: str, seed: int, options: argparse.Namespace) -> dict[str, object]:
+    """Scores of all trials in order, and what was tried."""
+    spec = spec_of(contestant, seed, options.models)
+    done = train(table, spec, contestant.split("/")[1], seed, options.models, options)
+    return {
+        "metric": metric_of(table),
+        "scores": [score for _, score in done],
+        "tried": [[plan.architecture, dict(plan.hyperparameters)] for plan, _ in done],
+    }
 
 
 def models_until(scores: list[float], level: float, larger_is_better: bool, most: int) -> int:

@@ -14,19 +14,19 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import json
-import pathlib
+import math
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from search_on_data import Job, run_all
+from search_on_data import Job, metric_of, run_all, stock_space, train
 from tables import Table, add_datasets_flag, read_index
 
 TABLES = "german_credit,bank_marketing,telco_churn,electricity,california_housing,bike_sharing,abalone"
 SEARCH = "unprimed/predictor"
+SEED = 7  # of the training of all candidates
 KEPT = ("optimizer", "learning_rate", "dropout_rate")
 Candidate = tuple[tuple[str, ...], Mapping[str, Any]]
 
@@ -41,18 +41,9 @@ def candidates(found: Mapping[str, Any], number: int) -> list[Candidate]:
     return list(best.items())[:number]
 
 
-def train(table: Table, towers: Sequence[Candidate], options: argparse.Namespace) -> list[float]:
+def scores_of(table: Table, towers: Sequence[Candidate], options: argparse.Namespace) -> list[float]:
     """Validation scores of the towers, larger is better; their other hyperparameters are drawn."""
-    from model_search import constants, single_trainer
-    from model_search.data import csv_data
-    from model_search.spec.load import load_spec, to_text
-    from model_search.training.runtime import available_cores, tensorflow
-
-    tensorflow(1, max(1, available_cores() // options.jobs))
-    classes = table.task == "classification"
-    spec = load_spec(constants.DEFAULT_DNN)
-    spec.ClearField("ensemble_spec")
-    spec.ClearField("distillation_spec")
+    spec = stock_space()
     for architecture, hyperparameters in towers:
         suggestion = spec.user_suggestions.add(architecture=architecture)
         for name, value in hyperparameters.items():
@@ -61,28 +52,9 @@ def train(table: Table, towers: Sequence[Candidate], options: argparse.Namespace
                 given.bytes_value = value.encode()
             else:
                 given.float_value = value
-    provider = csv_data.Provider(filename=str(table.train), validation_filename=str(table.valid), label=table.label)
-    with tempfile.TemporaryDirectory() as root:
-        path = pathlib.Path(root) / "spec.pbtxt"
-        path.write_text(to_text(spec))
-        study = single_trainer.SingleTrainer(provider, str(path)).try_models(
-            number_models=len(towers),
-            train_steps=options.steps,
-            eval_steps=100,
-            root_dir=root,
-            batch_size=32,
-            experiment_name=table.name,
-            experiment_owner="benchmark",
-            seed=7,
-            sampler="random",
-            finish="neither",
-            metric="accuracy" if classes else "rmse",
-            progress=False,
-        )
-        scores = {t.id: t.result.metrics["accuracy" if classes else "rmse"] for t in study.trials if t.result}
-        study.close()
-    sign = 1.0 if classes else -1.0
-    return [sign * scores.get(number, -sign * np.inf) for number in range(1, len(towers) + 1)]
+    sign = 1.0 if metric_of(table) == "accuracy" else -1.0
+    trained = {plan.trial_id: sign * score for plan, score in train(table, spec, "random", SEED, len(towers), options)}
+    return [trained.get(number, -math.inf) for number in range(1, len(towers) + 1)]
 
 
 def choose(scores: np.ndarray, number: int) -> list[tuple[int, float]]:
@@ -94,9 +66,11 @@ def choose(scores: np.ndarray, number: int) -> list[tuple[int, float]]:
     """
     best, middle = scores.max(axis=1, keepdims=True), np.median(scores, axis=1, keepdims=True)
     regret = np.minimum((best - scores) / np.maximum(best - middle, 1e-12), 3.0)
-    least, chosen = np.full(len(scores), 3.0), []
+    least = np.full(len(scores), 3.0)
+    chosen: list[tuple[int, float]] = []
     for _ in range(number):
         together = np.minimum(least[:, None], regret).mean(axis=0)
+        together[[place for place, _ in chosen]] = np.inf
         place = int(np.argmin(together))
         least = np.minimum(least, regret[:, place])
         chosen.append((place, float(least.mean())))
@@ -117,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     index = read_index(options.datasets)
     if options.one:
-        print(json.dumps(train(index[options.one], json.load(sys.stdin), options)))
+        print(json.dumps(scores_of(index[options.one], json.load(sys.stdin), options)))
         return
     tables = options.tables.split(",")
     jobs = [Job(table, SEARCH, 1) for table in tables]

@@ -114,14 +114,27 @@ def test_models_until_a_level_is_reached(nas):
     assert search_on_data.models_until([0.1, 0.2], 0.3, True, 10) == 20
 
 
-@pytest.mark.parametrize("contestant", ["any_depth/random", "default/random", "GRID_SEARCH/random"])
-def test_searches_on_data_differ_by_their_search_only(nas, tmp_path, contestant):
+@pytest.mark.parametrize(
+    "contestant", ["any_depth/random", "default/random", "unprimed/predictor", "GRID_SEARCH/random"]
+)
+def test_searches_on_data_differ_by_their_search_only(nas, contestant):
     import search_on_data
 
     from model_search.spec.load import load_spec
 
-    spec = load_spec(search_on_data.write_spec(tmp_path, contestant, seed=1, models=4))
+    spec = load_spec(search_on_data.spec_of(contestant, seed=1, models=4))
     assert not spec.HasField("ensemble_spec")
     assert len(spec.blocks_to_use) == 11
     suggested = [tuple(tower.architecture) for tower in spec.user_suggestions]
     assert len(set(suggested)) == (4 if contestant.startswith("any") else 0)
+    assert spec.starting_points == (not contestant.startswith("unprimed"))
+
+
+def test_starting_points_are_chosen_for_what_they_add(nas):
+    """The second best on both tables brings less than one that is good where the first one is not."""
+    import starting_points
+
+    scores = np.array([[1.0, 0.9, 0.0, 0.2], [0.5, 0.4, 1.0, 0.0]])
+    chosen = starting_points.choose(scores, 3)
+    assert [place for place, _ in chosen[:2]] == [0, 2]
+    assert len({place for place, _ in chosen}) == 3 and chosen[1][1] == 0
