@@ -84,8 +84,8 @@ def baselines(table: Table) -> dict[str, float]:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     from model_search.data import csv_data
-    from model_search.data.data import PrepareOptions
     from model_search.data.evaluation import features_of, labelled_rows
+    from model_search.data.prepare_options import PrepareOptions
 
     provider = csv_data.Provider(filename=str(table.train), validation_filename=str(table.valid), label=table.label)
     data = provider.prepare(PrepareOptions(seed=0, batch_size=32, eval_steps=None))

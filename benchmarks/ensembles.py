@@ -164,7 +164,7 @@ def print_quality(cache: Mapping[str, Any], tables: Sequence[Table], options: ar
 def selection() -> None:
     """Times the selection alone, on made-up logits."""
     from model_search.data.task import Task, TaskKind
-    from model_search.finish.selection import JudgedRows, select
+    from model_search.finish.ensemble_selection import JudgedRows, select
 
     rng = np.random.default_rng(0)
     labels = rng.integers(CLASSES, size=ROWS)
@@ -182,7 +182,7 @@ def selection() -> None:
 def trials(options: argparse.Namespace) -> None:
     """Times ensemble trials, as the engine runs them, against a search trial of the same tower."""
     from model_search.data import csv_data
-    from model_search.data.data import PrepareOptions
+    from model_search.data.prepare_options import PrepareOptions
     from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialPlan
     from model_search.training.engine import Engine
     from model_search.training.outcome import FrozenTowers, TrainingSettings

@@ -13,11 +13,11 @@ import pandas as pd
 from model_search.blocks import Block, catalogue, register_block
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialState
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.algorithms import ALGORITHMS
-from model_search.search.grammar import Grammar
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
-from model_search.search.recommend import recommend
+from model_search.search.algorithms.registry import ALGORITHMS
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.search.predictor.recommend import recommend
+from model_search.search.space.grammar import Grammar
 
 RUNS = ("accuracy_run1", "accuracy_run2", "accuracy_run3")
 Architecture = Sequence[str]

@@ -27,8 +27,8 @@ from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialStat
 from model_search.proto.distillation_spec_pb2 import DistillationSpec
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import load_spec, to_text
 
 GOAL_MS = 20.0

@@ -35,8 +35,8 @@ from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, 
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import TrialPlan
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import Worker, WorkerParts
@@ -247,8 +247,8 @@ def on_ray(ray: Any, count: int, trials: int, seconds: float) -> str:
 
 def real(provider: Any, models: int, workers: int, steps: int) -> tuple[float, float]:
     """Models a minute of a search in worker processes: from its beginning, and from the first finished model on."""
+    from model_search.trainers.executors.child_processes import run_in_processes
     from model_search.trainers.options import SearchOptions
-    from model_search.trainers.processes import run_in_processes
     from model_search.trainers.session import Crew, open_session
 
     ends: list[float] = []

@@ -27,7 +27,7 @@ from tables import Table, add_datasets_flag, read_index
 from model_search import constants
 from model_search.metadata.trial import TrialPlan
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.grammar import Grammar
+from model_search.search.space.grammar import Grammar
 from model_search.spec.load import load_spec
 
 CONTESTANTS = "default/predictor,unprimed/predictor,default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"

@@ -6,7 +6,7 @@ On each table a search of `--models` towers, without starting points, finds cand
 of different blocks. Each candidate is then trained on every table, by itself. A candidate's regret on a table is how
 far it is below the best one there, where 1 is the median candidate. Chosen are, one after the other, those that lower
 most the mean over tables of the least regret so far. What is printed goes into
-`model_search/search/starting_points.py`.
+`model_search/search/space/starting_points.py`.
 """
 
 from __future__ import annotations

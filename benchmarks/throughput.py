@@ -43,7 +43,7 @@ REACH_FLOOR = {"loop": 3.0, "trial": 5.0}
 
 
 def table_data(table: Table) -> Any:
-    from model_search.data.data import PrepareOptions
+    from model_search.data.prepare_options import PrepareOptions
 
     return provider(table).prepare(PrepareOptions(seed=1, batch_size=BATCH))
 

@@ -9,7 +9,7 @@ import numpy as np
 from model_search import constants
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.space import build_space
+from model_search.search.space.hyperparameter_space import build_space
 from model_search.spec.load import load_spec
 
 

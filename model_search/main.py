@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from model_search.errors import ModelSearchError, StopStudyError, UserError
-from model_search.metadata.final import KEEP_MODELS, WHATS, ModelChoice
+from model_search.metadata.final_models import KEEP_MODELS, WHATS, ModelChoice
 
 if TYPE_CHECKING:
-    from model_search.data.data import Provider
+    from model_search.data.provider import Provider
     from model_search.study import Study
 
 FLAGS = flags.FLAGS
@@ -284,10 +284,10 @@ def _print_model_place(study: Study) -> None:
 
 
 def _provider() -> Provider:
-    from model_search.data import csv_data, data
+    from model_search.data import csv_data, provider
 
     if FLAGS.phoenix_dataset and FLAGS.phoenix_dataset not in ("csv", "csv_data_provider"):
-        return data.lookup_provider(FLAGS.phoenix_dataset)
+        return provider.lookup_provider(FLAGS.phoenix_dataset)
     if not FLAGS.filename:
         raise UserError("no data: name a CSV file with --filename=FILE.csv and its label column with --label=COLUMN")
     if FLAGS.label is None and FLAGS.label_index is None:

@@ -1,6 +1,6 @@
 """`register`, `lookup` and the like of the archived Model Search, for blocks and providers.
 
-Blocks are kept by `model_search.blocks.catalogue` and providers by `model_search.data.data`; these functions forward.
+Blocks are kept by `model_search.blocks.catalogue`, providers by `model_search.data.provider`; these functions forward.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from model_search.blocks import catalogue
 from model_search.blocks.block import Block
 from model_search.blocks.registration import make_block, register_block
-from model_search.data.data import Provider, lookup_provider, register_provider
+from model_search.data.provider import Provider, lookup_provider, register_provider
 from model_search.errors import UserError
 
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from model_search.data.data import Provider
+from model_search.data.provider import Provider
 from model_search.errors import UserError
-from model_search.metadata.final import KEEP_MODELS
+from model_search.metadata.final_models import KEEP_MODELS
 from model_search.trainers.options import SearchOptions, TrialCallback, as_callbacks, as_root_dir
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class SingleTrainer:
             KeyboardInterrupt: after Ctrl-C, when the running trial has been put back; the study is on disk.
         """
         from model_search.study import Study
-        from model_search.trainers.final import finish_session
+        from model_search.trainers.finish_study import finish_session
         from model_search.trainers.session import open_session, run_session
         from model_search.trainers.worker import StopReason
 

@@ -18,12 +18,12 @@ import numpy as np
 from model_search.data.task import Task, TaskKind
 from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths
-from model_search.metadata.final import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
-from model_search.search.history import History
+from model_search.search.history.history import History
 from model_search.trainers.options import as_root_dir
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from model_search.data.array_data import TableLike
-    from model_search.data.data import Provider
-    from model_search.finish.ensemble import StudyParts
+    from model_search.data.provider import Provider
     from model_search.finish.export import ModelBundle
+    from model_search.finish.final_ensemble import StudyParts
     from model_search.report.facts import StudyFacts
     from model_search.trainers.replay import Replayed
 
@@ -119,14 +119,14 @@ class Study:
     def recommended_trial(self) -> Trial:
         """The completed trial that is most likely the best if all were trained and validated again.
 
-        The best of many noisy results is partly luck. What trials that are like a trial let expect of it sees through
-        some of that (`model_search.search.recommend`). Only trials that train one tower on the labels, in full, are
+        The best of many noisy results is partly luck. A prediction from similar trials removes some of that luck
+        (`model_search.search.predictor.recommend`). Only trials that train one tower on the labels, in full, are
         compared; where these are fewer than ten, it is the best trial.
 
         Raises:
             StudyError: if no trial is completed yet.
         """
-        from model_search.search.recommend import recommend_for
+        from model_search.search.predictor.recommend import recommend_for
 
         return recommend_for(self._store.study(), self.history) or self.best_trial
 
@@ -167,7 +167,7 @@ class Study:
         Raises:
             UserError: if a student is asked for without the data, or with other data.
         """
-        from model_search.trainers.final import FinishOptions, finish_study
+        from model_search.trainers.finish_study import FinishOptions, finish_study
 
         finish_study(self._folder, FinishOptions(data, what, student_parameters, progress))
         return self.final_models
@@ -361,13 +361,13 @@ class Study:
 
     @property
     def _parts(self) -> StudyParts:
-        from model_search.finish.ensemble import StudyParts
+        from model_search.finish.final_ensemble import StudyParts
 
         return StudyParts(self._store, open_artefacts(self._folder, self._record.settings), self._record, self.history)
 
     def _facts(self) -> StudyFacts:
         from model_search.report.facts import StudyFacts
-        from model_search.search.recommend import recommend_for
+        from model_search.search.predictor.recommend import recommend_for
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
@@ -417,7 +417,7 @@ class Study:
         return best
 
     def _calibration_of(self, chosen: Trial | FinalModel) -> Calibration | None:
-        from model_search.finish.ensemble import trial_calibration
+        from model_search.finish.final_ensemble import trial_calibration
 
         return chosen.calibration if isinstance(chosen, FinalModel) else trial_calibration(self._parts, chosen)
 
@@ -429,7 +429,7 @@ class Study:
 
     def _built(self, chosen: Trial | FinalModel) -> keras.Model:
         _load_tensorflow()
-        from model_search.finish.models import StudyModels
+        from model_search.finish.study_models import StudyModels
 
         models = StudyModels(self._parts)
         return models.of_final(chosen) if isinstance(chosen, FinalModel) else models.of_trial(chosen)

@@ -8,10 +8,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from model_search.data import reading, schema
+from model_search.data import csv_reading, schema
 from model_search.data.array_data import check_columns, parse_task
-from model_search.data.data import PrepareOptions
-from model_search.data.data import Provider as BaseProvider
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.provider import Provider as BaseProvider
 from model_search.data.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.task import PreparedData, TaskKind
 from model_search.errors import DataError
@@ -68,7 +68,7 @@ class Provider(BaseProvider):
             )
         self._filename = filename
         self._validation_filename = validation_filename or None
-        self._reading = reading.Reading(field_delim, header, encoding, decimal)
+        self._reading = csv_reading.Reading(field_delim, header, encoding, decimal)
         self._label, self._label_index = label, label_index
         self._weight = weight
         self._record_defaults = None if record_defaults is None else list(record_defaults)
@@ -84,7 +84,7 @@ class Provider(BaseProvider):
         return prepare_table(self._read(), options)
 
     def _read(self) -> RawTable:
-        table = reading.read_csv(self._filename, self._reading, self._label)
+        table = csv_reading.read_csv(self._filename, self._reading, self._label)
         names = [str(name) for name in table.frame.columns]
         label = self._find_label(names)
         if self._weight is not None:
@@ -94,7 +94,7 @@ class Provider(BaseProvider):
         validation = None
         if self._validation_filename is not None:
             how = dataclasses.replace(self._reading, header=table.reading.header, decimal=table.reading.decimal)
-            other = reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
+            other = csv_reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
             check_columns(other.frame, names, f"the validation data ({self._validation_filename})")
             validation = self._rows(other.frame[names], label)
         return RawTable(

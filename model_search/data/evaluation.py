@@ -9,8 +9,8 @@ import numpy as np
 
 from model_search.data import labels
 from model_search.data.array_data import as_rows, check_columns
+from model_search.data.csv_reading import read_table
 from model_search.data.preprocess import Preprocessor
-from model_search.data.reading import read_table
 from model_search.data.table import check_weights
 from model_search.data.task import Task
 from model_search.errors import DataError

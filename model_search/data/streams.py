@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data import labels
-from model_search.data.data import PrepareOptions
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import Label, Rows, StreamData, Task, TaskKind
 from model_search.errors import DataError, UnsupportedError
 
 if TYPE_CHECKING:
-    from model_search.data.data import Provider
+    from model_search.data.provider import Provider
 
 MAX_EVAL_ROWS = 100_000
 MAX_EVAL_BYTES = 1 << 30

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data import columns, labels
-from model_search.data.data import PrepareOptions
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.preprocess import Preprocessor
 from model_search.data.schema import Target, infer_schema
 from model_search.data.split import split_rows

@@ -13,7 +13,7 @@ import numpy as np
 
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.metadata.final import Calibration
+from model_search.metadata.final_models import Calibration
 
 BINS = 15
 FEWEST_ROWS = 20  # with fewer, the temperature stays 1

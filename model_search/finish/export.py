@@ -22,8 +22,8 @@ import keras
 import tensorflow as tf
 
 from model_search.errors import UserError
+from model_search.finish.input_names import signature_names
 from model_search.finish.model_card import description, model_card
-from model_search.finish.names import signature_names
 from model_search.finish.raw_text import parse_columns
 from model_search.finish.serving import FEATURES, ModelBundle, Pieces, serving_model, serving_pieces, typed_dtype
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from model_search.data.features import FeatureSchema
 from model_search.data.task import Task, TaskKind
-from model_search.finish.ensemble import StudyParts, trial_calibration
-from model_search.finish.names import keras_names, signature_names
+from model_search.finish.final_ensemble import StudyParts, trial_calibration
+from model_search.finish.input_names import keras_names, signature_names
 from model_search.finish.preprocessing_layers import input_kind
-from model_search.metadata.final import FinalModel
+from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial
-from model_search.search.history import History
+from model_search.search.history.history import History
 
 _KINDS = {
     "number": "number (float32), NaN for missing",

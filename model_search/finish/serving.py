@@ -13,7 +13,7 @@ from keras import layers, ops
 from model_search.data.features import Feature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.finish.names import keras_names
+from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array
 from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
 from model_search.towers.heads import with_probabilities

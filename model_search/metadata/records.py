@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.errors import StoreError, UnstorableError
-from model_search.metadata.final import FinalModel
+from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import check_relative
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from model_search.metadata.final import FinalModel
+from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from model_search.metadata.final import Calibration, FinalModel
+from model_search.metadata.final_models import Calibration, FinalModel
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
-from model_search.search.history import History
+from model_search.search.history.history import History
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from model_search.metadata.final import FinalModel
+from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import BLOCK_ARROW, Trial, TrialResult
-from model_search.search.history import History
+from model_search.search.history.history import History
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
 from model_search.metadata.trial import Trial, TrialPlan
-from model_search.search.history import History
+from model_search.search.history.history import History
 
 MOST_STEPS = 40
 

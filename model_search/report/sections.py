@@ -9,16 +9,16 @@ from typing import Any
 
 import model_search
 from model_search.data.task import Task, TaskKind
-from model_search.metadata.final import FinalKind, FinalModel
+from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.report.charts import Chart, Point, curves_chart, trials_chart
 from model_search.report.facts import StudyFacts
 from model_search.report.leaderboard import final_in_words, ranking, seconds_of
 from model_search.report.lineage import lineage, value
 from model_search.report.summaries import baseline, baseline_in_words, elapsed, failures, phases
-from model_search.search.baseline import Baseline
-from model_search.search.predictor import is_own
-from model_search.search.recommend import LEAST_TRIALS, is_in_full
+from model_search.search.planning.random_baseline import Baseline
+from model_search.search.predictor.predictor import is_own
+from model_search.search.predictor.recommend import LEAST_TRIALS, is_in_full
 
 TOP = 50
 CURVES = 5

@@ -8,12 +8,12 @@ import math
 import re
 from collections.abc import Sequence
 
-from model_search.metadata.final import FinalModel
+from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.report.leaderboard import seconds_of
 from model_search.report.numbers import figure
-from model_search.search.baseline import Baseline, random_baseline
-from model_search.search.history import History
+from model_search.search.history.history import History
+from model_search.search.planning.random_baseline import Baseline, random_baseline
 
 _PHASES = {
     "train": "training",

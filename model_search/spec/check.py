@@ -12,7 +12,7 @@ from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
 from model_search.spec import check_ensembles, check_positions, check_schedule, check_searches, supported
-from model_search.spec.problem import Path, Positions, Problem, Severity
+from model_search.spec.diagnostics import Path, Positions, Problem, Severity
 
 
 def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem]:

@@ -13,7 +13,7 @@ from model_search.spec import supported
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
     from model_search.spec.check import Checker
-    from model_search.spec.problem import Path
+    from model_search.spec.diagnostics import Path
 
 _FEWEST_MEMBERS = 2
 _UNREAD_IN_REPLAY = {"user_suggestions", "distillation_spec"}

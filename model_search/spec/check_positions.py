@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from model_search.blocks import catalogue
-from model_search.spec.problem import Path
+from model_search.spec.diagnostics import Path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

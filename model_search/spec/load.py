@@ -13,7 +13,7 @@ from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.spec.check import check, in_order, problem_type, search_type
 from model_search.spec.describe import explain, incompatibilities, warnings_of
-from model_search.spec.problem import Positions, Problem
+from model_search.spec.diagnostics import Positions, Problem
 from model_search.spec.text import parse
 
 __all__ = [

@@ -16,7 +16,7 @@ from google.protobuf import text_encoding, text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.spec.problem import Path, Place, Positions, Problem
+from model_search.spec.diagnostics import Path, Place, Positions, Problem
 
 _TOKEN = re.compile(
     r"""(?P<space>(?:\s|\#[^\n]*)+)

@@ -16,7 +16,7 @@ from model_search.blocks.block import Block, BlockSettings
 from model_search.blocks.registration import make_block, own_settings
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.towers.heads import add_head
-from model_search.towers.isolation import own_names, seeded
+from model_search.towers.naming import own_names, seeded
 
 
 @dataclasses.dataclass(frozen=True)

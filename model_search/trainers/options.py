@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import UserError
-from model_search.finish.stage import check_what, wants_student
-from model_search.metadata.final import KEEP_MODELS
+from model_search.finish.final_stage import check_what, wants_student
+from model_search.metadata.final_models import KEEP_MODELS
 from model_search.metadata.trial import Trial
 from model_search.trainers.pruning import Keeping
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from model_search.metadata.trial import Trial, TrialPlan, TrialState
-from model_search.search.history import History
+from model_search.search.history.history import History
 from model_search.training.outcome import Progress
 
 

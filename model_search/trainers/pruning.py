@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 from model_search.errors import StoreError
 from model_search.metadata.artefacts import ArtefactStore
-from model_search.metadata.final import KEEP_MODELS
+from model_search.metadata.final_models import KEEP_MODELS
 from model_search.metadata.store import Store
 from model_search.metadata.trial import Artefact, Trial, TrialKind
-from model_search.search.history import History
-from model_search.search.schedule import Ladder, is_short
+from model_search.search.history.history import History
+from model_search.search.planning.evaluation_schedule import Ladder, is_short
 
 _RECENT = 100  # trials; what they were built on, the next ones may be built on, too
 _SLACK = 20  # a twentieth more than are to be kept, so that not every trial costs a look at all

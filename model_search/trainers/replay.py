@@ -8,18 +8,18 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from model_search.data.data import Provider
+from model_search.data.provider import Provider
 from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError, UserError
-from model_search.finish.ensemble import StudyParts
+from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata import paths
 from model_search.metadata.artefacts import DamagedArtefactError
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult
-from model_search.search.history import History
-from model_search.trainers.final import same_data, study_parts
+from model_search.search.history.history import History
+from model_search.trainers.finish_study import same_data, study_parts
+from model_search.trainers.finished_models import FinishedTowers, save_outcome
 from model_search.trainers.session import tensorflow_engine
-from model_search.trainers.towers import FinishedTowers, save_outcome
 from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import TrainingSettings
 

@@ -10,19 +10,20 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from model_search.data.data import PrepareOptions, Provider
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.provider import Provider
 from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError, UnsupportedError
-from model_search.finish.validation import keep_validation
+from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore
-from model_search.metadata.places import place_warning
+from model_search.metadata.filesystem import place_warning
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
-from model_search.search.ensembling import keeps_train_logits
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.history.history import History
+from model_search.search.planning.ensembling import keeps_train_logits
+from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import SearchOptions
@@ -152,8 +153,8 @@ def run_session(session: Session, options: SearchOptions) -> StopReason:
     Raises:
         StopStudyError: if the search cannot go on; finished trials are kept.
     """
-    from model_search.trainers.processes import run_in_processes, worker_count
-    from model_search.trainers.ray_executor import run_on_ray
+    from model_search.trainers.executors.child_processes import run_in_processes, worker_count
+    from model_search.trainers.executors.ray_cluster import run_on_ray
 
     replayed = session.planner.replayed_towers
     if replayed is not None:  # each tower waits for those before it

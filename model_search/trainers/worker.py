@@ -22,16 +22,16 @@ from model_search.errors import (
     UnstorableError,
 )
 from model_search.metadata.artefacts import ArtefactStore
+from model_search.metadata.heartbeat_watcher import HeartbeatWatcher
 from model_search.metadata.store import Claim, Store
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult
-from model_search.metadata.watcher import HeartbeatWatcher
-from model_search.search.history import History
-from model_search.search.planner import Planner
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner
+from model_search.trainers.finished_models import FinishedTowers, RunsTowers, save_outcome
 from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, Heartbeat
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.progress import Display
 from model_search.trainers.pruning import Pruner
-from model_search.trainers.towers import FinishedTowers, RunsTowers, save_outcome
 from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrialOutcome
 
 _LOG = logging.getLogger(__name__)

@@ -12,14 +12,14 @@ from model_search.data.task import PreparedData, Rows, TableData
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.failures import plain_words
-from model_search.training.objectives import side_by_side
 from model_search.training.outcome import FrozenTowers, TrainedTower
 from model_search.training.runtime import tensorflow
+from model_search.training.training_objectives import side_by_side
 
 if TYPE_CHECKING:
     import keras
 
-    from model_search.towers.joint import JointModel
+    from model_search.towers.joint_models import JointModel
 
 Build = Callable[[TrialPlan], "keras.Model"]
 
@@ -50,7 +50,7 @@ def assemble(plan: TrialPlan, start: Start, build: Build, logits_dimension: int)
         TrialError: if the weights to start from are not those of this tower, or the members are not those of the plan.
     """
     tensorflow()  # quietly, before Keras is imported
-    from model_search.towers import joint
+    from model_search.towers import joint_models
 
     ensemble = plan.ensemble
     own = build(plan) if plan.architecture else None
@@ -63,12 +63,12 @@ def assemble(plan: TrialPlan, start: Start, build: Build, logits_dimension: int)
                 f"trial {plan.trial_id} fine-tunes {len(plan.members)} towers; received the weights of "
                 f"{len(start.members)}"
             )
-        return joint.fine_tuned([trained_model(tower, build) for tower in start.members], own, ensemble)
+        return joint_models.fine_tuned([trained_model(tower, build) for tower in start.members], own, ensemble)
     if own is None:
-        return joint.mixture_of_logits(len(plan.members), logits_dimension)
+        return joint_models.mixture_of_logits(len(plan.members), logits_dimension)
     if ensemble is not None and ensemble.combining == "weighted":
-        return joint.tower_beside_logits(own, len(plan.members), ensemble.residual)
-    return joint.JointModel(own, (own,), None)
+        return joint_models.tower_beside_logits(own, len(plan.members), ensemble.residual)
+    return joint_models.JointModel(own, (own,), None)
 
 
 def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
@@ -78,7 +78,7 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
         TrialError: if the weights do not fit the plan.
     """
     tensorflow()
-    from model_search.towers import joint
+    from model_search.towers import joint_models
 
     plan = tower.plan
     with plain_words(f"the weights of trial {plan.trial_id} do not fit its plan"):
@@ -87,7 +87,7 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
             model.set_weights(list(tower.weights))
             return model
         members = [_skeleton(member, build) for member in tower.members]
-        found = joint.fine_tuned(members, build(plan) if plan.architecture else None, plan.ensemble)
+        found = joint_models.fine_tuned(members, build(plan) if plan.architecture else None, plan.ensemble)
         left = list(tower.weights)
         for part in found.towers:
             count = len(part.weights)
@@ -95,19 +95,19 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
             left = left[count:]
         if found.mixture is not None:
             found.mixture.set_weights(list(tower.mixture))
-        return joint.combined_output(found.model)
+        return joint_models.combined_output(found.model)
 
 
 def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
     """The model of a tower whose weights do not matter, since those of the whole are set afterwards."""
-    from model_search.towers import joint
+    from model_search.towers import joint_models
 
     plan = tower.plan
     if plan.ensemble is None or plan.ensemble.freeze:
         return build(plan)
     own = build(plan) if plan.architecture else None
-    whole = joint.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
-    return joint.combined_output(whole.model)
+    whole = joint_models.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
+    return joint_models.combined_output(whole.model)
 
 
 def divide(joint: JointModel, weights: Sequence[np.ndarray]) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:

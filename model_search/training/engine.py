@@ -17,22 +17,22 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.assembly import Start, assemble, divide, stacked, trained_model
 from model_search.training.batches import RowOrder, StackedBatches, StreamOrder, skip, subset
+from model_search.training.checkpoints import Best, Look, LookRows, look_updates
+from model_search.training.evaluation import Judge
 from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
-from model_search.training.judge import Judge
-from model_search.training.looks import Best, Look, LookRows, look_updates
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
-from model_search.training.objectives import objective_of
 from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
-from model_search.training.towers import tower_spec
+from model_search.training.tower_specs import tower_spec
+from model_search.training.training_objectives import objective_of
 
 if TYPE_CHECKING:
     import keras
 
-    from model_search.towers.joint import JointModel
+    from model_search.towers.joint_models import JointModel
 
 CHUNK_SECONDS = 0.4
 _CHUNK_VALUES = 16_000_000  # feature values of the batches of one chunk

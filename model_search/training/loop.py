@@ -11,12 +11,12 @@ import numpy as np
 from model_search.data.task import Rows
 from model_search.training.batches import StackedBatches
 from model_search.training.flat_tower import FlatTower
+from model_search.training.gradients import loss_and_gradients
 from model_search.training.hyperparameters import Hyperparameters
 from model_search.training.losses import averaging_one
-from model_search.training.objectives import Objective
 from model_search.training.optimizers import Optimizer
-from model_search.training.products import loss_and_gradients
 from model_search.training.runtime import tensorflow
+from model_search.training.training_objectives import Objective
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 from model_search import block, block_builder, registry
 from model_search.blocks import catalogue
 from model_search.blocks.dense import FixedOutputFullyConnectedBlock, FullyConnectedBlock
-from model_search.data.data import Provider
+from model_search.data.provider import Provider
 from model_search.errors import UnsupportedError, UserError
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from model_search.data import array_data, csv_data
-from model_search.data.data import PrepareOptions
 from model_search.data.evaluation import features_of, labelled_rows
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model_search.data import csv_data
-from model_search.data.data import PrepareOptions
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -219,7 +219,7 @@ def test_seed_decides_the_split_and_fingerprint_tells_data_apart(tmp_path):
 def test_fingerprint_is_the_same_in_another_process(tmp_path):
     path = write(tmp_path, "x,c,y\n" + rows("{tenth},u{three},{letter}"))
     code = (
-        "from model_search.data import csv_data; from model_search.data.data import PrepareOptions; "
+        "from model_search.data import csv_data; from model_search.data.provider import PrepareOptions; "
         f"print(csv_data.Provider(filename={str(path)!r}, label='y')"
         ".prepare(PrepareOptions(seed=1, batch_size=8)).fingerprint)"
     )
@@ -232,7 +232,7 @@ def test_reading_a_table_needs_no_tensorflow(tmp_path):
     code = (
         "import sys; from model_search.data import csv_data\n"
         "assert 'pandas' not in sys.modules\n"
-        "from model_search.data.data import PrepareOptions\n"
+        "from model_search.data.provider import PrepareOptions\n"
         f"csv_data.Provider(filename={str(path)!r}, label='y').prepare(PrepareOptions(seed=1, batch_size=8))\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
     )

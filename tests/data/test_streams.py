@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import model_search
-from model_search.data import data as data_module
-from model_search.data.data import PrepareOptions, Provider, lookup_provider, register_provider
+from model_search.data import provider as data_module
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.provider import Provider, lookup_provider, register_provider
 from model_search.data.task import StreamData, TaskKind
 from model_search.errors import DataError, UnsupportedError, UserError
 

@@ -58,7 +58,7 @@ def test_a_stream_has_no_rows_to_choose_from(tmp_path):
     import numpy as np
     import tensorflow as tf
 
-    from model_search.data.data import Provider
+    from model_search.data.provider import Provider
 
     class Stream(Provider):
         def get_input_fn(self, hparams, mode, batch_size):

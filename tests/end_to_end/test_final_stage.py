@@ -13,9 +13,9 @@ import pytest
 import model_search
 from model_search.data import array_data, csv_data
 from model_search.errors import StudyError, UserError
-from model_search.finish import school
+from model_search.finish import distillation
 from model_search.metadata import paths
-from model_search.metadata.final import FinalKind
+from model_search.metadata.final_models import FinalKind
 from model_search.metadata.sqlite_store import SqliteStore
 
 
@@ -195,7 +195,7 @@ def test_ctrl_c_leaves_the_ensemble_and_no_student(tmp_path, search, cancer_csv,
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(school, "teach", interrupted)
+    monkeypatch.setattr(distillation, "teach", interrupted)
     provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, provider, number_models=3, finish="both")

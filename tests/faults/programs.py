@@ -30,8 +30,8 @@ from model_search.metadata.processes import ProcessIdentity
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import TrialKind, TrialPlan, TrialResult
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import load_spec
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.worker import Worker, WorkerParts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from programs import make_plan, make_record, make_result
 
 from model_search.data.array_data import Provider
-from model_search.data.data import PrepareOptions
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import Task
 from model_search.errors import DataError
 from model_search.metadata import paths

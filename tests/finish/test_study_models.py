@@ -7,14 +7,14 @@ import pytest
 
 from model_search.data.task import Rows, TableData, Task, TaskKind
 from model_search.errors import StudyError
-from model_search.finish.ensemble import StudyParts, parameters_of
-from model_search.finish.models import StudyModels
+from model_search.finish.final_ensemble import StudyParts, parameters_of
+from model_search.finish.study_models import StudyModels
 from model_search.metadata.artefacts import LocalArtefacts, load_arrays
-from model_search.metadata.final import FinalKind, FinalMember, FinalModel
+from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialPlan
-from model_search.search.history import History
+from model_search.search.history.history import History
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import Worker, WorkerParts

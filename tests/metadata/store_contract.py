@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError
-from model_search.metadata.final import Calibration, FinalKind, FinalMember, FinalModel
+from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
 from model_search.metadata.store import Claim, Heartbeat, StudyRecord
 from model_search.metadata.trial import (
     Artefact,

@@ -9,10 +9,10 @@ import pytest
 
 from model_search.errors import UserError
 from model_search.metadata import processes
+from model_search.metadata.heartbeat_watcher import HeartbeatWatcher
 from model_search.metadata.processes import ProcessIdentity
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import TrialState
-from model_search.metadata.watcher import HeartbeatWatcher
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from model_search.metadata.final import Calibration, FinalKind, FinalMember, FinalModel
+from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialPlan, TrialResult

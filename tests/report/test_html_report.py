@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from made_studies import BLOCKS, SPEC, Made, combined, make_final, make_plan, make_record, make_result
 
 from model_search.errors import UserError
-from model_search.metadata.final import FinalKind
+from model_search.metadata.final_models import FinalKind
 from model_search.metadata.trial import DistillationPlan, Trial, TrialKind, TrialState
 from model_search.report.facts import StudyFacts
 from model_search.report.html import render
-from model_search.search.history import History
-from model_search.search.recommend import recommend_for
+from model_search.search.history.history import History
+from model_search.search.predictor.recommend import recommend_for
 
 VOID = {"meta", "rect", "path", "br"}
 HOSTILE = "</style></title><script>alert('x')</script><img src=x onerror=alert(1)> \"'&{{ 7 * 7 }}{% raw %}"

@@ -8,12 +8,12 @@ from search_factory import completed, make_plan, make_planner, make_spec, make_t
 
 from model_search.errors import SpaceExhaustedError, SpecError
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialPlan, TrialState
-from model_search.search.algorithm import SearchAlgorithm
-from model_search.search.algorithms import make_algorithm
-from model_search.search.architecture import DEFAULT_FLATTEN, fix_order
-from model_search.search.grammar import Grammar
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.algorithms.algorithm import SearchAlgorithm
+from model_search.search.algorithms.registry import make_algorithm
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.search.space.architecture import DEFAULT_FLATTEN, fix_order
+from model_search.search.space.grammar import Grammar
 
 ARCHITECTURES = {
     "DNN": [("FULLY_CONNECTED",), ("LOWRANK_1", "IDENTITY"), ("IDENTITY", "LOWRANK_1", "BOTTLENECK_32")],

@@ -7,8 +7,8 @@ from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult
 from model_search.proto.distillation_spec_pb2 import DistillationSpec
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
 
 DENSE = ("FULLY_CONNECTED", "FULLY_CONNECTED_PYRAMID", "LOWRANK_1", "BOTTLENECK_32", "IDENTITY")
 MIXED = ("CONVOLUTION_3X3", "MAX_POOLING_2X2", "FULLY_CONNECTED", "RESNET_3X3", "FULLY_CONNECTED_PYRAMID")

@@ -7,7 +7,7 @@ import pytest
 from search_factory import add_distillation, add_ensembles, make_planner, make_spec, run_study
 
 from model_search.metadata.trial import TrialKind
-from model_search.search.ensembling import LOSSES, SEARCHES
+from model_search.search.planning.ensembling import LOSSES, SEARCHES
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs" / "ensembles.md").read_text(encoding="utf-8")
 KINDS = ("nonadaptive", "adaptive", "residual", "intermixed")

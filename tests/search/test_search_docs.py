@@ -7,8 +7,8 @@ import pytest
 from google.protobuf import text_format
 
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.algorithms import ALGORITHMS
-from model_search.search.space import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS, build_space
+from model_search.search.algorithms.registry import ALGORITHMS
+from model_search.search.space.hyperparameter_space import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS, build_space
 from model_search.spec.supported import OPTIMIZERS
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")

@@ -349,9 +349,9 @@ def test_every_field_is_read_or_told_about():
 
 
 def test_the_search_knows_the_same_optimizers():
-    from model_search.search import space
+    from model_search.search.space import hyperparameter_space
 
-    assert space.OPTIMIZERS == supported.OPTIMIZERS
+    assert hyperparameter_space.OPTIMIZERS == supported.OPTIMIZERS
 
 
 @pytest.mark.parametrize("unread", ["reduction_factor: 2", "minimum_share: 0.5", "fidelity: ROWS", "grace_steps: 5"])

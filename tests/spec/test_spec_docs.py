@@ -6,7 +6,7 @@ import re
 import pytest
 
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule, LearningSpec, PhoenixSpec, TuningSpec
-from model_search.search import space
+from model_search.search.space import hyperparameter_space
 from model_search.spec import supported
 from model_search.spec.load import load_text, warnings_of
 from model_search.spec.text import _is_repeated
@@ -68,6 +68,6 @@ def test_the_learning_rates_are_the_default_ones():
     for line in section.splitlines()[2:]:
         names, low, high = (cell.strip() for cell in line.strip("|").split("|"))
         written |= {name: (float(low), float(high)) for name in names.split(", ")}
-    assert written == dict(space.DEFAULT_LEARNING_RATES)
-    assert DEFAULTS["optimizers"] == space.DEFAULT_OPTIMIZERS[0]
-    assert f"| {', '.join(space.DEFAULT_OPTIMIZERS)} |" in DOCS
+    assert written == dict(hyperparameter_space.DEFAULT_LEARNING_RATES)
+    assert DEFAULTS["optimizers"] == hyperparameter_space.DEFAULT_OPTIMIZERS[0]
+    assert f"| {', '.join(hyperparameter_space.DEFAULT_OPTIMIZERS)} |" in DOCS

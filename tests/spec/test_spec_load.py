@@ -8,8 +8,8 @@ import pytest
 from model_search import constants
 from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.algorithms import make_algorithm
-from model_search.search.guided_beam import GuidedBeam
+from model_search.search.algorithms.guided_beam import GuidedBeam
+from model_search.search.algorithms.registry import make_algorithm
 from model_search.spec.load import load_spec, load_text, to_text
 
 ROOT = pathlib.Path(__file__).parents[2]

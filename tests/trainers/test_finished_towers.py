@@ -11,10 +11,10 @@ from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan, TrialState
-from model_search.search.history import History
+from model_search.search.history.history import History
+from model_search.trainers.finished_models import FinishedTowers
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.towers import FinishedTowers
 from model_search.trainers.worker import Worker, WorkerParts
 from model_search.training.engine import Engine
 from model_search.training.outcome import TrainingSettings
@@ -184,7 +184,7 @@ def test_a_trial_that_is_not_completed_cannot_be_built_on(table_study):
 
 
 def test_the_cache_forgets_what_was_not_read_for_long(table_study, monkeypatch):
-    monkeypatch.setattr("model_search.trainers.towers._CACHE_BYTES", 600)
+    monkeypatch.setattr("model_search.trainers.finished_models._CACHE_BYTES", 600)
     towers = FinishedTowers(table_study.history, table_study.artefacts, table_study.engine, stream=False)
     for number in (1, 2, 1):
         again = dataclasses.replace(PLANS[2], members=(number,))

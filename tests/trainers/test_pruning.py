@@ -7,11 +7,11 @@ import pytest
 
 from model_search.errors import UserError
 from model_search.metadata.artefacts import LocalArtefacts, save_arrays
-from model_search.metadata.final import FinalKind, FinalMember, FinalModel
+from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan, TrialResult
-from model_search.search.history import History
+from model_search.search.history.history import History
 from model_search.trainers import pruning
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.pruning import Keeping, Pruner

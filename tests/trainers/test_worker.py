@@ -13,8 +13,8 @@ from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import TrialState
-from model_search.search.history import History
-from model_search.search.planner import Planner, PlannerSettings
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import load_spec, load_text
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay

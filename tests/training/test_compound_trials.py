@@ -238,8 +238,8 @@ def test_lambda_and_temperature_matter(table):
 
 def test_distillation_losses_are_those_of_the_contract(table):
     """Against the formulas in NumPy, on one step of plain gradient descent from known logits."""
-    from model_search.training.objectives import objective_of
     from model_search.training.runtime import tensorflow
+    from model_search.training.training_objectives import objective_of
 
     tf = tensorflow()
     rng = np.random.default_rng(0)

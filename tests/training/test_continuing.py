@@ -8,8 +8,8 @@ from engine_cases import class_rows, class_stream, class_table, number_rows, pla
 
 from model_search.errors import TrialError
 from model_search.training.batches import RowOrder, skip, subset
+from model_search.training.checkpoints import look_updates
 from model_search.training.engine import Engine
-from model_search.training.looks import look_updates
 
 
 def _pieces(whole, ends):

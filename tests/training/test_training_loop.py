@@ -8,12 +8,12 @@ from model_search.data.task import Rows
 from model_search.errors import UserError
 from model_search.training.batches import StackedBatches
 from model_search.training.flat_tower import FlatTower, VariablePool
+from model_search.training.gradients import loss_and_gradients
 from model_search.training.hyperparameters import OPTIMIZERS, Hyperparameters
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
-from model_search.training.objectives import Objective
-from model_search.training.products import loss_and_gradients
 from model_search.training.runtime import tensorflow
+from model_search.training.training_objectives import Objective
 
 tf = tensorflow()
 import keras  # noqa: E402

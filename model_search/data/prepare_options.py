@@ -1,0 +1,36 @@
+"""How a provider is asked to prepare its data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from model_search.data.task import TaskKind
+from model_search.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareOptions:
+    """How data are to be prepared.
+
+    Attributes:
+        seed: Decides the split, and the order in which a stream's rows come.
+        batch_size: Rows a batch.
+        eval_steps: Batches that the frozen evaluation rows of a stream may hold; None reads all of them (an endless
+            stream is cut).
+        task_kind: The user's choice; inferred where None.
+        valid_fraction: Share of the rows to validate on, where there are no validation data.
+    """
+
+    seed: int
+    batch_size: int
+    eval_steps: int | None = None
+    task_kind: TaskKind | None = None
+    valid_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise DataError(f"batch_size is {self.batch_size}; expected at least 1")
+        if self.eval_steps is not None and self.eval_steps < 1:
+            raise DataError(f"eval_steps is {self.eval_steps}; expected at least 1, or None for all there is")
+        if not 0 < self.valid_fraction < 1:
+            raise DataError(f"valid_fraction is {self.valid_fraction}; expected a share between 0 and 1")

@@ -1,0 +1,131 @@
+"""Where a student is taught: the lesson made from a study and its final ensemble, and the pupils from its trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from model_search.data.task import PreparedData
+from model_search.errors import StudyError
+from model_search.finish.calibration import calibrate
+from model_search.finish.final_ensemble import StudyParts, given_temperature
+from model_search.finish.student import SHARE_OF_ENSEMBLE, Answers, Lesson, Pupil, small_enough, teach
+from model_search.metadata.artefacts import save_arrays
+from model_search.metadata.final_models import FinalKind, FinalModel
+from model_search.metadata.trial import Trial
+from model_search.search.history.history import trains_one_tower
+from model_search.training.engine import OnProgress
+from model_search.training.outcome import TrainedTower, TrainingSettings
+
+STUDENT_WEIGHTS = "student_weights.npz"
+_MOST_PUPILS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class School:
+    """What teaching takes beside the study.
+
+    Attributes:
+        data: Training and validation rows.
+        settings: What holds for every trial of the study.
+        most_parameters: The student may have so many; None where the user has set no limit.
+        seconds: Time that is left; None for no limit.
+        on_progress: See `Engine.run`.
+    """
+
+    data: PreparedData
+    settings: TrainingSettings
+    most_parameters: int | None = None
+    seconds: float | None = None
+    on_progress: OnProgress | None = None
+
+
+def taught_student(study: StudyParts, teacher: FinalModel, valid_logits: np.ndarray, school: School) -> FinalModel:
+    """Teaches a student of at most a third of the teacher's parameters; its weights are stored with the study.
+
+    Args:
+        study: Whose trials are the pupils.
+        teacher: The final ensemble.
+        valid_logits: The teacher's logits on the validation rows.
+        school: Everything else.
+
+    Raises:
+        StudyError: if no architecture of the study is small enough.
+        TrialError: if the student cannot be trained.
+    """
+    started = time.perf_counter()
+    limit = teacher.parameters // SHARE_OF_ENSEMBLE
+    limit = limit if school.most_parameters is None else min(limit, school.most_parameters)
+    pupils = small_enough(_pupils(study), limit)
+    if not pupils:
+        raise StudyError(
+            f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
+            "or the limit that was given"
+        )
+    stored, valid = study.record.settings, school.data.valid
+    lesson = Lesson(
+        data=school.data,
+        settings=school.settings,
+        teacher=_answers(study, teacher),
+        valid_logits=valid_logits,
+        members=tuple(member.trial for member in teacher.members),
+        trial_id=1 + max(study.completed),
+        steps=stored["train_steps"],
+        batch_size=stored["batch_size"],
+        seed=study.record.seed,
+        seconds=school.seconds,
+    )
+    student = teach(lesson, pupils[:_MOST_PUPILS], school.on_progress)
+    outcome = student.outcome
+    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
+    given = given_temperature(study.record)
+    return FinalModel(
+        kind=FinalKind.STUDENT,
+        metrics=outcome.metrics,
+        parameters=outcome.parameters,
+        seconds=time.perf_counter() - started,
+        trials=study.completed,
+        plan=student.plan,
+        calibration=calibrate(study.task, outcome.valid_logits, valid.labels, valid.weights, given),
+        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, weights),),
+    )
+
+
+def _pupils(study: StudyParts) -> list[Pupil]:
+    """Completed trials with a tower of their own that was trained by itself, the best first."""
+    return [
+        Pupil(trial.plan.architecture, trial.result.tower_parameters, trial.id, _tower_of(study, trial))
+        for trial in study.history.completed
+        if trial.plan is not None and trial.result is not None and trains_one_tower(trial.plan)
+    ]
+
+
+def _tower_of(study: StudyParts, trial: Trial) -> Callable[[], TrainedTower]:
+    def load() -> TrainedTower:
+        from model_search.finish.study_models import StudyModels
+
+        return StudyModels(study).trained(trial.id)
+
+    return load
+
+
+def _answers(study: StudyParts, model: FinalModel) -> Answers:
+    """The teacher as a function; built when it is asked first."""
+    built: list[Answers] = []
+
+    def answer(features: np.ndarray) -> np.ndarray:
+        if not built:
+            from model_search.training.runtime import tensorflow
+
+            tensorflow()  # quietly, before anything else imports it
+            from model_search.finish.predict import tower_logits
+            from model_search.finish.study_models import StudyModels
+
+            tower = StudyModels(study).of_final(model)
+            built.append(lambda rows: tower_logits(tower, rows))
+        return built[0](features)
+
+    return answer

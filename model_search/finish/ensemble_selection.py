@@ -1,0 +1,230 @@
+"""Greedy ensemble selection from stored validation logits. NumPy only.
+
+Caruana et al. 2004, "Ensemble Selection from Libraries of Models": starting with nothing, the model that helps the mean
+most is added, again and again, with replacement; how often a model was added is its weight. What is averaged are
+probabilities, or predictions of numbers. Against fitting a small validation set, as in Caruana et al. 2006: only the
+best candidates take part, and the weights are the mean over bags, each with a part of the candidates. Departing from
+it, a bag also draws its rows anew, the weights are drawn towards a plain mean of the best candidates where there are
+few rows, and the gain over the best single model is estimated by cross-fitting: chosen on one half of the rows, scored
+on the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
+from model_search.finish.calibration import flat_rows, log_probabilities
+from model_search.finish.selection_objectives import Objective, make_objective
+from model_search.training.metrics import ResolvedMetric
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgedRows:
+    """The rows that candidates are judged on.
+
+    Attributes:
+        task: What is predicted.
+        labels: As in `Rows.labels`.
+        weights: [rows], or None where all rows weigh the same.
+    """
+
+    task: Task
+    labels: np.ndarray
+    weights: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionSettings:
+    """How hard to search, and how carefully.
+
+    Attributes:
+        keep: Candidates that take part, the best by themselves.
+        bags: Selections whose weights are averaged.
+        share: Part of the candidates that is in a bag.
+        steps: Most models a bag adds.
+        patience: A bag ends when so many additions in a row have brought nothing.
+        rows: Most rows a bag draws.
+        splits: Times that the rows are halved for the cross-fitted gain; each gives two estimates.
+        split_bags: Bags of each of these.
+        least: Members of less weight are left out.
+        even: The weights are drawn towards equal weights of so many best candidates ...
+        near: ... as far as their scores are at most such a share worse than the best one ...
+        prior_rows: ... as strongly as so many rows would: with few validation rows, a plain mean of the best is safer
+            than what was fitted to them.
+    """
+
+    keep: int = 50
+    bags: int = 20
+    share: float = 0.75
+    steps: int = 25
+    patience: int = 5
+    rows: int = 20_000
+    splits: int = 5
+    split_bags: int = 4
+    least: float = 0.01
+    even: int = 5
+    near: float = 0.1
+    prior_rows: int = 300
+
+
+# A metric that is not a mean over rows is costly to try: fewer candidates, bags and rows.
+COSTLY = SelectionSettings(keep=20, bags=8, steps=15, patience=3, rows=5_000, splits=3, split_bags=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What was chosen. Candidates are named by their place in what was given.
+
+    Attributes:
+        weights: Candidate to weight, adding up to 1, the heaviest first.
+        single: The best single candidate.
+        gain: Cross-fitted gain over the best single candidate, in units of the objective; above 0 is better.
+        gain_error: Standard deviation of that estimate between splits.
+    """
+
+    weights: dict[int, float]
+    single: int
+    gain: float
+    gain_error: float
+
+    @property
+    def beats_single(self) -> bool:
+        """Whether the ensemble is expected to be better on new rows than the best single candidate."""
+        return len(self.weights) > 1 and self.gain > 0
+
+
+def select(
+    candidates: Sequence[np.ndarray],
+    rows: JudgedRows,
+    metric: ResolvedMetric | None = None,
+    settings: SelectionSettings | None = None,
+    seed: int = 0,
+) -> Selection:
+    """Chooses members and weights.
+
+    Args:
+        candidates: Logits [rows, width] of each candidate ([rows, steps, width] for a label a step).
+        rows: The rows' labels and weights.
+        metric: What is to be good: the log loss or the squared error where None.
+        settings: None for those that fit the metric.
+        seed: Seed of bags and splits.
+
+    Raises:
+        UserError: if there is no candidate, or no row.
+    """
+    if not len(candidates) or not len(rows.labels):
+        raise UserError(
+            f"received {len(candidates)} candidates and {len(rows.labels)} rows; expected at least one each"
+        )
+    objective, costly = make_objective(rows.task, metric)
+    settings = settings or (COSTLY if costly else SelectionSettings())
+    rng = np.random.default_rng(seed)
+    places = _best_places(candidates, rows, objective, settings.keep)
+    for place in places:
+        objective.add(*flat_rows(rows.task, candidates[place], rows.labels, rows.weights))
+    objective.ready()
+    everything = np.arange(objective.rows)
+    shares = _shares(objective, everything, settings, settings.bags, rng)
+    single = int(objective.singles(everything).argmin())
+    gain, error = _cross_fitted(objective, settings, rng)
+    order = np.argsort(-shares, kind="stable")
+    chosen = [int(index) for index in order if shares[index] > 0]
+    return Selection(
+        weights={places[index]: float(shares[index]) for index in chosen},
+        single=places[single],
+        gain=gain,
+        gain_error=error,
+    )
+
+
+def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """The ensemble's logits: the log of the weighted mean of probabilities; for numbers the weighted mean.
+
+    Args:
+        task: What is predicted.
+        logits: [rows, ..., width] of each member.
+        weights: Of each member, adding up to 1.
+
+    Returns:
+        float32 [rows, ..., width].
+
+    Raises:
+        UserError: if there is no member.
+    """
+    total: np.ndarray | None = None
+    for values, weight in zip(logits, weights, strict=True):
+        if task.kind is TaskKind.REGRESSION:
+            part = weight * np.asarray(values, np.float64)
+            total = part if total is None else total + part
+        else:
+            part = np.log(weight) + log_probabilities(values)
+            total = part if total is None else np.logaddexp(total, part)
+    if total is None:
+        raise UserError("an ensemble needs at least one member")
+    return total.astype(np.float32)
+
+
+def _best_places(candidates: Sequence[np.ndarray], rows: JudgedRows, objective: Objective, keep: int) -> list[int]:
+    """The best candidates by themselves, best first; ties by place."""
+    scores = [
+        objective.single(*flat_rows(rows.task, logits, rows.labels, rows.weights)) if len(candidates) > keep else 0.0
+        for logits in candidates
+    ]
+    return [int(place) for place in np.argsort(scores, kind="stable")[:keep]]
+
+
+def _shares(
+    objective: Objective, rows: np.ndarray, settings: SelectionSettings, bags: int, rng: np.random.Generator
+) -> np.ndarray:
+    """What greedy selection gives, drawn towards equal weights of the best candidates where there are few rows."""
+    bagged = _bagged(objective, rows, settings, bags, rng)
+    scores = objective.singles(rows)
+    near = scores <= scores.min() + settings.near * abs(scores.min())
+    best = np.argsort(scores, kind="stable")[: min(settings.even, int(near.sum()))]
+    even = np.zeros(objective.count)
+    even[best] = 1 / len(best)
+    return (len(rows) * bagged + settings.prior_rows * even) / (len(rows) + settings.prior_rows)
+
+
+def _bagged(
+    objective: Objective, rows: np.ndarray, settings: SelectionSettings, bags: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Mean weights over bags, each with its own candidates and rows.
+
+    The best candidate is in every bag: where it is far ahead, a bag without it gives its weight to much worse ones.
+    """
+    first = int(objective.singles(rows).argmin())
+    others = np.delete(np.arange(objective.count), first)
+    size = round(len(others) * settings.share)
+    total = np.zeros(objective.count)
+    for _ in range(bags):
+        among = np.sort(np.append(rng.choice(others, size, replace=False), first))
+        drawn = rows[rng.integers(len(rows), size=min(len(rows), settings.rows))]
+        counts = objective.greedy(among, drawn, settings.steps, settings.patience)
+        total[among] += counts / counts.sum()
+    total /= total.sum()
+    total[total < min(settings.least, total.max())] = 0
+    return total / total.sum()
+
+
+def _cross_fitted(objective: Objective, settings: SelectionSettings, rng: np.random.Generator) -> tuple[float, float]:
+    """Gain of the ensemble over the best single candidate: both chosen on one half of the rows, scored on the other."""
+    if objective.count < 2 or objective.rows < 4:
+        return 0.0, 0.0
+    gains = []
+    singles = np.eye(objective.count)
+    for _ in range(settings.splits):
+        order = rng.permutation(objective.rows)
+        half = len(order) // 2
+        both = []
+        for fitted, kept in ((order[:half], order[half:]), (order[half:], order[:half])):
+            shares = _shares(objective, fitted, settings, settings.split_bags, rng)
+            single = int(objective.singles(fitted).argmin())
+            both.append(objective.score(singles[single], kept) - objective.score(shares, kept))
+        gains.append(sum(both) / 2)
+    return float(np.mean(gains)), float(np.std(gains))

@@ -1,0 +1,233 @@
+"""The final ensemble of a study, from what its trials have left on disk. NumPy only: no data, no model is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from model_search.data.task import Task, TaskKind
+from model_search.errors import StudyError
+from model_search.finish.calibration import calibrate
+from model_search.finish.ensemble_selection import Selection, ensemble_logits, select
+from model_search.finish.validation_rows import KeptRows, kept_rows
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays
+from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
+from model_search.metadata.store import Store, StudyRecord
+from model_search.metadata.trial import Trial
+from model_search.search.history.history import History
+from model_search.training.metrics import ResolvedMetric, all_metrics, as_number, call_metric_fn
+
+MOST_CANDIDATES = 1000  # the best trials by the study's metric
+VALID_LOGITS = "valid_logits.npz"
+
+Judge = Callable[[np.ndarray], Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyParts:
+    """A study that is open in this thread."""
+
+    store: Store
+    artefacts: ArtefactStore
+    record: StudyRecord
+    history: History
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return Task.from_json(self.record.data["task"])
+
+    @property
+    def completed(self) -> tuple[int, ...]:
+        """Ids of the completed trials, in order."""
+        return tuple(sorted(trial.id for trial in self.history.completed))
+
+    def kept(self) -> KeptRows:
+        """The validation rows.
+
+        Raises:
+            StudyError: if they were not kept.
+        """
+        found = kept_rows(self.store, self.artefacts, self.task)
+        if found is None:
+            raise StudyError(
+                f"study {self.record.name!r} was made by a version that did not keep its validation labels; call "
+                "try_models on it again, with the same data and number_models, and they are kept"
+            )
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgedBy:
+    """What judges where the stored rows alone do not suffice.
+
+    Attributes:
+        metric_fn: The user's own metric, where the study is judged by one.
+        all_metrics: All metrics of validation logits, where the provider has a loss or metrics of its own.
+    """
+
+    metric_fn: Callable[..., float] | None = None
+    all_metrics: Judge | None = None
+
+
+def make_ensemble(parts: StudyParts, judged_by: JudgedBy) -> tuple[FinalModel, np.ndarray]:
+    """Selects the ensemble; returns it with its logits on the validation rows.
+
+    Raises:
+        StudyError: if validation labels or logits are gone.
+    """
+    started = time.perf_counter()
+    kept, record = parts.kept(), parts.record
+    rows = kept.rows
+    trials, logits, notes = _candidates(parts, len(rows.labels))
+    metric, reason = _objective(record, kept, judged_by)
+    chosen = select(logits, rows, metric, seed=record.seed)
+    judge = _judge(record, kept, judged_by)
+    mixed = _mixed(chosen, logits, rows.task)
+    metrics = judge(mixed)
+    value = metrics.get(record.metric)
+    notes += [reason] if reason else []
+    if not chosen.beats_single:
+        notes.append("by a cross-fitted estimate it is not better than the best single model")
+    if value is None:
+        notes.append(f"its {record.metric} cannot be computed from what is stored")
+    members = tuple(
+        FinalMember(
+            trial=trials[place].id,
+            weight=weight,
+            metric=_objective_of(trials[place], record.metric),
+            without=judge(_mixed(chosen, logits, rows.task, without=place)).get(record.metric)
+            if len(chosen.weights) > 1
+            else None,
+        )
+        for place, weight in chosen.weights.items()
+    )
+    made = FinalModel(
+        kind=FinalKind.ENSEMBLE,
+        metrics=metrics,
+        parameters=parameters_of(parts.history, [member.trial for member in members]),
+        seconds=time.perf_counter() - started,
+        trials=parts.completed,
+        accepted=chosen.beats_single and value is not None,
+        gain=chosen.gain,
+        gain_error=chosen.gain_error,
+        members=members,
+        calibration=calibrate(rows.task, mixed, rows.labels, rows.weights, given_temperature(record)),
+        notes=tuple(notes),
+    )
+    return made, mixed
+
+
+def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
+    """The calibration of one trial's model; None where numbers are predicted, or nothing is stored to fit it on."""
+    kept = kept_rows(parts.store, parts.artefacts, parts.task)
+    logits = validation_logits(parts.artefacts, trial)
+    if kept is None or logits is None or len(logits) != len(kept.rows.labels):
+        return None
+    rows = kept.rows
+    return calibrate(rows.task, logits, rows.labels, rows.weights, given_temperature(parts.record))
+
+
+def given_temperature(record: StudyRecord) -> float | None:
+    """The specification's own temperature; None where it names none."""
+    from google.protobuf import text_format
+
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+    spec = text_format.Parse(record.spec_text, PhoenixSpec())
+    return spec.temperature if spec.HasField("temperature") else None
+
+
+def validation_logits(artefacts: ArtefactStore, trial: Trial) -> np.ndarray | None:
+    """A completed trial's logits on the validation rows, as it predicts; None where they are gone or damaged."""
+    found = [artefact for artefact in (trial.result.artefacts if trial.result else ()) if artefact.name == VALID_LOGITS]
+    try:
+        return load_arrays(artefacts, found[0]).get("valid_logits") if found else None
+    except DamagedArtefactError:
+        return None
+
+
+def towers_of(trial: Trial) -> tuple[int, ...]:
+    """The towers that a completed trial's model consists of, each by the trial that owns its weights."""
+    return () if trial.plan is None else trial.plan.towers
+
+
+def parameters_of(history: History, trials: Iterable[int]) -> int:
+    """Parameters of several trials' models together; a tower that is in more than one counts once."""
+    members = [trial for trial in map(history.get, trials) if trial is not None]
+    owners = {owner for trial in members for owner in towers_of(trial)} | {
+        trial.id for trial in members if _has_mixture(trial)
+    }
+    results = [trial.result for trial in map(history.get, owners) if trial is not None]
+    return sum(result.tower_parameters for result in results if result is not None)
+
+
+def _has_mixture(trial: Trial) -> bool:
+    ensemble = None if trial.plan is None else trial.plan.ensemble
+    return ensemble is not None and ensemble.combining == "weighted"
+
+
+def _candidates(parts: StudyParts, rows: int) -> tuple[list[Trial], list[np.ndarray], list[str]]:
+    """Trials with their validation logits, best first, and what there is to say about those left out."""
+    trials, logits = [], []
+    best = parts.history.best(MOST_CANDIDATES)
+    for trial in best:
+        found = validation_logits(parts.artefacts, trial)
+        if found is not None and len(found) == rows:
+            trials.append(trial)
+            logits.append(found)
+    if not trials:
+        raise StudyError(f"the validation logits of study {parts.record.name!r} are gone; no ensemble can be selected")
+    lost = len(best) - len(trials)
+    return trials, logits, [f"{lost} trials took no part: their validation logits are gone"] if lost else []
+
+
+def _objective(record: StudyRecord, kept: KeptRows, judged_by: JudgedBy) -> tuple[ResolvedMetric | None, str]:
+    """What is selected by, and a sentence where that is not the study's metric."""
+    usual = "log loss" if kept.rows.task.kind is TaskKind.CLASSIFICATION else "squared error"
+    if judged_by.metric_fn is not None:
+        return ResolvedMetric(record.metric, record.goal, judged_by.metric_fn), ""
+    if kept.own_metric:
+        return None, f"selected by {usual}: the metric {record.metric!r} is a function, which is not stored"
+    if kept.own_loss and record.metric == "loss":
+        return None, f"selected by {usual}: the loss is a function of the provider's"
+    return ResolvedMetric(record.metric, record.goal), ""
+
+
+def _judge(record: StudyRecord, kept: KeptRows, judged_by: JudgedBy) -> Callable[[np.ndarray], dict[str, float]]:
+    """Validation logits to finite metrics; the study's is among them where it can be computed here."""
+    rows, name = kept.rows, record.metric
+
+    def judge(logits: np.ndarray) -> dict[str, float]:
+        if judged_by.all_metrics is not None:
+            found = dict(judged_by.all_metrics(logits))
+        else:
+            found = all_metrics(rows.task, rows.labels, logits, rows.weights)
+            unknown = {"loss"} if kept.own_loss else set()
+            unknown |= {name} if kept.own_metric else set()
+            found = {known: value for known, value in found.items() if known not in unknown}
+        if judged_by.metric_fn is not None and judged_by.all_metrics is None:
+            value = call_metric_fn(judged_by.metric_fn, rows.task, rows.labels, logits)
+            found[name] = as_number(value, f"metric {name!r}")
+        return {known: float(value) for known, value in found.items() if math.isfinite(value)}
+
+    return judge
+
+
+def _objective_of(trial: Trial, metric: str) -> float | None:
+    return None if trial.result is None else trial.result.metrics.get(metric)
+
+
+def _mixed(chosen: Selection, logits: Sequence[np.ndarray], task: Task, without: int | None = None) -> np.ndarray:
+    """The ensemble's logits, perhaps without one of its members."""
+    places = [place for place in chosen.weights if place != without]
+    total = sum(chosen.weights[place] for place in places)
+    return ensemble_logits(
+        task,
+        [logits[place] for place in places],
+        [chosen.weights[place] / total for place in places],
+    )

@@ -1,0 +1,108 @@
+"""The final stage of a study: an ensemble selected from its trials, and a student that the ensemble teaches.
+
+Selecting needs nothing but what the study keeps. Teaching needs the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from model_search.errors import StudyError, UserError
+from model_search.finish.distillation import School, taught_student
+from model_search.finish.final_ensemble import JudgedBy, StudyParts, make_ensemble
+from model_search.metadata.final_models import WHATS, FinalKind, FinalModel
+from model_search.training.metrics import better
+
+
+@dataclasses.dataclass(frozen=True)
+class StageOptions:
+    """What the final stage is to make.
+
+    Attributes:
+        what: "both", "ensemble", "distil" or "neither"; "distil" selects an ensemble as well, for that is the teacher,
+            but does not offer it as the study's best model.
+        judged_by: What judges where the stored rows do not suffice.
+        school: What a student needs; None where none is asked for, or no time is left for one.
+        say: Takes sentences for people as they come up.
+    """
+
+    what: str = "ensemble"
+    judged_by: JudgedBy = dataclasses.field(default_factory=JudgedBy)
+    school: School | None = None
+    say: Callable[[str], None] = lambda text: None
+
+
+def check_what(what: str, student_parameters: int | None) -> None:
+    """Checks what a user asks of the final stage.
+
+    Raises:
+        UserError: naming what was received and what is expected.
+    """
+    if what not in WHATS:
+        raise UserError(f"the final stage was asked for {what!r}; expected one of {', '.join(map(repr, WHATS))}")
+    if student_parameters is not None and (type(student_parameters) is not int or student_parameters < 1):
+        raise UserError(f"student_parameters is {student_parameters!r}; expected a whole number of at least 1")
+
+
+def wants_student(what: str) -> bool:
+    """Whether a student is asked for."""
+    return what in ("both", "distil")
+
+
+def is_up_to_date(study: StudyParts, what: str) -> bool:
+    """Whether the study has all that is asked for, made from the very trials that it has now."""
+    wanted = {FinalKind.ENSEMBLE} | ({FinalKind.STUDENT} if wants_student(what) else set())
+    return wanted <= {model.kind for model in study.store.final_models() if model.trials == study.completed}
+
+
+def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
+    """Makes the final models and stores them in place of earlier ones; the ensemble is stored before a student begins.
+
+    Returns:
+        What was made; nothing where the study has only one model.
+
+    Raises:
+        StudyError: if the study has no completed trial, if what it takes to judge them is gone, or no architecture is
+            small enough for a student.
+        TrialError: if the student cannot be trained.
+    """
+    if options.what == "neither":
+        return []
+    if not study.completed:
+        raise StudyError(f"study {study.record.name!r} has no completed trial yet; run try_models on it again")
+    if len(study.completed) == 1:
+        options.say("final stage: there is only one model, and so nothing to choose an ensemble from")
+        study.store.save_final_models([])
+        return []
+    ensemble, logits = make_ensemble(study, options.judged_by)
+    if options.what == "distil":
+        note = "made as the student's teacher only"
+        ensemble = dataclasses.replace(ensemble, accepted=False, notes=(*ensemble.notes, note))
+    study.store.save_final_models([ensemble])
+    options.say(_told(ensemble, study))
+    if not wants_student(options.what):
+        return [ensemble]
+    if options.school is None:
+        options.say("final stage: no student, for no time is left; study.finish(data=...) trains it later")
+        return [ensemble]
+    student = taught_student(study, ensemble, logits, options.school)
+    study.store.save_final_models([ensemble, student])
+    options.say(_told(student, study))
+    return [ensemble, student]
+
+
+def _told(model: FinalModel, study: StudyParts) -> str:
+    """One line for people."""
+    name, best = study.record.metric, study.history.best(1)[0]
+    value = model.metrics.get(name)
+    figure = "" if value is None else f"{name} {value:.5g}, "
+    beside = f"best single model {best.objective(name):.5g} (trial {best.id})"
+    if model.kind is FinalKind.STUDENT:
+        return f"final stage: student of {model.parameters:,} parameters: {figure}{beside}; {model.seconds:.1f} s"
+    line = f"final stage: ensemble of {len(model.members)} models: {figure}{beside}; {model.seconds:.1f} s"
+    if not model.accepted:
+        return f"{line}; {'; '.join(model.notes)}"
+    if value is not None and not better(value, best.objective(name), study.record.goal):
+        return f"{line}; it is not better"
+    return line

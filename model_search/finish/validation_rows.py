@@ -1,0 +1,53 @@
+"""The validation labels of a study, kept with it, so that any process can judge its models without the data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from model_search.data.task import PreparedData, Task
+from model_search.finish.ensemble_selection import JudgedRows
+from model_search.metadata.artefacts import ArtefactStore, load_arrays, save_arrays
+from model_search.metadata.store import Store
+
+FILE = "validation.npz"
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptRows:
+    """What a study keeps of its validation rows.
+
+    Attributes:
+        rows: Labels and weights.
+        own_loss: The provider has a loss function of its own, so that "loss" cannot be computed from these rows alone.
+        own_metric: The study is judged by a function of the user's, which is not kept.
+    """
+
+    rows: JudgedRows
+    own_loss: bool
+    own_metric: bool
+
+
+def keep_validation(store: Store, artefacts: ArtefactStore, data: PreparedData, own_metric: bool) -> None:
+    """Writes them, unless they are there."""
+    if FILE in store.files():
+        return
+    arrays = {"labels": data.valid.labels, "own": np.array([data.loss_fn is not None, own_metric])}
+    if data.valid.weights is not None:
+        arrays["weights"] = data.valid.weights
+    store.save_file(save_arrays(artefacts, None, FILE, arrays))
+
+
+def kept_rows(store: Store, artefacts: ArtefactStore, task: Task) -> KeptRows | None:
+    """Reads them; None where the study was made by a version that did not keep them.
+
+    Raises:
+        DamagedArtefactError: if the file is not what was written.
+    """
+    found = store.files().get(FILE)
+    if found is None:
+        return None
+    arrays = load_arrays(artefacts, found)
+    own_loss, own_metric = (bool(flag) for flag in arrays["own"])
+    return KeptRows(JudgedRows(task, arrays["labels"], arrays.get("weights")), own_loss, own_metric)

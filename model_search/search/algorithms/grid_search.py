@@ -1,0 +1,38 @@
+"""GRID_SEARCH: all architectures, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.tower_search import TowerSearch
+from model_search.search.history.history import History
+from model_search.search.space.architecture import Architecture
+
+
+@dataclasses.dataclass(frozen=True)
+class GridSearch(TowerSearch):
+    """Goes through all architectures, the shallow ones first, blocks in the order of `blocks_to_use`.
+
+    When each has been tried once, each is tried again, with other hyperparameters. It draws nothing at random.
+
+    Reference: the exhaustive search that random search is measured against in Bergstra and Bengio, "Random Search for
+    Hyper-Parameter Optimization", JMLR 2012.
+    """
+
+    def propose(self, history: History, rng: np.random.Generator) -> Proposal:
+        """The first architecture in the order of the grid that was tried least often."""
+        del rng
+        tried = self.tried(history)
+        least, chosen = math.inf, Architecture()
+        for draws in self.grammar.draws:
+            for architecture in self.grammar.enumerate(draws):
+                times = tried[self.grammar.canonical(architecture)]
+                if times == 0:
+                    return Proposal(architecture)
+                if times < least:
+                    least, chosen = times, architecture
+        return Proposal(chosen)

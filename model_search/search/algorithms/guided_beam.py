@@ -1,0 +1,210 @@
+"""PREDICTOR_GUIDED_BEAM: the adaptive beam, with a predictor that chooses among many children. The default."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from model_search.search.algorithms.adaptive_beam import AdaptiveBeam
+from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+from model_search.search.algorithms.tower_search import one_thread
+from model_search.search.history.history import History
+from model_search.search.predictor.predictor import Memory, Predictor
+from model_search.search.space.architecture import Architecture, get_allowed_depth
+from model_search.search.space.grammar import Grammar
+from model_search.search.space.hyperparameter_space import Space, build_space
+from model_search.search.space.starting_points import StartingPoint, starting_points
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+WARM_UP = 5
+PACE = 2  # completed trials for one block more, where the spec names no numbers
+CHILDREN = 240
+ROUNDS = 2
+EXPLORATION = 1.0
+NEW = 0.5  # of the proposals are of architectures that were not tried, with whatever hyperparameters
+CROSSED = 0.1
+CHANGED_AGAIN = 0.4
+
+
+def _combinations(space: Space) -> int:
+    """How many combinations of bins there are of the hyperparameters that every architecture has."""
+    shared = [parameter for parameter in space.parameters if parameter.block is None]
+    optimizers = [value for parameter in shared if parameter.name == "optimizer" for value in parameter.bins]
+    others = [parameter for parameter in shared if parameter.name != "optimizer"]
+    return sum(
+        math.prod(len(parameter.bins) for parameter in others if parameter.is_active({"optimizer": optimizer}))
+        for optimizer in optimizers
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Child:
+    """A candidate and the trial that it descends from."""
+
+    architecture: Architecture
+    parent: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pool:
+    """The candidates of one history, what is expected of them, and the predictor's skill."""
+
+    children: tuple[_Child, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    skill: float
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidedBeam(SearchAlgorithm):
+    """The adaptive beam with a predictor.
+
+    The first trials are towers that have proved themselves on other data (`starting_points.py`), unless the
+    specification lacks their blocks or says itself how towers grow, and random ones. From then on a small Gaussian
+    process (`predictor.py`) learns from all trials. Of the best trials, by their results and by what is expected of
+    them, it makes hundreds of children (mutated, grown, crossed), and of the most promising of those children again.
+    The one with the highest upper confidence bound is proposed. As long as the predictor foretells the trials badly, a
+    share of the proposals are the plain beam's.
+
+    Papers: Mazzawi et al., Interspeech 2019 (the beam); White et al., "BANANAS", AAAI 2021 (a predictor that ranks
+    mutations of the best); Srinivas et al., ICML 2010 (the confidence bound); Ginsbourger et al. 2010 (running trials
+    are taken as the predictor expects them).
+
+    Attributes:
+        beam: The plain beam: grammar, beam size, growth.
+        repeats: How often an architecture may be tried, with different hyperparameters.
+        starting_points: See `SearchAlgorithm`.
+    """
+
+    sampler: ClassVar[str] = "predictor"
+    beam: AdaptiveBeam
+    repeats: int
+    starting_points: tuple[StartingPoint, ...] = ()
+    _memory: Memory[_Pool] = dataclasses.field(default_factory=Memory, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, spec: PhoenixSpec) -> GuidedBeam:
+        """The guided beam that a spec asks for."""
+        space = build_space(spec, train_steps=1)
+        beam = AdaptiveBeam.of(spec)
+        grows_freely = not beam.thresholds and beam.grow_probability > 0
+        known = starting_points(beam.grammar, space) if spec.starting_points and grows_freely else ()
+        if not beam.thresholds:
+            pace = tuple(PACE * depth for depth in range(beam.grammar.maximum_depth))
+            beam = dataclasses.replace(beam, thresholds=pace)
+        return cls(beam, _combinations(space), known)
+
+    def for_short_histories(self) -> AdaptiveBeam:
+        """The plain beam: a few trials are too few for a predictor, and no beginning of a study either."""
+        return self.beam
+
+    @property
+    def grammar(self) -> Grammar:
+        """The architectures there are."""
+        return self.beam.grammar
+
+    def propose(self, history: History, rng: np.random.Generator) -> Proposal:
+        """The most promising of many children of the best trials."""
+        if not Predictor.can_learn(history, WARM_UP):
+            return Proposal(self.grammar.random_of_any_depth(rng, self._allowed(history)))
+        with one_thread():
+            pool = self._pool(history)
+        if not pool.children or rng.random() < 0.3 - pool.skill:
+            return self.beam.propose(history, rng)
+        child = pool.children[int(np.argmax(pool.mean + EXPLORATION * pool.deviation))]
+        return Proposal(child.architecture, parent=child.parent)
+
+    def _pool(self, history: History) -> _Pool:
+        """The candidates of this history, made once for all the draws of a trial."""
+        # The candidates are random, but those of a history are always the same: draws may share them.
+        return self._memory.recall(
+            history,
+            None,
+            lambda: self._make_pool(history, np.random.default_rng([len(history), history.completed_count])),
+        )
+
+    def _make_pool(self, history: History, rng: np.random.Generator) -> _Pool:
+        allowed = self._allowed(history)
+        predictor = Predictor.of(history, self.grammar)
+        exhausted = self._exhausted(history, 1 if rng.random() < NEW else self.repeats)
+        parents = self._parents(predictor)
+        children: dict[Architecture, _Child] = {}
+        means, deviations = np.zeros(0), np.zeros(0)
+        for round_number in range(ROUNDS):
+            new: dict[Architecture, _Child] = {}
+            for child in self._children(parents, allowed, rng, CHILDREN >> round_number):
+                same = self.grammar.canonical(child.architecture)
+                if same not in exhausted and same not in children:
+                    new.setdefault(same, child)
+            if not new:
+                break
+            predicted = predictor.predict(list(new))
+            children |= new
+            means = np.concatenate([means, predicted.mean])
+            deviations = np.concatenate([deviations, predicted.deviation])
+            promising = np.argsort(-(means + EXPLORATION * deviations), kind="stable")[:5]
+            known = list(children.values())
+            parents = [known[place] for place in promising]
+        return _Pool(tuple(children.values()), means, deviations, predictor.skill)
+
+    def _allowed(self, history: History) -> int:
+        if not self.beam.grow_probability > 0:
+            return self.grammar.minimum_depth
+        depth = get_allowed_depth(history.completed_count, self.beam.thresholds, self.grammar.maximum_depth)
+        return max(depth, self.grammar.minimum_depth)
+
+    def _exhausted(self, history: History, repeats: int) -> set[Architecture]:
+        """Architectures that have been tried so often."""
+        counts: collections.Counter[Architecture] = collections.Counter(
+            self.grammar.canonical(trial.plan.architecture)
+            for trial in (*history.completed, *history.unfinished, *history.failed)
+            if trial.plan is not None
+        )
+        return {architecture for architecture, count in counts.items() if count >= repeats}
+
+    def _parents(self, predictor: Predictor) -> list[_Child]:
+        """The best trials by their results, and the best by what is expected of them."""
+        size = self.beam.beam_size
+        expected = np.argsort(-predictor.expected, kind="stable")[:size]
+        places = dict.fromkeys([*range(min(size, len(predictor.tried))), *map(int, expected)])
+        trials = [predictor.tried[place].trial for place in places]
+        return [_Child(trial.plan.architecture, trial.id) for trial in trials if trial.plan is not None]
+
+    def _children(
+        self, parents: Sequence[_Child], allowed: int, rng: np.random.Generator, count: int
+    ) -> Iterator[_Child]:
+        """All architectures of a small space; else children of the parents and some random architectures."""
+        grammar = self.grammar
+        depths = range(grammar.minimum_depth, allowed + 1)
+        if sum(len(grammar.blocks) ** depth for depth in depths) <= count:
+            for depth in depths:
+                every = grammar.enumerate(depth, rng)
+                yield from (_Child(architecture, None) for architecture in every if len(architecture) <= allowed)
+            return
+        for number in range(count):
+            parent = parents[number % len(parents)]
+            if rng.random() < CROSSED:
+                other = parents[int(rng.integers(len(parents)))]
+                child = grammar.cross(parent.architecture, other.architecture, rng)
+            else:
+                child = grammar.vary(parent.architecture, rng, allowed)
+                while rng.random() < CHANGED_AGAIN:
+                    child = grammar.vary(child, rng, allowed)
+            # A starting point may be deeper than is allowed by then, and so may its children.
+            if len(child) <= (max(allowed, len(parent.architecture)) if self.starting_points else allowed):
+                yield _Child(child, parent.parent)
+        for _ in range(count // 8):
+            newcomer = grammar.random(rng, int(rng.choice(depths)))
+            if len(newcomer) <= allowed:
+                yield _Child(newcomer, None)
+
+    def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
+        """All architectures, the shallow ones first; only the least depth where nothing may ever grow."""
+        return self.beam.everything(history, rng)

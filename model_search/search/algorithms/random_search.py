@@ -1,0 +1,39 @@
+"""NONADAPTIVE_RANDOM_SEARCH: architectures of one depth, drawn at random."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+from model_search.search.history.history import History
+from model_search.search.space.grammar import Grammar
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomSearch(SearchAlgorithm):
+    """Architectures of `minimum_depth` blocks, all equally likely; learns nothing from what was tried."""
+
+    grammar: Grammar
+
+    @classmethod
+    def of(cls, spec: PhoenixSpec) -> RandomSearch:
+        """The random search that a spec asks for."""
+        return cls(Grammar.of(spec))
+
+    def propose(self, history: History, rng: np.random.Generator) -> Proposal:
+        """A random architecture, whatever the history."""
+        del history
+        return Proposal(self.grammar.random(rng), random=self.grammar.is_fixed)
+
+    def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
+        """All architectures of `minimum_depth` blocks."""
+        del history
+        for architecture in self.grammar.enumerate(self.grammar.minimum_depth, rng):
+            yield Proposal(architecture)

@@ -1,0 +1,197 @@
+"""REINFORCE: a recurrent controller draws architectures and learns from what they bring."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_search.errors import SpecError
+from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.controller import Batch, Controller, probabilities
+from model_search.search.algorithms.tower_search import Tower, TowerSearch
+from model_search.search.history.history import History
+from model_search.search.space.architecture import CNN, Architecture, body_of, fix_order
+from model_search.search.space.grammar import Grammar
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+REWARDS = ("STANDARDIZED", "RANK", "CUBE")
+
+# The controller learns from the latest trials: at most twice as many as this, in whole windows.
+_WINDOW = 500
+_SEED = 20170417
+_BASELINE_DECAY = 0.9
+_REDRAWS = 16
+_HEAT = 1.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Reinforce(TowerSearch):
+    """A controller that is trained by REINFORCE.
+
+    An LSTM draws the blocks one after the other, and the end where the length is free. After every `update_every`
+    completed trials it takes one step of Adam: towers that were better than expected become more probable. Its state is
+    no secret of a process: it is learnt again from the trials in their order of completion, so that a restart or
+    another worker comes to the same one; only what was learnt before is kept for the next call, which changes no
+    result.
+
+    Paper: Zoph and Le, "Neural Architecture Search with Reinforcement Learning", ICLR 2017; the entropy bonus as in
+    Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018. Departures: it learns from the
+    latest 500 to 1,000 trials only, which bounds its cost; trials that something else proposed (suggestions) count as
+    drawn; a tower that was tried is drawn anew, from a hotter distribution each time; and one worker's network of 32
+    units stands for the paper's parameter servers.
+
+    Attributes:
+        reward: "STANDARDIZED" (the metric in standard deviations), "RANK" (the share of earlier trials that were worse)
+            or "CUBE" (that share to the third power, which stresses the best as the paper's cubed accuracy does).
+        entropy_weight: Weight of the entropy of each draw.
+        learning_rate: Of Adam.
+        hidden_units: Units of the LSTM.
+        update_every: Trials in a batch.
+    """
+
+    reward: str = "STANDARDIZED"
+    entropy_weight: float = 0.01
+    learning_rate: float = 0.02
+    hidden_units: int = 32
+    update_every: int = 5
+    _learnt: dict[str, _Learnt] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.reward not in REWARDS:
+            raise SpecError(f"reward is {self.reward!r}; expected one of {', '.join(REWARDS)}")
+        if not self.entropy_weight >= 0:
+            raise SpecError(f"entropy_weight is {self.entropy_weight:g}; expected 0 or more")
+        if not self.learning_rate > 0:
+            raise SpecError(f"controller_learning_rate is {self.learning_rate:g}; expected more than 0")
+        if min(self.hidden_units, self.update_every) < 1:
+            raise SpecError(
+                f"hidden_units is {self.hidden_units} and update_every is {self.update_every}; expected at least 1"
+            )
+
+    @classmethod
+    def of(cls, spec: PhoenixSpec) -> Reinforce:
+        """The search that a spec asks for."""
+        settings = spec.reinforce
+        return cls(
+            grammar=Grammar.of(spec),
+            reward=type(settings).Reward.Name(settings.reward),
+            entropy_weight=settings.entropy_weight,
+            learning_rate=settings.controller_learning_rate,
+            hidden_units=settings.hidden_units,
+            update_every=settings.update_every,
+        )
+
+    def propose(self, history: History, rng: np.random.Generator) -> Proposal:
+        """What the controller draws after all trials so far."""
+        controller = self._controller(self.towers(history))
+        tried, allowed = self.tried(history), self.allowed_depth(history)
+        architecture: Architecture = ()
+        for draw in range(_REDRAWS):
+            architecture = self._draw_from(controller, rng, allowed, heat=_HEAT**draw)
+            if self.grammar.canonical(architecture) not in tried:
+                break
+        return Proposal(architecture)
+
+    def _controller(self, towers: list[Tower]) -> Controller:
+        """The controller after these trials; what earlier calls have learnt from the first of them is taken over."""
+        start = max(len(towers) // _WINDOW - 1, 0) * _WINDOW
+        usable = [tower for tower in towers[start:] if self._is_drawable(tower.architecture)]
+        batches = len(usable) // self.update_every
+        marks = [(tower.trial.id, tower.loss) for tower in usable[: batches * self.update_every]]
+        learnt = self._learnt.get("last")
+        if learnt is None or learnt.marks != marks[: len(learnt.marks)]:
+            rng = np.random.default_rng(_SEED)
+            learnt = _Learnt(Controller.make(len(self.grammar.blocks) + 2, self.hidden_units, rng))
+        if len(learnt.marks) < len(marks):
+            learnt = learnt.copy()
+            for first in range(len(learnt.marks), len(marks), self.update_every):
+                self._learn(learnt, usable[first : first + self.update_every])
+            learnt.marks = marks
+        self._learnt["last"] = learnt
+        return learnt.controller
+
+    def _learn(self, learnt: _Learnt, towers: list[Tower]) -> None:
+        rewards = np.array([learnt.reward(tower.loss, self.reward) for tower in towers])
+        if learnt.baseline is None:
+            learnt.baseline = float(rewards.mean())
+        advantages = rewards - learnt.baseline
+        learnt.baseline += (1 - _BASELINE_DECAY) * float(advantages.mean())
+        length = self._limit(self.grammar.maximum_depth)
+        end = len(self.grammar.blocks) + 1
+        tokens = np.zeros((len(towers), length), dtype=np.int64)
+        possible = np.zeros((len(towers), length, end + 1), dtype=bool)
+        for row, tower in enumerate(towers):
+            body = body_of(tower.architecture)
+            drawn = [self.grammar.blocks.index(name) + 1 for name in body]
+            drawn += [end] if len(drawn) < length else []
+            tokens[row, : len(drawn)] = drawn
+            for place in range(len(drawn)):
+                possible[row, place] = self._possible(place)
+        learnt.controller.learn(Batch(tokens, possible, advantages), self.entropy_weight, self.learning_rate)
+
+    def _draw_from(self, controller: Controller, rng: np.random.Generator, allowed: int, heat: float) -> Architecture:
+        state, before, names = controller.begin(), 0, []
+        for place in range(self._limit(allowed)):
+            logits, step = controller.step(np.array([before]), state)
+            state = (step[0], step[1])
+            shares = probabilities(logits[0] / heat, self._possible(place))
+            before = int(rng.choice(len(shares), p=shares))
+            if before > len(self.grammar.blocks):
+                break
+            names.append(self.grammar.blocks[before - 1])
+        return fix_order(names, self.grammar.problem_type)
+
+    def _possible(self, place: int) -> NDArray[np.bool_]:
+        """The tokens that may be drawn at a place: 0 never, the blocks of the place, and the end where it may be."""
+        choices = set(self.grammar.choices(place))
+        can_end = place >= self.grammar.minimum_depth
+        return np.array([False, *(name in choices for name in self.grammar.blocks), can_end])
+
+    def _limit(self, size: int) -> int:
+        """How many blocks are drawn at most for an architecture of this size."""
+        added = 1 if self.grammar.problem_type == CNN else 0
+        return max(min(size - added, self.grammar.draws[-1]), self.grammar.minimum_depth)
+
+    def _is_drawable(self, architecture: Architecture) -> bool:
+        body = body_of(architecture)
+        return (
+            len(body) in self.grammar.draws
+            and self.grammar.fits(architecture)
+            and all(name in self.grammar.blocks for name in body)
+        )
+
+
+@dataclasses.dataclass
+class _Learnt:
+    """A controller, what it has learnt from, and the scale of the rewards so far."""
+
+    controller: Controller
+    marks: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    losses: list[float] = dataclasses.field(default_factory=list)  # sorted
+    total: float = 0.0
+    squares: float = 0.0
+    baseline: float | None = None
+
+    def copy(self) -> _Learnt:
+        return dataclasses.replace(self, controller=self.controller.copy(), losses=list(self.losses))
+
+    def reward(self, loss: float, shape: str) -> float:
+        """The reward of a trial, by the trials before it, which it then joins."""
+        seen = len(self.losses)
+        if shape == "STANDARDIZED":
+            mean = self.total / seen if seen else loss
+            deviation = (max(self.squares / seen - mean**2, 0.0)) ** 0.5 if seen else 0.0
+            reward = float(np.clip((mean - loss) / deviation, -3, 3)) if deviation > 0 else 0.0
+        else:
+            share = (seen - bisect.bisect_right(self.losses, loss)) / seen if seen else 0.5
+            reward = share**3 if shape == "CUBE" else share
+        bisect.insort(self.losses, loss)
+        self.total += loss
+        self.squares += loss**2
+        return reward

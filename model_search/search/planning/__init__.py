@@ -1,0 +1,1 @@
+"""Which trial does what: the planner and its rules."""

@@ -1,0 +1,1 @@
+"""A predictor of results that learns from the history."""

@@ -1,0 +1,242 @@
+"""A small ensemble of Gaussian processes over trials: the predictor of the search."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from model_search.search.predictor.encoding import Alikeness, Encoded, Encoder
+
+_JITTER = 1e-6
+_LIKELIHOOD_ROWS = 128
+_REACHES = (0.8, 2.0, 5.0)
+_NOISE = 0.2  # at first, where the components are about 1 together
+_STEPS = 6
+_CAUTION = 1.0  # trials, that a component is taken to have explained as expected
+_MOST_STEP = 4.0  # so that one trial that is far off does not decide
+_SHARES = (0.35, 0.1, 0.1)  # of the whole, and of the hyperparameters for any architecture and for like ones
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypothesis:
+    """What may be true of a search space: how much each component of the covariance counts.
+
+    Attributes:
+        reach: In how many places, about, architectures may differ and still be alike as a whole.
+        weights: The variance of each component. [components]
+        noise: The variance that the same trial would show again.
+    """
+
+    reach: float
+    weights: np.ndarray
+    noise: float
+
+    def covariance(self, alike: Alikeness, positions: int) -> np.ndarray:
+        """The covariance without noise."""
+        count = len(alike.parts)
+        total = (self.weights[:count] @ alike.parts.reshape(count, -1)).reshape(alike.match.shape)
+        for weight, product in zip(self.weights[count:], _products(alike, positions, self.reach), strict=True):
+            total += weight * product
+        return total
+
+
+def components(alike: Alikeness, positions: int, reach: float) -> np.ndarray:
+    """What a covariance is a sum of: [components, n, m].
+
+    They are the parts of the alikeness; architectures as a whole, with all orders of interaction; and hyperparameters,
+    all together, for any architecture and for like ones.
+    """
+    return np.concatenate([alike.parts, np.stack(_products(alike, positions, reach))])
+
+
+def _products(alike: Alikeness, positions: int, reach: float) -> list[np.ndarray]:
+    whole = np.exp((alike.match - 1.0) * (positions / reach))
+    return [whole] if alike.hyper is None else [whole, alike.hyper, alike.hyper * whole]
+
+
+def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float) -> Hypothesis:
+    """How much each component counts, by what was seen.
+
+    Each step multiplies each variance by the square root of the ratio of what it explains to what it was expected to
+    explain, beside an unknown mean: by itself no such step makes the likelihood smaller (Zhou, Hu, Zhou, Lange, "MM
+    Algorithms for Variance Components Models", JCGS 2019). What the trials say little of (hyperparameters that hardly
+    differed, say) stays as it is taken to be at first, and a single trial that is far off does not decide.
+
+    Args:
+        alike: The trials with each other.
+        shares: What each part of the alikeness is taken to count at first.
+        positions: The greatest length of an architecture.
+        targets: What came out, mean 0. [n]
+        reach: As in `Hypothesis`.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    n = len(targets)
+    parts = components(alike, positions, reach)
+    usual = np.maximum(np.einsum("kii->k", parts) / n, 1e-3)
+    start = np.concatenate([shares, _SHARES[: len(parts) - len(shares)]]) / usual
+    weights, noise, flat, unit = start, _NOISE, parts.reshape(len(parts), -1), np.eye(n)
+    for _ in range(_STEPS):
+        covariance = (weights @ flat).reshape(n, n) + (noise + _JITTER) * unit
+        inverse = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False), unit)
+        sums = inverse.sum(axis=0)
+        inverse -= np.outer(sums, sums) / sums.sum()
+        alpha = inverse @ targets
+        explained, expected = flat @ np.outer(alpha, alpha).ravel(), flat @ inverse.ravel()
+        weights = weights * _ratio(weights * explained, weights * expected) ** 0.5
+        noise = noise * float(_ratio(noise * (alpha @ alpha), noise * np.trace(inverse)) ** 0.5)
+    return Hypothesis(reach, weights, noise)
+
+
+def _ratio(explained: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    ratio = (np.maximum(explained, 0.0) + _CAUTION) / (np.maximum(expected, 0.0) + _CAUTION)
+    return np.clip(ratio, 1 / _MOST_STEP, _MOST_STEP)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Member:
+    """One hypothesis, fitted.
+
+    Attributes:
+        hypothesis: The hypothesis.
+        share: What it counts in the ensemble.
+        factor: Cholesky factor of the covariance with noise, lower triangle.
+        alpha: Covariance inverse times target.
+        variance: The factor of all variances.
+    """
+
+    hypothesis: Hypothesis
+    share: float
+    factor: np.ndarray
+    alpha: np.ndarray
+    variance: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What is expected of some trials: mean and standard deviation (without noise), in the units of the targets."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+class GaussianProcesses:
+    """An average of Gaussian processes, each weighed by the likelihood of what was seen.
+
+    The kernel is a sum of components (`components`), after Duvenaud et al., "Additive Gaussian Processes", NeurIPS
+    2011; the exponential of the matches is the product kernel of categorical variables. How much each counts, and how
+    noisy the targets are, is learnt (`learn`) for each of a few reaches.
+    """
+
+    def __init__(self, encoder: Encoder, trials: Encoded, targets: np.ndarray) -> None:
+        """Fits.
+
+        Args:
+            encoder: What encoded the trials.
+            trials: What was tried.
+            targets: What came out, larger is better. [n]
+        """
+        self._encoder, self._trials = encoder, trials
+        self._positions = trials.head.shape[1]
+        self._center = float(targets.mean())
+        self._centered = targets - self._center
+        self._members = tuple(self._fit(encoder.compare(trials, trials)))
+
+    def _fit(self, alike: Alikeness) -> list[_Member]:
+        rows = _spread(self._centered, _LIKELIHOOD_ROWS)
+        part = alike.block(rows) if len(rows) < len(self._centered) else alike
+        some = self._centered[rows]
+        found = [learn(part, self._encoder.shares, self._positions, some, reach) for reach in _REACHES]
+        scores = np.array([self._likelihood(hypothesis, part, some) for hypothesis in found])
+        shares = np.exp(scores - scores.max())
+        shares /= shares.sum()
+        return [self._member(each, float(share), alike) for each, share in zip(found, shares, strict=True)]
+
+    def _likelihood(self, hypothesis: Hypothesis, alike: Alikeness, centered: np.ndarray) -> float:
+        factor, _, variance = self._solve(hypothesis, alike, centered)
+        return float(-0.5 * len(centered) * math.log(variance) - np.log(np.diag(factor)).sum())
+
+    def _member(self, hypothesis: Hypothesis, share: float, alike: Alikeness) -> _Member:
+        return _Member(hypothesis, share, *self._solve(hypothesis, alike, self._centered))
+
+    def _solve(
+        self, hypothesis: Hypothesis, alike: Alikeness, centered: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Factor, solution, and the factor of all variances that is most likely (its weak prior is 1)."""
+        from scipy.linalg import cho_solve, cholesky
+
+        covariance = hypothesis.covariance(alike, self._positions)
+        covariance[np.diag_indices_from(covariance)] += hypothesis.noise + _JITTER
+        factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+        alpha = cho_solve((factor, True), centered, check_finite=False)
+        variance = (float(centered @ alpha) + 1.0) / (len(centered) + 1.0)
+        return factor, alpha, max(variance, 1e-12)
+
+    def predict(self, trials: Encoded, running: Encoded | None = None) -> Prediction:
+        """What is expected of trials.
+
+        Args:
+            trials: Those to predict.
+            running: Trials that have started: their results are taken to be what is expected of them, which leaves
+                the means as they are and makes what is like them less uncertain.
+        """
+        from scipy.linalg import solve_triangular
+
+        alike = self._encoder.compare(trials, self._trials)
+        alone = self._encoder.alone(trials)
+        means, variances = [], []
+        for member in self._members:
+            cross = member.hypothesis.covariance(alike, self._positions)
+            explained = solve_triangular(member.factor, cross.T, lower=True, check_finite=False)
+            prior = member.hypothesis.covariance(alone, self._positions)[:, 0]
+            variance = prior - (explained**2).sum(axis=0)
+            if running is not None and len(running):
+                variance = variance - self._explained_by(member, trials, running, explained)
+            means.append(cross @ member.alpha)
+            variances.append(np.maximum(variance, 1e-9) * member.variance)
+        shares = np.array([member.share for member in self._members])[:, None]
+        mean = (shares * np.array(means)).sum(axis=0)
+        spread = (shares * (np.array(variances) + (np.array(means) - mean) ** 2)).sum(axis=0)
+        return Prediction(mean + self._center, np.sqrt(spread))
+
+    def _explained_by(self, member: _Member, trials: Encoded, running: Encoded, explained: np.ndarray) -> np.ndarray:
+        """The variance of `trials` that goes when `running` are known too."""
+        from scipy.linalg import cholesky, solve_triangular
+
+        hypothesis, compare = member.hypothesis, self._encoder.compare
+        seen = solve_triangular(
+            member.factor,
+            hypothesis.covariance(compare(self._trials, running), self._positions),
+            lower=True,
+            check_finite=False,
+        )
+        inner = hypothesis.covariance(compare(running, running), self._positions)
+        inner[np.diag_indices_from(inner)] += hypothesis.noise + _JITTER
+        factor = cholesky(inner - seen.T @ seen, lower=True, check_finite=False)
+        cross = hypothesis.covariance(compare(running, trials), self._positions) - seen.T @ explained
+        return (solve_triangular(factor, cross, lower=True, check_finite=False) ** 2).sum(axis=0)
+
+    def fitted(self) -> np.ndarray:
+        """What is expected of each of the trials themselves: what they reached, with the noise taken out."""
+        noise = sum(member.share * (member.hypothesis.noise + _JITTER) * member.alpha for member in self._members)
+        return self._center + self._centered - noise
+
+    def leave_one_out(self) -> np.ndarray:
+        """What the likeliest member expects of each trial by all the others, of shape [n]."""
+        from scipy.linalg import solve_triangular
+
+        member = max(self._members, key=lambda each: each.share)
+        inverse = solve_triangular(member.factor, np.eye(len(self._centered)), lower=True, check_finite=False)
+        return self._center + self._centered - member.alpha / (inverse**2).sum(axis=0)
+
+
+def _spread(targets: np.ndarray, most: int) -> np.ndarray:
+    """The better half and a spread of the others, `most` in all."""
+    if len(targets) <= most:
+        return np.arange(len(targets))
+    order = np.argsort(-targets, kind="stable")
+    best = most // 2
+    rest = np.linspace(best, len(targets) - 1, most - best).round().astype(int)
+    return np.sort(np.concatenate([order[:best], order[rest]]))

@@ -1,0 +1,266 @@
+"""Numbers that say how alike two trials are: by their architectures, and by their hyperparameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model_search.metadata.trial import HyperparameterValue
+from model_search.search.space.architecture import DEFAULT_FLATTEN
+
+Hyperparameters = Mapping[str, HyperparameterValue]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Some trials as numbers, a row each.
+
+    Attributes:
+        head: Codes of the blocks counted from the input, padded behind. [n, positions]
+        tail: The same counted from the output, padded in front; None where all have one length.
+        counts: How often each block occurs, and each word that the names of some blocks share, as a share of the
+            positions. [n, blocks + words]
+        pairs: How often each two blocks follow each other, scaled; None where all have one length.
+        hyperparameters: Values on their scales, 0 to 1; a choice has a column for each value. [n, columns]
+    """
+
+    head: np.ndarray
+    tail: np.ndarray | None
+    counts: np.ndarray
+    pairs: np.ndarray | None
+    hyperparameters: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def rows(self, which: np.ndarray) -> Encoded:
+        """Some of the rows."""
+        tail = None if self.tail is None else self.tail[which]
+        pairs = None if self.pairs is None else self.pairs[which]
+        return Encoded(self.head[which], tail, self.counts[which], pairs, self.hyperparameters[which])
+
+
+@dataclasses.dataclass(frozen=True)
+class Alikeness:
+    """How alike the trials of two lists are, each as a positive semidefinite matrix of shape [n, m].
+
+    Attributes:
+        match: The share of positions with the same block, counted from both ends; 1 on the diagonal.
+        parts: What may count by itself, one matrix each. [parts, n, m]
+        hyper: From 1 (the same hyperparameters) to 0; None where there is nothing to compare.
+    """
+
+    match: np.ndarray
+    parts: np.ndarray
+    hyper: np.ndarray | None
+
+    def block(self, rows: np.ndarray) -> Alikeness:
+        """The part between some rows and the same columns."""
+        square = np.ix_(rows, rows)
+        hyper = None if self.hyper is None else self.hyper[square]
+        return Alikeness(self.match[square], self.parts[:, rows[:, None], rows[None, :]], hyper)
+
+
+class Encoder:
+    """Encodes trials that belong together, so that they can be compared.
+
+    Of the hyperparameters only those count whose values differ.
+    """
+
+    WIDTH = 0.35  # of the bell by which hyperparameters are alike, where 1 is a whole range and each counts alike
+    DEPTH_WIDTH = 0.3  # of the bell by which depths are, where 1 is the greatest
+    OF_PLACES, OF_PAIRS, OF_COUNTS, OF_HYPERPARAMETERS = 0.25, 0.1, 0.4, 0.4
+    PLACES = 12  # that may count by themselves where all architectures have one length
+
+    def __init__(
+        self, blocks: Sequence[str], positions: int, one_length: bool, hyperparameters: Sequence[Hyperparameters]
+    ) -> None:
+        """Prepares the columns.
+
+        Args:
+            blocks: All blocks; any other counts as no block.
+            positions: The greatest length.
+            one_length: Whether all architectures are of that length.
+            hyperparameters: Values that show the ranges; what comes later is cut to them.
+        """
+        self._codes = {name: code for code, name in enumerate(dict.fromkeys(blocks), start=1)}
+        self._words = _shared_words(list(self._codes))
+        self._positions = positions
+        self._one_length = one_length
+        self._scales = _scales(hyperparameters)
+        self._columns = {
+            name: [column for column, scale in enumerate(self._scales) if scale.name == name]
+            for name in dict.fromkeys(scale.name for scale in self._scales)
+        }
+        self.shares = self._shares()
+
+    def _shares(self) -> np.ndarray:
+        """How much each part of the alikeness is taken to count before anything is known, an array of shape [parts]."""
+        places = min(self._positions, self.PLACES) if self._one_length else min(self._positions, 2) + 3
+        pairs = 0 if self._one_length and self._positions < 2 else 1
+        names = len(self._columns)
+        return np.repeat(
+            [self.OF_PLACES / places, self.OF_PAIRS, self.OF_COUNTS, self.OF_HYPERPARAMETERS / max(names, 1)],
+            [places, pairs, 1, names],
+        )
+
+    def encode(
+        self, architectures: Sequence[Sequence[str]], hyperparameters: Sequence[Hyperparameters] | None = None
+    ) -> Encoded:
+        """The architectures, and what their trials are trained with, as numbers."""
+        n, positions = len(architectures), self._positions
+        head = np.zeros((n, positions), np.int32)
+        for row, architecture in enumerate(architectures):
+            codes = [self._codes.get(name, 0) for name in architecture[:positions]]
+            head[row, : len(codes)] = codes
+        counts = np.stack([(head == code).sum(axis=1) for code in self._codes.values()], axis=1) / positions
+        counts = np.concatenate([counts, counts @ self._words], axis=1)
+        values = np.zeros((n, 0)) if hyperparameters is None else self._values(hyperparameters)
+        if self._one_length:
+            return Encoded(head, None, counts, None, values)
+        depths = (head > 0).sum(axis=1)
+        places = (np.arange(positions) + depths[:, None]) % positions
+        tail = np.take_along_axis(head, places, axis=1)
+        return Encoded(head, tail, counts, self._pairs(head), values)
+
+    def _pairs(self, head: np.ndarray) -> np.ndarray:
+        """The bag of pairs of neighbours, with the edges as neighbours of the first and the last block.
+
+        There are many pairs and few in each row, so that they share 128 columns by a hash; the few collisions only
+        blur.
+        """
+        padded = np.pad(head, ((0, 0), (1, 1)))
+        first, second = padded[:, :-1].astype(np.int64), padded[:, 1:].astype(np.int64)
+        place = (first * 31 + second * 17 + first * second * 7) % 128
+        there = (first > 0) | (second > 0)
+        pairs = np.zeros((len(head), 128))
+        np.add.at(pairs, (np.repeat(np.arange(len(head)), place.shape[1])[there.ravel()], place[there]), 1.0)
+        return pairs / math.sqrt(place.shape[1])
+
+    def _values(self, hyperparameters: Sequence[Hyperparameters]) -> np.ndarray:
+        # Candidates of one round mostly have the very same ones.
+        distinct = {id(given): given for given in hyperparameters}
+        columns = [scale.column(given.get(scale.name) for given in distinct.values()) for scale in self._scales]
+        if not columns:
+            return np.zeros((len(hyperparameters), 0))
+        row_of = {known: row for row, known in enumerate(distinct)}
+        return np.stack(columns, axis=1)[[row_of[id(given)] for given in hyperparameters]]
+
+    def compare(self, first: Encoded, second: Encoded) -> Alikeness:
+        """How alike each of the first is to each of the second.
+
+        What may count by itself: where all have one length, the block at each place; else the share of matching
+        places, the first block, the second, the last, and the depth. Then how often each block occurs, which blocks
+        follow each other, and each hyperparameter. Blocks whose names share words are alike in how often they occur.
+        """
+        places = _places(first.head, second.head)
+        match = np.mean(places, axis=0)
+        if first.tail is not None and second.tail is not None:
+            from_behind = _places(first.tail, second.tail)
+            match = (match + np.mean(from_behind, axis=0)) / 2
+            parts = [match, *places[:2], from_behind[-1], self._depths(first, second)]
+        else:
+            parts = places[: self.PLACES]
+        if first.pairs is not None and second.pairs is not None:
+            parts.append(first.pairs @ second.pairs.T)
+        elif len(places) > 1:
+            parts.append(np.mean([one & other for one, other in itertools.pairwise(places)], axis=0))
+        parts.append(first.counts @ second.counts.T)
+        squares = [self._squares(name, first, second) for name in self._columns]
+        parts += [np.exp(square / (-2 * self.WIDTH**2)) for square in squares]
+        hyper = np.exp(np.mean(squares, axis=0) / (-2 * self.WIDTH**2)) if squares else None
+        return Alikeness(match, np.stack(parts), hyper)
+
+    def alone(self, trials: Encoded) -> Alikeness:
+        """How alike each trial is to itself, as a column: [n, 1], and [parts, n, 1]."""
+        n = len(trials)
+        parts = np.ones((len(self.shares), n, 1))
+        place = len(parts) - len(self._columns) - 1
+        parts[place, :, 0] = (trials.counts**2).sum(axis=1)
+        if trials.pairs is not None:
+            parts[place - 1, :, 0] = (trials.pairs**2).sum(axis=1)
+        ones = np.ones((n, 1))
+        return Alikeness(ones, parts, ones if self._columns else None)
+
+    def _depths(self, first: Encoded, second: Encoded) -> np.ndarray:
+        one, other = ((each.head > 0).sum(axis=1) / self._positions for each in (first, second))
+        return np.exp((one[:, None] - other[None, :]) ** 2 / (-2 * self.DEPTH_WIDTH**2))
+
+    def _squares(self, name: str, first: Encoded, second: Encoded) -> np.ndarray:
+        """Squared distances in one hyperparameter; 1 between two choices."""
+        squares = np.zeros((len(first), len(second)))
+        for column in self._columns[name]:
+            squares += (first.hyperparameters[:, column, None] - second.hyperparameters[None, :, column]) ** 2
+        return squares
+
+
+def _shared_words(blocks: Sequence[str]) -> np.ndarray:
+    """Which words of their names some blocks have and others lack, an array of zeros and ones of shape [blocks, words].
+
+    FULLY_CONNECTED_RESIDUAL_CONCAT_BATCHNORM and FULLY_CONNECTED_RESIDUAL_PROJECT_BATCHNORM do much the same: what one
+    reaches tells of the other, before the other was tried.
+    """
+    searched = [name for name in blocks if name != DEFAULT_FLATTEN]
+    owners: dict[frozenset[str], None] = {}
+    for word in dict.fromkeys(itertools.chain.from_iterable(name.split("_") for name in searched)):
+        sharing = frozenset(name for name in searched if word in name.split("_"))
+        if 1 < len(sharing) < len(searched):
+            owners[sharing] = None
+    return np.array([[float(name in sharing) for sharing in owners] for name in blocks]).reshape(
+        len(blocks), len(owners)
+    )
+
+
+def _places(first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:
+    """For each place, who has the same block there (or none either)."""
+    return [first[:, place, None] == second[None, :, place] for place in range(first.shape[1])]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scale:
+    """One column of a hyperparameter: a number on its scale, or whether it has a certain value."""
+
+    name: str
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    choice: HyperparameterValue | None = None
+
+    def column(self, values: object) -> np.ndarray:
+        return np.array([self._at(value) for value in values])  # type: ignore[attr-defined]
+
+    def _at(self, value: HyperparameterValue | None) -> float:
+        if self.choice is not None:
+            return float(value == self.choice) / math.sqrt(2)
+        if value is None or isinstance(value, (str, bool)):
+            return 0.5
+        number = min(max(float(value), self.low), self.high)
+        if self.log:
+            return math.log(number / self.low) / math.log(self.high / self.low)
+        return (number - self.low) / (self.high - self.low)
+
+
+def _scales(hyperparameters: Sequence[Hyperparameters]) -> tuple[_Scale, ...]:
+    """A column for each number, and one for each value of a choice, of those that differ between trials."""
+    seen: dict[str, dict[HyperparameterValue | None, None]] = {}
+    for values in hyperparameters:
+        for name in values:
+            seen.setdefault(name, {})
+    for name, known in seen.items():
+        known.update(dict.fromkeys(values.get(name) for values in hyperparameters))
+    scales: list[_Scale] = []
+    for name in sorted(seen):
+        given = [value for value in seen[name] if value is not None]
+        numbers = [float(value) for value in given if not isinstance(value, (str, bool))]
+        if len(seen[name]) < 2:
+            continue
+        if len(numbers) < len(given) or len(given) < 2:
+            scales += [_Scale(name, choice=value) for value in given]
+            continue
+        low, high = min(numbers), max(numbers)
+        scales.append(_Scale(name, low, high, log=low > 0 and high > 8 * low))
+    return tuple(scales)

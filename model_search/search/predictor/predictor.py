@@ -1,0 +1,185 @@
+"""What the trials of a study let expect of others: a predictor that is trained on its history."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from model_search.metadata.trial import Trial, TrialKind
+from model_search.search.history.history import History
+from model_search.search.predictor.additive_gaussian_process import GaussianProcesses, Prediction
+from model_search.search.predictor.encoding import Encoded, Encoder, Hyperparameters
+from model_search.search.space.architecture import DEFAULT_FLATTEN, Architecture
+from model_search.search.space.grammar import Grammar
+
+_T = TypeVar("_T")
+
+KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION, TrialKind.TUNING)
+MOST_TRIALS = 384
+MOST_RUNNING = 32
+_ROOM_TO_GROW = 2  # blocks, by which an architecture may be longer than all before and still be seen whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """A trial as the predictor sees it: its canonical architecture, hyperparameters, and the trial itself."""
+
+    architecture: Architecture
+    hyperparameters: Hyperparameters
+    trial: Trial
+
+
+class Memory(Generic[_T]):
+    """The last thing made of a history, so that the draws of a trial need not make it again.
+
+    It changes no result: what is made must depend on the history and the key alone.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[History, object, _T] | None = None
+
+    def recall(self, history: History, key: object, make: Callable[[], _T]) -> _T:
+        """What was made of this history as it is now, or is made now."""
+        running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
+        # A completed trial never changes: the last one and their number say whether there are others now.
+        latest = tuple(trial.id for trial in history.latest(1))
+        state = (key, history.completed_count, latest, len(history.failed), running)
+        last = self._last
+        if last is not None and last[0] is history and last[1] == state:
+            return last[2]
+        made = make()
+        self._last = (history, state, made)
+        return made
+
+
+def is_own(trial: Trial) -> bool:
+    """Whether the result of a trial says how good its own architecture is: no ensemble, nothing distilled."""
+    return trial.plan is not None and trial.plan.kind in KINDS and bool(trial.plan.architecture)
+
+
+def chosen(history: History, most: int = MOST_TRIALS) -> list[Trial]:
+    """The completed trials that a predictor learns from, best first.
+
+    All of them up to `most`; beyond that the best half, a quarter of the latest, and a spread of the others.
+    """
+    own = [trial for trial in history.completed if is_own(trial)]
+    if len(own) <= most:
+        return own
+    best = most // 2
+    places = set(range(best))
+    latest = set(sorted(trial.id for trial in own)[-(most // 4) :])
+    places.update(place for place in range(best, len(own)) if own[place].id in latest)
+    free = most - len(places)
+    places.update(int(place) for place in np.linspace(best, len(own) - 1, max(free, 0)).round())
+    return [own[place] for place in sorted(places)]
+
+
+def targets(values: np.ndarray) -> np.ndarray:
+    """Objectives, larger is better, on a scale on which the good ones differ: mean 0, variance 1.
+
+    What lies below the median is compressed by a logarithm, since how bad a bad trial is says little, and one that
+    went astray must not outweigh all others.
+    """
+    # What rounding alone can make of equal values is no difference between them.
+    noise = 1e-12 * np.abs(values).max()
+    median = np.median(values)
+    spread = np.quantile(values, 0.9) - median
+    if not spread > noise:
+        spread = values.std()
+    if not spread > noise:
+        return np.zeros(len(values))
+    scaled = (values - median) / spread
+    scaled = np.where(scaled < 0, -np.log1p(np.maximum(-scaled, 0.0)), scaled)
+    deviation = scaled.std()
+    return (scaled - scaled.mean()) / deviation if deviation > 0 else np.zeros(len(values))
+
+
+class Predictor:
+    """Expects of a trial what trials like it have reached. Pure: the same history gives the same predictions.
+
+    Attributes:
+        tried: The completed trials that it learnt from, best first.
+        targets: What they reached, on the predictor's scale (see `targets`).
+    """
+
+    def __init__(self, history: History, grammar: Grammar) -> None:
+        """Learns from the completed trials; `can_learn` says whether there are enough.
+
+        Args:
+            history: The study's trials.
+            grammar: The architectures there are.
+        """
+        sign = 1.0 if history.goal == "maximize" else -1.0
+        self._grammar = grammar
+        self.tried = [_tried(trial, grammar) for trial in chosen(history)]
+        running = [_tried(trial, grammar) for trial in history.unfinished[-MOST_RUNNING:] if is_own(trial)]
+        self.targets = targets(np.array([sign * history.value(item.trial) for item in self.tried]))
+        known = [item.architecture for item in (*self.tried, *running)]
+        longest = max(map(len, known), default=1)
+        positions = max(longest, min(longest + _ROOM_TO_GROW, grammar.maximum_depth), 1)
+        self._encoder = Encoder(
+            (*grammar.blocks, DEFAULT_FLATTEN, *itertools.chain.from_iterable(known)),
+            positions,
+            all(len(architecture) == positions for architecture in known) and grammar.is_fixed,
+            [item.hyperparameters for item in self.tried],
+        )
+        self._trained_on = self._encode(self.tried)
+        self._running = self._encode(running) if running else None
+        self._processes = GaussianProcesses(self._encoder, self._trained_on, self.targets)
+
+    @classmethod
+    def of(cls, history: History, grammar: Grammar) -> Predictor:
+        """The predictor of a history, made once for the search and the sampler of a trial."""
+        return _LATEST.recall(history, grammar, lambda: cls(history, grammar))
+
+    @staticmethod
+    def can_learn(history: History, least: int) -> bool:
+        """Whether at least `least` trials tell about their own architecture."""
+        if history.completed_count < least:
+            return False
+        return sum(1 for _ in itertools.islice(filter(is_own, history.completed), least)) >= least
+
+    def _encode(self, tried: Sequence[Tried]) -> Encoded:
+        return self._encoder.encode([item.architecture for item in tried], [item.hyperparameters for item in tried])
+
+    def predict(
+        self, architectures: Sequence[Architecture], hyperparameters: Sequence[Hyperparameters] | None = None
+    ) -> Prediction:
+        """What is expected of architectures, trained with these hyperparameters or with those of the best trial.
+
+        What is running counts as known, so that it makes what is like it less uncertain.
+        """
+        values = hyperparameters or [self.tried[0].hyperparameters] * len(architectures)
+        encoded = self._encoder.encode([self._grammar.canonical(names) for names in architectures], values)
+        return self._processes.predict(encoded, self._running)
+
+    @functools.cached_property
+    def expected(self) -> np.ndarray:
+        """What is expected of each tried trial, with its own hyperparameters: its result, with the noise taken out."""
+        return self._processes.fitted()
+
+    @functools.cached_property
+    def skill(self) -> float:
+        """How well it foretells each trial from all the others: the correlation of the ranks; 0 where undefined."""
+        foretold = self._processes.leave_one_out()
+        if len(foretold) < 3 or not (foretold.std() > 0 and self.targets.std() > 0):
+            return 0.0
+        return float(np.corrcoef(_ranks(foretold), _ranks(self.targets))[0, 1])
+
+
+_LATEST: Memory[Predictor] = Memory()
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
+
+
+def _tried(trial: Trial, grammar: Grammar) -> Tried:
+    if trial.plan is None:
+        raise ValueError(f"trial {trial.id} has no plan")
+    return Tried(grammar.canonical(trial.plan.architecture), trial.plan.hyperparameters, trial)

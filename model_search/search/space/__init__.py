@@ -1,0 +1,1 @@
+"""What may be searched: architectures, their grammar, and the space of hyperparameters."""

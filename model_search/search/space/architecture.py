@@ -1,0 +1,109 @@
+"""Architectures: legal orders of blocks, how they grow and change, and how deep they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from model_search.blocks import catalogue
+from model_search.errors import SpecError
+from model_search.search.space.equivalence import Equivalence
+
+Architecture = tuple[str, ...]
+
+CNN = "CNN"
+EMPTY_BLOCK = "EMPTY_BLOCK"
+DEFAULT_FLATTEN = "PLATE_REDUCTION_FLATTEN"
+NOTHING_IS_EQUIVALENT = Equivalence()
+
+
+def fix_order(architecture: Sequence[str], problem_type: str) -> Architecture:
+    """Puts the blocks into a legal order.
+
+    In a CNN: the blocks whose order matters (convolutions) in their order, one flatten block (the first there is, else
+    a `PLATE_REDUCTION_FLATTEN`), then the others (dense layers) in their order. Elsewhere every order is legal.
+    `EMPTY_BLOCK` is only padding and vanishes.
+
+    Args:
+        architecture: Names of blocks, input to output.
+        problem_type: Name of the spec's problem type ("CNN", "DNN", ...).
+    """
+    blocks = [name for name in architecture if name != EMPTY_BLOCK]
+    if problem_type != CNN:
+        return tuple(blocks)
+    flatten: list[str] = []
+    ordered: list[str] = []
+    unordered: list[str] = []
+    for name in blocks:
+        info = catalogue.get(name)
+        (flatten if info.is_flatten else ordered if info.order_important else unordered).append(name)
+    return (*ordered, flatten[0] if flatten else DEFAULT_FLATTEN, *unordered)
+
+
+def canonical(
+    architecture: Sequence[str], problem_type: str, equivalence: Equivalence = NOTHING_IS_EQUIVALENT
+) -> Architecture:
+    """The one form of all architectures that build the same tower; the only place where equivalence is decided.
+
+    With identity blocks it need not be an architecture of the space itself: a tower of nothing but them becomes empty.
+    """
+    legal = fix_order(architecture, problem_type)
+    if not equivalence.identity_blocks:
+        return legal
+    if problem_type != CNN:
+        return equivalence.reduce(legal)
+    flatten = [name for name in legal if catalogue.get(name).is_flatten]
+    return fix_order([*equivalence.reduce(body_of(legal)), *flatten], problem_type)
+
+
+def body_of(architecture: Sequence[str]) -> Architecture:
+    """The blocks without the flatten blocks."""
+    return tuple(name for name in architecture if not catalogue.get(name).is_flatten)
+
+
+def grow(architecture: Sequence[str], block: str, problem_type: str) -> Architecture:
+    """Adds a block.
+
+    In a CNN a block whose order matters becomes the last convolution (just before the first block whose order does
+    not matter); any other block becomes the last one, as everywhere else.
+    """
+    if problem_type == CNN and catalogue.get(block).order_important:
+        place = next(
+            (i for i, name in enumerate(architecture) if not catalogue.get(name).order_important), len(architecture)
+        )
+        return fix_order((*architecture[:place], block, *architecture[place:]), problem_type)
+    return fix_order((*architecture, block), problem_type)
+
+
+def replaceable_positions(architecture: Sequence[str]) -> list[int]:
+    """Positions that a mutation may replace: all but the flatten blocks."""
+    return [i for i, name in enumerate(architecture) if not catalogue.get(name).is_flatten]
+
+
+def replace(architecture: Sequence[str], position: int, block: str, problem_type: str) -> Architecture:
+    """Replaces the block at `position` and puts the result into a legal order."""
+    return fix_order((*architecture[:position], block, *architecture[position + 1 :]), problem_type)
+
+
+def get_allowed_depth(completed: int, thresholds: Sequence[int], maximum_depth: int) -> int:
+    """How many blocks an architecture may have to be grown to, given the number of completed trials.
+
+    It is the index of the first threshold above `completed`, and `maximum_depth` from the last threshold on. Without
+    thresholds they are 0, 5, 10, ...: depth 1 for the first five trials, 2 for the next five, and so on.
+
+    >>> [get_allowed_depth(n, (), 5) for n in (0, 4, 5, 19, 20)]
+    [1, 1, 2, 4, 5]
+    >>> [get_allowed_depth(n, (10, 30, 50), 20) for n in (9, 10, 30, 50)]
+    [0, 1, 2, 20]
+
+    Raises:
+        SpecError: if there are more thresholds than `maximum_depth`.
+    """
+    if len(thresholds) > maximum_depth:
+        raise SpecError(
+            f"increase_complexity_minimum_trials has {len(thresholds)} values but maximum_depth is {maximum_depth}; "
+            "give at most one value for each depth"
+        )
+    steps = list(thresholds) or [5 * depth for depth in range(maximum_depth)]
+    if not steps or completed >= steps[-1]:
+        return maximum_depth
+    return next(index for index, threshold in enumerate(steps) if threshold > completed)

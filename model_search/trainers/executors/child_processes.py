@@ -1,0 +1,348 @@
+"""N worker processes on one study: started, watched, replaced, stopped. The parent itself trains nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from model_search.data.task import Rows, TableData
+from model_search.errors import StoreError
+from model_search.metadata import paths
+from model_search.metadata.store import Claim
+from model_search.trainers import resources
+from model_search.trainers.executors.ray_worker import Head
+from model_search.trainers.executors.worker_process import STOP
+from model_search.trainers.exit_policy import Endings, Next
+from model_search.trainers.monitor import Follower
+from model_search.trainers.serialization import Contents, Parcel
+from model_search.trainers.worker import StopReason
+
+if TYPE_CHECKING:
+    from model_search.trainers.options import SearchOptions
+    from model_search.trainers.progress import ProgressDisplay
+    from model_search.trainers.session import Crew, Session
+
+STOP_SECONDS = 1.5
+LOGS = "logs"
+
+_TICK_SECONDS = 0.1
+_LOG_TAIL = 5
+_MODULE = "model_search.trainers.executors.worker_process"
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def worker_count(session: Session, options: SearchOptions, display: ProgressDisplay) -> int:
+    """How many workers are meant; tells how "auto" was understood."""
+    if options.workers != "auto":
+        return int(options.workers or 1)
+    count, why = resources.workers_that_fit(_data_bytes(session), len(resources.gpus()))
+    display.note(f"workers: {count} ({why})")
+    return count
+
+
+def run_in_processes(session: Session, crew: Crew) -> StopReason:
+    """Runs trials in `crew.size` processes until the study holds enough of them.
+
+    Raises:
+        UserError: if the data or the user's own blocks cannot be sent to another process.
+        StopStudyError: if the search cannot go on.
+    """
+    parcel = Parcel(Contents.of(session))
+    with crew.display:
+        return _Workforce(session, crew, parcel).run()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """What a worker's process is started with, again and again where it has to be replaced."""
+
+    name: str
+    threads: int
+    environment: dict[str, str]
+    log: pathlib.Path
+
+
+class _WorkerProcess:
+    """One process, as the parent sees it."""
+
+    def __init__(
+        self, place: _Place, head: Head, parcel: Parcel, events: queue.SimpleQueue[tuple[Any, dict[str, Any]]]
+    ):
+        self.place = place
+        self.trial: int | None = None
+        self.farewell: dict[str, Any] | None = None
+        self.killed = False
+        self.kills_before = resources.memory_kills()
+        self._head = head
+        self._parcel = parcel
+        self._events = events
+        self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        place.log.parent.mkdir(parents=True, exist_ok=True)
+        with place.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=place.environment,
+                start_new_session=True,  # Ctrl-C is the parent's
+            )
+        self._threads = [threading.Thread(target=body, daemon=True) for body in (self._send, self._listen)]
+        for thread in self._threads:
+            thread.start()
+
+    def has_ended(self) -> bool:
+        """Whether the process has ended and all that it said has been heard."""
+        return self._process.poll() is not None and not self._threads[1].is_alive()
+
+    @property
+    def status(self) -> int:
+        """What it ended with; the negative number of a signal where it was killed."""
+        return int(self._process.returncode)
+
+    def stop(self) -> None:
+        """Asks it to put its trial back and to end."""
+        self._orders.put(STOP)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.killed = True
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Frees pipes and threads of a process that has ended."""
+        self._orders.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        pipe = self._process.stdin
+        if pipe is None:
+            return
+        with contextlib.suppress(OSError), pipe:  # it may end at any time
+            pipe.write(json.dumps(dataclasses.asdict(self._head)).encode() + b"\n")
+            self._parcel.write(pipe)  # type: ignore[arg-type]
+            while (order := self._orders.get()) is not None:
+                pipe.write(order)
+                pipe.flush()
+
+    def _listen(self) -> None:
+        pipe = self._process.stdout
+        if pipe is None:
+            return
+        with pipe:
+            for line in pipe:
+                with contextlib.suppress(ValueError):  # cut off by its end
+                    self._events.put((self, json.loads(line)))
+
+
+class _Workforce:
+    """All processes of one call of `try_models`."""
+
+    def __init__(self, session: Session, crew: Crew, parcel: Parcel):
+        self._session = session
+        self._crew = crew
+        self._parcel = parcel
+        self._target = crew.options.number_models
+        self._events: queue.SimpleQueue[tuple[_WorkerProcess, dict[str, Any]]] = queue.SimpleQueue()
+        self._workers: list[_WorkerProcess] = []
+        self._follower = Follower(session, crew)
+        self._endings = Endings(self._target, crew.size)
+        self._memory = _memory_bound(crew)
+
+    def run(self) -> StopReason:
+        """Until the workers have nothing left to do."""
+        self._session.store.reclaim_dead()
+        missing = self._target - self._follower.resume()
+        if missing <= 0:
+            return StopReason.FINISHED
+        try:
+            for place in self._places(min(self._crew.size, missing)):
+                self._start(place)
+            while self._workers:
+                if self._crew.interrupts.asked:
+                    self._stop_all()
+                    return StopReason.INTERRUPTED
+                self._hear(_TICK_SECONDS)
+                self._follow()
+                self._look_after()
+                if self._endings.is_overdue(self._follower.history.completed_count):
+                    self._stop_all()  # somebody hangs, or was stopped by a signal
+            self._follow()
+        finally:
+            self._end_all()
+        return self._endings.result(self._follower.history.completed_count)
+
+    def _places(self, count: int) -> list[_Place]:
+        shared = max(1, resources.cores() // self._crew.size)
+        gpus = resources.gpus()
+        places = []
+        for number in range(1, count + 1):
+            name = self._crew.options.worker_name(number)
+            environment = _environment(shared)
+            if gpus:
+                environment["CUDA_VISIBLE_DEVICES"] = gpus[(number - 1) % len(gpus)]
+                if self._crew.size > len(gpus):
+                    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+            log = self._session.folder / LOGS / f"{paths.file_name(name)}.log"
+            places.append(_Place(name, shared, environment, log))
+        return places
+
+    def _start(self, place: _Place) -> None:
+        from model_search.trainers.session import tensorflow_engine
+
+        seconds = self._crew.interrupts.remaining()
+        threads = place.threads if self._session.make_engine is tensorflow_engine else 0
+        head = Head(place.name, self._target, threads, seconds, self._memory)
+        self._workers.append(_WorkerProcess(place, head, self._parcel, self._events))
+
+    def _hear(self, seconds: float) -> None:
+        """Takes in what workers have said; waits for the first word."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                worker, said = self._events.get(timeout=seconds)
+                seconds = 0
+                self._take(worker, said)
+
+    def _take(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
+        display, name = self._crew.display, worker.place.name
+        match said["event"]:
+            case "start":
+                worker.trial = said["trial"]
+                text = f"{name}, trial {said['trial']}: {said['kind']}"
+                display.show(text, 0, said["steps"], name)
+            case "step":
+                display.show(None, said["step"], said["steps"], name)
+            case "end":
+                worker.trial = None
+                display.hide(name)
+            case "bye":
+                worker.trial = None
+                worker.farewell = said
+
+    def _follow(self) -> None:
+        self._endings.models(self._follower.follow())
+
+    def _look_after(self) -> None:
+        for worker in [worker for worker in self._workers if worker.has_ended()]:
+            if worker not in self._workers:
+                return  # all have been stopped meanwhile
+            self._hear(0)
+            self._workers.remove(worker)
+            worker.close()
+            self._crew.display.hide(worker.place.name)
+            self._part(worker, worker.farewell or {})
+
+    def _part(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
+        """What becomes of the study when a worker has ended."""
+        match self._endings.said(said):
+            case Next.REPLACE if self._follower.history.completed_count < self._target:
+                self._start(worker.place)
+            case Next.STOP_ALL:
+                self._stop_all()
+            case Next.BURY:
+                self._bury(worker, said.get("message"))
+
+    def _bury(self, worker: _WorkerProcess, message: str | None) -> None:
+        """A worker has died: its trial is put back, or has failed where it took too much memory; another takes over."""
+        how = message or _words(worker)
+        if _was_killed_for_memory(worker):
+            self._fail(worker, f"its worker was killed by the system ({how}): memory ran out")
+        self._session.store.reclaim_dead()
+        name, log = worker.place.name, worker.place.log
+        self._endings.died(name, how, f"Its log, {log}, ends with: {_tail(log)}")
+        self._crew.display.note(f"{name} has died ({how}); another one takes its place")
+        self._start(worker.place)
+
+    def _fail(self, worker: _WorkerProcess, reason: str) -> None:
+        if worker.trial is None:
+            return
+        with contextlib.suppress(StoreError):  # somebody may have put it back already
+            self._session.store.fail(self._claim_of(worker, worker.trial), reason)
+
+    def _stop_all(self) -> None:
+        """Every worker puts its trial back; who does not is ended, and its trial put back from here."""
+        for worker in self._workers:
+            worker.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(not worker.has_ended() for worker in self._workers) and time.monotonic() < deadline:
+            self._hear(_TICK_SECONDS / 2)
+        self._end_all()
+
+    def _end_all(self) -> None:
+        for worker in self._workers:
+            if not worker.has_ended():
+                worker.kill()
+            worker.close()
+        self._hear(0)
+        for worker in self._workers:
+            if worker.trial is not None:
+                with contextlib.suppress(StoreError):
+                    self._session.store.release(self._claim_of(worker, worker.trial))
+        if self._workers:
+            self._session.store.reclaim_dead()
+        self._workers.clear()
+
+    def _claim_of(self, worker: _WorkerProcess, trial_id: int) -> Claim:
+        """The claim that a worker has held; it is refused where the trial is somebody else's by now."""
+        return Claim(trial_id, self._session.store.trial(trial_id).attempt, worker.place.name)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """This process's environment, for a process that is to find the same modules."""
+    places = [place or os.fspath(pathlib.Path.cwd()) for place in sys.path]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", **dict.fromkeys(_THREADS, str(threads))}
+    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONUNBUFFERED": "1"}
+
+
+def _memory_bound(crew: Crew) -> int:
+    if crew.options.worker_memory is not None:
+        return int(crew.options.worker_memory * 1e9)
+    return max(resources.WORKER_BYTES, int(0.8 * resources.free_memory() / crew.size))
+
+
+def _data_bytes(session: Session) -> int:
+    data = session.data
+    parts: list[Rows] = [data.train, data.valid] if isinstance(data, TableData) else [data.valid]
+    return sum(part.features.nbytes + part.labels.nbytes for part in parts)
+
+
+def _was_killed_for_memory(worker: _WorkerProcess) -> bool:
+    after = resources.memory_kills()
+    return (
+        worker.status == -getattr(signal, "SIGKILL", math.nan)
+        and after is not None
+        and worker.kills_before is not None
+        and after > worker.kills_before
+    )
+
+
+def _words(worker: _WorkerProcess) -> str:
+    status = worker.status
+    if status >= 0:
+        return f"it ended with status {status}"
+    try:
+        return f"signal {-status}, {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _tail(log: pathlib.Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "(it cannot be read)"
+    return " | ".join(lines[-_LOG_TAIL:]) or "(nothing)"

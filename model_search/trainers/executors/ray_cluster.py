@@ -1,0 +1,343 @@
+"""Trials on a Ray cluster: each worker is an actor; the study stays on the disk of the machine that asked for it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_search.errors import StaleClaimError, StoreError, UserError
+from model_search.metadata import paths
+from model_search.metadata.artefacts import LocalArtefacts
+from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
+from model_search.metadata.store import Claim, Heartbeat
+from model_search.metadata.trial import Trial, TrialPlan
+from model_search.search.history.history import History
+from model_search.trainers.executors.ray_worker import Head, run_worker
+from model_search.trainers.exit_policy import UNFIT, Endings, Next
+from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.monitor import Follower
+from model_search.trainers.worker import StopReason
+from model_search.training.outcome import Progress
+
+if TYPE_CHECKING:
+    from model_search.trainers.session import Crew, Session
+
+STOP_SECONDS = 1.5
+
+_TICK_SECONDS = 0.2
+_ROOM_SECONDS = 2.0  # between two looks at how much room the cluster has
+_LOG_SECONDS = 5.0
+_MEMORY_SHARE = 0.8
+_LOG = logging.getLogger("model_search.worker")
+
+
+def run_on_ray(session: Session, crew: Crew) -> StopReason:
+    """Runs trials on the cluster that `ray.init()` finds, or on this machine where there is none.
+
+    Raises:
+        UserError: if Ray is not installed, or the user's objects cannot be sent.
+        StopStudyError: if the search cannot go on.
+    """
+    from model_search.trainers.serialization import Contents, Parcel
+
+    parcel = Parcel(Contents.of(session), far=True)
+    with _connected() as ray, crew.display:
+        return _Cluster(ray, session, crew, parcel.parts).run()
+
+
+@contextlib.contextmanager
+def _connected() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("executor='ray' needs Ray: pip install model_search[ray]") from error
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster can be reached ({error}); start one with `ray start --head`, or unset RAY_ADDRESS to "
+                "use this machine alone"
+            ) from error
+    if ray.util.client.ray.is_connected():
+        raise UserError(
+            "this program is a Ray client (ray://...), but the study must lie on a machine of the cluster; run the "
+            "program on one of its machines"
+        )
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+class RayWorker:
+    """The actor that runs trials. `stop` may be called while `run` goes on."""
+
+    def __init__(self, head: Head, parts: list[np.ndarray], keeper: Any, files: Any):
+        self._head = head
+        self._parts = parts
+        self._keeper = keeper
+        self._files = files
+        self._interrupts = Interrupts(head.seconds)
+
+    def stop(self) -> None:
+        """The trial is put back, and `run` ends."""
+        self._interrupts.ask()
+
+    def run(self) -> dict[str, Any]:
+        """Works until there is nothing to do; returns why it has ended."""
+        from model_search.trainers.serialization import Parcel
+        from model_search.trainers.session import worker_parts
+        from model_search.training.runtime import tensorflow
+
+        logging.getLogger().setLevel(logging.INFO)
+        try:
+            if self._head.threads:
+                tensorflow(1, self._head.threads)
+            session = Parcel.opened(self._parts).open(RayStore(self._keeper))
+        except Exception as error:
+            traceback.print_exc()
+            return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
+        if isinstance(session.artefacts, LocalArtefacts):
+            session = dataclasses.replace(session, artefacts=RayArtefacts(self._files))
+        reporter = _LogSender(self._head.name, self._files)
+        said = run_worker(self._head, lambda: worker_parts(session, self._interrupts, reporter))
+        reporter.end()
+        return said
+
+
+class _LogSender:
+    """Sends the log of each trial to where the study is."""
+
+    def __init__(self, name: str, files: Any):
+        self._name = name
+        self._files = files
+        self._trial: int | None = None
+        self._text = io.StringIO()
+        handler = logging.StreamHandler(self._text)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+
+    def note(self, text: str) -> None:
+        """Into the log."""
+        _LOG.info("%s", text)
+
+    def resume(self, history: History) -> None:
+        """Nothing to tell: the driver has."""
+
+    def start(self, plan: TrialPlan) -> None:
+        """The trial's log begins."""
+        self._trial = plan.trial_id
+        _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
+
+    def step(self, look: Progress) -> None:
+        """The trial has gone on."""
+        _LOG.info("step %d of %d: loss %.5g, best %s", look.step, look.steps, look.loss, look.best)
+
+    def finish(self, trial: Trial, history: History) -> None:
+        """The trial's log ends."""
+        told = trial.reason if trial.result is None else dict(trial.result.metrics)
+        _LOG.info("trial %d has %s: %s", trial.id, trial.state, told)
+        self.end()
+
+    def end(self) -> None:
+        """What is logged from here on belongs to no trial."""
+        if self._trial is not None:
+            import ray
+
+            sent = self._files.log.remote(self._trial, self._name, self._text.getvalue())
+            self._trial = None
+            with contextlib.suppress(ray.exceptions.RayError):  # nobody reads logs of a search that has ended
+                ray.get(sent, timeout=_LOG_SECONDS)
+        self._text.seek(0)
+        self._text.truncate()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Slot:
+    """A worker actor and its name."""
+
+    name: str
+    number: int
+    actor: Any
+
+
+class _Cluster:
+    """All actors of one call of `try_models`."""
+
+    def __init__(self, ray: Any, session: Session, crew: Crew, parts: Iterable[bytes | memoryview]):
+        self._ray = ray
+        self._session = session
+        self._crew = crew
+        self._target = crew.options.number_models
+        self._needs = {"cpu": 1, **(crew.options.resources or {})}
+        self._parts = ray.put([np.frombuffer(part, np.uint8) for part in parts])
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            node_id=ray.get_runtime_context().get_node_id(), soft=False
+        )
+        pinned = {"num_cpus": 0, "scheduling_strategy": here}
+        folder = session.folder.resolve()
+        self._keeper = ray.remote(StoreKeeper).options(**pinned).remote(str(folder / paths.DATABASE))
+        self._files = ray.remote(FileKeeper).options(**pinned, max_concurrency=4).remote(str(folder))
+        self._follower = Follower(session, crew)
+        self._endings = Endings(self._target)
+        self._slots: dict[Any, _Slot] = {}
+        self._looked_for_room = -_ROOM_SECONDS
+        self._wanted = 0
+        self._ending = False
+
+    def run(self) -> StopReason:
+        """Until the workers have nothing left to do."""
+        try:
+            if self._follower.resume() >= self._target:
+                return StopReason.FINISHED
+            self._ray.get(self._keeper.ask.remote("reclaim_dead", (), {}))
+            while not self._ending or self._slots:
+                if self._crew.interrupts.asked:
+                    self._stop_all()
+                    return StopReason.INTERRUPTED
+                self._fill()
+                ended, _ = self._ray.wait(list(self._slots), timeout=_TICK_SECONDS)
+                self._endings.models(self._follower.follow())
+                for reference in ended:
+                    self._part(reference)
+                if self._endings.is_overdue(self._follower.history.completed_count):
+                    self._ending = True
+                    self._stop_all()
+            self._follower.follow()
+        finally:
+            self._end_all()
+        return self._endings.result(self._follower.history.completed_count)
+
+    def _fill(self) -> None:
+        """As many workers as are wanted; those for which there is no room yet wait in Ray's queue."""
+        if self._ending:
+            return
+        now = time.monotonic()
+        if now - self._looked_for_room >= _ROOM_SECONDS:
+            self._looked_for_room = now
+            missing = self._target - self._follower.history.completed_count
+            workers = self._crew.options.workers
+            limit = self._room() if workers in (None, "auto") else int(workers or 1)
+            wanted = max(1, min(limit, missing))
+            if wanted > self._wanted:
+                self._crew.display.note(f"workers: {wanted}, on a Ray cluster of {self._machines()}")
+            if not self._wanted and not self._room():
+                self._crew.display.note(f"no machine has room for a trial that takes {self._needs}; waiting for one")
+            self._wanted = self._endings.workers = wanted
+        taken = {slot.number for slot in self._slots.values()}
+        free = (number for number in range(1, self._wanted + 1) if number not in taken)
+        for number in free:
+            if len(self._slots) < self._wanted:
+                self._start(number)
+
+    def _machines(self) -> str:
+        alive = sum(node["Alive"] for node in self._ray.nodes())
+        return "one machine" if alive == 1 else f"{alive} machines"
+
+    def _room(self) -> int:
+        """How many workers the machines of the cluster have room for."""
+        needs = {_RAY_NAMES.get(name, name): amount for name, amount in self._needs.items() if amount}
+        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        fits = [[int(node.get(name, 0) // amount) for name, amount in needs.items()] for node in alive]
+        return sum(min(counts, default=1) for counts in fits)
+
+    def _start(self, number: int) -> None:
+        from model_search.trainers.session import tensorflow_engine
+
+        others = {name: amount for name, amount in self._needs.items() if name not in _RAY_NAMES}
+        cpus = self._needs["cpu"]
+        threads = max(1, int(cpus)) if self._session.make_engine is tensorflow_engine else 0
+        tuner_id = self._crew.options.tuner_id
+        name = f"ray-{number}" if tuner_id is None else f"{tuner_id}-{number}"
+        head = Head(name, self._target, threads, self._crew.interrupts.remaining(), self._memory())
+        kind = self._ray.remote(RayWorker).options(
+            num_cpus=cpus,
+            num_gpus=self._needs.get("gpu", 0),
+            resources=others or None,
+            max_concurrency=2,
+            scheduling_strategy="SPREAD",
+        )
+        actor = kind.remote(head, self._parts, self._keeper, self._files)
+        self._slots[actor.run.remote()] = _Slot(name, number, actor)
+
+    def _memory(self) -> int:
+        wanted = self._crew.options.worker_memory
+        if wanted is not None:
+            return int(wanted * 1e9)
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        shares = [node["memory"] / max(1, node.get("CPU", 1)) for node in nodes if node.get("memory")]
+        return int(_MEMORY_SHARE * min(shares)) if shares else 1 << 40
+
+    def _part(self, reference: Any) -> None:
+        """What becomes of the study when a worker has ended."""
+        slot = self._slots.pop(reference, None)
+        if slot is None:
+            return  # all have been stopped meanwhile
+        try:
+            said = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._bury(slot, error)
+            return
+        self._ray.kill(slot.actor)
+        match self._endings.said(said):
+            case Next.NOTHING:
+                self._ending = True
+            case Next.STOP_ALL:
+                self._ending = True
+                self._stop_all()
+            case Next.BURY:
+                self._bury(slot, said.get("message", "it has ended without a word"))
+
+    def _bury(self, slot: _Slot, error: Any) -> None:
+        """A worker, or its whole machine, is gone: its trial is put back; `_fill` starts another one."""
+        how = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if "OUT_OF_MEMORY" in str(error) or isinstance(error, self._ray.exceptions.OutOfMemoryError):
+            self._give_up([slot.name], lambda claim: self._session.store.fail(claim, f"memory ran out: {how}"))
+        self._session.store.reclaim(self._held([slot.name]))
+        self._crew.display.note(f"{slot.name} is gone ({how}); its trial is done again")
+        self._endings.died(slot.name, how, "Ray's own logs say more.")
+
+    def _held(self, names: Iterable[str]) -> list[Heartbeat]:
+        """The trials that these workers hold."""
+        store, wanted = self._session.store, set(names)
+        return [beat for beat in store.heartbeats() if store.trial(beat.trial_id).worker in wanted]
+
+    def _give_up(self, names: Iterable[str], act: Callable[[Claim], None]) -> None:
+        for beat in self._held(names):
+            with contextlib.suppress(StaleClaimError):
+                act(Claim(beat.trial_id, beat.attempt, self._session.store.trial(beat.trial_id).worker))
+
+    def _stop_all(self) -> None:
+        """Every worker puts its trial back; who does not is ended, and its trial put back from here."""
+        for slot in self._slots.values():
+            slot.actor.stop.remote()
+        if self._slots:
+            self._ray.wait(list(self._slots), num_returns=len(self._slots), timeout=STOP_SECONDS)
+        self._end_workers()
+
+    def _end_workers(self) -> None:
+        for slot in self._slots.values():
+            self._ray.kill(slot.actor)
+        names = [slot.name for slot in self._slots.values()]
+        self._slots.clear()
+        with contextlib.suppress(StoreError):
+            self._give_up(names, self._session.store.release)
+
+    def _end_all(self) -> None:
+        self._end_workers()
+        for actor in (self._keeper, self._files):
+            self._ray.kill(actor)
+
+
+_RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}

@@ -1,0 +1,193 @@
+"""A worker in a process of its own: `python -P -m model_search.trainers.executors.worker_process`.
+
+It is started by `processes.py` and of no use without it. Standard input brings what to do: a line of JSON (`Head`), the
+parcel, then commands of one line each; where it ends, the parent has ended, and so does the worker. Standard output
+takes one line of JSON for everything that happens. What the user's code prints goes into log files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pathlib
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from model_search.metadata import paths
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.trial import Trial, TrialPlan
+from model_search.search.history.history import History
+from model_search.trainers.executors.ray_worker import Head, run_worker
+from model_search.trainers.exit_policy import UNFIT
+from model_search.trainers.interrupts import Interrupts
+from model_search.training.outcome import Progress
+
+if TYPE_CHECKING:
+    from model_search.trainers.worker import WorkerParts
+
+STOP = b"stop\n"
+
+_ORPHAN_SECONDS = 5.0  # for a worker to put its trial back after its parent has ended
+_LOG = logging.getLogger("model_search.worker")
+
+
+class Reporter:
+    """Tells the parent what happens, and writes a log for each trial into the trial's folder."""
+
+    def __init__(self, name: str, folder: pathlib.Path, events: BinaryIO):
+        self._name = name
+        self._folder = folder
+        self._events = events
+        self._between = os.dup(2)
+        self._plan: TrialPlan | None = None
+
+    def say(self, event: str, **values: Any) -> None:
+        """One line to the parent, which may have ended."""
+        with contextlib.suppress(OSError, ValueError):
+            self._events.write(json.dumps({"event": event, **values}).encode() + b"\n")
+            self._events.flush()
+
+    def note(self, text: str) -> None:
+        """Into the log; the parent tells the user."""
+        _LOG.info("%s", text)
+
+    def resume(self, history: History) -> None:
+        """Nothing to tell: the parent has."""
+
+    def start(self, plan: TrialPlan) -> None:
+        """The trial's log begins."""
+        self._plan = plan
+        path = self._folder / paths.trial_dir(plan.trial_id) / f"{paths.file_name(self._name)}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as log:
+            _to(log.fileno())
+        _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
+        self.say("start", trial=plan.trial_id, kind=str(plan.kind), steps=plan.steps)
+
+    def step(self, look: Progress) -> None:
+        """The trial has gone on."""
+        if self._plan is not None:
+            _LOG.info("step %d of %d: loss %.5g, best %s", look.step, look.steps, look.loss, look.best)
+            self.say("step", trial=self._plan.trial_id, step=look.step, steps=look.steps)
+
+    def finish(self, trial: Trial, history: History) -> None:
+        """The trial's log ends."""
+        if trial.result is None:
+            _LOG.info("trial %d has %s: %s", trial.id, trial.state, trial.reason)
+        else:
+            _LOG.info("trial %d has %s: %s", trial.id, trial.state, dict(trial.result.metrics))
+        self.end()
+
+    def end(self) -> None:
+        """What is printed from here on belongs to no trial."""
+        if self._plan is not None:
+            _to(self._between)
+            self.say("end", trial=self._plan.trial_id)
+            self._plan = None
+
+
+class _Orders(threading.Thread):
+    """Reads what the parent sends for as long as it lives, so that its end is noticed at any moment."""
+
+    def __init__(self, orders: BinaryIO, head: Head, interrupts: Interrupts):
+        super().__init__(daemon=True, name="orders")
+        self._orders = orders
+        self._head = head
+        self._interrupts = interrupts
+        self._parts: list[bytearray] = []
+        self._arrived = threading.Event()
+        self.at_work = False  # otherwise there is nothing to put back
+
+    def run(self) -> None:
+        from model_search.trainers.serialization import Parcel
+
+        with contextlib.suppress(EOFError, OSError):
+            self._parts = Parcel.receive(self._orders)
+            self._arrived.set()
+            while self._orders.readline() == STOP:
+                self._leave()
+        self._leave()
+        time.sleep(_ORPHAN_SECONDS)
+        os._exit(1)
+
+    def parts(self) -> list[bytearray]:
+        """The parcel, when it is there."""
+        self._arrived.wait()
+        return self._parts
+
+    def _leave(self) -> None:
+        self._interrupts.ask()
+        if not self.at_work:
+            os._exit(0)
+
+
+def main() -> None:
+    """Works until there is nothing to do, and ends the process without TensorFlow's slow goodbye."""
+    orders, events = _own_pipes()
+    head = Head(**json.loads(orders.readline()))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    interrupts = Interrupts(head.seconds)
+    reader = _Orders(orders, head, interrupts)
+    reader.start()
+    said = _work(head, reader, interrupts, events)
+    with contextlib.suppress(OSError):
+        events.write(json.dumps({"event": "bye", **said}).encode() + b"\n")
+        events.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _work(head: Head, reader: _Orders, interrupts: Interrupts, events: BinaryIO) -> dict[str, Any]:
+    """Returns why it has ended, for the parent."""
+    from model_search.trainers.serialization import Parcel
+    from model_search.trainers.session import worker_parts
+    from model_search.training.runtime import tensorflow
+
+    try:
+        if head.threads:
+            tensorflow(1, head.threads)  # before the user's own modules load it noisily
+        contents = Parcel.opened(reader.parts())
+        folder = contents.session["folder"]
+        session = contents.open(SqliteStore(folder / paths.DATABASE))
+    except Exception as error:
+        traceback.print_exc()
+        return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
+    reporter = Reporter(head.name, folder, events)
+
+    def make_parts() -> WorkerParts:
+        parts = worker_parts(session, interrupts, reporter)
+        reader.at_work = True
+        return parts
+
+    said = run_worker(head, make_parts)
+    reporter.end()
+    session.store.close()
+    return said
+
+
+def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The two pipes under numbers of their own; the standard ones are left to the user's code and the log."""
+    orders, events = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return orders, events
+
+
+def _to(descriptor: int) -> None:
+    """What is printed from here on, by whatever library, goes there."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The final stage as a part of a search, and by itself on a study that is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.provider import Provider
+from model_search.data.task import PreparedData
+from model_search.errors import StudyError, TrialError, UserError
+from model_search.finish.distillation import School
+from model_search.finish.final_ensemble import JudgedBy, StudyParts
+from model_search.finish.final_stage import StageOptions, check_what, is_up_to_date, run_stage, wants_student
+from model_search.metadata import paths
+from model_search.metadata.final_models import FinalModel
+from model_search.metadata.shared_artefacts import open_artefacts
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import Store
+from model_search.search.history.history import History
+from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.options import SearchOptions
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.session import Session, load_spec_text, training_settings
+from model_search.training.evaluation import Judge
+from model_search.training.metrics import ResolvedMetric
+from model_search.training.outcome import Progress, TrainingSettings
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+
+def finish_session(session: Session, options: SearchOptions, started: float) -> None:
+    """Runs the final stage at the end of a search, unless the study has its final models already.
+
+    Args:
+        session: The study; its store is open.
+        options: What the user asked for.
+        started: When the search began, on the monotonic clock.
+    """
+    study = study_parts(session.folder, session.store)
+    if options.finish == "neither" or not study.completed or is_up_to_date(study, options.finish):
+        return
+    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+    left = None if options.time_limit is None else options.time_limit - (time.monotonic() - started)
+    judged_by = JudgedBy(session.settings.metric_fn, _metrics(session.data, session.settings))
+    with Interrupts() as interrupts:
+        school = None
+        if wants_student(options.finish) and (left is None or left > 0):
+            school = School(
+                session.data, session.settings, options.student_parameters, left, _ending_at_ctrl_c(interrupts)
+            )
+        try:
+            run_stage(study, StageOptions(options.finish, judged_by, school, display.note))
+        except (StudyError, TrialError) as error:
+            display.note(f"final stage: {error}")  # the search itself is done
+    if interrupts.asked:
+        raise KeyboardInterrupt
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishOptions:
+    """What `Study.finish` was asked for; what it makes follows from the data where `what` is None."""
+
+    data: Provider | None = None
+    what: str | None = None
+    student_parameters: int | None = None
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_what(self.made, self.student_parameters)
+        if self.data is not None and not isinstance(self.data, Provider):
+            raise UserError(f"data is a {type(self.data).__name__}; expected the provider that the study was made with")
+        if wants_student(self.made) and self.data is None:
+            raise UserError(
+                f"what={self.what!r} trains a student, which takes the data: give data=, the provider that the study "
+                "was made with, or what='ensemble'"
+            )
+
+    @property
+    def made(self) -> str:
+        """What is made: all that the given data allow, where nothing else was asked for."""
+        if self.what is not None:
+            return self.what
+        return "ensemble" if self.data is None else "both"
+
+
+def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalModel]:
+    """Runs the final stage of a study that is stored; earlier final models are replaced.
+
+    Raises:
+        UserError: if the data are not those of the study, or there is nothing to make a model of.
+    """
+    store = SqliteStore(folder / paths.DATABASE)
+    try:
+        study = study_parts(folder, store)
+        display = ProgressDisplay(study.record.metric, 0, options.progress)
+        judged_by, school = JudgedBy(), None
+        with Interrupts() as interrupts:
+            if options.data is not None:
+                data, settings = same_data(study, options.data)
+                limit = options.student_parameters
+                school = School(data, settings, limit, None, _ending_at_ctrl_c(interrupts))
+                if not study.kept().own_metric:
+                    judged_by = JudgedBy(None, _metrics(data, settings))
+                elif wants_student(options.made):
+                    raise StudyError(
+                        f"the metric {study.record.metric!r} is a function, which is not stored; call try_models with "
+                        f"it again, with the same data and number_models, and finish={options.made!r}"
+                    )
+            made = run_stage(study, StageOptions(options.made, judged_by, school, display.note))
+        if interrupts.asked:
+            raise KeyboardInterrupt
+        return made
+    finally:
+        store.close()
+
+
+def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
+    """A study as the final stage reads it."""
+    record = store.study()
+    history = History(record.metric, record.goal)
+    history.update(store.history()[0])
+    return StudyParts(store, open_artefacts(folder, record.settings), record, history)
+
+
+def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, TrainingSettings]:
+    """The study's data again, and what holds for its trials' training.
+
+    Raises:
+        StudyError: if they are others.
+    """
+    stored = study.record.settings
+    batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
+    data = provider.prepare(PrepareOptions(seed=study.record.seed, batch_size=batch_size, eval_steps=eval_steps))
+    if data.fingerprint != study.record.data_fingerprint:
+        raise StudyError(f"the training data of study {study.record.name!r} are others than those that were given")
+    spec: PhoenixSpec = load_spec_text(stored["spec"])
+    return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)
+
+
+def _metrics(data: PreparedData, settings: TrainingSettings) -> Callable[[np.ndarray], Mapping[str, float]]:
+    judge = Judge(data, settings)
+
+    def metrics(logits: np.ndarray) -> Mapping[str, float]:
+        try:
+            return judge.metrics(logits)
+        except TrialError:
+            return {}  # the study's metric cannot be computed, of which the final stage knows what to make
+
+    return metrics
+
+
+def _ending_at_ctrl_c(interrupts: Interrupts) -> Callable[[Progress], bool]:
+    def look(progress: Progress) -> bool:
+        if interrupts.asked:
+            raise KeyboardInterrupt
+        return False
+
+    return look

@@ -1,0 +1,185 @@
+"""Towers that finished trials left, handed to the trials that build on them: members, teachers and warm starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from model_search.errors import TrialError
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays, save_arrays
+from model_search.metadata.trial import Artefact, Trial, TrialPlan
+from model_search.search.history.history import History
+from model_search.training.outcome import FrozenTowers, TrainedTower, TrialOutcome
+
+WEIGHTS, VALID_LOGITS, TRAIN_LOGITS, MIXTURE = "weights.npz", "valid_logits.npz", "train_logits.npz", "mixture.npz"
+_CACHE_BYTES = 512 << 20
+
+
+class RunsTowers(Protocol):
+    """What is needed of the engine."""
+
+    def forward(self, towers: Sequence[TrainedTower]) -> Callable[[np.ndarray], np.ndarray]:
+        """Towers as a function."""
+
+    def logits_of(self, tower: TrainedTower) -> tuple[np.ndarray, np.ndarray | None]:
+        """A tower's logits on the validation and the training rows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a trial builds on.
+
+    Attributes:
+        initial_weights: To start from; None for fresh ones.
+        frozen: Members or teacher that are not trained; None where there are none.
+        members: Members to fine-tune.
+        seconds: What running frozen towers took, because their logits were not stored.
+    """
+
+    initial_weights: Sequence[np.ndarray] | None = None
+    frozen: FrozenTowers | None = None
+    members: tuple[TrainedTower, ...] = ()
+    seconds: float = 0.0
+
+
+class FinishedTowers:
+    """Reads what plans refer to, and keeps the logits of towers that are asked for again and again.
+
+    Args:
+        history: All trials, kept up to date by its owner.
+        artefacts: Where their files are.
+        engine: Runs towers whose logits are not stored.
+        stream: Whether the training data are a stream, so that frozen towers have to be run for every batch.
+    """
+
+    def __init__(self, history: History, artefacts: ArtefactStore, engine: RunsTowers, stream: bool):
+        self._history = history
+        self._artefacts = artefacts
+        self._engine = engine
+        self._stream = stream
+        self._cache: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
+        self._cached_bytes = 0
+        self._seconds = 0.0
+
+    def given(self, plan: TrialPlan) -> Given:
+        """What a plan builds on.
+
+        Raises:
+            TrialError: if a trial that it refers to is not completed, or its files are gone.
+        """
+        self._seconds = 0.0
+        ensemble = plan.ensemble
+        start = None if plan.warm_start is None else self.trained(plan.warm_start).weights
+        if ensemble is not None and not ensemble.freeze:
+            return Given(start, members=tuple(self.trained(member) for member in plan.members))
+        numbers = plan.members if ensemble is not None else plan.teacher
+        if not numbers:
+            return Given(start)
+        return Given(start, self._frozen(numbers, _reads_training_rows(plan)), seconds=self._seconds)
+
+    def trained(self, trial_id: int) -> TrainedTower:
+        """The own tower of a completed trial.
+
+        Raises:
+            TrialError: if there is none.
+        """
+        trial, plan = self._completed(trial_id)
+        arrays = self._arrays(trial, WEIGHTS)
+        if arrays is None:
+            raise TrialError(f"the weights of trial {trial_id} are no longer stored, or damaged; it cannot be built on")
+        mixture = self._arrays(trial, MIXTURE) or {}
+        joint = plan.ensemble is not None and not plan.ensemble.freeze
+        return TrainedTower(
+            plan=plan,
+            weights=[arrays[key] for key in sorted(arrays)],
+            mixture=[mixture[key] for key in ("kernel", "bias") if key in mixture],
+            members=tuple(self.trained(member) for member in plan.members) if joint else (),
+        )
+
+    def tower_parameters(self, trial_id: int) -> int:
+        """Parameters of a completed trial's own tower."""
+        result = self._completed(trial_id)[0].result
+        return 0 if result is None else result.tower_parameters
+
+    def _frozen(self, numbers: Sequence[int], training_rows: bool) -> FrozenTowers:
+        valid = np.stack([self._logits(number, "valid") for number in numbers])
+        if not training_rows:
+            return FrozenTowers(valid)
+        if self._stream:
+            return FrozenTowers(valid, forward=self._engine.forward([self.trained(number) for number in numbers]))
+        return FrozenTowers(valid, np.stack([self._logits(number, "train") for number in numbers]))
+
+    def _logits(self, trial_id: int, rows: str) -> np.ndarray:
+        key = (trial_id, rows)
+        if key not in self._cache:
+            for name, array in self._load(trial_id, rows).items():
+                self._keep((trial_id, name), array)
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    def _load(self, trial_id: int, rows: str) -> Mapping[str, np.ndarray]:
+        """The logits of the own tower on these rows, as they are stored; where they are not, the tower is run."""
+        trial, _ = self._completed(trial_id)
+        if rows == "valid":
+            stored = self._arrays(trial, VALID_LOGITS) or {}
+            found = stored.get("tower_logits", stored.get("valid_logits"))
+        else:
+            found = (self._arrays(trial, TRAIN_LOGITS) or {}).get("train_logits")
+        if found is not None:
+            return {rows: found}
+        started = time.perf_counter()
+        valid, train = self._engine.logits_of(self.trained(trial_id))
+        self._seconds += time.perf_counter() - started
+        return {"valid": valid} if train is None else {"valid": valid, "train": train}
+
+    def _keep(self, key: tuple[int, str], array: np.ndarray) -> None:
+        if key in self._cache:
+            return
+        self._cache[key] = array
+        self._cached_bytes += array.nbytes
+        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+
+    def _completed(self, trial_id: int) -> tuple[Trial, TrialPlan]:
+        trial = self._history.get(trial_id)
+        if trial is None or trial.plan is None or trial.result is None:
+            raise TrialError(f"trial {trial_id} is not completed; it cannot be built on")
+        return trial, trial.plan
+
+    def _arrays(self, trial: Trial, name: str) -> dict[str, Any] | None:
+        """A file of a trial; None where it is not stored, or damaged."""
+        found = [artefact for artefact in trial.result.artefacts if artefact.name == name] if trial.result else []
+        try:
+            return load_arrays(self._artefacts, found[0]) if found else None
+        except DamagedArtefactError:
+            return None
+
+
+def save_outcome(artefacts: ArtefactStore, trial_id: int, outcome: TrialOutcome) -> tuple[Artefact, ...]:
+    """Stores what a trial leaves: weights where a tower was trained, everything else where it says something new."""
+    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
+    logits = {"valid_logits": outcome.valid_logits, "tower_logits": outcome.tower_logits}
+    files: dict[str, Mapping[str, Any]] = {
+        WEIGHTS: weights,
+        VALID_LOGITS: logits,
+        TRAIN_LOGITS: {"train_logits": outcome.train_logits},
+        MIXTURE: dict(zip(("kernel", "bias"), outcome.mixture, strict=False)),
+    }
+    saved = []
+    for name, arrays in files.items():
+        there = {key: array for key, array in arrays.items() if array is not None}
+        if there:
+            saved.append(save_arrays(artefacts, trial_id, name, there))
+    return tuple(saved)
+
+
+def _reads_training_rows(plan: TrialPlan) -> bool:
+    """Whether a plan's training reads the logits of its frozen towers; an average of towers is only judged."""
+    if plan.ensemble is None:
+        return True
+    return plan.ensemble.combining == "weighted" or plan.ensemble.residual

@@ -1,0 +1,41 @@
+"""Follows a study from outside of its workers: shows every trial that ends, and calls the user's callbacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model_search.search.history.history import History
+
+if TYPE_CHECKING:
+    from model_search.trainers.session import Crew, Session
+
+
+class Follower:
+    """Reads what changed in the store, whoever changed it."""
+
+    def __init__(self, session: Session, crew: Crew):
+        self._store = session.store
+        self._display = crew.display
+        self._callbacks = crew.options.callbacks
+        self._revision = 0
+        self.history = History(session.record.metric, session.record.goal)
+
+    def resume(self) -> int:
+        """Takes in what is there already; returns how many models that is."""
+        trials, self._revision = self._store.history(self._revision)
+        self.history.update(trials)
+        self._display.resume(self.history)
+        return self.history.completed_count
+
+    def follow(self) -> int:
+        """Tells of the trials that have ended since; returns how many of them are models."""
+        trials, self._revision = self._store.history(self._revision)
+        before = self.history.completed_count
+        ended = sorted((trial for trial in trials if trial.state.is_final), key=lambda trial: trial.revision)
+        for trial in ended:
+            self.history.update([trial])
+            self._display.finish(trial, self.history)
+            for callback in self._callbacks:
+                callback(trial)
+        self.history.update(trials)
+        return self.history.completed_count - before

@@ -1,0 +1,190 @@
+"""Greedy selection on known cases, for every kind of objective."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
+from model_search.finish.calibration import log_loss
+from model_search.finish.ensemble_selection import JudgedRows, SelectionSettings, ensemble_logits, select
+from model_search.finish.selection_objectives import make_objective
+from model_search.training.metrics import ResolvedMetric
+
+CLASSES = Task(TaskKind.CLASSIFICATION, "y", 3)
+NUMBERS = Task(TaskKind.REGRESSION, "y", 2)
+QUICK = SelectionSettings(bags=4, steps=8, splits=2, split_bags=2)
+
+
+def noisy_classes(rows=300, models=6, noise=2.0, seed=0):
+    """Models whose errors are independent of each other, each right more often than not."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=rows).astype(np.int32)
+    truth = 2.0 * np.eye(3)[labels]
+    return [(truth + rng.normal(scale=noise, size=truth.shape)).astype(np.float32) for _ in range(models)], labels
+
+
+def mixed(found, candidates, task):
+    places = list(found.weights)
+    return ensemble_logits(
+        task,
+        [candidates[place] for place in places],
+        [found.weights[place] for place in places],
+    )
+
+
+def test_selection_loads_no_tensorflow():
+    code = "import sys, model_search.finish.ensemble_selection; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"tensorflow", "keras", "pandas", "scipy"} & set(loaded)
+
+
+def test_models_that_err_independently_make_a_better_ensemble_on_rows_not_seen():
+    candidates, labels = noisy_classes(rows=1200)
+    seen = [logits[:600] for logits in candidates]
+    found = select(seen, JudgedRows(CLASSES, labels[:600]), settings=QUICK)
+    assert found.beats_single
+    assert found.gain > 2 * found.gain_error
+    assert sum(found.weights.values()) == pytest.approx(1)
+    assert list(found.weights.values()) == sorted(found.weights.values(), reverse=True)
+    unseen = [logits[600:] for logits in candidates]
+    single = min(log_loss(logits, labels[600:]) for logits in unseen)
+    assert log_loss(mixed(found, unseen, CLASSES), labels[600:]) < 0.9 * single
+
+
+def test_copies_of_one_model_gain_nothing():
+    (candidate,), labels = noisy_classes(models=1)
+    found = select([candidate] * 5, JudgedRows(CLASSES, labels), settings=QUICK)
+    assert found.gain == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(np.exp(mixed(found, [candidate] * 5, CLASSES)).sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_model_beside_noise_stays_alone():
+    candidates, labels = noisy_classes(models=1, noise=0.5)
+    rng = np.random.default_rng(1)
+    junk = [rng.normal(scale=8, size=candidates[0].shape).astype(np.float32) for _ in range(3)]
+    found = select([*junk, *candidates], JudgedRows(CLASSES, labels))
+    assert found.single == 3
+    assert found.weights[3] > 0.95
+    assert found.gain == pytest.approx(0, abs=0.02)
+
+
+def test_one_candidate_is_an_ensemble_of_one_and_no_gain():
+    (candidate,), labels = noisy_classes(models=1)
+    found = select([candidate], JudgedRows(CLASSES, labels))
+    assert found.weights == {0: 1.0}
+    assert (found.single, found.gain, found.beats_single) == (0, 0.0, False)
+
+
+def test_the_same_seed_gives_the_same_ensemble():
+    candidates, labels = noisy_classes()
+    rows = JudgedRows(CLASSES, labels)
+    assert select(candidates, rows, settings=QUICK) == select(candidates, rows, settings=QUICK)
+
+
+def test_only_the_best_candidates_take_part():
+    candidates, labels = noisy_classes(models=3)
+    worse = [logits * -1 for logits in candidates]
+    kept = SelectionSettings(keep=3, bags=2, steps=4, splits=1, split_bags=1)
+    found = select([*worse, *candidates], JudgedRows(CLASSES, labels), settings=kept)
+    assert set(found.weights) <= {3, 4, 5}
+
+
+def test_row_weights_decide():
+    """Each of two models knows one half of the rows; only one half counts."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=200).astype(np.int32)
+    right = 4.0 * np.eye(3, dtype=np.float32)[labels]
+    first, second = right.copy(), right.copy()
+    first[100:], second[:100] = -right[100:], -right[:100]
+    weights = np.repeat([1.0, 0.0], 100).astype(np.float32)
+    found = select([second, first], JudgedRows(CLASSES, labels, weights), settings=QUICK)
+    assert found.single == 1
+    assert found.weights[1] > 0.7
+
+
+def test_numbers_are_averaged():
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=(400, 2)).astype(np.float32)
+    candidates = [labels + rng.normal(size=labels.shape).astype(np.float32) for _ in range(5)]
+    found = select(candidates, JudgedRows(NUMBERS, labels), settings=QUICK)
+    assert found.beats_single
+    errors = [np.square(one - labels).mean() for one in candidates]
+    assert np.square(mixed(found, candidates, NUMBERS) - labels).mean() < 0.5 * min(errors)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "auc", "f1"])
+def test_any_metric_can_be_what_counts(name):
+    candidates, labels = noisy_classes()
+    found = select(candidates, JudgedRows(CLASSES, labels), ResolvedMetric(name, "maximize"), QUICK)
+    assert len(found.weights) > 1
+    assert found.gain > 0
+
+
+def test_a_users_own_metric_is_asked_for_probabilities():
+    candidates, labels = noisy_classes(rows=80, models=3)
+    seen = []
+
+    def hits(truth, probabilities):
+        seen.append(probabilities.sum(axis=1))
+        return float((probabilities.argmax(axis=1) == truth).mean())
+
+    found = select(candidates, JudgedRows(CLASSES, labels), ResolvedMetric("hits", "maximize", hits), QUICK)
+    assert found.weights
+    np.testing.assert_allclose(np.concatenate(seen), 1, atol=1e-4)
+
+
+def test_ties_of_a_metric_are_broken_by_the_log_loss():
+    labels = np.array([0, 1, 2] * 20, np.int32)
+    sure = 6.0 * np.eye(3, dtype=np.float32)[labels]
+    wavering = 0.5 * sure
+    objective, costly = make_objective(CLASSES, ResolvedMetric("accuracy", "maximize"))
+    for logits in (wavering, sure):
+        objective.add(logits, labels, None)
+    objective.ready()
+    assert costly
+    assert objective.greedy(np.arange(2), np.arange(60), 1, 1).tolist() == [0, 1]
+
+
+def test_the_worst_goal_is_not_taken_for_the_best():
+    candidates, labels = noisy_classes(models=3)
+    found = select(candidates, JudgedRows(CLASSES, labels), ResolvedMetric("loss", "maximize"), QUICK)
+    losses = [log_loss(logits, labels) for logits in candidates]
+    assert found.single == int(np.argmax(losses))
+
+
+def test_labels_of_every_step_of_a_sequence():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=(60, 4)).astype(np.int32)
+    truth = 2.0 * np.eye(3)[labels]
+    candidates = [(truth + rng.normal(scale=2, size=truth.shape)).astype(np.float32) for _ in range(4)]
+    found = select(candidates, JudgedRows(CLASSES, labels), settings=QUICK)
+    assert mixed(found, candidates, CLASSES).shape == (60, 4, 3)
+    assert found.beats_single
+
+
+def test_nothing_to_select_from_is_said():
+    with pytest.raises(UserError, match="received 0 candidates"):
+        select([], JudgedRows(CLASSES, np.zeros(3, np.int32)))
+    with pytest.raises(UserError, match="0 rows"):
+        select([np.zeros((0, 3), np.float32)], JudgedRows(CLASSES, np.zeros(0, np.int32)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 12), st.integers(0, 2**32 - 1), st.booleans())
+def test_weights_are_shares_whatever_the_logits(models, rows, seed, classes):
+    rng = np.random.default_rng(seed)
+    task = CLASSES if classes else NUMBERS
+    scale = 10.0 ** rng.integers(-3, 4)
+    candidates = [(scale * rng.normal(size=(rows, task.logits_dimension))).astype(np.float32) for _ in range(models)]
+    labels = rng.integers(3, size=rows).astype(np.int32) if classes else rng.normal(size=(rows, 2)).astype(np.float32)
+    weights = None if seed % 2 else rng.random(rows).astype(np.float32)
+    found = select(candidates, JudgedRows(task, labels, weights), settings=QUICK)
+    assert sum(found.weights.values()) == pytest.approx(1)
+    assert min(found.weights.values()) > 0
+    assert np.isfinite(found.gain)
+    assert np.isfinite(mixed(found, candidates, task)).all()

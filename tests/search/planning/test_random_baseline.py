@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
+
+from model_search.errors import UserError
+from model_search.metadata.trial import TrialPlan
+from model_search.search.history.history import History
+from model_search.search.planning.random_baseline import expected_best, random_baseline
+
+VALUES = [3.0, 1.0, 4.0, 1.5, 9.0]
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=8), st.integers(1, 6))
+def test_the_expected_best_is_the_mean_over_all_draws(values, draws):
+    rng = np.random.default_rng(0)
+    drawn = np.array(values)[rng.integers(len(values), size=(20_000, draws))].max(axis=1)
+    tolerance = 0.05 * (max(values) - min(values)) + 1e-9
+    assert expected_best(values, draws) == pytest.approx(drawn.mean(), abs=tolerance)
+
+
+def test_one_draw_is_the_mean_and_many_are_the_best():
+    assert expected_best(VALUES, 1) == pytest.approx(np.mean(VALUES))
+    assert expected_best(VALUES, 1000) == pytest.approx(9.0)
+
+
+def _study(values, goal, others=()):
+    history = History("loss", goal)
+    plans = [make_plan(i, random=True) for i in range(1, len(values) + 1)]
+    history.update(completed(plan.trial_id, value, plan) for plan, value in zip(plans, values, strict=True))
+    history.update(completed(100 + i, value) for i, value in enumerate(others))
+    return history
+
+
+@pytest.mark.parametrize("budget", [1, 3, 5])
+def test_the_baseline_knows_the_goal_and_the_random_trials_alone(budget):
+    up = random_baseline(_study(VALUES, "maximize", others=[100.0]), budget)
+    down = random_baseline(_study([-value for value in VALUES], "minimize", others=[-100.0]), budget)
+    assert up.expected == pytest.approx(expected_best(VALUES, budget))
+    assert (down.expected, down.at_most) == pytest.approx((-up.expected, -up.at_most))
+    assert up.trials == 5 and up.is_certain
+
+
+def test_beyond_the_sample_the_truth_is_in_between():
+    rng = np.random.default_rng(0)
+    truth = np.mean([rng.normal(size=200).max() for _ in range(500)])
+    found = [random_baseline(_study(rng.normal(size=20).tolist(), "maximize"), 200) for _ in range(50)]
+    assert not any(baseline.is_certain for baseline in found)
+    assert np.mean([baseline.expected for baseline in found]) < truth
+    assert np.mean([baseline.at_most for baseline in found]) == pytest.approx(truth, abs=0.3)
+
+
+def test_one_that_went_astray_does_not_make_the_rest_look_better():
+    values = np.random.default_rng(0).normal(1.0, 0.1, size=20).tolist()
+    calm, astray = (random_baseline(_study(found, "minimize"), 500) for found in (values, [*values, 1e6]))
+    assert astray.at_most == pytest.approx(calm.at_most, abs=0.05)
+    same = random_baseline(_study([0.5, 0.5, 0.5, 9.0], "minimize"), 500)
+    assert (same.expected, same.at_most) == (0.5, 0.5)
+
+
+def test_too_few_random_trials_say_nothing():
+    assert random_baseline(_study([1.0], "minimize", others=VALUES), 10) is None
+    with pytest.raises(UserError, match="the budget is 0"):
+        random_baseline(_study(VALUES, "minimize"), 0)
+
+
+def _random_trials(history):
+    return [trial.id for trial in history.completed if trial.plan.random]
+
+
+@pytest.mark.parametrize("sampler", ["random", "bayesian"])
+def test_as_many_trials_are_random_as_the_spec_says_and_the_search_learns_from_them(sampler):
+    spec = make_spec("ADAPTIVE_COORDINATE_DESCENT", random_baseline_share=0.25)
+    history = run_study(make_planner(spec, sampler=sampler), 80, lambda plan: float(plan.trial_id))
+    held_out = _random_trials(history)
+    assert 10 <= len(held_out) <= 32
+    assert {len(history.get(number).plan.architecture) for number in held_out} == {1, 2, 3, 4}
+    assert {history.get(number).plan.parent for number in held_out} == {None}
+
+
+def test_without_a_share_there_are_none():
+    history = run_study(make_planner(make_spec("ADAPTIVE_COORDINATE_DESCENT")), 30, lambda plan: 1.0)
+    assert _random_trials(history) == []
+
+
+def test_which_trials_are_random_does_not_depend_on_the_history():
+    planner = make_planner(make_spec(random_baseline_share=0.3), seed=5)
+    empty, full = History("loss", "minimize"), History("loss", "minimize")
+    full.update([running(i) for i in range(1, 50)])
+    for trial_id in range(50, 90):
+        plans = [planner.plan(trial_id, history, attempt) for history in (empty, full) for attempt in (0, 1)]
+        assert len({plan.random for plan in plans}) == 1
+
+
+def test_the_first_random_trials_of_towers_of_one_length_count():
+    fields = {"minimum_depth": 3, "maximum_depth": 3, "evolution": {"population_size": 10, "sample_size": 5}}
+    for sampler, expected in (("random", list(range(1, 11))), ("bayesian", [])):
+        planner = make_planner(make_spec("REGULARIZED_EVOLUTION", **fields), sampler=sampler)
+        assert sorted(_random_trials(run_study(planner, 20, lambda plan: 1.0))) == expected
+
+
+def test_a_random_trial_begins_no_descent():
+    spec = make_spec("LOCAL_SEARCH", minimum_depth=3, maximum_depth=3, random_baseline_share=0.3)
+    history = run_study(make_planner(spec), 12, lambda plan: float(plan.trial_id))
+    parents = [history.get(i).plan for i in range(2, 13)]
+    assert {plan.parent for plan in parents if not plan.random} == {1 if not history.get(1).plan.random else None, 1}
+    assert any(plan.random for plan in parents)
+
+
+def test_the_mark_is_kept():
+    plan = make_plan(1, random=True)
+    assert TrialPlan.from_json(plan.to_json()) == plan

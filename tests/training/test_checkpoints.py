@@ -1,0 +1,63 @@
+import math
+
+import numpy as np
+import pytest
+from engine_cases import class_rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_search.training.checkpoints import LOOKS, Best, Look, LookRows, look_updates
+from model_search.training.flat_tower import Snapshot
+
+
+@given(st.integers(1, 5000))
+def test_looks_are_spread_evenly_and_end_with_the_training(updates):
+    looks = look_updates(updates)
+    assert looks[-1] == updates
+    assert looks[0] >= 1
+    assert len(looks) == min(updates, LOOKS)
+    assert max(np.diff((0, *looks))) <= math.ceil(updates / LOOKS) + 1
+
+
+def test_without_updates_there_is_nothing_to_look_at_in_between():
+    assert look_updates(0) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("updates", "batch", "eval_steps", "rows", "expected"),
+    [
+        (1000, 32, None, 1000, 1000),
+        (1000, 32, None, 9000, 1600),
+        (10, 32, None, 9000, 500),
+        (1000, 32, 10, 9000, 320),
+        (1000, 32, 100, 9000, 1600),
+    ],
+)
+def test_looks_read_no_more_than_they_may(updates, batch, eval_steps, rows, expected):
+    valid = class_rows(rows, weighted=True)
+    chosen = LookRows.of(valid, updates, batch, eval_steps)
+    assert len(chosen.rows) == len(chosen.rows.weights) == expected
+    assert chosen.complete == (expected == rows)
+    again = LookRows.of(valid, updates, batch, eval_steps)
+    assert np.array_equal(chosen.rows.features, again.rows.features)
+
+
+def best_of(goal, *looks):
+    best = Best(goal)
+    for update, (metric, loss) in enumerate(looks):
+        best.offer(Look(update, metric, loss, np.empty(0)), Snapshot((update,)))
+    assert best.snapshot.values == (best.look.update,)
+    return best.look.update
+
+
+def test_the_best_look_is_kept_and_the_loss_decides_between_equals():
+    assert best_of("minimize", (3.0, 1.0), (2.0, 9.0), (2.5, 0.0)) == 1
+    assert best_of("maximize", (3.0, 1.0), (2.0, 9.0), (2.5, 0.0)) == 0
+    assert best_of("maximize", (0.5, 1.0), (0.5, 0.9), (0.5, 0.95)) == 1
+    assert best_of("maximize", (0.5, 1.0), (0.5, 1.0)) == 0
+
+
+def test_a_metric_that_cannot_be_computed_gives_way_to_any_other():
+    nan = math.nan
+    assert best_of("maximize", (nan, 1.0), (0.1, 9.0), (nan, 0.0)) == 1
+    assert best_of("minimize", (nan, 1.0), (nan, 0.5), (nan, 0.7)) == 1
