@@ -164,13 +164,13 @@ def print_quality(cache: Mapping[str, Any], tables: Sequence[Table], options: ar
 def selection() -> None:
     """Times the selection alone, on made-up logits."""
     from model_search.data.task import Task, TaskKind
-    from model_search.finish.ensemble_selection import JudgedRows, select
+    from model_search.finish.ensemble_selection import LabelledRows, select
 
     rng = np.random.default_rng(0)
     labels = rng.integers(CLASSES, size=ROWS)
     truth = 2 * np.eye(CLASSES, dtype=np.float32)[labels]
     logits = [truth + rng.normal(size=truth.shape).astype(np.float32) for _ in range(CANDIDATES)]
-    rows = JudgedRows(Task(TaskKind.CLASSIFICATION, "label", CLASSES), labels)
+    rows = LabelledRows(Task(TaskKind.CLASSIFICATION, "label", CLASSES), labels)
     for _ in range(2):
         started, worked = time.perf_counter(), time.process_time()
         found = select(logits, rows)

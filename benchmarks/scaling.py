@@ -59,9 +59,9 @@ class Pretended:
         self.trained = 0.0
 
     def run(self, plan: TrialPlan, initial_weights: Any = None, on_progress: Any = None, **others: Any) -> TrialOutcome:
-        looks = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
-        for look in range(looks):
-            on_progress(Progress(look, looks, 1.0, None))
+        curve = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
+        for look in range(curve):
+            on_progress(Progress(look, curve, 1.0, None))
             started = time.perf_counter()
             time.sleep(CHUNK)
             self.trained += time.perf_counter() - started
@@ -249,7 +249,7 @@ def real(provider: Any, models: int, workers: int, steps: int) -> tuple[float, f
     """Models a minute of a search in worker processes: from its beginning, and from the first finished model on."""
     from model_search.trainers.executors.child_processes import run_in_processes
     from model_search.trainers.options import SearchOptions
-    from model_search.trainers.session import Crew, open_session
+    from model_search.trainers.session import RunContext, open_session
 
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -260,7 +260,7 @@ def real(provider: Any, models: int, workers: int, steps: int) -> tuple[float, f
         )  # fmt: skip
         started = time.perf_counter()
         session = open_session(provider, plain_beam(), options)
-        run_in_processes(session, Crew(options, workers, Interrupts(), ProgressDisplay("loss", models, False)))
+        run_in_processes(session, RunContext(options, workers, Interrupts(), ProgressDisplay("loss", models, False)))
         session.store.close()
     return 60 * models / (ends[-1] - started), 60 * (models - workers) / (ends[-1] - ends[workers - 1])
 

@@ -1,4 +1,4 @@
-"""Where a student is taught: the lesson made from a study and its final ensemble, and the pupils from its trials."""
+"""Where a student is taught: the job made from a study and its final ensemble, and the candidates from its trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from model_search.data.task import PreparedData
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.final_ensemble import StudyParts, given_temperature
-from model_search.finish.student import SHARE_OF_ENSEMBLE, Answers, Lesson, Pupil, small_enough, teach
+from model_search.finish.student import (
+    SHARE_OF_ENSEMBLE,
+    Answers,
+    Candidate,
+    DistillationTask,
+    distil,
+    small_enough,
+)
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import Trial
@@ -21,11 +28,11 @@ from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
 STUDENT_WEIGHTS = "student_weights.npz"
-_MOST_PUPILS = 20
+_MOST_CANDIDATES = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class School:
+class DistillationContext:
     """What teaching takes beside the study.
 
     Attributes:
@@ -43,14 +50,16 @@ class School:
     on_progress: OnProgress | None = None
 
 
-def taught_student(study: StudyParts, teacher: FinalModel, valid_logits: np.ndarray, school: School) -> FinalModel:
+def distilled_student(
+    study: StudyParts, teacher: FinalModel, valid_logits: np.ndarray, distillation: DistillationContext
+) -> FinalModel:
     """Teaches a student of at most a third of the teacher's parameters; its weights are stored with the study.
 
     Args:
-        study: Whose trials are the pupils.
+        study: Whose trials are the candidates.
         teacher: The final ensemble.
         valid_logits: The teacher's logits on the validation rows.
-        school: Everything else.
+        distillation: Everything else.
 
     Raises:
         StudyError: if no architecture of the study is small enough.
@@ -58,17 +67,17 @@ def taught_student(study: StudyParts, teacher: FinalModel, valid_logits: np.ndar
     """
     started = time.perf_counter()
     limit = teacher.parameters // SHARE_OF_ENSEMBLE
-    limit = limit if school.most_parameters is None else min(limit, school.most_parameters)
-    pupils = small_enough(_pupils(study), limit)
-    if not pupils:
+    limit = limit if distillation.most_parameters is None else min(limit, distillation.most_parameters)
+    candidates = small_enough(_candidates(study), limit)
+    if not candidates:
         raise StudyError(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
         )
-    stored, valid = study.record.settings, school.data.valid
-    lesson = Lesson(
-        data=school.data,
-        settings=school.settings,
+    stored, valid = study.record.settings, distillation.data.valid
+    job = DistillationTask(
+        data=distillation.data,
+        settings=distillation.settings,
         teacher=_answers(study, teacher),
         valid_logits=valid_logits,
         members=tuple(member.trial for member in teacher.members),
@@ -76,9 +85,9 @@ def taught_student(study: StudyParts, teacher: FinalModel, valid_logits: np.ndar
         steps=stored["train_steps"],
         batch_size=stored["batch_size"],
         seed=study.record.seed,
-        seconds=school.seconds,
+        seconds=distillation.seconds,
     )
-    student = teach(lesson, pupils[:_MOST_PUPILS], school.on_progress)
+    student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
     outcome = student.outcome
     weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
     given = given_temperature(study.record)
@@ -94,10 +103,10 @@ def taught_student(study: StudyParts, teacher: FinalModel, valid_logits: np.ndar
     )
 
 
-def _pupils(study: StudyParts) -> list[Pupil]:
+def _candidates(study: StudyParts) -> list[Candidate]:
     """Completed trials with a tower of their own that was trained by itself, the best first."""
     return [
-        Pupil(trial.plan.architecture, trial.result.tower_parameters, trial.id, _tower_of(study, trial))
+        Candidate(trial.plan.architecture, trial.result.tower_parameters, trial.id, _tower_of(study, trial))
         for trial in study.history.completed
         if trial.plan is not None and trial.result is not None and trains_one_tower(trial.plan)
     ]

@@ -24,7 +24,7 @@ from model_search.training.metrics import ResolvedMetric
 
 
 @dataclasses.dataclass(frozen=True)
-class JudgedRows:
+class LabelledRows:
     """The rows that candidates are judged on.
 
     Attributes:
@@ -100,7 +100,7 @@ class Selection:
 
 def select(
     candidates: Sequence[np.ndarray],
-    rows: JudgedRows,
+    rows: LabelledRows,
     metric: ResolvedMetric | None = None,
     settings: SelectionSettings | None = None,
     seed: int = 0,
@@ -169,7 +169,7 @@ def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[
     return total.astype(np.float32)
 
 
-def _best_places(candidates: Sequence[np.ndarray], rows: JudgedRows, objective: Objective, keep: int) -> list[int]:
+def _best_places(candidates: Sequence[np.ndarray], rows: LabelledRows, objective: Objective, keep: int) -> list[int]:
     """The best candidates by themselves, best first; ties by place."""
     scores = [
         objective.single(*flat_rows(rows.task, logits, rows.labels, rows.weights)) if len(candidates) > keep else 0.0

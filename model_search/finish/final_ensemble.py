@@ -24,7 +24,7 @@ from model_search.training.metrics import ResolvedMetric, all_metrics, as_number
 MOST_CANDIDATES = 1000  # the best trials by the study's metric
 VALID_LOGITS = "valid_logits.npz"
 
-Judge = Callable[[np.ndarray], Mapping[str, float]]
+MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class StudyParts:
 
 
 @dataclasses.dataclass(frozen=True)
-class JudgedBy:
+class MetricFunctions:
     """What judges where the stored rows alone do not suffice.
 
     Attributes:
@@ -71,10 +71,10 @@ class JudgedBy:
     """
 
     metric_fn: Callable[..., float] | None = None
-    all_metrics: Judge | None = None
+    all_metrics: MetricsOf | None = None
 
 
-def make_ensemble(parts: StudyParts, judged_by: JudgedBy) -> tuple[FinalModel, np.ndarray]:
+def make_ensemble(parts: StudyParts, metric_functions: MetricFunctions) -> tuple[FinalModel, np.ndarray]:
     """Selects the ensemble; returns it with its logits on the validation rows.
 
     Raises:
@@ -84,11 +84,11 @@ def make_ensemble(parts: StudyParts, judged_by: JudgedBy) -> tuple[FinalModel, n
     kept, record = parts.kept(), parts.record
     rows = kept.rows
     trials, logits, notes = _candidates(parts, len(rows.labels))
-    metric, reason = _objective(record, kept, judged_by)
+    metric, reason = _objective(record, kept, metric_functions)
     chosen = select(logits, rows, metric, seed=record.seed)
-    judge = _judge(record, kept, judged_by)
+    metrics_of = _metrics_of(record, kept, metric_functions)
     mixed = _mixed(chosen, logits, rows.task)
-    metrics = judge(mixed)
+    metrics = metrics_of(mixed)
     value = metrics.get(record.metric)
     notes += [reason] if reason else []
     if not chosen.beats_single:
@@ -100,7 +100,7 @@ def make_ensemble(parts: StudyParts, judged_by: JudgedBy) -> tuple[FinalModel, n
             trial=trials[place].id,
             weight=weight,
             metric=_objective_of(trials[place], record.metric),
-            without=judge(_mixed(chosen, logits, rows.task, without=place)).get(record.metric)
+            without=metrics_of(_mixed(chosen, logits, rows.task, without=place)).get(record.metric)
             if len(chosen.weights) > 1
             else None,
         )
@@ -186,11 +186,11 @@ def _candidates(parts: StudyParts, rows: int) -> tuple[list[Trial], list[np.ndar
     return trials, logits, [f"{lost} trials took no part: their validation logits are gone"] if lost else []
 
 
-def _objective(record: StudyRecord, kept: KeptRows, judged_by: JudgedBy) -> tuple[ResolvedMetric | None, str]:
+def _objective(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:
     """What is selected by, and a sentence where that is not the study's metric."""
     usual = "log loss" if kept.rows.task.kind is TaskKind.CLASSIFICATION else "squared error"
-    if judged_by.metric_fn is not None:
-        return ResolvedMetric(record.metric, record.goal, judged_by.metric_fn), ""
+    if functions.metric_fn is not None:
+        return ResolvedMetric(record.metric, record.goal, functions.metric_fn), ""
     if kept.own_metric:
         return None, f"selected by {usual}: the metric {record.metric!r} is a function, which is not stored"
     if kept.own_loss and record.metric == "loss":
@@ -198,24 +198,26 @@ def _objective(record: StudyRecord, kept: KeptRows, judged_by: JudgedBy) -> tupl
     return ResolvedMetric(record.metric, record.goal), ""
 
 
-def _judge(record: StudyRecord, kept: KeptRows, judged_by: JudgedBy) -> Callable[[np.ndarray], dict[str, float]]:
+def _metrics_of(
+    record: StudyRecord, kept: KeptRows, functions: MetricFunctions
+) -> Callable[[np.ndarray], dict[str, float]]:
     """Validation logits to finite metrics; the study's is among them where it can be computed here."""
     rows, name = kept.rows, record.metric
 
-    def judge(logits: np.ndarray) -> dict[str, float]:
-        if judged_by.all_metrics is not None:
-            found = dict(judged_by.all_metrics(logits))
+    def metrics_of(logits: np.ndarray) -> dict[str, float]:
+        if functions.all_metrics is not None:
+            found = dict(functions.all_metrics(logits))
         else:
             found = all_metrics(rows.task, rows.labels, logits, rows.weights)
             unknown = {"loss"} if kept.own_loss else set()
             unknown |= {name} if kept.own_metric else set()
             found = {known: value for known, value in found.items() if known not in unknown}
-        if judged_by.metric_fn is not None and judged_by.all_metrics is None:
-            value = call_metric_fn(judged_by.metric_fn, rows.task, rows.labels, logits)
+        if functions.metric_fn is not None and functions.all_metrics is None:
+            value = call_metric_fn(functions.metric_fn, rows.task, rows.labels, logits)
             found[name] = as_number(value, f"metric {name!r}")
         return {known: float(value) for known, value in found.items() if math.isfinite(value)}
 
-    return judge
+    return metrics_of
 
 
 def _objective_of(trial: Trial, metric: str) -> float | None:

@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Callable
 
 from model_search.errors import StudyError, UserError
-from model_search.finish.distillation import School, taught_student
-from model_search.finish.final_ensemble import JudgedBy, StudyParts, make_ensemble
+from model_search.finish.distillation import DistillationContext, distilled_student
+from model_search.finish.final_ensemble import MetricFunctions, StudyParts, make_ensemble
 from model_search.metadata.final_models import WHATS, FinalKind, FinalModel
 from model_search.training.metrics import better
 
@@ -22,14 +22,14 @@ class StageOptions:
     Attributes:
         what: "both", "ensemble", "distil" or "neither"; "distil" selects an ensemble as well, for that is the teacher,
             but does not offer it as the study's best model.
-        judged_by: What judges where the stored rows do not suffice.
-        school: What a student needs; None where none is asked for, or no time is left for one.
+        metric_functions: What judges where the stored rows do not suffice.
+        distillation: What a student needs; None where none is asked for, or no time is left for one.
         say: Takes sentences for people as they come up.
     """
 
     what: str = "ensemble"
-    judged_by: JudgedBy = dataclasses.field(default_factory=JudgedBy)
-    school: School | None = None
+    metric_functions: MetricFunctions = dataclasses.field(default_factory=MetricFunctions)
+    distillation: DistillationContext | None = None
     say: Callable[[str], None] = lambda text: None
 
 
@@ -75,7 +75,7 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         options.say("final stage: there is only one model, and so nothing to choose an ensemble from")
         study.store.save_final_models([])
         return []
-    ensemble, logits = make_ensemble(study, options.judged_by)
+    ensemble, logits = make_ensemble(study, options.metric_functions)
     if options.what == "distil":
         note = "made as the student's teacher only"
         ensemble = dataclasses.replace(ensemble, accepted=False, notes=(*ensemble.notes, note))
@@ -83,10 +83,10 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
     options.say(_told(ensemble, study))
     if not wants_student(options.what):
         return [ensemble]
-    if options.school is None:
+    if options.distillation is None:
         options.say("final stage: no student, for no time is left; study.finish(data=...) trains it later")
         return [ensemble]
-    student = taught_student(study, ensemble, logits, options.school)
+    student = distilled_student(study, ensemble, logits, options.distillation)
     study.store.save_final_models([ensemble, student])
     options.say(_told(student, study))
     return [ensemble, student]

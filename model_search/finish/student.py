@@ -23,7 +23,7 @@ from model_search.training.metrics import better
 from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parameters
-_HEATS = 3  # architectures that are tried for as many steps as a trial has
+_CANDIDATE_ROUNDS = 3  # architectures that are tried for as many steps as a trial has
 _LONGER = 4  # times these steps for the best of them
 _BATCH = 128
 _COPIES = 4  # made-up rows for each row of the table ...
@@ -36,7 +36,7 @@ Answers = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Pupil:
+class Candidate:
     """An architecture that may become the student.
 
     Attributes:
@@ -53,7 +53,7 @@ class Pupil:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lesson:
+class DistillationTask:
     """What a student is taught with.
 
     Attributes:
@@ -89,38 +89,42 @@ class Student:
     outcome: TrialOutcome
 
 
-def teach(lesson: Lesson, pupils: Sequence[Pupil], on_progress: OnProgress | None = None) -> Student:
-    """Teaches the most promising pupil.
+def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: OnProgress | None = None) -> Student:
+    """Trains the student from the most promising candidate.
 
-    The first few pupils are taught for as long as a trial lasts; the one with the best validation metric is then taught
-    several times longer.
+    The first few candidates are trained for as long as a trial lasts; the one with the best validation metric is then
+    trained several times longer.
 
     Args:
-        lesson: What with.
-        pupils: Architectures, the most promising first.
+        job: What with.
+        candidates: Architectures, the most promising first.
         on_progress: See `Engine.run`.
 
     Raises:
-        StudyError: if there is no pupil.
+        StudyError: if there is no candidate.
         TrialError: if the student cannot be trained.
     """
-    if not pupils:
+    if not candidates:
         raise StudyError("no architecture is small enough for a student; allow it more parameters")
-    classroom = _Classroom(lesson, on_progress)
-    heats = [(pupil, classroom.teach(pupil, lesson.steps)) for pupil in pupils[:_HEATS] if not classroom.late]
-    best, first = _best(heats, lesson.settings)
-    if classroom.late:
+    distiller = _Distiller(job, on_progress)
+    first_round = [
+        (candidate, distiller.distil(candidate, job.steps))
+        for candidate in candidates[:_CANDIDATE_ROUNDS]
+        if not distiller.late
+    ]
+    best, first = _best(first_round, job.settings)
+    if distiller.late:
         return first
-    longer = classroom.teach(best, _LONGER * lesson.steps)
-    return _best([(best, first), (best, longer)], lesson.settings)[1]
+    longer = distiller.distil(best, _LONGER * job.steps)
+    return _best([(best, first), (best, longer)], job.settings)[1]
 
 
-def small_enough(pupils: Sequence[Pupil], most_parameters: int) -> list[Pupil]:
+def small_enough(candidates: Sequence[Candidate], most_parameters: int) -> list[Candidate]:
     """Those with at most so many parameters, each architecture once."""
-    found: dict[tuple[str, ...], Pupil] = {}
-    for pupil in pupils:
-        if pupil.parameters <= most_parameters:
-            found.setdefault(pupil.architecture, pupil)
+    found: dict[tuple[str, ...], Candidate] = {}
+    for candidate in candidates:
+        if candidate.parameters <= most_parameters:
+            found.setdefault(candidate.architecture, candidate)
     return list(found.values())
 
 
@@ -145,46 +149,46 @@ def made_up_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng
     return made
 
 
-class _Classroom:
+class _Distiller:
     """Rows, the teacher's answers for them, and an engine."""
 
-    def __init__(self, lesson: Lesson, on_progress: OnProgress | None):
-        self._lesson = lesson
+    def __init__(self, job: DistillationTask, on_progress: OnProgress | None):
+        self._job = job
         self._on_progress = on_progress or (lambda look: None)
-        self._deadline = math.inf if lesson.seconds is None else time.monotonic() + lesson.seconds
-        data, valid = lesson.data, lesson.valid_logits[None]
+        self._deadline = math.inf if job.seconds is None else time.monotonic() + job.seconds
+        data, valid = job.data, job.valid_logits[None]
         if isinstance(data, TableData):
             rows = self._rows(data)
             data = dataclasses.replace(data, train=rows)
             self._teacher = FrozenTowers(valid, train=self._answers(rows.features)[None])
         else:
-            self._teacher = FrozenTowers(valid, forward=lambda features: lesson.teacher(features)[None])
-        self._engine = Engine(data, dataclasses.replace(lesson.settings, keep_train_logits=False))
+            self._teacher = FrozenTowers(valid, forward=lambda features: job.teacher(features)[None])
+        self._engine = Engine(data, dataclasses.replace(job.settings, keep_train_logits=False))
 
     @property
     def late(self) -> bool:
         """Whether the time is over."""
         return time.monotonic() > self._deadline
 
-    def teach(self, pupil: Pupil, steps: int) -> Student:
-        """Teaches one pupil, from the weights that it brings along."""
-        lesson = self._lesson
-        softly = lesson.data.task.kind is TaskKind.CLASSIFICATION and lesson.data.loss_fn is None
+    def distil(self, candidate: Candidate, steps: int) -> Student:
+        """Teaches one candidate, from the weights that it brings along."""
+        job = self._job
+        softly = job.data.task.kind is TaskKind.CLASSIFICATION and job.data.loss_fn is None
         plan = TrialPlan(
-            trial_id=lesson.trial_id,
+            trial_id=job.trial_id,
             kind=TrialKind.DISTILLATION,
-            architecture=pupil.architecture,
+            architecture=candidate.architecture,
             hyperparameters=_HYPERPARAMETERS,
             steps=steps,
-            batch_size=max(lesson.batch_size, _BATCH),
-            seed=lesson.seed,
+            batch_size=max(job.batch_size, _BATCH),
+            seed=job.seed,
             key="student",
-            parent=pupil.trial,
-            teacher=tuple(sorted(lesson.members)),
-            warm_start=pupil.trial,
+            parent=candidate.trial,
+            teacher=tuple(sorted(job.members)),
+            warm_start=candidate.trial,
             distillation=DistillationPlan("cross_entropy" if softly else "mse_logits"),
         )
-        weights = None if pupil.tower is None else pupil.tower().weights
+        weights = None if candidate.tower is None else candidate.tower().weights
         return Student(plan, self._engine.run(plan, weights, self._look, self._teacher))
 
     def _look(self, look: Progress) -> bool:
@@ -195,7 +199,7 @@ class _Classroom:
         features, copies = data.train.features, 0
         if features.ndim == 2:
             copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(features)) - 1))
-        rng = np.random.default_rng([self._lesson.seed, len(features)])
+        rng = np.random.default_rng([self._job.seed, len(features)])
         more = made_up_rows(features, _groups(data), copies, rng) if copies else features[:0]
         labels, weights = data.train.labels, data.train.weights
         return Rows(
@@ -209,7 +213,7 @@ class _Classroom:
         found = []
         for start in range(0, len(features), _BLOCK_ROWS):
             self._on_progress(Progress(0, 0, math.nan, None))
-            found.append(self._lesson.teacher(features[start : start + _BLOCK_ROWS]))
+            found.append(self._job.teacher(features[start : start + _BLOCK_ROWS]))
         return np.concatenate(found).astype(np.float32)
 
 
@@ -222,7 +226,7 @@ def _groups(data: TableData) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _best(taught: Sequence[tuple[Pupil, Student]], settings: TrainingSettings) -> tuple[Pupil, Student]:
+def _best(taught: Sequence[tuple[Candidate, Student]], settings: TrainingSettings) -> tuple[Candidate, Student]:
     best = taught[0]
     for one in taught[1:]:
         found, known = (entry[1].outcome.metrics[settings.metric] for entry in (one, best))

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from model_search.data.task import PreparedData, Task
-from model_search.finish.ensemble_selection import JudgedRows
+from model_search.finish.ensemble_selection import LabelledRows
 from model_search.metadata.artefacts import ArtefactStore, load_arrays, save_arrays
 from model_search.metadata.store import Store
 
@@ -24,7 +24,7 @@ class KeptRows:
         own_metric: The study is judged by a function of the user's, which is not kept.
     """
 
-    rows: JudgedRows
+    rows: LabelledRows
     own_loss: bool
     own_metric: bool
 
@@ -50,4 +50,4 @@ def kept_rows(store: Store, artefacts: ArtefactStore, task: Task) -> KeptRows | 
         return None
     arrays = load_arrays(artefacts, found)
     own_loss, own_metric = (bool(flag) for flag in arrays["own"])
-    return KeptRows(JudgedRows(task, arrays["labels"], arrays.get("weights")), own_loss, own_metric)
+    return KeptRows(LabelledRows(task, arrays["labels"], arrays.get("weights")), own_loss, own_metric)

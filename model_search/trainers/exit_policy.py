@@ -30,7 +30,7 @@ class Next(enum.Enum):
     STOP_ALL = "stop all"
 
 
-class Endings:
+class ExitPolicy:
     """Counts the deaths of workers and remembers why they have ended.
 
     Attributes:

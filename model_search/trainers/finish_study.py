@@ -14,8 +14,8 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
 from model_search.data.task import PreparedData
 from model_search.errors import StudyError, TrialError, UserError
-from model_search.finish.distillation import School
-from model_search.finish.final_ensemble import JudgedBy, StudyParts
+from model_search.finish.distillation import DistillationContext
+from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, check_what, is_up_to_date, run_stage, wants_student
 from model_search.metadata import paths
 from model_search.metadata.final_models import FinalModel
@@ -48,15 +48,15 @@ def finish_session(session: Session, options: SearchOptions, started: float) -> 
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     left = None if options.time_limit is None else options.time_limit - (time.monotonic() - started)
-    judged_by = JudgedBy(session.settings.metric_fn, _metrics(session.data, session.settings))
+    metric_functions = MetricFunctions(session.settings.metric_fn, _metrics(session.data, session.settings))
     with Interrupts() as interrupts:
-        school = None
+        distillation = None
         if wants_student(options.finish) and (left is None or left > 0):
-            school = School(
+            distillation = DistillationContext(
                 session.data, session.settings, options.student_parameters, left, _ending_at_ctrl_c(interrupts)
             )
         try:
-            run_stage(study, StageOptions(options.finish, judged_by, school, display.note))
+            run_stage(study, StageOptions(options.finish, metric_functions, distillation, display.note))
         except (StudyError, TrialError) as error:
             display.note(f"final stage: {error}")  # the search itself is done
     if interrupts.asked:
@@ -100,20 +100,20 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
     try:
         study = study_parts(folder, store)
         display = ProgressDisplay(study.record.metric, 0, options.progress)
-        judged_by, school = JudgedBy(), None
+        metric_functions, distillation = MetricFunctions(), None
         with Interrupts() as interrupts:
             if options.data is not None:
                 data, settings = same_data(study, options.data)
                 limit = options.student_parameters
-                school = School(data, settings, limit, None, _ending_at_ctrl_c(interrupts))
+                distillation = DistillationContext(data, settings, limit, None, _ending_at_ctrl_c(interrupts))
                 if not study.kept().own_metric:
-                    judged_by = JudgedBy(None, _metrics(data, settings))
+                    metric_functions = MetricFunctions(None, _metrics(data, settings))
                 elif wants_student(options.made):
                     raise StudyError(
                         f"the metric {study.record.metric!r} is a function, which is not stored; call try_models with "
                         f"it again, with the same data and number_models, and finish={options.made!r}"
                     )
-            made = run_stage(study, StageOptions(options.made, judged_by, school, display.note))
+            made = run_stage(study, StageOptions(options.made, metric_functions, distillation, display.note))
         if interrupts.asked:
             raise KeyboardInterrupt
         return made

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from model_search.search.history.history import History
 
 if TYPE_CHECKING:
-    from model_search.trainers.session import Crew, Session
+    from model_search.trainers.session import RunContext, Session
 
 
-class Follower:
+class Monitor:
     """Reads what changed in the store, whoever changed it."""
 
-    def __init__(self, session: Session, crew: Crew):
+    def __init__(self, session: Session, context: RunContext):
         self._store = session.store
-        self._display = crew.display
-        self._callbacks = crew.options.callbacks
+        self._display = context.display
+        self._callbacks = context.options.callbacks
         self._revision = 0
         self.history = History(session.record.metric, session.record.goal)
 

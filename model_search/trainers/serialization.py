@@ -47,7 +47,7 @@ class Contents:
         return Session(store=store, **self.session)
 
 
-class Parcel:
+class SerializedJob:
     """A pickled object. Large arrays are referred to, not copied, until they are written."""
 
     def __init__(self, thing: Any, far: bool = False):

@@ -164,15 +164,15 @@ def run_session(session: Session, options: SearchOptions) -> StopReason:
         display.note(note)
     with Interrupts(options.search_seconds) as interrupts:
         if options.executor == "ray":
-            return run_on_ray(session, Crew(options, 0, interrupts, display))
-        crew = Crew(options, worker_count(session, options, display), interrupts, display)
-        if crew.size > 1:
-            return run_in_processes(session, crew)
-        return _run_here(session, crew)
+            return run_on_ray(session, RunContext(options, 0, interrupts, display))
+        context = RunContext(options, worker_count(session, options, display), interrupts, display)
+        if context.size > 1:
+            return run_in_processes(session, context)
+        return _run_here(session, context)
 
 
 @dataclasses.dataclass(frozen=True)
-class Crew:
+class RunContext:
     """Who works on a study in this call, and who may stop and watch them.
 
     `size` is the number of workers; 0 for as many as a cluster has room for.
@@ -184,17 +184,17 @@ class Crew:
     display: ProgressDisplay
 
 
-def _run_here(session: Session, crew: Crew) -> StopReason:
+def _run_here(session: Session, context: RunContext) -> StopReason:
     from model_search.training.runtime import tensorflow
 
     try:
-        crew.interrupts.wait_for(tensorflow)
+        context.interrupts.wait_for(tensorflow)
     except TrialInterruptedError:
         return StopReason.INTERRUPTED
-    parts = worker_parts(session, crew.interrupts, crew.display)
-    parts = dataclasses.replace(parts, callbacks=crew.options.callbacks)
-    with crew.display:
-        return Worker(crew.options.worker_name(1), parts).run(crew.options.number_models)
+    parts = worker_parts(session, context.interrupts, context.display)
+    parts = dataclasses.replace(parts, callbacks=context.options.callbacks)
+    with context.display:
+        return Worker(context.options.worker_name(1), parts).run(context.options.number_models)
 
 
 def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> WorkerParts:

@@ -195,7 +195,7 @@ def test_ctrl_c_leaves_the_ensemble_and_no_student(tmp_path, search, cancer_csv,
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(distillation, "teach", interrupted)
+    monkeypatch.setattr(distillation, "distil", interrupted)
     provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, provider, number_models=3, finish="both")

@@ -23,7 +23,7 @@ def completed_of(folder):
     return [trial for trial in trials_of(folder) if trial.state is TrialState.COMPLETED]
 
 
-def endings(folder):
+def exit_policy(folder):
     """How every attempt ended, in order."""
     store = SqliteStore(folder / DATABASE)
     found = store._db.rows("SELECT trial_id, attempt, ending FROM attempts ORDER BY trial_id, attempt")
@@ -86,8 +86,8 @@ def test_a_worker_that_was_stopped(start, count, figure, tmp_path):
         sleeper.wait_for(lambda thing: "done" in thing)
         sleeper.kill()
         assert trial_id not in {thing["done"] for thing in sleeper.done()}
-        assert [ending for trial, _, ending in endings(folder) if trial == trial_id] == ["vanished", "completed"]
-        completions = [trial for trial, _, ending in endings(folder) if ending == "completed"]
+        assert [ending for trial, _, ending in exit_policy(folder) if trial == trial_id] == ["vanished", "completed"]
+        completions = [trial for trial, _, ending in exit_policy(folder) if ending == "completed"]
         assert len(completions) == len(set(completions))
         refused += 1
     figure(
@@ -107,7 +107,7 @@ def test_clocks_an_hour_off(start, figure, tmp_path):
         off.wait_for(lambda thing: "begun" in thing)
         right = start("search", folder=folder, target=10**6, seconds=0.1, name="right", **QUICK)
         time.sleep(1.5 * QUICK["grace"])
-        assert all(ending != "vanished" for _, _, ending in endings(folder))
+        assert all(ending != "vanished" for _, _, ending in exit_policy(folder))
         assert len(off.done()) > 1
         begun = [thing["begun"] for thing in off.said() if "begun" in thing][-1]
         off.kill()
@@ -118,7 +118,7 @@ def test_clocks_an_hour_off(start, figure, tmp_path):
         held = [trial for trial in trials_of(folder) if trial.worker == "off" and not trial.state.is_final]
         assert all(trial.state is TrialState.INTERRUPTED for trial in held)
         right.kill()
-        found.append(sum(ending == "vanished" for _, _, ending in endings(folder)))
+        found.append(sum(ending == "vanished" for _, _, ending in exit_policy(folder)))
     figure("a worker's clock an hour off, either way", f"0 false reclaims; {sum(found)} reclaimed after it was killed")
 
 

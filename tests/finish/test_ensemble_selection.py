@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.calibration import log_loss
-from model_search.finish.ensemble_selection import JudgedRows, SelectionSettings, ensemble_logits, select
+from model_search.finish.ensemble_selection import LabelledRows, SelectionSettings, ensemble_logits, select
 from model_search.finish.selection_objectives import make_objective
 from model_search.training.metrics import ResolvedMetric
 
@@ -46,7 +46,7 @@ def test_selection_loads_no_tensorflow():
 def test_models_that_err_independently_make_a_better_ensemble_on_rows_not_seen():
     candidates, labels = noisy_classes(rows=1200)
     seen = [logits[:600] for logits in candidates]
-    found = select(seen, JudgedRows(CLASSES, labels[:600]), settings=QUICK)
+    found = select(seen, LabelledRows(CLASSES, labels[:600]), settings=QUICK)
     assert found.beats_single
     assert found.gain > 2 * found.gain_error
     assert sum(found.weights.values()) == pytest.approx(1)
@@ -58,7 +58,7 @@ def test_models_that_err_independently_make_a_better_ensemble_on_rows_not_seen()
 
 def test_copies_of_one_model_gain_nothing():
     (candidate,), labels = noisy_classes(models=1)
-    found = select([candidate] * 5, JudgedRows(CLASSES, labels), settings=QUICK)
+    found = select([candidate] * 5, LabelledRows(CLASSES, labels), settings=QUICK)
     assert found.gain == pytest.approx(0, abs=1e-6)
     np.testing.assert_allclose(np.exp(mixed(found, [candidate] * 5, CLASSES)).sum(axis=1), 1, atol=1e-5)
 
@@ -67,7 +67,7 @@ def test_a_model_beside_noise_stays_alone():
     candidates, labels = noisy_classes(models=1, noise=0.5)
     rng = np.random.default_rng(1)
     junk = [rng.normal(scale=8, size=candidates[0].shape).astype(np.float32) for _ in range(3)]
-    found = select([*junk, *candidates], JudgedRows(CLASSES, labels))
+    found = select([*junk, *candidates], LabelledRows(CLASSES, labels))
     assert found.single == 3
     assert found.weights[3] > 0.95
     assert found.gain == pytest.approx(0, abs=0.02)
@@ -75,14 +75,14 @@ def test_a_model_beside_noise_stays_alone():
 
 def test_one_candidate_is_an_ensemble_of_one_and_no_gain():
     (candidate,), labels = noisy_classes(models=1)
-    found = select([candidate], JudgedRows(CLASSES, labels))
+    found = select([candidate], LabelledRows(CLASSES, labels))
     assert found.weights == {0: 1.0}
     assert (found.single, found.gain, found.beats_single) == (0, 0.0, False)
 
 
 def test_the_same_seed_gives_the_same_ensemble():
     candidates, labels = noisy_classes()
-    rows = JudgedRows(CLASSES, labels)
+    rows = LabelledRows(CLASSES, labels)
     assert select(candidates, rows, settings=QUICK) == select(candidates, rows, settings=QUICK)
 
 
@@ -90,7 +90,7 @@ def test_only_the_best_candidates_take_part():
     candidates, labels = noisy_classes(models=3)
     worse = [logits * -1 for logits in candidates]
     kept = SelectionSettings(keep=3, bags=2, steps=4, splits=1, split_bags=1)
-    found = select([*worse, *candidates], JudgedRows(CLASSES, labels), settings=kept)
+    found = select([*worse, *candidates], LabelledRows(CLASSES, labels), settings=kept)
     assert set(found.weights) <= {3, 4, 5}
 
 
@@ -102,7 +102,7 @@ def test_row_weights_decide():
     first, second = right.copy(), right.copy()
     first[100:], second[:100] = -right[100:], -right[:100]
     weights = np.repeat([1.0, 0.0], 100).astype(np.float32)
-    found = select([second, first], JudgedRows(CLASSES, labels, weights), settings=QUICK)
+    found = select([second, first], LabelledRows(CLASSES, labels, weights), settings=QUICK)
     assert found.single == 1
     assert found.weights[1] > 0.7
 
@@ -111,7 +111,7 @@ def test_numbers_are_averaged():
     rng = np.random.default_rng(0)
     labels = rng.normal(size=(400, 2)).astype(np.float32)
     candidates = [labels + rng.normal(size=labels.shape).astype(np.float32) for _ in range(5)]
-    found = select(candidates, JudgedRows(NUMBERS, labels), settings=QUICK)
+    found = select(candidates, LabelledRows(NUMBERS, labels), settings=QUICK)
     assert found.beats_single
     errors = [np.square(one - labels).mean() for one in candidates]
     assert np.square(mixed(found, candidates, NUMBERS) - labels).mean() < 0.5 * min(errors)
@@ -120,7 +120,7 @@ def test_numbers_are_averaged():
 @pytest.mark.parametrize("name", ["accuracy", "auc", "f1"])
 def test_any_metric_can_be_what_counts(name):
     candidates, labels = noisy_classes()
-    found = select(candidates, JudgedRows(CLASSES, labels), ResolvedMetric(name, "maximize"), QUICK)
+    found = select(candidates, LabelledRows(CLASSES, labels), ResolvedMetric(name, "maximize"), QUICK)
     assert len(found.weights) > 1
     assert found.gain > 0
 
@@ -133,7 +133,7 @@ def test_a_users_own_metric_is_asked_for_probabilities():
         seen.append(probabilities.sum(axis=1))
         return float((probabilities.argmax(axis=1) == truth).mean())
 
-    found = select(candidates, JudgedRows(CLASSES, labels), ResolvedMetric("hits", "maximize", hits), QUICK)
+    found = select(candidates, LabelledRows(CLASSES, labels), ResolvedMetric("hits", "maximize", hits), QUICK)
     assert found.weights
     np.testing.assert_allclose(np.concatenate(seen), 1, atol=1e-4)
 
@@ -152,7 +152,7 @@ def test_ties_of_a_metric_are_broken_by_the_log_loss():
 
 def test_the_worst_goal_is_not_taken_for_the_best():
     candidates, labels = noisy_classes(models=3)
-    found = select(candidates, JudgedRows(CLASSES, labels), ResolvedMetric("loss", "maximize"), QUICK)
+    found = select(candidates, LabelledRows(CLASSES, labels), ResolvedMetric("loss", "maximize"), QUICK)
     losses = [log_loss(logits, labels) for logits in candidates]
     assert found.single == int(np.argmax(losses))
 
@@ -162,16 +162,16 @@ def test_labels_of_every_step_of_a_sequence():
     labels = rng.integers(3, size=(60, 4)).astype(np.int32)
     truth = 2.0 * np.eye(3)[labels]
     candidates = [(truth + rng.normal(scale=2, size=truth.shape)).astype(np.float32) for _ in range(4)]
-    found = select(candidates, JudgedRows(CLASSES, labels), settings=QUICK)
+    found = select(candidates, LabelledRows(CLASSES, labels), settings=QUICK)
     assert mixed(found, candidates, CLASSES).shape == (60, 4, 3)
     assert found.beats_single
 
 
 def test_nothing_to_select_from_is_said():
     with pytest.raises(UserError, match="received 0 candidates"):
-        select([], JudgedRows(CLASSES, np.zeros(3, np.int32)))
+        select([], LabelledRows(CLASSES, np.zeros(3, np.int32)))
     with pytest.raises(UserError, match="0 rows"):
-        select([np.zeros((0, 3), np.float32)], JudgedRows(CLASSES, np.zeros(0, np.int32)))
+        select([np.zeros((0, 3), np.float32)], LabelledRows(CLASSES, np.zeros(0, np.int32)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -183,7 +183,7 @@ def test_weights_are_shares_whatever_the_logits(models, rows, seed, classes):
     candidates = [(scale * rng.normal(size=(rows, task.logits_dimension))).astype(np.float32) for _ in range(models)]
     labels = rng.integers(3, size=rows).astype(np.int32) if classes else rng.normal(size=(rows, 2)).astype(np.float32)
     weights = None if seed % 2 else rng.random(rows).astype(np.float32)
-    found = select(candidates, JudgedRows(task, labels, weights), settings=QUICK)
+    found = select(candidates, LabelledRows(task, labels, weights), settings=QUICK)
     assert sum(found.weights.values()) == pytest.approx(1)
     assert min(found.weights.values()) > 0
     assert np.isfinite(found.gain)

@@ -8,7 +8,7 @@ import pytest
 from model_search.data.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.task import Rows, StreamData, TableData, Task, TaskKind
 from model_search.errors import StudyError
-from model_search.finish.student import Lesson, Pupil, made_up_rows, small_enough, teach
+from model_search.finish.student import Candidate, DistillationTask, distil, made_up_rows, small_enough
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.engine import Engine
 from model_search.training.outcome import TrainedTower, TrainingSettings
@@ -35,14 +35,16 @@ def table(rows=120, **description):
     return TableData(task, labelled(features(rows, 1)), labelled(features(400, 2)), "f", description)
 
 
-def lesson(data, **others):
-    made = Lesson(data, SETTINGS, truth, truth(data.valid.features), (2, 1), 9, steps=60, batch_size=16, seed=3)
+def job(data, **others):
+    made = DistillationTask(
+        data, SETTINGS, truth, truth(data.valid.features), (2, 1), 9, steps=60, batch_size=16, seed=3
+    )
     return dataclasses.replace(made, **others)
 
 
 def test_a_student_comes_nearer_to_its_teacher_than_a_tower_by_itself():
     data = table()
-    student = teach(lesson(data, steps=400), [Pupil(LARGE, 500)])
+    student = distil(job(data, steps=400), [Candidate(LARGE, 500)])
     assert student.plan.kind is TrialKind.DISTILLATION
     assert student.plan.teacher == (1, 2)
     alone = Engine(data, SETTINGS).run(
@@ -56,7 +58,7 @@ def test_a_student_comes_nearer_to_its_teacher_than_a_tower_by_itself():
     assert distance(student.outcome.valid_logits) < 0.5 * distance(alone.valid_logits)
 
 
-def test_the_best_pupil_is_taught_longer(monkeypatch):
+def test_the_best_candidate_is_taught_longer(monkeypatch):
     steps = []
     run = Engine.run
 
@@ -65,45 +67,50 @@ def test_the_best_pupil_is_taught_longer(monkeypatch):
         return run(self, plan, *arguments)
 
     monkeypatch.setattr(Engine, "run", watched)
-    pupils = [Pupil(SMALL, 30), Pupil(LARGE, 500), Pupil(SMALL + SMALL, 60), Pupil(LARGE + LARGE, 5000)]
-    student = teach(lesson(table()), pupils)
-    assert [taught[0] for taught in steps[:3]] == [pupil.architecture for pupil in pupils[:3]]
+    candidates = [
+        Candidate(SMALL, 30),
+        Candidate(LARGE, 500),
+        Candidate(SMALL + SMALL, 60),
+        Candidate(LARGE + LARGE, 5000),
+    ]
+    student = distil(job(table()), candidates)
+    assert [taught[0] for taught in steps[:3]] == [candidate.architecture for candidate in candidates[:3]]
     assert [taught[1] for taught in steps] == [60, 60, 60, 240]
     assert student.plan.architecture == steps[3][0]
 
 
-def test_a_pupil_starts_from_the_weights_it_brings_along():
+def test_a_candidate_starts_from_the_weights_it_brings_along():
     data = table()
     plan = TrialPlan(5, TrialKind.SEARCH, LARGE, {"learning_rate": 0.01, "optimizer": "adam"}, 200, 16, 3, "k")
     trained = Engine(data, SETTINGS).run(plan)
-    pupil = Pupil(LARGE, 500, 5, lambda: TrainedTower(plan, trained.weights))
-    warm = teach(lesson(data, steps=1), [pupil])
-    cold = teach(lesson(data, steps=1), [Pupil(LARGE, 500)])
+    candidate = Candidate(LARGE, 500, 5, lambda: TrainedTower(plan, trained.weights))
+    warm = distil(job(data, steps=1), [candidate])
+    cold = distil(job(data, steps=1), [Candidate(LARGE, 500)])
     assert (warm.plan.warm_start, cold.plan.warm_start) == (5, None)
     assert warm.outcome.metrics["loss"] < cold.outcome.metrics["loss"]
 
 
 def test_when_the_time_is_over_the_best_so_far_is_the_student():
-    student = teach(lesson(table(), steps=10_000_000, seconds=0.5), [Pupil(SMALL, 30), Pupil(LARGE, 500)])
+    student = distil(job(table(), steps=10_000_000, seconds=0.5), [Candidate(SMALL, 30), Candidate(LARGE, 500)])
     assert student.plan.steps == 10_000_000
     assert student.outcome.best_step < 10_000_000
 
 
-def test_what_the_caller_raises_ends_the_lesson():
+def test_what_the_caller_raises_ends_the_job():
     def stop(look):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        teach(lesson(table()), [Pupil(SMALL, 30)], stop)
+        distil(job(table()), [Candidate(SMALL, 30)], stop)
 
 
-def test_without_a_pupil_it_says_what_to_do():
+def test_without_a_candidate_it_says_what_to_do():
     with pytest.raises(StudyError, match="more parameters"):
-        teach(lesson(table()), [])
+        distil(job(table()), [])
 
 
 def test_the_same_seed_gives_the_same_student():
-    one, other = (teach(lesson(table()), [Pupil(SMALL, 30)]) for _ in range(2))
+    one, other = (distil(job(table()), [Candidate(SMALL, 30)]) for _ in range(2))
     np.testing.assert_array_equal(one.outcome.valid_logits, other.outcome.valid_logits)
 
 
@@ -115,7 +122,7 @@ def test_on_a_stream_the_teacher_is_asked_for_every_batch():
             yield rows.train
 
     data = StreamData(rows.task, batches, rows.valid, "f", {})
-    student = teach(lesson(data), [Pupil(SMALL, 30)])
+    student = distil(job(data), [Candidate(SMALL, 30)])
     assert student.outcome.timings["frozen"] > 0
 
 
@@ -123,7 +130,7 @@ def test_a_student_of_numbers():
     task = Task(TaskKind.REGRESSION, "label", 2)
     x, v = features(100, 1), features(50, 2)
     data = TableData(task, Rows(x, truth(x)), Rows(v, truth(v)), "f", {})
-    student = teach(lesson(data), [Pupil(LARGE, 500)])
+    student = distil(job(data), [Candidate(LARGE, 500)])
     assert student.plan.distillation.loss == "mse_logits"
     assert student.outcome.metrics["r2"] > 0
 
@@ -142,10 +149,15 @@ def test_made_up_rows_keep_a_column_together():
 
 def test_the_schema_says_which_features_are_one_column():
     schema = FeatureSchema((NumberFeature("a", 0, 1, indicator=True), CategoryFeature("b", ("x",))))
-    student = teach(lesson(table(schema=schema.to_json())), [Pupil(SMALL, 30)])
+    student = distil(job(table(schema=schema.to_json())), [Candidate(SMALL, 30)])
     assert np.isfinite(student.outcome.valid_logits).all()
 
 
-def test_pupils_within_the_limit_each_architecture_once():
-    pupils = [Pupil(LARGE, 500, 3), Pupil(SMALL, 30, 4), Pupil(LARGE, 500, 5), Pupil(LARGE + LARGE, 5000, 6)]
-    assert [pupil.trial for pupil in small_enough(pupils, 500)] == [3, 4]
+def test_candidates_within_the_limit_each_architecture_once():
+    candidates = [
+        Candidate(LARGE, 500, 3),
+        Candidate(SMALL, 30, 4),
+        Candidate(LARGE, 500, 5),
+        Candidate(LARGE + LARGE, 5000, 6),
+    ]
+    assert [candidate.trial for candidate in small_enough(candidates, 500)] == [3, 4]

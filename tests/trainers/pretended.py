@@ -15,7 +15,7 @@ from model_search.spec.load import load_spec
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.session import Crew, open_session
+from model_search.trainers.session import RunContext, open_session
 from model_search.training.outcome import Progress, TrialOutcome
 
 
@@ -76,7 +76,7 @@ def waits(seconds):
 
 
 def open_pretended(folder, act=nothing, workers=2, **changes):
-    """A session and its crew."""
+    """A session and its context."""
     table = pathlib.Path(folder) / "table.csv"
     if not table.exists():
         pd.DataFrame({"x": range(60), "y": ["a", "b", "b"] * 20}).to_csv(table, index=False)
@@ -95,4 +95,4 @@ def open_pretended(folder, act=nothing, workers=2, **changes):
     session = open_session(Provider(filename=str(table), label="y"), spec, options)
     session = dataclasses.replace(session, make_engine=MakeEngine(act, notes))
     display = ProgressDisplay("loss", options.number_models, options.progress)
-    return session, Crew(options, workers, Interrupts(options.time_limit), display)
+    return session, RunContext(options, workers, Interrupts(options.time_limit), display)

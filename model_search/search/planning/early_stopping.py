@@ -16,11 +16,11 @@ from model_search.search.history.history import History
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
-Looks = Sequence[tuple[int, float]]
+LearningCurve = Sequence[tuple[int, float]]
 
 _FEWEST_PEERS = 5
 _PEERS = 500  # of the trials that were completed last
-_FEWEST_LOOKS = 4
+_FEWEST_EVALUATIONS = 4
 _EXPONENTS = np.geomspace(0.05, 3.0, 25)
 _DEVIATIONS = 2.0
 _PLAUSIBLE = 4.0  # a curve is, whose squared errors are no more than so many variances above the best one's
@@ -57,27 +57,27 @@ class StoppingRule:
         """Whether it ever stops a trial."""
         return type(self) is not StoppingRule
 
-    def stops(self, plan: TrialPlan, looks: Looks, history: History) -> bool:
+    def stops(self, plan: TrialPlan, curve: LearningCurve, history: History) -> bool:
         """Whether to end a trial now.
 
         Args:
             plan: The trial's plan.
-            looks: Its curve so far: (step, value of the study's metric), in order.
+            curve: Its curve so far: (step, value of the study's metric), in order.
             history: The trials of the study.
         """
-        if not self.is_active or not looks or plan.members or plan.teacher or plan.random:
+        if not self.is_active or not curve or plan.members or plan.teacher or plan.random:
             return False
-        last = looks[-1][0]
+        last = curve[-1][0]
         grace = _DEFAULT_GRACE * (plan.steps - plan.first_step) if self.grace_steps is None else self.grace_steps
         if last >= plan.steps or last - plan.first_step < grace:
             return False
         sign = 1.0 if history.goal == "minimize" else -1.0
-        curve = _curve(looks, sign)
-        peers = [_curve(looks, sign) for looks in _looks_of_peers(plan, history)]
-        return bool(len(curve)) and self._is_hopeless(plan, curve, peers)
+        losses = _losses(curve, sign)
+        peers = [_losses(peer, sign) for peer in _curves_of_peers(plan, history)]
+        return bool(len(losses)) and self._is_hopeless(plan, losses, peers)
 
     def _is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
-        """The decision; curves are float64 [looks, 2], (step, loss), less being better."""
+        """The decision; curves are float64 [evaluations, 2], (step, loss), less being better."""
         del plan, curve, peers
         return False
 
@@ -100,7 +100,7 @@ class CurveExtrapolation(StoppingRule):
     """Stops a trial whose learning curve, seen with hope, would end worse than the best one so far.
 
     The curve is taken to be a power law, `end + gain * step ** -exponent`, with noise. Among the exponents under which
-    its looks are plausible, the one that promises most counts, and two deviations of the noise are added to its favour.
+    its evaluations are plausible, the most promising one counts, and two deviations of the noise count in its favour.
 
     Paper: after Domhan, Springenberg and Hutter, "Speeding up Automatic Hyperparameter Optimization of Deep Neural
     Networks by Extrapolation of Learning Curves", IJCAI 2015. Departures: one family of curves instead of eleven, and a
@@ -108,7 +108,7 @@ class CurveExtrapolation(StoppingRule):
     """
 
     def _is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
-        if len(curve) < _FEWEST_LOOKS or not any(map(len, peers)):
+        if len(curve) < _FEWEST_EVALUATIONS or not any(map(len, peers)):
             return False
         best = min(float(peer[:, 1].min()) for peer in peers if len(peer))
         return hopeful_end(curve, plan.steps) > best
@@ -118,7 +118,7 @@ def hopeful_end(curve: np.ndarray, steps: int) -> float:
     """The least loss that a curve may plausibly come down to until `steps`.
 
     Args:
-        curve: float64 [looks, 2], (step from 1, loss), at least 3 looks.
+        curve: float64 [evaluations, 2], (step from 1, loss), at least 3 evaluations.
         steps: Where the training ends.
     """
     step, loss = curve[:, 0] / steps, curve[:, 1]
@@ -143,9 +143,9 @@ STOPPING_RULES: dict[str, type[StoppingRule]] = {
 }
 
 
-def _looks_of_peers(plan: TrialPlan, history: History) -> list[Looks]:
+def _curves_of_peers(plan: TrialPlan, history: History) -> list[LearningCurve]:
     """The curves of completed trials that are comparable with this one."""
-    found: list[Looks] = []
+    found: list[LearningCurve] = []
     for trial in history.latest(_PEERS):
         other = trial.plan
         if other is None or trial.result is None or other.members or other.teacher:
@@ -155,7 +155,7 @@ def _looks_of_peers(plan: TrialPlan, history: History) -> list[Looks]:
     return found
 
 
-def _curve(looks: Looks, sign: float) -> np.ndarray:
-    """Finite looks at a step from 1 on, as (step, loss)."""
-    pairs = [(step, sign * value) for step, value in looks if step > 0 and math.isfinite(value)]
+def _losses(curve: LearningCurve, sign: float) -> np.ndarray:
+    """Finite evaluations at a step from 1 on, as (step, loss)."""
+    pairs = [(step, sign * value) for step, value in curve if step > 0 and math.isfinite(value)]
     return np.array(pairs, dtype=np.float64).reshape(-1, 2)

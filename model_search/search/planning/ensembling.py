@@ -38,7 +38,7 @@ LOSSES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Company:
+class Composition:
     """What a trial builds on beside its own tower.
 
     Attributes:
@@ -143,12 +143,12 @@ class Ensembling:
         """Whether an ensemble is an earlier one and a new tower; otherwise its members are drawn from a pool."""
         return self.search in ("adaptive", "residual")
 
-    def company(self, members: tuple[int, ...], kind: TrialKind = TrialKind.ENSEMBLE) -> Company:
-        """The company of these members."""
+    def composition(self, members: tuple[int, ...], kind: TrialKind = TrialKind.ENSEMBLE) -> Composition:
+        """The composition of these members."""
         how = EnsemblePlan(self.combining, residual=self.search == "residual", freeze=self.freeze)
-        return Company(kind, members=members, ensemble=how)
+        return Composition(kind, members=members, ensemble=how)
 
-    def draw(self, history: History, rng: np.random.Generator) -> Company | None:
+    def draw(self, history: History, rng: np.random.Generator) -> Composition | None:
         """Members drawn from the best trials of the pool; None where there are too few.
 
         The pool are the trials that trained a tower by themselves, so that ensembles are never nested.
@@ -158,9 +158,9 @@ class Ensembling:
         if size < _FEWEST_MEMBERS:
             return None
         drawn = rng.choice(len(pool), size=size, replace=False)
-        return self.company(tuple(sorted(pool[int(place)].id for place in drawn)))
+        return self.composition(tuple(sorted(pool[int(place)].id for place in drawn)))
 
-    def grow(self, trial_id: int, history: History) -> tuple[Company, History] | None:
+    def grow(self, trial_id: int, history: History) -> tuple[Composition, History] | None:
         """What a new tower is added to, and the trials that its architecture is searched among.
 
         Those are the trials since the ensemble was chosen that it is added to. They appear as if their towers had been
@@ -176,7 +176,7 @@ class Ensembling:
         window = History(history.metric, history.goal)
         since = (history.get(number) for number in range(chosen_at + 1, trial_id))
         window.update(_alone(trial) for trial in since if trial is not None)
-        return self.company(best.plan.towers), window
+        return self.composition(best.plan.towers), window
 
 
 def _alone(trial: Trial) -> Trial:
@@ -232,7 +232,7 @@ class Distilling:
         share = min(max((trial_id - self.pool_size) / self.ramp, 0.0), 1.0)
         return self.low + (self.high - self.low) * share
 
-    def company(self, trial_id: int, history: History, *, warm: bool) -> Company | None:
+    def composition(self, trial_id: int, history: History, *, warm: bool) -> Composition | None:
         """The best trial so far as teacher; None where there is none.
 
         Args:
@@ -244,7 +244,7 @@ class Distilling:
         if best is None or best.plan is None:
             return None
         student = next(iter(history.towers.best(1)), None) if warm else None
-        return Company(
+        return Composition(
             TrialKind.DISTILLATION,
             teacher=best.plan.towers,
             warm_start=None if student is None else student.id,

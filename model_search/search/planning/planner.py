@@ -13,8 +13,8 @@ from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPla
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
-from model_search.search.planning.early_stopping import Looks, StoppingRule
-from model_search.search.planning.ensembling import Company, Ensembling, Schedule
+from model_search.search.planning.early_stopping import LearningCurve, StoppingRule
+from model_search.search.planning.ensembling import Composition, Ensembling, Schedule
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
 from model_search.search.planning.fidelity_views import Views
 from model_search.search.planning.replay import Replay
@@ -80,11 +80,11 @@ class _Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Hunt:
+class _ProposalSource:
     """How a tower is looked for.
 
     Attributes:
-        company: What it will be trained with.
+        composition: What it will be trained with.
         propose: Proposes one.
         pool: The trials that the algorithm learns from.
         sampled: The trials that the sampler of hyperparameters learns from.
@@ -92,7 +92,7 @@ class _Hunt:
         avoided: Architectures, in their canonical form, that it must not have.
     """
 
-    company: Company
+    composition: Composition
     propose: Callable[[History, np.random.Generator], Proposal]
     pool: History
     sampled: History
@@ -164,15 +164,15 @@ class Planner:
         """Whether some trials train on a share of the rows, which a stream cannot do."""
         return any(rung.row_share < 1 for rung in self._evaluation.rungs)
 
-    def stops(self, plan: TrialPlan, looks: Looks, history: History) -> bool:
+    def stops(self, plan: TrialPlan, curve: LearningCurve, history: History) -> bool:
         """Whether a trial that is being trained had better end now.
 
         Args:
             plan: The trial's plan.
-            looks: Its curve so far: (step, value of the study's metric), in order.
+            curve: Its curve so far: (step, value of the study's metric), in order.
             history: All trials of the study.
         """
-        return self._stopping.stops(plan, looks, history)
+        return self._stopping.stops(plan, curve, history)
 
     @property
     def replayed_towers(self) -> int | None:
@@ -210,11 +210,11 @@ class Planner:
         """Tower `n` of a replay is for trial `n`; there are no other trials."""
         if self._replayed is None:
             return None
-        tower, company = self._replayed.step(request.trial_id, request.earlier)
+        tower, composition = self._replayed.step(request.trial_id, request.earlier)
         space = self._space.active(tower.architecture) if tower.architecture else self._without_towers()
         hyperparameters = space.draw(self._rng(request, 0), tower.hyperparameters)
         proposal = Proposal(tower.architecture, hyperparameters=hyperparameters)
-        return self._planned(request, company, proposal, f"replay:{request.trial_id}")
+        return self._planned(request, composition, proposal, f"replay:{request.trial_id}")
 
     def _suggest(self, request: _Request) -> TrialPlan | None:
         """User suggestion `n` is for trial `n`; one that was tried already leaves its trial to the search."""
@@ -222,8 +222,8 @@ class Planner:
             return None
         suggestion = self._suggestions[request.trial_id - 1]
         proposal = Proposal(suggestion.architecture, hyperparameters=suggestion.hyperparameters)
-        hunt = self._hunt(request, Company(TrialKind.SUGGESTION), propose=lambda history, rng: proposal)
-        plan = self._first_new(request, hunt, self._draws(request, hunt))
+        source = self._source(request, Composition(TrialKind.SUGGESTION), propose=lambda history, rng: proposal)
+        plan = self._first_new(request, source, self._draws(request, source))
         return self._begin(request, plan) or self._search(request)
 
     def _tune(self, request: _Request) -> TrialPlan | None:
@@ -235,9 +235,9 @@ class Planner:
         if task is None or task.best.plan is None:
             return None
         proposal = Proposal(task.best.plan.architecture, parent=task.best.id)
-        hunt = self._hunt(request, Company(TrialKind.TUNING), propose=lambda history, rng: proposal)
-        hunt = dataclasses.replace(hunt, sampled=task.history, sampler=self._tuning.sampler)
-        return self._first_new(request, hunt, self._draws(request, hunt))
+        source = self._source(request, Composition(TrialKind.TUNING), propose=lambda history, rng: proposal)
+        source = dataclasses.replace(source, sampled=task.history, sampler=self._tuning.sampler)
+        return self._first_new(request, source, self._draws(request, source))
 
     def _promote(self, request: _Request) -> TrialPlan | None:
         """A trial that continues an earlier one, as the evaluation schedule says."""
@@ -278,19 +278,19 @@ class Planner:
         grown = ensembling.grow(request.trial_id, request.earlier)
         if grown is None:
             return None
-        company, pool = grown
-        hunt = self._hunt(request, company, propose=self._growing.propose)
-        return self._found(request, dataclasses.replace(hunt, pool=pool, sampled=request.earlier))
+        composition, pool = grown
+        source = self._source(request, composition, propose=self._growing.propose)
+        return self._found(request, dataclasses.replace(source, pool=pool, sampled=request.earlier))
 
     def _combine(self, request: _Request, ensembling: Ensembling) -> TrialPlan | None:
         for draw in range(_DRAWS):
             rng = self._rng(request, draw)
-            company = ensembling.draw(request.earlier, rng)
-            if company is None:
+            composition = ensembling.draw(request.earlier, rng)
+            if composition is None:
                 return None
-            if not request.history.contains_key(company.key()):
+            if not request.history.contains_key(composition.key()):
                 proposal = Proposal((), hyperparameters=self._without_towers().draw(rng))
-                return self._planned(request, company, proposal, company.key())
+                return self._planned(request, composition, proposal, composition.key())
         return None
 
     def _distil(self, request: _Request) -> TrialPlan | None:
@@ -298,26 +298,26 @@ class Planner:
         distilling = self._schedule.distilling
         if distilling is None or self._schedule.role(request.trial_id) is not TrialKind.DISTILLATION:
             return None
-        company = distilling.company(request.trial_id, request.earlier, warm=self._schedule.is_intermixed)
-        if company is None:
+        composition = distilling.composition(request.trial_id, request.earlier, warm=self._schedule.is_intermixed)
+        if composition is None:
             return None
-        hunt = self._hunt(request, company)
-        start = None if company.warm_start is None else request.earlier.get(company.warm_start)
+        source = self._source(request, composition)
+        start = None if composition.warm_start is None else request.earlier.get(composition.warm_start)
         if start is not None and start.plan is not None:
             student = Proposal(start.plan.architecture, hyperparameters=_shapes(start.plan))
-            hunt = dataclasses.replace(hunt, propose=lambda history, rng: student)
-            return self._first_new(request, hunt, self._draws(request, hunt))
-        taught = (request.earlier.get(number) for number in company.teacher)
+            source = dataclasses.replace(source, propose=lambda history, rng: student)
+            return self._first_new(request, source, self._draws(request, source))
+        taught = (request.earlier.get(number) for number in composition.teacher)
         avoided = {self._space.canonical(trial.plan.architecture) for trial in taught if trial and trial.plan}
-        return self._found(request, dataclasses.replace(hunt, avoided=frozenset(avoided)))
+        return self._found(request, dataclasses.replace(source, avoided=frozenset(avoided)))
 
     def _hold_out(self, request: _Request) -> TrialPlan | None:
         """A trial of random search; the coin is the trial's own, whatever was tried and refused."""
         coin = np.random.default_rng([self._settings.seed, request.trial_id, _COIN])
         if not coin.random() < self._baseline_share:
             return None
-        hunt = self._hunt(request, Company(TrialKind.SEARCH), propose=lambda history, rng: self._at_random(rng))
-        return self._first_new(request, hunt, self._draws(request, hunt))
+        source = self._source(request, Composition(TrialKind.SEARCH), propose=lambda history, rng: self._at_random(rng))
+        return self._first_new(request, source, self._draws(request, source))
 
     def _at_random(self, rng: np.random.Generator) -> Proposal:
         architecture = self._grammar.random_of_any_depth(rng)
@@ -330,11 +330,11 @@ class Planner:
             return None
         point = self._algorithm.starting_points[number - 1]
         proposal = Proposal(point.architecture, hyperparameters=point.hyperparameters)
-        hunt = self._hunt(request, Company(TrialKind.SEARCH), propose=lambda history, rng: proposal)
-        return self._begin(request, self._first_new(request, hunt, self._draws(request, hunt)))
+        source = self._source(request, Composition(TrialKind.SEARCH), propose=lambda history, rng: proposal)
+        return self._begin(request, self._first_new(request, source, self._draws(request, source)))
 
     def _search(self, request: _Request) -> TrialPlan | None:
-        return self._begin(request, self._found(request, self._hunt(request, Company(TrialKind.SEARCH))))
+        return self._begin(request, self._found(request, self._source(request, Composition(TrialKind.SEARCH))))
 
     def _begin(self, request: _Request, plan: TrialPlan | None) -> TrialPlan | None:
         """The same plan for the rung in which a new tower begins; no sample of random search, which trains in full."""
@@ -343,65 +343,69 @@ class Planner:
         place = self._evaluation.beginning(self._views.of(request.history.towers).ladder)
         return dataclasses.replace(plan, random=False, **self._length(place))
 
-    def _hunt(
+    def _source(
         self,
         request: _Request,
-        company: Company,
+        composition: Composition,
         propose: Callable[[History, np.random.Generator], Proposal] | None = None,
-    ) -> _Hunt:
+    ) -> _ProposalSource:
         """A search among the single towers so far, by the algorithm of the spec unless another way is given."""
         towers = request.earlier.towers
         pool, sampled = self._views.algorithm(towers), self._views.sampler(towers)
-        return _Hunt(company, propose or self._algorithm.propose, pool=pool, sampled=sampled, sampler=self._sampler)
+        return _ProposalSource(
+            composition, propose or self._algorithm.propose, pool=pool, sampled=sampled, sampler=self._sampler
+        )
 
-    def _found(self, request: _Request, hunt: _Hunt) -> TrialPlan | None:
+    def _found(self, request: _Request, source: _ProposalSource) -> TrialPlan | None:
         """What the search algorithm proposes; when it repeats itself for long, whatever is left of its space."""
-        plan = self._first_new(request, hunt, self._draws(request, hunt))
-        return plan or self._first_new(request, hunt, self._everything(request, hunt))
+        plan = self._first_new(request, source, self._draws(request, source))
+        return plan or self._first_new(request, source, self._everything(request, source))
 
-    def _draws(self, request: _Request, hunt: _Hunt) -> Iterator[Proposal]:
+    def _draws(self, request: _Request, source: _ProposalSource) -> Iterator[Proposal]:
         """Independent proposals, complete with hyperparameters."""
         for draw in range(_DRAWS):
             rng = self._rng(request, draw)
-            proposal = hunt.propose(hunt.pool, rng)
-            if self._is_avoided(proposal, hunt):
+            proposal = source.propose(source.pool, rng)
+            if self._is_avoided(proposal, source):
                 continue
-            sampler = hunt.sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
+            sampler = source.sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
             space = self._space.active(proposal.architecture)
-            hyperparameters = sampler.sample(space, hunt.sampled, rng, proposal.hyperparameters, proposal.architecture)
+            hyperparameters = sampler.sample(
+                space, source.sampled, rng, proposal.hyperparameters, proposal.architecture
+            )
             # What a sampler has learnt is not random.
             is_random = proposal.random and (isinstance(sampler, RandomSampler) or bool(proposal.hyperparameters))
             yield dataclasses.replace(proposal, hyperparameters=hyperparameters, random=is_random)
 
-    def _everything(self, request: _Request, hunt: _Hunt) -> Iterator[Proposal]:
+    def _everything(self, request: _Request, source: _ProposalSource) -> Iterator[Proposal]:
         """Every architecture with every combination of bins."""
         rng = self._rng(request, _DRAWS)
-        for proposal in self._algorithm.everything(hunt.pool, rng):
-            if self._is_avoided(proposal, hunt):
+        for proposal in self._algorithm.everything(source.pool, rng):
+            if self._is_avoided(proposal, source):
                 continue
             space = self._space.active(proposal.architecture)
             for hyperparameters in space.enumerate(rng, proposal.hyperparameters):
                 yield dataclasses.replace(proposal, hyperparameters=hyperparameters)
 
-    def _is_avoided(self, proposal: Proposal, hunt: _Hunt) -> bool:
-        return bool(hunt.avoided) and self._space.canonical(proposal.architecture) in hunt.avoided
+    def _is_avoided(self, proposal: Proposal, source: _ProposalSource) -> bool:
+        return bool(source.avoided) and self._space.canonical(proposal.architecture) in source.avoided
 
-    def _first_new(self, request: _Request, hunt: _Hunt, proposals: Iterator[Proposal]) -> TrialPlan | None:
+    def _first_new(self, request: _Request, source: _ProposalSource, proposals: Iterator[Proposal]) -> TrialPlan | None:
         """The plan of the first proposal that has not been tried."""
         for proposal in proposals:
-            key = hunt.company.key(self._space.key(proposal.architecture, proposal.hyperparameters))
+            key = source.composition.key(self._space.key(proposal.architecture, proposal.hyperparameters))
             if not request.history.contains_key(key):
-                return self._planned(request, hunt.company, proposal, key)
+                return self._planned(request, source.composition, proposal, key)
         return None
 
-    def _planned(self, request: _Request, company: Company, proposal: Proposal, key: str) -> TrialPlan:
-        ensemble = company.ensemble
+    def _planned(self, request: _Request, composition: Composition, proposal: Proposal, key: str) -> TrialPlan:
+        ensemble = composition.ensemble
         is_average = ensemble is not None and ensemble.freeze and ensemble.combining == "average"
         nothing_to_train = is_average and not proposal.architecture
         hyperparameters = {} if nothing_to_train else dict(proposal.hyperparameters)
         return TrialPlan(
             trial_id=request.trial_id,
-            kind=company.kind,
+            kind=composition.kind,
             architecture=proposal.architecture,
             hyperparameters=hyperparameters,
             steps=0 if nothing_to_train else self._settings.train_steps,
@@ -409,12 +413,12 @@ class Planner:
             seed=self._trial_seed(request.trial_id),
             key=key,
             parent=proposal.parent,
-            members=company.members,
-            teacher=company.teacher,
-            warm_start=company.warm_start,
+            members=composition.members,
+            teacher=composition.teacher,
+            warm_start=composition.warm_start,
             ensemble=ensemble,
-            distillation=company.distillation,
-            random=proposal.random and company.kind is TrialKind.SEARCH,
+            distillation=composition.distillation,
+            random=proposal.random and composition.kind is TrialKind.SEARCH,
         )
 
     def _without_towers(self) -> Space:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import TrialKind
 from model_search.search.history.history import History
-from model_search.search.planning.ensembling import Company, Ensembling
+from model_search.search.planning.ensembling import Composition, Ensembling
 from model_search.search.planning.suggestions import Suggestion, read_hparams, read_towers
 from model_search.spec import check
 
@@ -44,7 +44,7 @@ class Replay:
         towers = read_towers(trained, check.problem_type(spec), "replayed tower")
         return cls((*towers, *(Suggestion((), read_hparams(tower.hparams)) for tower in combined)), ensembling)
 
-    def step(self, trial_id: int, history: History) -> tuple[Suggestion, Company]:
+    def step(self, trial_id: int, history: History) -> tuple[Suggestion, Composition]:
         """What a trial trains, and what it builds on.
 
         Args:
@@ -61,8 +61,8 @@ class Replay:
         if not members and not tower.architecture:
             raise SpaceExhaustedError("no tower of the replay is completed, so that there is nothing to combine")
         if self.ensembling is None or not members:
-            return tower, Company(TrialKind.REPLAY)
-        return tower, self.ensembling.company(members, TrialKind.REPLAY)
+            return tower, Composition(TrialKind.REPLAY)
+        return tower, self.ensembling.composition(members, TrialKind.REPLAY)
 
     def _members(self, history: History, *, grown: bool) -> tuple[int, ...]:
         if self.ensembling is None:

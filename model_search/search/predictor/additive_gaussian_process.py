@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from model_search.search.predictor.encoding import Alikeness, Encoded, Encoder
+from model_search.search.predictor.encoding import Encoded, Encoder, Similarity
 
 _JITTER = 1e-6
 _LIKELIHOOD_ROWS = 128
@@ -33,30 +33,30 @@ class Hypothesis:
     weights: np.ndarray
     noise: float
 
-    def covariance(self, alike: Alikeness, positions: int) -> np.ndarray:
+    def covariance(self, similarity: Similarity, positions: int) -> np.ndarray:
         """The covariance without noise."""
-        count = len(alike.parts)
-        total = (self.weights[:count] @ alike.parts.reshape(count, -1)).reshape(alike.match.shape)
-        for weight, product in zip(self.weights[count:], _products(alike, positions, self.reach), strict=True):
+        count = len(similarity.parts)
+        total = (self.weights[:count] @ similarity.parts.reshape(count, -1)).reshape(similarity.match.shape)
+        for weight, product in zip(self.weights[count:], _products(similarity, positions, self.reach), strict=True):
             total += weight * product
         return total
 
 
-def components(alike: Alikeness, positions: int, reach: float) -> np.ndarray:
+def components(similarity: Similarity, positions: int, reach: float) -> np.ndarray:
     """What a covariance is a sum of: [components, n, m].
 
-    They are the parts of the alikeness; architectures as a whole, with all orders of interaction; and hyperparameters,
+    They are the parts of the similarity; architectures as a whole, with all orders of interaction; and hyperparameters,
     all together, for any architecture and for like ones.
     """
-    return np.concatenate([alike.parts, np.stack(_products(alike, positions, reach))])
+    return np.concatenate([similarity.parts, np.stack(_products(similarity, positions, reach))])
 
 
-def _products(alike: Alikeness, positions: int, reach: float) -> list[np.ndarray]:
-    whole = np.exp((alike.match - 1.0) * (positions / reach))
-    return [whole] if alike.hyper is None else [whole, alike.hyper, alike.hyper * whole]
+def _products(similarity: Similarity, positions: int, reach: float) -> list[np.ndarray]:
+    whole = np.exp((similarity.match - 1.0) * (positions / reach))
+    return [whole] if similarity.hyper is None else [whole, similarity.hyper, similarity.hyper * whole]
 
 
-def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float) -> Hypothesis:
+def learn(similarity: Similarity, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float) -> Hypothesis:
     """How much each component counts, by what was seen.
 
     Each step multiplies each variance by the square root of the ratio of what it explains to what it was expected to
@@ -65,8 +65,8 @@ def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndar
     differed, say) stays as it is taken to be at first, and a single trial that is far off does not decide.
 
     Args:
-        alike: The trials with each other.
-        shares: What each part of the alikeness is taken to count at first.
+        similarity: The trials with each other.
+        shares: What each part of the similarity is taken to count at first.
         positions: The greatest length of an architecture.
         targets: What came out, mean 0. [n]
         reach: As in `Hypothesis`.
@@ -74,7 +74,7 @@ def learn(alike: Alikeness, shares: np.ndarray, positions: int, targets: np.ndar
     from scipy.linalg import cho_factor, cho_solve
 
     n = len(targets)
-    parts = components(alike, positions, reach)
+    parts = components(similarity, positions, reach)
     usual = np.maximum(np.einsum("kii->k", parts) / n, 1e-3)
     start = np.concatenate([shares, _SHARES[: len(parts) - len(shares)]]) / usual
     weights, noise, flat, unit = start, _NOISE, parts.reshape(len(parts), -1), np.eye(n)
@@ -144,30 +144,30 @@ class GaussianProcesses:
         self._centered = targets - self._center
         self._members = tuple(self._fit(encoder.compare(trials, trials)))
 
-    def _fit(self, alike: Alikeness) -> list[_Member]:
+    def _fit(self, similarity: Similarity) -> list[_Member]:
         rows = _spread(self._centered, _LIKELIHOOD_ROWS)
-        part = alike.block(rows) if len(rows) < len(self._centered) else alike
+        part = similarity.block(rows) if len(rows) < len(self._centered) else similarity
         some = self._centered[rows]
         found = [learn(part, self._encoder.shares, self._positions, some, reach) for reach in _REACHES]
         scores = np.array([self._likelihood(hypothesis, part, some) for hypothesis in found])
         shares = np.exp(scores - scores.max())
         shares /= shares.sum()
-        return [self._member(each, float(share), alike) for each, share in zip(found, shares, strict=True)]
+        return [self._member(each, float(share), similarity) for each, share in zip(found, shares, strict=True)]
 
-    def _likelihood(self, hypothesis: Hypothesis, alike: Alikeness, centered: np.ndarray) -> float:
-        factor, _, variance = self._solve(hypothesis, alike, centered)
+    def _likelihood(self, hypothesis: Hypothesis, similarity: Similarity, centered: np.ndarray) -> float:
+        factor, _, variance = self._solve(hypothesis, similarity, centered)
         return float(-0.5 * len(centered) * math.log(variance) - np.log(np.diag(factor)).sum())
 
-    def _member(self, hypothesis: Hypothesis, share: float, alike: Alikeness) -> _Member:
-        return _Member(hypothesis, share, *self._solve(hypothesis, alike, self._centered))
+    def _member(self, hypothesis: Hypothesis, share: float, similarity: Similarity) -> _Member:
+        return _Member(hypothesis, share, *self._solve(hypothesis, similarity, self._centered))
 
     def _solve(
-        self, hypothesis: Hypothesis, alike: Alikeness, centered: np.ndarray
+        self, hypothesis: Hypothesis, similarity: Similarity, centered: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Factor, solution, and the factor of all variances that is most likely (its weak prior is 1)."""
         from scipy.linalg import cho_solve, cholesky
 
-        covariance = hypothesis.covariance(alike, self._positions)
+        covariance = hypothesis.covariance(similarity, self._positions)
         covariance[np.diag_indices_from(covariance)] += hypothesis.noise + _JITTER
         factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
         alpha = cho_solve((factor, True), centered, check_finite=False)
@@ -184,11 +184,11 @@ class GaussianProcesses:
         """
         from scipy.linalg import solve_triangular
 
-        alike = self._encoder.compare(trials, self._trials)
+        similarity = self._encoder.compare(trials, self._trials)
         alone = self._encoder.alone(trials)
         means, variances = [], []
         for member in self._members:
-            cross = member.hypothesis.covariance(alike, self._positions)
+            cross = member.hypothesis.covariance(similarity, self._positions)
             explained = solve_triangular(member.factor, cross.T, lower=True, check_finite=False)
             prior = member.hypothesis.covariance(alone, self._positions)[:, 0]
             variance = prior - (explained**2).sum(axis=0)

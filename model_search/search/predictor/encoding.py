@@ -45,7 +45,7 @@ class Encoded:
 
 
 @dataclasses.dataclass(frozen=True)
-class Alikeness:
+class Similarity:
     """How alike the trials of two lists are, each as a positive semidefinite matrix of shape [n, m].
 
     Attributes:
@@ -58,11 +58,11 @@ class Alikeness:
     parts: np.ndarray
     hyper: np.ndarray | None
 
-    def block(self, rows: np.ndarray) -> Alikeness:
+    def block(self, rows: np.ndarray) -> Similarity:
         """The part between some rows and the same columns."""
         square = np.ix_(rows, rows)
         hyper = None if self.hyper is None else self.hyper[square]
-        return Alikeness(self.match[square], self.parts[:, rows[:, None], rows[None, :]], hyper)
+        return Similarity(self.match[square], self.parts[:, rows[:, None], rows[None, :]], hyper)
 
 
 class Encoder:
@@ -71,7 +71,7 @@ class Encoder:
     Of the hyperparameters only those count whose values differ.
     """
 
-    WIDTH = 0.35  # of the bell by which hyperparameters are alike, where 1 is a whole range and each counts alike
+    WIDTH = 0.35  # of the bell by which hyperparameters are similarity, where 1 is a whole range and each counts alike
     DEPTH_WIDTH = 0.3  # of the bell by which depths are, where 1 is the greatest
     OF_PLACES, OF_PAIRS, OF_COUNTS, OF_HYPERPARAMETERS = 0.25, 0.1, 0.4, 0.4
     PLACES = 12  # that may count by themselves where all architectures have one length
@@ -99,7 +99,7 @@ class Encoder:
         self.shares = self._shares()
 
     def _shares(self) -> np.ndarray:
-        """How much each part of the alikeness is taken to count before anything is known, an array of shape [parts]."""
+        """How much each part of the similarity is counts before anything is known, an array of shape [parts]."""
         places = min(self._positions, self.PLACES) if self._one_length else min(self._positions, 2) + 3
         pairs = 0 if self._one_length and self._positions < 2 else 1
         names = len(self._columns)
@@ -150,7 +150,7 @@ class Encoder:
         row_of = {known: row for row, known in enumerate(distinct)}
         return np.stack(columns, axis=1)[[row_of[id(given)] for given in hyperparameters]]
 
-    def compare(self, first: Encoded, second: Encoded) -> Alikeness:
+    def compare(self, first: Encoded, second: Encoded) -> Similarity:
         """How alike each of the first is to each of the second.
 
         What may count by itself: where all have one length, the block at each place; else the share of matching
@@ -173,9 +173,9 @@ class Encoder:
         squares = [self._squares(name, first, second) for name in self._columns]
         parts += [np.exp(square / (-2 * self.WIDTH**2)) for square in squares]
         hyper = np.exp(np.mean(squares, axis=0) / (-2 * self.WIDTH**2)) if squares else None
-        return Alikeness(match, np.stack(parts), hyper)
+        return Similarity(match, np.stack(parts), hyper)
 
-    def alone(self, trials: Encoded) -> Alikeness:
+    def alone(self, trials: Encoded) -> Similarity:
         """How alike each trial is to itself, as a column: [n, 1], and [parts, n, 1]."""
         n = len(trials)
         parts = np.ones((len(self.shares), n, 1))
@@ -184,7 +184,7 @@ class Encoder:
         if trials.pairs is not None:
             parts[place - 1, :, 0] = (trials.pairs**2).sum(axis=1)
         ones = np.ones((n, 1))
-        return Alikeness(ones, parts, ones if self._columns else None)
+        return Similarity(ones, parts, ones if self._columns else None)
 
     def _depths(self, first: Encoded, second: Encoded) -> np.ndarray:
         one, other = ((each.head > 0).sum(axis=1) / self._positions for each in (first, second))

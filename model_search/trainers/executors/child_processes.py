@@ -23,15 +23,15 @@ from model_search.metadata.store import Claim
 from model_search.trainers import resources
 from model_search.trainers.executors.ray_worker import Head
 from model_search.trainers.executors.worker_process import STOP
-from model_search.trainers.exit_policy import Endings, Next
-from model_search.trainers.monitor import Follower
-from model_search.trainers.serialization import Contents, Parcel
+from model_search.trainers.exit_policy import ExitPolicy, Next
+from model_search.trainers.monitor import Monitor
+from model_search.trainers.serialization import Contents, SerializedJob
 from model_search.trainers.worker import StopReason
 
 if TYPE_CHECKING:
     from model_search.trainers.options import SearchOptions
     from model_search.trainers.progress import ProgressDisplay
-    from model_search.trainers.session import Crew, Session
+    from model_search.trainers.session import RunContext, Session
 
 STOP_SECONDS = 1.5
 LOGS = "logs"
@@ -51,16 +51,16 @@ def worker_count(session: Session, options: SearchOptions, display: ProgressDisp
     return count
 
 
-def run_in_processes(session: Session, crew: Crew) -> StopReason:
-    """Runs trials in `crew.size` processes until the study holds enough of them.
+def run_in_processes(session: Session, context: RunContext) -> StopReason:
+    """Runs trials in `context.size` processes until the study holds enough of them.
 
     Raises:
         UserError: if the data or the user's own blocks cannot be sent to another process.
         StopStudyError: if the search cannot go on.
     """
-    parcel = Parcel(Contents.of(session))
-    with crew.display:
-        return _Workforce(session, crew, parcel).run()
+    job = SerializedJob(Contents.of(session))
+    with context.display:
+        return _Workforce(session, context, job).run()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class _WorkerProcess:
     """One process, as the parent sees it."""
 
     def __init__(
-        self, place: _Place, head: Head, parcel: Parcel, events: queue.SimpleQueue[tuple[Any, dict[str, Any]]]
+        self, place: _Place, head: Head, job: SerializedJob, events: queue.SimpleQueue[tuple[Any, dict[str, Any]]]
     ):
         self.place = place
         self.trial: int | None = None
@@ -85,7 +85,7 @@ class _WorkerProcess:
         self.killed = False
         self.kills_before = resources.memory_kills()
         self._head = head
-        self._parcel = parcel
+        self._job = job
         self._events = events
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         place.log.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class _WorkerProcess:
             return
         with contextlib.suppress(OSError), pipe:  # it may end at any time
             pipe.write(json.dumps(dataclasses.asdict(self._head)).encode() + b"\n")
-            self._parcel.write(pipe)  # type: ignore[arg-type]
+            self._job.write(pipe)  # type: ignore[arg-type]
             while (order := self._orders.get()) is not None:
                 pipe.write(order)
                 pipe.flush()
@@ -152,50 +152,50 @@ class _WorkerProcess:
 class _Workforce:
     """All processes of one call of `try_models`."""
 
-    def __init__(self, session: Session, crew: Crew, parcel: Parcel):
+    def __init__(self, session: Session, context: RunContext, job: SerializedJob):
         self._session = session
-        self._crew = crew
-        self._parcel = parcel
-        self._target = crew.options.number_models
+        self._context = context
+        self._job = job
+        self._target = context.options.number_models
         self._events: queue.SimpleQueue[tuple[_WorkerProcess, dict[str, Any]]] = queue.SimpleQueue()
         self._workers: list[_WorkerProcess] = []
-        self._follower = Follower(session, crew)
-        self._endings = Endings(self._target, crew.size)
-        self._memory = _memory_bound(crew)
+        self._monitor = Monitor(session, context)
+        self._exit_policy = ExitPolicy(self._target, context.size)
+        self._memory = _memory_bound(context)
 
     def run(self) -> StopReason:
         """Until the workers have nothing left to do."""
         self._session.store.reclaim_dead()
-        missing = self._target - self._follower.resume()
+        missing = self._target - self._monitor.resume()
         if missing <= 0:
             return StopReason.FINISHED
         try:
-            for place in self._places(min(self._crew.size, missing)):
+            for place in self._places(min(self._context.size, missing)):
                 self._start(place)
             while self._workers:
-                if self._crew.interrupts.asked:
+                if self._context.interrupts.asked:
                     self._stop_all()
                     return StopReason.INTERRUPTED
                 self._hear(_TICK_SECONDS)
                 self._follow()
                 self._look_after()
-                if self._endings.is_overdue(self._follower.history.completed_count):
+                if self._exit_policy.is_overdue(self._monitor.history.completed_count):
                     self._stop_all()  # somebody hangs, or was stopped by a signal
             self._follow()
         finally:
             self._end_all()
-        return self._endings.result(self._follower.history.completed_count)
+        return self._exit_policy.result(self._monitor.history.completed_count)
 
     def _places(self, count: int) -> list[_Place]:
-        shared = max(1, resources.cores() // self._crew.size)
+        shared = max(1, resources.cores() // self._context.size)
         gpus = resources.gpus()
         places = []
         for number in range(1, count + 1):
-            name = self._crew.options.worker_name(number)
+            name = self._context.options.worker_name(number)
             environment = _environment(shared)
             if gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[(number - 1) % len(gpus)]
-                if self._crew.size > len(gpus):
+                if self._context.size > len(gpus):
                     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
             log = self._session.folder / LOGS / f"{paths.file_name(name)}.log"
             places.append(_Place(name, shared, environment, log))
@@ -204,10 +204,10 @@ class _Workforce:
     def _start(self, place: _Place) -> None:
         from model_search.trainers.session import tensorflow_engine
 
-        seconds = self._crew.interrupts.remaining()
+        seconds = self._context.interrupts.remaining()
         threads = place.threads if self._session.make_engine is tensorflow_engine else 0
         head = Head(place.name, self._target, threads, seconds, self._memory)
-        self._workers.append(_WorkerProcess(place, head, self._parcel, self._events))
+        self._workers.append(_WorkerProcess(place, head, self._job, self._events))
 
     def _hear(self, seconds: float) -> None:
         """Takes in what workers have said; waits for the first word."""
@@ -218,7 +218,7 @@ class _Workforce:
                 self._take(worker, said)
 
     def _take(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
-        display, name = self._crew.display, worker.place.name
+        display, name = self._context.display, worker.place.name
         match said["event"]:
             case "start":
                 worker.trial = said["trial"]
@@ -234,7 +234,7 @@ class _Workforce:
                 worker.farewell = said
 
     def _follow(self) -> None:
-        self._endings.models(self._follower.follow())
+        self._exit_policy.models(self._monitor.follow())
 
     def _look_after(self) -> None:
         for worker in [worker for worker in self._workers if worker.has_ended()]:
@@ -243,13 +243,13 @@ class _Workforce:
             self._hear(0)
             self._workers.remove(worker)
             worker.close()
-            self._crew.display.hide(worker.place.name)
+            self._context.display.hide(worker.place.name)
             self._part(worker, worker.farewell or {})
 
     def _part(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
         """What becomes of the study when a worker has ended."""
-        match self._endings.said(said):
-            case Next.REPLACE if self._follower.history.completed_count < self._target:
+        match self._exit_policy.said(said):
+            case Next.REPLACE if self._monitor.history.completed_count < self._target:
                 self._start(worker.place)
             case Next.STOP_ALL:
                 self._stop_all()
@@ -263,8 +263,8 @@ class _Workforce:
             self._fail(worker, f"its worker was killed by the system ({how}): memory ran out")
         self._session.store.reclaim_dead()
         name, log = worker.place.name, worker.place.log
-        self._endings.died(name, how, f"Its log, {log}, ends with: {_tail(log)}")
-        self._crew.display.note(f"{name} has died ({how}); another one takes its place")
+        self._exit_policy.died(name, how, f"Its log, {log}, ends with: {_tail(log)}")
+        self._context.display.note(f"{name} has died ({how}); another one takes its place")
         self._start(worker.place)
 
     def _fail(self, worker: _WorkerProcess, reason: str) -> None:
@@ -308,10 +308,10 @@ def _environment(threads: int) -> dict[str, str]:
     return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONUNBUFFERED": "1"}
 
 
-def _memory_bound(crew: Crew) -> int:
-    if crew.options.worker_memory is not None:
-        return int(crew.options.worker_memory * 1e9)
-    return max(resources.WORKER_BYTES, int(0.8 * resources.free_memory() / crew.size))
+def _memory_bound(context: RunContext) -> int:
+    if context.options.worker_memory is not None:
+        return int(context.options.worker_memory * 1e9)
+    return max(resources.WORKER_BYTES, int(0.8 * resources.free_memory() / context.size))
 
 
 def _data_bytes(session: Session) -> int:

@@ -21,14 +21,14 @@ from model_search.metadata.store import Claim, Heartbeat
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.history.history import History
 from model_search.trainers.executors.ray_worker import Head, run_worker
-from model_search.trainers.exit_policy import UNFIT, Endings, Next
+from model_search.trainers.exit_policy import UNFIT, ExitPolicy, Next
 from model_search.trainers.interrupts import Interrupts
-from model_search.trainers.monitor import Follower
+from model_search.trainers.monitor import Monitor
 from model_search.trainers.worker import StopReason
 from model_search.training.outcome import Progress
 
 if TYPE_CHECKING:
-    from model_search.trainers.session import Crew, Session
+    from model_search.trainers.session import RunContext, Session
 
 STOP_SECONDS = 1.5
 
@@ -39,18 +39,18 @@ _MEMORY_SHARE = 0.8
 _LOG = logging.getLogger("model_search.worker")
 
 
-def run_on_ray(session: Session, crew: Crew) -> StopReason:
+def run_on_ray(session: Session, context: RunContext) -> StopReason:
     """Runs trials on the cluster that `ray.init()` finds, or on this machine where there is none.
 
     Raises:
         UserError: if Ray is not installed, or the user's objects cannot be sent.
         StopStudyError: if the search cannot go on.
     """
-    from model_search.trainers.serialization import Contents, Parcel
+    from model_search.trainers.serialization import Contents, SerializedJob
 
-    parcel = Parcel(Contents.of(session), far=True)
-    with _connected() as ray, crew.display:
-        return _Cluster(ray, session, crew, parcel.parts).run()
+    job = SerializedJob(Contents.of(session), far=True)
+    with _connected() as ray, context.display:
+        return _Cluster(ray, session, context, job.parts).run()
 
 
 @contextlib.contextmanager
@@ -96,7 +96,7 @@ class RayWorker:
 
     def run(self) -> dict[str, Any]:
         """Works until there is nothing to do; returns why it has ended."""
-        from model_search.trainers.serialization import Parcel
+        from model_search.trainers.serialization import SerializedJob
         from model_search.trainers.session import worker_parts
         from model_search.training.runtime import tensorflow
 
@@ -104,7 +104,7 @@ class RayWorker:
         try:
             if self._head.threads:
                 tensorflow(1, self._head.threads)
-            session = Parcel.opened(self._parts).open(RayStore(self._keeper))
+            session = SerializedJob.opened(self._parts).open(RayStore(self._keeper))
         except Exception as error:
             traceback.print_exc()
             return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
@@ -175,12 +175,12 @@ class _Slot:
 class _Cluster:
     """All actors of one call of `try_models`."""
 
-    def __init__(self, ray: Any, session: Session, crew: Crew, parts: Iterable[bytes | memoryview]):
+    def __init__(self, ray: Any, session: Session, context: RunContext, parts: Iterable[bytes | memoryview]):
         self._ray = ray
         self._session = session
-        self._crew = crew
-        self._target = crew.options.number_models
-        self._needs = {"cpu": 1, **(crew.options.resources or {})}
+        self._context = context
+        self._target = context.options.number_models
+        self._needs = {"cpu": 1, **(context.options.resources or {})}
         self._parts = ray.put([np.frombuffer(part, np.uint8) for part in parts])
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             node_id=ray.get_runtime_context().get_node_id(), soft=False
@@ -189,8 +189,8 @@ class _Cluster:
         folder = session.folder.resolve()
         self._keeper = ray.remote(StoreKeeper).options(**pinned).remote(str(folder / paths.DATABASE))
         self._files = ray.remote(FileKeeper).options(**pinned, max_concurrency=4).remote(str(folder))
-        self._follower = Follower(session, crew)
-        self._endings = Endings(self._target)
+        self._monitor = Monitor(session, context)
+        self._exit_policy = ExitPolicy(self._target)
         self._slots: dict[Any, _Slot] = {}
         self._looked_for_room = -_ROOM_SECONDS
         self._wanted = 0
@@ -199,25 +199,25 @@ class _Cluster:
     def run(self) -> StopReason:
         """Until the workers have nothing left to do."""
         try:
-            if self._follower.resume() >= self._target:
+            if self._monitor.resume() >= self._target:
                 return StopReason.FINISHED
             self._ray.get(self._keeper.ask.remote("reclaim_dead", (), {}))
             while not self._ending or self._slots:
-                if self._crew.interrupts.asked:
+                if self._context.interrupts.asked:
                     self._stop_all()
                     return StopReason.INTERRUPTED
                 self._fill()
                 ended, _ = self._ray.wait(list(self._slots), timeout=_TICK_SECONDS)
-                self._endings.models(self._follower.follow())
+                self._exit_policy.models(self._monitor.follow())
                 for reference in ended:
                     self._part(reference)
-                if self._endings.is_overdue(self._follower.history.completed_count):
+                if self._exit_policy.is_overdue(self._monitor.history.completed_count):
                     self._ending = True
                     self._stop_all()
-            self._follower.follow()
+            self._monitor.follow()
         finally:
             self._end_all()
-        return self._endings.result(self._follower.history.completed_count)
+        return self._exit_policy.result(self._monitor.history.completed_count)
 
     def _fill(self) -> None:
         """As many workers as are wanted; those for which there is no room yet wait in Ray's queue."""
@@ -226,15 +226,15 @@ class _Cluster:
         now = time.monotonic()
         if now - self._looked_for_room >= _ROOM_SECONDS:
             self._looked_for_room = now
-            missing = self._target - self._follower.history.completed_count
-            workers = self._crew.options.workers
+            missing = self._target - self._monitor.history.completed_count
+            workers = self._context.options.workers
             limit = self._room() if workers in (None, "auto") else int(workers or 1)
             wanted = max(1, min(limit, missing))
             if wanted > self._wanted:
-                self._crew.display.note(f"workers: {wanted}, on a Ray cluster of {self._machines()}")
+                self._context.display.note(f"workers: {wanted}, on a Ray cluster of {self._machines()}")
             if not self._wanted and not self._room():
-                self._crew.display.note(f"no machine has room for a trial that takes {self._needs}; waiting for one")
-            self._wanted = self._endings.workers = wanted
+                self._context.display.note(f"no machine has room for a trial that takes {self._needs}; waiting for one")
+            self._wanted = self._exit_policy.workers = wanted
         taken = {slot.number for slot in self._slots.values()}
         free = (number for number in range(1, self._wanted + 1) if number not in taken)
         for number in free:
@@ -258,9 +258,9 @@ class _Cluster:
         others = {name: amount for name, amount in self._needs.items() if name not in _RAY_NAMES}
         cpus = self._needs["cpu"]
         threads = max(1, int(cpus)) if self._session.make_engine is tensorflow_engine else 0
-        tuner_id = self._crew.options.tuner_id
+        tuner_id = self._context.options.tuner_id
         name = f"ray-{number}" if tuner_id is None else f"{tuner_id}-{number}"
-        head = Head(name, self._target, threads, self._crew.interrupts.remaining(), self._memory())
+        head = Head(name, self._target, threads, self._context.interrupts.remaining(), self._memory())
         kind = self._ray.remote(RayWorker).options(
             num_cpus=cpus,
             num_gpus=self._needs.get("gpu", 0),
@@ -272,7 +272,7 @@ class _Cluster:
         self._slots[actor.run.remote()] = _Slot(name, number, actor)
 
     def _memory(self) -> int:
-        wanted = self._crew.options.worker_memory
+        wanted = self._context.options.worker_memory
         if wanted is not None:
             return int(wanted * 1e9)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -290,7 +290,7 @@ class _Cluster:
             self._bury(slot, error)
             return
         self._ray.kill(slot.actor)
-        match self._endings.said(said):
+        match self._exit_policy.said(said):
             case Next.NOTHING:
                 self._ending = True
             case Next.STOP_ALL:
@@ -305,8 +305,8 @@ class _Cluster:
         if "OUT_OF_MEMORY" in str(error) or isinstance(error, self._ray.exceptions.OutOfMemoryError):
             self._give_up([slot.name], lambda claim: self._session.store.fail(claim, f"memory ran out: {how}"))
         self._session.store.reclaim(self._held([slot.name]))
-        self._crew.display.note(f"{slot.name} is gone ({how}); its trial is done again")
-        self._endings.died(slot.name, how, "Ray's own logs say more.")
+        self._context.display.note(f"{slot.name} is gone ({how}); its trial is done again")
+        self._exit_policy.died(slot.name, how, "Ray's own logs say more.")
 
     def _held(self, names: Iterable[str]) -> list[Heartbeat]:
         """The trials that these workers hold."""

@@ -23,7 +23,7 @@ _LOG = logging.getLogger("model_search.worker")
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What one worker is told before the parcel, which is the same for all.
+    """What one worker is told before the job, which is the same for all.
 
     Attributes:
         name: The worker's name.
@@ -61,7 +61,7 @@ class MemoryGuard:
 
 
 def run_worker(head: Head, make_parts: Callable[[], WorkerParts]) -> dict[str, Any]:
-    """Runs trials until there is nothing to do; returns why it has ended, as `Endings` understands it."""
+    """Runs trials until there is nothing to do; returns why it has ended, as `ExitPolicy` understands it."""
     from model_search.trainers.worker import Worker
 
     try:

@@ -1,7 +1,7 @@
 """A worker in a process of its own: `python -P -m model_search.trainers.executors.worker_process`.
 
 It is started by `processes.py` and of no use without it. Standard input brings what to do: a line of JSON (`Head`), the
-parcel, then commands of one line each; where it ends, the parent has ended, and so does the worker. Standard output
+job, then commands of one line each; where it ends, the parent has ended, and so does the worker. Standard output
 takes one line of JSON for everything that happens. What the user's code prints goes into log files.
 """
 
@@ -104,10 +104,10 @@ class _Orders(threading.Thread):
         self.at_work = False  # otherwise there is nothing to put back
 
     def run(self) -> None:
-        from model_search.trainers.serialization import Parcel
+        from model_search.trainers.serialization import SerializedJob
 
         with contextlib.suppress(EOFError, OSError):
-            self._parts = Parcel.receive(self._orders)
+            self._parts = SerializedJob.receive(self._orders)
             self._arrived.set()
             while self._orders.readline() == STOP:
                 self._leave()
@@ -116,7 +116,7 @@ class _Orders(threading.Thread):
         os._exit(1)
 
     def parts(self) -> list[bytearray]:
-        """The parcel, when it is there."""
+        """The job, when it is there."""
         self._arrived.wait()
         return self._parts
 
@@ -145,14 +145,14 @@ def main() -> None:
 
 def _work(head: Head, reader: _Orders, interrupts: Interrupts, events: BinaryIO) -> dict[str, Any]:
     """Returns why it has ended, for the parent."""
-    from model_search.trainers.serialization import Parcel
+    from model_search.trainers.serialization import SerializedJob
     from model_search.trainers.session import worker_parts
     from model_search.training.runtime import tensorflow
 
     try:
         if head.threads:
             tensorflow(1, head.threads)  # before the user's own modules load it noisily
-        contents = Parcel.opened(reader.parts())
+        contents = SerializedJob.opened(reader.parts())
         folder = contents.session["folder"]
         session = contents.open(SqliteStore(folder / paths.DATABASE))
     except Exception as error:

@@ -112,10 +112,10 @@ def test_a_spec_chooses_the_rule(name):
     st.floats(0.1, 2.5),
     st.integers(4, 7),
 )
-def test_the_end_of_a_power_law_is_never_underrated(end, gain, exponent, looks):
+def test_the_end_of_a_power_law_is_never_underrated(end, gain, exponent, length):
     curve = np.array(power_law(end, gain, exponent))
     truth = curve[-1, 1]
-    assert hopeful_end(curve[:looks], STEPS) <= truth + 0.05 * (curve[looks - 1, 1] - truth) + 1e-6
+    assert hopeful_end(curve[:length], STEPS) <= truth + 0.05 * (curve[length - 1, 1] - truth) + 1e-6
 
 
 def test_hope_is_near_the_truth_where_the_curve_is_clear():

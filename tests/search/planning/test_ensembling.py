@@ -171,8 +171,8 @@ def test_the_towers_of_a_window_look_as_if_trained_alone():
     grown = dataclasses.replace(grown, kind=TrialKind.ENSEMBLE)
     student = make_plan(12, ["LOWRANK_1"], teacher=(1,), distillation=DistillationPlan("mse_logits"))
     history = _history(*_pool(1.0, 2.0), completed(11, 0.5, grown), completed(12, 0.6, student), running(14, grown))
-    company, window = Ensembling("adaptive", "average", True, every=10).grow(15, history)
-    assert company.members == (1,)
+    composition, window = Ensembling("adaptive", "average", True, every=10).grow(15, history)
+    assert composition.members == (1,)
     assert [trial.id for trial in window.completed] == [11, 12] and [trial.id for trial in window.unfinished] == [14]
     seen = window.get(11)
     assert (seen.plan.kind, seen.plan.architecture, seen.plan.towers) == (TrialKind.SEARCH, ("IDENTITY",), (11,))
@@ -272,7 +272,7 @@ def test_lambda_goes_up_a_ramp_and_stays_there(trial_id, balance):
     ramp = {"minimal_pool_size": 10, "num_ramp_trials": 10, "minimum_lambda": 0.5, "maximum_lambda": 1.5}
     distilling = Distilling.of(_spec(distils="ADAPTIVELY_BALANCE_LOSSES", distillation=ramp))
     assert distilling.balance(trial_id) == pytest.approx(balance)
-    plan = distilling.company(trial_id, _history(completed(1, 1.0)), warm=False).distillation
+    plan = distilling.composition(trial_id, _history(completed(1, 1.0)), warm=False).distillation
     assert plan == DistillationPlan("balanced", 1.0, distilling.balance(trial_id))
 
 

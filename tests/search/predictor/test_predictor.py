@@ -28,22 +28,22 @@ ARCHITECTURES = st.lists(st.lists(st.sampled_from(BLOCKS), max_size=4).map(tuple
 def test_every_covariance_is_symmetric_and_positive_semidefinite(architectures):
     encoder = _encoder()
     encoded = encoder.encode(architectures)
-    alike = encoder.compare(encoded, encoded)
-    assert np.allclose(np.diag(alike.match), 1)
-    for component in components(alike, 4, 2.0):
+    similarity = encoder.compare(encoded, encoded)
+    assert np.allclose(np.diag(similarity.match), 1)
+    for component in components(similarity, 4, 2.0):
         assert np.allclose(component, component.T)
         assert np.linalg.eigvalsh(component).min() > -1e-9
     alone = components(encoder.alone(encoded), 4, 2.0)[:, :, 0]
-    assert np.allclose(alone, np.einsum("kii->ki", components(alike, 4, 2.0)))
+    assert np.allclose(alone, np.einsum("kii->ki", components(similarity, 4, 2.0)))
 
 
 @pytest.mark.parametrize("positions", [1, 4, 14])
 def test_each_is_to_itself_as_alike_as_the_comparison_says(positions):
     encoder = Encoder(BLOCKS, positions, True, VALUES)
     encoded = encoder.encode([tuple(np.roll(BLOCKS * 5, i)[:positions]) for i in range(4)], VALUES)
-    alike = encoder.compare(encoded, encoded)
-    assert len(encoder.shares) == len(alike.parts)
-    assert np.allclose(encoder.alone(encoded).parts[:, :, 0], np.einsum("kii->ki", alike.parts))
+    similarity = encoder.compare(encoded, encoded)
+    assert len(encoder.shares) == len(similarity.parts)
+    assert np.allclose(encoder.alone(encoded).parts[:, :, 0], np.einsum("kii->ki", similarity.parts))
 
 
 def test_only_the_same_architecture_is_wholly_alike():

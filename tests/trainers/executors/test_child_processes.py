@@ -24,9 +24,9 @@ from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason
 
 
 def run(folder, act=nothing, workers=2, **changes):
-    session, crew = open_pretended(folder, act, workers, **changes)
-    with crew.interrupts:
-        return run_in_processes(session, crew), session.store.history()[0]
+    session, context = open_pretended(folder, act, workers, **changes)
+    with context.interrupts:
+        return run_in_processes(session, context), session.store.history()[0]
 
 
 def states(trials):
@@ -122,7 +122,7 @@ def test_failures_in_a_row_stop_everybody(tmp_path):
 
 
 def test_ctrl_c_puts_everything_back_and_the_study_goes_on(tmp_path):
-    session, crew = open_pretended(tmp_path, waits(0.3), number_models=50)
+    session, context = open_pretended(tmp_path, waits(0.3), number_models=50)
     notes = tmp_path / "notes"
 
     def press():
@@ -131,8 +131,8 @@ def test_ctrl_c_puts_everything_back_and_the_study_goes_on(tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    with crew.interrupts:
-        assert run_in_processes(session, crew) is StopReason.INTERRUPTED
+    with context.interrupts:
+        assert run_in_processes(session, context) is StopReason.INTERRUPTED
     trials = session.store.history()[0]
     assert set(states(trials)) <= {TrialState.COMPLETED, TrialState.INTERRUPTED}
     done = len(trials)
@@ -144,7 +144,7 @@ def test_a_worker_that_does_not_listen_is_ended_and_its_trial_put_back(tmp_path)
         if not earlier:
             time.sleep(60)
 
-    session, crew = open_pretended(tmp_path, act, workers=1, number_models=1)
+    session, context = open_pretended(tmp_path, act, workers=1, number_models=1)
     notes = tmp_path / "notes"
 
     def press():
@@ -154,8 +154,8 @@ def test_a_worker_that_does_not_listen_is_ended_and_its_trial_put_back(tmp_path)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    with crew.interrupts:
-        assert run_in_processes(session, crew) is StopReason.INTERRUPTED
+    with context.interrupts:
+        assert run_in_processes(session, context) is StopReason.INTERRUPTED
     (trial,) = session.store.history()[0]
     assert trial.state is TrialState.INTERRUPTED
     assert trial.reason is None  # it has not vanished
@@ -252,13 +252,13 @@ class Exhausted:
 
 def test_an_exhausted_space_ends_with_what_there_is(tmp_path):
     for models in (0, 3):
-        session, crew = open_pretended(tmp_path, waits(0.2), experiment_name=str(models))
+        session, context = open_pretended(tmp_path, waits(0.2), experiment_name=str(models))
         session = dataclasses.replace(session, planner=Exhausted(models))
         if not models:
             with pytest.raises(SpaceExhaustedError, match="tried"):
-                run_in_processes(session, crew)
+                run_in_processes(session, context)
         else:
-            assert run_in_processes(session, crew) is StopReason.EXHAUSTED
+            assert run_in_processes(session, context) is StopReason.EXHAUSTED
             assert session.store.history()[0][2].state is TrialState.COMPLETED
 
 
@@ -308,8 +308,8 @@ import sys
 sys.path[:0] = {path!r}
 from pretended import open_pretended, waits
 from model_search.trainers.executors.child_processes import run_in_processes
-session, crew = open_pretended({folder!r}, waits(0.3), number_models=40, tuner_id="first")
-run_in_processes(session, crew)
+session, context = open_pretended({folder!r}, waits(0.3), number_models=40, tuner_id="first")
+run_in_processes(session, context)
 """
 
 
@@ -356,9 +356,9 @@ def test_auto_is_as_many_as_cores_and_memory_allow(tmp_path, monkeypatch):
     assert resources.workers_that_fit(data_bytes=1, devices=2)[0] == 2
     assert resources.workers_that_fit(data_bytes=4 << 30, devices=0)[0] == 3
     assert resources.workers_that_fit(data_bytes=400 << 30, devices=0)[0] == 1
-    session, crew = open_pretended(tmp_path)
-    options = dataclasses.replace(crew.options, workers="auto", progress=True)
-    assert worker_count(session, options, crew.display) == 8
+    session, context = open_pretended(tmp_path)
+    options = dataclasses.replace(context.options, workers="auto", progress=True)
+    assert worker_count(session, options, context.display) == 8
 
 
 def test_gpus_are_those_that_the_process_may_use():

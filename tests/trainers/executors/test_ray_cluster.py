@@ -41,9 +41,9 @@ def cluster():
 
 
 def run(folder, act=nothing, **changes):
-    session, crew = open_pretended(folder, act, **({"workers": None, "executor": "ray"} | changes))
-    with crew.interrupts:
-        return run_on_ray(session, crew), session
+    session, context = open_pretended(folder, act, **({"workers": None, "executor": "ray"} | changes))
+    with context.interrupts:
+        return run_on_ray(session, context), session
 
 
 def states(session):
@@ -106,15 +106,15 @@ def test_failures_in_a_row_stop_everybody(cluster, tmp_path):
 
 
 def test_ctrl_c_puts_everything_back(cluster, tmp_path):
-    session, crew = open_pretended(tmp_path, waits(0.3), workers=2, executor="ray", number_models=50)
+    session, context = open_pretended(tmp_path, waits(0.3), workers=2, executor="ray", number_models=50)
 
     def press():
         while len(list((tmp_path / "notes").iterdir())) < 3:
             time.sleep(0.05)
-        crew.interrupts.ask()
+        context.interrupts.ask()
 
     threading.Thread(target=press, daemon=True).start()
-    assert run_on_ray(session, crew) is StopReason.INTERRUPTED
+    assert run_on_ray(session, context) is StopReason.INTERRUPTED
     assert set(states(session)) <= {TrialState.COMPLETED, TrialState.INTERRUPTED}
     done = len(states(session))
     assert states(run(tmp_path, number_models=done)[1]) == [TrialState.COMPLETED] * done
@@ -127,8 +127,8 @@ import ray
 from pretended import open_pretended, waits
 from model_search.trainers.executors.ray_cluster import run_on_ray
 ray.init(address={address!r}, log_to_driver=False)
-session, crew = open_pretended({folder!r}, waits(0.3), workers=2, executor="ray", number_models=40)
-run_on_ray(session, crew)
+session, context = open_pretended({folder!r}, waits(0.3), workers=2, executor="ray", number_models=40)
+run_on_ray(session, context)
 """
 
 
