@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from model_search.blocks.registration import make_block
+from model_search.data.rows import InputSpec
 from model_search.towers.builder import TowerSpec, build_tower
 
 WIDTHS = (1, 3, 200)
@@ -40,7 +41,7 @@ def rows(width, count=16, seed=0):
 
 
 def tower(name, width, seed=0, **others):
-    return build_tower(TowerSpec((name,), (width,), LOGITS, seed=seed, **others))
+    return build_tower(TowerSpec((name,), {"features": InputSpec((width,))}, LOGITS, seed=seed, **others))
 
 
 def load_with_plain_keras(folder, names):
@@ -118,7 +119,7 @@ class BlockContract:
         assert all(part.startswith(f"0_{name}_") for part in first[1:-1])
 
     def test_stands_twice_in_a_tower(self, name):
-        model = build_tower(TowerSpec((name, name), (3,), LOGITS))
+        model = build_tower(TowerSpec((name, name), {"features": InputSpec((3,))}, LOGITS))
         names = [layer.name for layer in model.layers]
         assert len(set(names)) == len(names)
 
