@@ -8,8 +8,8 @@ import math
 import numpy as np
 
 from model_search.data.task import Rows
+from model_search.ranking import Goal, Objective
 from model_search.training.flat_tower import Snapshot
-from model_search.training.metrics import better
 
 LOOKS = 8  # a trial
 _SHARE = 0.05  # rows of a look, as a share of the rows that the trial trains on
@@ -75,7 +75,7 @@ class Best:
     """Keeps the weights of the best look; the loss decides between equals."""
 
     def __init__(self, goal: str):
-        self._goal = goal
+        self._metric, self._loss = Objective("metric", Goal.of(goal)), Objective("loss", Goal.MINIMIZE)
         self.look: Look | None = None
         self.snapshot: Snapshot | None = None
 
@@ -85,6 +85,7 @@ class Best:
             self.look, self.snapshot = look, snapshot
 
     def _is_better(self, look: Look, than: Look) -> bool:
-        if math.isnan(look.metric) or look.metric == than.metric:
-            return look.loss < than.loss and math.isnan(look.metric) == math.isnan(than.metric)
-        return math.isnan(than.metric) or better(look.metric, than.metric, self._goal)
+        if self._metric.better(look.metric, than.metric):
+            return True
+        is_worse = self._metric.better(than.metric, look.metric)
+        return not is_worse and self._loss.better(look.loss, than.loss)

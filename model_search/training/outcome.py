@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from model_search.metadata.trial import TrialPlan
+from model_search.ranking import Goal, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,11 @@ class TrainingSettings:
     disable_last_dense_layer: bool = False
     keep_train_logits: bool = False
     deterministic: bool = False
+
+    @property
+    def objective(self) -> Objective:
+        """The study's metric and its goal, for comparisons."""
+        return Objective(self.metric, Goal.of(self.goal))
 
 
 @dataclasses.dataclass(frozen=True)
