@@ -122,10 +122,9 @@ class Ranking(abc.ABC):
 
     @abc.abstractmethod
     def order(self, entries: Iterable[Entry]) -> list[Entry]:
-        """All entries, best first.
+        """All entries, best first; only such as `can_rank` accepts are given.
 
         Equal trials stand in the order of their ids; final models, which have none, behind them as they were given.
-        What cannot be ranked comes last.
         """
 
     @abc.abstractmethod
@@ -137,7 +136,7 @@ class Ranking(abc.ABC):
         return all(math.isfinite(entry.metrics.get(name, math.nan)) for name in self.metrics)
 
     def insert(self, ranked: list[Entry], entry: Entry) -> None:
-        """Puts an entry in its place in a list in order.
+        """Puts an entry, such as `can_rank` accepts, in its place in a list in order.
 
         It sorts all of them anew. A ranking under which an entry's place does not depend on the others does it faster.
         """

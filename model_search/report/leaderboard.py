@@ -36,10 +36,12 @@ def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> 
     """Every completed trial and final model, best first, in the order of the leaderboard.
 
     A final model that is no better than a trial stands behind it; one that may not be the best stands behind the best
-    trial. Where there are trials, the first entry is the study's best model.
+    trial; one whose metric is unknown comes last. Where there are trials, the first entry is the study's best model.
     """
     entries: list[Trial | FinalModel] = [*history.completed, *final_models]
-    ranked = history.ranking.order(entries)
+    ranking = history.ranking
+    unknown = [entry for entry in entries if not ranking.can_rank(entry)]
+    ranked = [*ranking.order(filter(ranking.can_rank, entries)), *unknown]
     first = next((place for place, entry in enumerate(ranked) if isinstance(entry, Trial)), 0)
     ahead = ranked[:first]
     refused = [model for model in ahead if isinstance(model, FinalModel) and not model.accepted]
