@@ -53,30 +53,38 @@ def test_a_history_that_was_handed_out_does_not_change(tmp_path):
 
 def test_each_thread_has_a_history_of_its_own(tmp_path):
     running = Running(tmp_path)
-    begin, done, wrong = threading.Barrier(READERS + 1), threading.Event(), []
+    begin, done, taken, wrong = threading.Barrier(READERS + 1), threading.Event(), [], []
+
+    def take():
+        history = running.study.history
+        trials, ranked = list(history.trials), history.completed
+        assert len(trials) == len(history)
+        assert [trial.objective("loss") for trial in ranked] == sorted(trial.objective("loss") for trial in ranked)
+        taken.append((history, ids(ranked)))
 
     def read():
-        begin.wait()
         try:
-            seen = 0
-            while seen < TRIALS and not wrong:
-                history = running.study.history
-                trials, ranked = list(history.trials), history.completed
-                assert len(trials) == len(history) >= seen
-                assert [trial.objective("loss") for trial in ranked] == sorted(t.objective("loss") for t in ranked)
-                assert history.completed == ranked and sorted(ids(ranked)) == sorted(ids(history.towers.completed))
-                seen = len(ranked) if not done.is_set() else len(running.study.history.completed)
+            take()
+            begin.wait()
+            while not done.is_set():
+                take()
+            take()
         except BaseException as error:
             wrong.append(error)
+            begin.abort()
             raise
 
     threads = [threading.Thread(target=read) for _ in range(READERS)]
     for thread in threads:
         thread.start()
-    begin.wait()
-    for number in range(TRIALS):
-        running.complete(float((number * 7) % 11))
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert not wrong and sorted(ids(running.study.history.completed)) == list(range(1, TRIALS + 1))
+    try:
+        begin.wait()
+        for number in range(TRIALS):
+            running.complete(float((number * 7) % 11))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert all(ids(history.completed) == ids(history.towers.completed) == seen for history, seen in taken)
+    assert {len(seen) for _, seen in taken} >= {0, TRIALS}
