@@ -54,9 +54,11 @@ class Objective:
 
     metric: str
     goal: Goal
+    _sign: float = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "goal", Goal.of(self.goal))
+        object.__setattr__(self, "_sign", 1.0 if self.less_is_better else -1.0)
 
     def __str__(self) -> str:
         return f"{self.goal} {self.metric}"
@@ -65,10 +67,6 @@ class Objective:
     def less_is_better(self) -> bool:
         """Whether the metric is minimised: for words and drawings, not for comparisons."""
         return self.goal is Goal.MINIMIZE
-
-    @property
-    def _sign(self) -> float:
-        return 1.0 if self.less_is_better else -1.0
 
     def loss(self, value: float | None) -> float:
         """The value, turned so that less is better; infinite where it is missing."""
@@ -172,6 +170,10 @@ class MetricRanking(Ranking):
     def insert(self, ranked: list[Entry], entry: Entry) -> None:
         """See `Ranking`."""
         bisect.insort(ranked, entry, key=self._key)
+
+    def can_rank(self, entry: HasMetrics) -> bool:
+        """See `Ranking`."""
+        return math.isfinite(entry.metrics.get(self.by.metric, math.nan))
 
     def _key(self, entry: HasMetrics) -> tuple[float, float]:
         return self.by.loss(entry.metrics.get(self.by.metric)), tie_break(entry)
