@@ -25,7 +25,6 @@ from model_search.finish.student import (
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import Trial
-from model_search.search.history.history import trains_one_tower
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
@@ -110,7 +109,7 @@ def _candidates(study: StudyParts) -> list[Candidate]:
     return [
         Candidate(trial.plan.architecture, trial.result.tower_parameters, trial.id, _tower_of(study, trial))
         for trial in study.history.completed
-        if trial.plan is not None and trial.result is not None and trains_one_tower(trial.plan)
+        if trial.plan is not None and trial.result is not None and trial.plan.trains_one_tower
     ]
 
 

@@ -21,7 +21,6 @@ from model_search.data.task import TaskKind
 from model_search.errors import StudyError
 from model_search.metadata.trial import DistillationPlan, HyperparameterValue, TrialKind, TrialPlan
 from model_search.training.engine import Engine, OnProgress
-from model_search.training.metrics import better
 from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parameters
@@ -231,6 +230,6 @@ def _best(taught: Sequence[tuple[Candidate, Student]], settings: TrainingSetting
     best = taught[0]
     for one in taught[1:]:
         found, known = (entry[1].outcome.metrics[settings.metric] for entry in (one, best))
-        if better(found, known, settings.goal):
+        if settings.objective.better(found, known):
             best = one
     return best

@@ -14,6 +14,7 @@ from model_search.errors import UserError
 from model_search.finish.final_stage import check_what, wants_student
 from model_search.metadata.final_models import KEEP_MODELS
 from model_search.metadata.trial import Trial
+from model_search.ranking import Goal
 from model_search.trainers.pruning import Keeping
 
 TrialCallback = Callable[[Trial], Any]
@@ -66,8 +67,8 @@ class SearchOptions:
             _check_whole("eval_steps", self.eval_steps, minimum=1)
         if self.seed is not None:
             _check_whole("seed", self.seed, minimum=0)
-        if self.goal not in (None, "minimize", "maximize"):
-            raise UserError(f"goal is {self.goal!r}; expected 'minimize' or 'maximize'")
+        if self.goal is not None:
+            Goal.of(self.goal)
         if self.sampler not in SAMPLERS:
             raise UserError(f"sampler is {self.sampler!r}; expected one of {', '.join(SAMPLERS)}")
         if self.time_limit is not None and not _is_positive(self.time_limit):

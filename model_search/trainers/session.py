@@ -208,7 +208,7 @@ def _run_here(session: Session, context: RunContext) -> StopReason:
 def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> WorkerParts:
     """What a worker of this process works with; makes the engine."""
     engine, environment = session.make_engine(session.data, session.settings)
-    history, pruner = History(session.record.metric, session.record.goal), None
+    history, pruner = History(session.record.ranking), None
     if session.keeping is not None:
         pruner = Pruner(session.store, session.artefacts, history, session.keeping)
     return WorkerParts(

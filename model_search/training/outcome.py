@@ -9,6 +9,7 @@ import numpy as np
 
 from model_search.data.rows import Arrays
 from model_search.metadata.trial import TrialPlan
+from model_search.ranking import Goal, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,11 @@ class TrainingSettings:
     keep_train_logits: bool = False
     deterministic: bool = False
     evaluator: str = "engine"
+
+    @property
+    def objective(self) -> Objective:
+        """The study's metric and its goal, for comparisons."""
+        return Objective(self.metric, Goal.of(self.goal))
 
 
 @dataclasses.dataclass(frozen=True)
