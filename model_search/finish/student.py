@@ -17,7 +17,14 @@ import numpy as np
 from model_search.data.features import FeatureSchema
 from model_search.data.task import PreparedData, Rows, TableData, TaskKind
 from model_search.errors import StudyError
-from model_search.metadata.trial import DistillationPlan, HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import (
+    DistillationPlan,
+    HyperparameterValue,
+    StartKind,
+    TrialKind,
+    TrialPlan,
+    WarmStart,
+)
 from model_search.training.engine import Engine, OnProgress
 from model_search.training.metrics import better
 from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrainingSettings, TrialOutcome
@@ -185,7 +192,7 @@ class _Distiller:
             key="student",
             parent=candidate.trial,
             teacher=tuple(sorted(job.members)),
-            warm_start=candidate.trial,
+            start=None if candidate.trial is None else WarmStart(StartKind.COPY, (candidate.trial,)),
             distillation=DistillationPlan("cross_entropy" if softly else "mse_logits"),
         )
         weights = None if candidate.tower is None else candidate.tower().weights

@@ -13,6 +13,7 @@ from model_search.metadata.trial import EnsemblePlan
 from model_search.towers.naming import own_names
 
 MIXTURE = "mixture"
+TOWER = "tower"
 
 
 class JointModel(NamedTuple):
@@ -71,7 +72,7 @@ def fine_tuned(members: Sequence[keras.Model], own: keras.Model | None, ensemble
     width = towers[0].output_shape[-1]
     with own_names():
         features = keras.Input(towers[0].input_shape[1:], name="features")
-        named = [keras.Model(t.inputs[0], t.outputs[0], name=f"tower_{i}") for i, t in enumerate(towers)]
+        named = [keras.Model(t.inputs[0], t.outputs[0], name=f"{TOWER}_{i}") for i, t in enumerate(towers)]
         logits = [tower(features) for tower in named]
         seen = list(logits)
         if own is not None and not ensemble.residual:
@@ -83,6 +84,12 @@ def fine_tuned(members: Sequence[keras.Model], own: keras.Model | None, ensemble
             combined = mixture(layers.Concatenate(name="side_by_side")(seen) if len(seen) > 1 else seen[0])
         outputs = combined if own is None else ops.stack([combined, logits[-1]], axis=1)
         return JointModel(keras.Model(features, outputs, name="ensemble"), tuple(towers), mixture)
+
+
+def towers_in(model: keras.Model) -> tuple[keras.Model, ...]:
+    """The towers within what `fine_tuned` has made, in the order of its arguments."""
+    found = {layer.name: layer for layer in model.layers if isinstance(layer, keras.Model)}
+    return tuple(found[f"{TOWER}_{i}"] for i in range(len(found)))
 
 
 def combined_output(model: keras.Model) -> keras.Model:

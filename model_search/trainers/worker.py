@@ -49,7 +49,7 @@ class RunsTrials(RunsTowers, Protocol):
     def run(
         self,
         plan: TrialPlan,
-        initial_weights: Sequence[Any] | None = None,
+        initial_weights: Mapping[str, Any] | None = None,
         on_progress: Callable[[Progress], bool | None] | None = None,
         frozen: FrozenTowers | None = None,
         members: Sequence[TrainedTower] = (),

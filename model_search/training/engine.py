@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class Engine:
     def run(
         self,
         plan: TrialPlan,
-        initial_weights: Sequence[np.ndarray] | None = None,
+        initial_weights: Mapping[str, np.ndarray] | None = None,
         on_progress: OnProgress | None = None,
         frozen: FrozenTowers | None = None,
         members: Sequence[TrainedTower] = (),
@@ -70,7 +70,7 @@ class Engine:
             plan: What to train; its steps, batch size and seed are authoritative. One that continues another trial
                 (`first_step`) needs that one's weights; it goes on with the batches and the learning rates that come
                 next. The optimizer begins anew.
-            initial_weights: What the own tower starts from, as `model.get_weights()` orders them; fresh where None.
+            initial_weights: What the own tower starts from, by name; fresh where None.
             on_progress: Called before training and then about twice a second. Where it returns True, training ends
                 with the best weights so far; what it raises ends the run at once.
             frozen: The plan's members, or its teacher, as far as they are not trained.
@@ -120,7 +120,7 @@ class Engine:
         train = run(self._data.train.features)[0] if isinstance(self._data, TableData) else None
         return run(self._data.valid.features)[0], train
 
-    def logits(self, plan: TrialPlan, weights: list[np.ndarray], features: np.ndarray) -> np.ndarray:
+    def logits(self, plan: TrialPlan, weights: Mapping[str, np.ndarray], features: np.ndarray) -> np.ndarray:
         """Logits of a plan's tower with given weights, float32 [rows, logits dimension], before temperature."""
         return self.forward([TrainedTower(plan, weights)])(features)[0]
 
@@ -133,7 +133,7 @@ class Engine:
             metrics = self._judge.metrics(logits)
         seconds = time.perf_counter() - started
         timings = {"validate": seconds, "total": seconds}
-        return TrialOutcome(metrics, 0, 0, timings, ((0, metrics[self._settings.metric]),), [], logits)
+        return TrialOutcome(metrics, 0, 0, timings, ((0, metrics[self._settings.metric]),), {}, logits)
 
     def _batches(self, plan: TrialPlan) -> RowOrder | StreamOrder:
         if isinstance(self._data, TableData):
@@ -242,7 +242,7 @@ class _Run:
         if look is None or snapshot is None:
             raise TrialError("the trial ended before its first look at validation")
         self._timings["total"] = time.perf_counter() - started
-        weights, mixture = divide(joint, tower.weights(snapshot))
+        weights, mixture = divide(joint, tower.weights(snapshot), self._plan, start.members)
         return TrialOutcome(
             metrics=metrics,
             parameters=tower.parameters,
