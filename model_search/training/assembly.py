@@ -120,8 +120,8 @@ def _names_of_towers(
         members: What the members were before.
     """
     names: list[str] = []
-    for tower, member in zip(towers, members, strict=False):
-        names += [f"member_{member.plan.trial_id}/{name}" for name in _names_of_member(tower, member)]
+    for tower, number, member in zip(towers, plan.members, members, strict=False):
+        names += [f"member_{number}/{name}" for name in _names_of_member(tower, member)]
     for own in towers[len(members) :]:
         names += tower_weight_names(own, plan.architecture)
     return tuple(names)
