@@ -24,11 +24,11 @@ from model_search.finish.student import (
 )
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
+from model_search.metadata.paths import STUDENT_WEIGHTS
 from model_search.metadata.trial import Trial
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
-STUDENT_WEIGHTS = "student_weights.npz"
 _MOST_CANDIDATES = 20
 
 
@@ -90,7 +90,6 @@ def distilled_student(
     )
     student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
     outcome = student.outcome
-    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
     given = given_temperature(study.record)
     return FinalModel(
         kind=FinalKind.STUDENT,
@@ -100,7 +99,7 @@ def distilled_student(
         trials=study.completed,
         plan=student.plan,
         calibration=calibrate(valid, valid.logits(outcome.valid_logits), given),
-        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, weights),),
+        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
     )
 
 

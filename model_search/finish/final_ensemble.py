@@ -15,15 +15,16 @@ from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.ensemble_selection import Selection, ensemble_logits, select
 from model_search.finish.validation_rows import KeptRows, kept_rows
-from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
+from model_search.metadata.paths import VALID_LOGITS
 from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
 from model_search.training.metrics import ResolvedMetric, all_metrics, as_number, call_metric_fn
+from model_search.training.stored_towers import stored_arrays
 
 MOST_CANDIDATES = 1000  # the best trials by the study's metric
-VALID_LOGITS = "valid_logits.npz"
 
 MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
 
@@ -144,9 +145,8 @@ def given_temperature(record: StudyRecord) -> float | None:
 
 def validation_logits(artefacts: ArtefactStore, trial: Trial) -> np.ndarray | None:
     """A completed trial's logits on the validation rows, as it predicts; None where they are gone or damaged."""
-    found = [artefact for artefact in (trial.result.artefacts if trial.result else ()) if artefact.name == VALID_LOGITS]
     try:
-        return load_arrays(artefacts, found[0]).get("valid_logits") if found else None
+        return (stored_arrays(artefacts, trial.artefacts, VALID_LOGITS) or {}).get("valid_logits")
     except DamagedArtefactError:
         return None
 

@@ -19,7 +19,14 @@ from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import FEATURES, Arrays, Rows, concatenate
 from model_search.data.task import TaskKind
 from model_search.errors import StudyError
-from model_search.metadata.trial import DistillationPlan, HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import (
+    DistillationPlan,
+    HyperparameterValue,
+    StartKind,
+    TrialKind,
+    TrialPlan,
+    WarmStart,
+)
 from model_search.training.engine import Engine, OnProgress
 from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
@@ -186,7 +193,7 @@ class _Distiller:
             key="student",
             parent=candidate.trial,
             teacher=tuple(sorted(job.members)),
-            warm_start=candidate.trial,
+            start=None if candidate.trial is None else WarmStart(StartKind.COPY, (candidate.trial,)),
             distillation=DistillationPlan("cross_entropy" if softly else "mse_logits"),
         )
         weights = None if candidate.tower is None else candidate.tower().weights

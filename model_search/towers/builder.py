@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.towers.heads import add_head, gives_steps, input_rank
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
+from model_search.towers.weight_names import layer_prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def build_tower(spec: TowerSpec) -> keras.Model:
         begin = entrance(spec.inputs, input_rank(spec.problem_type))
         tensors = [begin.tensor]
         for position, lookup_name in enumerate(spec.architecture):
-            block = make_block(lookup_name, _layer_prefix(position, lookup_name))
+            block = make_block(lookup_name, layer_prefix(position, lookup_name))
             with seeded(spec.seed, block.name):
                 tensors = _apply(block, lookup_name, tensors, begin.lengths, spec.block_hparams)
                 if _drops_out(spec, position):
@@ -99,10 +99,6 @@ def _drops_out(spec: TowerSpec, position: int) -> bool:
 
 def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
     return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")
-
-
-def _layer_prefix(position: int, lookup_name: str) -> str:
-    return f"{position}_{re.sub(r'[^A-Za-z0-9_.-]', '_', lookup_name)}"
 
 
 def _apply(

@@ -10,7 +10,7 @@ from model_search.errors import StoreError
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final_models import KEEP_MODELS
 from model_search.metadata.store import Store
-from model_search.metadata.trial import Artefact, Trial, TrialKind
+from model_search.metadata.trial import TrialKind
 from model_search.search.history.history import History
 from model_search.search.planning.evaluation_schedule import Ladder, is_short
 
@@ -85,7 +85,7 @@ class Pruner:
 
     def _take_in(self) -> None:
         for trial in self._history.latest(self._history.completed_count - self._seen):
-            left = [artefact.size for artefact in _artefacts(trial) if not artefact.pruned]
+            left = [artefact.size for artefact in trial.artefacts if not artefact.pruned]
             if left:
                 self._sizes[trial.id] = sum(left)
         self._seen = self._history.completed_count
@@ -133,7 +133,3 @@ class Pruner:
             del self._sizes[number]
         _LOG.info("the files of %d trials were deleted to save room: %s", len(numbers), numbers)
         return numbers
-
-
-def _artefacts(trial: Trial) -> tuple[Artefact, ...]:
-    return () if trial.result is None else trial.result.artefacts

@@ -35,7 +35,9 @@ class PretendedEngine:
         self.act(plan, earlier)
         on_progress(Progress(plan.steps, plan.steps, 1.0, None))
         loss = float(np.random.default_rng(plan.seed).random())
-        return TrialOutcome({"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), [np.ones(3)], np.ones((4, 2)))
+        return TrialOutcome(
+            {"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), {"w": np.ones(3)}, np.ones((4, 2))
+        )
 
     def logits_of(self, tower):
         return np.ones((4, 2)), np.ones((6, 2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.errors import SpaceExhaustedError, UserError
-from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import HyperparameterValue, StartKind, TrialKind, TrialPlan, WarmStart
 from model_search.ranking import Ranking, as_ranking
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import make_algorithm
@@ -252,7 +252,7 @@ class Planner:
             trial_id=request.trial_id,
             key=f"{before.key} rung {promotion.place.rung}",
             parent=before.trial_id,
-            warm_start=before.trial_id,
+            start=WarmStart(StartKind.CONTINUE, (before.trial_id,)),
             first_step=before.steps,
             **self._length(promotion.place),
         )
@@ -403,6 +403,7 @@ class Planner:
         is_average = ensemble is not None and ensemble.freeze and ensemble.combining == "average"
         nothing_to_train = is_average and not proposal.architecture
         hyperparameters = {} if nothing_to_train else dict(proposal.hyperparameters)
+        source = composition.warm_start
         return TrialPlan(
             trial_id=request.trial_id,
             kind=composition.kind,
@@ -415,7 +416,7 @@ class Planner:
             parent=proposal.parent,
             members=composition.members,
             teacher=composition.teacher,
-            warm_start=composition.warm_start,
+            start=None if source is None else WarmStart(StartKind.COPY, (source,)),
             ensemble=ensemble,
             distillation=composition.distillation,
             random=proposal.random and composition.kind is TrialKind.SEARCH,
