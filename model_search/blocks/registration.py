@@ -10,12 +10,20 @@ from model_search.blocks import catalogue
 from model_search.blocks.block import Block
 from model_search.blocks.catalogue import BlockHyperparameter, BlockInfo
 from model_search.errors import UnsupportedError, UserError
+from model_search.problem import MAP_RANK, VECTOR_RANK
 
 BlockClass = TypeVar("BlockClass", bound=type[Block])
 
 
 def register_block(
-    lookup_name: str, init_args: Mapping[str, Any] | None = None, enum_id: int | None = None
+    lookup_name: str,
+    init_args: Mapping[str, Any] | None = None,
+    enum_id: int | None = None,
+    *,
+    reads_rank: int | None = None,
+    writes_rank: int | None = None,
+    is_flatten: bool | None = None,
+    is_reduction: bool = False,
 ) -> Callable[[BlockClass], BlockClass]:
     """Makes a class a block that `blocks_to_use` can name.
 
@@ -27,10 +35,17 @@ def register_block(
         lookup_name: Name of the block; a class may be registered under several, with other arguments each.
         init_args: Arguments of the constructor.
         enum_id: Number of the block, from 1; the next free one where None.
+        reads_rank: Rank of the input that it reads, without the batch axis: 1 for a vector, 2 for a sequence, 3 for a
+            map. None if it takes any; `is_input_order_important` then says whether a tower of maps has it before its
+            flatten block.
+        writes_rank: Rank of its output; None if it is that of its input.
+        is_flatten: Whether it stands between the blocks that read maps and those that read vectors. Where None, a block
+            does that reads maps and writes vectors.
+        is_reduction: Whether it makes maps smaller.
 
     Raises:
-        UserError: if the name or the number is taken, or the class cannot be made or has no `build`. Running the
-            definition of the same class again (in a notebook, say) replaces it.
+        UserError: if the name or the number is taken, the ranks make no sense, or the class cannot be made or has no
+            `build`. Running the definition of the same class again (in a notebook, say) replaces it.
     """
 
     def register(cls: BlockClass) -> BlockClass:
@@ -44,7 +59,11 @@ def register_block(
             family=cls.__name__,
             module=None,
             init_args=arguments,
-            order_important=bool(example.is_input_order_important),
+            reads_rank=reads_rank,
+            writes_rank=writes_rank,
+            is_flatten=(reads_rank, writes_rank) == (MAP_RANK, VECTOR_RANK) if is_flatten is None else is_flatten,
+            is_reduction=is_reduction,
+            input_order_important=bool(example.is_input_order_important),
             hyperparameters=_hyperparameters(example, lookup_name),
             builder=cls,
         )

@@ -5,13 +5,14 @@ from hypothesis import strategies as st
 from search_factory import DENSE, MIXED, make_spec
 
 from model_search.errors import SpecError
+from model_search.problem import problem_type as problem_type_named
 from model_search.search.space.architecture import EMPTY_BLOCK, body_of, fix_order
 from model_search.search.space.equivalence import Equivalence, Stage
 from model_search.search.space.grammar import Grammar
 
 
 def _grammar(problem_type, minimum, maximum, names):
-    return Grammar(tuple(names), problem_type, minimum, maximum)
+    return Grammar(tuple(names), problem_type_named(problem_type), minimum, maximum)
 
 
 def test_a_grammar_reads_a_spec_and_leaves_out_padding_and_repetitions():
