@@ -17,6 +17,16 @@ from model_search.problem import MAP_RANK, SEQUENCE_RANK, VECTOR_RANK
 EMPTY_BLOCK = "EMPTY_BLOCK"  # padding of architectures; id 0, not a block that can be built
 EMPTY_BLOCK_ID = 0
 
+# Hyperparameters of every trial; a block's own cannot be called like one of them.
+GENERAL_HYPERPARAMETERS = frozenset(
+    {
+        "batch_size", "cooldown_share", "dropout_rate", "exponential_decay_rate", "exponential_decay_steps",
+        "gradient_max_norm", "l2_regularization", "learning_rate", "momentum", "optimizer", "weight_decay",
+    }
+)  # fmt: skip
+# What the archived system recorded beside an architecture; such names mean nothing here.
+IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
+
 _DENSE = "model_search.blocks.dense"
 
 
@@ -43,6 +53,15 @@ class BlockHyperparameter:
             raise UserError(
                 f"Hyperparameter {self.name!r} goes from {self.minimum:g} to {self.maximum:g}; "
                 "the minimum must not be above the maximum."
+            )
+        if self.whole and not (float(self.minimum).is_integer() and float(self.maximum).is_integer()):
+            raise UserError(
+                f"Hyperparameter {self.name!r} goes from {self.minimum:g} to {self.maximum:g}; expected whole numbers, "
+                "or whole=False."
+            )
+        if self.log and not self.minimum > 0:
+            raise UserError(
+                f"Hyperparameter {self.name!r} begins at {self.minimum:g}; a logarithmic scale needs a minimum above 0."
             )
 
 
@@ -110,6 +129,11 @@ class BlockInfo:
         if self.is_flatten:
             return False
         return self.input_order_important if self.reads_rank is None else self.reads_rank > VECTOR_RANK
+
+    @property
+    def hyperparameter_names(self) -> dict[str, str]:
+        """The name in the search space of each of its hyperparameters, by its own name."""
+        return {own.name: f"{self.name}_{own.name}" for own in self.hyperparameters}
 
     def output_rank(self, input_rank: int) -> int:
         """Rank of the output for an input of that rank."""
@@ -179,8 +203,36 @@ class Catalogue:
                 f"Block {info.name!r} has the id {info.enum_id}, which belongs to {other}; "
                 f"the next free id is {self.next_free_id()}."
             )
+        self._check_hyperparameters(info)
         self._by_name[info.name] = info
         self._by_id[info.enum_id] = info
+
+    def _check_hyperparameters(self, info: BlockInfo) -> None:
+        """No hyperparameter of the block has the name of another, so that no value reaches the wrong place."""
+        owners = {full: other.name for other in self._by_name.values() for full in other.hyperparameter_names.values()}
+        if len(info.hyperparameter_names) < len(info.hyperparameters):
+            own = [hyperparameter.name for hyperparameter in info.hyperparameters]
+            raise UserError(f"Block {info.name!r} has two hyperparameters of one name ({', '.join(own)}); rename one.")
+        for own_name, full in info.hyperparameter_names.items():
+            if full in GENERAL_HYPERPARAMETERS or full.startswith(IGNORED_HYPERPARAMETERS):
+                raise UserError(
+                    f"Hyperparameter {own_name!r} of block {info.name!r} is called {full} in the search space, which "
+                    "has another meaning there; rename the block or the hyperparameter."
+                )
+            if full in owners:
+                raise UserError(
+                    f"Hyperparameter {own_name!r} of block {info.name!r} is called {full} in the search space, like "
+                    f"one of block {owners[full]!r}; rename the block or the hyperparameter."
+                )
+
+    def hyperparameter_names(self, blocks: Iterable[str]) -> frozenset[str]:
+        """The names in the search space of all hyperparameters of these blocks; unknown blocks have none."""
+        return frozenset(
+            full
+            for name in set(blocks)
+            if name in self._by_name
+            for full in self._by_name[name].hyperparameter_names.values()
+        )
 
     def unregister(self, name: str) -> None:
         """Takes out a block that a user registered, so that it can be defined anew.
@@ -448,6 +500,7 @@ _FAMILIES = (
 _CATALOGUE = Catalogue(info for family in _FAMILIES for info in family.infos())
 
 get = _CATALOGUE.get
+hyperparameter_names = _CATALOGUE.hyperparameter_names
 names = _CATALOGUE.names
 is_known = _CATALOGUE.is_known
 buildable = _CATALOGUE.buildable

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from model_search.blocks import catalogue
-from model_search.blocks.block import Block
+from model_search.blocks.block import Block, accepted_arguments
 from model_search.blocks.catalogue import BlockHyperparameter, BlockInfo
 from model_search.errors import UnsupportedError, UserError
 from model_search.problem import MAP_RANK, VECTOR_RANK
@@ -52,6 +52,12 @@ def register_block(
         _check_class(cls, lookup_name)
         arguments = dict(init_args or {})
         example = _construct(cls, lookup_name, arguments)
+        hyperparameters = _hyperparameters(example, lookup_name)
+        if hyperparameters and "hparams" not in accepted_arguments(example):
+            raise UserError(
+                f"Block {lookup_name!r} asks for hyperparameters, but the build method of {cls.__name__} takes no "
+                "hparams; add the argument hparams=None."
+            )
         earlier = _earlier_definition(cls, lookup_name)
         info = BlockInfo(
             name=lookup_name,
@@ -64,7 +70,7 @@ def register_block(
             is_flatten=(reads_rank, writes_rank) == (MAP_RANK, VECTOR_RANK) if is_flatten is None else is_flatten,
             is_reduction=is_reduction,
             input_order_important=bool(example.is_input_order_important),
-            hyperparameters=_hyperparameters(example, lookup_name),
+            hyperparameters=hyperparameters,
             builder=cls,
         )
         _replace(earlier, info)
@@ -97,8 +103,7 @@ def make_block(lookup_name: str, name: str | None = None) -> Block:
 
 def own_settings(info: BlockInfo, values: Mapping[str, Any]) -> dict[str, Any]:
     """A block's own hyperparameters out of all of a trial's: those named `<BLOCK>_<name>`, without the prefix."""
-    named = {hyperparameter.name: f"{info.name}_{hyperparameter.name}" for hyperparameter in info.hyperparameters}
-    return {name: values[full] for name, full in named.items() if full in values}
+    return {name: values[full] for name, full in info.hyperparameter_names.items() if full in values}
 
 
 def _check_class(cls: Any, lookup_name: str) -> None:

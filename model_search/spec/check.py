@@ -94,7 +94,7 @@ class Checker:
     def hyperparameters(self, tower: TowerSuggestion, path: Path, what: str) -> None:
         """The hyperparameters of a tower that is named in the specification."""
         for name, value in sorted(tower.hparams.hparam.items()):
-            if not name.startswith(supported.IGNORED_HYPERPARAMETERS):
+            if not name.startswith(catalogue.IGNORED_HYPERPARAMETERS):
                 wrong = _given_value(name, value, what)
                 if wrong:
                     self.add(wrong, (*path, "hparams", "hparam", name))
@@ -198,8 +198,9 @@ def _blocks(checker: Checker) -> None:
             f"{_all_of(list(missing))} are known but cannot be built in this version; remove them.",
             ("blocks_to_use", min(missing.values())),
         )
-    elif missing:
-        checker.block(*missing, ("blocks_to_use", *missing.values()))
+    else:
+        for block, index in missing.items():
+            checker.block(block, ("blocks_to_use", index))
     added = checker.problem_type.added_block
     if added is not None and not catalogue.buildable(added):
         checker.add(

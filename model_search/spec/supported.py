@@ -9,9 +9,6 @@ OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
 # What is meant where nothing is said.
 DEFAULT_SEARCH_TYPE = "PREDICTOR_GUIDED_BEAM"
 
-# Hyperparameters that the archived system recorded beside an architecture; in a suggestion they mean nothing.
-IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
-
 # The settings of a search, with the searches that they are for.
 SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "linear_model": frozenset({"LINEAR_MODEL"}),

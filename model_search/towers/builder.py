@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from model_search.blocks import catalogue
-from model_search.blocks.block import Block, BlockSettings
+from model_search.blocks.block import Block, BlockSettings, call_block
 from model_search.blocks.registration import make_block, own_settings
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.towers.heads import add_head
@@ -107,7 +107,7 @@ def _apply(
     settings = BlockSettings(own_settings(info, hparams))
     where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
     try:
-        outputs = block.build(list(tensors), None, lengths=None, hparams=settings)
+        outputs = call_block(block, list(tensors), lengths=None, hparams=settings)
     except ModelSearchError:
         raise
     except Exception as error:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
 from model_search.problem import ProblemType
@@ -15,10 +16,6 @@ from model_search.search.space.architecture import Architecture, fix_order, prob
 if TYPE_CHECKING:
     from model_search.proto.hparam_pb2 import HParamDef
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
-
-
-# The archived system handed architectures around among the hyperparameters; here they decide nothing.
-_ARCHITECTURAL = ("new_block_type", "initial_architecture")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +64,7 @@ def read_hparams(hparams: HParamDef) -> dict[str, HyperparameterValue]:
     """
     values: dict[str, HyperparameterValue] = {}
     for name in sorted(hparams.hparam):
-        if name.startswith(_ARCHITECTURAL):
+        if name.startswith(catalogue.IGNORED_HYPERPARAMETERS):
             continue
         values[name] = _plain(name, hparams.hparam[name])
     batch_size = values.get("batch_size", 1)

@@ -249,9 +249,10 @@ def _dropout(learning: LearningSpec) -> Choice:
 
 
 def _own_parameters(block: str) -> Iterator[Parameter]:
-    for own in catalogue.get(block).hyperparameters:
-        name = f"{block}_{own.name}"
+    info = catalogue.get(block)
+    for own in info.hyperparameters:
+        name = info.hyperparameter_names[own.name]
         if own.whole:
-            yield Whole(name=name, block=block, minimum=int(own.minimum), maximum=int(own.maximum))
+            yield Whole(name=name, block=block, minimum=int(own.minimum), maximum=int(own.maximum), log=own.log)
         else:
             yield Real(name=name, block=block, minimum=own.minimum, maximum=own.maximum, log=own.log)
