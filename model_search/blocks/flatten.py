@@ -10,6 +10,8 @@ import keras
 from keras import layers
 
 from model_search.blocks.block import Block, BlockSettings
+from model_search.errors import TrialError
+from model_search.problem import MAP_RANK
 
 INITIALIZER = "glorot_uniform"
 # Maps with more channels than this are not made smaller by DOWNSAMPLE_FLATTEN.
@@ -31,13 +33,30 @@ class FlattenBase(Block):
         return [*input_tensors, tensor if len(tensor.shape) == 2 else self.transform(tensor)]
 
     def transform(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """What the block makes of a map, float32 [batch, height, width, channels]."""
+        """What the block makes of an input of higher rank than a vector's."""
         raise NotImplementedError
 
     @property
     def is_input_order_important(self) -> bool:
         """Never: it stands behind the blocks that read maps."""
         return False
+
+
+class _MapFlatten(FlattenBase):
+    """A flatten block that needs to know height, width and channels apart."""
+
+    def transform(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+        """See `reduce`."""
+        if len(tensor.shape) != 1 + MAP_RANK:
+            raise TrialError(
+                f"The block {self.name} received a tensor of shape {tuple(tensor.shape)}; expected a map, "
+                "[batch, height, width, channels], or a vector."
+            )
+        return self.reduce(tensor)
+
+    def reduce(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+        """What the block makes of a map, float32 [batch, height, width, channels]."""
+        raise NotImplementedError
 
 
 class FlattenBlock(FlattenBase):
@@ -48,15 +67,15 @@ class FlattenBlock(FlattenBase):
         return layers.Flatten(name=f"{self.name}_flatten")(tensor)
 
 
-class PlateReductionFlatten(FlattenBase):
+class PlateReductionFlatten(_MapFlatten):
     """The mean of every channel over height and width."""
 
-    def transform(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+    def reduce(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """See the class."""
         return layers.GlobalAveragePooling2D(name=f"{self.name}_mean")(tensor)
 
 
-class DownsampleFlattenBlock(FlattenBase):
+class DownsampleFlattenBlock(_MapFlatten):
     """Convolutions of stride 2 that double the channels, each with a ReLU, until nothing is left to reduce; then flat.
 
     They end when the height or the width is 1, or there are more than 300 channels.
@@ -71,7 +90,7 @@ class DownsampleFlattenBlock(FlattenBase):
         self._kernel_size = kernel_size
         self._max_channels = max_channels
 
-    def transform(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+    def reduce(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """See the class."""
         number = 0
         while min(tensor.shape[1:3]) >= self._kernel_size and tensor.shape[3] <= MOST_CHANNELS:

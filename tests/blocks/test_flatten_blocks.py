@@ -5,6 +5,7 @@ from keras import layers
 
 from model_search.blocks import Block, catalogue, register_block
 from model_search.blocks.registration import make_block
+from model_search.errors import TrialError
 from model_search.towers.builder import TowerSpec, build_tower
 
 FLATTEN = ("FLATTEN", "DOWNSAMPLE_FLATTEN", "PLATE_REDUCTION_FLATTEN")
@@ -45,6 +46,12 @@ def test_widths(name, shape, width):
 def test_a_vector_is_handed_on(name):
     features = maps(6)
     np.testing.assert_array_equal(block_model(name, (6,))(features), features)
+
+
+@pytest.mark.parametrize("name", FLATTEN[1:])
+def test_a_sequence_is_refused(name):
+    with pytest.raises(TrialError, match=rf"{name} received a tensor of shape \(None, 5, 4\); expected a map"):
+        block_model(name, (5, 4))
 
 
 def test_the_mean_is_that_of_every_channel():

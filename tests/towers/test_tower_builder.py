@@ -14,7 +14,11 @@ from model_search.blocks import Block, BlockHyperparameter, catalogue, register_
 from model_search.errors import TrialError, UnsupportedError, UserError
 from model_search.towers.builder import TowerSpec, build_tower
 
-BUILDABLE = [name for name in catalogue.names() if catalogue.get(name).module is not None]
+BUILDABLE = [
+    name
+    for name in catalogue.names()
+    if catalogue.get(name).module is not None and catalogue.get(name).reads_rank is None
+]
 
 
 def spec(*architecture, shape=(3,), logits=2, **others):
