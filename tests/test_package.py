@@ -13,8 +13,8 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "optuna", "scipy"}
 
 # A room may import those after it, never those before it.
 ROOMS = [
-    "main", "quick", "single_trainer", "study", "trainers", "finish", "report", "training", "towers", "blocks", "data",
-    "search", "metadata", "spec", "constants", "catalogue", "proto", "ranking", "errors",
+    "testing", "main", "quick", "single_trainer", "study", "trainers", "finish", "report", "training", "towers",
+    "blocks", "data", "search", "metadata", "spec", "constants", "catalogue", "problem", "proto", "ranking", "errors",
 ]  # fmt: skip
 WITHOUT_TENSORFLOW = ["search", "metadata", "spec", "proto", "report", "trainers", "ranking"]
 SHIMS = {"block", "block_builder", "registry"}
@@ -76,5 +76,6 @@ def test_no_file_is_past_600_lines_and_no_function_takes_many_parameters(path):
     text = path.read_text()
     assert text.count("\n") <= 600
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Assert):
+        # A contract for tests is made of assertions.
+        if isinstance(node, ast.Assert) and "testing" not in path.parts:
             pytest.fail(f"{path.name}:{node.lineno}: assert in the package")

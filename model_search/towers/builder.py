@@ -11,11 +11,12 @@ import keras
 from keras import layers
 
 from model_search.blocks import catalogue
-from model_search.blocks.block import Block, BlockSettings
+from model_search.blocks.block import Block, BlockSettings, call_block
 from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
-from model_search.towers.heads import add_head, gives_steps, input_rank
+from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
+from model_search.towers.heads import add_head
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
 from model_search.towers.weight_names import layer_prefix
@@ -29,7 +30,7 @@ class TowerSpec:
         architecture: Names of blocks, input to output.
         inputs: What the inputs of a row are, by name.
         logits_dimension: Width of the output.
-        problem_type: "DNN"; others come with the blocks that they need.
+        problem_type: Name of the problem type, see `problem.py`.
         dropout_rate: Share of the units dropped after every block; None or not above 0 for none.
         disable_last_dense_layer: The last block's output is the logits.
         block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are handed to that block.
@@ -39,7 +40,7 @@ class TowerSpec:
     architecture: tuple[str, ...]
     inputs: InputSpecs
     logits_dimension: int
-    problem_type: str = "DNN"
+    problem_type: str = DEFAULT_PROBLEM_TYPE
     dropout_rate: float | None = None
     disable_last_dense_layer: bool = False
     block_hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -73,8 +74,9 @@ def build_tower(spec: TowerSpec) -> keras.Model:
         UnsupportedError: if a block, or the problem type, cannot be built by this version.
         TrialError: if a block fails or returns something else than it should.
     """
+    problem = problem_type(spec.problem_type)
     with own_names():
-        begin = entrance(spec.inputs, input_rank(spec.problem_type))
+        begin = entrance(spec.inputs, problem.input_rank)
         tensors = [begin.tensor]
         for position, lookup_name in enumerate(spec.architecture):
             block = make_block(lookup_name, layer_prefix(position, lookup_name))
@@ -86,7 +88,7 @@ def build_tower(spec: TowerSpec) -> keras.Model:
             logits = _as_logits(tensors[-1], spec)
         else:
             with seeded(spec.seed, "head"):
-                logits = add_head(tensors[-1], spec.logits_dimension, spec.problem_type, begin.lengths)
+                logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
         return keras.Model(structured(begin.inputs), logits, name="tower")
 
 
@@ -113,7 +115,7 @@ def _apply(
     settings = BlockSettings(own_settings(info, hparams))
     where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
     try:
-        outputs = block.build(list(tensors), None, lengths=lengths, hparams=settings)
+        outputs = call_block(block, list(tensors), lengths=lengths, hparams=settings)
     except ModelSearchError:
         raise
     except Exception as error:
@@ -156,7 +158,10 @@ def _name_layers(output: keras.KerasTensor, known: list[keras.KerasTensor], pref
 
 
 def _as_logits(tensor: keras.KerasTensor, spec: TowerSpec) -> keras.KerasTensor:
-    if tensor.shape[-1] != spec.logits_dimension or len(tensor.shape) != 2 + gives_steps(spec.problem_type):
+    if (
+        tensor.shape[-1] != spec.logits_dimension
+        or len(tensor.shape) != 2 + problem_type(spec.problem_type).label_per_step
+    ):
         raise TrialError(
             f"disable_last_dense_layer makes the output of {spec.architecture[-1]} the logits; its shape is "
             f"{tuple(tensor.shape)}, expected (None, {spec.logits_dimension})."

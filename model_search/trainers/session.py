@@ -24,6 +24,7 @@ from model_search.metadata.store import Store, StudyRecord
 from model_search.search.history.history import History
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.spec.check import problem_type
 from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import SearchOptions
@@ -236,9 +237,8 @@ def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
 
 def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int | None) -> TrainingSettings:
     """What the specification says about every trial's training."""
-    problem_type = type(spec).ProblemType.Name(spec.problem_type)
     return TrainingSettings(
-        problem_type="DNN" if problem_type == "UNKNOWN_PROBLEM_TYPE" else problem_type,
+        problem_type=problem_type(spec),
         metric=metric.name,
         goal=metric.goal,
         metric_fn=metric.fn,

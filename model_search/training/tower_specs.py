@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from model_search.blocks import catalogue
 from model_search.data.rows import InputSpecs
 from model_search.metadata.trial import TrialPlan
 from model_search.training.runtime import tensorflow
@@ -26,7 +27,7 @@ def tower_spec(plan: TrialPlan, inputs: InputSpecs, logits_dimension: int, optio
     from model_search.towers.builder import TowerSpec
 
     rate = plan.hyperparameters.get("dropout_rate") if options["dropout_between_blocks"] else None
-    prefixes = tuple(f"{block}_" for block in plan.architecture)
+    own = catalogue.hyperparameter_names(plan.architecture)
     return TowerSpec(
         architecture=plan.architecture,
         inputs=inputs,
@@ -34,6 +35,6 @@ def tower_spec(plan: TrialPlan, inputs: InputSpecs, logits_dimension: int, optio
         problem_type=options["problem_type"],
         dropout_rate=float(rate) if rate is not None else None,
         disable_last_dense_layer=options["disable_last_dense_layer"],
-        block_hparams={name: value for name, value in plan.hyperparameters.items() if name.startswith(prefixes)},
+        block_hparams={name: value for name, value in plan.hyperparameters.items() if name in own},
         seed=plan.seed,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.blocks import catalogue
 from model_search.errors import SpaceExhaustedError, UserError
 from model_search.metadata.trial import HyperparameterValue, StartKind, TrialKind, TrialPlan, WarmStart
 from model_search.ranking import Ranking, as_ranking
@@ -441,5 +442,5 @@ class Planner:
 
 def _shapes(plan: TrialPlan) -> dict[str, HyperparameterValue]:
     """The hyperparameters of a tower's blocks: its weights fit no others."""
-    prefixes = tuple(f"{block}_" for block in plan.architecture)
-    return {name: value for name, value in plan.hyperparameters.items() if name.startswith(prefixes)}
+    own = catalogue.hyperparameter_names(plan.architecture)
+    return {name: value for name, value in plan.hyperparameters.items() if name in own}
