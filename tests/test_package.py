@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -78,3 +79,17 @@ def test_no_file_is_past_600_lines_and_no_function_takes_many_parameters(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Assert):
             pytest.fail(f"{path.name}:{node.lineno}: assert in the package")
+
+
+# What a distribution is imported as, where that is another name.
+IMPORTED_AS = {"absl-py": "absl", "protobuf": "google", "scikit-learn": "sklearn", "sqlite-utils": "sqlite_utils"}
+
+
+def test_every_library_that_is_imported_is_declared():
+    text = (ROOT / "setup.py").read_text()
+    required = re.search(r"install_requires=\[(.*?)\]", text, re.DOTALL).group(1)
+    optional = re.search(r"extras_require=\{(.*?)\}", text, re.DOTALL).group(1)
+    declared = {re.match(r"[\w-]+", name).group() for name in re.findall(r'"([^"]+)"', required + optional)}
+    declared = {IMPORTED_AS.get(name, name) for name in declared}
+    imported = {name.split(".")[0] for path in modules() for name in imports_of(path)}
+    assert imported - sys.stdlib_module_names - {"model_search"} <= declared
