@@ -118,6 +118,13 @@ def calibrate(
     )
 
 
+def is_calibrated(calibration: Calibration | None, given: float | None) -> bool:
+    """Whether a calibration is the one that `calibrate` makes where this temperature is given, or none."""
+    if calibration is None:
+        return True
+    return calibration.fitted if given is None else not calibration.fitted and calibration.temperature == given
+
+
 def flat_rows(
     task: Task, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from model_search.errors import StudyError
-from model_search.finish.distillation import STUDENT_WEIGHTS
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.artefacts import load_arrays
 from model_search.metadata.final_models import FinalModel
+from model_search.metadata.paths import STUDENT_WEIGHTS
 from model_search.metadata.trial import Artefact, Trial, TrialPlan
 from model_search.towers.builder import build_tower
 from model_search.towers.ensemble_models import (

@@ -40,6 +40,7 @@ MAX_FAILURES_IN_A_ROW = 10
 MAX_ATTEMPTS = 3  # of a trial that fails for a reason outside of it
 _MAX_REPLANS = 100
 _WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two looks at what other workers are about
+FIRST_SECONDS = 2.0  # that the first model trains for at least, however little time there is
 _FEW = 8  # workers, that may all look so often
 
 
@@ -99,6 +100,7 @@ class Worker:
         self._watcher = HeartbeatWatcher(parts.grace_seconds)
         self._watched = -math.inf
         self._stopped_at: int | None = None
+        self._began = 0.0
 
     def run(self, target: int) -> StopReason:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
@@ -176,6 +178,7 @@ class Worker:
 
     def _run_claimed(self, claim: Claim) -> None:
         started = time.monotonic()
+        self._began = self._parts.interrupts.deadline.now
         self._stopped_at = None
         plan = self._commit_a_plan(claim)
         self._parts.display.start(plan)
@@ -227,13 +230,17 @@ class Worker:
         if interrupts.out_of_time:
             if self._parts.history.completed_count:
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
-            return True
+            return self._seconds_in_trial >= FIRST_SECONDS
         self._heartbeat.check()
         self._parts.display.step(look)
         if not self._parts.planner.stops(plan, look.curve, self._parts.history):
             return False
         self._stopped_at = look.curve[-1][0]
         return True
+
+    @property
+    def _seconds_in_trial(self) -> float:
+        return self._parts.interrupts.deadline.now - self._began
 
     def _result(self, plan: TrialPlan, outcome: TrialOutcome, seconds: Mapping[str, float]) -> TrialResult:
         timings = {phase: outcome.timings.get(phase, 0.0) + more for phase, more in seconds.items() if more}

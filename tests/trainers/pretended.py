@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from model_search.data.csv_data import Provider
+from model_search.deadline import Deadline
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.spec.load import load_spec
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.session import RunContext, open_session
+from model_search.trainers.session import RunContext
+from model_search.trainers.study_setup import open_session
 from model_search.training.outcome import Progress, TrialOutcome
 
 
@@ -106,4 +108,4 @@ def open_pretended(folder, act=nothing, workers=2, **changes):
     session = open_session(Provider(filename=str(table), label="y"), spec, options)
     session = dataclasses.replace(session, make_engine=MakeEngine(act, notes))
     display = ProgressDisplay("loss", options.number_models, options.progress)
-    return session, RunContext(options, workers, Interrupts(options.time_limit), display)
+    return session, RunContext(options, workers, Interrupts(Deadline(options.time_limit)), display)
