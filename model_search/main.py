@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from model_search.study import Study
 
 FLAGS = flags.FLAGS
-EXPORT_SECONDS = 2.0  # of a time limit, left to writing the model
+EXPORT_SECONDS = 1.5  # of a time limit, left to writing the model
 LONGEST_START = 30.0  # seconds; a process that is older was not started for this command
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 1

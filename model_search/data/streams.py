@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 import itertools
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,12 +16,28 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import Label, Rows, StreamData, Task, TaskKind
 from model_search.errors import DataError, UnsupportedError
 
-if TYPE_CHECKING:
-    from model_search.data.provider import Provider
-
 MAX_EVAL_ROWS = 100_000
 MAX_EVAL_BYTES = 1 << 30
 FITTING_BATCHES = 200  # batches of training data that labels are learnt from
+
+
+class YieldsBatches(Protocol):
+    """What is needed of a provider."""
+
+    def number_of_classes(self) -> int:
+        """See `Provider`."""
+
+    def get_input_fn(self, hparams: Any, mode: str, batch_size: int) -> Callable[[], Any]:
+        """See `Provider`."""
+
+    def get_feature_columns(self) -> Sequence[Any] | None:
+        """See `Provider`."""
+
+    def get_loss_fn(self) -> Callable[..., Any] | None:
+        """See `Provider`."""
+
+    def get_metric_fn(self) -> Callable[..., Any] | None:
+        """See `Provider`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +52,7 @@ class _Batch:
 class _Source:
     """Opens the provider's data and brings every batch into one form."""
 
-    provider: Provider
+    provider: YieldsBatches
     batch_size: int
     names: tuple[str, ...] | None  # features that are read, in order; None: one tensor, or all by name
 
@@ -141,7 +157,7 @@ class _LabelCode:
         return indices.astype(np.int32)
 
 
-def prepare_stream(provider: Provider, options: PrepareOptions) -> StreamData:
+def prepare_stream(provider: YieldsBatches, options: PrepareOptions) -> StreamData:
     """Reads the evaluation batches once and freezes them; training batches are read as they are needed.
 
     The training data are opened again when they are exhausted. Labels are learnt from a bounded number of batches.
@@ -203,7 +219,7 @@ def _bounded(batches: Iterator[_Batch], steps: int | None) -> Iterator[_Batch]:
             return
 
 
-def _feature_names(provider: Provider) -> tuple[str, ...] | None:
+def _feature_names(provider: YieldsBatches) -> tuple[str, ...] | None:
     """The features that `get_feature_columns` names; None where it names none."""
     try:
         found = provider.get_feature_columns()
