@@ -446,8 +446,10 @@ class Study:
         return models.of_final(chosen) if isinstance(chosen, FinalModel) else models.of_trial(chosen)
 
     def _temperature(self, trial: ModelChoice) -> float:
+        from model_search.finish.final_ensemble import given_temperature
+
         found = self.calibration(trial)
-        return self._record.data["model"]["temperature"] if found is None else found.temperature
+        return given_temperature(self._record) or 1.0 if found is None else found.temperature
 
     def _logits(self, data: TableLike, trial: ModelChoice) -> np.ndarray:
         from model_search.data.later_rows import inputs_of

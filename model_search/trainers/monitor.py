@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from model_search.search.history.history import History
-
-if TYPE_CHECKING:
-    from model_search.trainers.session import RunContext, Session
+from model_search.trainers.session import RunContext, Session
 
 
 class Monitor:

@@ -86,7 +86,7 @@ def study(tmp_path_factory):
         engine=Engine(DATA, settings),
         artefacts=artefacts,
         environment={},
-        interrupts=Interrupts(None),
+        interrupts=Interrupts(),
         display=ProgressDisplay("loss", 5, enabled=False),
     )
     Worker("w", parts).run(len(PLANS))

@@ -102,7 +102,7 @@ class Study:
             engine=self.engine,
             artefacts=self.artefacts,
             environment={},
-            interrupts=Interrupts(None),
+            interrupts=Interrupts(),
             display=ProgressDisplay("loss", 5, enabled=False),
             stream=isinstance(prepared, StreamData),
         )
