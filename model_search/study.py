@@ -273,7 +273,7 @@ class Study:
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with all that is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
-        from model_search.data.features import FeatureSchema
+        from model_search.data.tabular.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
         chosen = self._chosen(trial)

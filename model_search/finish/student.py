@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from model_search.data.features import FeatureSchema
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import FEATURES, Arrays, Rows, concatenate
+from model_search.data.tabular.features import FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.deadline import Deadline
 from model_search.errors import StudyError

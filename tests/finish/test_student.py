@@ -6,9 +6,9 @@ import itertools
 import numpy as np
 import pytest
 
-from model_search.data.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.prepared_data import StreamData, TableData
 from model_search.data.rows import Rows
+from model_search.data.tabular.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
