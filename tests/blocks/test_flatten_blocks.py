@@ -5,6 +5,7 @@ from keras import layers
 
 from model_search.blocks import Block, catalogue, register_block
 from model_search.blocks.registration import make_block
+from model_search.data.rows import InputSpec
 from model_search.errors import TrialError
 from model_search.towers.builder import TowerSpec, build_tower
 
@@ -101,7 +102,8 @@ def own_blocks():
 @pytest.mark.parametrize("flatten", [*FLATTEN, "OWN_FLATTEN"])
 def test_a_tower_of_a_user_s_own_convolutions_learns(own_blocks, flatten):
     # The kind of problem decides the head, which is the dense one for maps and for vectors.
-    spec = TowerSpec(("OWN_CONVOLUTION", "OWN_CONVOLUTION", flatten, "FULLY_CONNECTED"), (8, 8, 1), 2)
+    inputs = {"features": InputSpec((8, 8, 1))}
+    spec = TowerSpec(("OWN_CONVOLUTION", "OWN_CONVOLUTION", flatten, "FULLY_CONNECTED"), inputs, 2, "CNN")
     model = build_tower(spec)
     rng = np.random.default_rng(1)
     features = rng.normal(size=(64, 8, 8, 1)).astype("float32")
