@@ -260,7 +260,7 @@ class Study:
         return serving_model(self.bundle(trial))
 
     def tower(self, trial: ModelChoice = None) -> keras.Model:
-        """The model without what goes before and after: preprocessed features in, logits out; `trial` as in `model`."""
+        """The model without what goes before and after: preprocessed inputs in, logits out; `trial` as in `model`."""
         return self._built(self._chosen(trial))
 
     def calibration(self, trial: ModelChoice = None) -> Calibration | None:
@@ -313,14 +313,17 @@ class Study:
 
         Probabilities are those of `predict_proba`: the temperature has its effect on the loss.
         """
-        from model_search.data.evaluation import labelled_rows
+        from model_search.data.labelled_rows import LabelledRows
+        from model_search.data.later_rows import labelled_rows
+        from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        frame, labels, weights = labelled_rows(data, self._record.data)
-        logits = self._logits(frame, trial)
+        given = labelled_rows(data, self._record.data)
+        rows = LabelledRows.of_rows(self.task, given)
+        logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
         if self.task.kind is TaskKind.CLASSIFICATION:
             logits = logits / self._temperature(trial)
-        return all_metrics(self.task, labels, logits, weights)
+        return all_metrics(self.task, rows.labels, logits, rows.weights)
 
     def export(self, path: str | os.PathLike[str], trial: ModelChoice = None) -> dict[str, pathlib.Path]:
         """Writes the model as a SavedModel (raw columns in) and a `.keras` file (typed columns in), with a model card.
@@ -439,10 +442,10 @@ class Study:
         return self._record.data["model"]["temperature"] if found is None else found.temperature
 
     def _logits(self, data: TableLike, trial: ModelChoice) -> np.ndarray:
-        from model_search.data.evaluation import features_of
+        from model_search.data.later_rows import inputs_of
         from model_search.finish.predict import tower_logits
 
-        return tower_logits(self.tower(trial), features_of(data, self._record.data))
+        return tower_logits(self.tower(trial), inputs_of(data, self._record.data))
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model_search.data.task import PreparedData
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.prepared_data import PreparedData
+from model_search.data.rows import Arrays
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.final_ensemble import StudyParts, given_temperature
@@ -74,7 +76,7 @@ def distilled_student(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
         )
-    stored, valid = study.record.settings, distillation.data.valid
+    stored, valid = study.record.settings, LabelledRows.of_rows(study.task, distillation.data.valid)
     job = DistillationTask(
         data=distillation.data,
         settings=distillation.settings,
@@ -98,7 +100,7 @@ def distilled_student(
         seconds=time.perf_counter() - started,
         trials=study.completed,
         plan=student.plan,
-        calibration=calibrate(study.task, outcome.valid_logits, valid.labels, valid.weights, given),
+        calibration=calibrate(valid, valid.logits(outcome.valid_logits), given),
         artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, weights),),
     )
 
@@ -125,7 +127,7 @@ def _answers(study: StudyParts, model: FinalModel) -> Answers:
     """The teacher as a function; built when it is asked first."""
     built: list[Answers] = []
 
-    def answer(features: np.ndarray) -> np.ndarray:
+    def answer(inputs: Arrays) -> np.ndarray:
         if not built:
             from model_search.training.runtime import tensorflow
 
@@ -134,7 +136,7 @@ def _answers(study: StudyParts, model: FinalModel) -> Answers:
             from model_search.finish.study_models import StudyModels
 
             tower = StudyModels(study).of_final(model)
-            built.append(lambda rows: tower_logits(tower, rows))
-        return built[0](features)
+            built.append(lambda inputs: tower_logits(tower, inputs))
+        return built[0](inputs)
 
     return answer

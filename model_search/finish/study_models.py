@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from model_search.data.inputs import InputLayout
 from model_search.errors import StudyError
 from model_search.finish.distillation import STUDENT_WEIGHTS
 from model_search.finish.final_ensemble import StudyParts
@@ -32,7 +33,7 @@ WEIGHTS, MIXTURE = "weights.npz", "mixture.npz"
 
 
 class StudyModels:
-    """Builds models of one study: preprocessed features in, logits out."""
+    """Builds models of one study: preprocessed inputs in, logits out."""
 
     def __init__(self, study: StudyParts):
         self._study = study
@@ -106,8 +107,8 @@ class StudyModels:
 
     def _build(self, plan: TrialPlan) -> keras.Model:
         record = self._study.record
-        shape = tuple(record.data["feature_shape"])
-        return build_tower(tower_spec(plan, shape, self._study.task.logits_dimension, record.data["model"]))
+        specs = InputLayout.from_description(record.data).specs
+        return build_tower(tower_spec(plan, specs, self._study.task.logits_dimension, record.data["model"]))
 
     def _with_weights(self, plan: TrialPlan, arrays: Mapping[str, np.ndarray]) -> keras.Model:
         model = self._build(plan)

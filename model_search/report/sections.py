@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import model_search
+from model_search.data.inputs import InputLayout
 from model_search.data.task import Task, TaskKind
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import Trial, TrialKind, TrialState
@@ -296,8 +297,9 @@ def _data_in_words(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "columns read", str(len(schema.get("features", ())))
         for column, reason in schema.get("dropped", {}).items():
             yield "column not read", f"{column}: {reason}"
-    elif data.get("feature_shape"):
-        yield "shape of a row", " x ".join(map(str, data["feature_shape"]))
+    elif "inputs" in data or "feature_shape" in data:
+        for name, spec in InputLayout.from_description(data).specs.items():
+            yield f"input {name}", f"{' x '.join(map(str, spec.shape)) or 'a number'} a row, {spec.dtype}"
     for note in data.get("notes", ()):
         yield "note", str(note)
 

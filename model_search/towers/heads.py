@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
-from keras import layers
+from keras import layers, ops
 
+from model_search import problem
 from model_search.data.task import TaskKind
 from model_search.errors import UnsupportedError, UserError
 
@@ -20,21 +21,78 @@ def dense_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTensor:
     return layers.Dense(units, name=HEAD_NAME)(tensor)
 
 
-# The one place that knows how a kind of problem ends.
-_HEADS: dict[str, Callable[[keras.KerasTensor, int], keras.KerasTensor]] = {"DNN": dense_head}
+def dense_per_step_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTensor:
+    """A linear layer at each step of a sequence: float32 [batch, steps, units].
+
+    Raises:
+        UserError: if the tower has no steps any more.
+    """
+    _check_steps(tensor)
+    return layers.Dense(units, name=HEAD_NAME)(tensor)
 
 
-def add_head(tensor: keras.KerasTensor, units: int, problem_type: str) -> keras.KerasTensor:
-    """Logits, float32 [batch, units], for a kind of problem ("DNN", ...).
+def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
+    """A linear layer at the last valid step of a sequence: float32 [batch, units].
+
+    Blocks that have made a vector of the sequence leave nothing to choose from.
+    """
+    if len(tensor.shape) == 2:
+        return layers.Dense(units, name=HEAD_NAME)(tensor)
+    _check_steps(tensor)
+    if lengths is None:
+        return layers.Dense(units, name=HEAD_NAME)(tensor[:, -1])
+    is_last = ops.equal(ops.arange(tensor.shape[1], dtype="int32")[None, :], ops.expand_dims(lengths, 1) - 1)
+    last = ops.sum(ops.where(ops.expand_dims(is_last, -1), tensor, ops.zeros_like(tensor)), axis=1)
+    return layers.Dense(units, name=HEAD_NAME)(last)
+
+
+def add_head(
+    tensor: keras.KerasTensor, units: int, problem_type: str, lengths: keras.KerasTensor | None = None
+) -> keras.KerasTensor:
+    """Logits for a kind of problem ("DNN", ...).
+
+    Args:
+        tensor: The tower's last tensor.
+        units: Width of the logits.
+        problem_type: The kind of problem.
+        lengths: int32 [batch], the valid steps of padded sequences; None where no step is padded.
+
+    Returns:
+        float32 [batch, units], or [batch, steps, units] with a label for each step.
 
     Raises:
         UnsupportedError: if this version has no head for that kind.
+        UserError: if the tower does not end in what the head reads.
     """
-    if problem_type not in _HEADS:
+    heads: dict[str, Callable[[], keras.KerasTensor]] = {
+        "dense": lambda: dense_head(tensor, units),
+        "dense_per_step": lambda: dense_per_step_head(tensor, units),
+        "dense_last_step": lambda: dense_last_step_head(tensor, units, lengths),
+    }
+    head = problem.problem_type(problem_type).head
+    if head not in heads:
         raise UnsupportedError(
-            f"The problem type is {problem_type!r}; this version builds towers for {', '.join(_HEADS)} only."
+            f"The problem type {problem_type!r} has the head {head!r}; there are {', '.join(heads)}."
         )
-    return _HEADS[problem_type](tensor, units)
+    return heads[head]()
+
+
+def _check_steps(tensor: keras.KerasTensor) -> None:
+    if len(tensor.shape) != 3:
+        raise UserError(
+            f"The tower ends in a tensor of shape {tuple(tensor.shape)}; expected [batch, steps, channels], since the "
+            "head reads the steps of a sequence. Leave out blocks that flatten it."
+        )
+
+
+def input_rank(problem_type: str) -> int:
+    """Rank of what blocks read, without the batch."""
+    return problem.problem_type(problem_type).input_rank
+
+
+def gives_steps(problem_type: str) -> bool:
+    """Whether there are logits for each step."""
+    return problem.problem_type(problem_type).label_per_step
 
 
 def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: float = 1.0) -> keras.Model:

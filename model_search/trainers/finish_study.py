@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider
-from model_search.data.task import PreparedData
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts
@@ -27,7 +27,7 @@ from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session, load_spec_text, training_settings
-from model_search.training.evaluation import Judge
+from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import ResolvedMetric
 from model_search.training.outcome import Progress, TrainingSettings
 
@@ -137,19 +137,27 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     """
     stored = study.record.settings
     batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
-    data = provider.prepare(PrepareOptions(seed=study.record.seed, batch_size=batch_size, eval_steps=eval_steps))
+    spec: PhoenixSpec = load_spec_text(stored["spec"])
+    data = provider.prepare(
+        PrepareOptions(
+            seed=study.record.seed,
+            batch_size=batch_size,
+            eval_steps=eval_steps,
+            lengths=spec.lengths_feature_name,
+            flat_inputs="inputs" not in study.record.data,
+        )
+    )
     if data.fingerprint != study.record.data_fingerprint:
         raise StudyError(f"the training data of study {study.record.name!r} are others than those that were given")
-    spec: PhoenixSpec = load_spec_text(stored["spec"])
     return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)
 
 
 def _metrics(data: PreparedData, settings: TrainingSettings) -> Callable[[np.ndarray], Mapping[str, float]]:
-    judge = Judge(data, settings)
+    validation = ValidationMetrics(data, settings)
 
     def metrics(logits: np.ndarray) -> Mapping[str, float]:
         try:
-            return judge.metrics(logits)
+            return validation.all(logits)
         except TrialError:
             return {}  # the study's metric cannot be computed, of which the final stage knows what to make
 

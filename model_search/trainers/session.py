@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
-from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
@@ -30,7 +30,8 @@ from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import Display, ProgressDisplay
 from model_search.trainers.pruning import Keeping, Pruner
-from model_search.trainers.worker import RunsTrials, StopReason, Worker, WorkerParts
+from model_search.trainers.worker import StopReason, Worker, WorkerParts
+from model_search.training.evaluator import Evaluator, make_evaluator
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -40,14 +41,13 @@ if TYPE_CHECKING:
 SpecSource = "str | os.PathLike[str] | PhoenixSpec"
 
 
-def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[RunsTrials, dict[str, Any]]:
-    """The engine that trains, and what its results depend on beside the plans; loads TensorFlow."""
-    from model_search.training.engine import Engine
+def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[Evaluator, dict[str, Any]]:
+    """The evaluator that trains, and what its results depend on beside the plans; loads TensorFlow."""
     from model_search.training.runtime import environment, make_deterministic
 
     if settings.deterministic:
         make_deterministic()
-    return Engine(data, settings), environment()
+    return make_evaluator(settings.evaluator, data, settings), environment()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Session:
     notes: tuple[str, ...]
     new: bool
     keeping: Keeping | None = None
-    make_engine: Callable[[PreparedData, TrainingSettings], tuple[RunsTrials, dict[str, Any]]] = tensorflow_engine
+    make_engine: Callable[[PreparedData, TrainingSettings], tuple[Evaluator, dict[str, Any]]] = tensorflow_engine
 
 
 def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
@@ -87,7 +87,15 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
             "continue it, or begin anew with overwrite=True or another experiment_name"
         )
     seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
-    data = provider.prepare(PrepareOptions(seed=seed, batch_size=options.batch_size, eval_steps=options.eval_steps))
+    data = provider.prepare(
+        PrepareOptions(
+            seed=seed,
+            batch_size=options.batch_size,
+            eval_steps=options.eval_steps,
+            lengths=spec.lengths_feature_name,
+            flat_inputs=existing is not None and "inputs" not in existing.data,
+        )
+    )
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     planner = Planner(
         spec,
@@ -128,8 +136,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         seed=seed,
         data_fingerprint=data.fingerprint,
         data={
+            "inputs": {name: spec.to_json() for name, spec in data.input_specs.items()},
             **data.description,
-            "feature_shape": list(data.feature_shape),
             "model": {
                 "problem_type": settings.problem_type,
                 "dropout_between_blocks": settings.dropout_between_blocks,

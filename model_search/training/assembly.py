@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.task import PreparedData, Rows, TableData
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.failures import plain_words
-from model_search.training.outcome import FrozenTowers, TrainedTower
+from model_search.training.outcome import Given, TrainedTower
 from model_search.training.runtime import tensorflow
-from model_search.training.training_objectives import side_by_side
+from model_search.training.training_objectives import FROZEN
 
 if TYPE_CHECKING:
     import keras
@@ -24,27 +22,14 @@ if TYPE_CHECKING:
 Build = Callable[[TrialPlan], "keras.Model"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """What training starts from.
-
-    Attributes:
-        weights: Of the own tower; fresh ones where None.
-        members: Towers to fine-tune.
-    """
-
-    weights: Sequence[np.ndarray] | None = None
-    members: tuple[TrainedTower, ...] = ()
-
-
-def assemble(plan: TrialPlan, start: Start, build: Build, logits_dimension: int) -> JointModel:
+def assemble(plan: TrialPlan, given: Given, build: Build, logits_shape: Sequence[int]) -> JointModel:
     """The model that a plan trains.
 
     Args:
         plan: The plan.
-        start: What its weights are to begin with.
+        given: What the plan builds on.
         build: Builds the own tower of a plan, with fresh weights.
-        logits_dimension: Width of a tower's output.
+        logits_shape: Shape of a tower's logits for one row.
 
     Raises:
         TrialError: if the weights to start from are not those of this tower, or the members are not those of the plan.
@@ -54,25 +39,25 @@ def assemble(plan: TrialPlan, start: Start, build: Build, logits_dimension: int)
 
     ensemble = plan.ensemble
     own = build(plan) if plan.architecture else None
-    if own is not None and start.weights is not None:
+    if own is not None and given.initial_weights is not None:
         with plain_words("the weights to start from do not fit the tower"):
-            own.set_weights(list(start.weights))
+            own.set_weights(list(given.initial_weights))
     if ensemble is not None and not ensemble.freeze:
-        if len(start.members) != len(plan.members):
+        if len(given.members) != len(plan.members):
             raise TrialError(
                 f"trial {plan.trial_id} fine-tunes {len(plan.members)} towers; received the weights of "
-                f"{len(start.members)}"
+                f"{len(given.members)}"
             )
-        return joint_models.fine_tuned([trained_model(tower, build) for tower in start.members], own, ensemble)
+        return joint_models.fine_tuned([trained_model(tower, build) for tower in given.members], own, ensemble)
     if own is None:
-        return joint_models.mixture_of_logits(len(plan.members), logits_dimension)
+        return joint_models.mixture_of_logits(len(plan.members), logits_shape, FROZEN)
     if ensemble is not None and ensemble.combining == "weighted":
-        return joint_models.tower_beside_logits(own, len(plan.members), ensemble.residual)
+        return joint_models.tower_beside_logits(own, len(plan.members), ensemble.residual, FROZEN)
     return joint_models.JointModel(own, (own,), None)
 
 
 def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
-    """What a trial has trained, with its weights: features [rows, ...] in, logits [rows, logits dimension] out.
+    """What a trial has trained, with its weights: inputs in, logits [rows, ..., logits dimension] out.
 
     Raises:
         TrialError: if the weights do not fit the plan.
@@ -95,7 +80,7 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
             left = left[count:]
         if found.mixture is not None:
             found.mixture.set_weights(list(tower.mixture))
-        return joint_models.combined_output(found.model)
+        return joint_models.combined_output(found, own=bool(plan.architecture))
 
 
 def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
@@ -107,7 +92,7 @@ def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
         return build(plan)
     own = build(plan) if plan.architecture else None
     whole = joint_models.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
-    return joint_models.combined_output(whole.model)
+    return joint_models.combined_output(whole, own=bool(plan.architecture))
 
 
 def divide(joint: JointModel, weights: Sequence[np.ndarray]) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
@@ -121,26 +106,3 @@ def divide(joint: JointModel, weights: Sequence[np.ndarray]) -> tuple[list[np.nd
     towers = [found[id(variable)] for tower in joint.towers for variable in tower.weights]
     mixture = () if joint.mixture is None else tuple(found[id(variable)] for variable in joint.mixture.weights)
     return towers, mixture
-
-
-def stacked(data: PreparedData, frozen: FrozenTowers) -> PreparedData:
-    """The same data with the logits of frozen towers, side by side, as features.
-
-    Raises:
-        TrialError: if the logits of the training rows are missing.
-    """
-    valid = dataclasses.replace(data.valid, features=side_by_side(frozen.valid))
-    if isinstance(data, TableData):
-        if frozen.train is None:
-            raise TrialError("the logits of the frozen towers on the training rows are missing")
-        train = dataclasses.replace(data.train, features=side_by_side(frozen.train))
-        return dataclasses.replace(data, train=train, valid=valid)
-    forward, batches = frozen.forward, data.train_batches
-    if forward is None:
-        raise TrialError("the frozen towers cannot be run on a stream; nothing to run them with was given")
-
-    def stacked_batches(seed: int) -> Iterator[Rows]:
-        for rows in batches(seed):
-            yield dataclasses.replace(rows, features=side_by_side(forward(rows.features)))
-
-    return dataclasses.replace(data, train_batches=stacked_batches, valid=valid)

@@ -322,11 +322,6 @@ def _judge(task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndarr
     if rows == 0:
         raise UserError("there are no rows to compute a metric on")
     logits = np.asarray(logits)
-    width = logits.shape[-1]
-    if logits.ndim > 2:  # one label for each step of a sequence
-        repeats = logits.size // width // rows
-        weights = None if weights is None else np.repeat(weights, repeats)
-        labels, logits = labels.reshape(rows * repeats, *labels.shape[2:]), logits.reshape(-1, width)
     if task.kind is TaskKind.REGRESSION:
         labels = labels.reshape(len(labels), -1)
     shares = np.ones(len(labels)) if weights is None else weights.astype(np.float64)

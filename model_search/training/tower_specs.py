@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search.blocks import catalogue
+from model_search.data.rows import InputSpecs
 from model_search.metadata.trial import TrialPlan
 from model_search.training.runtime import tensorflow
 
@@ -13,14 +14,12 @@ if TYPE_CHECKING:
     from model_search.towers.builder import TowerSpec
 
 
-def tower_spec(
-    plan: TrialPlan, feature_shape: tuple[int, ...], logits_dimension: int, options: Mapping[str, Any]
-) -> TowerSpec:
+def tower_spec(plan: TrialPlan, inputs: InputSpecs, logits_dimension: int, options: Mapping[str, Any]) -> TowerSpec:
     """What to build for a plan.
 
     Args:
         plan: The plan; its `dropout_rate` and its blocks' own hyperparameters are read.
-        feature_shape: Shape of one row's features.
+        inputs: What the inputs of a row are.
         logits_dimension: Width of the output.
         options: `problem_type`, `dropout_between_blocks` and `disable_last_dense_layer`, as in `TrainingSettings`.
     """
@@ -31,7 +30,7 @@ def tower_spec(
     own = catalogue.hyperparameter_names(plan.architecture)
     return TowerSpec(
         architecture=plan.architecture,
-        feature_shape=feature_shape,
+        inputs=inputs,
         logits_dimension=logits_dimension,
         problem_type=options["problem_type"],
         dropout_rate=float(rate) if rate is not None else None,

@@ -26,7 +26,7 @@ class PretendedEngine:
         self.act = act
         self.notes = pathlib.Path(notes)
 
-    def run(self, plan, initial_weights=None, on_progress=None, frozen=None, members=()):
+    def run(self, plan, given=None, on_progress=None):
         with (self.notes / str(plan.trial_id)).open("a+") as file:
             file.seek(0)
             earlier = len(file.readlines())

@@ -29,7 +29,7 @@ class PretendedEngine:
         self.act = act
         self.plans = []
 
-    def run(self, plan, initial_weights=None, on_progress=None, **given):
+    def run(self, plan, given=None, on_progress=None):
         self.plans.append(plan)
         self.act(plan.trial_id)
         on_progress(Progress(step=1, steps=plan.steps, loss=1.0, best=None))
