@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data import labels
 from model_search.data.array_data import as_rows, check_columns
-from model_search.data.csv_reading import read_table
 from model_search.data.inputs import InputLayout, as_array
-from model_search.data.preprocess import Preprocessor
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.stream_labels import LabelEncoding
 from model_search.data.streams import StreamReader
-from model_search.data.table import check_weights
+from model_search.data.tabular import labels
+from model_search.data.tabular.csv_reading import read_table
+from model_search.data.tabular.preprocess import Preprocessor
+from model_search.data.tabular.table import check_weights
 from model_search.data.task import Task
 from model_search.errors import DataError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data import labels
+from model_search.data.tabular import labels
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
 

@@ -115,6 +115,13 @@ def calibrate(rows: LabelledRows, logits: np.ndarray, given: float | None = None
     )
 
 
+def is_calibrated(calibration: Calibration | None, given: float | None) -> bool:
+    """Whether a calibration is the one that `calibrate` makes where this temperature is given, or none."""
+    if calibration is None:
+        return True
+    return calibration.fitted if given is None else not calibration.fitted and calibration.temperature == given
+
+
 def _shares(rows: int, weights: np.ndarray | None) -> tuple[np.ndarray, float]:
     """Weights that add up to 1, and how many equal rows they are worth."""
     shares = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.float64)

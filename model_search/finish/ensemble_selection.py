@@ -12,7 +12,7 @@ on the other.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class SelectionSettings:
         near: ... as far as their scores are at most such a share worse than the best one ...
         prior_rows: ... as strongly as so many rows would: with few validation rows, a plain mean of the best is safer
             than what was fitted to them.
+        is_late: Whether the time is over: then no further bag or split is begun, after at least one.
     """
 
     keep: int = 50
@@ -56,6 +57,14 @@ class SelectionSettings:
     even: int = 5
     near: float = 0.1
     prior_rows: int = 300
+    is_late: Callable[[], bool] | None = None
+
+    def as_time_allows(self, count: int) -> Iterator[int]:
+        """0 to `count` - 1, or fewer where the time is over."""
+        for number in range(count):
+            if number and self.is_late is not None and self.is_late():
+                return
+            yield number
 
 
 # A metric that is not a mean over rows is costly to try: fewer candidates, bags and rows.
@@ -90,6 +99,7 @@ def select(
     metric: ResolvedMetric | None = None,
     settings: SelectionSettings | None = None,
     seed: int = 0,
+    is_late: Callable[[], bool] | None = None,
 ) -> Selection:
     """Chooses members and weights.
 
@@ -99,6 +109,7 @@ def select(
         metric: What is to be good: the log loss or the squared error where None.
         settings: None for those that fit the metric.
         seed: Seed of bags and splits.
+        is_late: Whether the time is over; see `SelectionSettings`.
 
     Raises:
         UserError: if there is no candidate, or no row.
@@ -109,6 +120,7 @@ def select(
         )
     objective, costly = make_objective(rows.task, metric)
     settings = settings or (COSTLY if costly else SelectionSettings())
+    settings = settings if is_late is None else dataclasses.replace(settings, is_late=is_late)
     rng = np.random.default_rng(seed)
     places = _best_places(candidates, rows, objective, settings.keep)
     for place in places:
@@ -187,7 +199,7 @@ def _bagged(
     others = np.delete(np.arange(objective.count), first)
     size = round(len(others) * settings.share)
     total = np.zeros(objective.count)
-    for _ in range(bags):
+    for _ in settings.as_time_allows(bags):
         among = np.sort(np.append(rng.choice(others, size, replace=False), first))
         drawn = rows[rng.integers(len(rows), size=min(len(rows), settings.rows))]
         counts = objective.greedy(among, drawn, settings.steps, settings.patience)
@@ -203,7 +215,7 @@ def _cross_fitted(objective: Objective, settings: SelectionSettings, rng: np.ran
         return 0.0, 0.0
     gains = []
     singles = np.eye(objective.count)
-    for _ in range(settings.splits):
+    for _ in settings.as_time_allows(settings.splits):
         order = rng.permutation(objective.rows)
         half = len(order) // 2
         both = []

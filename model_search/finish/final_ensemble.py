@@ -11,19 +11,21 @@ import numpy as np
 
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
+from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.ensemble_selection import Selection, ensemble_logits, select
 from model_search.finish.validation_rows import KeptRows, kept_rows
-from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
+from model_search.metadata.paths import VALID_LOGITS
 from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
 from model_search.training.metrics import ResolvedMetric, all_metrics, as_number, call_metric_fn
+from model_search.training.stored_towers import stored_arrays
 
 MOST_CANDIDATES = 1000  # the best trials by the study's metric
-VALID_LOGITS = "valid_logits.npz"
 
 MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
 
@@ -75,8 +77,15 @@ class MetricFunctions:
     all_metrics: MetricsOf | None = None
 
 
-def make_ensemble(parts: StudyParts, metric_functions: MetricFunctions) -> tuple[FinalModel, np.ndarray]:
+def make_ensemble(
+    parts: StudyParts, metric_functions: MetricFunctions, deadline: Deadline | None = None
+) -> tuple[FinalModel, np.ndarray]:
     """Selects the ensemble; returns it with its logits on the validation rows.
+
+    Args:
+        parts: The study.
+        metric_functions: What judges where the stored rows do not suffice.
+        deadline: When the selection is to be done; it is then a coarser one.
 
     Raises:
         StudyError: if validation labels or logits are gone.
@@ -86,7 +95,8 @@ def make_ensemble(parts: StudyParts, metric_functions: MetricFunctions) -> tuple
     rows = kept.rows
     trials, logits, notes = _candidates(parts, rows)
     metric, reason = _objective(record, kept, metric_functions)
-    chosen = select(logits, rows, metric, seed=record.seed)
+    is_late = None if deadline is None else lambda: deadline.passed
+    chosen = select(logits, rows, metric, seed=record.seed, is_late=is_late)
     metrics_of = _metrics_of(record, kept, metric_functions)
     mixed = _mixed(chosen, logits, rows.task)
     metrics = metrics_of(mixed)
@@ -133,20 +143,19 @@ def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
 
 
 def given_temperature(record: StudyRecord) -> float | None:
-    """The specification's own temperature; None where it names none."""
+    """The temperature that the specification names, the latest one where the study was continued; None for none."""
     from google.protobuf import text_format
 
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
-    spec = text_format.Parse(record.spec_text, PhoenixSpec())
+    spec = text_format.Parse(record.settings.get("spec", record.spec_text), PhoenixSpec())
     return spec.temperature if spec.HasField("temperature") else None
 
 
 def validation_logits(artefacts: ArtefactStore, trial: Trial) -> np.ndarray | None:
     """A completed trial's logits on the validation rows, as it predicts; None where they are gone or damaged."""
-    found = [artefact for artefact in (trial.result.artefacts if trial.result else ()) if artefact.name == VALID_LOGITS]
     try:
-        return load_arrays(artefacts, found[0]).get("valid_logits") if found else None
+        return (stored_arrays(artefacts, trial.artefacts, VALID_LOGITS) or {}).get("valid_logits")
     except DamagedArtefactError:
         return None
 

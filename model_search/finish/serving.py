@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from model_search.data.features import Feature, FeatureSchema, NumberFeature
+from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names

@@ -10,9 +10,8 @@ from model_search.data.labelled_rows import LabelledRows
 from model_search.data.prepared_data import PreparedData
 from model_search.data.task import Task
 from model_search.metadata.artefacts import ArtefactStore, load_arrays, save_arrays
+from model_search.metadata.paths import VALIDATION_ROWS
 from model_search.metadata.store import Store
-
-FILE = "validation.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +31,12 @@ class KeptRows:
 
 def keep_validation(store: Store, artefacts: ArtefactStore, data: PreparedData, own_metric: bool) -> None:
     """Writes them, unless they are there."""
-    if FILE in store.files():
+    if VALIDATION_ROWS in store.files():
         return
     arrays = {"labels": data.valid.label, "own": np.array([data.loss_fn is not None, own_metric])}
     if data.valid.weight is not None:
         arrays["weights"] = data.valid.weight
-    store.save_file(save_arrays(artefacts, None, FILE, arrays))
+    store.save_file(save_arrays(artefacts, None, VALIDATION_ROWS, arrays))
 
 
 def kept_rows(store: Store, artefacts: ArtefactStore, task: Task) -> KeptRows | None:
@@ -46,7 +45,7 @@ def kept_rows(store: Store, artefacts: ArtefactStore, task: Task) -> KeptRows | 
     Raises:
         DamagedArtefactError: if the file is not what was written.
     """
-    found = store.files().get(FILE)
+    found = store.files().get(VALIDATION_ROWS)
     if found is None:
         return None
     arrays = load_arrays(artefacts, found)

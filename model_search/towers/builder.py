@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +15,11 @@ from model_search.blocks.block import Block, BlockSettings, call_block
 from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
-from model_search.problem import DEFAULT_PROBLEM_TYPE
-from model_search.towers.heads import add_head, gives_steps, input_rank
+from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
+from model_search.towers.heads import add_head
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
+from model_search.towers.weight_names import layer_prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TowerSpec:
         architecture: Names of blocks, input to output.
         inputs: What the inputs of a row are, by name.
         logits_dimension: Width of the output.
-        problem_type: Name of the problem type; it decides what the first block reads, and the head.
+        problem_type: Name of the problem type, see `problem.py`.
         dropout_rate: Share of the units dropped after every block; None or not above 0 for none.
         disable_last_dense_layer: The last block's output is the logits.
         block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are handed to that block.
@@ -74,11 +74,12 @@ def build_tower(spec: TowerSpec) -> keras.Model:
         UnsupportedError: if a block, or the problem type, cannot be built by this version.
         TrialError: if a block fails or returns something else than it should.
     """
+    problem = problem_type(spec.problem_type)
     with own_names():
-        begin = entrance(spec.inputs, input_rank(spec.problem_type))
+        begin = entrance(spec.inputs, problem.input_rank)
         tensors = [begin.tensor]
         for position, lookup_name in enumerate(spec.architecture):
-            block = make_block(lookup_name, _layer_prefix(position, lookup_name))
+            block = make_block(lookup_name, layer_prefix(position, lookup_name))
             with seeded(spec.seed, block.name):
                 tensors = _apply(block, lookup_name, tensors, begin.lengths, spec.block_hparams)
                 if _drops_out(spec, position):
@@ -87,7 +88,7 @@ def build_tower(spec: TowerSpec) -> keras.Model:
             logits = _as_logits(tensors[-1], spec)
         else:
             with seeded(spec.seed, "head"):
-                logits = add_head(tensors[-1], spec.logits_dimension, spec.problem_type, begin.lengths)
+                logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
         return keras.Model(structured(begin.inputs), logits, name="tower")
 
 
@@ -100,10 +101,6 @@ def _drops_out(spec: TowerSpec, position: int) -> bool:
 
 def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
     return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")
-
-
-def _layer_prefix(position: int, lookup_name: str) -> str:
-    return f"{position}_{re.sub(r'[^A-Za-z0-9_.-]', '_', lookup_name)}"
 
 
 def _apply(
@@ -161,7 +158,10 @@ def _name_layers(output: keras.KerasTensor, known: list[keras.KerasTensor], pref
 
 
 def _as_logits(tensor: keras.KerasTensor, spec: TowerSpec) -> keras.KerasTensor:
-    if tensor.shape[-1] != spec.logits_dimension or len(tensor.shape) != 2 + gives_steps(spec.problem_type):
+    if (
+        tensor.shape[-1] != spec.logits_dimension
+        or len(tensor.shape) != 2 + problem_type(spec.problem_type).label_per_step
+    ):
         raise TrialError(
             f"disable_last_dense_layer makes the output of {spec.architecture[-1]} the logits; its shape is "
             f"{tuple(tensor.shape)}, expected (None, {spec.logits_dimension})."

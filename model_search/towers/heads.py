@@ -7,7 +7,6 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
-from model_search import problem
 from model_search.data.task import TaskKind
 from model_search.errors import UnsupportedError, UserError
 
@@ -47,21 +46,21 @@ def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.K
 
 
 def add_head(
-    tensor: keras.KerasTensor, units: int, problem_type: str, lengths: keras.KerasTensor | None = None
+    tensor: keras.KerasTensor, units: int, head: str = "dense", lengths: keras.KerasTensor | None = None
 ) -> keras.KerasTensor:
-    """Logits for a kind of problem ("DNN", ...).
+    """Logits from a tower's last tensor.
 
     Args:
         tensor: The tower's last tensor.
         units: Width of the logits.
-        problem_type: The kind of problem.
+        head: Name of the head, as `ProblemType.head` has it.
         lengths: int32 [batch], the valid steps of padded sequences; None where no step is padded.
 
     Returns:
         float32 [batch, units], or [batch, steps, units] with a label for each step.
 
     Raises:
-        UnsupportedError: if this version has no head for that kind.
+        UnsupportedError: if there is no such head.
         UserError: if the tower does not end in what the head reads.
     """
     heads: dict[str, Callable[[], keras.KerasTensor]] = {
@@ -69,11 +68,8 @@ def add_head(
         "dense_per_step": lambda: dense_per_step_head(tensor, units),
         "dense_last_step": lambda: dense_last_step_head(tensor, units, lengths),
     }
-    head = problem.problem_type(problem_type).head
     if head not in heads:
-        raise UnsupportedError(
-            f"The problem type {problem_type!r} has the head {head!r}; there are {', '.join(heads)}."
-        )
+        raise UnsupportedError(f"The head is {head!r}; expected one of {', '.join(heads)}.")
     return heads[head]()
 
 
@@ -83,16 +79,6 @@ def _check_steps(tensor: keras.KerasTensor) -> None:
             f"The tower ends in a tensor of shape {tuple(tensor.shape)}; expected [batch, steps, channels], since the "
             "head reads the steps of a sequence. Leave out blocks that flatten it."
         )
-
-
-def input_rank(problem_type: str) -> int:
-    """Rank of what blocks read, without the batch."""
-    return problem.problem_type(problem_type).input_rank
-
-
-def gives_steps(problem_type: str) -> bool:
-    """Whether there are logits for each step."""
-    return problem.problem_type(problem_type).label_per_step
 
 
 def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: float = 1.0) -> keras.Model:

@@ -14,6 +14,7 @@ from model_search.towers.inputs import fresh_inputs, renamed, structured
 from model_search.towers.naming import own_names
 
 MIXTURE = "mixture"
+TOWER = "tower"
 
 
 class JointModel(NamedTuple):
@@ -79,7 +80,7 @@ def fine_tuned(members: Sequence[keras.Model], own: keras.Model | None, ensemble
     width = towers[0].output_shape[-1]
     with own_names():
         inputs = fresh_inputs(towers[0])
-        logits = [renamed(tower, f"tower_{i}")(structured(inputs)) for i, tower in enumerate(towers)]
+        logits = [renamed(tower, f"{TOWER}_{i}")(structured(inputs)) for i, tower in enumerate(towers)]
         seen = list(logits)
         if own is not None and not ensemble.residual:
             seen[-1] = ops.stop_gradient(seen[-1])
@@ -90,6 +91,12 @@ def fine_tuned(members: Sequence[keras.Model], own: keras.Model | None, ensemble
             combined = mixture(layers.Concatenate(name="side_by_side")(seen) if len(seen) > 1 else seen[0])
         outputs = combined if own is None else ops.stack([combined, logits[-1]], axis=1)
         return JointModel(keras.Model(structured(inputs), outputs, name="ensemble"), tuple(towers), mixture)
+
+
+def towers_in(model: keras.Model) -> tuple[keras.Model, ...]:
+    """The towers within what `fine_tuned` has made, in the order of its arguments."""
+    found = {layer.name: layer for layer in model.layers if isinstance(layer, keras.Model)}
+    return tuple(found[f"{TOWER}_{i}"] for i in range(len(found)))
 
 
 def combined_output(joint: JointModel, own: bool) -> keras.Model:

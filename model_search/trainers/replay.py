@@ -124,7 +124,7 @@ class _Replay:
         settings = self._settings_of(result)
         engine, environment = tensorflow_engine(self._data, settings)
         self._compare(trial_id, plan, result, environment)
-        history = History(self._study.record.metric, self._study.record.goal)
+        history = History(self._study.record.ranking)
         history.update(self._study.store.history()[0])
         stream = not isinstance(self._data, TableData)
         given = FinishedTowers(history, self._study.artefacts, engine, stream).given(plan)

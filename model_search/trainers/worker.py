@@ -41,6 +41,7 @@ MAX_FAILURES_IN_A_ROW = 10
 MAX_ATTEMPTS = 3  # of a trial that fails for a reason outside of it
 _MAX_REPLANS = 100
 _WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two looks at what other workers are about
+FIRST_SECONDS = 0.5  # that the first model trains for after its first steps, however little time there is
 _FEW = 8  # workers, that may all look so often
 
 
@@ -86,6 +87,7 @@ class Worker:
         self._watcher = HeartbeatWatcher(parts.grace_seconds)
         self._watched = -math.inf
         self._stopped_at: int | None = None
+        self._trains_since: float | None = None
 
     def run(self, target: int) -> StopReason:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
@@ -163,6 +165,7 @@ class Worker:
 
     def _run_claimed(self, claim: Claim) -> None:
         started = time.monotonic()
+        self._trains_since = None
         self._stopped_at = None
         plan = self._commit_a_plan(claim)
         self._parts.display.start(plan)
@@ -202,19 +205,26 @@ class Worker:
 
     def _on_progress(self, plan: TrialPlan, look: Progress) -> bool:
         """Returns True where training should end here, with the best weights so far."""
-        interrupts = self._parts.interrupts
+        interrupts, seconds = self._parts.interrupts, self._seconds_of_training(look)
         if interrupts.asked:
             raise TrialInterruptedError(StopReason.INTERRUPTED)
         if interrupts.out_of_time:
             if self._parts.history.completed_count:
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
-            return True
+            return seconds >= FIRST_SECONDS
         self._heartbeat.check()
         self._parts.display.step(look)
         if not self._parts.planner.stops(plan, look.curve, self._parts.history):
             return False
         self._stopped_at = look.curve[-1][0]
         return True
+
+    def _seconds_of_training(self, look: Progress) -> float:
+        """Seconds since the running trial was first seen to have made a step, as far as anybody has looked."""
+        now = self._parts.interrupts.deadline.now
+        if look.step and self._trains_since is None:
+            self._trains_since = now
+        return 0.0 if self._trains_since is None else now - self._trains_since
 
     def _result(self, plan: TrialPlan, outcome: TrialOutcome, seconds: Mapping[str, float]) -> TrialResult:
         timings = {phase: outcome.timings.get(phase, 0.0) + more for phase, more in seconds.items() if more}

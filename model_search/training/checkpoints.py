@@ -8,8 +8,8 @@ import math
 import numpy as np
 
 from model_search.data.rows import Rows
+from model_search.ranking import Goal, Objective
 from model_search.training.flat_tower import Snapshot
-from model_search.training.metrics import better
 
 EVALUATIONS = 8  # a trial
 _SHARE = 0.05  # rows of an evaluation, as a share of the rows that the trial trains on
@@ -76,7 +76,7 @@ class BestCheckpoint:
     """Keeps the weights of the best evaluation; the loss decides between equals."""
 
     def __init__(self, goal: str):
-        self._goal = goal
+        self._metric, self._loss = Objective("metric", Goal.of(goal)), Objective("loss", Goal.MINIMIZE)
         self.evaluation: Evaluation | None = None
         self.snapshot: Snapshot | None = None
 
@@ -86,6 +86,7 @@ class BestCheckpoint:
             self.evaluation, self.snapshot = evaluation, snapshot
 
     def _is_better(self, evaluation: Evaluation, than: Evaluation) -> bool:
-        if math.isnan(evaluation.metric) or evaluation.metric == than.metric:
-            return evaluation.loss < than.loss and math.isnan(evaluation.metric) == math.isnan(than.metric)
-        return math.isnan(than.metric) or better(evaluation.metric, than.metric, self._goal)
+        if self._metric.better(evaluation.metric, than.metric):
+            return True
+        is_worse = self._metric.better(than.metric, evaluation.metric)
+        return not is_worse and self._loss.better(evaluation.loss, than.loss)

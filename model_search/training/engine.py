@@ -6,7 +6,7 @@ import dataclasses
 import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +104,7 @@ class Engine(Evaluator):
         train = run(self._data.train.inputs)[0] if isinstance(self._data, TableData) else None
         return run(self._data.valid.inputs)[0], train
 
-    def logits(self, plan: TrialPlan, weights: list[np.ndarray], inputs: Arrays) -> np.ndarray:
+    def logits(self, plan: TrialPlan, weights: Mapping[str, np.ndarray], inputs: Arrays) -> np.ndarray:
         """Logits of a plan's tower with given weights, float32 [rows, ..., logits dimension], before temperature."""
         return self.forward([TrainedTower(plan, weights)])(inputs)[0]
 
@@ -117,7 +117,7 @@ class Engine(Evaluator):
             metrics = self._metrics.all(logits)
         seconds = time.perf_counter() - started
         timings = {"validate": seconds, "total": seconds}
-        return TrialOutcome(metrics, 0, 0, timings, ((0, metrics[self._settings.metric]),), [], logits)
+        return TrialOutcome(metrics, 0, 0, timings, ((0, metrics[self._settings.metric]),), {}, logits)
 
     def _resources(self, plan: TrialPlan) -> RunResources:
         if not isinstance(self._data, TableData) and plan.row_share < 1:

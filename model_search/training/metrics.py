@@ -17,8 +17,9 @@ import numpy as np
 
 from model_search.data.task import Task, TaskKind
 from model_search.errors import TrialError, UserError
+from model_search.ranking import Goal, Objective
 
-MINIMIZE, MAXIMIZE = "minimize", "maximize"
+MINIMIZE, MAXIMIZE = Goal.MINIMIZE, Goal.MAXIMIZE
 MetricFn = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -29,6 +30,11 @@ class ResolvedMetric:
     name: str
     goal: str
     fn: MetricFn | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The metric and its goal, for comparisons."""
+        return Objective(self.name, Goal.of(self.goal))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,8 +289,8 @@ def resolve_metric(metric: str | Callable[..., float] | None, goal: str | None, 
     Raises:
         UserError: if the metric is unknown or does not fit the task, or a function comes without a goal.
     """
-    if goal not in (None, MINIMIZE, MAXIMIZE):
-        raise UserError(f"goal is {goal!r}; expected 'minimize' or 'maximize'")
+    if goal is not None:
+        goal = Goal.of(goal)
     if callable(metric):
         if goal is None:
             raise UserError(f"metric {_name_of(metric)!r} is a function; say goal='minimize' or goal='maximize'")
@@ -300,11 +306,6 @@ def resolve_metric(metric: str | Callable[..., float] | None, goal: str | None, 
     if name not in fitting:
         raise UserError(f"metric {name!r} does not fit a {task_kind.value} task; expected one of {', '.join(fitting)}")
     return ResolvedMetric(name, goal or _METRICS[name].goal)
-
-
-def better(value: float, than: float, goal: str) -> bool:
-    """Whether a metric's value is strictly better than another one."""
-    return value > than if goal == MAXIMIZE else value < than
 
 
 def _canonical(name: str) -> str:

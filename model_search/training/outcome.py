@@ -9,6 +9,7 @@ import numpy as np
 
 from model_search.data.rows import Arrays
 from model_search.metadata.trial import TrialPlan
+from model_search.ranking import Goal, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,11 @@ class TrainingSettings:
     deterministic: bool = False
     evaluator: str = "engine"
 
+    @property
+    def objective(self) -> Objective:
+        """The study's metric and its goal, for comparisons."""
+        return Objective(self.metric, Goal.of(self.goal))
+
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
@@ -78,8 +84,8 @@ class TrialOutcome:
         best_step: The step whose weights are kept.
         timings: Seconds by phase: "build", "trace", "train", "validate", "total".
         curve: (step, value of the study's metric) for every evaluation.
-        weights: The weights of the own tower (of all towers, where members are fine-tuned), as `model.get_weights()`
-            orders them; empty where the trial trains no tower.
+        weights: The weights of the own tower (of all towers, where members are fine-tuned) by name, in the order of
+            `model.get_weights()`; see `towers/weight_names.py`. Empty where the trial trains no tower.
         valid_logits: float32 [validation rows, ..., logits_dimension], before temperature; an ensemble's are combined.
         tower_logits: The own tower's validation logits, where they are not `valid_logits`.
         train_logits: The own tower's logits on the training rows of a table, where `keep_train_logits` asks for them.
@@ -92,7 +98,7 @@ class TrialOutcome:
     best_step: int
     timings: Mapping[str, float]
     curve: tuple[tuple[int, float], ...]
-    weights: list[np.ndarray]
+    weights: Mapping[str, np.ndarray]
     valid_logits: np.ndarray
     tower_logits: np.ndarray | None = None
     train_logits: np.ndarray | None = None
@@ -105,13 +111,13 @@ class TrainedTower:
 
     Attributes:
         plan: The trial's plan.
-        weights: As in `TrialOutcome`.
+        weights: As in `TrialOutcome`; those that a former version stored are numbered, in the same order.
         mixture: As in `TrialOutcome`.
         members: The members of a fine-tuned ensemble; their weights are among its own.
     """
 
     plan: TrialPlan
-    weights: Sequence[np.ndarray]
+    weights: Mapping[str, np.ndarray]
     mixture: Sequence[np.ndarray] = ()
     members: tuple[TrainedTower, ...] = ()
 
@@ -136,13 +142,13 @@ class Given:
     """What a trial builds on.
 
     Attributes:
-        initial_weights: To start from; None for fresh ones.
+        initial_weights: To start from, by name; None for fresh ones.
         frozen: Members or teacher that are not trained; None where there are none.
         members: Members to fine-tune.
         seconds: What running frozen towers took, because their logits were not stored.
     """
 
-    initial_weights: Sequence[np.ndarray] | None = None
+    initial_weights: Mapping[str, np.ndarray] | None = None
     frozen: FrozenTowers | None = None
     members: tuple[TrainedTower, ...] = ()
     seconds: float = 0.0

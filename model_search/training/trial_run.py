@@ -119,7 +119,7 @@ class TrialRun:
         if best is None or snapshot is None:
             raise TrialError("the trial ended before its first evaluation")
         self._timings["total"] = time.perf_counter() - started
-        weights, mixture = divide(joint, tower.weights(snapshot))
+        weights, mixture = divide(joint, tower.weights(snapshot), self._plan, self._given.members)
         return TrialOutcome(
             metrics=metrics,
             parameters=tower.parameters,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_search.data import csv_data
-from model_search.data.csv_reading import Reading, read_csv
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.tabular.csv_reading import Reading, read_csv
 from model_search.errors import DataError
 
 # Any text but zero bytes, carriage returns, byte order marks and lone surrogates.

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
-from model_search.data.preprocess import Preprocessor
 from model_search.data.rows import InputSpec
+from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.tabular.preprocess import Preprocessor
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish import export as export_module

@@ -1,16 +1,25 @@
 """The student that learns from the final ensemble."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
-from model_search.data.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.prepared_data import StreamData, TableData
 from model_search.data.rows import Rows
+from model_search.data.tabular.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
+from model_search.deadline import Deadline
 from model_search.errors import StudyError
-from model_search.finish.student import Candidate, DistillationTask, distil, made_up_rows, small_enough
+from model_search.finish.student import (
+    Candidate,
+    DistillationTask,
+    NoTimeError,
+    distil,
+    made_up_rows,
+    small_enough,
+)
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.engine import Engine
 from model_search.training.outcome import TrainedTower, TrainingSettings
@@ -96,10 +105,46 @@ def test_a_candidate_starts_from_the_weights_it_brings_along():
     assert warm.outcome.metrics["loss"] < cold.outcome.metrics["loss"]
 
 
+def after(questions):
+    """A deadline that has passed when the clock has been asked so often."""
+    return Deadline(questions + 0.5, clock=itertools.count(0.0).__next__)
+
+
 def test_when_the_time_is_over_the_best_so_far_is_the_student():
-    student = distil(job(table(), steps=10_000_000, seconds=0.5), [Candidate(SMALL, 30), Candidate(LARGE, 500)])
-    assert student.plan.steps == 10_000_000
-    assert student.outcome.best_step < 10_000_000
+    late = job(table(), steps=1_000_000, deadline=after(20))
+    student = distil(late, [Candidate(SMALL, 30), Candidate(LARGE, 500)])
+    assert student.plan.steps == 1_000_000
+    assert student.outcome.best_step < 1_000_000
+
+
+@pytest.mark.parametrize("questions", range(9))
+def test_without_time_for_a_student_there_is_none(questions):
+    late = job(table(), steps=1_000_000, deadline=after(questions))
+    try:
+        assert np.isfinite(distil(late, [Candidate(SMALL, 30)]).outcome.valid_logits).all()
+    except NoTimeError as error:
+        assert "no time is left" in str(error)
+        assert questions < 8
+
+
+def test_a_candidate_is_not_begun_where_it_would_not_be_ready():
+    long = Candidate(LARGE, 500, seconds=1000.0)
+    with pytest.raises(NoTimeError):
+        distil(job(table(), deadline=after(900)), [long])
+    student = distil(job(table(), deadline=after(900)), [long, Candidate(SMALL, 30)])
+    assert student.plan.architecture == SMALL
+
+
+def test_the_teacher_answers_for_as_many_rows_as_half_of_the_time_allows():
+    asked = []
+
+    def teacher(x):
+        asked.append(len(x))
+        return truth(x)
+
+    student = distil(job(table(20_000), teacher=teacher, deadline=after(20)), [Candidate(SMALL, 30)])
+    assert 0 < sum(asked) < 40_000
+    assert np.isfinite(student.outcome.valid_logits).all()
 
 
 def test_what_the_caller_raises_ends_the_job():

@@ -11,7 +11,7 @@ from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts, parameters_of
 from model_search.finish.study_models import StudyModels
-from model_search.metadata.artefacts import LocalArtefacts, load_arrays
+from model_search.metadata.artefacts import LocalArtefacts, load_arrays, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -86,7 +86,7 @@ def study(tmp_path_factory):
         engine=Engine(DATA, settings),
         artefacts=artefacts,
         environment={},
-        interrupts=Interrupts(None),
+        interrupts=Interrupts(),
         display=ProgressDisplay("loss", 5, enabled=False),
     )
     Worker("w", parts).run(len(PLANS))
@@ -126,6 +126,20 @@ def test_parameters_are_those_of_the_different_towers(study):
     own = {trial.id: trial.result.tower_parameters for trial in study.history.completed}
     assert parameters_of(study.history, [1, 2, 3]) == own[1] + own[2]
     assert parameters_of(study.history, [3, 4]) == own[1] + own[2] + own[4]
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_the_student_is_built_from_named_weights_and_from_numbered_ones(study, numbered):
+    files = study.history.get(2).result.artefacts
+    arrays = load_arrays(study.artefacts, next(file for file in files if file.name == "weights.npz"))
+    if numbered:  # as former versions stored them
+        arrays = {f"{index:04d}": array for index, array in enumerate(arrays.values())}
+    file = save_arrays(study.artefacts, None, "student_weights.npz", arrays)
+    student = FinalModel(FinalKind.STUDENT, {}, 1, 0.1, (1, 2), plan=PLANS[1], artefacts=(file,))
+    model = StudyModels(study).of_final(student)
+    np.testing.assert_allclose(np.asarray(model(DATA.valid.features)), stored_logits(study, 2), atol=2e-5)
+    with pytest.raises(StudyError, match="the weights of the student are no longer stored"):
+        StudyModels(study).of_final(dataclasses.replace(student, artefacts=()))
 
 
 class Pruned:

@@ -102,7 +102,7 @@ class AlgorithmContract:
         for history in _histories(problem_type):
             proposals = [algorithm.propose(history, np.random.default_rng(seed)) for seed in range(20)]
             assert proposals == [again.propose(history, np.random.default_rng(seed)) for seed in range(20)]
-            if not history:
+            if not len(history):
                 assert (len({proposal.architecture for proposal in proposals}) > 1) == self.draws_at_random
 
     @pytest.mark.parametrize("name", FIXED)

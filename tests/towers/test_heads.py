@@ -49,7 +49,7 @@ def test_temperature_must_be_positive(tower, temperature):
 
 def test_a_head_flattens():
     inputs = keras.Input((2, 3))
-    head = keras.Model(inputs, add_head(inputs, 5, "DNN"))
+    head = keras.Model(inputs, add_head(inputs, 5))
     assert head.output_shape == (None, 5)
     assert head.get_layer("logits").kernel.shape == (6, 5)
 

@@ -201,7 +201,7 @@ def test_the_last_block_must_fit_the_logits():
     [
         (("NO_SUCH_BLOCK",), {}, "no block 'NO_SUCH_BLOCK'"),
         (("LSTM_128",), {}, "cannot build the block LSTM_128"),
-        (("IDENTITY",), {"problem_type": "OTHER"}, "problem type is 'OTHER'"),
+        (("IDENTITY",), {"problem_type": "OTHER"}, "no problem type 'OTHER'"),
     ],
 )
 def test_what_this_version_cannot_build(architecture, others, words):

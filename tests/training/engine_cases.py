@@ -78,6 +78,11 @@ def settings(metric="loss", goal="minimize", **others):
     return TrainingSettings("DNN", metric, goal, **others)
 
 
+def arrays(outcome):
+    """The weights that were handed back, in the model's order."""
+    return list(outcome.weights.values())
+
+
 def plan(*architecture, steps=20, batch_size=8, seed=5, **hyperparameters):
     return TrialPlan(
         trial_id=1,

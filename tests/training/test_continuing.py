@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from engine_cases import class_rows, class_stream, class_table, number_rows, plan, settings
+from engine_cases import arrays, class_rows, class_stream, class_table, number_rows, plan, settings
 
 from model_search.errors import TrialError
+from model_search.metadata.trial import StartKind, WarmStart
 from model_search.training.batches import RowOrder, skip, subset
 from model_search.training.checkpoints import evaluation_updates
 from model_search.training.engine import Engine
@@ -17,7 +18,7 @@ def _pieces(whole, ends):
     """The same training, as trials that continue each other."""
     first = 0
     for number, end in enumerate(ends, start=1):
-        start = {} if first == 0 else {"warm_start": number - 1, "first_step": first}
+        start = {} if first == 0 else {"start": WarmStart(StartKind.CONTINUE, (number - 1,)), "first_step": first}
         yield dataclasses.replace(whole, trial_id=number, steps=end, total_steps=whole.steps, **start)
         first = end
 
@@ -43,7 +44,7 @@ def test_training_in_pieces_is_training_through(make_data, hyperparameters):
         outcome = engine.run(piece, Given(weights))
         assert outcome.best_step == piece.steps
         weights = outcome.weights
-    for expected, found in zip(through.weights, weights, strict=True):
+    for expected, found in zip(arrays(through), weights.values(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert outcome.metrics["loss"] == pytest.approx(through.metrics["loss"], rel=1e-4)
 
@@ -63,7 +64,7 @@ def test_a_short_training_follows_the_rates_of_the_whole_one():
     short = dataclasses.replace(whole, steps=10, total_steps=20)
     alone = dataclasses.replace(whole, steps=10)
     outcomes = [engine.run(each) for each in (short, alone)]
-    assert not np.allclose(outcomes[0].weights[0], outcomes[1].weights[0])
+    assert not np.allclose(arrays(outcomes[0])[0], arrays(outcomes[1])[0])
 
 
 def test_towers_of_scaled_training_continue_too():
@@ -72,7 +73,7 @@ def test_towers_of_scaled_training_continue_too():
     through = engine.run(whole)
     first, second = _pieces(whole, (20, 40))
     outcome = engine.run(second, Given(engine.run(first).weights))
-    np.testing.assert_allclose(outcome.weights[0], through.weights[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(arrays(outcome)[0], arrays(through)[0], rtol=1e-4, atol=1e-6)
 
 
 def test_a_share_of_the_rows_is_all_that_is_read():
@@ -83,7 +84,7 @@ def test_a_share_of_the_rows_is_all_that_is_read():
     spoilt[chosen] = table.train.inputs["features"][chosen]
     partly = dataclasses.replace(table, train=table.train.with_inputs({"features": spoilt}))
     one, two = (Engine(data, settings()).run(share) for data in (table, partly))
-    np.testing.assert_array_equal(one.weights[0], two.weights[0])
+    np.testing.assert_array_equal(arrays(one)[0], arrays(two)[0])
     with pytest.raises(TrialError, match="loss became nan"):
         Engine(partly, settings()).run(plan(steps=20, batch_size=16))
 

@@ -13,7 +13,7 @@ from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.algorithms.algorithm import Proposal
-from model_search.search.algorithms.tower_search import TowerSearch, is_tower
+from model_search.search.algorithms.tower_search import TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture, fix_order
 from model_search.search.space.grammar import Grammar
@@ -161,5 +161,5 @@ class ConstrainedBeam(TowerSearch):
 def _towers(history: History) -> Iterator[tuple[Trial, TrialPlan]]:
     """Completed trials of towers, best first."""
     for trial in history.completed:
-        if trial.plan is not None and is_tower(trial.plan):
+        if trial.plan is not None and trial.plan.is_on_labels_alone:
             yield trial, trial.plan

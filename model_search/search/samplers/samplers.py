@@ -115,7 +115,7 @@ class BayesianSampler(Sampler):
             constant_liar=True,
         )
         with _silence():
-            study = optuna.create_study(sampler=sampler, direction=history.goal)
+            study = optuna.create_study(sampler=sampler, direction=optuna.study.StudyDirection[history.goal.name])
             study.add_trials(self._frozen(space, history))
             return study.ask()
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data import columns, labels
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import TableData
-from model_search.data.preprocess import Preprocessor
 from model_search.data.rows import Rows
-from model_search.data.schema import Target, infer_schema
-from model_search.data.split import split_rows
+from model_search.data.tabular import columns, labels
+from model_search.data.tabular.preprocess import Preprocessor
+from model_search.data.tabular.schema import Target, infer_schema
+from model_search.data.tabular.split import split_rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
 

@@ -1,4 +1,4 @@
-"""What a worker does in whatever process or machine it was started: the same for worker processes and Ray actors."""
+"""What a worker does wherever it was started: in this process, in a process of its own, as a Ray actor."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ import dataclasses
 import logging
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from model_search.data.prepared_data import TableData
 from model_search.errors import ModelSearchError
 from model_search.metadata.trial import Trial
+from model_search.search.history.history import History
 from model_search.trainers.exit_policy import BROKEN, GROWN, STOPPED
 from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.progress import Display
+from model_search.trainers.pruning import Pruner
 from model_search.trainers.resources import used_memory
-
-if TYPE_CHECKING:
-    from model_search.trainers.worker import WorkerParts
+from model_search.trainers.session import Session
+from model_search.trainers.worker import Worker, WorkerParts
+from model_search.training.outcome import TrainingSettings
 
 _GROWTH = 1.5  # of the memory after the first trial, where that is more than the bound
 _LOG = logging.getLogger("model_search.worker")
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
+class WorkerSettings:
     """What one worker is told before the job, which is the same for all.
 
     Attributes:
@@ -60,14 +64,37 @@ class MemoryGuard:
             self._interrupts.ask()
 
 
-def run_worker(head: Head, make_parts: Callable[[], WorkerParts]) -> dict[str, Any]:
-    """Runs trials until there is nothing to do; returns why it has ended, as `ExitPolicy` understands it."""
-    from model_search.trainers.worker import Worker
+def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> WorkerParts:
+    """What a worker of this process works with; makes the engine."""
+    engine, environment = session.make_engine(session.data, session.settings)
+    history, pruner = History(session.record.metric, session.record.goal), None
+    if session.keeping is not None:
+        pruner = Pruner(session.store, session.artefacts, history, session.keeping)
+    return WorkerParts(
+        store=session.store,
+        planner=session.planner,
+        history=history,
+        engine=engine,
+        artefacts=session.artefacts,
+        environment={**environment, "seed": session.record.seed, "training": _trained_with(session.settings)},
+        interrupts=interrupts,
+        display=display,
+        stream=not isinstance(session.data, TableData),
+        pruner=pruner,
+    )
 
+
+def _trained_with(settings: TrainingSettings) -> dict[str, Any]:
+    """What a trial's training depends on beside its plan, as its environment keeps it; a function is not kept."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "metric_fn"}
+
+
+def run_worker(settings: WorkerSettings, make_parts: Callable[[], WorkerParts]) -> dict[str, Any]:
+    """Runs trials until there is nothing to do; returns why it has ended, as `ExitPolicy` understands it."""
     try:
         parts = make_parts()
-        guard = MemoryGuard(head.memory, parts.interrupts)
-        reason = Worker(head.name, dataclasses.replace(parts, callbacks=(guard,))).run(head.target)
+        guard = MemoryGuard(settings.memory, parts.interrupts)
+        reason = Worker(settings.name, dataclasses.replace(parts, callbacks=(guard,))).run(settings.target)
         return {"reason": GROWN if guard.grown else reason.value}
     except ModelSearchError as error:
         return {"reason": STOPPED, "kind": type(error).__name__, "message": str(error)}
