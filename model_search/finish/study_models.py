@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import keras
 
+from model_search.data.inputs import InputLayout
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.final_models import FinalModel
@@ -26,7 +27,7 @@ from model_search.training.tower_specs import tower_spec
 
 
 class StudyModels:
-    """Builds models of one study: preprocessed features in, logits out."""
+    """Builds models of one study: preprocessed inputs in, logits out."""
 
     def __init__(self, study: StudyParts):
         self._study = study
@@ -90,8 +91,8 @@ class StudyModels:
 
     def _build(self, plan: TrialPlan) -> keras.Model:
         record = self._study.record
-        shape = tuple(record.data["feature_shape"])
-        return build_tower(tower_spec(plan, shape, self._study.task.logits_dimension, record.data["model"]))
+        specs = InputLayout.from_description(record.data).specs
+        return build_tower(tower_spec(plan, specs, self._study.task.logits_dimension, record.data["model"]))
 
     def _trial(self, number: int) -> Trial:
         trial = self._stored_trial(number)

@@ -202,6 +202,40 @@ class TrialPlan:
             raise ValueError(f"row_share is {self.row_share}; expected a share above 0 and at most 1")
 
     @property
+    def trains_one_tower(self) -> bool:
+        """Whether it trains one tower by itself, on the labels or under a teacher: no ensemble.
+
+        Such towers can be members of an ensemble and starting points of a student.
+        """
+        return bool(self.architecture) and not self.members
+
+    @property
+    def is_on_labels_alone(self) -> bool:
+        """Whether it trains one tower by itself, on the labels alone, for however long.
+
+        What it reaches is then the doing of its architecture and hyperparameters: searches learn from such trials.
+        """
+        return self.trains_one_tower and not self.teacher
+
+    @property
+    def is_in_full(self) -> bool:
+        """Whether it trains for all steps, on all rows; early stopping may still end it before."""
+        return self.total_steps is None and self.row_share == 1
+
+    @property
+    def trains_one_tower_in_full(self) -> bool:
+        """Whether it trains one tower by itself, on the labels alone, in full: such trials can be compared fairly."""
+        return self.is_on_labels_alone and self.is_in_full
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether it trains, on the labels alone, a tower that the search has found or the user suggested.
+
+        Tuning and replay, which train given towers, are left out: evaluation schedules and tuning start from these.
+        """
+        return self.is_on_labels_alone and self.kind in (TrialKind.SEARCH, TrialKind.SUGGESTION)
+
+    @property
     def is_promotion(self) -> bool:
         """Whether the trial continues another one."""
         return self.first_step > 0
@@ -332,6 +366,11 @@ class Trial:
     reason: str | None = None
     created_at: str = ""
     finished_at: str | None = None
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Validation metrics by name; empty where the trial is not completed."""
+        return {} if self.result is None else self.result.metrics
 
     @property
     def artefacts(self) -> tuple[Artefact, ...]:

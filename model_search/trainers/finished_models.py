@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,37 +14,11 @@ from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError,
 from model_search.metadata.paths import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS
 from model_search.metadata.trial import Artefact, Trial, TrialPlan
 from model_search.search.history.history import History
-from model_search.training.outcome import FrozenTowers, TrainedTower, TrialOutcome
+from model_search.training.evaluator import Evaluator
+from model_search.training.outcome import FrozenTowers, Given, TrainedTower, TrialOutcome
 from model_search.training.stored_towers import MIXTURE_ARRAYS, stored_arrays, stored_tower
 
 _CACHE_BYTES = 512 << 20
-
-
-class RunsTowers(Protocol):
-    """What is needed of the engine."""
-
-    def forward(self, towers: Sequence[TrainedTower]) -> Callable[[np.ndarray], np.ndarray]:
-        """Towers as a function."""
-
-    def logits_of(self, tower: TrainedTower) -> tuple[np.ndarray, np.ndarray | None]:
-        """A tower's logits on the validation and the training rows."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Given:
-    """What a trial builds on.
-
-    Attributes:
-        initial_weights: To start from, by name; None for fresh ones.
-        frozen: Members or teacher that are not trained; None where there are none.
-        members: Members to fine-tune.
-        seconds: What running frozen towers took, because their logits were not stored.
-    """
-
-    initial_weights: Mapping[str, np.ndarray] | None = None
-    frozen: FrozenTowers | None = None
-    members: tuple[TrainedTower, ...] = ()
-    seconds: float = 0.0
 
 
 class FinishedTowers:
@@ -58,7 +31,7 @@ class FinishedTowers:
         stream: Whether the training data are a stream, so that frozen towers have to be run for every batch.
     """
 
-    def __init__(self, history: History, artefacts: ArtefactStore, engine: RunsTowers, stream: bool):
+    def __init__(self, history: History, artefacts: ArtefactStore, engine: Evaluator, stream: bool):
         self._history = history
         self._artefacts = artefacts
         self._engine = engine

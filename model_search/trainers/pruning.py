@@ -52,7 +52,7 @@ class Pruner:
         self._history = history
         self._keeping = keeping
         self._seen = 0
-        self._ladder = Ladder(history.metric, history.goal)
+        self._ladder = Ladder(history.ranking)
         self._climbed = 0
         self._sizes: dict[int, int] = {}
 
@@ -73,7 +73,8 @@ class Pruner:
         chosen = [number for number in self._sizes if number not in kept]
         if keeping.size is not None:
             size -= sum(self._sizes[number] for number in chosen)
-            order = sorted(ranked, key=self._rank, reverse=True)
+            found = [trial for number in ranked if (trial := self._history.get(number)) is not None]
+            order = [trial.id for trial in reversed(self._history.ranking.order(found))]
             for place, number in enumerate(order[:-1]):
                 if size <= keeping.size:
                     break
@@ -119,11 +120,6 @@ class Pruner:
             if trial is not None and trial.plan is not None:
                 waiting += trial.plan.members
         return found
-
-    def _rank(self, number: int) -> tuple[float, int]:
-        trial = self._history.get(number)
-        value = 0.0 if trial is None else trial.objective(self._history.metric)
-        return (value if self._history.goal == "minimize" else -value, number)
 
     def _delete(self, numbers: list[int]) -> list[int]:
         if not numbers:

@@ -17,8 +17,8 @@ from model_search.metadata.trial import (
 )
 
 
-def plan(*architecture, **others):
-    return TrialPlan(9, TrialKind.SEARCH, architecture, {}, 10, 8, 1, "key", **others)
+def plan(*architecture, kind=TrialKind.SEARCH, **others):
+    return TrialPlan(9, kind, architecture, {}, 10, 8, 1, "key", **others)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,40 @@ def test_ways_that_there_are_not_are_refused():
         DistillationPlan("kl")
     with pytest.raises(ValueError, match="temperature"):
         DistillationPlan("balanced", temperature=0.0)
+
+
+TAUGHT = {"teacher": (3,), "distillation": DistillationPlan("balanced")}
+COMBINED = {"members": (1, 4), "ensemble": EnsemblePlan("average")}
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (plan("A"), {"one tower", "on labels", "in full", "compared", "searched"}),
+        (plan("A", random=True), {"one tower", "on labels", "in full", "compared", "searched"}),
+        (plan("A", total_steps=20), {"one tower", "on labels", "searched"}),
+        (plan("A", row_share=0.5), {"one tower", "on labels", "searched"}),
+        (
+            plan("A", first_step=5, start=WarmStart(StartKind.CONTINUE, (1,)), rung=1),
+            {"one tower", "on labels", "in full", "compared", "searched"},
+        ),
+        (plan("A", **TAUGHT), {"one tower", "in full"}),
+        (plan(**COMBINED), {"in full"}),
+        (plan("A", **COMBINED), {"in full"}),
+        (plan("A", kind=TrialKind.SUGGESTION), {"one tower", "on labels", "in full", "compared", "searched"}),
+        (plan("A", kind=TrialKind.TUNING), {"one tower", "on labels", "in full", "compared"}),
+        (plan("A", kind=TrialKind.REPLAY), {"one tower", "on labels", "in full", "compared"}),
+    ],
+)
+def test_a_plan_says_what_it_trains(made, says):
+    asked = {
+        "one tower": made.trains_one_tower,
+        "on labels": made.is_on_labels_alone,
+        "in full": made.is_in_full,
+        "compared": made.trains_one_tower_in_full,
+        "searched": made.is_searched,
+    }
+    assert {name for name, answer in asked.items() if answer} == says
 
 
 # What a plan starts from

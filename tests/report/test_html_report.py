@@ -181,7 +181,7 @@ def test_a_regression_of_streams_is_told_of(tmp_path):
     page = page_of(made)
     assert "trial 2: 0.75" in page.said and "higher is better" in page.said
     assert "study.predict(rows)" in page.said and "predict_proba" not in page.said and "NEW.csv" not in page.said
-    assert "shape of a row 28 x 28 x 1" in page.said
+    assert "input features 28 x 28 x 1 a row, float32" in page.said
 
 
 def test_an_ensemble_without_gain_is_not_the_best(made):

@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from model_search.data.csv_data import Provider
+from model_search.deadline import Deadline
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.spec.load import load_spec
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.session import RunContext, open_session
+from model_search.trainers.session import RunContext
+from model_search.trainers.study_setup import open_session
 from model_search.training.outcome import Progress, TrialOutcome
 
 
@@ -26,7 +28,7 @@ class PretendedEngine:
         self.act = act
         self.notes = pathlib.Path(notes)
 
-    def run(self, plan, initial_weights=None, on_progress=None, frozen=None, members=()):
+    def run(self, plan, given=None, on_progress=None):
         with (self.notes / str(plan.trial_id)).open("a+") as file:
             file.seek(0)
             earlier = len(file.readlines())
@@ -77,6 +79,17 @@ def waits(seconds):
     return act
 
 
+def together(folder):
+    """No trial ends before two workers have begun one each."""
+    notes = pathlib.Path(folder) / "notes"
+
+    def act(plan, earlier):
+        while len({pid for note in notes.iterdir() for pid in note.read_text().split()}) < 2:
+            time.sleep(0.02)
+
+    return act
+
+
 def open_pretended(folder, act=nothing, workers=2, **changes):
     """A session and its context."""
     table = pathlib.Path(folder) / "table.csv"
@@ -97,4 +110,4 @@ def open_pretended(folder, act=nothing, workers=2, **changes):
     session = open_session(Provider(filename=str(table), label="y"), spec, options)
     session = dataclasses.replace(session, make_engine=MakeEngine(act, notes))
     display = ProgressDisplay("loss", options.number_models, options.progress)
-    return session, RunContext(options, workers, Interrupts(options.time_limit), display)
+    return session, RunContext(options, workers, Interrupts(Deadline(options.time_limit)), display)

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from model_search.data.task import Rows, StreamData, TableData, Task, TaskKind
+from model_search.data.prepared_data import StreamData, TableData
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.artefacts import LocalArtefacts, load_arrays, save_arrays
 from model_search.metadata.paths import MIXTURE, WEIGHTS
@@ -35,7 +37,7 @@ SMALL = "FULLY_CONNECTED_PYRAMID"
 
 def rows(count, seed):
     features = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
-    return Rows(features, (features[:, 0] > features[:, 1]).astype(np.int32))
+    return Rows.of(features, (features[:, 0] > features[:, 1]).astype(np.int32))
 
 
 def data(stream=False):
@@ -100,7 +102,7 @@ class Study:
             engine=self.engine,
             artefacts=self.artefacts,
             environment={},
-            interrupts=Interrupts(None),
+            interrupts=Interrupts(),
             display=ProgressDisplay("loss", 5, enabled=False),
             stream=isinstance(prepared, StreamData),
         )
@@ -149,8 +151,8 @@ def test_the_parts_add_up_to_what_was_judged(table_study):
     given = towers.given(PLANS[4])
     model = table_study.engine.forward([towers.trained(number) for number in (1, 2, 4)])
     valid = table_study.engine._data.valid
-    np.testing.assert_allclose(given.frozen.valid, model(valid.features), atol=1e-4)
-    np.testing.assert_allclose(given.frozen.train, model(table_study.engine._data.train.features), atol=1e-4)
+    np.testing.assert_allclose(given.frozen.valid, model(valid.inputs), atol=1e-4)
+    np.testing.assert_allclose(given.frozen.train, model(table_study.engine._data.train.inputs), atol=1e-4)
     average = towers.given(PLANS[2]).frozen
     assert average.train is None
     assert towers.given(PLANS[5]).initial_weights is not None
