@@ -273,6 +273,7 @@ class Study:
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with all that is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
+        from model_search.data.inputs import InputLayout
         from model_search.data.tabular.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
@@ -282,6 +283,7 @@ class Study:
             tower=self._built(chosen),
             task=self.task,
             schema=None if schema is None else FeatureSchema.from_json(schema),
+            inputs=InputLayout.from_description(self._record.data).specs,
             temperature=self._temperature(trial),
             metadata=self._metadata(chosen),
         )
@@ -290,23 +292,38 @@ class Study:
         """Predictions for a CSV file, a DataFrame, a dict of columns or an array.
 
         Returns:
-            [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets).
+            [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets). With
+            a label for each step a masked array [rows, steps], in which padded steps are masked.
         """
         from model_search.finish.predict import predict_labels
 
-        return predict_labels(self._logits(data, trial), self.task)
+        logits, steps = self._logits(data, trial)
+        found = predict_labels(logits, self.task)
+        if steps is None:
+            return found
+        padded = ~steps if found.ndim == 2 else np.repeat(~steps[..., None], found.shape[2], axis=2)
+        return np.ma.masked_array(found, mask=padded)
 
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame:
         """Probabilities [rows, classes], one column per class, named by it.
 
+        With a label for each step there is a row for each valid step, and the index holds "row" and "step".
+
         Raises:
             UserError: if the study predicts numbers.
         """
+        import pandas as pd
+
         from model_search.finish.predict import predict_probabilities
 
         if self.task.kind is not TaskKind.CLASSIFICATION:
             raise UserError(f"study {self.name!r} predicts numbers ({self.task.label}); it has no probabilities")
-        return predict_probabilities(self._logits(data, trial), self.task, self._temperature(trial))
+        logits, steps = self._logits(data, trial)
+        if steps is None:
+            return predict_probabilities(logits, self.task, self._temperature(trial))
+        found = predict_probabilities(logits[steps], self.task, self._temperature(trial))
+        rows, numbers = np.nonzero(steps)
+        return found.set_axis(pd.MultiIndex.from_arrays([rows, numbers], names=["row", "step"]), axis="index")
 
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
         """Every usual metric of the task on rows with labels, best on rows that the search has not seen.
@@ -451,11 +468,13 @@ class Study:
         found = self.calibration(trial)
         return given_temperature(self._record) or 1.0 if found is None else found.temperature
 
-    def _logits(self, data: TableLike, trial: ModelChoice) -> np.ndarray:
-        from model_search.data.later_rows import inputs_of
+    def _logits(self, data: TableLike, trial: ModelChoice) -> tuple[np.ndarray, np.ndarray | None]:
+        """Logits [rows, ...], and which steps are valid where there is a label for each step."""
+        from model_search.data.later_rows import inputs_of, steps_of
         from model_search.finish.predict import tower_logits
 
-        return tower_logits(self.tower(trial), inputs_of(data, self._record.data))
+        inputs = inputs_of(data, self._record.data)
+        return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of

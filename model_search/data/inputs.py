@@ -204,8 +204,9 @@ def _pick(features: Mapping[str, Any], name: str) -> Any:
 def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
     """The padded features, each with the feature that holds its lengths.
 
-    A feature with lengths of its own ("<name>_lengths") is one; so is, where there are lengths for all, whatever has
-    two axes or more a row, and a row of whole numbers (token ids).
+    A feature with lengths of its own ("<name>_lengths") is one; so are, where there are lengths for all, sequences of
+    vectors, [steps, width] a row, and rows of whole numbers (token ids). What has more axes, such as a picture, needs
+    lengths of its own.
     """
     found: dict[str, str] = {}
     for name, array in arrays.items():
@@ -214,8 +215,8 @@ def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
             found[name] = own
     if lengths in arrays and _are_lengths(arrays[lengths]):
         for name, array in arrays.items():
-            tokens = array.ndim == 2 and array.dtype.kind in "iu"
-            if name not in found and name not in found.values() and name != lengths and (array.ndim > 2 or tokens):
+            is_sequence = array.ndim == 3 or (array.ndim == 2 and array.dtype.kind in "iu")
+            if is_sequence and name != lengths and name not in found and name not in found.values():
                 found[name] = lengths
     return found
 

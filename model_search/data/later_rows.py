@@ -12,7 +12,7 @@ from model_search.data.array_data import as_rows, check_columns
 from model_search.data.inputs import InputLayout, as_array
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.stream_labels import LabelEncoding
-from model_search.data.streams import StreamReader
+from model_search.data.streams import StreamReader, valid_steps
 from model_search.data.tabular import labels
 from model_search.data.tabular.csv_reading import read_table
 from model_search.data.tabular.preprocess import Preprocessor
@@ -42,6 +42,18 @@ def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np
     if schema is None:
         return InputLayout.from_description(description).read(source)
     return {FEATURES: Preprocessor.from_json(schema).transform(read_table(source, description))}
+
+
+def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> np.ndarray | None:
+    """Which steps of each row are no padding, bool [rows, steps]; None where there is a label for each row.
+
+    Args:
+        inputs: What `inputs_of` gives.
+        description: What the study remembers of its data.
+    """
+    if not description.get("label_per_step", False):
+        return None
+    return valid_steps(InputLayout.from_description(description), inputs)
 
 
 def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str, Any]) -> Rows:

@@ -128,7 +128,7 @@ def _fill(bundle: ModelBundle, folder: pathlib.Path, formats: Sequence[str]) -> 
     if "keras" in formats:
         _save_keras(bundle, folder / KERAS_FILE)
         written["keras"] = KERAS_FILE
-    about = description(bundle.task, bundle.schema, bundle.metadata)
+    about = description(bundle)
     (folder / DESCRIPTION).write_text(json.dumps(about, indent=1, default=str) + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(about, written), encoding="utf-8")
     return written | {"card": CARD}

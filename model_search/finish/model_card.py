@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from model_search.data.tabular.features import FeatureSchema
 from model_search.data.task import Task, TaskKind
 from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names
 from model_search.finish.preprocessing_layers import input_kind
+from model_search.finish.serving import ModelBundle
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
@@ -54,24 +54,27 @@ print({name: values.numpy() for name, values in answers.items()})
 )
 
 
-def description(task: Task, schema: FeatureSchema | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def description(bundle: ModelBundle) -> dict[str, Any]:
     """A JSON-able account of an exported model.
 
     Returns:
         "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its
         names as an input of the "keras" file and of the "saved_model", and its "kind" ("number", "text" or "date");
-        "not_read", the reason for every other column; "metadata" as given.
+        "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
+        features that it puts side by side); "not_read", the reason for every other column; "metadata" as given.
     """
+    schema = bundle.schema
     features = () if schema is None else schema.features
     names = [feature.column for feature in features]
     return {
-        "task": task.to_json(),
+        "task": bundle.task.to_json(),
+        "inputs": {name: spec.to_json() for name, spec in bundle.input_specs.items()} if schema is None else {},
         "columns": [
             {"column": feature.column, "keras": own, "saved_model": served, "kind": input_kind(feature)}
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
         "not_read": {} if schema is None else dict(schema.dropped),
-        "metadata": dict(metadata),
+        "metadata": dict(bundle.metadata),
     }
 
 
@@ -180,7 +183,13 @@ def _answers(task: Task) -> list[str]:
 
 def _inputs(about: Mapping[str, Any]) -> list[str]:
     if not about["columns"]:
-        return ["One input, `features`: float32, rows as the data provider made them."]
+        lines = [
+            "Rows as the data provider made them:",
+            "",
+            "| input | shape of a row | type | holds |",
+            "|---|---|---|---|",
+        ]
+        return lines + [_input_line(name, spec, about["inputs"]) for name, spec in about["inputs"].items()]
     rows = [
         f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']]} |"
         for c in about["columns"]
@@ -197,6 +206,17 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             "Not read: " + "; ".join(f"{_plain(k)} ({_plain(v)})" for k, v in about["not_read"].items()) + ".",
         ]
     return lines
+
+
+def _input_line(name: str, spec: Mapping[str, Any], specs: Mapping[str, Any]) -> str:
+    padded = [other for other, values in specs.items() if values["lengths"] == name]
+    holds = "the features " + ", ".join(map(_plain, spec["columns"])) if spec["columns"] else ""
+    if padded:
+        holds = f"the valid steps of {', '.join(map(_plain, padded))}"
+    elif spec["lengths"]:
+        holds = f"padded steps, the first axis; `{_plain(spec['lengths'])}` says how many are valid"
+    shape = " x ".join(map(str, spec["shape"])) or "one number"
+    return f"| `{_plain(name)}` | {shape} | {spec['dtype']} | {holds} |"
 
 
 def _plain(text: Any) -> str:

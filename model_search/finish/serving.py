@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from model_search.data.rows import InputSpec, InputSpecs
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
@@ -30,6 +31,7 @@ class ModelBundle:
         schema: How raw columns become features; None where inputs go in as they are.
         temperature: Divides the logits.
         metadata: JSON-able, for the model card: study, trial, architecture, metrics, environment.
+        inputs: What the tower's inputs are; found out from the tower where None.
     """
 
     tower: keras.Model
@@ -37,6 +39,14 @@ class ModelBundle:
     schema: FeatureSchema | None
     temperature: float = 1.0
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: InputSpecs | None = None
+
+    @property
+    def input_specs(self) -> InputSpecs:
+        """What the tower's inputs are."""
+        if self.inputs is not None:
+            return self.inputs
+        return {one.name: InputSpec(tuple(one.shape[1:]), str(one.dtype)) for one in self.tower.inputs}
 
     def __post_init__(self) -> None:
         if self.schema is not None and tuple(self.tower.input_shape[1:]) != (self.schema.width,):

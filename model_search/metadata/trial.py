@@ -268,15 +268,14 @@ class TrialPlan:
         return (*self.members, *self.teacher, *start)
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN or infinity), keys sorted; a plan without a start does not mention one."""
+        """Strict JSON (no NaN or infinity), keys sorted; `start` stands under "warm_start", as it always has."""
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
-        if self.start is None:
-            del values["start"]
+        values["warm_start"] = values.pop("start")
         return json.dumps(values, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> TrialPlan:
-        """Reads what `to_json` wrote; also as former versions did, with a number `warm_start` in place of `start`.
+        """Reads what `to_json` wrote; also as former versions did, with a trial's number in place of `WarmStart`.
 
         Raises:
             ValueError: if the text is not such a plan.
@@ -284,13 +283,10 @@ class TrialPlan:
         try:
             values = json.loads(text)
             values["kind"] = TrialKind(values["kind"])
-            former = values.pop("warm_start", None)
-            if former is not None:
-                kind = StartKind.CONTINUE if values.get("first_step") else StartKind.COPY
-                values["start"] = {"kind": kind, "trials": (former,)}
-            if values.get("start") is not None:
-                start = values["start"]
-                values["start"] = WarmStart(start["kind"], tuple(start["trials"]))
+            start = values.pop("warm_start", None)
+            if isinstance(start, int | float):
+                start = {"kind": StartKind.CONTINUE if values.get("first_step") else StartKind.COPY, "trials": [start]}
+            values["start"] = None if start is None else WarmStart(start["kind"], tuple(start["trials"]))
             for name in ("architecture", "members", "teacher"):
                 values[name] = tuple(values[name])
             for name, record in (("ensemble", EnsemblePlan), ("distillation", DistillationPlan)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from model_search.data.task import TaskKind
@@ -40,7 +41,7 @@ def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.K
     _check_steps(tensor)
     if lengths is None:
         return layers.Dense(units, name=HEAD_NAME)(tensor[:, -1])
-    is_last = ops.equal(ops.arange(tensor.shape[1], dtype="int32")[None, :], ops.expand_dims(lengths, 1) - 1)
+    is_last = ops.equal(ops.expand_dims(lengths, 1), np.arange(1, tensor.shape[1] + 1, dtype="int32"))
     last = ops.sum(ops.where(ops.expand_dims(is_last, -1), tensor, ops.zeros_like(tensor)), axis=1)
     return layers.Dense(units, name=HEAD_NAME)(last)
 

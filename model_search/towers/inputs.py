@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from model_search.data.rows import InputSpec, InputSpecs, main_inputs
@@ -71,8 +72,7 @@ def _valid(inputs: Mapping[str, keras.KerasTensor], name: str, spec: InputSpec) 
     tensor = inputs[name]
     if spec.lengths is None:
         return tensor
-    steps = ops.arange(spec.shape[0], dtype="int32")
-    mask = ops.expand_dims(steps, 0) < ops.expand_dims(inputs[spec.lengths], 1)
+    mask = ops.expand_dims(inputs[spec.lengths], 1) > np.arange(spec.shape[0], dtype="int32")
     for _ in spec.shape[1:]:
         mask = ops.expand_dims(mask, -1)
     return ops.where(mask, tensor, ops.zeros_like(tensor))

@@ -64,7 +64,7 @@ def test_damaged_checkpoints(start, count, figure, tmp_path):
     )
     path, noticed = tmp_path / weights.path, 0
     whole = path.read_bytes()
-    assert len(load_arrays(artefacts, weights)["0000"]) == 5000
+    assert len(load_arrays(artefacts, weights)["logits/0"]) == 5000
     offsets = np.linspace(0, len(whole) - 1, count(20, 8)).astype(int)
     for number, offset in enumerate(offsets):
         changed = bytearray(whole[:offset] if number % 2 else whole)

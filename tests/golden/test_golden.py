@@ -225,9 +225,9 @@ def with_record(stored):
     if stored is None:
         return None
     values = dict(stored)
-    start = values.pop("warm_start")
+    start = values["warm_start"]
     if start is not None:
-        values["start"] = {"kind": "continue" if values["first_step"] else "copy", "trials": [start]}
+        values["warm_start"] = {"kind": "continue" if values["first_step"] else "copy", "trials": [start]}
     return values
 
 
