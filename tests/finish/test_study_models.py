@@ -137,7 +137,7 @@ def test_the_student_is_built_from_named_weights_and_from_numbered_ones(study, n
     file = save_arrays(study.artefacts, None, "student_weights.npz", arrays)
     student = FinalModel(FinalKind.STUDENT, {}, 1, 0.1, (1, 2), plan=PLANS[1], artefacts=(file,))
     model = StudyModels(study).of_final(student)
-    np.testing.assert_allclose(np.asarray(model(DATA.valid.features)), stored_logits(study, 2), atol=2e-5)
+    np.testing.assert_allclose(np.asarray(model(DATA.valid.inputs["features"])), stored_logits(study, 2), atol=2e-5)
     with pytest.raises(StudyError, match="the weights of the student are no longer stored"):
         StudyModels(study).of_final(dataclasses.replace(student, artefacts=()))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from model_search.blocks import Block, catalogue, register_block
+from model_search.data.rows import InputSpec
 from model_search.errors import TrialError
 from model_search.towers.builder import TowerSpec, build_tower
 from model_search.towers.naming import own_names
@@ -58,7 +59,7 @@ def _nested_blocks():
 
 
 def names_of(*architecture, width=4):
-    model = build_tower(TowerSpec(tuple(architecture), (width,), 2))
+    model = build_tower(TowerSpec(tuple(architecture), {"features": InputSpec((width,))}, 2))
     names = tower_weight_names(model, architecture)
     assert len(names) == len(model.weights) == len(set(names))
     return model, names
