@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from model_search.errors import UserError
+from model_search.errors import UnsupportedError, UserError
 
 # Ranks of one row's input, without the batch axis.
 VECTOR_RANK = 1
@@ -134,10 +134,10 @@ def problem_type(name: str) -> ProblemType:
     """The problem type of that name.
 
     Raises:
-        UserError: if there is none.
+        UnsupportedError: if there is none.
     """
     if name not in _PROBLEM_TYPES:
-        raise UserError(f"There is no problem type {name!r}; expected one of {', '.join(_PROBLEM_TYPES)}.")
+        raise UnsupportedError(f"There is no problem type {name!r}; expected one of {', '.join(_PROBLEM_TYPES)}.")
     return _PROBLEM_TYPES[name]
 
 

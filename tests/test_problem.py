@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from model_search import problem
-from model_search.errors import UserError
+from model_search.errors import UnsupportedError, UserError
 from model_search.problem import ProblemType, problem_type, problem_types, register_problem_type
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.spec import check
@@ -42,7 +42,7 @@ def test_every_problem_type_of_a_specification_is_described():
 
 
 def test_an_unknown_name_brings_those_that_are_known():
-    with pytest.raises(UserError, match="no problem type 'GNN'; expected one of DNN, CNN"):
+    with pytest.raises(UnsupportedError, match="no problem type 'GNN'; expected one of DNN, CNN"):
         problem_type("GNN")
 
 

@@ -30,7 +30,7 @@ from model_search.blocks import catalogue
 from model_search.blocks.block import BlockSettings, call_block
 from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpec
-from model_search.problem import MAP_RANK, SEQUENCE_RANK, VECTOR_RANK
+from model_search.problem import MAP_RANK, SEQUENCE_RANK, VECTOR_RANK, problem_types
 from model_search.towers.builder import TowerSpec, build_tower
 
 Shape = tuple[int, ...]
@@ -100,10 +100,14 @@ def settings_of(name: str) -> dict[str, float]:
 
 
 def tower(name: str, shape: Shape, seed: int = 0, **others: Any) -> keras.Model:
-    """A tower of this block alone, with a dense head."""
-    return build_tower(
-        TowerSpec((name,), {"features": InputSpec(shape)}, LOGITS, block_hparams=settings_of(name), seed=seed, **others)
-    )
+    """A tower of this block alone."""
+    return build_tower(_spec((name,), shape, block_hparams=settings_of(name), seed=seed, **others))
+
+
+def _spec(architecture: Sequence[str], shape: Shape, **others: Any) -> TowerSpec:
+    """Of a problem type whose towers read rows of that shape, and have one label a row."""
+    of_rank = (known.name for known in problem_types() if known.input_rank == len(shape) and not known.label_per_step)
+    return TowerSpec(tuple(architecture), {"features": InputSpec(shape)}, LOGITS, problem_type=next(of_rank), **others)
 
 
 def build_block(
@@ -227,15 +231,14 @@ class BlockContract:
         keras.layers.Dense(2)
         assert [layer.name for layer in tower(name, shape, dropout_rate=0.5).layers] == first
         # The input and the head have names of their own.
-        others = {"features", "lengths", "logits", "logits_flatten"}
+        others = {layer.name for rank in SHAPES for layer in tower("IDENTITY", USUAL[rank]).layers}
         assert all(part.startswith(f"0_{name}_") for part in first if part not in others)
 
     def test_stands_twice_in_a_tower(self, name: str) -> None:
         """Where it can read what it writes."""
         if not reads_what_it_writes(name):
             pytest.skip(f"{name} does not read what it writes")
-        inputs = {"features": InputSpec(shape_of(name))}
-        model = build_tower(TowerSpec((name, name), inputs, LOGITS, block_hparams=settings_of(name)))
+        model = build_tower(_spec((name, name), shape_of(name), block_hparams=settings_of(name)))
         names = [layer.name for layer in model.layers]
         assert len(set(names)) == len(names)
 

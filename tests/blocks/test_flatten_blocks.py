@@ -5,7 +5,12 @@ from keras import layers
 
 from model_search.blocks import Block, catalogue, register_block
 from model_search.blocks.registration import make_block
+from model_search.data.rows import InputSpec
 from model_search.errors import TrialError
+from model_search.metadata.trial import Trial, TrialResult, TrialState
+from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.spec.load import load_text
 from model_search.towers.builder import TowerSpec, build_tower
 
 FLATTEN = ("FLATTEN", "DOWNSAMPLE_FLATTEN", "PLATE_REDUCTION_FLATTEN")
@@ -14,6 +19,10 @@ FLATTEN = ("FLATTEN", "DOWNSAMPLE_FLATTEN", "PLATE_REDUCTION_FLATTEN")
 def block_model(name, shape):
     inputs = keras.Input(shape)
     return keras.Model(inputs, make_block(name).build([inputs], None)[-1])
+
+
+def cnn(architecture, shape):
+    return build_tower(TowerSpec(architecture, {"features": InputSpec(shape)}, 2, problem_type="CNN"))
 
 
 def maps(*shape):
@@ -100,12 +109,35 @@ def own_blocks():
 
 @pytest.mark.parametrize("flatten", [*FLATTEN, "OWN_FLATTEN"])
 def test_a_tower_of_a_user_s_own_convolutions_learns(own_blocks, flatten):
-    # The kind of problem decides the head, which is the dense one for maps and for vectors.
-    spec = TowerSpec(("OWN_CONVOLUTION", "OWN_CONVOLUTION", flatten, "FULLY_CONNECTED"), (8, 8, 1), 2)
-    model = build_tower(spec)
+    model = cnn(("OWN_CONVOLUTION", "OWN_CONVOLUTION", flatten, "FULLY_CONNECTED"), (8, 8, 1))
     rng = np.random.default_rng(1)
     features = rng.normal(size=(64, 8, 8, 1)).astype("float32")
     labels = (features[:, :4].mean(axis=(1, 2, 3)) > 0).astype("int32")
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     losses = model.fit(features, labels, epochs=5, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+
+SPEC = """
+problem_type: CNN
+maximum_depth: 4
+blocks_to_use: ["OWN_CONVOLUTION", "FULLY_CONNECTED", %s]
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [("'IDENTITY'", "PLATE_REDUCTION_FLATTEN"), ("'OWN_FLATTEN'", "OWN_FLATTEN")]
+)
+def test_every_tower_of_a_search_over_a_user_s_own_blocks_can_be_built(own_blocks, named, expected):
+    spec = load_text(SPEC % named)
+    planner = Planner(spec, PlannerSettings(seed=0, train_steps=10, batch_size=4), "loss", "minimize")
+    history, sizes = History("loss", "minimize"), set()
+    for trial_id in range(1, 16):
+        plan = planner.plan(trial_id, history)
+        assert plan.architecture.count(expected) == 1
+        model = cnn(plan.architecture, (6, 6, 1))
+        assert model.output_shape == (None, 2)
+        sizes.add(len(plan.architecture))
+        result = TrialResult({"loss": float(trial_id)}, 1, 1, {})
+        history.update([Trial(trial_id, TrialState.COMPLETED, 1, trial_id, "w", plan=plan, result=result)])
+    assert max(sizes) > 1

@@ -11,6 +11,7 @@ from model_search import block_builder, blocks
 from model_search.blocks import Block, BlockHyperparameter, BlockSettings, catalogue, register_block
 from model_search.blocks.block import accepted_arguments, call_block
 from model_search.blocks.registration import make_block, own_settings
+from model_search.data.rows import InputSpec
 from model_search.errors import UnsupportedError, UserError
 from model_search.towers.builder import TowerSpec, build_tower
 
@@ -258,7 +259,7 @@ class WithKeywords(Block):
 @pytest.mark.parametrize("cls", [WithoutHparams, WithoutEither, ArchivedWithoutHparams, WithoutLengths, WithKeywords])
 def test_a_block_may_leave_out_lengths_and_hparams(cls):
     register_block("T_SHORT")(cls)
-    tower = build_tower(TowerSpec(("T_SHORT", "IDENTITY"), (5,), 2))
+    tower = build_tower(TowerSpec(("T_SHORT", "IDENTITY"), {"features": InputSpec((5,))}, 2))
     assert tower.output_shape == (None, 2)
     # Either spelling reaches the one that is overridden.
     other = cls().build if cls.build is Block.build else cls().block_build

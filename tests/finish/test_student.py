@@ -138,9 +138,9 @@ def test_a_candidate_is_not_begun_where_it_would_not_be_ready():
 def test_the_teacher_answers_for_as_many_rows_as_half_of_the_time_allows():
     asked = []
 
-    def teacher(x):
-        asked.append(len(x))
-        return truth(x)
+    def teacher(inputs):
+        asked.append(len(inputs["features"]))
+        return truth(inputs["features"])
 
     student = distil(job(table(20_000), teacher=teacher, deadline=after(20)), [Candidate(SMALL, 30)])
     assert 0 < sum(asked) < 40_000

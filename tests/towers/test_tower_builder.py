@@ -205,7 +205,7 @@ def test_the_last_block_must_fit_the_logits():
     ],
 )
 def test_what_this_version_cannot_build(architecture, others, words):
-    with pytest.raises(UnsupportedError, match=words):
+    with pytest.raises(UserError, match=words):
         build_tower(spec(*architecture, **others))
 
 
