@@ -212,17 +212,12 @@ def test_numbered_weights_of_a_former_version_are_read_as_named_ones_are(table_s
     ]
     named, former = ([each.trained(number) for number in (1, 2, 8, 9)] for each in towers)
     assert all(name.isdigit() for tower in former for name in tower.weights)
-    features = table_study.engine._data.valid.features
-    expected = table_study.engine.forward(named)(features)
-    np.testing.assert_array_equal(table_study.engine.forward(former)(features), expected)
-    again = [table_study.engine.run(PLANS[5], **given_of(each, PLANS[5])) for each in towers]
+    inputs = table_study.engine._data.valid.inputs
+    expected = table_study.engine.forward(named)(inputs)
+    np.testing.assert_array_equal(table_study.engine.forward(former)(inputs), expected)
+    again = [table_study.engine.run(PLANS[5], each.given(PLANS[5])) for each in towers]
     np.testing.assert_array_equal(again[0].valid_logits, again[1].valid_logits)
     assert list(again[0].weights) == list(again[1].weights) == list(named[0].weights)
-
-
-def given_of(towers, made):
-    given = towers.given(made)
-    return {"initial_weights": given.initial_weights, "frozen": given.frozen}
 
 
 def test_weights_are_stored_by_name(table_study):
