@@ -60,6 +60,19 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
     assert (tmp_path / "model" / "saved_model").is_dir()
 
 
+@pytest.mark.parametrize("given", [["--provider_module={}"], ["--provider_module", "{}"], ["-provider_module", "{}"]])
+def test_a_provider_module_is_loaded_however_it_is_written(tmp_path, given):
+    (tmp_path / "mine.py").write_text("raise ValueError('it was loaded')")
+    done = call(*[word.format(tmp_path / "mine.py") for word in given])
+    assert done.returncode == 2
+    assert "failed with ValueError: it was loaded" in done.stderr
+
+
+def test_what_comes_after_two_dashes_is_no_flag(tmp_path):
+    (tmp_path / "mine.py").write_text("raise ValueError('it was loaded')")
+    assert "it was loaded" not in call("--", "--provider_module", tmp_path / "mine.py").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -20,7 +20,6 @@ from model_search.spec.load import load_spec, load_text
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import (
-    FIRST_SECONDS,
     MAX_ATTEMPTS,
     MAX_FAILURES_IN_A_ROW,
     StopReason,
