@@ -160,3 +160,28 @@ class Mine(data.Provider):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "MINE_TANH" in done.stdout
+
+
+def test_the_time_limit_counts_from_the_start_of_the_process_and_leaves_room_for_the_export(tmp_path):
+    code = """
+import sys
+from model_search import main, single_trainer
+def run(self, options, deadline):
+    assert options.time_limit == 60
+    print(deadline.remaining <= 60 - 7 - main.EXPORT_SECONDS, main._seconds_of_this_process() > 0)
+    sys.exit(0)
+single_trainer.SingleTrainer.run = run
+main.main(["model_search", *sys.argv[1:]], spent=7)
+"""
+    words = [f"--filename={DATA / 'wine.csv'}", "--label=cultivar", "--time_limit=60", f"--model_dir={tmp_path}"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.stdout == "True True\n", done.stderr
+
+
+def test_a_process_that_was_started_for_something_else_has_spent_nothing(monkeypatch):
+    from model_search import main
+
+    started = main.psutil.Process().create_time()
+    for age, spent in ((2.0, 2.0), (3600.0, 0.0), (-5.0, 0.0)):
+        monkeypatch.setattr("model_search.main.time.time", lambda age=age: started + age)
+        assert main._seconds_of_this_process() == pytest.approx(spent)
