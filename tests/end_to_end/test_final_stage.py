@@ -18,6 +18,7 @@ from model_search.errors import StudyError, UserError
 from model_search.finish import distillation
 from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_stage import StageOptions, run_stage
+from model_search.finish.student import NoTimeError
 from model_search.metadata import paths
 from model_search.metadata.final_models import FinalKind
 from model_search.metadata.sqlite_store import SqliteStore
@@ -255,20 +256,22 @@ def test_a_final_stage_without_time_still_makes_the_ensemble(tmp_path, search, c
     store = SqliteStore(study.folder / paths.DATABASE)
     options = PrepareOptions(seed=1, batch_size=32, eval_steps=10)
     settings = TrainingSettings("DNN", "loss", "minimize")
-    said = []
-    made = run_stage(
-        study_parts(study.folder, store),
-        StageOptions(
-            what="both",
-            distillation=DistillationContext(provider.prepare(options), settings),
-            deadline=Deadline(0.0),
-            say=said.append,
-        ),
+    stage = StageOptions(
+        what="both",
+        distillation=DistillationContext(provider.prepare(options), settings),
+        deadline=Deadline(0.0),
     )
+    with pytest.raises(NoTimeError, match="no student, for no time is left"):
+        run_stage(study_parts(study.folder, store), stage)
     store.close()
-    assert [model.kind for model in made] == [FinalKind.ENSEMBLE]
-    assert "no student, for no time is left" in said[-1]
-    assert model_search.load_study(tmp_path, "study").final_models == tuple(made)
+    (ensemble,) = model_search.load_study(tmp_path, "study").final_models
+    assert ensemble.kind is FinalKind.ENSEMBLE
+
+
+def test_what_the_final_stage_cannot_make_is_told_in_silence_too(tmp_path, search, cancer_csv, capfd):
+    provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
+    search(tmp_path, provider, number_models=2, finish="both", student_parameters=3)
+    assert "no student: no architecture" in capfd.readouterr().err
 
 
 def study_features(study, frame):
