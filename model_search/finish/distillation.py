@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model_search.data.task import PreparedData
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.prepared_data import PreparedData
+from model_search.data.rows import Arrays
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
@@ -25,7 +27,6 @@ from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.paths import STUDENT_WEIGHTS
 from model_search.metadata.trial import Trial
-from model_search.search.history.history import trains_one_tower
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
@@ -79,7 +80,7 @@ def distilled_student(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
         )
-    stored, valid = study.record.settings, distillation.data.valid
+    stored, valid = study.record.settings, LabelledRows.of_rows(study.task, distillation.data.valid)
     job = DistillationTask(
         data=distillation.data,
         settings=distillation.settings,
@@ -94,7 +95,6 @@ def distilled_student(
     )
     student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
     outcome = student.outcome
-    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
     given = given_temperature(study.record)
     return FinalModel(
         kind=FinalKind.STUDENT,
@@ -103,8 +103,8 @@ def distilled_student(
         seconds=time.perf_counter() - started,
         trials=study.completed,
         plan=student.plan,
-        calibration=calibrate(study.task, outcome.valid_logits, valid.labels, valid.weights, given),
-        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, weights),),
+        calibration=calibrate(valid, valid.logits(outcome.valid_logits), given),
+        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
     )
 
 
@@ -119,7 +119,7 @@ def _candidates(study: StudyParts) -> list[Candidate]:
             seconds=sum(trial.result.timings.get(phase, 0.0) for phase in ("build", "trace", "validate")),
         )
         for trial in study.history.completed
-        if trial.plan is not None and trial.result is not None and trains_one_tower(trial.plan)
+        if trial.plan is not None and trial.result is not None and trial.plan.trains_one_tower
     ]
 
 
@@ -136,7 +136,7 @@ def _answers(study: StudyParts, model: FinalModel) -> Answers:
     """The teacher as a function; built when it is asked first."""
     built: list[Answers] = []
 
-    def answer(features: np.ndarray) -> np.ndarray:
+    def answer(inputs: Arrays) -> np.ndarray:
         if not built:
             from model_search.training.runtime import tensorflow
 
@@ -145,7 +145,7 @@ def _answers(study: StudyParts, model: FinalModel) -> Answers:
             from model_search.finish.study_models import StudyModels
 
             tower = StudyModels(study).of_final(model)
-            built.append(lambda rows: tower_logits(tower, rows))
-        return built[0](features)
+            built.append(lambda inputs: tower_logits(tower, inputs))
+        return built[0](inputs)
 
     return answer

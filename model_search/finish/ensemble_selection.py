@@ -16,26 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.finish.calibration import flat_rows, log_probabilities
+from model_search.finish.calibration import log_probabilities
 from model_search.finish.selection_objectives import Objective, make_objective
 from model_search.training.metrics import ResolvedMetric
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledRows:
-    """The rows that candidates are judged on.
-
-    Attributes:
-        task: What is predicted.
-        labels: As in `Rows.labels`.
-        weights: [rows], or None where all rows weigh the same.
-    """
-
-    task: Task
-    labels: np.ndarray
-    weights: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +104,7 @@ def select(
     """Chooses members and weights.
 
     Args:
-        candidates: Logits [rows, width] of each candidate ([rows, steps, width] for a label a step).
+        candidates: Logits [rows, width] of each candidate.
         rows: The rows' labels and weights.
         metric: What is to be good: the log loss or the squared error where None.
         settings: None for those that fit the metric.
@@ -138,7 +124,7 @@ def select(
     rng = np.random.default_rng(seed)
     places = _best_places(candidates, rows, objective, settings.keep)
     for place in places:
-        objective.add(*flat_rows(rows.task, candidates[place], rows.labels, rows.weights))
+        objective.add(candidates[place], rows.labels, rows.weights)
     objective.ready()
     everything = np.arange(objective.rows)
     shares = _shares(objective, everything, settings, settings.bags, rng)
@@ -159,11 +145,11 @@ def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[
 
     Args:
         task: What is predicted.
-        logits: [rows, ..., width] of each member.
+        logits: [rows, width] of each member.
         weights: Of each member, adding up to 1.
 
     Returns:
-        float32 [rows, ..., width].
+        float32 [rows, width].
 
     Raises:
         UserError: if there is no member.
@@ -184,8 +170,7 @@ def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[
 def _best_places(candidates: Sequence[np.ndarray], rows: LabelledRows, objective: Objective, keep: int) -> list[int]:
     """The best candidates by themselves, best first; ties by place."""
     scores = [
-        objective.single(*flat_rows(rows.task, logits, rows.labels, rows.weights)) if len(candidates) > keep else 0.0
-        for logits in candidates
+        objective.single(logits, rows.labels, rows.weights) if len(candidates) > keep else 0.0 for logits in candidates
     ]
     return [int(place) for place in np.argsort(scores, kind="stable")[:keep]]
 

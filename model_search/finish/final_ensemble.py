@@ -9,21 +9,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.ensemble_selection import Selection, ensemble_logits, select
 from model_search.finish.validation_rows import KeptRows, kept_rows
-from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
+from model_search.metadata.paths import VALID_LOGITS
 from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
 from model_search.training.metrics import ResolvedMetric, all_metrics, as_number, call_metric_fn
+from model_search.training.stored_towers import stored_arrays
 
 MOST_CANDIDATES = 1000  # the best trials by the study's metric
-VALID_LOGITS = "valid_logits.npz"
 
 MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
 
@@ -91,7 +93,7 @@ def make_ensemble(
     started = time.perf_counter()
     kept, record = parts.kept(), parts.record
     rows = kept.rows
-    trials, logits, notes = _candidates(parts, len(rows.labels))
+    trials, logits, notes = _candidates(parts, rows)
     metric, reason = _objective(record, kept, metric_functions)
     is_late = None if deadline is None else lambda: deadline.passed
     chosen = select(logits, rows, metric, seed=record.seed, is_late=is_late)
@@ -125,20 +127,19 @@ def make_ensemble(
         gain=chosen.gain,
         gain_error=chosen.gain_error,
         members=members,
-        calibration=calibrate(rows.task, mixed, rows.labels, rows.weights, given_temperature(record)),
+        calibration=calibrate(rows, mixed, given_temperature(record)),
         notes=tuple(notes),
     )
-    return made, mixed
+    return made, rows.by_row(mixed)
 
 
 def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
     """The calibration of one trial's model; None where numbers are predicted, or nothing is stored to fit it on."""
     kept = kept_rows(parts.store, parts.artefacts, parts.task)
     logits = validation_logits(parts.artefacts, trial)
-    if kept is None or logits is None or len(logits) != len(kept.rows.labels):
+    if kept is None or logits is None or len(logits) != kept.rows.evaluated:
         return None
-    rows = kept.rows
-    return calibrate(rows.task, logits, rows.labels, rows.weights, given_temperature(parts.record))
+    return calibrate(kept.rows, kept.rows.logits(logits), given_temperature(parts.record))
 
 
 def given_temperature(record: StudyRecord) -> float | None:
@@ -153,9 +154,8 @@ def given_temperature(record: StudyRecord) -> float | None:
 
 def validation_logits(artefacts: ArtefactStore, trial: Trial) -> np.ndarray | None:
     """A completed trial's logits on the validation rows, as it predicts; None where they are gone or damaged."""
-    found = [artefact for artefact in (trial.result.artefacts if trial.result else ()) if artefact.name == VALID_LOGITS]
     try:
-        return load_arrays(artefacts, found[0]).get("valid_logits") if found else None
+        return (stored_arrays(artefacts, trial.artefacts, VALID_LOGITS) or {}).get("valid_logits")
     except DamagedArtefactError:
         return None
 
@@ -180,15 +180,15 @@ def _has_mixture(trial: Trial) -> bool:
     return ensemble is not None and ensemble.combining == "weighted"
 
 
-def _candidates(parts: StudyParts, rows: int) -> tuple[list[Trial], list[np.ndarray], list[str]]:
+def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], list[np.ndarray], list[str]]:
     """Trials with their validation logits, best first, and what there is to say about those left out."""
     trials, logits = [], []
     best = parts.history.best(MOST_CANDIDATES)
     for trial in best:
         found = validation_logits(parts.artefacts, trial)
-        if found is not None and len(found) == rows:
+        if found is not None and len(found) == rows.evaluated:
             trials.append(trial)
-            logits.append(found)
+            logits.append(rows.logits(found))
     if not trials:
         raise StudyError(f"the validation logits of study {parts.record.name!r} are gone; no ensemble can be selected")
     lost = len(best) - len(trials)
@@ -215,7 +215,7 @@ def _metrics_of(
 
     def metrics_of(logits: np.ndarray) -> dict[str, float]:
         if functions.all_metrics is not None:
-            found = dict(functions.all_metrics(logits))
+            found = dict(functions.all_metrics(rows.by_row(logits)))
         else:
             found = all_metrics(rows.task, rows.labels, logits, rows.weights)
             unknown = {"loss"} if kept.own_loss else set()

@@ -14,7 +14,6 @@ from model_search.finish.calibration import is_calibrated
 from model_search.finish.distillation import DistillationContext, distilled_student
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts, given_temperature, make_ensemble
 from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
-from model_search.training.metrics import better
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +91,6 @@ def _told(model: FinalModel, study: StudyParts) -> str:
     line = f"final stage: ensemble of {len(model.members)} models: {figure}{beside}; {model.seconds:.1f} s"
     if not model.accepted:
         return f"{line}; {'; '.join(model.notes)}"
-    if value is not None and not better(value, best.objective(name), study.record.goal):
+    if value is not None and not study.record.ranking.better(model, best):
         return f"{line}; it is not better"
     return line

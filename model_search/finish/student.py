@@ -13,14 +13,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from model_search.data.features import FeatureSchema
-from model_search.data.task import PreparedData, Rows, TableData, TaskKind
+from model_search.data.prepared_data import PreparedData, TableData
+from model_search.data.rows import FEATURES, Arrays, Rows, concatenate
+from model_search.data.tabular.features import FeatureSchema
+from model_search.data.task import TaskKind
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
-from model_search.metadata.trial import DistillationPlan, HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import (
+    DistillationPlan,
+    HyperparameterValue,
+    StartKind,
+    TrialKind,
+    TrialPlan,
+    WarmStart,
+)
 from model_search.training.engine import Engine, OnProgress
-from model_search.training.metrics import better
-from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrainingSettings, TrialOutcome
+from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parameters
 _CANDIDATE_ROUNDS = 3  # architectures that are tried for as many steps as a trial has
@@ -33,7 +41,7 @@ _BLOCK_ROWS = 16_384  # rows the teacher answers for at a time ...
 _TIMED_BLOCK_ROWS = 2_048  # ... where there is a deadline
 _HYPERPARAMETERS: dict[str, HyperparameterValue] = {"learning_rate": 0.001, "optimizer": "adam", "cooldown_share": 0.5}
 
-Answers = Callable[[np.ndarray], np.ndarray]
+Answers = Callable[[Arrays], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +77,7 @@ class DistillationTask:
     Attributes:
         data: Training and validation rows.
         settings: What holds for every trial of the study.
-        teacher: Features float32 [rows, ...] to the teacher's logits float32 [rows, logits dimension].
+        teacher: Inputs [rows, ...] by name to the teacher's logits float32 [rows, ..., logits dimension].
         valid_logits: The teacher's logits on the validation rows.
         members: The trials that the teacher consists of.
         trial_id: A number above all trials, for the student's plan.
@@ -179,11 +187,11 @@ class _Distiller:
         data, valid = job.data, job.valid_logits[None]
         if isinstance(data, TableData):
             rows = self._rows(data)
-            answers = self._answers(rows.features)
-            data = dataclasses.replace(data, train=_first_rows(rows, len(answers)))
+            answers = self._answers(rows)
+            data = dataclasses.replace(data, train=rows.take(slice(len(answers))))
             self._teacher = FrozenTowers(valid, train=answers[None])
         else:
-            self._teacher = FrozenTowers(valid, forward=lambda features: job.teacher(features)[None])
+            self._teacher = FrozenTowers(valid, forward=lambda inputs: job.teacher(inputs)[None])
         self._engine = Engine(data, dataclasses.replace(job.settings, keep_train_logits=False))
 
     def distil(self, candidate: Candidate, steps: int) -> Student:
@@ -201,57 +209,51 @@ class _Distiller:
             key="student",
             parent=candidate.trial,
             teacher=tuple(sorted(job.members)),
-            warm_start=candidate.trial,
+            start=None if candidate.trial is None else WarmStart(StartKind.COPY, (candidate.trial,)),
             distillation=DistillationPlan("cross_entropy" if softly else "mse_logits"),
         )
         weights = None if candidate.tower is None else candidate.tower().weights
-        return Student(plan, self._engine.run(plan, weights, self._look, self._teacher))
+        return Student(plan, self._engine.run(plan, Given(weights, self._teacher), self._progress))
 
-    def _look(self, look: Progress) -> bool:
-        return bool(self._on_progress(look)) or self._job.deadline.passed
+    def _progress(self, progress: Progress) -> bool:
+        return bool(self._on_progress(progress)) or self._job.deadline.passed
 
     def _rows(self, data: TableData) -> Rows:
         """The training rows and, of a table of columns, made-up ones; the labels are not read.
 
         The training rows come in random order where time may run out before the teacher has answered for all.
         """
-        features, copies = data.train.features, 0
-        if features.ndim == 2:
-            copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(features)) - 1))
-        rng = np.random.default_rng([self._job.seed, len(features)])
-        more = made_up_rows(features, _groups(data), copies, rng) if copies else features[:0]
-        order = rng.permutation(len(features)) if self._job.deadline.is_set else slice(None)
-        labels, weights = data.train.labels, data.train.weights
-        return Rows(
-            np.concatenate([features[order], more]),
-            np.concatenate([labels[order]] + [labels] * copies),
-            None if weights is None else np.concatenate([weights[order]] + [weights] * copies),
-        )
+        train, copies = data.train, 0
+        is_table = list(train.inputs) == [FEATURES] and train.inputs[FEATURES].ndim == 2
+        if is_table:
+            copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(train)) - 1))
+        rng = np.random.default_rng([self._job.seed, len(train)])
+        made = made_up_rows(train.inputs[FEATURES], _groups(data), copies, rng) if copies else None
+        first = train.take(rng.permutation(len(train))) if self._job.deadline.is_set else train
+        if made is None:
+            return first
+        more = train.take(np.tile(np.arange(len(train)), copies)).with_inputs({FEATURES: made})
+        return concatenate([first, more])
 
-    def _answers(self, features: np.ndarray) -> np.ndarray:
-        """The teacher's logits, block by block, so that the caller can look up in between; of the first rows at least.
+    def _answers(self, rows: Rows) -> np.ndarray:
+        """The teacher's logits, of the first rows at least; progress is reported between blocks.
 
         Where there is a deadline, half of the time until then is the student's own.
         """
         deadline = self._job.deadline
         until = deadline.earlier(deadline.remaining / 2) if deadline.is_set else deadline
-        block_rows = _TIMED_BLOCK_ROWS if deadline.is_set else _BLOCK_ROWS
         found: list[np.ndarray] = []
-        for start in range(0, len(features), block_rows):
+        for block in rows.blocks(_TIMED_BLOCK_ROWS if deadline.is_set else _BLOCK_ROWS):
             if found and until.passed:
                 break
             self._on_progress(Progress(0, 0, math.nan, None))
-            found.append(self._job.teacher(features[start : start + block_rows]))
+            found.append(self._job.teacher(block.inputs))
         return np.concatenate(found).astype(np.float32)
-
-
-def _first_rows(rows: Rows, count: int) -> Rows:
-    return Rows(rows.features[:count], rows.labels[:count], None if rows.weights is None else rows.weights[:count])
 
 
 def _groups(data: TableData) -> list[slice]:
     """The places of each raw column; every feature by itself where no schema says more."""
-    schema, width = data.description.get("schema"), data.train.features.shape[1]
+    schema, width = data.description.get("schema"), data.train.inputs[FEATURES].shape[1]
     if schema is None:
         return [slice(place, place + 1) for place in range(width)]
     ends = np.cumsum([feature.width for feature in FeatureSchema.from_json(schema).features]).tolist()
@@ -262,6 +264,6 @@ def _best(taught: Sequence[tuple[Candidate, Student]], settings: TrainingSetting
     best = taught[0]
     for one in taught[1:]:
         found, known = (entry[1].outcome.metrics[settings.metric] for entry in (one, best))
-        if better(found, known, settings.goal):
+        if settings.objective.better(found, known):
             best = one
     return best

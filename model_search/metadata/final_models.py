@@ -107,7 +107,7 @@ class FinalModel:
         members: Of an ensemble, the heaviest first.
         plan: Of a student.
         calibration: None where numbers are predicted.
-        artefacts: Files left behind ("weights.npz" of a student).
+        artefacts: Files left behind ("student_weights.npz" of a student).
         notes: Sentences for people.
     """
 

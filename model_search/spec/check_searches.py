@@ -80,7 +80,7 @@ def _constrained(checker: Checker) -> None:
             "blocks_to_use names no block for the cells; reductions and flatten blocks are none.", ("blocks_to_use", 0)
         )
     reduction = spec.reduction_block_type
-    if spec.problem_type == PhoenixSpec.CNN or spec.HasField("reduction_block_type"):
+    if checker.problem_type.reads_maps or spec.HasField("reduction_block_type"):
         if reduction and not catalogue.is_known(reduction):
             checker.add(catalogue.unknown(reduction), ("reduction_block_type",))
         elif reduction and not catalogue.buildable(reduction):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider
-from model_search.data.task import PreparedData
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.finish.distillation import DistillationContext
@@ -23,13 +22,13 @@ from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.search.history.history import History
+from model_search.trainers.data_preparation import prepared
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.prepared_data import prepared
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
-from model_search.trainers.study_setup import load_spec_text, training_settings
-from model_search.training.evaluation import Judge
+from model_search.trainers.study_setup import load_spec_text, prepare_options, training_settings
+from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import ResolvedMetric
 from model_search.training.outcome import Progress, TrainingSettings
 
@@ -125,7 +124,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
 def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
     """A study as the final stage reads it."""
     record = store.study()
-    history = History(record.metric, record.goal)
+    history = History(record.ranking)
     history.update(store.history()[0])
     return StudyParts(store, open_artefacts(folder, record.settings), record, history)
 
@@ -138,19 +137,19 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     """
     stored = study.record.settings
     batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
-    data = prepared(provider, PrepareOptions(seed=study.record.seed, batch_size=batch_size, eval_steps=eval_steps))
+    spec: PhoenixSpec = load_spec_text(stored["spec"])
+    data = prepared(provider, prepare_options(spec, study.record.seed, batch_size, eval_steps, study.record))
     if data.fingerprint != study.record.data_fingerprint:
         raise StudyError(f"the training data of study {study.record.name!r} are others than those that were given")
-    spec: PhoenixSpec = load_spec_text(stored["spec"])
     return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)
 
 
 def _metrics(data: PreparedData, settings: TrainingSettings) -> Callable[[np.ndarray], Mapping[str, float]]:
-    judge = Judge(data, settings)
+    validation = ValidationMetrics(data, settings)
 
     def metrics(logits: np.ndarray) -> Mapping[str, float]:
         try:
-            return judge.metrics(logits)
+            return validation.all(logits)
         except TrialError:
             return {}  # the study's metric cannot be computed, of which the final stage knows what to make
 

@@ -14,7 +14,7 @@ class Monitor:
         self._display = context.display
         self._callbacks = context.options.callbacks
         self._revision = 0
-        self.history = History(session.record.metric, session.record.goal)
+        self.history = History(session.record.ranking)
 
     def resume(self) -> int:
         """Takes in what is there already; returns how many models that is."""

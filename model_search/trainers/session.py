@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from model_search.data.task import PreparedData
+from model_search.data.prepared_data import PreparedData
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.planner import Planner
@@ -15,18 +15,18 @@ from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.pruning import Keeping
-from model_search.trainers.worker import RunsTrials, StopReason
+from model_search.trainers.worker import StopReason
+from model_search.training.evaluator import Evaluator, make_evaluator
 from model_search.training.outcome import TrainingSettings
 
 
-def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[RunsTrials, dict[str, Any]]:
-    """The engine that trains, and what its results depend on beside the plans; loads TensorFlow."""
-    from model_search.training.engine import Engine
+def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[Evaluator, dict[str, Any]]:
+    """The evaluator that trains, and what its results depend on beside the plans; loads TensorFlow."""
     from model_search.training.runtime import environment, make_deterministic
 
     if settings.deterministic:
         make_deterministic()
-    return Engine(data, settings), environment()
+    return make_evaluator(settings.evaluator, data, settings), environment()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Session:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     keeping: Keeping | None = None
-    make_engine: Callable[[PreparedData, TrainingSettings], tuple[RunsTrials, dict[str, Any]]] = tensorflow_engine
+    make_engine: Callable[[PreparedData, TrainingSettings], tuple[Evaluator, dict[str, Any]]] = tensorflow_engine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from model_search import problem
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
-from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
@@ -22,9 +23,10 @@ from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.spec.check import problem_type
 from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
+from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.prepared_data import prepared
 from model_search.trainers.session import Session
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
@@ -44,7 +46,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     folder = paths.study_dir(options.root_dir, options.experiment_name)
     existing = _earlier_study(folder, options)
     seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
-    data = prepared(provider, PrepareOptions(seed=seed, batch_size=options.batch_size, eval_steps=options.eval_steps))
+    data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     planner = _planner(spec, options, metric, seed)
     if planner.shares_rows and not isinstance(data, TableData):
@@ -112,6 +114,20 @@ def _earlier_study(folder: pathlib.Path, options: SearchOptions) -> StudyRecord 
     return existing
 
 
+def prepare_options(
+    spec: PhoenixSpec, seed: int, batch_size: int, eval_steps: int | None, earlier: StudyRecord | None
+) -> PrepareOptions:
+    """How a study's data are prepared; `earlier` is the study where it exists already."""
+    return PrepareOptions(
+        seed=seed,
+        batch_size=batch_size,
+        eval_steps=eval_steps,
+        lengths=spec.lengths_feature_name,
+        label_per_step=problem.problem_type(problem_type(spec)).label_per_step,
+        flat_inputs=earlier is not None and "inputs" not in earlier.data,
+    )
+
+
 def _planner(spec: PhoenixSpec, options: SearchOptions, metric: ResolvedMetric, seed: int) -> Planner:
     settings = PlannerSettings(
         seed=seed,
@@ -126,8 +142,8 @@ def _planner(spec: PhoenixSpec, options: SearchOptions, metric: ResolvedMetric, 
 def _data_record(data: PreparedData, settings: TrainingSettings) -> dict[str, Any]:
     """What the study remembers of its data, and of the models that are built for them."""
     return {
+        "inputs": {name: spec.to_json() for name, spec in data.input_specs.items()},
         **data.description,
-        "feature_shape": list(data.feature_shape),
         "model": {
             "problem_type": settings.problem_type,
             "dropout_between_blocks": settings.dropout_between_blocks,
@@ -148,9 +164,8 @@ def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
 
 def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int | None) -> TrainingSettings:
     """What the specification says about every trial's training."""
-    problem_type = type(spec).ProblemType.Name(spec.problem_type)
     return TrainingSettings(
-        problem_type="DNN" if problem_type == "UNKNOWN_PROBLEM_TYPE" else problem_type,
+        problem_type=problem_type(spec),
         metric=metric.name,
         goal=metric.goal,
         metric_fn=metric.fn,

@@ -7,8 +7,8 @@ import enum
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from model_search.errors import (
     ModelSearchError,
@@ -27,12 +27,13 @@ from model_search.metadata.store import Claim, Store
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner
-from model_search.trainers.finished_models import FinishedTowers, RunsTowers, save_outcome
+from model_search.trainers.finished_models import FinishedTowers, save_outcome
 from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, Heartbeat
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.progress import Display
 from model_search.trainers.pruning import Pruner
-from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrialOutcome
+from model_search.training.evaluator import Evaluator
+from model_search.training.outcome import Progress, TrialOutcome
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,20 +43,6 @@ _MAX_REPLANS = 100
 _WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two looks at what other workers are about
 FIRST_SECONDS = 0.5  # that the first model trains for after its first steps, however little time there is
 _FEW = 8  # workers, that may all look so often
-
-
-class RunsTrials(RunsTowers, Protocol):
-    """What the loop needs of the engine."""
-
-    def run(
-        self,
-        plan: TrialPlan,
-        initial_weights: Sequence[Any] | None = None,
-        on_progress: Callable[[Progress], bool | None] | None = None,
-        frozen: FrozenTowers | None = None,
-        members: Sequence[TrainedTower] = (),
-    ) -> TrialOutcome:
-        """Trains what the plan says."""
 
 
 class StopReason(enum.StrEnum):
@@ -74,7 +61,7 @@ class WorkerParts:
     store: Store
     planner: Planner
     history: History
-    engine: RunsTrials
+    engine: Evaluator
     artefacts: ArtefactStore
     environment: Mapping[str, Any]
     interrupts: Interrupts
@@ -184,13 +171,7 @@ class Worker:
         self._parts.display.start(plan)
         try:
             given = self._towers.given(plan)
-            outcome = self._parts.engine.run(
-                plan,
-                given.initial_weights,
-                on_progress=lambda look: self._on_progress(plan, look),
-                frozen=given.frozen,
-                members=given.members,
-            )
+            outcome = self._parts.engine.run(plan, given, lambda progress: self._on_progress(plan, progress))
             result = self._result(plan, outcome, {"frozen": given.seconds, "trial": time.monotonic() - started})
             self._parts.store.complete(claim, result)
         except RetryTrialError as error:

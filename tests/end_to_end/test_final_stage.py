@@ -275,6 +275,6 @@ def test_what_the_final_stage_cannot_make_is_told_in_silence_too(tmp_path, searc
 
 
 def study_features(study, frame):
-    from model_search.data.evaluation import features_of
+    from model_search.data.later_rows import inputs_of
 
-    return features_of(frame, study.record.data)
+    return inputs_of(frame, study.record.data)["features"]

@@ -28,7 +28,7 @@ class PretendedEngine:
         self.act = act
         self.notes = pathlib.Path(notes)
 
-    def run(self, plan, initial_weights=None, on_progress=None, frozen=None, members=()):
+    def run(self, plan, given=None, on_progress=None):
         with (self.notes / str(plan.trial_id)).open("a+") as file:
             file.seek(0)
             earlier = len(file.readlines())
@@ -37,7 +37,9 @@ class PretendedEngine:
         self.act(plan, earlier)
         on_progress(Progress(plan.steps, plan.steps, 1.0, None))
         loss = float(np.random.default_rng(plan.seed).random())
-        return TrialOutcome({"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), [np.ones(3)], np.ones((4, 2)))
+        return TrialOutcome(
+            {"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), {"w": np.ones(3)}, np.ones((4, 2))
+        )
 
     def logits_of(self, tower):
         return np.ones((4, 2)), np.ones((6, 2))

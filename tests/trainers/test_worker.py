@@ -36,13 +36,15 @@ class PretendedEngine:
         self.act = act
         self.plans = []
 
-    def run(self, plan, initial_weights=None, on_progress=None, **given):
+    def run(self, plan, given=None, on_progress=None):
         self.plans.append(plan)
         self.act(plan.trial_id)
         on_progress(Progress(step=1, steps=plan.steps, loss=1.0, best=None))
         rng = np.random.default_rng(plan.seed)
         loss = float(rng.random())
-        return TrialOutcome({"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), [np.ones(3)], np.ones((4, 2)))
+        return TrialOutcome(
+            {"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), {"w": np.ones(3)}, np.ones((4, 2))
+        )
 
     def logits_of(self, tower):
         return np.ones((4, 2)), np.ones((6, 2))

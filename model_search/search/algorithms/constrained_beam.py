@@ -13,9 +13,9 @@ from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.algorithms.algorithm import Proposal
-from model_search.search.algorithms.tower_search import TowerSearch, is_tower
+from model_search.search.algorithms.tower_search import TowerSearch
 from model_search.search.history.history import History
-from model_search.search.space.architecture import CNN, Architecture, fix_order
+from model_search.search.space.architecture import Architecture, fix_order
 from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ConstrainedBeam(TowerSearch):
         if not blocks:
             raise SpecError("blocks_to_use names no block for the cells; reductions and flatten blocks are none")
         # The default is for maps; elsewhere a reduction is only what the specification itself names.
-        has_reduction = grammar.problem_type == CNN or spec.HasField("reduction_block_type")
+        has_reduction = grammar.problem_type.reads_maps or spec.HasField("reduction_block_type")
         reduction = spec.reduction_block_type if has_reduction else ""
         if reduction and not catalogue.is_known(reduction):
             raise SpecError(catalogue.unknown(reduction))
@@ -116,13 +116,13 @@ class ConstrainedBeam(TowerSearch):
 
     def _room(self, cell_blocks: int) -> int:
         """How many cells of that size `maximum_depth` has room for, their reductions and a flatten block included."""
-        added = 1 if self.grammar.problem_type == CNN else 0
-        return (self.grammar.maximum_depth - added) // (cell_blocks + bool(self.reduction))
+        return (self.grammar.maximum_depth - self.grammar.problem_type.added_size) // (
+            cell_blocks + bool(self.reduction)
+        )
 
     def _size(self, blocks: int) -> int:
         """Size of a tower of so many blocks with its reductions and flatten block."""
-        added = 1 if self.grammar.problem_type == CNN else 0
-        return blocks + (blocks // self.cell if self.reduction else 0) + added
+        return blocks + (blocks // self.cell if self.reduction else 0) + self.grammar.problem_type.added_size
 
     def _child(self, architecture: Sequence[str], history: History, rng: np.random.Generator) -> Architecture:
         body = self._strip(architecture)
@@ -161,5 +161,5 @@ class ConstrainedBeam(TowerSearch):
 def _towers(history: History) -> Iterator[tuple[Trial, TrialPlan]]:
     """Completed trials of towers, best first."""
     for trial in history.completed:
-        if trial.plan is not None and is_tower(trial.plan):
+        if trial.plan is not None and trial.plan.is_on_labels_alone:
             yield trial, trial.plan

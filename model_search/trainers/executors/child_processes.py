@@ -16,7 +16,8 @@ import threading
 import time
 from typing import Any
 
-from model_search.data.task import Rows, TableData
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
 from model_search.errors import StoreError
 from model_search.metadata import paths
 from model_search.metadata.store import Claim
@@ -321,7 +322,7 @@ def _memory_bound(context: RunContext) -> int:
 def _data_bytes(session: Session) -> int:
     data = session.data
     parts: list[Rows] = [data.train, data.valid] if isinstance(data, TableData) else [data.valid]
-    return sum(part.features.nbytes + part.labels.nbytes for part in parts)
+    return sum(part.nbytes for part in parts)
 
 
 def _was_killed_for_memory(worker: _WorkerProcess) -> bool:

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from model_search.data.task import TableData
+from model_search.data.prepared_data import TableData
 from model_search.errors import ModelSearchError
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data import columns, labels
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.preprocess import Preprocessor
-from model_search.data.schema import Target, infer_schema
-from model_search.data.split import split_rows
-from model_search.data.task import Rows, TableData, Task, TaskKind
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
+from model_search.data.tabular import columns, labels
+from model_search.data.tabular.preprocess import Preprocessor
+from model_search.data.tabular.schema import Target, infer_schema
+from model_search.data.tabular.split import split_rows
+from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -176,7 +178,7 @@ def _split(part: _Part, task: Task, options: PrepareOptions, notes: list[str]) -
 
 
 def _rows(part: _Part, task: Task, preprocessor: Preprocessor) -> Rows:
-    return Rows(preprocessor.transform(part.frame), labels.to_rows(part.targets, task), part.weights)
+    return Rows.of(preprocessor.transform(part.frame), labels.to_rows(part.targets, task), part.weights)
 
 
 def fingerprint(parts: list[_Part], task: Task) -> str:

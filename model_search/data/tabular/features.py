@@ -1,6 +1,6 @@
 """How raw columns become the numbers a tower reads: records fitted on the training rows, JSON-round-tripping.
 
-The same records drive the NumPy transform (`data/preprocess.py`) and the exported model's layers
+The same records drive the NumPy transform (`data/tabular/preprocess.py`) and the exported model's layers
 (`finish/preprocessing_layers.py`); a test holds the two equal.
 
 Every feature becomes one or more adjacent columns of a float32 matrix, in the order of `FeatureSchema.features`:

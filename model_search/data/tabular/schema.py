@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data import columns
-from model_search.data.features import (
+from model_search.data.tabular import columns
+from model_search.data.tabular.features import (
     MISSING_CATEGORY,
     CategoryFeature,
     DateFeature,

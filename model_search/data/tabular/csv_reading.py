@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data import columns
+from model_search.data.tabular import columns
 from model_search.errors import DataError
 
 if TYPE_CHECKING:

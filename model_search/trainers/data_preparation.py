@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider
-from model_search.data.task import PreparedData, StreamData, TableData, Task
+from model_search.data.task import Task
 from model_search.errors import DataError
 
 
@@ -20,7 +21,7 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
     name = f"{type(provider).__name__}.prepare"
     if not isinstance(data, TableData | StreamData):
         raise DataError(
-            f"{name} returned {type(data).__name__}; expected model_search.data.task.TableData or StreamData"
+            f"{name} returned {type(data).__name__}; expected model_search.data.prepared_data.TableData or StreamData"
         )
     problems = list(_problems(data))
     if problems:
