@@ -12,8 +12,8 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
 from model_search.errors import DataError
 from model_search.spec.load import load_spec
-from model_search.trainers.options import SearchOptions
 from model_search.trainers.data_preparation import prepared
+from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.study_setup import open_session
 
