@@ -60,6 +60,19 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
     assert (tmp_path / "model" / "saved_model").is_dir()
 
 
+@pytest.mark.parametrize("given", [["--provider_module={}"], ["--provider_module", "{}"], ["-provider_module", "{}"]])
+def test_a_provider_module_is_loaded_however_it_is_written(tmp_path, given):
+    (tmp_path / "mine.py").write_text("raise ValueError('it was loaded')")
+    done = call(*[word.format(tmp_path / "mine.py") for word in given])
+    assert done.returncode == 2
+    assert "failed with ValueError: it was loaded" in done.stderr
+
+
+def test_what_comes_after_two_dashes_is_no_flag(tmp_path):
+    (tmp_path / "mine.py").write_text("raise ValueError('it was loaded')")
+    assert "it was loaded" not in call("--", "--provider_module", tmp_path / "mine.py").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -147,3 +160,28 @@ class Mine(data.Provider):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "MINE_TANH" in done.stdout
+
+
+def test_the_time_limit_counts_from_the_start_of_the_process_and_leaves_room_for_the_export(tmp_path):
+    code = """
+import sys
+from model_search import main, single_trainer
+def run(self, options, deadline):
+    assert options.time_limit == 60
+    print(deadline.remaining <= 60 - 7 - main.EXPORT_SECONDS, main._seconds_of_this_process() > 0)
+    sys.exit(0)
+single_trainer.SingleTrainer.run = run
+main.main(["model_search", *sys.argv[1:]], spent=7)
+"""
+    words = [f"--filename={DATA / 'wine.csv'}", "--label=cultivar", "--time_limit=60", f"--model_dir={tmp_path}"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.stdout == "True True\n", done.stderr
+
+
+def test_a_process_that_was_started_for_something_else_has_spent_nothing(monkeypatch):
+    from model_search import main
+
+    started = main.psutil.Process().create_time()
+    for age, spent in ((2.0, 2.0), (3600.0, 0.0), (-5.0, 0.0)):
+        monkeypatch.setattr("model_search.main.time.time", lambda age=age: started + age)
+        assert main._seconds_of_this_process() == pytest.approx(spent)

@@ -13,7 +13,6 @@ from model_search.errors import StudyError, UserError
 from model_search.finish.calibration import is_calibrated
 from model_search.finish.distillation import DistillationContext, distilled_student
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts, given_temperature, make_ensemble
-from model_search.finish.student import NoTimeError
 from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
 
 
@@ -52,6 +51,7 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         What was made; nothing where the study has only one model.
 
     Raises:
+        NoTimeError: if no time is left for the student.
         StudyError: if the study has no completed trial, if what it takes to judge them is gone, or no architecture is
             small enough for a student.
         TrialError: if the student cannot be trained.
@@ -74,11 +74,7 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         return [ensemble]
     if options.distillation is None:
         raise UserError(f"the final stage was asked for {options.what!r}, which takes the data; expected distillation=")
-    try:
-        student = distilled_student(study, ensemble, logits, options.distillation, options.deadline)
-    except NoTimeError as error:
-        options.say(f"final stage: {error}")
-        return [ensemble]
+    student = distilled_student(study, ensemble, logits, options.distillation, options.deadline)
     study.store.save_final_models([ensemble, student])
     options.say(_told(student, study))
     return [ensemble, student]

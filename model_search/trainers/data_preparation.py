@@ -21,7 +21,7 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
     name = f"{type(provider).__name__}.prepare"
     if not isinstance(data, TableData | StreamData):
         raise DataError(
-            f"{name} returned {type(data).__name__}; expected model_search.data.task.TableData or StreamData"
+            f"{name} returned {type(data).__name__}; expected model_search.data.prepared_data.TableData or StreamData"
         )
     problems = list(_problems(data))
     if problems:

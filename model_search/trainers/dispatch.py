@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 from model_search.deadline import Deadline
 from model_search.trainers.executors.child_processes import run_in_processes, worker_count
@@ -13,6 +14,8 @@ from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Executor, RunContext, Session
 from model_search.trainers.worker import StopReason
+
+LOADING_SECONDS = 4.0  # of TensorFlow, which this process loads after the search where others have trained
 
 
 def run_session(session: Session, options: SearchOptions, deadline: Deadline) -> StopReason:
@@ -34,9 +37,16 @@ def run_session(session: Session, options: SearchOptions, deadline: Deadline) ->
         display.warn(warning)
     for note in session.notes:
         display.note(note)
-    with Interrupts(deadline.earlier(options.seconds_to_finish)) as interrupts:
-        size = 0 if options.executor == "ray" else worker_count(session, options, display)
+    size = 0 if options.executor == "ray" else worker_count(session, options, display)
+    with Interrupts(deadline.earlier(_seconds_to_finish(options, size))) as interrupts:
         return _executor(options, size)(session, RunContext(options, size, interrupts, display))
+
+
+def _seconds_to_finish(options: SearchOptions, size: int) -> float:
+    """Seconds that the search leaves to what comes after it."""
+    if size == 1 or "tensorflow" in sys.modules:
+        return options.seconds_to_finish
+    return options.seconds_to_finish + LOADING_SECONDS
 
 
 def _executor(options: SearchOptions, size: int) -> Executor:

@@ -58,7 +58,7 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         try:
             run_stage(study, StageOptions(options.finish, metric_functions, distillation, deadline, display.note))
         except (StudyError, TrialError) as error:
-            display.note(f"final stage: {error}")  # the search itself is done
+            display.warn(f"final stage: {error}")  # the search itself is done
     if interrupts.asked:
         raise KeyboardInterrupt
 

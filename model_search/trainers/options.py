@@ -90,7 +90,7 @@ class SearchOptions:
     eval_steps: int | None = option(
         "Batches that an evaluation may read while a trial trains, and that the validation of a stream reads; "
         "a table in memory is always validated in full at the end of a trial.",
-        check=whole(1),
+        check=whole(1, " or None for all", allowed=(None,)),
         flag=Flag("phoenix_eval_steps", int, None, "Batches that an evaluation during training reads."),
     )
     root_dir: pathlib.Path = option(
@@ -257,7 +257,7 @@ class SearchOptions:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), option_of(field).check
-            is_left_out = value is None and (field.default is None or field.name == "eval_steps")
+            is_left_out = value is None and field.default is None
             if check is not None and not is_left_out:
                 check(field.name, value)
         if self.resources is not None and self.executor != "ray":

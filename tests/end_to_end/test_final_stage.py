@@ -12,11 +12,19 @@ import pytest
 
 import model_search
 from model_search.data import array_data, csv_data
+from model_search.data.prepare_options import PrepareOptions
+from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
 from model_search.finish import distillation
+from model_search.finish.distillation import DistillationContext
+from model_search.finish.final_stage import StageOptions, run_stage
+from model_search.finish.student import NoTimeError
 from model_search.metadata import paths
 from model_search.metadata.final_models import FinalKind
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.spec.load import load_spec
+from model_search.trainers.finish_study import study_parts
+from model_search.training.outcome import TrainingSettings
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +225,53 @@ def test_the_specifications_own_temperature_wins(tmp_path, cancer_csv):
     powers = np.exp(raw - raw.max(axis=1, keepdims=True))
     expected = powers / powers.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(study.predict_proba(frame, "single"), expected, atol=1e-5)
+
+
+def test_continuing_with_another_temperature_is_honoured_by_every_model(tmp_path, cancer_csv):
+    provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
+
+    def search(models, temperature):
+        spec = load_spec(model_search.constants.DEFAULT_DNN)
+        spec.ClearField("temperature")
+        if temperature is not None:
+            spec.temperature = temperature
+        trainer = model_search.single_trainer.SingleTrainer(provider, spec)
+        return trainer.try_models(
+            models, 30, 10, tmp_path, 32, "study", "me", progress=False, finish="ensemble", deterministic=False
+        )
+
+    assert all(search(2, None).calibration(name).fitted for name in (1, "ensemble"))
+    for models, temperature in ((2, 2.5), (3, 0.5)):  # without and with new trials
+        study = search(models, temperature)
+        for name in (1, "ensemble"):
+            found = study.calibration(name)
+            assert (found.temperature, found.fitted) == (temperature, False)
+            assert study.bundle(name).temperature == temperature
+    assert all(search(3, None).calibration(name).fitted for name in (1, "ensemble"))
+
+
+def test_a_final_stage_without_time_still_makes_the_ensemble(tmp_path, search, cancer_csv):
+    provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
+    study = search(tmp_path, provider, number_models=3)
+    store = SqliteStore(study.folder / paths.DATABASE)
+    options = PrepareOptions(seed=1, batch_size=32, eval_steps=10)
+    settings = TrainingSettings("DNN", "loss", "minimize")
+    stage = StageOptions(
+        what="both",
+        distillation=DistillationContext(provider.prepare(options), settings),
+        deadline=Deadline(0.0),
+    )
+    with pytest.raises(NoTimeError, match="no student, for no time is left"):
+        run_stage(study_parts(study.folder, store), stage)
+    store.close()
+    (ensemble,) = model_search.load_study(tmp_path, "study").final_models
+    assert ensemble.kind is FinalKind.ENSEMBLE
+
+
+def test_what_the_final_stage_cannot_make_is_told_in_silence_too(tmp_path, search, cancer_csv, capfd):
+    provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
+    search(tmp_path, provider, number_models=2, finish="both", student_parameters=3)
+    assert "no student: no architecture" in capfd.readouterr().err
 
 
 def study_features(study, frame):

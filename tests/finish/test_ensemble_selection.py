@@ -190,3 +190,22 @@ def test_weights_are_shares_whatever_the_logits(models, rows, seed, classes):
     assert min(found.weights.values()) > 0
     assert np.isfinite(found.gain)
     assert np.isfinite(mixed(found, candidates, task)).all()
+
+
+def test_when_the_time_is_over_the_bags_and_splits_so_far_decide(monkeypatch):
+    candidates, labels = noisy_classes()
+    rows = LabelledRows(CLASSES, labels)
+    kind, bags = type(make_objective(CLASSES, None)[0]), []
+    greedy = kind.greedy
+
+    def watched(self, *arguments):
+        bags.append(arguments)
+        return greedy(self, *arguments)
+
+    monkeypatch.setattr(kind, "greedy", watched)
+    select(candidates, rows, settings=QUICK)
+    assert len(bags) == 4 + 2 * 2 * 2
+    bags.clear()
+    found = select(candidates, rows, settings=QUICK, is_late=lambda: True)
+    assert len(bags) == 3  # one, and one for each half of one split
+    assert sum(found.weights.values()) == pytest.approx(1)

@@ -1,13 +1,17 @@
 import ast
+import dataclasses
 import inspect
 import pathlib
 import re
 
 import pytest
 
-from model_search import single_trainer
+from model_search import main, quick, single_trainer
 from model_search.errors import UserError
+from model_search.trainers.option_fields import option_of
 from model_search.trainers.options import SearchOptions, as_callbacks, as_root_dir
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 GOOD = {
     "number_models": 3,
@@ -61,11 +65,107 @@ def test_root_dir_knows_the_home_folder_and_refuses_what_is_no_path():
     assert as_root_dir("~/x") == pathlib.Path.home() / "x"
     with pytest.raises(UserError, match="root_dir is 3"):
         as_root_dir(3)
+    with pytest.raises(UserError, match="root_dir is None"):
+        SearchOptions.of({**GOOD, "root_dir": None})
+
+
+FIELDS = dataclasses.fields(SearchOptions)
+PARAMETERS = list(inspect.signature(single_trainer.SingleTrainer.try_models).parameters.values())[1:]
+
+
+def test_options_are_read_from_what_users_give():
+    given = {
+        **GOOD,
+        "root_dir": "~/x",
+        "callbacks": print,
+        "artefacts": pathlib.Path("files"),
+        "self": "something else",
+    }
+    options = SearchOptions.of(given)
+    assert options.root_dir == pathlib.Path.home() / "x"
+    assert (options.callbacks, options.artefacts, options.sampler) == ((print,), "files", "auto")
+
+
+def test_the_signature_has_the_declared_arguments_with_their_defaults():
+    assert [parameter.name for parameter in PARAMETERS] == [field.name for field in FIELDS]
+    for field, parameter in zip(FIELDS, PARAMETERS, strict=True):
+        if field.default is dataclasses.MISSING:
+            assert parameter.default is parameter.empty
+        else:
+            given = option_of(field).read(parameter.default) if field.name == "callbacks" else parameter.default
+            assert given == field.default
+
+
+def test_the_docstring_says_of_every_argument_what_is_declared():
+    text = inspect.getdoc(single_trainer.SingleTrainer.try_models)
+    arguments = re.search(r"Args:\n(.*?)\n\n", text, re.DOTALL).group(1)
+    found = re.findall(r"^    (\w+): ((?:.+(?:\n     .+)*))", arguments, re.MULTILINE)
+    assert [(name, " ".join(words.split())) for name, words in found] == [
+        (field.name, option_of(field).help) for field in FIELDS
+    ]
+
+
+def test_every_flag_of_an_argument_is_one_of_the_command():
+    declared = [option_of(field).flag for field in FIELDS if option_of(field).flag is not None]
+    known = {flag.name: flag for flag in main.own_flags()}
+    for flag in declared:
+        assert known[flag.name].default == flag.default
+        assert known[flag.name].help.endswith(flag.help)  # after the choices
+    assert (
+        len({flag.name for flag in declared}) == len(declared) == len(FIELDS) - 3
+    )  # callbacks, progress, worker_memory
+
+
+def test_the_flags_give_the_options_that_the_arguments_give():
+    main.FLAGS(["model_search", "--filename=some/table.csv", "--workers=auto", "--time_limit=7", "--resources=cpu=2"])
+    try:
+        with pytest.raises(UserError, match="only executor='ray'"):
+            main._search_options()
+        main.FLAGS(["model_search", "--executor=ray"])
+        options = main._search_options()
+        assert (options.experiment_name, options.workers, options.time_limit) == ("table", "auto", 7.0)
+        assert (options.number_models, options.metric, options.resources) == (200, "loss", {"cpu": 2.0})
+    finally:
+        main.FLAGS.unparse_flags()
+        for name in ("filename", "workers", "time_limit", "resources", "executor"):
+            main.FLAGS[name].unparse()
+
+
+def rows_of_the_page():
+    """The table of docs/options.md, as it has to be."""
+    for field, parameter in zip(FIELDS, PARAMETERS, strict=True):
+        declared = option_of(field)
+        default = "needed" if parameter.default is parameter.empty else f"`{parameter.default!r}`".replace("'", '"')
+        flag = "" if declared.flag is None else f"`--{declared.flag.name}`"
+        if declared.flag is not None and declared.flag.default not in (parameter.default, None):
+            flag += f" ({declared.flag.default!r})".replace("'", '"')
+        yield f"| `{field.name}` | {default} | {flag} | {declared.help} |"
+
+
+def test_the_page_of_options_is_up_to_date():
+    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in page if line.startswith("| `")] == list(rows_of_the_page())
+
+
+def test_documented_flags_and_arguments_are_there():
+    flags = {flag.name for flag in main.own_flags()} | set(main._WITHOUT_EFFECT) | {"help"}
+    known = {field.name for field in FIELDS} | set(inspect.signature(quick.fit).parameters)
+    seen = set()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        for line in text.splitlines():
+            if line.strip("`$ |").startswith("model_search "):
+                assert set(re.findall(r"--(\w+)", line)) <= flags, line
+        for call in re.findall(r"`try_models\(\.\.\., (.*?)\)`", text):
+            named = set(re.findall(r"(\w+)=", call))
+            assert named <= known, f"{page.name}: {call}"
+            seen |= named
+    assert "finish" in seen
 
 
 @pytest.mark.parametrize("page", ["workers.md", "cluster.md"])
 def test_documented_arguments_are_there(page):
-    text = (pathlib.Path(__file__).parents[2] / "docs" / page).read_text()
+    text = (ROOT / "docs" / page).read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     call = ast.parse(code).body[0].value
     given = {keyword.arg for keyword in call.keywords}

@@ -15,11 +15,13 @@ from pretended import fails, make_plan, nothing, open_pretended, together, waits
 
 from model_search import blocks
 from model_search.blocks import catalogue
+from model_search.deadline import Deadline
 from model_search.errors import SpaceExhaustedError, StopStudyError, StudyError, UserError
 from model_search.metadata.trial import TrialState
 from model_search.trainers import exit_policy, resources
 from model_search.trainers.executors.child_processes import run_in_processes, worker_count
 from model_search.trainers.exit_policy import MAX_DEATHS_IN_A_ROW
+from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.worker import MAX_FAILURES_IN_A_ROW, StopReason
 
 
@@ -174,6 +176,22 @@ def test_a_time_limit_ends_all_workers(tmp_path):
     assert reason is StopReason.TIME_LIMIT
     assert TrialState.RUNNING not in states(trials)
     assert TrialState.COMPLETED in states(trials)
+
+
+def test_the_parent_ends_workers_that_do_not_notice_the_time_limit(tmp_path):
+    def act(plan, earlier):
+        if plan.trial_id > 1:
+            time.sleep(60)
+
+    def clock():
+        """The time is over when the second trial has begun, and the first has ended."""
+        return 1000.0 if (tmp_path / "notes" / "2").exists() and finished else 0.0
+
+    finished = []
+    session, context = open_pretended(tmp_path, act, number_models=5, callbacks=(finished.append,))
+    context = dataclasses.replace(context, interrupts=Interrupts(Deadline(500.0, clock=clock)))
+    assert run_in_processes(session, context) is StopReason.TIME_LIMIT
+    assert states(session.store.history()[0])[:2] == [TrialState.COMPLETED, TrialState.INTERRUPTED]
 
 
 def test_a_worker_that_has_grown_is_replaced_between_two_trials(tmp_path):

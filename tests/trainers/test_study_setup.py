@@ -1,0 +1,83 @@
+"""From options to an open study: what is refused, what is warned of, what a provider has to return."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from pretended import open_pretended
+
+from model_search import constants
+from model_search.data import array_data
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.provider import Provider
+from model_search.errors import DataError
+from model_search.spec.load import load_spec
+from model_search.trainers.data_preparation import prepared
+from model_search.trainers.options import SearchOptions
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.study_setup import open_session
+
+
+def table():
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    options = PrepareOptions(seed=1, batch_size=8)
+    return array_data.Provider(x, (x[:, 0] > 0).astype(int)).prepare(options)
+
+
+class Own(Provider):
+    """A provider that makes its own table."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def number_of_classes(self):
+        return 2
+
+    def prepare(self, options):
+        return self.data
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"description": {}}, r"description lacks 'task'; expected \{'task': task.to_json\(\)\}"),
+        ({"description": {"schema": {"features": []}}}, r"description lacks 'task', 'columns'; expected"),
+        ({"description": None}, "description is NoneType; expected a dict"),
+        ({"fingerprint": ""}, "fingerprint is ''; expected a text"),
+        ({"task": "classes"}, "task is str; expected model_search.data.task.Task"),
+        ({"task": None, "fingerprint": None}, "task is NoneType.*; fingerprint is None"),
+    ],
+)
+def test_what_a_table_of_ones_own_lacks_is_told(tmp_path, changes, words):
+    provider = Own(dataclasses.replace(table(), **changes))
+    options = SearchOptions(1, 10, 5, tmp_path, 8, "x", "me", progress=False)
+    with pytest.raises(DataError, match=f"Own.prepare returned a TableData that cannot be used: .*{words}"):
+        open_session(provider, load_spec(constants.DEFAULT_DNN), options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_something_else_than_data_is_refused_by_its_type():
+    with pytest.raises(DataError, match=r"Own.prepare returned dict; expected .*TableData or StreamData"):
+        prepared(Own({}), PrepareOptions(seed=1, batch_size=8))
+
+
+def test_what_is_enough_is_enough():
+    data = dataclasses.replace(table(), description={"task": table().task.to_json()})
+    assert prepared(Own(data), PrepareOptions(seed=1, batch_size=8)) is data
+
+
+def test_warnings_are_kept_apart_from_notes(tmp_path, monkeypatch):
+    monkeypatch.setattr("model_search.trainers.study_setup.warnings_of", lambda spec: ["the walk is not random"])
+    session, _ = open_pretended(tmp_path)
+    assert "the walk is not random" in session.warnings
+    assert any("is predicted as" in note for note in session.notes)
+
+
+def test_silence_is_for_progress_and_not_for_warnings(capfd):
+    for enabled in (None, True, False):
+        display = ProgressDisplay("loss", 3, enabled)
+        display.warn("use_auxiliary_head is not done")
+        display.note("trial 1 has ended")
+        shown = capfd.readouterr().err
+        assert shown.count("use_auxiliary_head is not done") == 1
+        assert ("trial 1" in shown) is (enabled is not False)
