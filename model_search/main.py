@@ -86,11 +86,10 @@ def _define_flags() -> None:
     flags.DEFINE_integer("phoenix_tf_random_seed", None, "Seed of every random choice; drawn when absent.")
     flags.DEFINE_string("optimization_metric", "loss", "What models are compared by.")
     flags.DEFINE_enum("optimization_goal", None, ["minimize", "maximize"], "Follows from the metric when absent.")
-    flags.DEFINE_enum(
+    flags.DEFINE_string(
         "hypertuning_method",
         "auto",
-        ["auto", "random", "bayesian", "predictor"],
-        "How hyperparameters are chosen; auto: by the predictor where the search has one, else at random.",
+        "Name of the sampler of hyperparameters; auto: the predictor where the search has one, else random.",
     )
     flags.DEFINE_string("model_dir", DEFAULT_ROOT, "Folder of all studies.")
     flags.DEFINE_string("experiment_name", None, "Name of the study; the data file's name when absent.")

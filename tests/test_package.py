@@ -14,7 +14,7 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "optuna", "scipy"}
 # A room may import those after it, never those before it.
 ROOMS = [
     "main", "quick", "single_trainer", "study", "trainers", "finish", "report", "training", "towers", "blocks", "data",
-    "search", "metadata", "spec", "constants", "catalogue", "proto", "errors",
+    "search", "metadata", "spec", "constants", "catalogue", "proto", "registries", "errors",
 ]  # fmt: skip
 WITHOUT_TENSORFLOW = ["search", "metadata", "spec", "proto", "report", "trainers"]
 SHIMS = {"block", "block_builder", "registry"}

@@ -14,12 +14,12 @@ from model_search.errors import UserError
 from model_search.finish.final_stage import check_what, wants_student
 from model_search.metadata.final_models import KEEP_MODELS
 from model_search.metadata.trial import Trial
+from model_search.search.samplers.sampler import sampler_names
 from model_search.trainers.pruning import Keeping
 
 TrialCallback = Callable[[Trial], Any]
 
 STUDENT_SHARE = 0.1  # of a time limit
-SAMPLERS = ("auto", "random", "bayesian", "predictor")
 EXECUTORS = ("local", "ray")
 
 
@@ -68,8 +68,8 @@ class SearchOptions:
             _check_whole("seed", self.seed, minimum=0)
         if self.goal not in (None, "minimize", "maximize"):
             raise UserError(f"goal is {self.goal!r}; expected 'minimize' or 'maximize'")
-        if self.sampler not in SAMPLERS:
-            raise UserError(f"sampler is {self.sampler!r}; expected one of {', '.join(SAMPLERS)}")
+        if self.sampler not in sampler_names():
+            raise UserError(f"sampler is {self.sampler!r}; expected one of {', '.join(sampler_names())}")
         if self.time_limit is not None and not _is_positive(self.time_limit):
             raise UserError(f"time_limit is {self.time_limit!r}; expected a number of seconds above 0")
         if not isinstance(self.experiment_name, str) or not self.experiment_name:

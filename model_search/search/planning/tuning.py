@@ -11,7 +11,7 @@ from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.evaluation_schedule import is_searched
-from model_search.search.samplers.samplers import BayesianSampler
+from model_search.search.samplers.bayesian_sampler import BayesianSampler
 from model_search.search.space.architecture import Architecture
 
 if TYPE_CHECKING:
