@@ -11,7 +11,7 @@ from typing import Any
 
 from towers import plain_beam
 
-from model_search.data.task import TableData
+from model_search.data.prepared_data import TableData
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.engine import Engine
 from model_search.training.outcome import TrainingSettings
@@ -105,20 +105,20 @@ def _fit_once(data: TableData, plan: TrialPlan, way: str) -> float:
     epochs = 2 * LOOKS  # of fewer steps than the table has batches: Keras does not go on over the end of an array
     steps = plan.steps // epochs
     if way == "numpy":
-        training: dict[str, Any] = {"x": train.features, "y": train.labels, "batch_size": plan.batch_size}
+        training: dict[str, Any] = {"x": train.inputs["features"], "y": train.label, "batch_size": plan.batch_size}
     else:
-        rows = tf.data.Dataset.from_tensor_slices((train.features, train.labels))
+        rows = tf.data.Dataset.from_tensor_slices((train.inputs["features"], train.label))
         batches = rows.shuffle(len(train), seed=plan.seed).repeat().batch(plan.batch_size, drop_remainder=True)
         training = {"x": batches.prefetch(tf.data.AUTOTUNE)}
     model.fit(
         **training,
         epochs=epochs,
         steps_per_epoch=steps,
-        validation_data=(valid.features, valid.labels),
+        validation_data=(valid.inputs["features"], valid.label),
         validation_freq=2,
         verbose=0,
     )
-    return float(model.evaluate(valid.features, valid.labels, verbose=0)[1])
+    return float(model.evaluate(valid.inputs["features"], valid.label, verbose=0)[1])
 
 
 def run_keras_tuner(data: TableData, plans: Sequence[TrialPlan]) -> list[dict[str, float]]:
@@ -145,12 +145,12 @@ def run_keras_tuner(data: TableData, plans: Sequence[TrialPlan]) -> list[dict[st
         batches = len(data.train) // plans[0].batch_size
         epochs = -(-plans[0].steps // batches)
         tuner.search(
-            data.train.features,
-            data.train.labels,
+            data.train.inputs["features"],
+            data.train.label,
             batch_size=plans[0].batch_size,
             epochs=epochs,
             steps_per_epoch=plans[0].steps // epochs,
-            validation_data=(data.valid.features, data.valid.labels),
+            validation_data=(data.valid.inputs["features"], data.valid.label),
             verbose=0,
         )
     return seconds

@@ -84,14 +84,14 @@ def baselines(table: Table) -> dict[str, float]:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     from model_search.data import csv_data
-    from model_search.data.evaluation import features_of, labelled_rows
+    from model_search.data.later_rows import labelled_rows
     from model_search.data.prepare_options import PrepareOptions
 
     provider = csv_data.Provider(filename=str(table.train), validation_filename=str(table.valid), label=table.label)
     data = provider.prepare(PrepareOptions(seed=0, batch_size=32, eval_steps=None))
-    frame, test_labels, _ = labelled_rows(str(table.test), data.description)
-    test_x, test_y = features_of(frame, data.description), test_labels.ravel()
-    x, y = data.train.features, data.train.labels.ravel()
+    test = labelled_rows(str(table.test), data.description)
+    test_x, test_y = test.inputs["features"], test.label.ravel()
+    x, y = data.train.inputs["features"], data.train.label.ravel()
     if table.task == "classification":
         models = {"constant": DummyClassifier(), "linear": LogisticRegression(max_iter=2000)}
     else:

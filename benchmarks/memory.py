@@ -15,7 +15,9 @@ import time
 import numpy as np
 from towers import sampled_plans
 
-from model_search.data.task import Rows, TableData, Task, TaskKind
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
 from model_search.training.engine import Engine
 from model_search.training.outcome import TrainingSettings
 

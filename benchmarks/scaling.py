@@ -68,7 +68,7 @@ class Pretended:
         rng = np.random.default_rng(plan.seed)
         loss = float(rng.random()) + 1 / len(plan.architecture)
         curve = tuple((plan.steps * look // 5, loss + 1 / look) for look in range(1, 6))
-        weights = [rng.random((64, 64), np.float32)]
+        weights = {"logits/kernel": rng.random((64, 64), np.float32)}
         return TrialOutcome(
             {"loss": loss}, 4096, plan.steps, {"train": self.seconds}, curve, weights, np.ones((ROWS, 2))
         )
@@ -249,7 +249,8 @@ def real(provider: Any, models: int, workers: int, steps: int) -> tuple[float, f
     """Models a minute of a search in worker processes: from its beginning, and from the first finished model on."""
     from model_search.trainers.executors.child_processes import run_in_processes
     from model_search.trainers.options import SearchOptions
-    from model_search.trainers.session import RunContext, open_session
+    from model_search.trainers.session import RunContext
+    from model_search.trainers.study_setup import open_session
 
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ from tables import Table, add_datasets_flag, read_index
 from model_search import constants
 from model_search.metadata.trial import TrialPlan
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.ranking import Goal, Objective
 from model_search.search.space.grammar import Grammar
 from model_search.spec.load import load_spec
 
@@ -79,6 +80,11 @@ def metric_of(table: Table) -> str:
     return "accuracy" if table.task == "classification" else "rmse"
 
 
+def objective_of(metric: str) -> Objective:
+    """The same with its goal."""
+    return Objective(metric, Goal.MAXIMIZE if metric == "accuracy" else Goal.MINIMIZE)
+
+
 def train(
     table: Table, spec: PhoenixSpec, sampler: str, seed: int, models: int, options: argparse.Namespace
 ) -> list[tuple[TrialPlan, float]]:
@@ -125,10 +131,10 @@ def search(table: Table, contestant: str, seed: int, options: argparse.Namespace
     }
 
 
-def models_until(scores: list[float], level: float, larger_is_better: bool, most: int) -> int:
+def models_until(scores: list[float], level: float, objective: Objective, most: int) -> int:
     """The number of the first model at least as good as the level; twice `most` where there is none."""
     for number, score in enumerate(scores, start=1):
-        if score >= level if larger_is_better else score <= level:
+        if not objective.better(level, score):
             return number
     return 2 * most
 
@@ -164,13 +170,12 @@ def print_table(results: dict[str, dict[str, object]], options: argparse.Namespa
             name: [results[Job(table, name, seed).key(options)] for seed in range(1, options.seeds + 1)]
             for name in [RANDOM, *contestants]
         }
-        larger = found[RANDOM][0]["metric"] == "accuracy"
-        best = max if larger else min
-        level = statistics.fmean(best(run["scores"]) for run in found[RANDOM])  # type: ignore[call-overload]
+        objective = objective_of(str(found[RANDOM][0]["metric"]))
+        level = statistics.fmean(objective.best(run["scores"]) for run in found[RANDOM])  # type: ignore[arg-type,misc]
         print(f"{table:<16}random search reaches {level:.4f} after {options.models}")
         for name, runs in found.items():
-            needed = [models_until(run["scores"], level, larger, options.models) for run in runs]  # type: ignore[arg-type]
-            last = statistics.fmean(best(run["scores"]) for run in runs)  # type: ignore[call-overload]
+            needed = [models_until(run["scores"], level, objective, options.models) for run in runs]  # type: ignore[arg-type]
+            last = statistics.fmean(objective.best(run["scores"]) for run in runs)  # type: ignore[arg-type,misc]
             print(f"{'':<16}{name:<38}{' '.join(map(str, needed)):<28}{statistics.median(needed):>8g}{last:>16.4f}")
 
 

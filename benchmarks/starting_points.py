@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from search_on_data import Job, metric_of, run_all, stock_space, train
+from search_on_data import Job, metric_of, objective_of, run_all, stock_space, train
 from tables import Table, add_datasets_flag, read_index
 
 TABLES = "german_credit,bank_marketing,telco_churn,electricity,california_housing,bike_sharing,abalone"
@@ -33,9 +33,9 @@ Candidate = tuple[tuple[str, ...], Mapping[str, Any]]
 
 def candidates(found: Mapping[str, Any], number: int) -> list[Candidate]:
     """The best towers of a search that have different blocks."""
-    larger = found["metric"] == "accuracy"
+    objective = objective_of(found["metric"])
     best: dict[tuple[str, ...], Mapping[str, Any]] = {}
-    for place in np.argsort(found["scores"], kind="stable")[:: -1 if larger else 1]:
+    for place in np.argsort(-objective.losses(found["scores"]), kind="stable")[::-1]:
         architecture, hyperparameters = found["tried"][int(place)]
         best.setdefault(tuple(architecture), {name: hyperparameters[name] for name in KEPT})
     return list(best.items())[:number]
@@ -52,9 +52,9 @@ def scores_of(table: Table, towers: Sequence[Candidate], options: argparse.Names
                 given.bytes_value = value.encode()
             else:
                 given.float_value = value
-    sign = 1.0 if metric_of(table) == "accuracy" else -1.0
-    trained = {plan.trial_id: sign * score for plan, score in train(table, spec, "random", SEED, len(towers), options)}
-    return [trained.get(number, -math.inf) for number in range(1, len(towers) + 1)]
+    objective, trained = objective_of(metric_of(table)), train(table, spec, "random", SEED, len(towers), options)
+    turned = {plan.trial_id: -objective.loss(score) for plan, score in trained}
+    return [turned.get(number, -math.inf) for number in range(1, len(towers) + 1)]
 
 
 def choose(scores: np.ndarray, number: int) -> list[tuple[int, float]]:

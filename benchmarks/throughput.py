@@ -112,7 +112,7 @@ def job_fit(table: Table, job: dict[str, Any]) -> dict[str, Any]:
 def job_floor(table: Table, job: dict[str, Any]) -> dict[str, Any]:
     import floor
 
-    inputs = table_data(table).feature_shape[0]
+    inputs = table_data(table).train.inputs["features"].shape[1]
     products, updates, rate = floor.floor_seconds([inputs, *job["widths"], 2], BATCH, STEPS)
     return {"products": products, "updates": updates, "rate": rate}
 

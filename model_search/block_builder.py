@@ -41,7 +41,7 @@ class Blocks:
         """What the search may choose for the blocks of these names (for all where None), by its name in the space."""
         wanted = catalogue.names() if blocks_to_use is None else blocks_to_use
         return {
-            f"{name}_{hyperparameter.name}": hyperparameter
+            catalogue.get(name).hyperparameter_names[hyperparameter.name]: hyperparameter
             for name in wanted
             for hyperparameter in catalogue.get(name).hyperparameters
         }

@@ -9,24 +9,32 @@ This is the only module of the package that reads flags.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib.util
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import psutil
 from absl import flags
 
+from model_search.deadline import Deadline
 from model_search.errors import ModelSearchError, StopStudyError, UserError
-from model_search.metadata.final_models import KEEP_MODELS, WHATS, ModelChoice
+from model_search.metadata.final_models import ModelChoice
+from model_search.trainers.option_fields import Flag, option_of
+from model_search.trainers.options import SearchOptions
 
 if TYPE_CHECKING:
     from model_search.data.provider import Provider
     from model_search.study import Study
 
 FLAGS = flags.FLAGS
-DEFAULT_ROOT = "runs"
+EXPORT_SECONDS = 1.5  # of a time limit, left to writing the model
+LONGEST_START = 30.0  # seconds; a process that is older was not started for this command
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 1
 EXIT_INTERRUPTED = 130
@@ -80,36 +88,11 @@ def _define_flags() -> None:
     flags.DEFINE_string("phoenix_dataset", "", "Name of a registered provider; the CSV provider when empty.")
     flags.DEFINE_string("provider_module", None, "A Python file that registers a provider (and blocks).")
     flags.DEFINE_string("phoenix_spec_filename", None, "The search specification; the stock one when absent.")
-    flags.DEFINE_integer("phoenix_batch_size", 100, "Rows a training step.", lower_bound=1)
-    flags.DEFINE_integer("phoenix_train_steps", 1000, "Training steps a model.", lower_bound=1)
-    flags.DEFINE_integer("phoenix_eval_steps", None, "Batches that a look at validation reads.")
-    flags.DEFINE_integer("phoenix_tf_random_seed", None, "Seed of every random choice; drawn when absent.")
-    flags.DEFINE_string("optimization_metric", "loss", "What models are compared by.")
-    flags.DEFINE_enum("optimization_goal", None, ["minimize", "maximize"], "Follows from the metric when absent.")
-    flags.DEFINE_string(
-        "hypertuning_method",
-        "auto",
-        "Name of the sampler of hyperparameters; auto: the predictor where the search has one, else random.",
-    )
-    flags.DEFINE_string("model_dir", DEFAULT_ROOT, "Folder of all studies.")
-    flags.DEFINE_string("experiment_name", None, "Name of the study; the data file's name when absent.")
-    flags.DEFINE_string("experiment_owner", "", "Whose study it is.")
-    flags.DEFINE_integer("experiment_max_num_trials", 200, "Completed models that the study is to hold.", lower_bound=1)
-    flags.DEFINE_float("time_limit", None, "Seconds after which the search ends with the best so far.")
-    flags.DEFINE_bool("overwrite", False, "Delete an earlier study of that name and begin anew.")
-    flags.DEFINE_string("workers", None, "Processes that train at the same time, 1 when absent: a number, or auto.")
-    flags.DEFINE_enum("executor", "local", ["local", "ray"], "Where models train: here, or on a Ray cluster.")
-    flags.DEFINE_list("resources", None, "What a trial takes on Ray, such as cpu=1,gpu=0.5; one core when absent.")
-    flags.DEFINE_string("artefacts", None, "Folder or URL for the files of trials; the study's own when absent.")
-    flags.DEFINE_string("tuner_id", None, "Name of the worker (of the workers, with a number each).")
+    for field in dataclasses.fields(SearchOptions):
+        _define_flag(option_of(field).flag)
     flags.DEFINE_string(
         "trial", None, "A trial's number, single, ensemble or student; the best of all when absent (predict, ...)."
     )
-    flags.DEFINE_enum("finish", "both", WHATS, "What the final stage makes of the models that were found.")
-    flags.DEFINE_integer("student_parameters", None, "The most parameters that the student may have.", lower_bound=1)
-    flags.DEFINE_integer("keep_models", KEEP_MODELS, "Best models that keep their files.", lower_bound=1)
-    flags.DEFINE_float("disk_limit", None, "Gigabytes that these files may take.")
-    flags.DEFINE_bool("deterministic", False, "The same bits on the same machine with the same seed and one worker.")
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
     help_text = "Accepted for old scripts; has no effect."
@@ -122,17 +105,45 @@ def _define_flags() -> None:
             flags.DEFINE_string(name, default, help_text)
 
 
+def _define_flag(flag: Flag | None) -> None:
+    """The flag of an argument of `try_models`."""
+    if flag is None:
+        return
+    if flag.choices is not None:
+        flags.DEFINE_enum(flag.name, flag.default, list(flag.choices), flag.help)
+    elif flag.kind is int:
+        flags.DEFINE_integer(flag.name, flag.default, flag.help, lower_bound=flag.minimum)
+    elif flag.kind is float:
+        flags.DEFINE_float(flag.name, flag.default, flag.help)
+    elif flag.kind is bool:
+        flags.DEFINE_bool(flag.name, flag.default, flag.help)
+    elif flag.kind is list:
+        flags.DEFINE_list(flag.name, flag.default, flag.help)
+    else:
+        flags.DEFINE_string(flag.name, flag.default, flag.help)
+
+
 _define_flags()
 _MODULE = FLAGS.find_module_defining_flag("filename") or __name__
 
 
 def run(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with 0, or 2 where what was given is wrong."""
-    sys.exit(main(list(sys.argv if argv is None else argv)))
+    sys.exit(main(list(sys.argv if argv is None else argv), _seconds_of_this_process()))
 
 
-def main(argv: list[str]) -> int:
-    """Runs one command; `argv[0]` is the program's name.
+def _seconds_of_this_process() -> float:
+    """Seconds since the process was started for this command; 0 where it was started for something else."""
+    seconds = time.time() - psutil.Process().create_time()
+    return seconds if 0 <= seconds <= LONGEST_START else 0.0
+
+
+def main(argv: list[str], spent: float = 0.0) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The command's words; the first one is the program's name.
+        spent: Seconds of a time limit that have passed already.
 
     Returns:
         The exit status: 0 done, 1 the search had to stop, 2 something given is wrong, 130 interrupted.
@@ -140,9 +151,10 @@ def main(argv: list[str]) -> int:
     if any(argument in ("--help", "-h", "-help", "help") for argument in argv[1:2]) or "--help" in argv:
         print(_USAGE + "\n".join(_flag_help()))
         return 0
+    began = time.monotonic() - spent
     try:
         words = _parse(argv)
-        command, rest = _command(words[1:])
+        command, rest = _command(words[1:], began)
         command(rest)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -161,9 +173,8 @@ def main(argv: list[str]) -> int:
 
 def _parse(argv: list[str]) -> list[str]:
     """Parses the flags; a provider module is loaded first, since it may define flags of its own."""
-    for argument in argv[1:]:
-        if argument.lstrip("-").startswith("provider_module="):
-            load_provider_module(pathlib.Path(argument.split("=", 1)[1]))
+    for path in _provider_modules(argv[1:]):
+        load_provider_module(path)
     try:
         words = FLAGS(argv)
     except flags.Error as error:
@@ -172,6 +183,20 @@ def _parse(argv: list[str]) -> list[str]:
     if idle:
         print(f"note: {', '.join('--' + name for name in idle)}: accepted, no effect in this version", file=sys.stderr)
     return words
+
+
+def _provider_modules(arguments: Sequence[str]) -> Iterator[pathlib.Path]:
+    """The files that `--provider_module=FILE` or `--provider_module FILE` names."""
+    for place, argument in enumerate(arguments):
+        name, given, value = argument.partition("=")
+        if argument == "--":
+            return
+        if name not in ("-provider_module", "--provider_module"):
+            continue
+        if given:
+            yield pathlib.Path(value)
+        elif place + 1 < len(arguments):
+            yield pathlib.Path(arguments[place + 1])
 
 
 def load_provider_module(path: pathlib.Path) -> None:
@@ -195,9 +220,9 @@ def load_provider_module(path: pathlib.Path) -> None:
         raise UserError(f"--provider_module: {path} failed with {type(error).__name__}: {error}") from error
 
 
-def _command(words: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:
-    commands = {
-        "search": _search,
+def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None], list[str]]:
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "search": functools.partial(_search, began=began),
         "leaderboard": _leaderboard,
         "predict": _predict,
         "evaluate": _evaluate,
@@ -207,62 +232,31 @@ def _command(words: list[str]) -> tuple[Callable[[list[str]], None], list[str]]:
         "report": _report,
     }
     if not words:
-        return _search, []
+        return commands["search"], []
     if words[0] not in commands:
         raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
     return commands[words[0]], words[1:]
 
 
-def _search(words: list[str]) -> None:
+def _search(words: list[str], began: float) -> None:
     from model_search import constants
     from model_search.single_trainer import SingleTrainer
 
     if words:
         raise UserError(f"search takes no further words, received {words}; the data go into --filename")
     provider = _provider()
-    study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or constants.DEFAULT_DNN).try_models(
-        number_models=FLAGS.experiment_max_num_trials,
-        train_steps=FLAGS.phoenix_train_steps,
-        eval_steps=FLAGS.phoenix_eval_steps,
-        root_dir=FLAGS.model_dir,
-        batch_size=FLAGS.phoenix_batch_size,
-        experiment_name=_experiment_name(),
-        experiment_owner=FLAGS.experiment_owner,
-        seed=FLAGS.phoenix_tf_random_seed,
-        metric=FLAGS.optimization_metric,
-        goal=FLAGS.optimization_goal,
-        time_limit=FLAGS.time_limit,
-        overwrite=FLAGS.overwrite,
-        sampler=FLAGS.hypertuning_method,
-        workers=_workers(FLAGS.workers),
-        executor=FLAGS.executor,
-        keep_models=FLAGS.keep_models,
-        disk_limit=FLAGS.disk_limit,
-        deterministic=FLAGS.deterministic,
-        resources=_resources(FLAGS.resources),
-        artefacts=FLAGS.artefacts,
-        tuner_id=FLAGS.tuner_id or None,
-        finish=FLAGS.finish,
-        student_parameters=FLAGS.student_parameters,
-    )
+    options = _search_options()
+    deadline = Deadline(options.time_limit, spent=time.monotonic() - began).earlier(EXPORT_SECONDS)
+    study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or constants.DEFAULT_DNN).run(options, deadline)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 
 
-def _workers(text: str | None) -> int | str | None:
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return text  # "auto", or what is refused together with everything else
-
-
-def _resources(texts: list[str] | None) -> dict[str, float] | None:
-    if texts is None:
-        return None
-    try:
-        return {name: float(amount) for name, _, amount in (text.partition("=") for text in texts)}
-    except ValueError:
-        raise UserError(f"--resources={','.join(texts)}: expected amounts by name, such as cpu=1,gpu=0.5") from None
+def _search_options() -> SearchOptions:
+    """The arguments of `try_models`, as the flags have them."""
+    declared = {field.name: option_of(field).flag for field in dataclasses.fields(SearchOptions)}
+    given = {name: flag.read(FLAGS[flag.name].value) for name, flag in declared.items() if flag is not None}
+    return SearchOptions.of(given | {"experiment_name": _experiment_name()})
 
 
 def _print_model_place(study: Study) -> None:

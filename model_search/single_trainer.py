@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from model_search.data.provider import Provider
+from model_search.deadline import Deadline
 from model_search.errors import UserError
 from model_search.metadata.final_models import KEEP_MODELS
-from model_search.trainers.options import SearchOptions, TrialCallback, as_callbacks, as_root_dir
+from model_search.trainers.options import SearchOptions, TrialCallback
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -37,7 +37,7 @@ class SingleTrainer:
     """
 
     def __init__(self, data: Provider, spec: str | os.PathLike[str] | PhoenixSpec):
-        from model_search.trainers.session import read_spec
+        from model_search.trainers.study_setup import read_spec
 
         if not isinstance(data, Provider):
             raise UserError(
@@ -85,8 +85,8 @@ class SingleTrainer:
         Args:
             number_models: Completed trials that the study is to hold in the end; a failed trial is replaced.
             train_steps: Training steps (batches) a trial.
-            eval_steps: Batches that a look at validation may read while a trial trains, and that the validation of
-                a stream reads; a table in memory is always validated in full at the end of a trial.
+            eval_steps: Batches that an evaluation may read while a trial trains, and that the validation of a stream
+                reads; a table in memory is always validated in full at the end of a trial.
             root_dir: Folder of all studies; made where it is missing.
             batch_size: Rows a step.
             experiment_name: Name of the study.
@@ -95,12 +95,13 @@ class SingleTrainer:
             metric: What trials are compared by: "loss" (the default), "accuracy", "auc", "log_loss", "f1", "r2",
                 "rmse", "mae", ..., or a function of labels and predictions that returns a number.
             goal: "minimize" or "maximize"; follows from the metric where None, and is needed with a function.
-            time_limit: Seconds after which the search ends with the best so far, at least one model.
+            time_limit: Seconds after which the call returns with the best so far, at least one model; the final stage
+                is part of it.
             overwrite: Delete an earlier study of that name and begin anew.
             callbacks: Functions called with each finished `Trial`.
             sampler: How hyperparameters are chosen: "random", "bayesian" or "predictor"; "auto" is "predictor" where
                 the search has one (the default search), and "random" elsewhere.
-            progress: False for silence.
+            progress: False for silence; a warning that something asked for is not done is shown all the same.
             workers: Processes that train at the same time, one where None; "auto" for as many as cores (or GPUs) and
                 memory allow. On Ray, as many as the cluster has room for where None or "auto".
             tuner_id: Name of the worker (of the workers, with a number each), as the study keeps it.
@@ -127,45 +128,27 @@ class SingleTrainer:
             StopStudyError: if the search cannot go on; what is finished stays in the study.
             KeyboardInterrupt: after Ctrl-C, when the running trial has been put back; the study is on disk.
         """
+        return self.run(SearchOptions.of(locals()))
+
+    def run(self, options: SearchOptions, deadline: Deadline | None = None) -> Study:
+        """What `try_models` does, its arguments in one object.
+
+        Args:
+            options: The arguments.
+            deadline: When it has to be done, where that is not the time limit from now on.
+        """
         from model_search.study import Study
+        from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
-        from model_search.trainers.session import open_session, run_session
+        from model_search.trainers.study_setup import open_session
         from model_search.trainers.worker import StopReason
 
-        options = SearchOptions(
-            number_models=number_models,
-            train_steps=train_steps,
-            eval_steps=eval_steps,
-            root_dir=as_root_dir(root_dir),
-            batch_size=batch_size,
-            experiment_name=experiment_name,
-            experiment_owner=experiment_owner,
-            seed=seed,
-            metric=metric,
-            goal=goal,
-            time_limit=time_limit,
-            overwrite=overwrite,
-            callbacks=as_callbacks(callbacks),
-            sampler=sampler,
-            progress=progress,
-            workers=workers,
-            tuner_id=tuner_id,
-            worker_memory=worker_memory,
-            finish=finish,
-            student_parameters=student_parameters,
-            keep_models=keep_models,
-            disk_limit=disk_limit,
-            deterministic=deterministic,
-            executor=executor,
-            resources=resources,
-            artefacts=None if artefacts is None else os.fspath(artefacts),
-        )
-        started = time.monotonic()
+        deadline = Deadline(options.time_limit) if deadline is None else deadline
         session = open_session(self._data, self._spec, options)
         try:
-            reason = run_session(session, options)
+            reason = run_session(session, options, deadline)
             if reason is not StopReason.INTERRUPTED:
-                finish_session(session, options, started)
+                finish_session(session, options, deadline)
         finally:
             session.store.close()
         if reason is StopReason.INTERRUPTED:

@@ -51,7 +51,7 @@ class Study:
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
         self._record = self._store.study()
-        self._history = History(self._record.metric, self._record.goal)
+        self._history = History(self._record.ranking)
         self._revision = 0
 
     @property
@@ -81,11 +81,11 @@ class Study:
 
     @property
     def history(self) -> History:
-        """All trials as the store has them now."""
+        """All trials as the store has them now: a copy of the caller's own, which does not change later."""
         with self._lock:
             trials, self._revision = self._store.history(self._revision)
             self._history.update(trials)
-        return self._history
+            return self._history.snapshot()
 
     @property
     def trials(self) -> list[Trial]:
@@ -110,10 +110,7 @@ class Study:
         Raises:
             StudyError: if no trial is completed yet.
         """
-        best = self.history.best(1)
-        if not best:
-            raise StudyError(f"study {self.name!r} has no completed trial yet; run try_models on it again")
-        return best[0]
+        return self._best_trial_of(self.history)
 
     @property
     def recommended_trial(self) -> Trial:
@@ -128,7 +125,8 @@ class Study:
         """
         from model_search.search.predictor.recommend import recommend_for
 
-        return recommend_for(self._store.study(), self.history) or self.best_trial
+        history = self.history
+        return recommend_for(self._store.study(), history) or self._best_trial_of(history)
 
     @property
     def final_models(self) -> tuple[FinalModel, ...]:
@@ -142,7 +140,7 @@ class Study:
         It can be given to every method that takes a `trial`. An ensemble that has not passed its cross-fitted check is
         never the best.
         """
-        chosen = self._chosen(None)
+        chosen = self._best_of_all(self.history)
         return chosen.kind.value if isinstance(chosen, FinalModel) else chosen.id
 
     def finish(
@@ -218,13 +216,15 @@ class Study:
         """Prints the first `top` rows as a table."""
         from rich.console import Console
 
-        from model_search.report.leaderboard import leaderboard_table
+        from model_search.report.leaderboard import leaderboard_frame, leaderboard_table
 
-        title = f"{self.name}: {len(self.history.completed)} models by validation {self.metric} ({self._record.goal})"
+        history = self.history
+        frame = leaderboard_frame(history, self.metric, self.final_models)
+        title = f"{self.name}: {history.completed_count} models by validation {self.metric} ({self._record.goal})"
         console = Console()
         if not console.is_terminal:
             console = Console(width=max(console.width, PLAIN_WIDTH))
-        console.print(leaderboard_table(self.leaderboard(), title, top))
+        console.print(leaderboard_table(frame, title, top))
 
     def report(self, path: str | os.PathLike[str] | None = None) -> pathlib.Path:
         """Writes one HTML file that tells what there is to know of the study; it needs neither scripts nor a network.
@@ -260,7 +260,7 @@ class Study:
         return serving_model(self.bundle(trial))
 
     def tower(self, trial: ModelChoice = None) -> keras.Model:
-        """The model without what goes before and after: preprocessed features in, logits out; `trial` as in `model`."""
+        """The model without what goes before and after: preprocessed inputs in, logits out; `trial` as in `model`."""
         return self._built(self._chosen(trial))
 
     def calibration(self, trial: ModelChoice = None) -> Calibration | None:
@@ -273,7 +273,7 @@ class Study:
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with all that is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
-        from model_search.data.features import FeatureSchema
+        from model_search.data.tabular.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
         chosen = self._chosen(trial)
@@ -313,14 +313,17 @@ class Study:
 
         Probabilities are those of `predict_proba`: the temperature has its effect on the loss.
         """
-        from model_search.data.evaluation import labelled_rows
+        from model_search.data.labelled_rows import LabelledRows
+        from model_search.data.later_rows import labelled_rows
+        from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        frame, labels, weights = labelled_rows(data, self._record.data)
-        logits = self._logits(frame, trial)
+        given = labelled_rows(data, self._record.data)
+        rows = LabelledRows.of_rows(self.task, given)
+        logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
         if self.task.kind is TaskKind.CLASSIFICATION:
             logits = logits / self._temperature(trial)
-        return all_metrics(self.task, labels, logits, weights)
+        return all_metrics(self.task, rows.labels, logits, rows.weights)
 
     def export(self, path: str | os.PathLike[str], trial: ModelChoice = None) -> dict[str, pathlib.Path]:
         """Writes the model as a SavedModel (raw columns in) and a `.keras` file (typed columns in), with a model card.
@@ -348,7 +351,7 @@ class Study:
         head = f"Study {self.name!r} in {self._folder}: {len(history.completed)} models"
         if not history.completed:
             return head
-        chosen = self._chosen(None)
+        chosen = self._best_of_all(history)
         if isinstance(chosen, FinalModel):
             return f"{head}, best {self.metric} {chosen.metrics[self.metric]:.5g} (final {chosen.kind})"
         return f"{head}, best {self.metric} {chosen.objective(self.metric):.5g} (trial {chosen.id})"
@@ -372,7 +375,7 @@ class Study:
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
         record, history, calibration = self._store.study(), self.history, None
-        best = self._best_of_all() if history.completed else None
+        best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # where its files are gone, the report does without
             calibration = None if best is None else self._calibration_of(best)
         return StudyFacts(
@@ -394,7 +397,7 @@ class Study:
             UserError: if it is no name of a model.
         """
         if choice is None or choice == "best":
-            return self._best_of_all()
+            return self._best_of_all(self.history)
         if choice == "single":
             return self.best_trial
         if isinstance(choice, str):
@@ -407,14 +410,22 @@ class Study:
             raise StudyError(f"trial {chosen.id} is {chosen.state} and has no model")
         return chosen
 
-    def _best_of_all(self) -> Trial | FinalModel:
-        best: Trial | FinalModel = self.best_trial
-        value, sign = self.best_trial.objective(self.metric), 1 if self._record.goal == "minimize" else -1
-        for model in self.final_models:
-            own = model.metrics.get(self.metric)
-            if model.accepted and own is not None and sign * own < sign * value:
-                best, value = model, own
-        return best
+    def _best_trial_of(self, history: History) -> Trial:
+        best = history.best(1)
+        if not best:
+            raise StudyError(f"study {self.name!r} has no completed trial yet; run try_models on it again")
+        return best[0]
+
+    def _best_of_all(self, history: History) -> Trial | FinalModel:
+        """The first of the leaderboard.
+
+        Raises:
+            StudyError: if no trial is completed yet.
+        """
+        from model_search.report.leaderboard import ranked_models
+
+        self._best_trial_of(history)  # final models are made from trials: without these there is nothing to rank
+        return ranked_models(history, self.final_models)[0]
 
     def _calibration_of(self, chosen: Trial | FinalModel) -> Calibration | None:
         from model_search.finish.final_ensemble import trial_calibration
@@ -435,19 +446,22 @@ class Study:
         return models.of_final(chosen) if isinstance(chosen, FinalModel) else models.of_trial(chosen)
 
     def _temperature(self, trial: ModelChoice) -> float:
+        from model_search.finish.final_ensemble import given_temperature
+
         found = self.calibration(trial)
-        return self._record.data["model"]["temperature"] if found is None else found.temperature
+        return given_temperature(self._record) or 1.0 if found is None else found.temperature
 
     def _logits(self, data: TableLike, trial: ModelChoice) -> np.ndarray:
-        from model_search.data.evaluation import features_of
+        from model_search.data.later_rows import inputs_of
         from model_search.finish.predict import tower_logits
 
-        return tower_logits(self.tower(trial), features_of(data, self._record.data))
+        return tower_logits(self.tower(trial), inputs_of(data, self._record.data))
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of
 
-        return {"study": self.name, **origin_of(chosen, self.history, self._parts)}
+        parts = self._parts
+        return {"study": self.name, **origin_of(chosen, parts.history, parts)}
 
 
 def _load_tensorflow() -> None:

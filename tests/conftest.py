@@ -1,5 +1,11 @@
 """Options of the whole suite."""
 
+from hypothesis import HealthCheck, settings
+
+# A busy machine may take long for any one example, which says nothing about the code.
+settings.register_profile("no deadlines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no deadlines")
+
 
 def pytest_addoption(parser):
     parser.addoption("--full-faults", action="store_true", help="run tests/faults at full count, as `make test-faults`")

@@ -48,6 +48,10 @@ print(load_spec(constants.DEFAULT_DNN).maximum_depth)
 def test_the_command_and_the_licence_of_the_wheel_are_in_order(unpacked):
     (points,) = unpacked.glob("*.dist-info/entry_points.txt")
     assert "model_search = model_search.main:run" in points.read_text()
+    (licence,) = unpacked.glob("*.dist-info/**/LICENSE")
+    assert licence.read_bytes() == (ROOT / "LICENSE").read_bytes()
+    (metadata,) = unpacked.glob("*.dist-info/METADATA")
+    assert "License: Apache-2.0" in metadata.read_text()
     assert not [path for path in unpacked.rglob("*") if path.parts[-1] in ("tests", "benchmarks", "data.csv")]
 
 

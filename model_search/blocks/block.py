@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.errors import UserError
 
 if TYPE_CHECKING:
     import keras
+
+# Arguments that a block's build method may leave out.
+_OPTIONAL = ("lengths", "hparams")
 
 
 class BlockSettings(dict[str, Any]):
@@ -24,8 +28,9 @@ class BlockSettings(dict[str, Any]):
 class Block:
     """A piece of a tower: reads the last of the tensors so far and appends its own output.
 
-    A subclass overrides `build` (or `block_build`, its former name) and is registered under one or more names with
-    `register_block`. It builds with stock Keras layers and `keras.ops`: an exported model then loads with Keras alone.
+    A subclass overrides `build` (or `block_build`, its former name), which may leave out `lengths`, `hparams` or both,
+    and is registered under one or more names with `register_block`. It builds with stock Keras layers and `keras.ops`:
+    an exported model then loads with Keras alone.
 
     Attributes:
         name: Unique within a tower; a good prefix for names of layers.
@@ -58,7 +63,7 @@ class Block:
         """
         if type(self).block_build is Block.block_build:
             raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
-        return self.block_build(input_tensors, is_training, lengths=lengths, hparams=hparams)
+        return _call(self.block_build, input_tensors, is_training, lengths, hparams)
 
     def block_build(
         self,
@@ -70,7 +75,7 @@ class Block:
         """The former name of `build`; one of the two is overridden."""
         if type(self).build is Block.build:
             raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
-        return self.build(input_tensors, is_training, lengths=lengths, hparams=hparams)
+        return _call(self.build, input_tensors, is_training, lengths, hparams)
 
     @property
     def is_input_order_important(self) -> bool:
@@ -83,3 +88,43 @@ class Block:
     def requires_hparams(self) -> Sequence[Any] | None:
         """What the search may choose for this block: `BlockHyperparameter`s, or a KerasTuner space of numbers."""
         return None
+
+
+def call_block(
+    block: Block,
+    input_tensors: list[keras.KerasTensor],
+    lengths: keras.KerasTensor | None = None,
+    hparams: BlockSettings | None = None,
+) -> list[keras.KerasTensor]:
+    """Lets a block build, with those of `lengths` and `hparams` that its method takes; see `Block.build`."""
+    return _call(_own_method(block), input_tensors, None, lengths, hparams)
+
+
+def accepted_arguments(block: Block) -> frozenset[str]:
+    """Which of `lengths` and `hparams` the block's build method takes."""
+    return _accepted(_own_method(block))
+
+
+def _own_method(block: Block) -> Callable[..., Any]:
+    return block.block_build if type(block).build is Block.build else block.build
+
+
+def _accepted(method: Callable[..., Any]) -> frozenset[str]:
+    parameters = inspect.signature(method).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return frozenset(_OPTIONAL)
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(_OPTIONAL) & {parameter.name for parameter in parameters if parameter.kind in by_name}
+
+
+def _call(
+    method: Callable[..., Any],
+    input_tensors: list[keras.KerasTensor],
+    is_training: bool | None,
+    lengths: keras.KerasTensor | None,
+    hparams: BlockSettings | None,
+) -> list[keras.KerasTensor]:
+    accepted = _accepted(method)
+    given = {name: value for name, value in zip(_OPTIONAL, (lengths, hparams), strict=True) if name in accepted}
+    output: list[keras.KerasTensor] = method(input_tensors, is_training, **given)
+    return output

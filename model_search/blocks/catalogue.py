@@ -12,9 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from model_search.errors import SpecError, UserError
+from model_search.problem import MAP_RANK, SEQUENCE_RANK, VECTOR_RANK
 
 EMPTY_BLOCK = "EMPTY_BLOCK"  # padding of architectures; id 0, not a block that can be built
 EMPTY_BLOCK_ID = 0
+
+# Hyperparameters of every trial; a block's own cannot be called like one of them.
+GENERAL_HYPERPARAMETERS = frozenset(
+    {
+        "batch_size", "cooldown_share", "dropout_rate", "exponential_decay_rate", "exponential_decay_steps",
+        "gradient_max_norm", "l2_regularization", "learning_rate", "momentum", "optimizer", "weight_decay",
+    }
+)  # fmt: skip
+# What the archived system recorded beside an architecture; such names mean nothing here.
+IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
 
 _DENSE = "model_search.blocks.dense"
 
@@ -43,6 +54,15 @@ class BlockHyperparameter:
                 f"Hyperparameter {self.name!r} goes from {self.minimum:g} to {self.maximum:g}; "
                 "the minimum must not be above the maximum."
             )
+        if self.whole and not (float(self.minimum).is_integer() and float(self.maximum).is_integer()):
+            raise UserError(
+                f"Hyperparameter {self.name!r} goes from {self.minimum:g} to {self.maximum:g}; expected whole numbers, "
+                "or whole=False."
+            )
+        if self.log and not self.minimum > 0:
+            raise UserError(
+                f"Hyperparameter {self.name!r} begins at {self.minimum:g}; a logarithmic scale needs a minimum above 0."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +75,14 @@ class BlockInfo:
         family: Name of the class that builds it.
         module: Where that class is; None if this version cannot build it (or for a block that brings its `builder`).
         init_args: Arguments of the constructor.
-        order_important: Whether it keeps its place relative to others when a CNN is put in order.
-        is_flatten: Whether it turns a map into a vector.
+        reads_rank: Rank of the input that it reads, without the batch axis: 1 for a vector, 2 for a sequence, 3 for a
+            map; None if it takes any.
+        writes_rank: Rank of its output; None if it is that of its input.
+        is_flatten: Whether it is what stands between the blocks that read maps and those that read vectors. A tower of
+            maps has one such block, which a mutation does not replace.
         is_reduction: Whether it makes maps smaller.
+        input_order_important: What the class says of itself (`is_input_order_important`); only asked of a block that
+            reads any rank.
         hyperparameters: What the search may choose for it.
         builder: The class of a block that a user registered.
     """
@@ -67,16 +92,54 @@ class BlockInfo:
     family: str
     module: str | None
     init_args: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
-    order_important: bool = True
+    reads_rank: int | None = None
+    writes_rank: int | None = None
     is_flatten: bool = False
     is_reduction: bool = False
+    input_order_important: bool = False
     hyperparameters: tuple[BlockHyperparameter, ...] = ()
     builder: type | None = None
+
+    def __post_init__(self) -> None:
+        for what, rank in (("reads_rank", self.reads_rank), ("writes_rank", self.writes_rank)):
+            if rank is not None and (not isinstance(rank, int) or rank < VECTOR_RANK):
+                raise UserError(
+                    f"{what} of block {self.name!r} is {rank!r}; expected {VECTOR_RANK} for a vector, {SEQUENCE_RANK} "
+                    f"for a sequence, {MAP_RANK} for a map, or None."
+                )
+        if self.is_flatten and self.writes_rank not in (None, VECTOR_RANK):
+            raise UserError(
+                f"Block {self.name!r} flattens but writes_rank is {self.writes_rank}; a flatten block writes vectors: "
+                f"expected {VECTOR_RANK} or None."
+            )
 
     @property
     def is_buildable(self) -> bool:
         """Whether this version can build it."""
         return self.module is not None or self.builder is not None
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether it came with this package, rather than from a user."""
+        return self.builder is None
+
+    @property
+    def order_important(self) -> bool:
+        """Whether it stands before the flatten block of a tower of maps: it reads neighbours, in space or in time."""
+        if self.is_flatten:
+            return False
+        return self.input_order_important if self.reads_rank is None else self.reads_rank > VECTOR_RANK
+
+    @property
+    def hyperparameter_names(self) -> dict[str, str]:
+        """The name in the search space of each of its hyperparameters, by its own name."""
+        return {own.name: f"{self.name}_{own.name}" for own in self.hyperparameters}
+
+    def output_rank(self, input_rank: int) -> int:
+        """Rank of the output for an input of that rank."""
+        if self.is_flatten:
+            return VECTOR_RANK
+        return input_rank if self.writes_rank is None else self.writes_rank
 
 
 class Catalogue:
@@ -140,8 +203,36 @@ class Catalogue:
                 f"Block {info.name!r} has the id {info.enum_id}, which belongs to {other}; "
                 f"the next free id is {self.next_free_id()}."
             )
+        self._check_hyperparameters(info)
         self._by_name[info.name] = info
         self._by_id[info.enum_id] = info
+
+    def _check_hyperparameters(self, info: BlockInfo) -> None:
+        """No hyperparameter of the block has the name of another, so that no value reaches the wrong place."""
+        owners = {full: other.name for other in self._by_name.values() for full in other.hyperparameter_names.values()}
+        if len(info.hyperparameter_names) < len(info.hyperparameters):
+            own = [hyperparameter.name for hyperparameter in info.hyperparameters]
+            raise UserError(f"Block {info.name!r} has two hyperparameters of one name ({', '.join(own)}); rename one.")
+        for own_name, full in info.hyperparameter_names.items():
+            if full in GENERAL_HYPERPARAMETERS or full.startswith(IGNORED_HYPERPARAMETERS):
+                raise UserError(
+                    f"Hyperparameter {own_name!r} of block {info.name!r} is called {full} in the search space, which "
+                    "has another meaning there; rename the block or the hyperparameter."
+                )
+            if full in owners:
+                raise UserError(
+                    f"Hyperparameter {own_name!r} of block {info.name!r} is called {full} in the search space, like "
+                    f"one of block {owners[full]!r}; rename the block or the hyperparameter."
+                )
+
+    def hyperparameter_names(self, blocks: Iterable[str]) -> frozenset[str]:
+        """The names in the search space of all hyperparameters of these blocks; unknown blocks have none."""
+        return frozenset(
+            full
+            for name in set(blocks)
+            if name in self._by_name
+            for full in self._by_name[name].hyperparameter_names.values()
+        )
 
     def unregister(self, name: str) -> None:
         """Takes out a block that a user registered, so that it can be defined anew.
@@ -172,7 +263,8 @@ class _Family:
     family: str
     blocks: Mapping[str, tuple[int, dict[str, Any]]]
     module: str | None = None
-    order_important: bool = True
+    reads_rank: int | None = None
+    writes_rank: int | None = None
     is_flatten: bool = False
     is_reduction: bool = False
     hyperparameters: tuple[BlockHyperparameter, ...] = ()
@@ -215,6 +307,16 @@ def _residual(name: str) -> _Blocks:
     }
 
 
+# What the blocks of a family read and write.
+_MAPS: dict[str, Any] = {"reads_rank": MAP_RANK, "writes_rank": MAP_RANK}
+_SEQUENCES: dict[str, Any] = {"reads_rank": SEQUENCE_RANK, "writes_rank": SEQUENCE_RANK}
+_FLATTEN: dict[str, Any] = {
+    "module": "model_search.blocks.flatten",
+    "reads_rank": MAP_RANK,
+    "writes_rank": VECTOR_RANK,
+    "is_flatten": True,
+}
+
 _WIDTHS = (64, 128, 256, 512, 1024)
 _MEMORIES = (4, 8, 16)
 
@@ -223,15 +325,17 @@ _FAMILIES = (
         "FullyConnectedBlock",
         {"FULLY_CONNECTED": (14, {}), **_residual("force_match_shapes"), **_residual("concat"), **_residual("project")},
         module=_DENSE,
-        order_important=False,
+        writes_rank=VECTOR_RANK,
     ),
     _Family(
         "FixedOutputFullyConnectedBlock",
         _sized("FIXED_OUTPUT_FULLY_CONNECTED", "output_size", {64: 151, 128: 22, 256: 23, 512: 24, 1024: 25}),
         module=_DENSE,
-        order_important=False,
+        writes_rank=VECTOR_RANK,
     ),
-    _Family("FullyConnectedPyramidBlock", {"FULLY_CONNECTED_PYRAMID": (15, {})}, module=_DENSE, order_important=False),
+    _Family(
+        "FullyConnectedPyramidBlock", {"FULLY_CONNECTED_PYRAMID": (15, {})}, module=_DENSE, writes_rank=VECTOR_RANK
+    ),
     _Family(
         "LowRankLayerBlock",
         {
@@ -239,7 +343,7 @@ _FAMILIES = (
             **{f"LOWRANK_{level}_SKIP": (132 + level, {"level": level, "skip": True}) for level in (1, 2, 3)},
         },
         module=_DENSE,
-        order_important=False,
+        writes_rank=VECTOR_RANK,
     ),
     _Family(
         "BottleNeckBlock",
@@ -249,15 +353,16 @@ _FAMILIES = (
             "BOTTLENECK_64_SKIP": (129, {"size": 64, "skip": True}),
         },
         module=_DENSE,
-        order_important=False,
+        writes_rank=VECTOR_RANK,
     ),
-    _Family("IdentityBlock", {"IDENTITY": (125, {})}, module=_DENSE, order_important=False),
+    _Family("IdentityBlock", {"IDENTITY": (125, {})}, module=_DENSE),
     _Family(
         "FixedChannelConvolutionBlock",
         {
             **_sized("FIXED_CHANNEL_CONVOLUTION", "channels", {16: 1, 32: 2, 64: 3, 96: 72, 120: 33}, stride=1),
             "FIXED_CHANNEL_STRIDE_96_2": (68, {"channels": 96, "stride": 2}),
         },
+        **_MAPS,
     ),
     _Family(
         "ConvolutionBlock",
@@ -265,36 +370,39 @@ _FAMILIES = (
             "CONVOLUTION",
             {(3, 3): 4, (4, 4): 147, (5, 5): 5, (1, 3): 26, (1, 5): 27, (1, 7): 28, (3, 1): 29, (5, 1): 30, (7, 1): 31},
         ),
+        **_MAPS,
     ),
-    _Family("IncreaseChannelsBlock", _kernels("INCREASE_CHANNELS", {(3, 3): 12, (4, 4): 150, (5, 5): 13})),
+    _Family("IncreaseChannelsBlock", _kernels("INCREASE_CHANNELS", {(3, 3): 12, (4, 4): 150, (5, 5): 13}), **_MAPS),
     _Family(
         "DownsampleConvolutionBlock",
         _kernels("DOWNSAMPLE_CONVOLUTION", {(3, 3): 6, (4, 4): 148, (5, 5): 7}),
         is_reduction=True,
+        **_MAPS,
     ),
-    _Family("AveragePoolBlock", _kernels("AVERAGE_POOL", {(2, 2): 8, (4, 4): 9}, "pool_size"), is_reduction=True),
+    _Family(
+        "AveragePoolBlock", _kernels("AVERAGE_POOL", {(2, 2): 8, (4, 4): 9}, "pool_size"), is_reduction=True, **_MAPS
+    ),
     _Family(
         "MaxPoolingBlock",
         _kernels("MAX_POOLING", {(2, 2): 152, (3, 3): 17, (5, 5): 18}, "pool_size"),
         is_reduction=True,
+        **_MAPS,
     ),
-    _Family("ResnetBlock", _kernels("RESNET", {(3, 3): 10, (4, 4): 149, (5, 5): 11})),
-    _Family("DilatedConvolutionBlock", _sized("DILATED_CONVOLUTION", "dilation_rate", {2: 19, 4: 20})),
-    _Family("DualResnetBlock", {"DUAL_RESNET": (35, {})}),
-    _Family("GeneralBlock", {"GENERAL_BLOCK": (32, {})}),
-    _Family("FlattenBlock", {"FLATTEN": (16, {})}, order_important=False, is_flatten=True),
+    _Family("ResnetBlock", _kernels("RESNET", {(3, 3): 10, (4, 4): 149, (5, 5): 11}), **_MAPS),
+    _Family("DilatedConvolutionBlock", _sized("DILATED_CONVOLUTION", "dilation_rate", {2: 19, 4: 20}), **_MAPS),
+    _Family("DualResnetBlock", {"DUAL_RESNET": (35, {})}, **_MAPS),
+    _Family("GeneralBlock", {"GENERAL_BLOCK": (32, {})}, **_MAPS),
+    _Family("FlattenBlock", {"FLATTEN": (16, {})}, **_FLATTEN),
     _Family(
         "DownsampleFlattenBlock",
         {"DOWNSAMPLE_FLATTEN": (21, {})},
-        order_important=False,
-        is_flatten=True,
+        **_FLATTEN,
         is_reduction=True,
     ),
     _Family(
         "PlateReductionFlatten",
         {"PLATE_REDUCTION_FLATTEN": (34, {})},
-        order_important=False,
-        is_flatten=True,
+        **_FLATTEN,
         is_reduction=True,
     ),
     _Family(
@@ -303,6 +411,7 @@ _FAMILIES = (
             **_sized("RNN_CELL", "units", {64: 60, 128: 36, 256: 37, 512: 38, 1024: 39}, skip=False),
             **_sized("SKIP_RNN_CELL", "units", {64: 110, 128: 111, 256: 124, 512: 112, 1024: 113}, skip=True),
         },
+        **_SEQUENCES,
     ),
     _Family(
         "Conv1DBlock",
@@ -315,6 +424,7 @@ _FAMILIES = (
             "SKIP_CONV1D_128_3": (114, {"filters": 128, "kernel_size": 3, "skip": True}),
             "SKIP_CONV1D_128_5": (115, {"filters": 128, "kernel_size": 5, "skip": True}),
         },
+        **_SEQUENCES,
     ),
     _Family(
         "SvdfBlock",
@@ -355,6 +465,7 @@ _FAMILIES = (
                 convolve=True,
             ),
         },
+        **_SEQUENCES,
     ),
     _Family(
         "TunableSvdfBlock",
@@ -365,6 +476,7 @@ _FAMILIES = (
             BlockHyperparameter("rank", 1, 3),
             BlockHyperparameter("projection_size", 0, 128),
         ),
+        **_SEQUENCES,
     ),
     _Family(
         "LSTMBlock",
@@ -372,6 +484,7 @@ _FAMILIES = (
             **_sized("LSTM", "units", {128: 56, 256: 57, 512: 58, 1024: 59}, skip=False),
             **_sized("SKIP_LSTM", "units", {128: 116, 256: 117, 512: 118, 1024: 119}, skip=True),
         },
+        **_SEQUENCES,
     ),
     _Family(
         "BidirectionalLSTMBlock",
@@ -379,6 +492,7 @@ _FAMILIES = (
             **_sized("BI_LSTM", "units", {128: 85, 256: 86, 512: 87, 1024: 88}, skip=False),
             **_sized("SKIP_BI_LSTM", "units", {128: 120, 256: 121, 512: 122, 1024: 123}, skip=True),
         },
+        **_SEQUENCES,
     ),
 )
 
@@ -386,6 +500,7 @@ _FAMILIES = (
 _CATALOGUE = Catalogue(info for family in _FAMILIES for info in family.infos())
 
 get = _CATALOGUE.get
+hyperparameter_names = _CATALOGUE.hyperparameter_names
 names = _CATALOGUE.names
 is_known = _CATALOGUE.is_known
 buildable = _CATALOGUE.buildable

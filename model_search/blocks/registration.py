@@ -7,15 +7,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from model_search.blocks import catalogue
-from model_search.blocks.block import Block
+from model_search.blocks.block import Block, accepted_arguments
 from model_search.blocks.catalogue import BlockHyperparameter, BlockInfo
 from model_search.errors import UnsupportedError, UserError
+from model_search.problem import MAP_RANK, VECTOR_RANK
 
 BlockClass = TypeVar("BlockClass", bound=type[Block])
 
 
 def register_block(
-    lookup_name: str, init_args: Mapping[str, Any] | None = None, enum_id: int | None = None
+    lookup_name: str,
+    init_args: Mapping[str, Any] | None = None,
+    enum_id: int | None = None,
+    *,
+    reads_rank: int | None = None,
+    writes_rank: int | None = None,
+    is_flatten: bool | None = None,
+    is_reduction: bool = False,
 ) -> Callable[[BlockClass], BlockClass]:
     """Makes a class a block that `blocks_to_use` can name.
 
@@ -27,16 +35,29 @@ def register_block(
         lookup_name: Name of the block; a class may be registered under several, with other arguments each.
         init_args: Arguments of the constructor.
         enum_id: Number of the block, from 1; the next free one where None.
+        reads_rank: Rank of the input that it reads, without the batch axis: 1 for a vector, 2 for a sequence, 3 for a
+            map. None if it takes any; `is_input_order_important` then says whether a tower of maps has it before its
+            flatten block.
+        writes_rank: Rank of its output; None if it is that of its input.
+        is_flatten: Whether it stands between the blocks that read maps and those that read vectors. Where None, a block
+            does that reads maps and writes vectors.
+        is_reduction: Whether it makes maps smaller.
 
     Raises:
-        UserError: if the name or the number is taken, or the class cannot be made or has no `build`. Running the
-            definition of the same class again (in a notebook, say) replaces it.
+        UserError: if the name or the number is taken, the ranks make no sense, or the class cannot be made or has no
+            `build`. Running the definition of the same class again (in a notebook, say) replaces it.
     """
 
     def register(cls: BlockClass) -> BlockClass:
         _check_class(cls, lookup_name)
         arguments = dict(init_args or {})
         example = _construct(cls, lookup_name, arguments)
+        hyperparameters = _hyperparameters(example, lookup_name)
+        if hyperparameters and "hparams" not in accepted_arguments(example):
+            raise UserError(
+                f"Block {lookup_name!r} asks for hyperparameters, but the build method of {cls.__name__} takes no "
+                "hparams; add the argument hparams=None."
+            )
         earlier = _earlier_definition(cls, lookup_name)
         info = BlockInfo(
             name=lookup_name,
@@ -44,8 +65,12 @@ def register_block(
             family=cls.__name__,
             module=None,
             init_args=arguments,
-            order_important=bool(example.is_input_order_important),
-            hyperparameters=_hyperparameters(example, lookup_name),
+            reads_rank=reads_rank,
+            writes_rank=writes_rank,
+            is_flatten=(reads_rank, writes_rank) == (MAP_RANK, VECTOR_RANK) if is_flatten is None else is_flatten,
+            is_reduction=is_reduction,
+            input_order_important=bool(example.is_input_order_important),
+            hyperparameters=hyperparameters,
             builder=cls,
         )
         _replace(earlier, info)
@@ -78,8 +103,7 @@ def make_block(lookup_name: str, name: str | None = None) -> Block:
 
 def own_settings(info: BlockInfo, values: Mapping[str, Any]) -> dict[str, Any]:
     """A block's own hyperparameters out of all of a trial's: those named `<BLOCK>_<name>`, without the prefix."""
-    named = {hyperparameter.name: f"{info.name}_{hyperparameter.name}" for hyperparameter in info.hyperparameters}
-    return {name: values[full] for name, full in named.items() if full in values}
+    return {name: values[full] for name, full in info.hyperparameter_names.items() if full in values}
 
 
 def _check_class(cls: Any, lookup_name: str) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
-from model_search.data.table import RawRows, RawTable, prepare_table, table_task
-from model_search.data.task import PreparedData, TaskKind
+from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
+from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
 if TYPE_CHECKING:

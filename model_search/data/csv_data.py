@@ -8,12 +8,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from model_search.data import csv_reading, schema
 from model_search.data.array_data import check_columns, parse_task
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
-from model_search.data.table import RawRows, RawTable, prepare_table, table_task
-from model_search.data.task import PreparedData, TaskKind
+from model_search.data.tabular import csv_reading, schema
+from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
+from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
 if TYPE_CHECKING:

@@ -19,6 +19,10 @@ class PrepareOptions:
             stream is cut).
         task_kind: The user's choice; inferred where None.
         valid_fraction: Share of the rows to validate on, where there are no validation data.
+        lengths: Name of the feature that holds the valid steps of padded sequences.
+        label_per_step: Whether there is a label for each step.
+        flat_inputs: Whether all features of a stream are put side by side into one vector, as version 1.0 did; so that
+            its studies can be continued.
     """
 
     seed: int
@@ -26,6 +30,9 @@ class PrepareOptions:
     eval_steps: int | None = None
     task_kind: TaskKind | None = None
     valid_fraction: float = 0.2
+    lengths: str = "lengths"
+    label_per_step: bool = False
+    flat_inputs: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

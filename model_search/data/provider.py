@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.task import PreparedData
+from model_search.data.prepared_data import PreparedData
 from model_search.errors import UnsupportedError, UserError
 
 
@@ -44,6 +44,7 @@ class Provider(abc.ABC):
             A function that returns a `tf.data.Dataset` of (features, labels) batches, or that pair of tensors with all
             rows; features are one tensor or a dict of tensors by name, the first axis being the rows. Labels are class
             numbers, one-hot, booleans or texts; or floats with `number_of_classes() == 1`. Weights may come third.
+            In a dict, a feature "lengths" says how many steps of padded sequences are valid.
         """
         raise UnsupportedError(
             f"{type(self).__name__} has no get_input_fn; define it, as model_search.data.Provider says"

@@ -6,39 +6,67 @@ import dataclasses
 import hashlib
 import itertools
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from model_search.data import labels
+from model_search.data.inputs import InputLayout, as_array
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.task import Label, Rows, StreamData, Task, TaskKind
+from model_search.data.prepared_data import StreamData
+from model_search.data.rows import FEATURES, LABEL, Rows, concatenate
+from model_search.data.stream_labels import FITTING_BATCHES, LabelEncoding, valid_labels
+from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError, UnsupportedError
-
-if TYPE_CHECKING:
-    from model_search.data.provider import Provider
 
 MAX_EVAL_ROWS = 100_000
 MAX_EVAL_BYTES = 1 << 30
-FITTING_BATCHES = 200  # batches of training data that labels are learnt from
+
+
+class StreamProvider(Protocol):
+    """What is needed of a provider; see `provider.Provider`."""
+
+    def get_input_fn(self, hparams: Any, mode: str, batch_size: int) -> Callable[[], Any]:
+        """Opens the data."""
+
+    def number_of_classes(self) -> int:
+        """Number of classes, or of targets."""
+
+    def get_feature_columns(self) -> Sequence[Any] | None:
+        """Features to read, in order."""
+
+    def get_loss_fn(self) -> Callable[..., Any] | None:
+        """The provider's own loss."""
+
+    def get_metric_fn(self) -> Callable[..., Any] | None:
+        """The provider's own metric."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Batch:
-    features: np.ndarray
+    """A batch as it was yielded: features are one array or a dict of arrays, [rows, ...]."""
+
+    features: np.ndarray | dict[str, np.ndarray]
     labels: np.ndarray
     weights: np.ndarray | None
-    names: tuple[str, ...] = ()  # of the features, where they came as a dict
+
+    def take(self, rows: np.ndarray) -> _Batch:
+        features = self.features
+        chosen = {k: v[rows] for k, v in features.items()} if isinstance(features, dict) else features[rows]
+        return _Batch(chosen, self.labels[rows], None if self.weights is None else self.weights[rows])
+
+    @property
+    def nbytes(self) -> int:
+        features = self.features
+        return sum(part.nbytes for part in features.values()) if isinstance(features, dict) else features.nbytes
 
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
     """Opens the provider's data and brings every batch into one form."""
 
-    provider: Provider
+    provider: StreamProvider
     batch_size: int
-    names: tuple[str, ...] | None  # features that are read, in order; None: one tensor, or all by name
 
     def batches(self, mode: str, seed: int) -> Iterator[_Batch]:
         """One pass over the data."""
@@ -62,86 +90,82 @@ class _Source:
         count = len(rows.labels)
         order = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
         for start in range(0, count, self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            weights = None if rows.weights is None else rows.weights[chosen]
-            yield _Batch(rows.features[chosen], rows.labels[chosen], weights)
+            yield rows.take(order[start : start + self.batch_size])
 
     def _batch(self, element: Any) -> _Batch:
         if not isinstance(element, tuple | list) or len(element) not in (2, 3):
             raise DataError(f"the input_fn yields {type(element).__name__}; expected pairs (features, labels)")
-        features, names = self._features(element[0])
+        features: Any = element[0]
+        if isinstance(features, Mapping):
+            features = {str(name): as_array(values, f"feature {name!r}") for name, values in features.items()}
+            counts = {name: len(values) for name, values in features.items()}
+        else:
+            features = as_array(features, "the features")
+            counts = {FEATURES: len(features)}
         if isinstance(element[1], Mapping):
             raise UnsupportedError(
                 "the input_fn yields a dict of labels; this version learns one task: yield one tensor"
             )
-        found = _to_numpy(element[1])
-        if found.ndim == 2 and found.shape[1] == 1:
-            found = found[:, 0]
-        if len(found) != len(features):
-            raise DataError(f"a batch has {len(features)} rows of features and {len(found)} labels; expected as many")
+        found = as_array(element[1], "the labels")
+        if any(count != len(found) for count in counts.values()):
+            shown = next((count for count in counts.values() if count != len(found)), len(found))
+            raise DataError(f"a batch has {shown} rows of features and {len(found)} labels; expected as many")
         weights = None
         if len(element) == 3 and element[2] is not None:
-            weights = _to_numpy(element[2]).astype(np.float32).reshape(-1)
-        return _Batch(features, found, weights, names)
-
-    def _features(self, features: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-        if not isinstance(features, Mapping):
-            return _floats(_to_numpy(features), "the features"), ()
-        names = self.names if self.names is not None else tuple(sorted(features))
-        missing = [name for name in names if name not in features]
-        if missing:
-            raise DataError(f"the input_fn yields no feature {missing[0]!r}; it yields {', '.join(sorted(features))}")
-        parts = [_floats(_to_numpy(features[name]), f"feature {name!r}") for name in names]
-        if not parts:
-            raise DataError("the input_fn yields an empty dict of features; expected at least one")
-        if len(parts) == 1 and parts[0].ndim > 2:
-            return parts[0], tuple(names)
-        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1), tuple(names)
+            weights = as_array(element[2], "the weights").astype(np.float32)
+            weights = weights.reshape(-1) if weights.size == len(found) else weights
+        return _Batch(features, found, weights)
 
 
 @dataclasses.dataclass(frozen=True)
-class _LabelCode:
-    """How a stream's labels are encoded."""
+class StreamReader:
+    """Turns what is yielded, or handed over later, into rows.
 
-    task: Task
-    one_hot: bool
-    position: Mapping[Any, int] | None  # of a text label
+    Attributes:
+        layout: How features become inputs.
+        encoding: How labels are encoded.
+        per_step: Whether there is a label for each step.
+    """
 
-    def rows(self, batch: _Batch) -> Rows:
-        return Rows(batch.features, self._encode(batch.labels), batch.weights)
+    layout: InputLayout
+    encoding: LabelEncoding
+    per_step: bool = False
 
-    def _encode(self, found: np.ndarray) -> np.ndarray:
-        task = self.task
-        if task.kind is TaskKind.REGRESSION:
-            values = found.astype(np.float64).reshape(len(found), -1)
-            if values.shape[1] != task.logits_dimension or not np.isfinite(values).all():
-                raise DataError(
-                    f"the labels of a batch have the shape {found.shape}, or are not finite; "
-                    f"expected {task.logits_dimension} finite numbers for each row"
-                )
-            return ((values - task.target_mean) / task.target_scale).astype(np.float32)
-        if self.one_hot:
-            return found.argmax(axis=1).astype(np.int32)
-        if self.position is not None:
-            unknown = sorted({_text(value) for value in found.tolist()} - set(self.position))
-            if unknown:
-                raise DataError(f"the input_fn yields the label {unknown[0]!r}; known are {', '.join(self.position)}")
-            return np.array([self.position[_text(value)] for value in found.tolist()], dtype=np.int32)
-        indices = np.nan_to_num(found, nan=-1).astype(np.int64)
-        if (
-            found.ndim != 1
-            or (indices != found).any()
-            or (indices < 0).any()
-            or (indices >= task.logits_dimension).any()
-        ):
-            raise DataError(
-                f"the input_fn yields labels outside 0 ... {task.logits_dimension - 1} (shape {found.shape}); "
-                f"number_of_classes() is {task.logits_dimension}"
+    def rows(self, features: Any, labels: np.ndarray, weights: np.ndarray | None) -> Rows:
+        """Rows for training or evaluation.
+
+        Raises:
+            DataError: if features or labels are not such as in training.
+        """
+        inputs = self.layout.read(features)
+        if self.per_step:
+            encoded, kept = self.encoding.encode_steps(labels, valid_steps(self.layout, inputs), weights)
+            return Rows(inputs, {LABEL: encoded}, {LABEL: kept})
+        if weights is not None and weights.ndim > 1:
+            raise DataError(f"the weights have the shape {weights.shape}; expected one weight for each row")
+        return Rows.of(inputs, self.encoding.encode(labels), weights)
+
+
+def valid_steps(layout: InputLayout, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which steps of each row are no padding, bool [rows, steps].
+
+    Raises:
+        DataError: if no input has steps.
+    """
+    for name, spec in layout.specs.items():
+        if spec.lengths is not None or len(spec.shape) > 1:
+            steps = np.arange(spec.shape[0])[None, :]
+            rows = len(inputs[name])
+            return (
+                np.repeat(steps >= 0, rows, axis=0) if spec.lengths is None else steps < inputs[spec.lengths][:, None]
             )
-        return indices.astype(np.int32)
+    raise DataError(
+        f"there is a label for each step, but no feature has steps: {', '.join(layout.specs)}; expected one of shape "
+        "[rows, steps, ...]"
+    )
 
 
-def prepare_stream(provider: Provider, options: PrepareOptions) -> StreamData:
+def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamData:
     """Reads the evaluation batches once and freezes them; training batches are read as they are needed.
 
     The training data are opened again when they are exhausted. Labels are learnt from a bounded number of batches.
@@ -149,48 +173,85 @@ def prepare_stream(provider: Provider, options: PrepareOptions) -> StreamData:
     Raises:
         DataError: if the provider yields something else than batches of features and labels.
     """
-    source = _Source(provider, options.batch_size, _feature_names(provider))
+    source = _Source(provider, options.batch_size)
     evaluation = list(_bounded(source.batches("eval", options.seed), options.eval_steps))
     if not evaluation:
         raise DataError("the input_fn for 'eval' yields no batch; expected at least one")
-    shapes = {batch.features.shape[1:] for batch in evaluation}
-    found = [batch.labels for batch in evaluation]
-    sample: list[np.ndarray] = []
-    for batch in itertools.islice(source.batches("train", options.seed), FITTING_BATCHES):
-        shapes.add(batch.features.shape[1:])
-        sample.append(batch.labels)
+    sample = list(itertools.islice(source.batches("train", options.seed), FITTING_BATCHES))
     if not sample:
         raise DataError("the input_fn for 'train' yields no batch; expected at least one")
-    if len(shapes) > 1:
-        raise DataError(f"the input_fn yields features of different shapes: {sorted(shapes)}; expected one shape")
-    code = _label_code(int(provider.number_of_classes()), sample, found, options.task_kind)
-    valid = _concatenate([code.rows(batch) for batch in evaluation])
+    reader = _reader(provider, options, sample, evaluation)
+    task = reader.encoding.task
+    valid = concatenate([reader.rows(batch.features, batch.labels, batch.weights) for batch in evaluation])
 
     def train_batches(seed: int) -> Iterator[Rows]:
         for epoch in itertools.count():
             empty = True
             for batch in source.batches("train", _epoch_seed(seed, epoch)):
                 empty = False
-                yield code.rows(batch)
+                yield reader.rows(batch.features, batch.labels, batch.weights)
             if empty:
                 raise DataError("the input_fn for 'train' yields no batch when it is opened again")
 
     return StreamData(
-        task=code.task,
+        task=task,
         train_batches=train_batches,
         valid=valid,
-        fingerprint=_fingerprint(valid, code.task),
+        fingerprint=_fingerprint(valid, task),
         description={
-            "task": code.task.to_json(),
+            "task": task.to_json(),
             "schema": None,
             "split": {"by": "the provider's 'eval' data, read once", "valid_rows": len(valid)},
-            "columns": list(evaluation[0].names),
+            "columns": list(reader.layout.names),
+            "inputs": reader.layout.to_json(),
+            "label_per_step": reader.per_step,
             "reading": {"source": "input_fn"},
             "notes": [],
         },
         loss_fn=provider.get_loss_fn(),
         metric_fn=provider.get_metric_fn(),
+        lengths=reader.layout.lengths,
     )
+
+
+def _reader(
+    provider: StreamProvider, options: PrepareOptions, sample: Sequence[_Batch], evaluation: Sequence[_Batch]
+) -> StreamReader:
+    """Finds out from some batches how all of them are read."""
+    names = _feature_names(provider)
+    first = evaluation[0].features
+    layout = InputLayout.infer(first, names, options.lengths, flat=options.flat_inputs)
+    for batch in (*evaluation, *sample):
+        layout = layout.widened(batch.features)
+    shapes = {
+        tuple(sorted((name, values.shape[1:]) for name, values in layout.read(batch.features).items()))
+        for batch in (*evaluation[:1], *sample[:1])
+    }
+    if len(shapes) > 1:
+        raise DataError(f"the input_fn yields features of different shapes: {sorted(shapes)}; expected one shape")
+    kind = options.task_kind or _task_of(provider)
+    learnt, seen = (
+        [_labels_of(layout, batch, options.label_per_step) for batch in batches] for batches in (sample, evaluation)
+    )
+    encoding = LabelEncoding.infer(int(provider.number_of_classes()), learnt, seen, kind)
+    return StreamReader(layout, encoding, options.label_per_step)
+
+
+def _labels_of(layout: InputLayout, batch: _Batch, per_step: bool) -> np.ndarray:
+    if not per_step:
+        return batch.labels
+    return valid_labels(batch.labels, valid_steps(layout, layout.read(batch.features)))
+
+
+def _task_of(provider: StreamProvider) -> TaskKind | None:
+    """What a provider says of its task, by an attribute `task`: "classification" or "regression"."""
+    said = getattr(provider, "task", None)
+    if said is None:
+        return None
+    try:
+        return TaskKind(str(said).lower())
+    except ValueError:
+        raise DataError(f"task is {said!r}; expected 'classification', 'regression' or None") from None
 
 
 def _bounded(batches: Iterator[_Batch], steps: int | None) -> Iterator[_Batch]:
@@ -198,12 +259,12 @@ def _bounded(batches: Iterator[_Batch], steps: int | None) -> Iterator[_Batch]:
     rows = size = 0
     for batch in itertools.islice(batches, steps):
         yield batch
-        rows, size = rows + len(batch.labels), size + batch.features.nbytes
+        rows, size = rows + len(batch.labels), size + batch.nbytes
         if rows >= MAX_EVAL_ROWS or size >= MAX_EVAL_BYTES:
             return
 
 
-def _feature_names(provider: Provider) -> tuple[str, ...] | None:
+def _feature_names(provider: StreamProvider) -> tuple[str, ...] | None:
     """The features that `get_feature_columns` names; None where it names none."""
     try:
         found = provider.get_feature_columns()
@@ -220,101 +281,25 @@ def _feature_names(provider: Provider) -> tuple[str, ...] | None:
     return tuple(str(column.key) for column in found)
 
 
-def _label_code(
-    width: int, sample: Sequence[np.ndarray], evaluation: Sequence[np.ndarray], kind: TaskKind | None
-) -> _LabelCode:
-    """Finds out from some batches how labels are written."""
-    if width < 1:
-        raise DataError(f"number_of_classes() is {width}; expected at least 1")
-    found = [*sample, *evaluation]
-    first = found[0]
-    if kind is TaskKind.REGRESSION or (kind is None and _is_regression(first, width)):
-        return _LabelCode(_regression(width, sample), False, None)
-    if width == 1:
-        raise DataError(
-            f"number_of_classes() is 1, yet the labels are {first.dtype}; expected the number of classes, "
-            "or float labels for regression"
-        )
-    if first.dtype.kind in "OSU":
-        values = sorted({_text(value) for part in found for value in part.tolist()})
-        if len(values) > width:
-            raise DataError(f"the labels are {len(values)} different texts, number_of_classes() is {width}")
-        if len(values) < width:
-            raise DataError(
-                f"the first {FITTING_BATCHES} batches hold {len(values)} different labels, number_of_classes() is "
-                f"{width}; yield class numbers instead, or shuffle the rows"
-            )
-        return _LabelCode(_classes(tuple(values)), False, {value: index for index, value in enumerate(values)})
-    classes: tuple[Label, ...] = (False, True) if first.dtype.kind == "b" and width == 2 else tuple(range(width))
-    return _LabelCode(_classes(classes), first.ndim == 2, None)
-
-
-def _is_regression(found: np.ndarray, width: int) -> bool:
-    if found.dtype.kind not in "fiu":
-        return False
-    if width == 1:
-        return found.ndim == 1
-    one_hot = found.ndim == 2 and bool(np.isin(found, (0, 1)).all() and (found.sum(axis=1) == 1).all())
-    return found.ndim == 2 and found.shape[1] == width and not one_hot
-
-
-def _regression(width: int, sample: Sequence[np.ndarray]) -> Task:
-    values = np.concatenate([part.astype(np.float64).ravel() for part in sample])
-    task = Task(
-        TaskKind.REGRESSION,
-        "label",
-        width,
-        inferred=f"{width} number(s) are predicted: number_of_classes() is {width}.",
-    )
-    return labels.fit_scale(task, values)
-
-
-def _classes(values: tuple[Label, ...]) -> Task:
-    sentence = f"one of {len(values)} classes is predicted: number_of_classes() is {len(values)}."
-    return Task(TaskKind.CLASSIFICATION, "label", len(values), values, inferred=sentence)
-
-
-def _to_numpy(values: Any) -> np.ndarray:
-    array = values.numpy() if hasattr(values, "numpy") else np.asarray(values)
-    array = np.asarray(array)
-    if array.ndim == 0:
-        raise DataError("the input_fn yields single rows; expected batches: call .batch(batch_size) on the dataset")
-    return array
-
-
-def _floats(array: np.ndarray, what: str) -> np.ndarray:
-    if array.dtype.kind not in "biuf":
-        raise UnsupportedError(f"{what} is {array.dtype}; expected numbers: turn texts into numbers in the input_fn")
-    floats = array.astype(np.float32)
-    if not np.isfinite(floats).all():
-        raise DataError(f"{what} holds NaN or infinite numbers; replace them in the input_fn")
-    return floats[:, None] if floats.ndim == 1 else floats
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
 def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
-def _concatenate(parts: Sequence[Rows]) -> Rows:
-    weights = [part.weights for part in parts if part.weights is not None]
-    return Rows(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        np.concatenate(weights) if len(weights) == len(parts) else None,
-    )
-
-
 def _fingerprint(valid: Rows, task: Task) -> str:
-    """SHA-256 of the task and the frozen rows, whatever their order."""
-    digest = hashlib.sha256(repr((task.kind.value, task.logits_dimension, task.classes, valid.features.shape)).encode())
-    rows = (
-        hashlib.sha256(features.tobytes() + label.tobytes()).digest()
-        for features, label in zip(valid.features, valid.labels, strict=True)
-    )
+    """SHA-256 of the task and the frozen rows, whatever their order.
+
+    The bytes are those of float32 numbers, so that it does not depend on the type that rows are kept in; one input by
+    itself is digested as in version 1.0.
+    """
+    names = sorted(valid.inputs)
+    shapes = [valid.inputs[name].shape for name in names]
+    about: Any = shapes[0] if names == [FEATURES] else list(zip(names, shapes, strict=True))
+    digest = hashlib.sha256(repr((task.kind.value, task.logits_dimension, task.classes, about)).encode())
+    inputs = [valid.inputs[name] for name in names]
+    rows = []
+    for number, label in enumerate(valid.label):
+        content = b"".join(values[number].astype(np.float32).tobytes() for values in inputs)
+        rows.append(hashlib.sha256(content + label.tobytes()).digest())
     for row in sorted(rows):
         digest.update(row)
     return digest.hexdigest()

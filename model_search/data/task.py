@@ -1,13 +1,11 @@
-"""What is to be predicted, and data that are ready to be trained on. Never imports TensorFlow."""
+"""What is to be predicted. Never imports TensorFlow."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 Label = str | int | float | bool
 
@@ -51,70 +49,3 @@ class Task:
     def from_json(cls, values: Mapping[str, Any]) -> Task:
         """Reads what `to_json` wrote."""
         return cls(**{**values, "kind": TaskKind(values["kind"]), "classes": tuple(values["classes"])})
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Rows with stable numbers, ready for the engine.
-
-    Attributes:
-        features: float32 [rows, ...]; for tables [rows, width].
-        labels: Classification: int32 [rows], index into `Task.classes`. Regression: float32 [rows, targets], scaled
-            ((value - target_mean) / target_scale).
-        weights: float32 [rows], or None where every row weighs the same.
-    """
-
-    features: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class TableData:
-    """An indexed table in memory, split into training and validation rows; no row is in both.
-
-    `preprocessor` turns raw columns into `Rows.features` again at prediction; `description` is what the study
-    remembers (JSON-able: task, schema, split, columns, notes for people). `loss_fn` and `metric_fn` are the provider's
-    own.
-    """
-
-    task: Task
-    train: Rows
-    valid: Rows
-    fingerprint: str
-    description: Mapping[str, Any]
-    preprocessor: Any = None
-    loss_fn: Callable[..., Any] | None = None
-    metric_fn: Callable[..., Any] | None = None
-
-    @property
-    def feature_shape(self) -> tuple[int, ...]:
-        """Shape of one row's features."""
-        return tuple(self.train.features.shape[1:])
-
-
-@dataclasses.dataclass(frozen=True)
-class StreamData:
-    """What a provider's `input_fn` yields, batch by batch; the evaluation batches are read once and frozen in `valid`.
-
-    `train_batches()` returns an endless iterator of `Rows` (a batch each), shaped like `valid`.
-    """
-
-    task: Task
-    train_batches: Callable[[int], Any]
-    valid: Rows
-    fingerprint: str
-    description: Mapping[str, Any]
-    loss_fn: Callable[..., Any] | None = None
-    metric_fn: Callable[..., Any] | None = None
-
-    @property
-    def feature_shape(self) -> tuple[int, ...]:
-        """Shape of one row's features."""
-        return tuple(self.valid.features.shape[1:])
-
-
-PreparedData = TableData | StreamData

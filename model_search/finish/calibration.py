@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from model_search.data.task import Task, TaskKind
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.task import TaskKind
 from model_search.errors import UserError
 from model_search.metadata.final_models import Calibration
 
@@ -83,16 +84,12 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, weights: np.ndarra
     return float(np.abs(np.bincount(bins, shares * (right - sure), BINS)).sum())
 
 
-def calibrate(
-    task: Task, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, given: float | None = None
-) -> Calibration | None:
+def calibrate(rows: LabelledRows, logits: np.ndarray, given: float | None = None) -> Calibration | None:
     """The temperature of a model and what it changes.
 
     Args:
-        task: What is predicted.
-        logits: Of the validation rows [rows, classes] ([rows, steps, classes] for a label a step).
-        labels: As in `Rows.labels`.
-        weights: [rows], or None.
+        rows: The validation rows.
+        logits: Of these rows [rows, classes], flattened as `LabelledRows.logits` does.
         given: The specification's own temperature, which wins over the fitted one; None where it names none.
 
     Returns:
@@ -101,11 +98,11 @@ def calibrate(
     Raises:
         UserError: if the given temperature is not above 0.
     """
-    if task.kind is not TaskKind.CLASSIFICATION:
+    if rows.task.kind is not TaskKind.CLASSIFICATION:
         return None
     if given is not None and not given > 0:
         raise UserError(f"The temperature is {given}; expected a number above 0.")
-    logits, labels, weights = flat_rows(task, logits, labels, weights)
+    labels, weights = rows.labels, rows.weights
     temperature = fit_temperature(logits, labels, weights) if given is None else given
     scaled = logits / temperature
     return Calibration(
@@ -118,17 +115,11 @@ def calibrate(
     )
 
 
-def flat_rows(
-    task: Task, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Logits [rows, width], labels [rows] or [rows, targets], weights [rows]; a step of a sequence becomes a row."""
-    width = logits.shape[-1]
-    steps = logits.size // width // len(labels)
-    if steps > 1:
-        weights = None if weights is None else np.repeat(weights, steps)
-        labels = labels.reshape(len(labels) * steps, -1)
-    rows = labels.reshape(-1) if task.kind is TaskKind.CLASSIFICATION else labels.reshape(-1, width)
-    return logits.reshape(-1, width), rows, weights
+def is_calibrated(calibration: Calibration | None, given: float | None) -> bool:
+    """Whether a calibration is the one that `calibrate` makes where this temperature is given, or none."""
+    if calibration is None:
+        return True
+    return calibration.fitted if given is None else not calibration.fitted and calibration.temperature == given
 
 
 def _shares(rows: int, weights: np.ndarray | None) -> tuple[np.ndarray, float]:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model_search.data.task import PreparedData
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.prepared_data import PreparedData
+from model_search.data.rows import Arrays
+from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.final_ensemble import StudyParts, given_temperature
@@ -22,12 +25,11 @@ from model_search.finish.student import (
 )
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
+from model_search.metadata.paths import STUDENT_WEIGHTS
 from model_search.metadata.trial import Trial
-from model_search.search.history.history import trains_one_tower
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
-STUDENT_WEIGHTS = "student_weights.npz"
 _MOST_CANDIDATES = 20
 
 
@@ -39,19 +41,21 @@ class DistillationContext:
         data: Training and validation rows.
         settings: What holds for every trial of the study.
         most_parameters: The student may have so many; None where the user has set no limit.
-        seconds: Time that is left; None for no limit.
         on_progress: See `Engine.run`.
     """
 
     data: PreparedData
     settings: TrainingSettings
     most_parameters: int | None = None
-    seconds: float | None = None
     on_progress: OnProgress | None = None
 
 
 def distilled_student(
-    study: StudyParts, teacher: FinalModel, valid_logits: np.ndarray, distillation: DistillationContext
+    study: StudyParts,
+    teacher: FinalModel,
+    valid_logits: np.ndarray,
+    distillation: DistillationContext,
+    deadline: Deadline | None = None,
 ) -> FinalModel:
     """Teaches a student of at most a third of the teacher's parameters; its weights are stored with the study.
 
@@ -60,8 +64,10 @@ def distilled_student(
         teacher: The final ensemble.
         valid_logits: The teacher's logits on the validation rows.
         distillation: Everything else.
+        deadline: When the student has to be trained; None for no limit.
 
     Raises:
+        NoTimeError: if no time is left for it.
         StudyError: if no architecture of the study is small enough.
         TrialError: if the student cannot be trained.
     """
@@ -74,7 +80,7 @@ def distilled_student(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
         )
-    stored, valid = study.record.settings, distillation.data.valid
+    stored, valid = study.record.settings, LabelledRows.of_rows(study.task, distillation.data.valid)
     job = DistillationTask(
         data=distillation.data,
         settings=distillation.settings,
@@ -85,11 +91,10 @@ def distilled_student(
         steps=stored["train_steps"],
         batch_size=stored["batch_size"],
         seed=study.record.seed,
-        seconds=distillation.seconds,
+        deadline=Deadline() if deadline is None else deadline,
     )
     student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
     outcome = student.outcome
-    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
     given = given_temperature(study.record)
     return FinalModel(
         kind=FinalKind.STUDENT,
@@ -98,17 +103,23 @@ def distilled_student(
         seconds=time.perf_counter() - started,
         trials=study.completed,
         plan=student.plan,
-        calibration=calibrate(study.task, outcome.valid_logits, valid.labels, valid.weights, given),
-        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, weights),),
+        calibration=calibrate(valid, valid.logits(outcome.valid_logits), given),
+        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
     )
 
 
 def _candidates(study: StudyParts) -> list[Candidate]:
     """Completed trials with a tower of their own that was trained by itself, the best first."""
     return [
-        Candidate(trial.plan.architecture, trial.result.tower_parameters, trial.id, _tower_of(study, trial))
+        Candidate(
+            architecture=trial.plan.architecture,
+            parameters=trial.result.tower_parameters,
+            trial=trial.id,
+            tower=_tower_of(study, trial),
+            seconds=sum(trial.result.timings.get(phase, 0.0) for phase in ("build", "trace", "validate")),
+        )
         for trial in study.history.completed
-        if trial.plan is not None and trial.result is not None and trains_one_tower(trial.plan)
+        if trial.plan is not None and trial.result is not None and trial.plan.trains_one_tower
     ]
 
 
@@ -125,7 +136,7 @@ def _answers(study: StudyParts, model: FinalModel) -> Answers:
     """The teacher as a function; built when it is asked first."""
     built: list[Answers] = []
 
-    def answer(features: np.ndarray) -> np.ndarray:
+    def answer(inputs: Arrays) -> np.ndarray:
         if not built:
             from model_search.training.runtime import tensorflow
 
@@ -134,7 +145,7 @@ def _answers(study: StudyParts, model: FinalModel) -> Answers:
             from model_search.finish.study_models import StudyModels
 
             tower = StudyModels(study).of_final(model)
-            built.append(lambda rows: tower_logits(tower, rows))
-        return built[0](features)
+            built.append(lambda inputs: tower_logits(tower, inputs))
+        return built[0](inputs)
 
     return answer

@@ -12,30 +12,16 @@ on the other.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.finish.calibration import flat_rows, log_probabilities
+from model_search.finish.calibration import log_probabilities
 from model_search.finish.selection_objectives import Objective, make_objective
 from model_search.training.metrics import ResolvedMetric
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledRows:
-    """The rows that candidates are judged on.
-
-    Attributes:
-        task: What is predicted.
-        labels: As in `Rows.labels`.
-        weights: [rows], or None where all rows weigh the same.
-    """
-
-    task: Task
-    labels: np.ndarray
-    weights: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +42,7 @@ class SelectionSettings:
         near: ... as far as their scores are at most such a share worse than the best one ...
         prior_rows: ... as strongly as so many rows would: with few validation rows, a plain mean of the best is safer
             than what was fitted to them.
+        is_late: Whether the time is over: then no further bag or split is begun, after at least one.
     """
 
     keep: int = 50
@@ -70,6 +57,14 @@ class SelectionSettings:
     even: int = 5
     near: float = 0.1
     prior_rows: int = 300
+    is_late: Callable[[], bool] | None = None
+
+    def as_time_allows(self, count: int) -> Iterator[int]:
+        """0 to `count` - 1, or fewer where the time is over."""
+        for number in range(count):
+            if number and self.is_late is not None and self.is_late():
+                return
+            yield number
 
 
 # A metric that is not a mean over rows is costly to try: fewer candidates, bags and rows.
@@ -104,15 +99,17 @@ def select(
     metric: ResolvedMetric | None = None,
     settings: SelectionSettings | None = None,
     seed: int = 0,
+    is_late: Callable[[], bool] | None = None,
 ) -> Selection:
     """Chooses members and weights.
 
     Args:
-        candidates: Logits [rows, width] of each candidate ([rows, steps, width] for a label a step).
+        candidates: Logits [rows, width] of each candidate.
         rows: The rows' labels and weights.
         metric: What is to be good: the log loss or the squared error where None.
         settings: None for those that fit the metric.
         seed: Seed of bags and splits.
+        is_late: Whether the time is over; see `SelectionSettings`.
 
     Raises:
         UserError: if there is no candidate, or no row.
@@ -123,10 +120,11 @@ def select(
         )
     objective, costly = make_objective(rows.task, metric)
     settings = settings or (COSTLY if costly else SelectionSettings())
+    settings = settings if is_late is None else dataclasses.replace(settings, is_late=is_late)
     rng = np.random.default_rng(seed)
     places = _best_places(candidates, rows, objective, settings.keep)
     for place in places:
-        objective.add(*flat_rows(rows.task, candidates[place], rows.labels, rows.weights))
+        objective.add(candidates[place], rows.labels, rows.weights)
     objective.ready()
     everything = np.arange(objective.rows)
     shares = _shares(objective, everything, settings, settings.bags, rng)
@@ -147,11 +145,11 @@ def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[
 
     Args:
         task: What is predicted.
-        logits: [rows, ..., width] of each member.
+        logits: [rows, width] of each member.
         weights: Of each member, adding up to 1.
 
     Returns:
-        float32 [rows, ..., width].
+        float32 [rows, width].
 
     Raises:
         UserError: if there is no member.
@@ -172,8 +170,7 @@ def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[
 def _best_places(candidates: Sequence[np.ndarray], rows: LabelledRows, objective: Objective, keep: int) -> list[int]:
     """The best candidates by themselves, best first; ties by place."""
     scores = [
-        objective.single(*flat_rows(rows.task, logits, rows.labels, rows.weights)) if len(candidates) > keep else 0.0
-        for logits in candidates
+        objective.single(logits, rows.labels, rows.weights) if len(candidates) > keep else 0.0 for logits in candidates
     ]
     return [int(place) for place in np.argsort(scores, kind="stable")[:keep]]
 
@@ -202,7 +199,7 @@ def _bagged(
     others = np.delete(np.arange(objective.count), first)
     size = round(len(others) * settings.share)
     total = np.zeros(objective.count)
-    for _ in range(bags):
+    for _ in settings.as_time_allows(bags):
         among = np.sort(np.append(rng.choice(others, size, replace=False), first))
         drawn = rows[rng.integers(len(rows), size=min(len(rows), settings.rows))]
         counts = objective.greedy(among, drawn, settings.steps, settings.patience)
@@ -218,7 +215,7 @@ def _cross_fitted(objective: Objective, settings: SelectionSettings, rng: np.ran
         return 0.0, 0.0
     gains = []
     singles = np.eye(objective.count)
-    for _ in range(settings.splits):
+    for _ in settings.as_time_allows(settings.splits):
         order = rng.permutation(objective.rows)
         half = len(order) // 2
         both = []

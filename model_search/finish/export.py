@@ -25,7 +25,8 @@ from model_search.errors import UserError
 from model_search.finish.input_names import signature_names
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
-from model_search.finish.serving import FEATURES, ModelBundle, Pieces, serving_model, serving_pieces, typed_dtype
+from model_search.finish.serving import ModelBundle, Pieces, serving_model, serving_pieces, typed_dtype
+from model_search.towers.inputs import structured
 
 __all__ = ["FORMATS", "ModelBundle", "export", "serving_model"]
 
@@ -155,9 +156,9 @@ def _has_table(layer: keras.Layer) -> bool:
 
 
 def _features_function(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:
-    """A model that takes features as they are has nothing to parse: both signatures are one."""
-    shape = tf.TensorSpec(bundle.tower.input_shape, tf.float32, name=FEATURES)
-    serve = tf.function(pieces.answer, input_signature=[shape], autograph=False)
+    """A model that takes inputs as they are has nothing to parse: both signatures are one."""
+    specs = {one.name: tf.TensorSpec(one.shape, one.dtype, name=one.name) for one in bundle.tower.inputs}
+    serve = tf.function(pieces.answer, input_signature=[structured(specs)], autograph=False)
     return {"serving_default": serve, "serving_typed": serve}
 
 

@@ -9,20 +9,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
+from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.ensemble_selection import Selection, ensemble_logits, select
 from model_search.finish.validation_rows import KeptRows, kept_rows
-from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
+from model_search.metadata.paths import VALID_LOGITS
 from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
 from model_search.training.metrics import ResolvedMetric, all_metrics, as_number, call_metric_fn
+from model_search.training.stored_towers import stored_arrays
 
 MOST_CANDIDATES = 1000  # the best trials by the study's metric
-VALID_LOGITS = "valid_logits.npz"
 
 MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
 
@@ -74,8 +77,15 @@ class MetricFunctions:
     all_metrics: MetricsOf | None = None
 
 
-def make_ensemble(parts: StudyParts, metric_functions: MetricFunctions) -> tuple[FinalModel, np.ndarray]:
+def make_ensemble(
+    parts: StudyParts, metric_functions: MetricFunctions, deadline: Deadline | None = None
+) -> tuple[FinalModel, np.ndarray]:
     """Selects the ensemble; returns it with its logits on the validation rows.
+
+    Args:
+        parts: The study.
+        metric_functions: What judges where the stored rows do not suffice.
+        deadline: When the selection is to be done; it is then a coarser one.
 
     Raises:
         StudyError: if validation labels or logits are gone.
@@ -83,9 +93,10 @@ def make_ensemble(parts: StudyParts, metric_functions: MetricFunctions) -> tuple
     started = time.perf_counter()
     kept, record = parts.kept(), parts.record
     rows = kept.rows
-    trials, logits, notes = _candidates(parts, len(rows.labels))
+    trials, logits, notes = _candidates(parts, rows)
     metric, reason = _objective(record, kept, metric_functions)
-    chosen = select(logits, rows, metric, seed=record.seed)
+    is_late = None if deadline is None else lambda: deadline.passed
+    chosen = select(logits, rows, metric, seed=record.seed, is_late=is_late)
     metrics_of = _metrics_of(record, kept, metric_functions)
     mixed = _mixed(chosen, logits, rows.task)
     metrics = metrics_of(mixed)
@@ -116,37 +127,35 @@ def make_ensemble(parts: StudyParts, metric_functions: MetricFunctions) -> tuple
         gain=chosen.gain,
         gain_error=chosen.gain_error,
         members=members,
-        calibration=calibrate(rows.task, mixed, rows.labels, rows.weights, given_temperature(record)),
+        calibration=calibrate(rows, mixed, given_temperature(record)),
         notes=tuple(notes),
     )
-    return made, mixed
+    return made, rows.by_row(mixed)
 
 
 def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
     """The calibration of one trial's model; None where numbers are predicted, or nothing is stored to fit it on."""
     kept = kept_rows(parts.store, parts.artefacts, parts.task)
     logits = validation_logits(parts.artefacts, trial)
-    if kept is None or logits is None or len(logits) != len(kept.rows.labels):
+    if kept is None or logits is None or len(logits) != kept.rows.evaluated:
         return None
-    rows = kept.rows
-    return calibrate(rows.task, logits, rows.labels, rows.weights, given_temperature(parts.record))
+    return calibrate(kept.rows, kept.rows.logits(logits), given_temperature(parts.record))
 
 
 def given_temperature(record: StudyRecord) -> float | None:
-    """The specification's own temperature; None where it names none."""
+    """The temperature that the specification names, the latest one where the study was continued; None for none."""
     from google.protobuf import text_format
 
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
-    spec = text_format.Parse(record.spec_text, PhoenixSpec())
+    spec = text_format.Parse(record.settings.get("spec", record.spec_text), PhoenixSpec())
     return spec.temperature if spec.HasField("temperature") else None
 
 
 def validation_logits(artefacts: ArtefactStore, trial: Trial) -> np.ndarray | None:
     """A completed trial's logits on the validation rows, as it predicts; None where they are gone or damaged."""
-    found = [artefact for artefact in (trial.result.artefacts if trial.result else ()) if artefact.name == VALID_LOGITS]
     try:
-        return load_arrays(artefacts, found[0]).get("valid_logits") if found else None
+        return (stored_arrays(artefacts, trial.artefacts, VALID_LOGITS) or {}).get("valid_logits")
     except DamagedArtefactError:
         return None
 
@@ -171,15 +180,15 @@ def _has_mixture(trial: Trial) -> bool:
     return ensemble is not None and ensemble.combining == "weighted"
 
 
-def _candidates(parts: StudyParts, rows: int) -> tuple[list[Trial], list[np.ndarray], list[str]]:
+def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], list[np.ndarray], list[str]]:
     """Trials with their validation logits, best first, and what there is to say about those left out."""
     trials, logits = [], []
     best = parts.history.best(MOST_CANDIDATES)
     for trial in best:
         found = validation_logits(parts.artefacts, trial)
-        if found is not None and len(found) == rows:
+        if found is not None and len(found) == rows.evaluated:
             trials.append(trial)
-            logits.append(found)
+            logits.append(rows.logits(found))
     if not trials:
         raise StudyError(f"the validation logits of study {parts.record.name!r} are gone; no ensemble can be selected")
     lost = len(best) - len(trials)
@@ -206,7 +215,7 @@ def _metrics_of(
 
     def metrics_of(logits: np.ndarray) -> dict[str, float]:
         if functions.all_metrics is not None:
-            found = dict(functions.all_metrics(logits))
+            found = dict(functions.all_metrics(rows.by_row(logits)))
         else:
             found = all_metrics(rows.task, rows.labels, logits, rows.weights)
             unknown = {"loss"} if kept.own_loss else set()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
+from model_search.finish.calibration import is_calibrated
 from model_search.finish.distillation import DistillationContext, distilled_student
-from model_search.finish.final_ensemble import MetricFunctions, StudyParts, make_ensemble
-from model_search.metadata.final_models import WHATS, FinalKind, FinalModel
-from model_search.training.metrics import better
+from model_search.finish.final_ensemble import MetricFunctions, StudyParts, given_temperature, make_ensemble
+from model_search.finish.student import NoTimeError
+from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,37 +25,24 @@ class StageOptions:
         what: "both", "ensemble", "distil" or "neither"; "distil" selects an ensemble as well, for that is the teacher,
             but does not offer it as the study's best model.
         metric_functions: What judges where the stored rows do not suffice.
-        distillation: What a student needs; None where none is asked for, or no time is left for one.
+        distillation: What a student needs; None where none is asked for.
+        deadline: When all of it is to be done.
         say: Takes sentences for people as they come up.
     """
 
     what: str = "ensemble"
     metric_functions: MetricFunctions = dataclasses.field(default_factory=MetricFunctions)
     distillation: DistillationContext | None = None
+    deadline: Deadline = dataclasses.field(default_factory=Deadline)
     say: Callable[[str], None] = lambda text: None
 
 
-def check_what(what: str, student_parameters: int | None) -> None:
-    """Checks what a user asks of the final stage.
-
-    Raises:
-        UserError: naming what was received and what is expected.
-    """
-    if what not in WHATS:
-        raise UserError(f"the final stage was asked for {what!r}; expected one of {', '.join(map(repr, WHATS))}")
-    if student_parameters is not None and (type(student_parameters) is not int or student_parameters < 1):
-        raise UserError(f"student_parameters is {student_parameters!r}; expected a whole number of at least 1")
-
-
-def wants_student(what: str) -> bool:
-    """Whether a student is asked for."""
-    return what in ("both", "distil")
-
-
 def is_up_to_date(study: StudyParts, what: str) -> bool:
-    """Whether the study has all that is asked for, made from the very trials that it has now."""
+    """Whether the study has all that is asked for, made from the trials and with the temperature that it has now."""
     wanted = {FinalKind.ENSEMBLE} | ({FinalKind.STUDENT} if wants_student(what) else set())
-    return wanted <= {model.kind for model in study.store.final_models() if model.trials == study.completed}
+    made = [model for model in study.store.final_models() if model.trials == study.completed]
+    given = given_temperature(study.record)
+    return wanted <= {model.kind for model in made if is_calibrated(model.calibration, given)}
 
 
 def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
@@ -75,7 +64,7 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         options.say("final stage: there is only one model, and so nothing to choose an ensemble from")
         study.store.save_final_models([])
         return []
-    ensemble, logits = make_ensemble(study, options.metric_functions)
+    ensemble, logits = make_ensemble(study, options.metric_functions, options.deadline)
     if options.what == "distil":
         note = "made as the student's teacher only"
         ensemble = dataclasses.replace(ensemble, accepted=False, notes=(*ensemble.notes, note))
@@ -84,9 +73,12 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
     if not wants_student(options.what):
         return [ensemble]
     if options.distillation is None:
-        options.say("final stage: no student, for no time is left; study.finish(data=...) trains it later")
+        raise UserError(f"the final stage was asked for {options.what!r}, which takes the data; expected distillation=")
+    try:
+        student = distilled_student(study, ensemble, logits, options.distillation, options.deadline)
+    except NoTimeError as error:
+        options.say(f"final stage: {error}")
         return [ensemble]
-    student = distilled_student(study, ensemble, logits, options.distillation)
     study.store.save_final_models([ensemble, student])
     options.say(_told(student, study))
     return [ensemble, student]
@@ -103,6 +95,6 @@ def _told(model: FinalModel, study: StudyParts) -> str:
     line = f"final stage: ensemble of {len(model.members)} models: {figure}{beside}; {model.seconds:.1f} s"
     if not model.accepted:
         return f"{line}; {'; '.join(model.notes)}"
-    if value is not None and not better(value, best.objective(name), study.record.goal):
+    if value is not None and not study.record.ranking.better(model, best):
         return f"{line}; it is not better"
     return line

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from model_search.data.features import FeatureSchema
+from model_search.data.tabular.features import FeatureSchema
 from model_search.data.task import Task, TaskKind
 from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.rows import Arrays
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 
@@ -13,31 +14,42 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-_BATCH_NUMBERS = 2**22  # numbers of features in one forward pass: 16 MB
+_BATCH_NUMBERS = 2**22  # input values in one forward pass: 16 MB
 
 
-def tower_logits(tower: keras.Model, features: np.ndarray) -> np.ndarray:
+def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
     """A tower's output for all rows, computed in batches.
 
     Args:
-        tower: Features to logits.
-        features: float32 [rows, ...].
+        tower: Inputs to logits.
+        inputs: Arrays [rows, ...] by name.
 
     Returns:
-        float32 [rows, logits_dimension].
+        float32 [rows, ..., logits_dimension].
 
     Raises:
-        UserError: if the features do not have the shape that the tower reads.
+        UserError: if an input is missing, or has not the shape that the tower reads.
     """
-    expected = tuple(tower.input_shape[1:])
-    if features.shape[1:] != expected:
-        raise UserError(f"received features of shape {features.shape[1:]} a row; the model reads {expected}")
-    rows = max(1, _BATCH_NUMBERS // max(1, int(np.prod(expected))))
+    for tensor in tower.inputs:
+        expected, given = tuple(tensor.shape[1:]), inputs.get(tensor.name)
+        if given is None or given.shape[1:] != expected:
+            found = "no such input" if given is None else f"shape {given.shape[1:]}"
+            raise UserError(f"received {found} for {tensor.name!r}; the model reads {expected} a row")
+    read = [inputs[tensor.name] for tensor in tower.inputs]
+    rows = max(1, _BATCH_NUMBERS // max(1, sum(int(np.prod(values.shape[1:])) for values in read)))
     # Called directly, not through `predict`: no graph is traced, for whatever number of rows.
     parts = [
-        np.asarray(tower(features[start : start + rows], training=False)) for start in range(0, len(features), rows)
+        np.asarray(tower(_structured(tower, [values[start : start + rows] for values in read]), training=False))
+        for start in range(0, len(read[0]), rows)
     ]
     return np.concatenate(parts) if parts else np.empty((0, *tower.output_shape[1:]), np.float32)
+
+
+def _structured(tower: keras.Model, given: list[np.ndarray]) -> Any:
+    """Inputs in the structure that the model was made with: an array, or a dict by name."""
+    if isinstance(tower.input, dict):
+        return {tensor.name: values for tensor, values in zip(tower.inputs, given, strict=True)}
+    return given if isinstance(tower.input, list | tuple) else given[0]
 
 
 def predict_labels(logits: np.ndarray, task: Task) -> np.ndarray:

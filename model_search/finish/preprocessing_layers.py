@@ -1,8 +1,8 @@
 """The front end of an exported model: typed raw columns in, the float32 matrix of features out.
 
 Built from a `FeatureSchema`, of stock Keras layers and `keras.ops` only, so that plain Keras loads it in safe mode. It
-gives what `data/preprocess.py` gives; a test holds the two equal. Columns of a kind go through it together: a thousand
-columns make no larger a graph than three, and one lookup table serves all categories.
+gives what `data/tabular/preprocess.py` gives; a test holds the two equal. Columns of a kind go through it together: a
+thousand columns make no larger a graph than three, and one lookup table serves all categories.
 
 Typed columns: numbers with NaN for missing; categories as text, "" for missing; dates as text, "YYYY-MM-DD" or
 "YYYY-MM-DD HH:MM:SS", "" for missing. Surrounding white space and other writings are for `raw_text.py`.
@@ -17,9 +17,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from model_search.data.columns import LARGEST
-from model_search.data.features import CategoryFeature, DateFeature, Feature, FeatureSchema, NumberFeature
-from model_search.data.preprocess import CLIP
+from model_search.data.tabular.columns import LARGEST
+from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature, FeatureSchema, NumberFeature
+from model_search.data.tabular.preprocess import CLIP
 
 _DATE_LENGTH = len("YYYY-MM-DD HH:MM:SS")
 _PLACES = {

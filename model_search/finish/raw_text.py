@@ -1,6 +1,6 @@
 """Raw cells, as a CSV file holds them, to typed columns: the part of a SavedModel that stock layers cannot express.
 
-Reads what `data/columns.py` reads, from the same list of missing markers; a test holds the two equal.
+Reads what `data/tabular/columns.py` reads, from the same list of missing markers; a test holds the two equal.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from model_search.data.columns import GROUPED_NUMBER, LARGEST, MISSING_MARKERS, PLAIN_NUMBER
-from model_search.data.features import CategoryFeature, DateFeature, Feature, NumberFeature
+from model_search.data.tabular.columns import GROUPED_NUMBER, LARGEST, MISSING_MARKERS, PLAIN_NUMBER
+from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature, NumberFeature
 
 # What Python's str.strip takes away; TensorFlow's own strip knows ASCII only.
 _SPACE = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"

@@ -16,7 +16,7 @@ import numpy as np
 from model_search.data.task import Task, TaskKind
 from model_search.finish.calibration import log_probabilities
 from model_search.training import metrics
-from model_search.training.metrics import MAXIMIZE, ResolvedMetric
+from model_search.training.metrics import ResolvedMetric
 
 _SMALLEST = np.float32(1e-12)  # of a probability, so that one sure error does not decide everything
 _TIE = 1e-9
@@ -228,9 +228,7 @@ class _AnyMetric(Objective):
         else:
             found = metrics.call_metric_fn(self._metric.fn, self._task, labels, logits)
             value = metrics.as_number(found, f"metric {self._metric.name!r}")
-        if not math.isfinite(value):
-            return math.inf
-        return -value if self._metric.goal == MAXIMIZE else value
+        return self._metric.objective.loss(value)
 
 
 def _probability_of_truth(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -10,15 +10,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from model_search.data.features import Feature, FeatureSchema, NumberFeature
+from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array
 from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
 from model_search.towers.heads import with_probabilities
-
-FEATURES = "features"  # the one input of a model without a schema
+from model_search.towers.inputs import fresh_inputs, renamed, structured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +25,9 @@ class ModelBundle:
     """A tower with all that is needed to serve it.
 
     Attributes:
-        tower: Features float32 [rows, ...] in, logits float32 [rows, logits_dimension] out.
+        tower: Inputs [rows, ...] in, logits float32 [rows, ..., logits_dimension] out.
         task: What is predicted.
-        schema: How raw columns become features; None where features go in as they are.
+        schema: How raw columns become features; None where inputs go in as they are.
         temperature: Divides the logits.
         metadata: JSON-able, for the model card: study, trial, architecture, metrics, environment.
     """
@@ -54,7 +53,7 @@ class Pieces(NamedTuple):
     answers: keras.Model
 
     def answer(self, inputs: Any) -> dict[str, Any]:
-        """From typed columns (a list, as `preprocessing_model` takes them) or features to answers by name."""
+        """From typed columns (a list, as `preprocessing_model` takes them) or the tower's inputs to answers by name."""
         features = inputs if self.preprocessing is None else self.preprocessing(inputs, training=False)
         return self.answers(self.tower(features, training=False), training=False)
 
@@ -67,16 +66,17 @@ def typed_dtype(feature: Feature) -> str:
 def serving_model(bundle: ModelBundle) -> keras.Model:
     """The whole model.
 
-    Its inputs are a dict by column name (`names.keras_names` says where a name had to give way), each [rows]; without a
-    schema, one input "features" [rows, ...]. Its outputs are a dict. For classes: "label" [rows] (whole or fractional
-    numbers where all classes are such, else text) and "probabilities" [rows, classes]. For numbers: "prediction" [rows]
-    in the user's units ([rows, targets] for several targets).
+    Its inputs are a dict by column name (`input_names.keras_names` says where a name had to give way), each [rows];
+    without a schema, the tower's own inputs, one by itself or a dict by name. Its outputs are a dict. For classes:
+    "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
+    [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets). With a
+    label for each step, all of them have an axis of steps after the rows.
     """
     names = () if bundle.schema is None else keras_names(bundle.schema.columns)
     pieces = serving_pieces(bundle, taken=names)
     if bundle.schema is None:
-        features = keras.Input(bundle.tower.input_shape[1:], name=FEATURES)
-        return keras.Model(features, pieces.answer(features), name="model")
+        own = structured(fresh_inputs(bundle.tower))
+        return keras.Model(own, pieces.answer(own), name="model")
     inputs = {
         name: keras.Input((), dtype=typed_dtype(feature), name=name)
         for name, feature in zip(names, bundle.schema.features, strict=True)
@@ -101,7 +101,7 @@ def serving_pieces(bundle: ModelBundle, taken: Collection[str] = ()) -> Pieces:
     if bundle.schema is not None:
         preprocessing = preprocessing_model(bundle.schema)
         preprocessing.name = free("preprocessing")
-    tower = keras.Model(bundle.tower.inputs[0], bundle.tower.outputs[0], name=free("tower"))
+    tower = renamed(bundle.tower, free("tower"))
     return Pieces(preprocessing, tower, _answers(bundle, free("answers")))
 
 

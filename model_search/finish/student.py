@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from model_search.data.features import FeatureSchema
-from model_search.data.task import PreparedData, Rows, TableData, TaskKind
+from model_search.data.prepared_data import PreparedData, TableData
+from model_search.data.rows import FEATURES, Arrays, Rows, concatenate
+from model_search.data.tabular.features import FeatureSchema
+from model_search.data.task import TaskKind
+from model_search.deadline import Deadline
 from model_search.errors import StudyError
-from model_search.metadata.trial import DistillationPlan, HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import (
+    DistillationPlan,
+    HyperparameterValue,
+    StartKind,
+    TrialKind,
+    TrialPlan,
+    WarmStart,
+)
 from model_search.training.engine import Engine, OnProgress
-from model_search.training.metrics import better
-from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrainingSettings, TrialOutcome
+from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parameters
 _CANDIDATE_ROUNDS = 3  # architectures that are tried for as many steps as a trial has
@@ -29,10 +37,11 @@ _BATCH = 128
 _COPIES = 4  # made-up rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
 _SWAPPED = 0.15  # share of the columns that a made-up row has from elsewhere
-_BLOCK_ROWS = 16_384  # rows the teacher answers for at a time
+_BLOCK_ROWS = 16_384  # rows the teacher answers for at a time ...
+_TIMED_BLOCK_ROWS = 2_048  # ... where there is a deadline
 _HYPERPARAMETERS: dict[str, HyperparameterValue] = {"learning_rate": 0.001, "optimizer": "adam", "cooldown_share": 0.5}
 
-Answers = Callable[[np.ndarray], np.ndarray]
+Answers = Callable[[Arrays], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +53,21 @@ class Candidate:
         parameters: Its trainable parameters.
         trial: The trial that it comes from, if any.
         tower: Gives that trial's tower, whose weights the student starts from; None for fresh weights.
+        seconds: What it takes beside the training itself, as far as is known.
     """
 
     architecture: tuple[str, ...]
     parameters: int
     trial: int | None = None
     tower: Callable[[], TrainedTower] | None = None
+    seconds: float = 0.0
+
+
+class NoTimeError(StudyError):
+    """No time is left to train a student."""
+
+    def __init__(self) -> None:
+        super().__init__("no student, for no time is left; study.finish(data=...) trains it later")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +77,14 @@ class DistillationTask:
     Attributes:
         data: Training and validation rows.
         settings: What holds for every trial of the study.
-        teacher: Features float32 [rows, ...] to the teacher's logits float32 [rows, logits dimension].
+        teacher: Inputs [rows, ...] by name to the teacher's logits float32 [rows, ..., logits dimension].
         valid_logits: The teacher's logits on the validation rows.
         members: The trials that the teacher consists of.
         trial_id: A number above all trials, for the student's plan.
         steps: Steps of a trial.
         batch_size: Rows a step of a trial.
         seed: Of everything random.
-        seconds: Time that is left; None for no limit.
+        deadline: When the student has to be trained.
     """
 
     data: PreparedData
@@ -78,7 +96,7 @@ class DistillationTask:
     steps: int
     batch_size: int
     seed: int
-    seconds: float | None = None
+    deadline: Deadline = dataclasses.field(default_factory=Deadline)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +111,8 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
     """Trains the student from the most promising candidate.
 
     The first few candidates are trained for as long as a trial lasts; the one with the best validation metric is then
-    trained several times longer.
+    trained several times longer. Where the deadline comes before, the best so far is the student; the teacher has then
+    answered for as many rows as half of the time allowed.
 
     Args:
         job: What with.
@@ -101,22 +120,32 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
         on_progress: See `Engine.run`.
 
     Raises:
+        NoTimeError: if the deadline comes before a candidate could be trained.
         StudyError: if there is no candidate.
         TrialError: if the student cannot be trained.
     """
     if not candidates:
         raise StudyError("no architecture is small enough for a student; allow it more parameters")
+    if not any(_has_time_for(job, candidate) for candidate in candidates[:_CANDIDATE_ROUNDS]):
+        raise NoTimeError
     distiller = _Distiller(job, on_progress)
     first_round = [
         (candidate, distiller.distil(candidate, job.steps))
         for candidate in candidates[:_CANDIDATE_ROUNDS]
-        if not distiller.late
+        if _has_time_for(job, candidate)
     ]
+    if not first_round:
+        raise NoTimeError
     best, first = _best(first_round, job.settings)
-    if distiller.late:
+    if not _has_time_for(job, best):
         return first
     longer = distiller.distil(best, _LONGER * job.steps)
     return _best([(best, first), (best, longer)], job.settings)[1]
+
+
+def _has_time_for(job: DistillationTask, candidate: Candidate) -> bool:
+    """Whether some of the time would be left for the training itself."""
+    return job.deadline.remaining > candidate.seconds
 
 
 def small_enough(candidates: Sequence[Candidate], most_parameters: int) -> list[Candidate]:
@@ -155,20 +184,15 @@ class _Distiller:
     def __init__(self, job: DistillationTask, on_progress: OnProgress | None):
         self._job = job
         self._on_progress = on_progress or (lambda look: None)
-        self._deadline = math.inf if job.seconds is None else time.monotonic() + job.seconds
         data, valid = job.data, job.valid_logits[None]
         if isinstance(data, TableData):
             rows = self._rows(data)
-            data = dataclasses.replace(data, train=rows)
-            self._teacher = FrozenTowers(valid, train=self._answers(rows.features)[None])
+            answers = self._answers(rows)
+            data = dataclasses.replace(data, train=rows.take(slice(len(answers))))
+            self._teacher = FrozenTowers(valid, train=answers[None])
         else:
-            self._teacher = FrozenTowers(valid, forward=lambda features: job.teacher(features)[None])
+            self._teacher = FrozenTowers(valid, forward=lambda inputs: job.teacher(inputs)[None])
         self._engine = Engine(data, dataclasses.replace(job.settings, keep_train_logits=False))
-
-    @property
-    def late(self) -> bool:
-        """Whether the time is over."""
-        return time.monotonic() > self._deadline
 
     def distil(self, candidate: Candidate, steps: int) -> Student:
         """Teaches one candidate, from the weights that it brings along."""
@@ -185,41 +209,51 @@ class _Distiller:
             key="student",
             parent=candidate.trial,
             teacher=tuple(sorted(job.members)),
-            warm_start=candidate.trial,
+            start=None if candidate.trial is None else WarmStart(StartKind.COPY, (candidate.trial,)),
             distillation=DistillationPlan("cross_entropy" if softly else "mse_logits"),
         )
         weights = None if candidate.tower is None else candidate.tower().weights
-        return Student(plan, self._engine.run(plan, weights, self._look, self._teacher))
+        return Student(plan, self._engine.run(plan, Given(weights, self._teacher), self._progress))
 
-    def _look(self, look: Progress) -> bool:
-        return bool(self._on_progress(look)) or self.late
+    def _progress(self, progress: Progress) -> bool:
+        return bool(self._on_progress(progress)) or self._job.deadline.passed
 
     def _rows(self, data: TableData) -> Rows:
-        """The training rows and, of a table of columns, made-up ones; the labels are not read."""
-        features, copies = data.train.features, 0
-        if features.ndim == 2:
-            copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(features)) - 1))
-        rng = np.random.default_rng([self._job.seed, len(features)])
-        more = made_up_rows(features, _groups(data), copies, rng) if copies else features[:0]
-        labels, weights = data.train.labels, data.train.weights
-        return Rows(
-            np.concatenate([features, more]),
-            np.concatenate([labels] + [labels] * copies),
-            None if weights is None else np.concatenate([weights] + [weights] * copies),
-        )
+        """The training rows and, of a table of columns, made-up ones; the labels are not read.
 
-    def _answers(self, features: np.ndarray) -> np.ndarray:
-        """The teacher's logits, block by block, so that the caller can look up in between."""
-        found = []
-        for start in range(0, len(features), _BLOCK_ROWS):
+        The training rows come in random order where time may run out before the teacher has answered for all.
+        """
+        train, copies = data.train, 0
+        is_table = list(train.inputs) == [FEATURES] and train.inputs[FEATURES].ndim == 2
+        if is_table:
+            copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(train)) - 1))
+        rng = np.random.default_rng([self._job.seed, len(train)])
+        made = made_up_rows(train.inputs[FEATURES], _groups(data), copies, rng) if copies else None
+        first = train.take(rng.permutation(len(train))) if self._job.deadline.is_set else train
+        if made is None:
+            return first
+        more = train.take(np.tile(np.arange(len(train)), copies)).with_inputs({FEATURES: made})
+        return concatenate([first, more])
+
+    def _answers(self, rows: Rows) -> np.ndarray:
+        """The teacher's logits, of the first rows at least; progress is reported between blocks.
+
+        Where there is a deadline, half of the time until then is the student's own.
+        """
+        deadline = self._job.deadline
+        until = deadline.earlier(deadline.remaining / 2) if deadline.is_set else deadline
+        found: list[np.ndarray] = []
+        for block in rows.blocks(_TIMED_BLOCK_ROWS if deadline.is_set else _BLOCK_ROWS):
+            if found and until.passed:
+                break
             self._on_progress(Progress(0, 0, math.nan, None))
-            found.append(self._job.teacher(features[start : start + _BLOCK_ROWS]))
+            found.append(self._job.teacher(block.inputs))
         return np.concatenate(found).astype(np.float32)
 
 
 def _groups(data: TableData) -> list[slice]:
     """The places of each raw column; every feature by itself where no schema says more."""
-    schema, width = data.description.get("schema"), data.train.features.shape[1]
+    schema, width = data.description.get("schema"), data.train.inputs[FEATURES].shape[1]
     if schema is None:
         return [slice(place, place + 1) for place in range(width)]
     ends = np.cumsum([feature.width for feature in FeatureSchema.from_json(schema).features]).tolist()
@@ -230,6 +264,6 @@ def _best(taught: Sequence[tuple[Candidate, Student]], settings: TrainingSetting
     best = taught[0]
     for one in taught[1:]:
         found, known = (entry[1].outcome.metrics[settings.metric] for entry in (one, best))
-        if better(found, known, settings.goal):
+        if settings.objective.better(found, known):
             best = one
     return best

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
 
 import keras
 
+from model_search.data.inputs import InputLayout
 from model_search.errors import StudyError
-from model_search.finish.distillation import STUDENT_WEIGHTS
 from model_search.finish.final_ensemble import StudyParts
-from model_search.metadata.artefacts import load_arrays
 from model_search.metadata.final_models import FinalModel
-from model_search.metadata.trial import Artefact, Trial, TrialPlan
+from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS
+from model_search.metadata.trial import Trial, TrialPlan
 from model_search.towers.builder import build_tower
 from model_search.towers.ensemble_models import (
     Tensors,
@@ -23,16 +22,12 @@ from model_search.towers.ensemble_models import (
 )
 from model_search.training.assembly import trained_model
 from model_search.training.outcome import TrainedTower
+from model_search.training.stored_towers import needed_arrays, stored_tower
 from model_search.training.tower_specs import tower_spec
-
-if TYPE_CHECKING:
-    import numpy as np
-
-WEIGHTS, MIXTURE = "weights.npz", "mixture.npz"
 
 
 class StudyModels:
-    """Builds models of one study: preprocessed features in, logits out."""
+    """Builds models of one study: preprocessed inputs in, logits out."""
 
     def __init__(self, study: StudyParts):
         self._study = study
@@ -55,7 +50,8 @@ class StudyModels:
             StudyError: if a tower's weights are gone.
         """
         if model.plan is not None:
-            return self._with_weights(model.plan, self._arrays(model.artefacts, STUDENT_WEIGHTS, "the student"))
+            weights = needed_arrays(self._study.artefacts, model.artefacts, STUDENT_WEIGHTS, "the student")
+            return trained_model(TrainedTower(model.plan, weights), self._build)
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
@@ -76,7 +72,7 @@ class StudyModels:
             return own[0]
         if plan.ensemble is None or plan.ensemble.combining == "average":
             return mean_of_logits(own)
-        mixture = self._arrays(_artefacts(trial), MIXTURE, f"trial {trial.id}")
+        mixture = needed_arrays(self._study.artefacts, trial.artefacts, MIXTURE, f"trial {trial.id}")
         return mixture_of_logits(own, mixture["kernel"], mixture["bias"], f"mixture_{trial.id}")
 
     def _towers(self, numbers: Iterable[int]) -> dict[int, keras.Model]:
@@ -91,47 +87,24 @@ class StudyModels:
         Raises:
             StudyError: if its weights are gone.
         """
-        trial = self._trial(number)
-        plan = self._plan(trial)
-        weights = self._arrays(_artefacts(trial), WEIGHTS, f"trial {number}")
-        joint = plan.ensemble is not None and not plan.ensemble.freeze
-        mixed = joint and any(artefact.name == MIXTURE for artefact in _artefacts(trial))
-        mixture = self._arrays(_artefacts(trial), MIXTURE, f"trial {number}") if mixed else {}
-        return TrainedTower(
-            plan=plan,
-            weights=[weights[key] for key in sorted(weights)],
-            mixture=[mixture[key] for key in ("kernel", "bias") if key in mixture],
-            members=tuple(self.trained(member) for member in plan.members) if joint else (),
-        )
+        return stored_tower(self._stored_trial, self._study.artefacts, number)
 
     def _build(self, plan: TrialPlan) -> keras.Model:
         record = self._study.record
-        shape = tuple(record.data["feature_shape"])
-        return build_tower(tower_spec(plan, shape, self._study.task.logits_dimension, record.data["model"]))
-
-    def _with_weights(self, plan: TrialPlan, arrays: Mapping[str, np.ndarray]) -> keras.Model:
-        model = self._build(plan)
-        model.set_weights([arrays[key] for key in sorted(arrays)])
-        return model
+        specs = InputLayout.from_description(record.data).specs
+        return build_tower(tower_spec(plan, specs, self._study.task.logits_dimension, record.data["model"]))
 
     def _trial(self, number: int) -> Trial:
-        known = self._study.history.get(number)
-        trial = None if known is None else self._study.store.trial(number)  # whose files may have been pruned since
+        trial = self._stored_trial(number)
         if trial is None or trial.result is None:
             raise StudyError(f"trial {number} is not completed, or no longer there; run the final stage again")
         return trial
+
+    def _stored_trial(self, number: int) -> Trial | None:
+        """As the store has it now: its files may have been pruned since the history was read."""
+        return None if self._study.history.get(number) is None else self._study.store.trial(number)
 
     def _plan(self, trial: Trial) -> TrialPlan:
         if trial.plan is None or trial.result is None:
             raise StudyError(f"trial {trial.id} is {trial.state} and has no model")
         return trial.plan
-
-    def _arrays(self, artefacts: Iterable[Artefact], name: str, whose: str) -> dict[str, Any]:
-        found = [artefact for artefact in artefacts if artefact.name == name]
-        if not found:
-            raise StudyError(f"the weights of {whose} are no longer stored ({name} is missing)")
-        return load_arrays(self._study.artefacts, found[0])
-
-
-def _artefacts(trial: Trial) -> tuple[Artefact, ...]:
-    return () if trial.result is None else trial.result.artefacts

@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 
-from model_search.data.task import PreparedData, Task
-from model_search.finish.ensemble_selection import LabelledRows
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.prepared_data import PreparedData
+from model_search.data.task import Task
 from model_search.metadata.artefacts import ArtefactStore, load_arrays, save_arrays
+from model_search.metadata.paths import VALIDATION_ROWS
 from model_search.metadata.store import Store
-
-FILE = "validation.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +31,12 @@ class KeptRows:
 
 def keep_validation(store: Store, artefacts: ArtefactStore, data: PreparedData, own_metric: bool) -> None:
     """Writes them, unless they are there."""
-    if FILE in store.files():
+    if VALIDATION_ROWS in store.files():
         return
-    arrays = {"labels": data.valid.labels, "own": np.array([data.loss_fn is not None, own_metric])}
-    if data.valid.weights is not None:
-        arrays["weights"] = data.valid.weights
-    store.save_file(save_arrays(artefacts, None, FILE, arrays))
+    arrays = {"labels": data.valid.label, "own": np.array([data.loss_fn is not None, own_metric])}
+    if data.valid.weight is not None:
+        arrays["weights"] = data.valid.weight
+    store.save_file(save_arrays(artefacts, None, VALIDATION_ROWS, arrays))
 
 
 def kept_rows(store: Store, artefacts: ArtefactStore, task: Task) -> KeptRows | None:
@@ -45,9 +45,9 @@ def kept_rows(store: Store, artefacts: ArtefactStore, task: Task) -> KeptRows | 
     Raises:
         DamagedArtefactError: if the file is not what was written.
     """
-    found = store.files().get(FILE)
+    found = store.files().get(VALIDATION_ROWS)
     if found is None:
         return None
     arrays = load_arrays(artefacts, found)
     own_loss, own_metric = (bool(flag) for flag in arrays["own"])
-    return KeptRows(LabelledRows(task, arrays["labels"], arrays.get("weights")), own_loss, own_metric)
+    return KeptRows(LabelledRows.of(task, arrays["labels"], arrays.get("weights")), own_loss, own_metric)

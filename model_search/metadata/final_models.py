@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from model_search.errors import UserError
 from model_search.metadata.trial import Artefact, TrialPlan
 
 WHATS = ("both", "ensemble", "distil", "neither")  # what the final stage can be asked to make
@@ -16,6 +17,23 @@ KEEP_MODELS = 1000  # trials that keep their files: as many as the final stage c
 ModelName = Literal["best", "single", "ensemble", "student"]
 ModelChoice = int | ModelName | None
 """One of a study's models: a trial's number, a name ("single" is the best trial), or None for the best of all."""
+
+
+def check_what(what: str, student_parameters: int | None) -> None:
+    """Checks what a user asks of the final stage.
+
+    Raises:
+        UserError: naming what was received and what is expected.
+    """
+    if what not in WHATS:
+        raise UserError(f"the final stage was asked for {what!r}; expected one of {', '.join(map(repr, WHATS))}")
+    if student_parameters is not None and (type(student_parameters) is not int or student_parameters < 1):
+        raise UserError(f"student_parameters is {student_parameters!r}; expected a whole number of at least 1")
+
+
+def wants_student(what: str) -> bool:
+    """Whether a student is asked for."""
+    return what in ("both", "distil")
 
 
 class FinalKind(enum.StrEnum):
@@ -89,7 +107,7 @@ class FinalModel:
         members: Of an ensemble, the heaviest first.
         plan: Of a student.
         calibration: None where numbers are predicted.
-        artefacts: Files left behind ("weights.npz" of a student).
+        artefacts: Files left behind ("student_weights.npz" of a student).
         notes: Sentences for people.
     """
 

@@ -20,6 +20,16 @@ DATABASE = "study.db"
 TRIALS = "trials"
 STUDY_FILES = "files"
 
+# Files that a trial leaves.
+WEIGHTS = "weights.npz"  # of its own tower, by name
+VALID_LOGITS = "valid_logits.npz"  # on the validation rows
+TRAIN_LOGITS = "train_logits.npz"  # of its own tower on the training rows
+MIXTURE = "mixture.npz"  # kernel and bias of a weighted ensemble
+
+# Files of the study itself.
+STUDENT_WEIGHTS = "student_weights.npz"  # of the final student, by name
+VALIDATION_ROWS = "validation.npz"  # labels and weights
+
 _FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
 _NAME_BYTES = 400  # SQLite opens paths of up to 500 bytes
 _PUNCTUATION = frozenset(" !#$&'()+,-.;=@[]^_`{}~")

@@ -15,7 +15,7 @@ from model_search.errors import StoreError, UnstorableError
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import check_relative
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState
+from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState, UnknownStartError
 
 _RECORD_TEXTS = ("name", "owner", "spec_text", "metric", "goal", "data_fingerprint")
 
@@ -67,13 +67,17 @@ def read_plan(trial_id: int, text: str) -> TrialPlan:
     """
     try:
         plan = TrialPlan.from_json(text)
+    except UnknownStartError as error:
+        raise StoreError(
+            f"the plan of trial {trial_id} was made by a later version: {error}; open the study with that version"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(trial_id, "plan", str(error)) from error
     if plan.trial_id != trial_id:
         raise _damaged(trial_id, "plan", f"it is that of trial {plan.trial_id!r}")
     whole = [plan.trial_id, plan.steps, plan.batch_size, plan.seed, *plan.members, *plan.teacher]
     whole += [plan.rung, plan.first_step, plan.bracket]
-    maybe = [number for number in (plan.parent, plan.warm_start, plan.total_steps) if number is not None]
+    maybe = [number for number in (plan.parent, plan.total_steps) if number is not None]
     if not all(type(number) is int for number in (*whole, *maybe)):
         raise _damaged(trial_id, "plan", "a number of it is not whole")
     if not isinstance(plan.hyperparameters, dict) or not all(isinstance(block, str) for block in plan.architecture):

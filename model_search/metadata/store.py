@@ -9,6 +9,7 @@ from typing import Any
 
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
+from model_search.ranking import Ranking, as_ranking
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,11 @@ class StudyRecord:
     data: Mapping[str, Any]
     settings: Mapping[str, Any]
     environment: Mapping[str, Any]
+
+    @property
+    def ranking(self) -> Ranking:
+        """How trials and final models of the study are compared."""
+        return as_ranking(self.metric, self.goal)
 
 
 @dataclasses.dataclass(frozen=True)

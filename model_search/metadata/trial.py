@@ -43,6 +43,40 @@ class TrialKind(enum.StrEnum):
     TUNING = "tuning"
 
 
+class UnknownStartError(ValueError):
+    """A plan starts from other trials in a way that this version does not know."""
+
+
+class StartKind(enum.StrEnum):
+    """How a trial uses the weights that it starts from."""
+
+    CONTINUE = "continue"  # a promotion: takes the steps that come next
+    COPY = "copy"  # begins at step 0, from the weights of a tower of the same architecture
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmStart:
+    """What a trial's own tower starts from, instead of fresh weights.
+
+    Attributes:
+        kind: How the weights are used. A plan of a later version may name a kind that this one does not know; it is
+            refused.
+        trials: The trials whose weights they are; one trial for either of the present kinds.
+    """
+
+    kind: StartKind
+    trials: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in list(StartKind):
+            raise UnknownStartError(
+                f"it starts from other trials by {self.kind!r}; this version knows {', '.join(StartKind)}"
+            )
+        object.__setattr__(self, "kind", StartKind(self.kind))
+        if len(self.trials) != 1 or not all(type(number) is int and number > 0 for number in self.trials):
+            raise ValueError(f"a start of the kind {self.kind} names {self.trials}; expected one trial's number")
+
+
 @dataclasses.dataclass(frozen=True)
 class EnsemblePlan:
     """How the members of a plan, and its own tower where it has an architecture, make one model.
@@ -101,12 +135,12 @@ class TrialPlan:
         parent: The trial whose architecture was grown or mutated, if any.
         members: Trials whose own towers take part (ensembles), by id.
         teacher: Trials whose own towers, averaged, teach (distillation), by id.
-        warm_start: The trial whose weights are the starting point, if any.
+        start: The weights that the own tower starts from; None for fresh ones.
         ensemble: How members and own tower are combined; None where there are no members.
         distillation: How the teacher teaches; None where there is none.
         random: Whether all of it was drawn from the whole space, whatever had been tried: a sample of random search.
         rung: The rung of the evaluation schedule, from 0; each one trains longer, the last one in full.
-        first_step: Steps that the trial which it continues (`warm_start`) has taken.
+        first_step: Steps that the trial which it continues (`start`) has taken.
         total_steps: Steps of a training in full, which the learning rate is planned for; `steps` where None.
         row_share: The share of a table's training rows that are trained on.
         bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
@@ -123,7 +157,7 @@ class TrialPlan:
     parent: int | None = None
     members: tuple[int, ...] = ()
     teacher: tuple[int, ...] = ()
-    warm_start: int | None = None
+    start: WarmStart | None = None
     ensemble: EnsemblePlan | None = None
     distillation: DistillationPlan | None = None
     random: bool = False
@@ -152,11 +186,14 @@ class TrialPlan:
     def _check_fidelity(self) -> None:
         if self.rung < 0 or self.bracket < 0:
             raise ValueError(f"rung={self.rung}, bracket={self.bracket}; both are counted from 0")
-        if self.first_step and not (0 < self.first_step < self.steps and self.warm_start is not None):
+        continues = self.start is not None and self.start.kind is StartKind.CONTINUE
+        if continues != bool(self.first_step) or (continues and not 0 < self.first_step < self.steps):
             raise ValueError(
-                f"first_step is {self.first_step}, steps {self.steps}, warm_start {self.warm_start}; a trial continues "
+                f"first_step is {self.first_step}, steps {self.steps}, start {self.start}; a trial continues "
                 "another one, and goes further"
             )
+        if self.start is not None and max(self.start.trials) >= self.trial_id:
+            raise ValueError(f"start {self.start} is not an earlier trial than {self.trial_id}")
         if self.total_steps is not None and self.total_steps < self.steps:
             raise ValueError(
                 f"total_steps is {self.total_steps}; expected at least the {self.steps} steps of the trial"
@@ -165,9 +202,48 @@ class TrialPlan:
             raise ValueError(f"row_share is {self.row_share}; expected a share above 0 and at most 1")
 
     @property
+    def trains_one_tower(self) -> bool:
+        """Whether it trains one tower by itself, on the labels or under a teacher: no ensemble.
+
+        Such towers can be members of an ensemble and starting points of a student.
+        """
+        return bool(self.architecture) and not self.members
+
+    @property
+    def is_on_labels_alone(self) -> bool:
+        """Whether it trains one tower by itself, on the labels alone, for however long.
+
+        What it reaches is then the doing of its architecture and hyperparameters: searches learn from such trials.
+        """
+        return self.trains_one_tower and not self.teacher
+
+    @property
+    def is_in_full(self) -> bool:
+        """Whether it trains for all steps, on all rows; early stopping may still end it before."""
+        return self.total_steps is None and self.row_share == 1
+
+    @property
+    def trains_one_tower_in_full(self) -> bool:
+        """Whether it trains one tower by itself, on the labels alone, in full: such trials can be compared fairly."""
+        return self.is_on_labels_alone and self.is_in_full
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether it trains, on the labels alone, a tower that the search has found or the user suggested.
+
+        Tuning and replay, which train given towers, are left out: evaluation schedules and tuning start from these.
+        """
+        return self.is_on_labels_alone and self.kind in (TrialKind.SEARCH, TrialKind.SUGGESTION)
+
+    @property
     def is_promotion(self) -> bool:
         """Whether the trial continues another one."""
         return self.first_step > 0
+
+    @property
+    def warm_start(self) -> int | None:
+        """The trial whose weights are the starting point; None where there is none, or more than one."""
+        return self.start.trials[0] if self.start is not None and len(self.start.trials) == 1 else None
 
     @property
     def towers(self) -> tuple[int, ...]:
@@ -188,16 +264,19 @@ class TrialPlan:
     @property
     def builds_on(self) -> tuple[int, ...]:
         """The trials whose files it takes to run this plan."""
-        start = () if self.warm_start is None else (self.warm_start,)
+        start = () if self.start is None else self.start.trials
         return (*self.members, *self.teacher, *start)
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN or infinity), keys sorted."""
-        return json.dumps(dataclasses.asdict(self) | {"kind": self.kind.value}, sort_keys=True, allow_nan=False)
+        """Strict JSON (no NaN or infinity), keys sorted; a plan without a start does not mention one."""
+        values = dataclasses.asdict(self) | {"kind": self.kind.value}
+        if self.start is None:
+            del values["start"]
+        return json.dumps(values, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> TrialPlan:
-        """Reads what `to_json` wrote.
+        """Reads what `to_json` wrote; also as former versions did, with a number `warm_start` in place of `start`.
 
         Raises:
             ValueError: if the text is not such a plan.
@@ -205,6 +284,13 @@ class TrialPlan:
         try:
             values = json.loads(text)
             values["kind"] = TrialKind(values["kind"])
+            former = values.pop("warm_start", None)
+            if former is not None:
+                kind = StartKind.CONTINUE if values.get("first_step") else StartKind.COPY
+                values["start"] = {"kind": kind, "trials": (former,)}
+            if values.get("start") is not None:
+                start = values["start"]
+                values["start"] = WarmStart(start["kind"], tuple(start["trials"]))
             for name in ("architecture", "members", "teacher"):
                 values[name] = tuple(values[name])
             for name, record in (("ensemble", EnsemblePlan), ("distillation", DistillationPlan)):
@@ -280,6 +366,16 @@ class Trial:
     reason: str | None = None
     created_at: str = ""
     finished_at: str | None = None
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Validation metrics by name; empty where the trial is not completed."""
+        return {} if self.result is None else self.result.metrics
+
+    @property
+    def artefacts(self) -> tuple[Artefact, ...]:
+        """The files that the trial has left; none before it is completed."""
+        return () if self.result is None else self.result.artefacts
 
     def objective(self, metric: str) -> float:
         """The value of the metric; raises KeyError where the trial has none."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from model_search.ranking import Objective
 from model_search.report.numbers import figure
 
 WIDTH, HEIGHT = 640, 340
@@ -155,18 +156,17 @@ class Scale:
 
 
 def trials_chart(
-    points: Sequence[Point], metric: str, goal: str, finals: Sequence[Point] = (), expected: float | None = None
+    points: Sequence[Point], objective: Objective, finals: Sequence[Point] = (), expected: float | None = None
 ) -> Chart | None:
     """Every trial's metric over its number, and the best so far; None where no trial has a metric.
 
     Args:
         points: The trials by number; failed ones have no metric.
-        metric: The metric's name.
-        goal: "minimize" or "maximize".
+        objective: The metric and its goal.
         finals: Final models, drawn to the right of the trials.
         expected: What random search is expected to reach, as a line.
     """
-    lower = goal == "minimize"
+    lower = objective.less_is_better
     values = [point.y for point in (*points, *finals) if point.y is not None]
     if not values:
         return None
@@ -188,7 +188,7 @@ def trials_chart(
         elif point.y is not None:
             at = y.at(point.y)
         marks.append(Mark(_outline(point.kind, x.at(point.x), at), point.kind, point.label if tooltips else ""))
-    lines = [_best_so_far(points, lower, x, y)]
+    lines = [_best_so_far(points, objective, x, y)]
     if expected is not None:
         lines.append(Line(f"M{LEFT} {y.at(expected)}H{WIDTH - RIGHT}", "expected", "random search, expected"))
     present = [point.kind for point in (*points, *finals)]
@@ -198,9 +198,9 @@ def trials_chart(
         many = f"{len(beyond)} trials are" if len(beyond) > 1 else "One trial is"
         note = f"{many} off the scale, the worst with {figure(worst)}."
     return Chart(
-        title=f"validation {metric} of every trial, and the best so far",
+        title=f"validation {objective.metric} of every trial, and the best so far",
         x_label="trial",
-        y_label=_y_label(metric, goal, y),
+        y_label=_y_label(objective, y),
         x_ticks=x.ticks(),
         y_ticks=y.ticks(),
         marks=tuple(sorted(marks, key=lambda mark: list(SHAPES).index(mark.kind))),
@@ -212,18 +212,17 @@ def trials_chart(
     )
 
 
-def curves_chart(curves: Sequence[tuple[str, Sequence[tuple[int, float]]]], metric: str, goal: str) -> Chart | None:
+def curves_chart(curves: Sequence[tuple[str, Sequence[tuple[int, float]]]], objective: Objective) -> Chart | None:
     """Validation during training, a line for each trial; None where no trial was looked at twice.
 
     Args:
         curves: The trials' names and looks: (step, metric).
-        metric: The metric's name.
-        goal: "minimize" or "maximize".
+        objective: The metric and its goal.
     """
     drawn = [(name, looks) for name, looks in curves if len(looks) > 1]
     if not drawn:
         return None
-    y = Scale([value for _, looks in drawn for _, value in looks], (HEIGHT - BOTTOM, TOP), goal == "minimize")
+    y = Scale([value for _, looks in drawn for _, value in looks], (HEIGHT - BOTTOM, TOP), objective.less_is_better)
     steps = [step for _, looks in drawn for step, _ in looks]
     x = Scale([0, max(steps)], (LEFT, WIDTH - RIGHT))
     lines = []
@@ -232,9 +231,9 @@ def curves_chart(curves: Sequence[tuple[str, Sequence[tuple[int, float]]]], metr
         path = "M" + "L".join(f"{across} {down}" for across, down in places)
         lines.append(Line(path, f"curve-{number}", name, places[-1]))
     return Chart(
-        title=f"validation {metric} during training",
+        title=f"validation {objective.metric} during training",
         x_label="training step",
-        y_label=_y_label(metric, goal, y),
+        y_label=_y_label(objective, y),
         x_ticks=x.ticks(whole=True),
         y_ticks=y.ticks(),
         marks=(),
@@ -265,19 +264,20 @@ def _outline(kind: str, x: float, y: float) -> str:
     return f"M{x + across:.1f} {y + down:.1f}{shape}"
 
 
-def _best_so_far(points: Sequence[Point], lower: bool, x: Scale, y: Scale) -> Line:
-    sign, best, path = 1 if lower else -1, math.inf, ""
+def _best_so_far(points: Sequence[Point], objective: Objective, x: Scale, y: Scale) -> Line:
+    best: float | None = None
+    path = ""
     for point in points:
-        if point.y is not None and sign * point.y < best:
-            best = sign * point.y
+        if point.y is not None and objective.better(point.y, best):
+            best = point.y
             at = f"{x.at(point.x)}"
             path += f"H{at}V{y.at(point.y)}" if path else f"M{at} {y.at(point.y)}"
     return Line(f"{path}H{x.at(points[-1].x)}" if path else "", "best", "best so far")
 
 
-def _y_label(metric: str, goal: str, scale: Scale) -> str:
-    how = "lower is better" if goal == "minimize" else "higher is better"
-    return f"validation {metric} ({how}{', logarithmic' if scale.log else ''})"
+def _y_label(objective: Objective, scale: Scale) -> str:
+    how = "lower is better" if objective.less_is_better else "higher is better"
+    return f"validation {objective.metric} ({how}{', logarithmic' if scale.log else ''})"
 
 
 def _cut(best: float, nearly_worst: float) -> float:

@@ -27,17 +27,26 @@ def leaderboard_frame(history: History, metric: str, final_models: Sequence[Fina
     columns = ["rank", "trial", "kind", metric, "blocks", "parameters", "seconds", "parent"]
     rows = [
         _final_row(rank, entry, metric) if isinstance(entry, FinalModel) else _row(rank, entry, metric)
-        for rank, entry in enumerate(ranking(history, metric, final_models), 1)
+        for rank, entry in enumerate(ranked_models(history, final_models), 1)
     ]
     return pd.DataFrame(rows, columns=columns).astype({"trial": "Int64", "parent": "Int64"})
 
 
-def ranking(history: History, metric: str, final_models: Sequence[FinalModel] = ()) -> list[Trial | FinalModel]:
-    """Every completed trial and final model, best first, in the order of the leaderboard."""
-    ranked: list[Trial | FinalModel] = list(history.completed)
-    for model in reversed(final_models):
-        ranked.insert(_place(model, ranked, metric, history.goal), model)
-    return ranked
+def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> list[Trial | FinalModel]:
+    """Every completed trial and final model, best first, in the order of the leaderboard.
+
+    A final model that is no better than a trial stands behind it; one that may not be the best stands behind the best
+    trial; one whose metric is unknown comes last. Where there are trials, the first entry is the study's best model.
+    """
+    entries: list[Trial | FinalModel] = [*history.completed, *final_models]
+    ranking = history.ranking
+    unknown = [entry for entry in entries if not ranking.can_rank(entry)]
+    ranked = [*ranking.order(filter(ranking.can_rank, entries)), *unknown]
+    first = next((place for place, entry in enumerate(ranked) if isinstance(entry, Trial)), 0)
+    ahead = ranked[:first]
+    refused = [model for model in ahead if isinstance(model, FinalModel) and not model.accepted]
+    accepted = [model for model in ahead if model not in refused]
+    return [*accepted, *ranked[first : first + 1], *refused, *ranked[first + 1 :]]
 
 
 def members_frame(ensemble: FinalModel, history: History, metric: str) -> pd.DataFrame:
@@ -53,20 +62,6 @@ def members_frame(ensemble: FinalModel, history: History, metric: str) -> pd.Dat
         rows.append([member.trial, blocks, member.weight, member.metric, member.without, parameters])
     frame = pd.DataFrame(rows, columns=["trial", "blocks", "weight", metric, "without", "parameters"])
     return frame.astype({metric: "float64", "without": "float64", "parameters": "Int64"})
-
-
-def _place(model: FinalModel, ranked: Sequence[Trial | FinalModel], metric: str, goal: str) -> int:
-    own, sign = model.metrics.get(metric), 1 if goal == "minimize" else -1
-    if own is None:
-        return len(ranked)
-    first = 0 if model.accepted else 1
-    for place in range(first, len(ranked)):
-        entry = ranked[place]
-        if isinstance(entry, Trial) and sign * own < sign * entry.objective(metric):
-            return place
-        if isinstance(entry, FinalModel) and sign * own < sign * entry.metrics.get(metric, sign * math.inf):
-            return place
-    return len(ranked)
 
 
 def _final_row(rank: int, model: FinalModel, metric: str) -> list[object]:

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import model_search
+from model_search.data.inputs import InputLayout
 from model_search.data.task import Task, TaskKind
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.report.charts import Chart, Point, curves_chart, trials_chart
 from model_search.report.facts import StudyFacts
-from model_search.report.leaderboard import final_in_words, ranking, seconds_of
+from model_search.report.leaderboard import final_in_words, ranked_models, seconds_of
 from model_search.report.lineage import lineage, value
 from model_search.report.summaries import baseline, baseline_in_words, elapsed, failures, phases
 from model_search.search.planning.random_baseline import Baseline
-from model_search.search.predictor.predictor import is_own
-from model_search.search.predictor.recommend import LEAST_TRIALS, is_in_full
+from model_search.search.predictor.recommend import LEAST_TRIALS
 
 TOP = 50
 CURVES = 5
@@ -45,7 +45,7 @@ def sections(facts: StudyFacts) -> Mapping[str, Any]:
     """Everything that the template shows."""
     history, record = facts.history, facts.record
     trials = sorted(history.trials, key=lambda trial: trial.id)
-    ranked = ranking(history, record.metric, facts.final_models)
+    ranked = ranked_models(history, facts.final_models)
     told, found_baseline = phases(history, facts.final_models), baseline(history)
     return {
         "name": record.name or "(no name)",
@@ -86,7 +86,7 @@ def kind_of(trial: Trial) -> str:
         return "failed"
     if trial.plan.kind is not TrialKind.SEARCH:
         return trial.plan.kind.value
-    if trial.plan.total_steps is not None:
+    if not trial.plan.is_in_full:
         return "short training"
     return "random" if trial.plan.random else "search"
 
@@ -132,7 +132,7 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
 
 def _is_compared(trial: Trial) -> bool:
     """Whether a trial can be recommended."""
-    return is_own(trial) and is_in_full(trial)
+    return trial.plan is not None and trial.plan.trains_one_tower_in_full
 
 
 def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
@@ -185,7 +185,7 @@ def _trials_chart(facts: StudyFacts, trials: Sequence[Trial], found_baseline: Ba
         if metric in model.metrics
     ]
     expected = None if found_baseline is None else found_baseline.expected
-    return trials_chart(points, metric, facts.record.goal, finals, expected)
+    return trials_chart(points, facts.history.ranking.objective, finals, expected)
 
 
 def _rows(ranked: Sequence[Trial | FinalModel], facts: StudyFacts) -> list[Row]:
@@ -252,7 +252,7 @@ def _curves(facts: StudyFacts) -> Chart | None:
             curves.append((f"trial {trial.id} ({trial.objective(metric):.4g})", looks))
         if len(curves) == CURVES:
             break
-    return curves_chart(curves, metric, facts.record.goal)
+    return curves_chart(curves, facts.history.ranking.objective)
 
 
 def _searched(facts: StudyFacts) -> list[tuple[str, str]]:
@@ -296,8 +296,9 @@ def _data_in_words(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "columns read", str(len(schema.get("features", ())))
         for column, reason in schema.get("dropped", {}).items():
             yield "column not read", f"{column}: {reason}"
-    elif data.get("feature_shape"):
-        yield "shape of a row", " x ".join(map(str, data["feature_shape"]))
+    elif "inputs" in data or "feature_shape" in data:
+        for name, spec in InputLayout.from_description(data).specs.items():
+            yield f"input {name}", f"{' x '.join(map(str, spec.shape)) or 'a number'} a row, {spec.dtype}"
     for note in data.get("notes", ()):
         yield "note", str(note)
 

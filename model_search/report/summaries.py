@@ -113,7 +113,7 @@ def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
     if found.budget < history.completed_count:
         of_what += f" trained in full (as much as the {history.completed_count} trials here took)"
     best = history.completed[0].objective(metric)
-    sign = 1.0 if history.goal == "minimize" else -1.0
+    objective = history.ranking.objective
     if found.is_certain:
         sentences = [
             f"With a budget of {of_what}, random search would have been expected to reach a {metric} of "
@@ -132,9 +132,9 @@ def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
     at_most = found.expected if found.is_certain else found.at_most
     if found.trials == history.completed_count:
         sentences.append("All trials of this study are random ones: it is a random search itself.")
-    elif sign * best < sign * at_most:
+    elif objective.better(best, at_most):
         sentences.append(f"The best trial of this study has {figure(best)}, which is better than that.")
-    elif sign * best < sign * found.expected:
+    elif objective.better(best, found.expected):
         sentences.append(
             f"The best trial of this study has {figure(best)}, which lies in between: random search may have done as "
             "well."

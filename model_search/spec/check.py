@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from model_search import problem
 from model_search.blocks import catalogue
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
@@ -43,7 +44,7 @@ def in_order(problems: Sequence[Problem]) -> list[Problem]:
 def problem_type(spec: PhoenixSpec) -> str:
     """Name of the problem type; the default one where none is given."""
     name = PhoenixSpec.ProblemType.Name(spec.problem_type)
-    return supported.DEFAULT_PROBLEM_TYPE if spec.problem_type == PhoenixSpec.UNKNOWN_PROBLEM_TYPE else name
+    return problem.DEFAULT_PROBLEM_TYPE if spec.problem_type == PhoenixSpec.UNKNOWN_PROBLEM_TYPE else name
 
 
 @dataclasses.dataclass
@@ -53,6 +54,11 @@ class Checker:
     spec: PhoenixSpec
     positions: Positions
     problems: list[Problem] = dataclasses.field(default_factory=list)
+
+    @property
+    def problem_type(self) -> problem.ProblemType:
+        """The problem type of the specification."""
+        return problem.problem_type(problem_type(self.spec))
 
     def add(self, message: str, *paths: Path, severity: Severity = "error") -> None:
         """Notes a problem; its place is that of the first path which stands in the text."""
@@ -85,7 +91,7 @@ class Checker:
     def hyperparameters(self, tower: TowerSuggestion, path: Path, what: str) -> None:
         """The hyperparameters of a tower that is named in the specification."""
         for name, value in sorted(tower.hparams.hparam.items()):
-            if not name.startswith(supported.IGNORED_HYPERPARAMETERS):
+            if not name.startswith(catalogue.IGNORED_HYPERPARAMETERS):
                 wrong = _given_value(name, value, what)
                 if wrong:
                     self.add(wrong, (*path, "hparams", "hparam", name))
@@ -95,17 +101,12 @@ def _number(value: float) -> str:
     return f"{value:.7g}"  # a float32 has no more digits than that
 
 
+def _all_of(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def _search(checker: Checker) -> None:
-    spec = checker.spec
-    problem = problem_type(spec)
-    if problem not in supported.RUNNABLE_PROBLEM_TYPES:
-        expected = one_of(supported.RUNNABLE_PROBLEM_TYPES)
-        checker.add(
-            f"problem_type {problem} cannot run in this version, which has no {supported.LACKING[problem]}; "
-            f"expected {expected}.",
-            ("problem_type",),
-        )
-    checker.at_least(spec, 1, (), ["beam_size"])
+    checker.at_least(checker.spec, 1, (), ["beam_size"])
 
 
 def _depth(checker: Checker) -> None:
@@ -169,11 +170,29 @@ def _blocks(checker: Checker) -> None:
     blocks = checker.spec.blocks_to_use
     if not blocks:
         checker.add("blocks_to_use is empty; name at least one block.", ("blocks_to_use",))
+    missing: dict[str, int] = {}
     for index, block in enumerate(blocks):
         if block == catalogue.EMPTY_BLOCK:
             checker.add(f"{block} is padding and cannot be searched; remove it.", ("blocks_to_use", index))
+        elif catalogue.is_known(block) and not catalogue.buildable(block):
+            missing.setdefault(block, index)
         else:
             checker.block(block, ("blocks_to_use", index))
+    if len(missing) > 1:
+        checker.add(
+            f"{_all_of(list(missing))} are known but cannot be built in this version; remove them.",
+            ("blocks_to_use", min(missing.values())),
+        )
+    else:
+        for block, index in missing.items():
+            checker.block(block, ("blocks_to_use", index))
+    added = checker.problem_type.added_block
+    if added is not None and not catalogue.buildable(added):
+        checker.add(
+            f"problem_type {checker.problem_type.name} adds the block {added} to its towers, which this version cannot "
+            "build; choose another problem_type.",
+            ("problem_type",),
+        )
 
 
 def _suggestions(checker: Checker) -> None:

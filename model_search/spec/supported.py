@@ -8,19 +8,6 @@ OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
 
 # What is meant where nothing is said.
 DEFAULT_SEARCH_TYPE = "PREDICTOR_GUIDED_BEAM"
-DEFAULT_PROBLEM_TYPE = "DNN"
-
-# Hyperparameters that the archived system recorded beside an architecture; in a suggestion they mean nothing.
-IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
-
-RUNNABLE_PROBLEM_TYPES = frozenset({"DNN"})
-
-# Problem types that cannot run, with what they lack.
-LACKING: Mapping[str, str] = {
-    "CNN": "convolution and flatten blocks",
-    "RNN_ALL_ACTIVATIONS": "recurrent blocks",
-    "RNN_LAST_ACTIVATIONS": "recurrent blocks",
-}
 
 ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "nonadaptive_search": frozenset({"NONADAPTIVE_ENSEMBLE_SEARCH"}),

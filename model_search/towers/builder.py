@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +11,15 @@ import keras
 from keras import layers
 
 from model_search.blocks import catalogue
-from model_search.blocks.block import Block, BlockSettings
+from model_search.blocks.block import Block, BlockSettings, call_block
 from model_search.blocks.registration import make_block, own_settings
+from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
+from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
 from model_search.towers.heads import add_head
+from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
+from model_search.towers.weight_names import layer_prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +28,9 @@ class TowerSpec:
 
     Attributes:
         architecture: Names of blocks, input to output.
-        feature_shape: Shape of one row's features.
+        inputs: What the inputs of a row are, by name.
         logits_dimension: Width of the output.
-        problem_type: "DNN"; others come with the blocks that they need.
+        problem_type: Name of the problem type, see `problem.py`.
         dropout_rate: Share of the units dropped after every block; None or not above 0 for none.
         disable_last_dense_layer: The last block's output is the logits.
         block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are handed to that block.
@@ -35,9 +38,9 @@ class TowerSpec:
     """
 
     architecture: tuple[str, ...]
-    feature_shape: tuple[int, ...]
+    inputs: InputSpecs
     logits_dimension: int
-    problem_type: str = "DNN"
+    problem_type: str = DEFAULT_PROBLEM_TYPE
     dropout_rate: float | None = None
     disable_last_dense_layer: bool = False
     block_hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -48,8 +51,11 @@ class TowerSpec:
             raise UserError("The architecture names no block; name at least one.")
         if self.logits_dimension < 1:
             raise UserError(f"logits_dimension is {self.logits_dimension}; expected at least 1.")
-        if not self.feature_shape or min(self.feature_shape) < 1:
-            raise UserError(f"The features of a row have the shape {self.feature_shape}; expected at least one number.")
+        for name, spec in main_inputs(self.inputs).items():
+            if not spec.shape or min(spec.shape) < 1:
+                raise UserError(f"The input {name!r} has the shape {spec.shape} a row; expected at least one number.")
+        if not self.inputs:
+            raise UserError("A row has no inputs; name at least one.")
         if self.dropout_rate is not None and not self.dropout_rate < 1:
             raise UserError(f"dropout_rate is {self.dropout_rate}; expected a number below 1.")
 
@@ -61,27 +67,29 @@ def build_tower(spec: TowerSpec) -> keras.Model:
     `<position>_<BLOCK>_<part>` (positions from 0) and `logits`, whatever was built before in this process.
 
     Returns:
-        A functional model from float32 [batch, *feature_shape] to logits, float32 [batch, logits_dimension].
+        A functional model from the inputs (one by itself, several as a dict by name) to logits, float32
+        [batch, logits_dimension] or, with a label for each step, [batch, steps, logits_dimension].
 
     Raises:
         UnsupportedError: if a block, or the problem type, cannot be built by this version.
         TrialError: if a block fails or returns something else than it should.
     """
+    problem = problem_type(spec.problem_type)
     with own_names():
-        inputs = keras.Input(spec.feature_shape, name="features")
-        tensors = [inputs]
+        begin = entrance(spec.inputs, problem.input_rank)
+        tensors = [begin.tensor]
         for position, lookup_name in enumerate(spec.architecture):
-            block = make_block(lookup_name, _layer_prefix(position, lookup_name))
+            block = make_block(lookup_name, layer_prefix(position, lookup_name))
             with seeded(spec.seed, block.name):
-                tensors = _apply(block, lookup_name, tensors, spec.block_hparams)
+                tensors = _apply(block, lookup_name, tensors, begin.lengths, spec.block_hparams)
                 if _drops_out(spec, position):
                     tensors[-1] = _dropout(spec, block)(tensors[-1])
         if spec.disable_last_dense_layer:
             logits = _as_logits(tensors[-1], spec)
         else:
             with seeded(spec.seed, "head"):
-                logits = add_head(tensors[-1], spec.logits_dimension, spec.problem_type)
-        return keras.Model(inputs, logits, name="tower")
+                logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
+        return keras.Model(structured(begin.inputs), logits, name="tower")
 
 
 def _drops_out(spec: TowerSpec, position: int) -> bool:
@@ -95,19 +103,19 @@ def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
     return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")
 
 
-def _layer_prefix(position: int, lookup_name: str) -> str:
-    return f"{position}_{re.sub(r'[^A-Za-z0-9_.-]', '_', lookup_name)}"
-
-
 def _apply(
-    block: Block, lookup_name: str, tensors: list[keras.KerasTensor], hparams: Mapping[str, Any]
+    block: Block,
+    lookup_name: str,
+    tensors: list[keras.KerasTensor],
+    lengths: keras.KerasTensor | None,
+    hparams: Mapping[str, Any],
 ) -> list[keras.KerasTensor]:
     """Lets a block build; returns the tensors with its output appended."""
     info = catalogue.get(lookup_name)
     settings = BlockSettings(own_settings(info, hparams))
     where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
     try:
-        outputs = block.build(list(tensors), None, lengths=None, hparams=settings)
+        outputs = call_block(block, list(tensors), lengths=lengths, hparams=settings)
     except ModelSearchError:
         raise
     except Exception as error:
@@ -150,7 +158,10 @@ def _name_layers(output: keras.KerasTensor, known: list[keras.KerasTensor], pref
 
 
 def _as_logits(tensor: keras.KerasTensor, spec: TowerSpec) -> keras.KerasTensor:
-    if tuple(tensor.shape[1:]) != (spec.logits_dimension,):
+    if (
+        tensor.shape[-1] != spec.logits_dimension
+        or len(tensor.shape) != 2 + problem_type(spec.problem_type).label_per_step
+    ):
         raise TrialError(
             f"disable_last_dense_layer makes the output of {spec.architecture[-1]} the logits; its shape is "
             f"{tuple(tensor.shape)}, expected (None, {spec.logits_dimension})."

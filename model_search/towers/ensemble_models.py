@@ -1,4 +1,4 @@
-"""Finished towers put together into one model: features in, the logits of the ensemble out."""
+"""Finished towers put together into one model: inputs in, the logits of the ensemble out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from model_search.data.task import TaskKind
 from model_search.errors import UserError
+from model_search.towers.inputs import fresh_inputs, renamed, structured
 from model_search.towers.naming import own_names
 
 Tensors = Mapping[int, keras.KerasTensor]
@@ -21,21 +22,18 @@ def ensemble_model(
     """One model of several towers; they keep their weights, and each is there once.
 
     Args:
-        towers: Features to logits, by a number of one's own.
+        towers: Inputs to logits, by a number of one's own.
         combine: From the logits of the towers to those of the ensemble.
         name: The model's name.
     """
     if not towers:
         raise UserError("an ensemble needs at least one tower")
     with own_names():
-        shape = next(iter(towers.values())).input_shape[1:]
-        features = keras.Input(shape, name="features")
+        inputs = fresh_inputs(next(iter(towers.values())))
         # Towers are all named alike, and so are their layers; within a model of its own, each keeps its names.
-        named = {
-            number: keras.Model(tower.inputs[0], tower.outputs[0], name=f"tower_{number}")
-            for number, tower in towers.items()
-        }
-        return keras.Model(features, combine({number: one(features) for number, one in named.items()}), name=name)
+        named = {number: renamed(tower, f"tower_{number}") for number, tower in towers.items()}
+        logits = {number: tower(structured(inputs)) for number, tower in named.items()}
+        return keras.Model(structured(inputs), combine(logits), name=name)
 
 
 def mean_of_logits(logits: Sequence[keras.KerasTensor]) -> keras.KerasTensor:

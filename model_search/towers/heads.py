@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from model_search.data.task import TaskKind
 from model_search.errors import UnsupportedError, UserError
@@ -20,21 +20,65 @@ def dense_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTensor:
     return layers.Dense(units, name=HEAD_NAME)(tensor)
 
 
-# The one place that knows how a kind of problem ends.
-_HEADS: dict[str, Callable[[keras.KerasTensor, int], keras.KerasTensor]] = {"DNN": dense_head}
-
-
-def add_head(tensor: keras.KerasTensor, units: int, problem_type: str) -> keras.KerasTensor:
-    """Logits, float32 [batch, units], for a kind of problem ("DNN", ...).
+def dense_per_step_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTensor:
+    """A linear layer at each step of a sequence: float32 [batch, steps, units].
 
     Raises:
-        UnsupportedError: if this version has no head for that kind.
+        UserError: if the tower has no steps any more.
     """
-    if problem_type not in _HEADS:
-        raise UnsupportedError(
-            f"The problem type is {problem_type!r}; this version builds towers for {', '.join(_HEADS)} only."
+    _check_steps(tensor)
+    return layers.Dense(units, name=HEAD_NAME)(tensor)
+
+
+def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
+    """A linear layer at the last valid step of a sequence: float32 [batch, units].
+
+    Blocks that have made a vector of the sequence leave nothing to choose from.
+    """
+    if len(tensor.shape) == 2:
+        return layers.Dense(units, name=HEAD_NAME)(tensor)
+    _check_steps(tensor)
+    if lengths is None:
+        return layers.Dense(units, name=HEAD_NAME)(tensor[:, -1])
+    is_last = ops.equal(ops.arange(tensor.shape[1], dtype="int32")[None, :], ops.expand_dims(lengths, 1) - 1)
+    last = ops.sum(ops.where(ops.expand_dims(is_last, -1), tensor, ops.zeros_like(tensor)), axis=1)
+    return layers.Dense(units, name=HEAD_NAME)(last)
+
+
+def add_head(
+    tensor: keras.KerasTensor, units: int, head: str = "dense", lengths: keras.KerasTensor | None = None
+) -> keras.KerasTensor:
+    """Logits from a tower's last tensor.
+
+    Args:
+        tensor: The tower's last tensor.
+        units: Width of the logits.
+        head: Name of the head, as `ProblemType.head` has it.
+        lengths: int32 [batch], the valid steps of padded sequences; None where no step is padded.
+
+    Returns:
+        float32 [batch, units], or [batch, steps, units] with a label for each step.
+
+    Raises:
+        UnsupportedError: if there is no such head.
+        UserError: if the tower does not end in what the head reads.
+    """
+    heads: dict[str, Callable[[], keras.KerasTensor]] = {
+        "dense": lambda: dense_head(tensor, units),
+        "dense_per_step": lambda: dense_per_step_head(tensor, units),
+        "dense_last_step": lambda: dense_last_step_head(tensor, units, lengths),
+    }
+    if head not in heads:
+        raise UnsupportedError(f"The head is {head!r}; expected one of {', '.join(heads)}.")
+    return heads[head]()
+
+
+def _check_steps(tensor: keras.KerasTensor) -> None:
+    if len(tensor.shape) != 3:
+        raise UserError(
+            f"The tower ends in a tensor of shape {tuple(tensor.shape)}; expected [batch, steps, channels], since the "
+            "head reads the steps of a sequence. Leave out blocks that flatten it."
         )
-    return _HEADS[problem_type](tensor, units)
 
 
 def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: float = 1.0) -> keras.Model:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider
-from model_search.data.task import PreparedData
+from model_search.deadline import Deadline
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts
-from model_search.finish.final_stage import StageOptions, check_what, is_up_to_date, run_stage, wants_student
+from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
 from model_search.metadata import paths
-from model_search.metadata.final_models import FinalModel
+from model_search.metadata.final_models import FinalModel, check_what, wants_student
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.search.history.history import History
+from model_search.trainers.data_preparation import prepared
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.session import Session, load_spec_text, training_settings
-from model_search.training.evaluation import Judge
+from model_search.trainers.session import Session
+from model_search.trainers.study_setup import load_spec_text, prepare_options, training_settings
+from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import ResolvedMetric
 from model_search.training.outcome import Progress, TrainingSettings
 
@@ -35,28 +36,27 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 
-def finish_session(session: Session, options: SearchOptions, started: float) -> None:
+def finish_session(session: Session, options: SearchOptions, deadline: Deadline) -> None:
     """Runs the final stage at the end of a search, unless the study has its final models already.
 
     Args:
         session: The study; its store is open.
         options: What the user asked for.
-        started: When the search began, on the monotonic clock.
+        deadline: When the final stage has to be done.
     """
     study = study_parts(session.folder, session.store)
     if options.finish == "neither" or not study.completed or is_up_to_date(study, options.finish):
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-    left = None if options.time_limit is None else options.time_limit - (time.monotonic() - started)
     metric_functions = MetricFunctions(session.settings.metric_fn, _metrics(session.data, session.settings))
     with Interrupts() as interrupts:
         distillation = None
-        if wants_student(options.finish) and (left is None or left > 0):
+        if wants_student(options.finish):
             distillation = DistillationContext(
-                session.data, session.settings, options.student_parameters, left, _ending_at_ctrl_c(interrupts)
+                session.data, session.settings, options.student_parameters, _ending_at_ctrl_c(interrupts)
             )
         try:
-            run_stage(study, StageOptions(options.finish, metric_functions, distillation, display.note))
+            run_stage(study, StageOptions(options.finish, metric_functions, distillation, deadline, display.note))
         except (StudyError, TrialError) as error:
             display.note(f"final stage: {error}")  # the search itself is done
     if interrupts.asked:
@@ -105,7 +105,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
             if options.data is not None:
                 data, settings = same_data(study, options.data)
                 limit = options.student_parameters
-                distillation = DistillationContext(data, settings, limit, None, _ending_at_ctrl_c(interrupts))
+                distillation = DistillationContext(data, settings, limit, _ending_at_ctrl_c(interrupts))
                 if not study.kept().own_metric:
                     metric_functions = MetricFunctions(None, _metrics(data, settings))
                 elif wants_student(options.made):
@@ -113,7 +113,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
                         f"the metric {study.record.metric!r} is a function, which is not stored; call try_models with "
                         f"it again, with the same data and number_models, and finish={options.made!r}"
                     )
-            made = run_stage(study, StageOptions(options.made, metric_functions, distillation, display.note))
+            made = run_stage(study, StageOptions(options.made, metric_functions, distillation, say=display.note))
         if interrupts.asked:
             raise KeyboardInterrupt
         return made
@@ -124,7 +124,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
 def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
     """A study as the final stage reads it."""
     record = store.study()
-    history = History(record.metric, record.goal)
+    history = History(record.ranking)
     history.update(store.history()[0])
     return StudyParts(store, open_artefacts(folder, record.settings), record, history)
 
@@ -137,19 +137,19 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     """
     stored = study.record.settings
     batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
-    data = provider.prepare(PrepareOptions(seed=study.record.seed, batch_size=batch_size, eval_steps=eval_steps))
+    spec: PhoenixSpec = load_spec_text(stored["spec"])
+    data = prepared(provider, prepare_options(spec, study.record.seed, batch_size, eval_steps, study.record))
     if data.fingerprint != study.record.data_fingerprint:
         raise StudyError(f"the training data of study {study.record.name!r} are others than those that were given")
-    spec: PhoenixSpec = load_spec_text(stored["spec"])
     return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)
 
 
 def _metrics(data: PreparedData, settings: TrainingSettings) -> Callable[[np.ndarray], Mapping[str, float]]:
-    judge = Judge(data, settings)
+    validation = ValidationMetrics(data, settings)
 
     def metrics(logits: np.ndarray) -> Mapping[str, float]:
         try:
-            return judge.metrics(logits)
+            return validation.all(logits)
         except TrialError:
             return {}  # the study's metric cannot be computed, of which the final stage knows what to make
 

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from model_search.errors import TrialError
-from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays, save_arrays
+from model_search.errors import StudyError, TrialError
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, save_arrays
+from model_search.metadata.paths import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS
 from model_search.metadata.trial import Artefact, Trial, TrialPlan
 from model_search.search.history.history import History
-from model_search.training.outcome import FrozenTowers, TrainedTower, TrialOutcome
+from model_search.training.evaluator import Evaluator
+from model_search.training.outcome import FrozenTowers, Given, TrainedTower, TrialOutcome
+from model_search.training.stored_towers import MIXTURE_ARRAYS, stored_arrays, stored_tower
 
-WEIGHTS, VALID_LOGITS, TRAIN_LOGITS, MIXTURE = "weights.npz", "valid_logits.npz", "train_logits.npz", "mixture.npz"
 _CACHE_BYTES = 512 << 20
-
-
-class RunsTowers(Protocol):
-    """What is needed of the engine."""
-
-    def forward(self, towers: Sequence[TrainedTower]) -> Callable[[np.ndarray], np.ndarray]:
-        """Towers as a function."""
-
-    def logits_of(self, tower: TrainedTower) -> tuple[np.ndarray, np.ndarray | None]:
-        """A tower's logits on the validation and the training rows."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Given:
-    """What a trial builds on.
-
-    Attributes:
-        initial_weights: To start from; None for fresh ones.
-        frozen: Members or teacher that are not trained; None where there are none.
-        members: Members to fine-tune.
-        seconds: What running frozen towers took, because their logits were not stored.
-    """
-
-    initial_weights: Sequence[np.ndarray] | None = None
-    frozen: FrozenTowers | None = None
-    members: tuple[TrainedTower, ...] = ()
-    seconds: float = 0.0
 
 
 class FinishedTowers:
@@ -57,7 +31,7 @@ class FinishedTowers:
         stream: Whether the training data are a stream, so that frozen towers have to be run for every batch.
     """
 
-    def __init__(self, history: History, artefacts: ArtefactStore, engine: RunsTowers, stream: bool):
+    def __init__(self, history: History, artefacts: ArtefactStore, engine: Evaluator, stream: bool):
         self._history = history
         self._artefacts = artefacts
         self._engine = engine
@@ -74,7 +48,7 @@ class FinishedTowers:
         """
         self._seconds = 0.0
         ensemble = plan.ensemble
-        start = None if plan.warm_start is None else self.trained(plan.warm_start).weights
+        start = self._initial_weights(plan)
         if ensemble is not None and not ensemble.freeze:
             return Given(start, members=tuple(self.trained(member) for member in plan.members))
         numbers = plan.members if ensemble is not None else plan.teacher
@@ -88,23 +62,19 @@ class FinishedTowers:
         Raises:
             TrialError: if there is none.
         """
-        trial, plan = self._completed(trial_id)
-        arrays = self._arrays(trial, WEIGHTS)
-        if arrays is None:
-            raise TrialError(f"the weights of trial {trial_id} are no longer stored, or damaged; it cannot be built on")
-        mixture = self._arrays(trial, MIXTURE) or {}
-        joint = plan.ensemble is not None and not plan.ensemble.freeze
-        return TrainedTower(
-            plan=plan,
-            weights=[arrays[key] for key in sorted(arrays)],
-            mixture=[mixture[key] for key in ("kernel", "bias") if key in mixture],
-            members=tuple(self.trained(member) for member in plan.members) if joint else (),
-        )
+        try:
+            return stored_tower(self._history.get, self._artefacts, trial_id)
+        except (StudyError, DamagedArtefactError) as error:
+            raise TrialError(f"trial {trial_id} cannot be built on: {error}") from error
 
     def tower_parameters(self, trial_id: int) -> int:
         """Parameters of a completed trial's own tower."""
         result = self._completed(trial_id)[0].result
         return 0 if result is None else result.tower_parameters
+
+    def _initial_weights(self, plan: TrialPlan) -> Mapping[str, np.ndarray] | None:
+        """The weights that the own tower starts from: for either kind of start, all those of one trial's tower."""
+        return None if plan.start is None else self.trained(plan.start.trials[0]).weights
 
     def _frozen(self, numbers: Sequence[int], training_rows: bool) -> FrozenTowers:
         valid = np.stack([self._logits(number, "valid") for number in numbers])
@@ -153,22 +123,20 @@ class FinishedTowers:
 
     def _arrays(self, trial: Trial, name: str) -> dict[str, Any] | None:
         """A file of a trial; None where it is not stored, or damaged."""
-        found = [artefact for artefact in trial.result.artefacts if artefact.name == name] if trial.result else []
         try:
-            return load_arrays(self._artefacts, found[0]) if found else None
+            return stored_arrays(self._artefacts, trial.artefacts, name)
         except DamagedArtefactError:
             return None
 
 
 def save_outcome(artefacts: ArtefactStore, trial_id: int, outcome: TrialOutcome) -> tuple[Artefact, ...]:
     """Stores what a trial leaves: weights where a tower was trained, everything else where it says something new."""
-    weights = {f"{index:04d}": array for index, array in enumerate(outcome.weights)}
     logits = {"valid_logits": outcome.valid_logits, "tower_logits": outcome.tower_logits}
     files: dict[str, Mapping[str, Any]] = {
-        WEIGHTS: weights,
+        WEIGHTS: outcome.weights,
         VALID_LOGITS: logits,
         TRAIN_LOGITS: {"train_logits": outcome.train_logits},
-        MIXTURE: dict(zip(("kernel", "bias"), outcome.mixture, strict=False)),
+        MIXTURE: dict(zip(MIXTURE_ARRAYS, outcome.mixture, strict=False)),
     }
     saved = []
     for name, arrays in files.items():

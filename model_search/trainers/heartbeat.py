@@ -29,6 +29,7 @@ class Heartbeat:
         another: Opens the store once more, for the thread that beats.
         seconds: Between two beats.
         patience: Seconds without `check` after which the trial counts as hanging.
+        clock: Tells the seconds; monotonic.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class Heartbeat:
         another: Callable[[], Store],
         seconds: float = HEARTBEAT_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self._another = another
+        self._clock = clock
         self._seconds = seconds
         self._patience = patience
         self._moved = 0.0
@@ -46,7 +49,7 @@ class Heartbeat:
     @contextlib.contextmanager
     def of(self, claim: Claim) -> Iterator[None]:
         """Beats for the claim until the block is left."""
-        self._moved, self._lost = time.monotonic(), None
+        self._moved, self._lost = self._clock(), None
         done = threading.Event()
         thread = threading.Thread(target=self._beat, args=(claim, done), daemon=True, name="heartbeat")
         thread.start()
@@ -62,7 +65,7 @@ class Heartbeat:
         Raises:
             StaleClaimError: if it was given to another worker meanwhile.
         """
-        self._moved = time.monotonic()
+        self._moved = self._clock()
         if self._lost is not None:
             raise self._lost
 
@@ -70,7 +73,7 @@ class Heartbeat:
         store: Store | None = None
         try:
             while not done.wait(self._seconds):
-                if time.monotonic() - self._moved > self._patience:
+                if self._clock() - self._moved > self._patience:
                     continue
                 try:
                     store = self._another() if store is None else store

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+from model_search.deadline import Deadline
 from model_search.errors import ModelSearchError
 
 _POLL_SECONDS = 0.1
@@ -28,8 +28,8 @@ class Interrupts:
     Signals can only be caught in the main thread; elsewhere Python's own behaviour stays.
     """
 
-    def __init__(self, time_limit: float | None = None):
-        self._deadline = None if time_limit is None else time.monotonic() + time_limit
+    def __init__(self, deadline: Deadline | None = None):
+        self.deadline = Deadline() if deadline is None else deadline
         self._asked = False
         self._previous: Any = None
         self._installed = False
@@ -64,7 +64,7 @@ class Interrupts:
     @property
     def out_of_time(self) -> bool:
         """Whether the time limit has passed."""
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        return self.deadline.passed
 
     def wait_for(self, work: Callable[[], Any]) -> None:
         """Does slow work that cannot look out for Ctrl-C itself, such as loading a large library.
@@ -91,6 +91,7 @@ class Interrupts:
         if failures:
             raise failures[0]
 
-    def remaining(self) -> float | None:
+    @property
+    def seconds_left(self) -> float | None:
         """Seconds until the time limit; None where there is none."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        return self.deadline.remaining if self.deadline.is_set else None

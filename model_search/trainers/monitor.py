@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from model_search.search.history.history import History
-
-if TYPE_CHECKING:
-    from model_search.trainers.session import RunContext, Session
+from model_search.trainers.session import RunContext, Session
 
 
 class Monitor:
@@ -18,7 +14,7 @@ class Monitor:
         self._display = context.display
         self._callbacks = context.options.callbacks
         self._revision = 0
-        self.history = History(session.record.metric, session.record.goal)
+        self.history = History(session.record.ranking)
 
     def resume(self) -> int:
         """Takes in what is there already; returns how many models that is."""

@@ -1,138 +1,40 @@
-"""What a search is asked to do, checked before anything is read or trained."""
+"""What a search is asked to do: the arguments of `try_models`, each declared once, checked before anything is read."""
 
 from __future__ import annotations
 
 import dataclasses
-import numbers
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import UserError
-from model_search.finish.final_stage import check_what, wants_student
-from model_search.metadata.final_models import KEEP_MODELS
+from model_search.metadata.final_models import KEEP_MODELS, WHATS, check_what, wants_student
 from model_search.metadata.trial import Trial
 from model_search.search.samplers.sampler import sampler_names
+from model_search.trainers.option_fields import (
+    Flag,
+    amounts_of,
+    as_path,
+    as_root_dir,
+    is_positive,
+    one_of,
+    option,
+    option_of,
+    positive,
+    text,
+    whole,
+    workers_of,
+)
 from model_search.trainers.pruning import Keeping
 
 TrialCallback = Callable[[Trial], Any]
 
+DEFAULT_ROOT = "runs"
 STUDENT_SHARE = 0.1  # of a time limit
+ENSEMBLE_SHARE = 0.02
+GOALS = ("minimize", "maximize")
 EXECUTORS = ("local", "ray")
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchOptions:
-    """The arguments of `SingleTrainer.try_models`, checked.
-
-    Raises:
-        UserError: naming the argument, what was received and what is expected.
-    """
-
-    number_models: int
-    train_steps: int
-    eval_steps: int | None
-    root_dir: pathlib.Path
-    batch_size: int
-    experiment_name: str
-    experiment_owner: str
-    seed: int | None = None
-    metric: str | Callable[..., float] | None = None
-    goal: str | None = None
-    time_limit: float | None = None
-    overwrite: bool = False
-    callbacks: tuple[TrialCallback, ...] = ()
-    sampler: str = "auto"
-    progress: bool | None = None
-    workers: int | str | None = None
-    tuner_id: str | None = None
-    worker_memory: float | None = None
-    finish: str = "both"
-    student_parameters: int | None = None
-    executor: str = "local"
-    resources: Mapping[str, float] | None = None
-    artefacts: str | None = None
-
-    keep_models: int | None = KEEP_MODELS
-    disk_limit: float | None = None
-    deterministic: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("number_models", "train_steps", "batch_size"):
-            _check_whole(name, getattr(self, name), minimum=1)
-        if self.eval_steps is not None:
-            _check_whole("eval_steps", self.eval_steps, minimum=1)
-        if self.seed is not None:
-            _check_whole("seed", self.seed, minimum=0)
-        if self.goal not in (None, "minimize", "maximize"):
-            raise UserError(f"goal is {self.goal!r}; expected 'minimize' or 'maximize'")
-        if self.sampler not in sampler_names():
-            raise UserError(f"sampler is {self.sampler!r}; expected one of {', '.join(sampler_names())}")
-        if self.time_limit is not None and not _is_positive(self.time_limit):
-            raise UserError(f"time_limit is {self.time_limit!r}; expected a number of seconds above 0")
-        if not isinstance(self.experiment_name, str) or not self.experiment_name:
-            raise UserError(f"experiment_name is {self.experiment_name!r}; expected a text that is not empty")
-        if self.workers not in (None, "auto"):
-            _check_whole("workers", self.workers, minimum=1, instead=" or 'auto'")
-        if self.tuner_id is not None and (not isinstance(self.tuner_id, str) or not self.tuner_id):
-            raise UserError(f"tuner_id is {self.tuner_id!r}; expected a text that is not empty")
-        if self.worker_memory is not None and not _is_positive(self.worker_memory):
-            raise UserError(f"worker_memory is {self.worker_memory!r}; expected a number of gigabytes above 0")
-        if self.keep_models is not None:
-            _check_whole("keep_models", self.keep_models, minimum=1, instead=" or None for all")
-        if self.disk_limit is not None and not _is_positive(self.disk_limit):
-            raise UserError(f"disk_limit is {self.disk_limit!r}; expected a number of gigabytes above 0")
-        check_what(self.finish, self.student_parameters)
-        if self.executor not in EXECUTORS:
-            raise UserError(f"executor is {self.executor!r}; expected one of {', '.join(EXECUTORS)}")
-        if self.resources is not None:
-            self._check_resources(self.resources)
-        if self.artefacts is not None and (not isinstance(self.artefacts, str) or not self.artefacts):
-            raise UserError(f"artefacts is {self.artefacts!r}; expected a folder or a URL that fsspec knows")
-        for callback in self.callbacks:
-            if not callable(callback):
-                raise UserError(f"callbacks holds {callback!r}; expected functions that take a finished trial")
-
-    @property
-    def keeping(self) -> Keeping | None:
-        """How much of the trials' files stays on disk; None for all."""
-        if self.keep_models is None and self.disk_limit is None:
-            return None
-        size = None if self.disk_limit is None else int(self.disk_limit * 1e9)
-        return Keeping(sys.maxsize if self.keep_models is None else self.keep_models, size)
-
-    @property
-    def search_seconds(self) -> float | None:
-        """The time limit of the search alone; a student is left a tenth of the whole."""
-        if self.time_limit is None or not wants_student(self.finish):
-            return self.time_limit
-        return (1 - STUDENT_SHARE) * self.time_limit
-
-    def _check_resources(self, resources: object) -> None:
-        if self.executor != "ray":
-            raise UserError(f"resources is {resources!r}; only executor='ray' has resources per trial")
-        numbers_by_name = isinstance(resources, Mapping) and all(
-            isinstance(name, str) and (_is_positive(amount) or amount == 0) for name, amount in resources.items()
-        )
-        if not numbers_by_name:
-            raise UserError(f"resources is {resources!r}; expected amounts by name, such as {{'cpu': 1, 'gpu': 0}}")
-
-    def worker_name(self, number: int) -> str:
-        """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""
-        if self.tuner_id is None:
-            return f"worker-{number}"
-        return self.tuner_id if self.workers in (None, 1) else f"{self.tuner_id}-{number}"
-
-
-def _check_whole(name: str, value: object, minimum: int, instead: str = "") -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
-        raise UserError(f"{name} is {value!r}; expected a whole number of at least {minimum}{instead}")
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value) > 0
 
 
 def as_callbacks(callbacks: TrialCallback | Sequence[TrialCallback] | None) -> tuple[TrialCallback, ...]:
@@ -144,9 +46,255 @@ def as_callbacks(callbacks: TrialCallback | Sequence[TrialCallback] | None) -> t
     return tuple(callbacks)
 
 
-def as_root_dir(root_dir: str | os.PathLike[str]) -> pathlib.Path:
-    """The folder of all studies, as a path; `~` is the home folder."""
-    try:
-        return pathlib.Path(root_dir).expanduser()
-    except TypeError:
-        raise UserError(f"root_dir is {root_dir!r}; expected a path") from None
+def _check_goal(name: str, value: Any) -> None:
+    if value not in GOALS:
+        raise UserError(f"{name} is {value!r}; expected 'minimize' or 'maximize'")
+
+
+def _check_finish(name: str, value: Any) -> None:
+    check_what(value, None)
+
+
+def _check_callbacks(name: str, value: Any) -> None:
+    for callback in value:
+        if not callable(callback):
+            raise UserError(f"callbacks holds {callback!r}; expected functions that take a finished trial")
+
+
+def _check_sampler(name: str, value: Any) -> None:
+    if value not in sampler_names():
+        raise UserError(f"{name} is {value!r}; expected one of {', '.join(sampler_names())}")
+
+
+def _check_resources(name: str, value: Any) -> None:
+    numbers_by_name = isinstance(value, Mapping) and all(
+        isinstance(key, str) and (is_positive(amount) or amount == 0) for key, amount in value.items()
+    )
+    if not numbers_by_name:
+        raise UserError(f"{name} is {value!r}; expected amounts by name, such as {{'cpu': 1, 'gpu': 0}}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """The arguments of `SingleTrainer.try_models`, checked.
+
+    Raises:
+        UserError: naming the argument, what was received and what is expected.
+    """
+
+    number_models: int = option(
+        "Completed trials that the study is to hold in the end; a failed trial is replaced.",
+        check=whole(1),
+        flag=Flag("experiment_max_num_trials", int, 200, "Completed models that the study is to hold.", minimum=1),
+    )
+    train_steps: int = option(
+        "Training steps (batches) a trial.",
+        check=whole(1),
+        flag=Flag("phoenix_train_steps", int, 1000, "Training steps a model.", minimum=1),
+    )
+    eval_steps: int | None = option(
+        "Batches that an evaluation may read while a trial trains, and that the validation of a stream reads; "
+        "a table in memory is always validated in full at the end of a trial.",
+        check=whole(1),
+        flag=Flag("phoenix_eval_steps", int, None, "Batches that an evaluation during training reads."),
+    )
+    root_dir: pathlib.Path = option(
+        "Folder of all studies; made where it is missing.",
+        flag=Flag("model_dir", str, DEFAULT_ROOT, "Folder of all studies."),
+        read=as_root_dir,
+    )
+    batch_size: int = option(
+        "Rows a step.",
+        check=whole(1),
+        flag=Flag("phoenix_batch_size", int, 100, "Rows a training step.", minimum=1),
+    )
+    experiment_name: str = option(
+        "Name of the study.",
+        check=text(),
+        flag=Flag("experiment_name", str, None, "Name of the study; the data file's name when absent."),
+    )
+    experiment_owner: str = option(
+        "Whose it is; kept for people.",
+        flag=Flag("experiment_owner", str, "", "Whose study it is."),
+    )
+    seed: int | None = option(
+        "Seed of every random choice; drawn and recorded where None.",
+        check=whole(0),
+        flag=Flag("phoenix_tf_random_seed", int, None, "Seed of every random choice; drawn when absent."),
+        default=None,
+    )
+    metric: str | Callable[..., float] | None = option(
+        'What trials are compared by: "loss" (the default), "accuracy", "auc", "log_loss", "f1", "r2", '
+        '"rmse", "mae", ..., or a function of labels and predictions that returns a number.',
+        flag=Flag("optimization_metric", str, "loss", "What models are compared by."),
+        default=None,
+    )
+    goal: str | None = option(
+        '"minimize" or "maximize"; follows from the metric where None, and is needed with a function.',
+        check=_check_goal,
+        flag=Flag("optimization_goal", str, None, "Follows from the metric when absent.", choices=GOALS),
+        default=None,
+    )
+    time_limit: float | None = option(
+        "Seconds after which the call returns with the best so far, at least one model; the final stage is part of it.",
+        check=positive("seconds"),
+        flag=Flag("time_limit", float, None, "Seconds after which the command ends with the best so far."),
+        default=None,
+    )
+    overwrite: bool = option(
+        "Delete an earlier study of that name and begin anew.",
+        flag=Flag("overwrite", bool, False, "Delete an earlier study of that name and begin anew."),
+        default=False,
+    )
+    callbacks: tuple[TrialCallback, ...] = option(
+        "Functions called with each finished `Trial`.",
+        check=_check_callbacks,
+        default=(),
+        read=as_callbacks,
+    )
+    sampler: str = option(
+        'How hyperparameters are chosen: "random", "bayesian" or "predictor"; "auto" is "predictor" where the '
+        'search has one (the default search), and "random" elsewhere.',
+        check=_check_sampler,
+        flag=Flag(
+            "hypertuning_method",
+            str,
+            "auto",
+            "Name of the sampler of hyperparameters; auto: the predictor where the search has one, else random.",
+        ),
+        default="auto",
+    )
+    progress: bool | None = option(
+        "False for silence; a warning that something asked for is not done is shown all the same.",
+        default=None,
+    )
+    workers: int | str | None = option(
+        'Processes that train at the same time, one where None; "auto" for as many as cores (or GPUs) and '
+        'memory allow. On Ray, as many as the cluster has room for where None or "auto".',
+        check=whole(1, " or 'auto'", allowed=("auto",)),
+        flag=Flag(
+            "workers",
+            str,
+            None,
+            "Processes that train at the same time, 1 when absent: a number, or auto.",
+            read=workers_of,
+        ),
+        default=None,
+    )
+    tuner_id: str | None = option(
+        "Name of the worker (of the workers, with a number each), as the study keeps it.",
+        check=text(),
+        flag=Flag(
+            "tuner_id",
+            str,
+            None,
+            "Name of the worker (of the workers, with a number each).",
+            read=lambda name: name or None,
+        ),
+        default=None,
+    )
+    worker_memory: float | None = option(
+        "Gigabytes that a worker process may hold between two trials; one that has grown past them is "
+        "replaced. Its share of the free memory where None.",
+        check=positive("gigabytes"),
+        default=None,
+    )
+    finish: str = option(
+        'What the final stage makes when the trials are done: an "ensemble" selected from them, a student '
+        'that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".',
+        check=_check_finish,
+        flag=Flag("finish", str, "both", "What the final stage makes of the models that were found.", choices=WHATS),
+        default="both",
+    )
+    student_parameters: int | None = option(
+        "The most parameters that the student may have.",
+        check=whole(1),
+        flag=Flag("student_parameters", int, None, "The most parameters that the student may have.", minimum=1),
+        default=None,
+    )
+    keep_models: int | None = option(
+        "Trials that keep weights and logits on disk, the best ones; others only where something is built on "
+        "them. None for all.",
+        check=whole(1, " or None for all", allowed=(None,)),
+        flag=Flag("keep_models", int, KEEP_MODELS, "Best models that keep their files.", minimum=1),
+        default=KEEP_MODELS,
+    )
+    disk_limit: float | None = option(
+        "Gigabytes that these files may take; the worst trials lose theirs first. None for no limit.",
+        check=positive("gigabytes"),
+        flag=Flag("disk_limit", float, None, "Gigabytes that these files may take."),
+        default=None,
+    )
+    deterministic: bool = option(
+        "Same seed, same machine, one worker: the same metrics to the last bit, also where an operation has a "
+        "faster way (on GPUs, mostly) that is not repeatable.",
+        flag=Flag("deterministic", bool, False, "The same bits on the same machine with the same seed and one worker."),
+        default=False,
+    )
+    executor: str = option(
+        '"local" for this machine, "ray" for the Ray cluster that `ray.init()` finds (or starts).',
+        check=one_of(EXECUTORS),
+        flag=Flag("executor", str, "local", "Where models train: here, or on a Ray cluster.", choices=EXECUTORS),
+        default="local",
+    )
+    resources: Mapping[str, float] | None = option(
+        'What a trial takes on Ray, {"cpu": 1, "gpu": 0} where None; other names are Ray\'s own resources.',
+        check=_check_resources,
+        flag=Flag(
+            "resources",
+            list,
+            None,
+            "What a trial takes on Ray, such as cpu=1,gpu=0.5; one core when absent.",
+            read=amounts_of,
+        ),
+        default=None,
+    )
+    artefacts: str | None = option(
+        'Folder or URL (whatever fsspec knows: "s3://...") for the files of trials, seen by all machines; the '
+        "study's own folder where None.",
+        check=text("a folder or a URL that fsspec knows"),
+        flag=Flag("artefacts", str, None, "Folder or URL for the files of trials; the study's own when absent."),
+        default=None,
+        read=as_path,
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, check = getattr(self, field.name), option_of(field).check
+            is_left_out = value is None and (field.default is None or field.name == "eval_steps")
+            if check is not None and not is_left_out:
+                check(field.name, value)
+        if self.resources is not None and self.executor != "ray":
+            raise UserError(f"resources is {self.resources!r}; only executor='ray' has resources per trial")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> SearchOptions:
+        """Reads the arguments from what users may give; other names in `given` are left alone."""
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            if field.name in given:
+                value = given[field.name]
+                is_left_out = value is None and field.default is None
+                found[field.name] = None if is_left_out else option_of(field).read(value)
+        return cls(**found)
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """How much of the trials' files stays on disk; None for all."""
+        if self.keep_models is None and self.disk_limit is None:
+            return None
+        size = None if self.disk_limit is None else int(self.disk_limit * 1e9)
+        return Keeping(sys.maxsize if self.keep_models is None else self.keep_models, size)
+
+    @property
+    def seconds_to_finish(self) -> float:
+        """Seconds of the time limit that the search leaves to the final stage."""
+        if self.time_limit is None or self.finish == "neither":
+            return 0.0
+        return (STUDENT_SHARE if wants_student(self.finish) else ENSEMBLE_SHARE) * self.time_limit
+
+    def worker_name(self, number: int) -> str:
+        """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""
+        if self.tuner_id is None:
+            return f"worker-{number}"
+        return self.tuner_id if self.workers in (None, 1) else f"{self.tuner_id}-{number}"

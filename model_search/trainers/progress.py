@@ -70,6 +70,13 @@ class ProgressDisplay:
         """Prints one line."""
         self._console.print(text, markup=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """Prints one line, also where progress is silent: something that was asked for is not done."""
+        if self._console.quiet:
+            print(text, file=sys.stderr)
+        else:
+            self.note(text)
+
     def resume(self, history: History) -> None:
         """The study may hold models already."""
         if self._bars is not None:

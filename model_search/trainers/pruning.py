@@ -10,7 +10,7 @@ from model_search.errors import StoreError
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final_models import KEEP_MODELS
 from model_search.metadata.store import Store
-from model_search.metadata.trial import Artefact, Trial, TrialKind
+from model_search.metadata.trial import TrialKind
 from model_search.search.history.history import History
 from model_search.search.planning.evaluation_schedule import Ladder, is_short
 
@@ -52,7 +52,7 @@ class Pruner:
         self._history = history
         self._keeping = keeping
         self._seen = 0
-        self._ladder = Ladder(history.metric, history.goal)
+        self._ladder = Ladder(history.ranking)
         self._climbed = 0
         self._sizes: dict[int, int] = {}
 
@@ -73,7 +73,8 @@ class Pruner:
         chosen = [number for number in self._sizes if number not in kept]
         if keeping.size is not None:
             size -= sum(self._sizes[number] for number in chosen)
-            order = sorted(ranked, key=self._rank, reverse=True)
+            found = [trial for number in ranked if (trial := self._history.get(number)) is not None]
+            order = [trial.id for trial in reversed(self._history.ranking.order(found))]
             for place, number in enumerate(order[:-1]):
                 if size <= keeping.size:
                     break
@@ -84,7 +85,7 @@ class Pruner:
 
     def _take_in(self) -> None:
         for trial in self._history.latest(self._history.completed_count - self._seen):
-            left = [artefact.size for artefact in _artefacts(trial) if not artefact.pruned]
+            left = [artefact.size for artefact in trial.artefacts if not artefact.pruned]
             if left:
                 self._sizes[trial.id] = sum(left)
         self._seen = self._history.completed_count
@@ -120,11 +121,6 @@ class Pruner:
                 waiting += trial.plan.members
         return found
 
-    def _rank(self, number: int) -> tuple[float, int]:
-        trial = self._history.get(number)
-        value = 0.0 if trial is None else trial.objective(self._history.metric)
-        return (value if self._history.goal == "minimize" else -value, number)
-
     def _delete(self, numbers: list[int]) -> list[int]:
         if not numbers:
             return []
@@ -137,7 +133,3 @@ class Pruner:
             del self._sizes[number]
         _LOG.info("the files of %d trials were deleted to save room: %s", len(numbers), numbers)
         return numbers
-
-
-def _artefacts(trial: Trial) -> tuple[Artefact, ...]:
-    return () if trial.result is None else trial.result.artefacts

@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
-from model_search.data.task import PreparedData, TableData
 from model_search.errors import StudyError, UserError
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata import paths
@@ -124,11 +124,11 @@ class _Replay:
         settings = self._settings_of(result)
         engine, environment = tensorflow_engine(self._data, settings)
         self._compare(trial_id, plan, result, environment)
-        history = History(self._study.record.metric, self._study.record.goal)
+        history = History(self._study.record.ranking)
         history.update(self._study.store.history()[0])
         stream = not isinstance(self._data, TableData)
         given = FinishedTowers(history, self._study.artefacts, engine, stream).given(plan)
-        outcome = engine.run(plan, given.initial_weights, frozen=given.frozen, members=given.members)
+        outcome = engine.run(plan, given)
         metric = self._study.record.metric
         is_close = math.isclose(outcome.metrics[metric], result.metrics[metric], rel_tol=_CLOSE)
         if not is_close and not is_wanted:

@@ -1,57 +1,51 @@
-"""From what the user asked for to a study that is open and an engine that is ready."""
+"""What is open while a search runs: the study with its data, and who works on it."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
-import secrets
-import shutil
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from model_search.data.prepare_options import PrepareOptions
-from model_search.data.provider import Provider
-from model_search.data.task import PreparedData, TableData
-from model_search.errors import StudyError, UnsupportedError
-from model_search.finish.validation_rows import keep_validation
-from model_search.metadata import paths
+from model_search.data.prepared_data import PreparedData
 from model_search.metadata.artefacts import ArtefactStore
-from model_search.metadata.filesystem import place_warning
-from model_search.metadata.shared_artefacts import open_artefacts
-from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
-from model_search.search.history.history import History
-from model_search.search.planning.ensembling import keeps_train_logits
-from model_search.search.planning.planner import Planner, PlannerSettings
-from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
-from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
+from model_search.search.planning.planner import Planner
+from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.progress import Display, ProgressDisplay
-from model_search.trainers.pruning import Keeping, Pruner
-from model_search.trainers.worker import RunsTrials, StopReason, Worker, WorkerParts
-from model_search.training.metrics import ResolvedMetric, resolve_metric
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.pruning import Keeping
+from model_search.trainers.worker import StopReason
+from model_search.training.evaluator import Evaluator, make_evaluator
 from model_search.training.outcome import TrainingSettings
 
-if TYPE_CHECKING:
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
-SpecSource = "str | os.PathLike[str] | PhoenixSpec"
-
-
-def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[RunsTrials, dict[str, Any]]:
-    """The engine that trains, and what its results depend on beside the plans; loads TensorFlow."""
-    from model_search.training.engine import Engine
+def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[Evaluator, dict[str, Any]]:
+    """The evaluator that trains, and what its results depend on beside the plans; loads TensorFlow."""
     from model_search.training.runtime import environment, make_deterministic
 
     if settings.deterministic:
         make_deterministic()
-    return Engine(data, settings), environment()
+    return make_evaluator(settings.evaluator, data, settings), environment()
 
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """A study that is open in this process, with everything that running its trials takes."""
+    """A study that is open in this process, with everything that running its trials takes.
+
+    Attributes:
+        folder: The study's.
+        store: Open in this thread.
+        record: What the study is.
+        data: Training and validation rows.
+        artefacts: Where the files of trials are.
+        planner: Says what each trial does.
+        settings: What holds for every trial.
+        warnings: What was asked for and is not done, in sentences.
+        notes: What else there is to say before the first trial.
+        keeping: How many trials keep their files; None for all.
+        make_engine: Makes what trains, in the process that does.
+    """
 
     folder: pathlib.Path
     store: Store
@@ -60,115 +54,10 @@ class Session:
     artefacts: ArtefactStore
     planner: Planner
     settings: TrainingSettings
-    notes: tuple[str, ...]
-    new: bool
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     keeping: Keeping | None = None
-    make_engine: Callable[[PreparedData, TrainingSettings], tuple[RunsTrials, dict[str, Any]]] = tensorflow_engine
-
-
-def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
-    """Prepares the data, then creates the study or checks that it is the same one.
-
-    Nothing is written before the data and the metric have been found in order.
-
-    Raises:
-        UserError: for data, specification, metric or study that do not fit; says what to do.
-    """
-    folder = paths.study_dir(options.root_dir, options.experiment_name)
-    database = folder / paths.DATABASE
-    if options.overwrite:
-        _refuse_foreign_folder(folder)
-        _refuse_running(options.experiment_name, database)
-    existing = _existing(database) if not options.overwrite else None
-    if existing is not None and options.seed is not None and options.seed != existing.seed:
-        raise StudyError(
-            f"study {options.experiment_name!r} has seed {existing.seed}, not {options.seed}; leave the seed out to "
-            "continue it, or begin anew with overwrite=True or another experiment_name"
-        )
-    seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
-    data = provider.prepare(PrepareOptions(seed=seed, batch_size=options.batch_size, eval_steps=options.eval_steps))
-    metric = resolve_metric(options.metric, options.goal, data.task.kind)
-    planner = Planner(
-        spec,
-        PlannerSettings(
-            seed=seed,
-            train_steps=options.train_steps,
-            batch_size=options.batch_size,
-            sampler=options.sampler,
-            number_models=options.number_models,
-        ),
-        metric.name,
-        metric.goal,
-    )
-    if planner.shares_rows and not isinstance(data, TableData):
-        raise UnsupportedError(
-            "evaluation_schedule has fidelity ROWS, but the data are a stream, which has no rows to choose from; use "
-            "fidelity STEPS, or give the data as a table"
-        )
-    if existing is not None:
-        _check_same_study(existing, data, spec, metric, options)
-        spec_for_record = existing.spec_text
-    else:
-        spec_for_record = to_text(spec)
-    place = _artefacts_place(existing, options)
-    artefacts = open_artefacts(folder, {"artefacts": place})
-    if options.overwrite and folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    store = SqliteStore(database)
-    settings = training_settings(spec, metric, options.eval_steps)
-    settings = dataclasses.replace(settings, deterministic=options.deterministic)
-    wanted = StudyRecord(
-        name=options.experiment_name,
-        owner=options.experiment_owner,
-        spec_text=spec_for_record,
-        metric=metric.name,
-        goal=metric.goal,
-        seed=seed,
-        data_fingerprint=data.fingerprint,
-        data={
-            **data.description,
-            "feature_shape": list(data.feature_shape),
-            "model": {
-                "problem_type": settings.problem_type,
-                "dropout_between_blocks": settings.dropout_between_blocks,
-                "disable_last_dense_layer": settings.disable_last_dense_layer,
-                "temperature": settings.temperature,
-            },
-        },
-        settings=_settings_record(options, spec) | {"artefacts": place},
-        environment={},
-    )
-    record = store.create_study(wanted)
-    store.update_settings(wanted.settings)
-    keep_validation(store, artefacts, data, own_metric=metric.fn is not None)
-    (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
-    notes = (data.task.inferred, *data.description.get("notes", ()), *warnings_of(spec), place_warning(folder))
-    return Session(folder, store, record, data, artefacts, planner, settings, notes, existing is None, options.keeping)
-
-
-def run_session(session: Session, options: SearchOptions) -> StopReason:
-    """Runs trials until there are `options.number_models` completed ones, or something ends the search earlier.
-
-    Raises:
-        StopStudyError: if the search cannot go on; finished trials are kept.
-    """
-    from model_search.trainers.executors.child_processes import run_in_processes, worker_count
-    from model_search.trainers.executors.ray_cluster import run_on_ray
-
-    replayed = session.planner.replayed_towers
-    if replayed is not None:  # each tower waits for those before it
-        options = dataclasses.replace(options, number_models=replayed, workers=1)
-    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-    for note in filter(None, session.notes):
-        display.note(note)
-    with Interrupts(options.search_seconds) as interrupts:
-        if options.executor == "ray":
-            return run_on_ray(session, RunContext(options, 0, interrupts, display))
-        context = RunContext(options, worker_count(session, options, display), interrupts, display)
-        if context.size > 1:
-            return run_in_processes(session, context)
-        return _run_here(session, context)
+    make_engine: Callable[[PreparedData, TrainingSettings], tuple[Evaluator, dict[str, Any]]] = tensorflow_engine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,171 +73,6 @@ class RunContext:
     display: ProgressDisplay
 
 
-def _run_here(session: Session, context: RunContext) -> StopReason:
-    from model_search.training.runtime import tensorflow
-
-    try:
-        context.interrupts.wait_for(tensorflow)
-    except TrialInterruptedError:
-        return StopReason.INTERRUPTED
-    parts = worker_parts(session, context.interrupts, context.display)
-    parts = dataclasses.replace(parts, callbacks=context.options.callbacks)
-    with context.display:
-        return Worker(context.options.worker_name(1), parts).run(context.options.number_models)
-
-
-def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> WorkerParts:
-    """What a worker of this process works with; makes the engine."""
-    engine, environment = session.make_engine(session.data, session.settings)
-    history, pruner = History(session.record.metric, session.record.goal), None
-    if session.keeping is not None:
-        pruner = Pruner(session.store, session.artefacts, history, session.keeping)
-    return WorkerParts(
-        store=session.store,
-        planner=session.planner,
-        history=history,
-        engine=engine,
-        artefacts=session.artefacts,
-        environment={**environment, "seed": session.record.seed, "training": trained_with(session.settings)},
-        interrupts=interrupts,
-        display=display,
-        stream=not isinstance(session.data, TableData),
-        pruner=pruner,
-    )
-
-
-def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
-    """Reads and checks the specification.
-
-    Raises:
-        SpecError: listing every problem, with line and column.
-    """
-    return load_spec(spec)
-
-
-def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int | None) -> TrainingSettings:
-    """What the specification says about every trial's training."""
-    problem_type = type(spec).ProblemType.Name(spec.problem_type)
-    return TrainingSettings(
-        problem_type="DNN" if problem_type == "UNKNOWN_PROBLEM_TYPE" else problem_type,
-        metric=metric.name,
-        goal=metric.goal,
-        metric_fn=metric.fn,
-        eval_steps=eval_steps,
-        lr_warmup_steps=spec.learning_spec.lr_warmup_steps,
-        parameter_scaled=spec.use_parameter_scaled_training,
-        maximum_depth=spec.maximum_depth,
-        dropout_between_blocks=spec.apply_dropouts_between_blocks,
-        temperature=spec.temperature,
-        disable_last_dense_layer=spec.disable_last_dense_layer,
-        keep_train_logits=keeps_train_logits(spec),
-    )
-
-
-def trained_with(settings: TrainingSettings) -> dict[str, Any]:
-    """What a trial's training depends on beside its plan, as its environment keeps it; a function is not kept."""
-    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "metric_fn"}
-
-
-def _existing(database: pathlib.Path) -> StudyRecord | None:
-    if not database.is_file():
-        return None
-    store = SqliteStore(database)
-    try:
-        return store.study()
-    except StudyError:
-        return None  # made, but killed before the record was written
-    finally:
-        store.close()
-
-
-def _refuse_foreign_folder(folder: pathlib.Path) -> None:
-    """`overwrite` deletes the folder, so it must be a study's."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / paths.DATABASE).is_file():
-        raise StudyError(f"{folder} is not a study (it has no {paths.DATABASE}); it is not overwritten, name another")
-
-
-def _refuse_running(name: str, database: pathlib.Path) -> None:
-    """`overwrite` must not pull the study away from under others."""
-    if not database.is_file():
-        return
-    try:
-        store = SqliteStore(database)
-    except StudyError:
-        return  # damaged, which may be why it is overwritten
-    try:
-        store.reclaim_dead()
-        held = [beat.trial_id for beat in store.heartbeats()]
-        if held:
-            raise StudyError(
-                f"study {name!r} is being worked on (trials {', '.join(map(str, held))}, by "
-                f"{', '.join(sorted({store.trial(number).worker for number in held}))}); stop that first, or choose "
-                f"another experiment_name; where nobody works on it any more, delete {database.parent}"
-            )
-    finally:
-        store.close()
-
-
-def _artefacts_place(existing: StudyRecord | None, options: SearchOptions) -> str | None:
-    """Where the study keeps its files; None for its own folder. That stays as it was when the study began."""
-    if existing is None:
-        return options.artefacts
-    place: str | None = existing.settings.get("artefacts")
-    if options.artefacts is not None and options.artefacts != place:
-        raise StudyError(
-            f"study {options.experiment_name!r} keeps its files in {place or 'its own folder'}, not in "
-            f"{options.artefacts}; leave artefacts out to continue it, or choose another experiment_name"
-        )
-    return place
-
-
-def _check_same_study(
-    existing: StudyRecord, data: PreparedData, spec: PhoenixSpec, metric: ResolvedMetric, options: SearchOptions
-) -> None:
-    differences = []
-    if existing.data_fingerprint != data.fingerprint:
-        differences.append(f"the training data are others ({_data_difference(existing.data, data.description)})")
-    if (existing.metric, existing.goal) != (metric.name, metric.goal):
-        differences.append(f"it is judged by {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
-    differences += incompatibilities(load_spec_text(existing.spec_text), spec)
-    if differences:
-        raise StudyError(
-            f"study {options.experiment_name!r} cannot be continued: {'; '.join(differences)}. "
-            "Begin anew with overwrite=True, or choose another experiment_name"
-        )
-
-
-def load_spec_text(text: str) -> PhoenixSpec:
-    """A specification that a study has stored."""
-    from google.protobuf import text_format
-
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-    return text_format.Parse(text, PhoenixSpec())
-
-
-def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    if old.get("columns") != new.get("columns"):
-        missing = [c for c in old.get("columns", ()) if c not in new.get("columns", ())]
-        added = [c for c in new.get("columns", ()) if c not in old.get("columns", ())]
-        return f"columns gone: {missing or 'none'}, columns new: {added or 'none'}"
-    if old.get("split") != new.get("split"):
-        return f"split {old.get('split')} before, {new.get('split')} now"
-    return "the same columns, other values"
-
-
-def _settings_record(options: SearchOptions, spec: PhoenixSpec) -> dict[str, Any]:
-    return {
-        "number_models": options.number_models,
-        "train_steps": options.train_steps,
-        "eval_steps": options.eval_steps,
-        "batch_size": options.batch_size,
-        "sampler": options.sampler,
-        "time_limit": options.time_limit,
-        "deterministic": options.deterministic,
-        "spec": to_text(spec),
-    }
-
-
-def _first_given(*values: int | None) -> int:
-    return next(value for value in values if value is not None)
+Executor = Callable[[Session, RunContext], StopReason]
+"""Runs trials until the study holds `options.number_models` completed ones, or something ends the search earlier; what
+is running then is put back. Raises StopStudyError where the search cannot go on."""

@@ -7,8 +7,8 @@ import enum
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from model_search.errors import (
     ModelSearchError,
@@ -27,12 +27,13 @@ from model_search.metadata.store import Claim, Store
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner
-from model_search.trainers.finished_models import FinishedTowers, RunsTowers, save_outcome
+from model_search.trainers.finished_models import FinishedTowers, save_outcome
 from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, Heartbeat
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.progress import Display
 from model_search.trainers.pruning import Pruner
-from model_search.training.outcome import FrozenTowers, Progress, TrainedTower, TrialOutcome
+from model_search.training.evaluator import Evaluator
+from model_search.training.outcome import Progress, TrialOutcome
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,21 +41,8 @@ MAX_FAILURES_IN_A_ROW = 10
 MAX_ATTEMPTS = 3  # of a trial that fails for a reason outside of it
 _MAX_REPLANS = 100
 _WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two looks at what other workers are about
+FIRST_SECONDS = 0.5  # that the first model trains for after its first steps, however little time there is
 _FEW = 8  # workers, that may all look so often
-
-
-class RunsTrials(RunsTowers, Protocol):
-    """What the loop needs of the engine."""
-
-    def run(
-        self,
-        plan: TrialPlan,
-        initial_weights: Sequence[Any] | None = None,
-        on_progress: Callable[[Progress], bool | None] | None = None,
-        frozen: FrozenTowers | None = None,
-        members: Sequence[TrainedTower] = (),
-    ) -> TrialOutcome:
-        """Trains what the plan says."""
 
 
 class StopReason(enum.StrEnum):
@@ -73,7 +61,7 @@ class WorkerParts:
     store: Store
     planner: Planner
     history: History
-    engine: RunsTrials
+    engine: Evaluator
     artefacts: ArtefactStore
     environment: Mapping[str, Any]
     interrupts: Interrupts
@@ -99,6 +87,7 @@ class Worker:
         self._watcher = HeartbeatWatcher(parts.grace_seconds)
         self._watched = -math.inf
         self._stopped_at: int | None = None
+        self._trains_since: float | None = None
 
     def run(self, target: int) -> StopReason:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
@@ -176,18 +165,13 @@ class Worker:
 
     def _run_claimed(self, claim: Claim) -> None:
         started = time.monotonic()
+        self._trains_since = None
         self._stopped_at = None
         plan = self._commit_a_plan(claim)
         self._parts.display.start(plan)
         try:
             given = self._towers.given(plan)
-            outcome = self._parts.engine.run(
-                plan,
-                given.initial_weights,
-                on_progress=lambda look: self._on_progress(plan, look),
-                frozen=given.frozen,
-                members=given.members,
-            )
+            outcome = self._parts.engine.run(plan, given, lambda progress: self._on_progress(plan, progress))
             result = self._result(plan, outcome, {"frozen": given.seconds, "trial": time.monotonic() - started})
             self._parts.store.complete(claim, result)
         except RetryTrialError as error:
@@ -221,19 +205,26 @@ class Worker:
 
     def _on_progress(self, plan: TrialPlan, look: Progress) -> bool:
         """Returns True where training should end here, with the best weights so far."""
-        interrupts = self._parts.interrupts
+        interrupts, seconds = self._parts.interrupts, self._seconds_of_training(look)
         if interrupts.asked:
             raise TrialInterruptedError(StopReason.INTERRUPTED)
         if interrupts.out_of_time:
             if self._parts.history.completed_count:
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
-            return True
+            return seconds >= FIRST_SECONDS
         self._heartbeat.check()
         self._parts.display.step(look)
         if not self._parts.planner.stops(plan, look.curve, self._parts.history):
             return False
         self._stopped_at = look.curve[-1][0]
         return True
+
+    def _seconds_of_training(self, look: Progress) -> float:
+        """Seconds since the running trial was first seen to have made a step, as far as anybody has looked."""
+        now = self._parts.interrupts.deadline.now
+        if look.step and self._trains_since is None:
+            self._trains_since = now
+        return 0.0 if self._trains_since is None else now - self._trains_since
 
     def _result(self, plan: TrialPlan, outcome: TrialOutcome, seconds: Mapping[str, float]) -> TrialResult:
         timings = {phase: outcome.timings.get(phase, 0.0) + more for phase, more in seconds.items() if more}

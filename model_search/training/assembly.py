@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.task import PreparedData, Rows, TableData
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
+from model_search.towers.weight_names import fitted, in_order_of, tower_weight_names
 from model_search.training.failures import plain_words
-from model_search.training.outcome import FrozenTowers, TrainedTower
+from model_search.training.outcome import Given, TrainedTower
 from model_search.training.runtime import tensorflow
-from model_search.training.training_objectives import side_by_side
+from model_search.training.training_objectives import FROZEN
 
 if TYPE_CHECKING:
     import keras
 
     from model_search.towers.joint_models import JointModel
 
+_START_DOES_NOT_FIT = "the weights to start from do not fit the tower"
+
 Build = Callable[[TrialPlan], "keras.Model"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """What training starts from.
-
-    Attributes:
-        weights: Of the own tower; fresh ones where None.
-        members: Towers to fine-tune.
-    """
-
-    weights: Sequence[np.ndarray] | None = None
-    members: tuple[TrainedTower, ...] = ()
-
-
-def assemble(plan: TrialPlan, start: Start, build: Build, logits_dimension: int) -> JointModel:
+def assemble(plan: TrialPlan, given: Given, build: Build, logits_shape: Sequence[int]) -> JointModel:
     """The model that a plan trains.
 
     Args:
         plan: The plan.
-        start: What its weights are to begin with.
+        given: What the plan builds on.
         build: Builds the own tower of a plan, with fresh weights.
-        logits_dimension: Width of a tower's output.
+        logits_shape: Shape of a tower's logits for one row.
 
     Raises:
         TrialError: if the weights to start from are not those of this tower, or the members are not those of the plan.
@@ -54,25 +42,24 @@ def assemble(plan: TrialPlan, start: Start, build: Build, logits_dimension: int)
 
     ensemble = plan.ensemble
     own = build(plan) if plan.architecture else None
-    if own is not None and start.weights is not None:
-        with plain_words("the weights to start from do not fit the tower"):
-            own.set_weights(list(start.weights))
+    if own is not None and given.initial_weights is not None:
+        _set_weights([own], tower_weight_names(own, plan.architecture), given.initial_weights, _START_DOES_NOT_FIT)
     if ensemble is not None and not ensemble.freeze:
-        if len(start.members) != len(plan.members):
+        if len(given.members) != len(plan.members):
             raise TrialError(
                 f"trial {plan.trial_id} fine-tunes {len(plan.members)} towers; received the weights of "
-                f"{len(start.members)}"
+                f"{len(given.members)}"
             )
-        return joint_models.fine_tuned([trained_model(tower, build) for tower in start.members], own, ensemble)
+        return joint_models.fine_tuned([trained_model(tower, build) for tower in given.members], own, ensemble)
     if own is None:
-        return joint_models.mixture_of_logits(len(plan.members), logits_dimension)
+        return joint_models.mixture_of_logits(len(plan.members), logits_shape, FROZEN)
     if ensemble is not None and ensemble.combining == "weighted":
-        return joint_models.tower_beside_logits(own, len(plan.members), ensemble.residual)
+        return joint_models.tower_beside_logits(own, len(plan.members), ensemble.residual, FROZEN)
     return joint_models.JointModel(own, (own,), None)
 
 
 def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
-    """What a trial has trained, with its weights: features [rows, ...] in, logits [rows, logits dimension] out.
+    """What a trial has trained, with its weights: inputs in, logits [rows, ..., logits dimension] out.
 
     Raises:
         TrialError: if the weights do not fit the plan.
@@ -81,21 +68,60 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
     from model_search.towers import joint_models
 
     plan = tower.plan
-    with plain_words(f"the weights of trial {plan.trial_id} do not fit its plan"):
+    whose = f"the weights of trial {plan.trial_id} do not fit its plan"
+    with plain_words(whose):
         if plan.ensemble is None or plan.ensemble.freeze:
             model = build(plan)
-            model.set_weights(list(tower.weights))
+            _set_weights([model], tower_weight_names(model, plan.architecture), tower.weights, whose)
             return model
         members = [_skeleton(member, build) for member in tower.members]
         found = joint_models.fine_tuned(members, build(plan) if plan.architecture else None, plan.ensemble)
-        left = list(tower.weights)
-        for part in found.towers:
-            count = len(part.weights)
-            part.set_weights(left[:count])
-            left = left[count:]
+        _set_weights(found.towers, _names_of_towers(found.towers, plan, tower.members), tower.weights, whose)
         if found.mixture is not None:
             found.mixture.set_weights(list(tower.mixture))
-        return joint_models.combined_output(found.model)
+        return joint_models.combined_output(found, own=bool(plan.architecture))
+
+
+def _set_weights(
+    towers: Sequence[keras.Model], names: Sequence[str], weights: Mapping[str, np.ndarray], whose: str
+) -> None:
+    """Gives towers, one after the other, their stored weights; `whose` begins the message where they do not fit."""
+    shapes = [tuple(variable.shape) for tower in towers for variable in tower.weights]
+    left = fitted(weights, dict(zip(names, shapes, strict=True)), whose)
+    for tower in towers:
+        count = len(tower.weights)
+        tower.set_weights(left[:count])
+        left = left[count:]
+
+
+def _names_of_towers(
+    towers: Sequence[keras.Model], plan: TrialPlan, members: Sequence[TrainedTower]
+) -> tuple[str, ...]:
+    """The names of the weights of the towers that a plan trains, one tower after the other.
+
+    Args:
+        towers: The fine-tuned members, if any, and the own tower, if there is one.
+        plan: The plan that trains them.
+        members: What the members were before.
+    """
+    names: list[str] = []
+    for tower, number, member in zip(towers, plan.members, members, strict=False):
+        names += [f"member_{number}/{name}" for name in _names_of_member(tower, member)]
+    for own in towers[len(members) :]:
+        names += tower_weight_names(own, plan.architecture)
+    return tuple(names)
+
+
+def _names_of_member(model: keras.Model, member: TrainedTower) -> tuple[str, ...]:
+    """The names of one model's weights, which may be those of an ensemble that was fine-tuned before."""
+    from model_search.towers import joint_models
+
+    if not member.members:
+        return tower_weight_names(model, member.plan.architecture)
+    towers = joint_models.towers_in(model)
+    variables = [variable for tower in towers for variable in tower.weights]
+    names = _names_of_towers(towers, member.plan, member.members)
+    return in_order_of(model, {id(variable): name for variable, name in zip(variables, names, strict=True)})
 
 
 def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
@@ -107,40 +133,26 @@ def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
         return build(plan)
     own = build(plan) if plan.architecture else None
     whole = joint_models.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
-    return joint_models.combined_output(whole.model)
+    return joint_models.combined_output(whole, own=bool(plan.architecture))
 
 
-def divide(joint: JointModel, weights: Sequence[np.ndarray]) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
-    """The weights of a trained model, taken apart: those of its towers one after the other, and those of the mixture.
+def divide(
+    joint: JointModel, weights: Sequence[np.ndarray], plan: TrialPlan, members: Sequence[TrainedTower] = ()
+) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+    """The weights of a trained model, taken apart.
 
     Args:
         joint: The model.
         weights: Of the whole, as `model.get_weights()` orders them.
+        plan: The plan that trained it.
+        members: The towers that it fine-tuned, as they were before.
+
+    Returns:
+        The weights of its towers by name, one tower after the other, and those of the mixture.
     """
     found = {id(variable): array for variable, array in zip(joint.model.weights, weights, strict=True)}
-    towers = [found[id(variable)] for tower in joint.towers for variable in tower.weights]
+    variables = [variable for tower in joint.towers for variable in tower.weights]
+    names = _names_of_towers(joint.towers, plan, members)
+    towers = {name: found[id(variable)] for name, variable in zip(names, variables, strict=True)}
     mixture = () if joint.mixture is None else tuple(found[id(variable)] for variable in joint.mixture.weights)
     return towers, mixture
-
-
-def stacked(data: PreparedData, frozen: FrozenTowers) -> PreparedData:
-    """The same data with the logits of frozen towers, side by side, as features.
-
-    Raises:
-        TrialError: if the logits of the training rows are missing.
-    """
-    valid = dataclasses.replace(data.valid, features=side_by_side(frozen.valid))
-    if isinstance(data, TableData):
-        if frozen.train is None:
-            raise TrialError("the logits of the frozen towers on the training rows are missing")
-        train = dataclasses.replace(data.train, features=side_by_side(frozen.train))
-        return dataclasses.replace(data, train=train, valid=valid)
-    forward, batches = frozen.forward, data.train_batches
-    if forward is None:
-        raise TrialError("the frozen towers cannot be run on a stream; nothing to run them with was given")
-
-    def stacked_batches(seed: int) -> Iterator[Rows]:
-        for rows in batches(seed):
-            yield dataclasses.replace(rows, features=side_by_side(forward(rows.features)))
-
-    return dataclasses.replace(data, train_batches=stacked_batches, valid=valid)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
-from model_search.data.task import Rows
+from model_search.data.rows import Rows, concatenate
 from model_search.errors import DataError
 
 _SKIPPED_AT_ONCE = 64
@@ -44,16 +43,6 @@ class RowOrder:
         return taken if self._numbers is None else self._numbers[taken]
 
 
-@dataclasses.dataclass(frozen=True)
-class StackedBatches:
-    """Several batches: features [batches, batch size, ...], labels, weights and the frozen towers' column likewise."""
-
-    features: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray | None
-    column: np.ndarray | None = None
-
-
 class StreamOrder:
     """Cuts what a stream yields into batches of exactly `batch_size` rows."""
 
@@ -64,8 +53,8 @@ class StreamOrder:
         self._parts: list[Rows] = []
         self._count = 0
 
-    def take(self, batches: int) -> StackedBatches:
-        """The next batches.
+    def take(self, batches: int) -> Rows:
+        """The next batches, as so many times the batch size rows.
 
         Raises:
             DataError: if the stream ends, or yields rows of another shape than before.
@@ -78,23 +67,18 @@ class StreamOrder:
             self._check(rows)
             self._parts.append(rows)
             self._count += len(rows)
-        features = np.concatenate([part.features for part in self._parts])
-        labels = np.concatenate([part.labels for part in self._parts])
-        given = [part.weights for part in self._parts if part.weights is not None]
-        weights = np.concatenate(given) if len(given) == len(self._parts) else None
-        self._parts = [Rows(features[wanted:], labels[wanted:], None if weights is None else weights[wanted:])]
+        joined = concatenate(self._parts)
+        self._parts = [joined.take(slice(wanted, None))]
         self._count -= wanted
-        shape = (batches, self._batch_size)
-        return StackedBatches(
-            features[:wanted].reshape(shape + features.shape[1:]),
-            labels[:wanted].reshape(shape + labels.shape[1:]),
-            None if weights is None else weights[:wanted].reshape(shape),
-        )
+        return joined.take(slice(None, wanted))
 
     def _check(self, rows: Rows) -> None:
-        expected, found = self._like.features.shape[1:], rows.features.shape[1:]
-        if found != expected:
-            raise DataError(f"the training data yield features of shape {found}; the evaluation data's are {expected}")
+        for name, values in self._like.inputs.items():
+            expected, found = values.shape[1:], rows.inputs[name].shape[1:]
+            if found != expected:
+                raise DataError(
+                    f"the training data yield {name} of shape {found}; the evaluation data's are {expected}"
+                )
 
 
 def subset(labels: np.ndarray, share: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""When to look at validation, on which rows, and which look was the best one."""
+"""When a trial is evaluated, on which validation rows, and which checkpoint was the best one."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ import math
 
 import numpy as np
 
-from model_search.data.task import Rows
+from model_search.data.rows import Rows
+from model_search.ranking import Goal, Objective
 from model_search.training.flat_tower import Snapshot
-from model_search.training.metrics import better
 
-LOOKS = 8  # a trial
-_SHARE = 0.05  # rows of a look, as a share of the rows that the trial trains on
+EVALUATIONS = 8  # a trial
+_SHARE = 0.05  # rows of an evaluation, as a share of the rows that the trial trains on
 _FEWEST_ROWS = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class LookRows:
-    """The rows that looks read: all of them, or a fixed random part.
+class EvaluationRows:
+    """The validation rows that evaluations during training read: all of them, or a fixed random part.
 
     Attributes:
         rows: What is read.
         complete: Whether these are all validation rows.
-        numbers: Their numbers among the validation rows, where they are not all.
     """
 
     rows: Rows
     complete: bool
-    numbers: np.ndarray | None = None
 
     @classmethod
-    def of(cls, valid: Rows, updates: int, batch_size: int, eval_steps: int | None) -> LookRows:
+    def of(cls, valid: Rows, updates: int, batch_size: int, eval_steps: int | None) -> EvaluationRows:
         """Chooses as many rows as cost about a tenth of the training, and not more than `eval_steps` batches.
 
         The choice depends on nothing but these numbers: the same plan reads the same rows, and all trials of a study
-        are judged alike.
+        are evaluated alike.
         """
         limit = max(_FEWEST_ROWS, int(_SHARE * updates * batch_size))
         if eval_steps is not None:
@@ -43,27 +41,30 @@ class LookRows:
         if limit >= len(valid):
             return cls(valid, complete=True)
         chosen = np.sort(np.random.default_rng(len(valid)).permutation(len(valid))[:limit])
-        weights = None if valid.weights is None else valid.weights[chosen]
-        return cls(Rows(valid.features[chosen], valid.labels[chosen], weights), complete=False, numbers=chosen)
-
-    def of_column(self, column: np.ndarray | None) -> np.ndarray | None:
-        """The same rows of a column [validation rows, width]."""
-        return column if column is None or self.numbers is None else column[self.numbers]
+        return cls(valid.take(chosen), complete=False)
 
 
-def look_updates(updates: int, first: int = 0) -> tuple[int, ...]:
-    """After how many updates to look: evenly spread, the last one at the end.
+def evaluation_updates(updates: int, first: int = 0) -> tuple[int, ...]:
+    """After how many updates to evaluate: evenly spread, the last one at the end.
 
     Args:
         updates: After how many updates training ends.
         first: How many were made before it began.
     """
-    return tuple(sorted({first + math.ceil((updates - first) * look / LOOKS) for look in range(1, LOOKS + 1)}))
+    shares = range(1, EVALUATIONS + 1)
+    return tuple(sorted({first + math.ceil((updates - first) * share / EVALUATIONS) for share in shares}))
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
-    """One look: after how many updates, the study's metric (NaN where it cannot be computed), the loss, and outputs."""
+class Evaluation:
+    """One evaluation.
+
+    Attributes:
+        update: After how many updates.
+        metric: The study's metric; NaN where it cannot be computed.
+        loss: The loss.
+        outputs: What the model gave for the rows.
+    """
 
     update: int
     metric: float
@@ -71,20 +72,21 @@ class Look:
     outputs: np.ndarray
 
 
-class Best:
-    """Keeps the weights of the best look; the loss decides between equals."""
+class BestCheckpoint:
+    """Keeps the weights of the best evaluation; the loss decides between equals."""
 
     def __init__(self, goal: str):
-        self._goal = goal
-        self.look: Look | None = None
+        self._metric, self._loss = Objective("metric", Goal.of(goal)), Objective("loss", Goal.MINIMIZE)
+        self.evaluation: Evaluation | None = None
         self.snapshot: Snapshot | None = None
 
-    def offer(self, look: Look, snapshot: Snapshot) -> None:
-        """Keeps the look's weights if it is better than the best one so far."""
-        if self.look is None or self._is_better(look, self.look):
-            self.look, self.snapshot = look, snapshot
+    def offer(self, evaluation: Evaluation, snapshot: Snapshot) -> None:
+        """Keeps the weights if the evaluation is better than the best one so far."""
+        if self.evaluation is None or self._is_better(evaluation, self.evaluation):
+            self.evaluation, self.snapshot = evaluation, snapshot
 
-    def _is_better(self, look: Look, than: Look) -> bool:
-        if math.isnan(look.metric) or look.metric == than.metric:
-            return look.loss < than.loss and math.isnan(look.metric) == math.isnan(than.metric)
-        return math.isnan(than.metric) or better(look.metric, than.metric, self._goal)
+    def _is_better(self, evaluation: Evaluation, than: Evaluation) -> bool:
+        if self._metric.better(evaluation.metric, than.metric):
+            return True
+        is_worse = self._metric.better(than.metric, evaluation.metric)
+        return not is_worse and self._loss.better(evaluation.loss, than.loss)

@@ -1,4 +1,4 @@
-"""Validation figures of a tower from its logits."""
+"""Validation metrics of a model from its logits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from model_search.data.task import PreparedData, Rows
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.prepared_data import PreparedData
+from model_search.data.rows import Rows
 from model_search.errors import TrialError
 from model_search.training import metrics
 from model_search.training.losses import averaging_one, batch_loss
@@ -14,45 +16,52 @@ from model_search.training.outcome import TrainingSettings
 from model_search.training.runtime import tensorflow
 
 
-class Judge:
+class ValidationMetrics:
     """Knows the study's metric, and the provider's own loss and metrics."""
 
     def __init__(self, data: PreparedData, settings: TrainingSettings):
         self._data = data
         self._settings = settings
+        self._valid = LabelledRows.of_rows(data.task, data.valid)
 
-    def look(self, rows: Rows, logits: np.ndarray) -> tuple[float, float]:
-        """The study's metric (NaN where these rows do not allow it) and the loss."""
-        loss = self._loss(rows, logits)
+    def during_training(self, rows: Rows, logits: np.ndarray) -> tuple[float, float]:
+        """The study's metric (NaN where these rows do not allow it) and the loss, on some of the validation rows."""
+        known = self._valid if rows is self._data.valid else LabelledRows.of_rows(self._data.task, rows)
+        flat = known.logits(logits)
+        loss = self._loss(known, flat)
         name = self._settings.metric
-        return (loss if name == "loss" and self._settings.metric_fn is None else self._metric(rows, logits)), loss
+        return (loss if name == "loss" and self._settings.metric_fn is None else self._metric(known, flat)), loss
 
-    def metrics(self, logits: np.ndarray) -> dict[str, float]:
+    def all(self, logits: np.ndarray) -> dict[str, float]:
         """All finite metrics on all validation rows, the study's metric among them.
+
+        Args:
+            logits: [validation rows, ...], as the model gives them.
 
         Raises:
             TrialError: if the study's metric cannot be computed.
         """
-        valid, task = self._data.valid, self._data.task
-        found = metrics.all_metrics(task, valid.labels, logits, valid.weights)
+        valid, task = self._valid, self._data.task
+        flat = valid.logits(logits)
+        found = metrics.all_metrics(task, valid.labels, flat, valid.weights)
         if self._data.loss_fn is not None:
-            found["loss"] = self._loss(valid, logits)
+            found["loss"] = self._loss(valid, flat)
         if self._data.metric_fn is not None:
-            found |= metrics.extra_metrics(self._data.metric_fn, task, valid.labels, logits)
+            found |= metrics.extra_metrics(self._data.metric_fn, task, valid.labels, flat)
         name = self._settings.metric
         if self._settings.metric_fn is not None:
-            found[name] = self._metric(valid, logits)
+            found[name] = self._metric(valid, flat)
         if not math.isfinite(found.get(name, math.nan)):
             raise TrialError(f"the metric {name!r} cannot be computed on the validation rows (it is not finite)")
         return found
 
-    def _metric(self, rows: Rows, logits: np.ndarray) -> float:
+    def _metric(self, rows: LabelledRows, logits: np.ndarray) -> float:
         task, fn, name = self._data.task, self._settings.metric_fn, self._settings.metric
         if fn is None:
             return metrics.compute_metric(name, task, rows.labels, logits, rows.weights)
         return metrics.as_number(metrics.call_metric_fn(fn, task, rows.labels, logits), f"metric {name!r}")
 
-    def _loss(self, rows: Rows, logits: np.ndarray) -> float:
+    def _loss(self, rows: LabelledRows, logits: np.ndarray) -> float:
         if self._data.loss_fn is None:
             return metrics.compute_metric("loss", self._data.task, rows.labels, logits, rows.weights)
         tf = tensorflow()

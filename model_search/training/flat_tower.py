@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from model_search.data.rows import Arrays
 from model_search.training.runtime import tensorflow
 
 LARGE = 16_384  # values from which on a parameter is a variable of its own
@@ -81,9 +82,9 @@ class FlatTower:
         return sum(math.prod(v.shape) for v in self._trainable)
 
     @property
-    def feature_shape(self) -> tuple[int, ...]:
-        """Shape of one row's features."""
-        return tuple(self._model.inputs[0].shape[1:])
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs that the model reads."""
+        return tuple(given.name for given in self._model.inputs)
 
     def load(self, weights: Sequence[np.ndarray]) -> None:
         """Sets all weights, in the order of `model.get_weights()`."""
@@ -116,7 +117,7 @@ class FlatTower:
 
         Batch normalisation evaluates with `s = m ** n * s0 + (1 - m ** n) * average` after n updates; with the usual
         momentum m of 0.99 the first term spoils the first few hundred steps. The average alone follows from it, as in
-        Adam's bias correction. Afterwards the averages are what they were, and training is none the wiser.
+        Adam's bias correction. Afterwards the averages are what they were.
 
         Args:
             updates: Updates since weights were loaded, whose averages were meaningless.
@@ -145,23 +146,23 @@ class FlatTower:
                 start += size
         return [found[place] for place in self._order]
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """The logits of rows under the present values, float32 [rows, logits dimension]; rows are taken in blocks."""
-        return np.concatenate(list(self.blocks_of_logits(features)))
-
-    def blocks_of_logits(self, features: np.ndarray, members: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """The same, block by block, so that the caller can look up in between.
+    def logits(self, inputs: Arrays) -> np.ndarray:
+        """The outputs of rows under the present values, float32 [rows, ...]; rows are taken in blocks.
 
         Args:
-            features: float32 [rows, ...].
-            members: float32 [rows, width], where the model has a second input.
+            inputs: Arrays [rows, ...] by name; those that the model does not read are left alone.
         """
+        return np.concatenate(list(self.blocks_of_logits(inputs)))
+
+    def blocks_of_logits(self, inputs: Arrays) -> Iterator[np.ndarray]:
+        """The same, block by block, so that the caller can report in between."""
         tf = tensorflow()
-        width = max(1, math.prod(features.shape[1:]))
+        given = [(inputs[tensor.name], tensor.dtype) for tensor in self._model.inputs]
+        width = max(1, sum(math.prod(values.shape[1:]) for values, _ in given))
         block = max(1, min(_FORWARD_ROWS, _FORWARD_VALUES // width))
-        for start in range(0, max(1, len(features)), block):
-            inputs = [features] if members is None else [features, members]
-            yield self._forward(*(tf.constant(values[start : start + block], tf.float32) for values in inputs)).numpy()
+        for start in range(0, max(1, len(given[0][0])), block):
+            parts = (tf.constant(values[start : start + block], dtype) for values, dtype in given)
+            yield self._forward(*parts).numpy()
 
     def read_groups(self) -> list[Any]:
         """The groups' values with their shapes, inside a graph; what `call` takes."""
@@ -173,11 +174,16 @@ class FlatTower:
             values.append(value)
         return values
 
-    def call(self, groups: Sequence[Any], features: Any, members: Any = None, *, update: Any = None) -> Any:
-        """Logits as a function of the groups' values, inside a graph; `members` is the model's second input, if any.
+    def call(self, groups: Sequence[Any], inputs: Mapping[str, Any], *, update: Any = None) -> Any:
+        """Outputs as a function of the groups' values, inside a graph.
 
         With `update` (the number of this update, a tensor) the model is called for training, and its other state is
         moved on.
+
+        Args:
+            groups: What `read_groups` gives.
+            inputs: Tensors by name; those that the model does not read are left alone.
+            update: The number of this update, a tensor; None to evaluate.
         """
         tf = tensorflow()
         trainable: list[Any] = [None] * len(self._trainable)
@@ -194,8 +200,8 @@ class FlatTower:
         for i, seed in self._seeds.items():
             # A layer counts its draws up in the last place of its seed; here every step starts from its own number.
             others[i] = tf.constant(seed) if update is None else _moved(seed, update * _DRAWS)
-        inputs = features if members is None else [features, members]
-        logits, moved = self._model.stateless_call(trainable, others, inputs, training=update is not None)
+        read = self._structured([inputs[name] for name in self.input_names])
+        logits, moved = self._model.stateless_call(trainable, others, read, training=update is not None)
         if update is not None and self.state is not None:
             pieces = [tf.reshape(moved[i], [-1]) for i in self._state]
             value = moved[self._state[0]] if len(pieces) == 1 else tf.concat(pieces, 0)
@@ -210,14 +216,19 @@ class FlatTower:
     def _parts(self) -> list[tuple[bool, list[int]]]:
         return [(True, members) for members in self._members] + ([(False, self._state)] if self._state else [])
 
+    def _structured(self, inputs: Sequence[Any]) -> Any:
+        """Inputs in the structure that the model was made with: a tensor, or a dict by name."""
+        structure = self._model.input
+        if isinstance(structure, dict):
+            return dict(zip(self.input_names, inputs, strict=True))
+        return list(inputs) if isinstance(structure, list | tuple) else inputs[0]
+
     def _moving_averages(self) -> np.ndarray:
         """For each value of the state the momentum of the moving average that it is; 0 where it is none."""
         import keras
 
         momenta: dict[int, float] = {}
-        layers = list(self._model.layers)
-        for layer in layers:
-            layers.extend(getattr(layer, "layers", ()))
+        for layer in self._model._flatten_layers(include_self=False):  # wrapped and nested ones, too
             if isinstance(layer, keras.layers.BatchNormalization):
                 for variable in (layer.moving_mean, layer.moving_variance):
                     momenta[id(variable)] = layer.momentum
@@ -228,9 +239,9 @@ class FlatTower:
         tf = tensorflow()
 
         def forward(*inputs: Any) -> Any:
-            return self.call(self.read_groups(), *inputs)
+            return self.call(self.read_groups(), dict(zip(self.input_names, inputs, strict=True)))
 
-        signature = [tf.TensorSpec([None, *given.shape[1:]], tf.float32) for given in self._model.inputs]
+        signature = [tf.TensorSpec([None, *given.shape[1:]], given.dtype) for given in self._model.inputs]
         return tf.function(forward, autograph=False, input_signature=signature).get_concrete_function()
 
 

@@ -8,32 +8,45 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.task import Rows
-from model_search.training.batches import StackedBatches
+from model_search.data.rows import Rows
 from model_search.training.flat_tower import FlatTower
 from model_search.training.gradients import loss_and_gradients
 from model_search.training.hyperparameters import Hyperparameters
 from model_search.training.losses import averaging_one
 from model_search.training.optimizers import Optimizer
 from model_search.training.runtime import tensorflow
-from model_search.training.training_objectives import Objective
+from model_search.training.training_objectives import Batch, Objective
+
+_PARTS = ("inputs", "labels", "weights")
 
 
 @dataclasses.dataclass(frozen=True)
 class TableTensors:
-    """All training rows of a table, weights scaled to average 1; `column` holds what is read of frozen towers."""
+    """All training rows of a table as tensors, each of its own type; weights are scaled to average 1.
 
-    features: Any
-    labels: Any
-    weights: Any | None
-    column: Any | None = None
+    Attributes:
+        inputs: By name, [rows, ...].
+        labels: By task, [rows, ...].
+        weights: By task, [rows, ...].
+    """
+
+    inputs: Mapping[str, Any]
+    labels: Mapping[str, Any]
+    weights: Mapping[str, Any]
 
     @classmethod
     def of(cls, rows: Rows) -> TableTensors:
         """Hands the arrays to TensorFlow once."""
         tf = tensorflow()
-        weights = None if rows.weights is None else tf.constant(averaging_one(rows.weights))
-        return cls(tf.constant(rows.features, tf.float32), tf.constant(rows.labels), weights)
+        return cls(
+            {name: tf.constant(values) for name, values in rows.inputs.items()},
+            {name: tf.constant(values) for name, values in rows.labels.items()},
+            {name: tf.constant(averaging_one(values)) for name, values in rows.weights.items()},
+        )
+
+    def with_inputs(self, more: Mapping[str, Any]) -> TableTensors:
+        """The same rows with further inputs."""
+        return dataclasses.replace(self, inputs={**self.inputs, **more})
 
 
 class TrainingLoop:
@@ -41,11 +54,11 @@ class TrainingLoop:
 
     Args:
         tower: The tower; it has as many slots as the optimizer needs.
-        like: Rows for shapes and types (stream), or all rows as tensors (table).
+        like: Rows for shapes and types (stream), or all rows as tensors (table), with the frozen towers' logits among
+            the inputs where the objective reads them.
         batch_size: Rows of an update.
         hyperparameters: What is in effect.
         objective: What is minimised.
-        column_width: Numbers a row that a stream's batches hold of frozen towers; 0 for none.
     """
 
     def __init__(
@@ -55,7 +68,6 @@ class TrainingLoop:
         batch_size: int,
         hyperparameters: Hyperparameters,
         objective: Objective,
-        column_width: int = 0,
     ):
         self._tower = tower
         self._table = like if isinstance(like, TableTensors) else None
@@ -63,35 +75,33 @@ class TrainingLoop:
         self._hyperparameters = hyperparameters
         self._optimizer = optimizer_of(hyperparameters)
         self._objective = objective
-        self._column_width = column_width
-        self._names = self._columns_of(like)
+        wanted = {*tower.input_names, *objective.inputs_in_training}
+        self._names = [
+            (part, name) for part in _PARTS for name in getattr(like, part) if part != "inputs" or name in wanted
+        ]
         self._function = self._compile(like)
 
     def step_sizes(self, rates: np.ndarray) -> np.ndarray:
         """What `advance` takes, from the learning rates of all updates: float32 [updates, 2]."""
         return np.stack([self._optimizer.step_sizes(rates), rates], axis=1).astype(np.float32)
 
-    def advance(self, first: int, batches: np.ndarray | StackedBatches, step_sizes: np.ndarray) -> float:
+    def advance(self, first: int, batches: np.ndarray | Rows, step_sizes: np.ndarray) -> float:
         """Makes an update for every batch and returns their mean loss (not finite where any of them was not).
 
         Args:
             first: Number of updates made before; dropout draws from it.
-            batches: Row numbers int32 [updates, batch size] (table), or the batches themselves (stream).
+            batches: Row numbers int32 [updates, batch size] (table), or as many rows (stream).
             step_sizes: [updates, 2], a cut of what `step_sizes` gave.
         """
         tf = tensorflow()
         inputs: list[Any] = [tf.constant(first, tf.int32), tf.constant(step_sizes)]
-        if isinstance(batches, StackedBatches):
-            inputs += [tf.constant(getattr(batches, name)) for name in self._names]
+        if isinstance(batches, Rows):
+            shape = (len(step_sizes), self._batch_size)
+            arrays = (getattr(batches, part)[name] for part, name in self._names)
+            inputs += [tf.constant(values.reshape(shape + values.shape[1:])) for values in arrays]
         else:
             inputs.append(tf.constant(batches))
         return float(self._function(*inputs)) / len(step_sizes)
-
-    def _columns_of(self, like: Rows | TableTensors) -> tuple[str, ...]:
-        """Names of what a batch holds."""
-        has_column = like.column is not None if isinstance(like, TableTensors) else self._column_width > 0
-        present = {"features": True, "labels": True, "weights": like.weights is not None, "column": has_column}
-        return tuple(name for name, there in present.items() if there)
 
     def _compile(self, like: Rows | TableTensors) -> Any:
         tf = tensorflow()
@@ -99,46 +109,47 @@ class TrainingLoop:
         if self._table is not None:
             signature.append(tf.TensorSpec([None, self._batch_size], tf.int32))
         else:
-            shapes = {
-                "features": (like.features.shape[1:], tf.float32),
-                "labels": (like.labels.shape[1:], like.labels.dtype),
-                "weights": ((), tf.float32),
-                "column": ((self._column_width,), tf.float32),
-            }
-            for name in self._names:
-                shape, dtype = shapes[name]
-                signature.append(tf.TensorSpec([None, self._batch_size, *shape], dtype))
+            for part, name in self._names:
+                values = getattr(like, part)[name]
+                signature.append(tf.TensorSpec([None, self._batch_size, *values.shape[1:]], values.dtype))
         function = tf.function(self._updates, autograph=False, input_signature=signature)
         return function.get_concrete_function()
 
     def _updates(self, first: Any, step_sizes: Any, *given: Any) -> Any:
         """Sum of the losses of all updates."""
         tf = tensorflow()
-        batches = dict(zip(self._names, given, strict=False))
-        if self._table is not None:
-            batches = {name: tf.gather(getattr(self._table, name), given[0]) for name in self._names}
         count = tf.shape(step_sizes)[0]
 
         def body(update: Any, total: Any) -> tuple[Any, Any]:
-            batch = {name: tf.gather(values, update) for name, values in batches.items()}
             sizes = tf.unstack(tf.gather(step_sizes, update))
-            loss = self._update(batch, (first + update, *sizes))
+            loss = self._update(self._batch(given, update), (first + update, *sizes))
             return update + 1, total + loss
 
         return tf.while_loop(
             lambda update, total: update < count, body, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
         )[1]
 
-    def _update(self, batch: Mapping[str, Any], step: tuple[Any, Any, Any]) -> Any:
+    def _batch(self, given: Sequence[Any], update: Any) -> Batch:
+        """The rows of one update, gathered inside the loop's body."""
+        tf = tensorflow()
+        if self._table is None:
+            values = [tf.gather(stacked, update) for stacked in given]
+        else:
+            rows = tf.gather(given[0], update)
+            values = [tf.gather(getattr(self._table, part)[name], rows) for part, name in self._names]
+        parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        for (part, name), value in zip(self._names, values, strict=True):
+            parts[part][name] = value
+        return Batch(**parts)
+
+    def _update(self, batch: Batch, step: tuple[Any, Any, Any]) -> Any:
         tf = tensorflow()
         number, size, rate = step
         tower, hyperparameters = self._tower, self._hyperparameters
         values = tower.read_groups()
 
         def batch_loss() -> Any:
-            members = batch["column"] if self._objective.feeds_model else None
-            outputs = tower.call(values, batch["features"], members, update=number)
-            return self._objective.batch_loss(batch["labels"], outputs, batch.get("weights"), batch.get("column"))
+            return self._objective.batch_loss(batch, tower.call(values, batch.inputs, update=number))
 
         loss, gradients = loss_and_gradients(batch_loss, values, self._batch_size)
         if hyperparameters.l2 > 0:

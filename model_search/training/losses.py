@@ -27,8 +27,12 @@ def batch_loss(task: Task, loss_fn: Callable[..., Any] | None) -> LossFn:
 
 
 def averaging_one(weights: np.ndarray) -> np.ndarray:
-    """Row weights on the scale that losses expect, float32; weights of zero only stay as they are."""
-    mean = float(np.mean(weights, dtype=np.float64))
+    """Weights on the scale that losses expect, float32; weights of zero only stay as they are.
+
+    Weights of steps, [rows, steps], average 1 over the steps that count; a padded one weighs nothing.
+    """
+    counted = weights if weights.ndim == 1 else weights[weights > 0]
+    mean = float(np.mean(counted, dtype=np.float64)) if counted.size else 0.0
     return (weights / (mean if mean > 0 else 1.0)).astype(np.float32)
 
 
@@ -48,11 +52,14 @@ def average_over_rows(losses: Any, weights: Any) -> Any:
 
     Args:
         losses: [batch, ...].
-        weights: [batch], averaging 1 over the data, or None.
+        weights: [batch], averaging 1 over the data; [batch, steps], of which those above 0 count; or None.
     """
     tf = tensorflow()
     if weights is None:
         return tf.reduce_mean(losses)
+    if weights.shape.rank > 1:
+        counted = tf.reduce_sum(tf.cast(weights > 0, losses.dtype))
+        return tf.reduce_sum(losses * weights) / tf.maximum(counted, 1.0)
     spread = tf.reshape(weights, [-1] + [1] * (losses.shape.rank - 1))
     return tf.reduce_mean(losses * spread)
 

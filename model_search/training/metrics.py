@@ -17,8 +17,9 @@ import numpy as np
 
 from model_search.data.task import Task, TaskKind
 from model_search.errors import TrialError, UserError
+from model_search.ranking import Goal, Objective
 
-MINIMIZE, MAXIMIZE = "minimize", "maximize"
+MINIMIZE, MAXIMIZE = Goal.MINIMIZE, Goal.MAXIMIZE
 MetricFn = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -29,6 +30,11 @@ class ResolvedMetric:
     name: str
     goal: str
     fn: MetricFn | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The metric and its goal, for comparisons."""
+        return Objective(self.name, Goal.of(self.goal))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,8 +289,8 @@ def resolve_metric(metric: str | Callable[..., float] | None, goal: str | None, 
     Raises:
         UserError: if the metric is unknown or does not fit the task, or a function comes without a goal.
     """
-    if goal not in (None, MINIMIZE, MAXIMIZE):
-        raise UserError(f"goal is {goal!r}; expected 'minimize' or 'maximize'")
+    if goal is not None:
+        goal = Goal.of(goal)
     if callable(metric):
         if goal is None:
             raise UserError(f"metric {_name_of(metric)!r} is a function; say goal='minimize' or goal='maximize'")
@@ -302,11 +308,6 @@ def resolve_metric(metric: str | Callable[..., float] | None, goal: str | None, 
     return ResolvedMetric(name, goal or _METRICS[name].goal)
 
 
-def better(value: float, than: float, goal: str) -> bool:
-    """Whether a metric's value is strictly better than another one."""
-    return value > than if goal == MAXIMIZE else value < than
-
-
 def _canonical(name: str) -> str:
     plain = re.sub(r"[\s\-_]+", "_", name.strip().lower().replace("²", "2"))
     return _OTHER_NAMES.get(plain, plain)
@@ -322,11 +323,6 @@ def _judge(task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndarr
     if rows == 0:
         raise UserError("there are no rows to compute a metric on")
     logits = np.asarray(logits)
-    width = logits.shape[-1]
-    if logits.ndim > 2:  # one label for each step of a sequence
-        repeats = logits.size // width // rows
-        weights = None if weights is None else np.repeat(weights, repeats)
-        labels, logits = labels.reshape(rows * repeats, *labels.shape[2:]), logits.reshape(-1, width)
     if task.kind is TaskKind.REGRESSION:
         labels = labels.reshape(len(labels), -1)
     shares = np.ones(len(labels)) if weights is None else weights.astype(np.float64)

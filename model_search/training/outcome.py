@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from model_search.data.rows import Arrays
 from model_search.metadata.trial import TrialPlan
+from model_search.ranking import Goal, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +21,7 @@ class TrainingSettings:
         metric: Name of the study's metric; the best step is chosen by it.
         goal: "minimize" or "maximize".
         metric_fn: The user's own metric, `fn(labels, predictions) -> float`, where `metric` names a callable.
-        eval_steps: Batches a look at validation may read in between (a stream's final validation, too).
+        eval_steps: Batches that an evaluation during training may read (and the final one of a stream).
         lr_warmup_steps: Linear warm-up from zero; overrides decay while it lasts.
         parameter_scaled: `use_parameter_scaled_training`: towers take steps in proportion to their depth.
         maximum_depth: The spec's, for `parameter_scaled`.
@@ -29,6 +31,7 @@ class TrainingSettings:
         keep_train_logits: Whether a tower leaves its logits on the training rows of a table, for later ensembles and
             distillations.
         deterministic: Only operations that give the same bits each time.
+        evaluator: Name of the evaluator that trains, see `evaluator.py`.
     """
 
     problem_type: str
@@ -44,18 +47,24 @@ class TrainingSettings:
     disable_last_dense_layer: bool = False
     keep_train_logits: bool = False
     deterministic: bool = False
+    evaluator: str = "engine"
+
+    @property
+    def objective(self) -> Objective:
+        """The study's metric and its goal, for comparisons."""
+        return Objective(self.metric, Goal.of(self.goal))
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A look at a running trial, handed to the caller about twice a second.
+    """Where a running trial stands, handed to the caller about twice a second.
 
     Attributes:
         step: Where it stands.
         steps: Where it ends.
         loss: On the training rows, lately.
         best: The best value of the study's metric so far.
-        curve: (step, value of the study's metric) for every look so far.
+        curve: (step, value of the study's metric) for every evaluation so far.
     """
 
     step: int
@@ -74,10 +83,10 @@ class TrialOutcome:
         parameters: Trainable parameters.
         best_step: The step whose weights are kept.
         timings: Seconds by phase: "build", "trace", "train", "validate", "total".
-        curve: (step, value of the study's metric) for every look.
-        weights: The weights of the own tower (of all towers, where members are fine-tuned), as `model.get_weights()`
-            orders them; empty where the trial trains no tower.
-        valid_logits: float32 [validation rows, logits_dimension], before temperature; an ensemble's are combined.
+        curve: (step, value of the study's metric) for every evaluation.
+        weights: The weights of the own tower (of all towers, where members are fine-tuned) by name, in the order of
+            `model.get_weights()`; see `towers/weight_names.py`. Empty where the trial trains no tower.
+        valid_logits: float32 [validation rows, ..., logits_dimension], before temperature; an ensemble's are combined.
         tower_logits: The own tower's validation logits, where they are not `valid_logits`.
         train_logits: The own tower's logits on the training rows of a table, where `keep_train_logits` asks for them.
         mixture: Kernel [towers * logits_dimension, logits_dimension] and bias of a weighted ensemble; else empty.
@@ -89,7 +98,7 @@ class TrialOutcome:
     best_step: int
     timings: Mapping[str, float]
     curve: tuple[tuple[int, float], ...]
-    weights: list[np.ndarray]
+    weights: Mapping[str, np.ndarray]
     valid_logits: np.ndarray
     tower_logits: np.ndarray | None = None
     train_logits: np.ndarray | None = None
@@ -102,13 +111,13 @@ class TrainedTower:
 
     Attributes:
         plan: The trial's plan.
-        weights: As in `TrialOutcome`.
+        weights: As in `TrialOutcome`; those that a former version stored are numbered, in the same order.
         mixture: As in `TrialOutcome`.
         members: The members of a fine-tuned ensemble; their weights are among its own.
     """
 
     plan: TrialPlan
-    weights: Sequence[np.ndarray]
+    weights: Mapping[str, np.ndarray]
     mixture: Sequence[np.ndarray] = ()
     members: tuple[TrainedTower, ...] = ()
 
@@ -118,11 +127,28 @@ class FrozenTowers:
     """Towers that take part in a trial without being trained: an ensemble's members, or a teacher.
 
     Attributes:
-        valid: float32 [towers, validation rows, logits_dimension].
-        train: float32 [towers, training rows, logits_dimension] of a table; None for a stream, or where not needed.
-        forward: For streams: float32 features [rows, ...] to logits [towers, rows, logits_dimension].
+        valid: float32 [towers, validation rows, ..., logits_dimension].
+        train: float32 [towers, training rows, ..., logits_dimension]; None for a stream, or where not needed.
+        forward: For streams: inputs [rows, ...] by name to logits [towers, rows, ..., logits_dimension].
     """
 
     valid: np.ndarray
     train: np.ndarray | None = None
-    forward: Callable[[np.ndarray], np.ndarray] | None = None
+    forward: Callable[[Arrays], np.ndarray] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a trial builds on.
+
+    Attributes:
+        initial_weights: To start from, by name; None for fresh ones.
+        frozen: Members or teacher that are not trained; None where there are none.
+        members: Members to fine-tune.
+        seconds: What running frozen towers took, because their logits were not stored.
+    """
+
+    initial_weights: Mapping[str, np.ndarray] | None = None
+    frozen: FrozenTowers | None = None
+    members: tuple[TrainedTower, ...] = ()
+    seconds: float = 0.0

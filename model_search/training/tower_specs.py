@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from model_search.blocks import catalogue
+from model_search.data.rows import InputSpecs
 from model_search.metadata.trial import TrialPlan
 from model_search.training.runtime import tensorflow
 
@@ -12,14 +14,12 @@ if TYPE_CHECKING:
     from model_search.towers.builder import TowerSpec
 
 
-def tower_spec(
-    plan: TrialPlan, feature_shape: tuple[int, ...], logits_dimension: int, options: Mapping[str, Any]
-) -> TowerSpec:
+def tower_spec(plan: TrialPlan, inputs: InputSpecs, logits_dimension: int, options: Mapping[str, Any]) -> TowerSpec:
     """What to build for a plan.
 
     Args:
         plan: The plan; its `dropout_rate` and its blocks' own hyperparameters are read.
-        feature_shape: Shape of one row's features.
+        inputs: What the inputs of a row are.
         logits_dimension: Width of the output.
         options: `problem_type`, `dropout_between_blocks` and `disable_last_dense_layer`, as in `TrainingSettings`.
     """
@@ -27,14 +27,14 @@ def tower_spec(
     from model_search.towers.builder import TowerSpec
 
     rate = plan.hyperparameters.get("dropout_rate") if options["dropout_between_blocks"] else None
-    prefixes = tuple(f"{block}_" for block in plan.architecture)
+    own = catalogue.hyperparameter_names(plan.architecture)
     return TowerSpec(
         architecture=plan.architecture,
-        feature_shape=feature_shape,
+        inputs=inputs,
         logits_dimension=logits_dimension,
         problem_type=options["problem_type"],
         dropout_rate=float(rate) if rate is not None else None,
         disable_last_dense_layer=options["disable_last_dense_layer"],
-        block_hparams={name: value for name, value in plan.hyperparameters.items() if name.startswith(prefixes)},
+        block_hparams={name: value for name, value in plan.hyperparameters.items() if name in own},
         seed=plan.seed,
     )

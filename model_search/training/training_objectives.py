@@ -1,13 +1,14 @@
-"""What a trial is trained on and judged by: a tower alone, a tower among frozen ones, or a tower with a teacher.
+"""What a trial is trained on and evaluated by: a tower alone, a tower among frozen ones, or a tower with a teacher.
 
-An objective reads the logits of frozen towers as a column of numbers beside a row's features: whatever their number,
-training costs one gather a step.
+The logits of frozen towers are one more named input of a row, `FROZEN`: whatever their number, training costs one
+gather a step. A model that weighs them reads that input; other objectives read it in their loss.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,26 @@ from model_search.data.task import TaskKind
 from model_search.metadata.trial import DistillationPlan, TrialPlan
 from model_search.training.losses import LossFn, average_over_rows
 from model_search.training.runtime import tensorflow
+
+FROZEN = "frozen_logits"  # the input that holds what is read of the logits of frozen towers
+
+
+class Batch(NamedTuple):
+    """The rows of one update as tensors: inputs by name, labels and weights by task."""
+
+    inputs: Mapping[str, Any]
+    labels: Mapping[str, Any]
+    weights: Mapping[str, Any]
+
+    @property
+    def label(self) -> Any:
+        """The labels of the primary task."""
+        return next(iter(self.labels.values()))
+
+    @property
+    def weight(self) -> Any:
+        """The weights of the primary task, or None."""
+        return self.weights.get(next(iter(self.labels)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,32 +49,31 @@ class Objective:
     loss: LossFn
 
     @property
-    def reads_in_training(self) -> bool:
-        """Whether the loss or the model reads the frozen towers' column."""
-        return False
+    def inputs_in_training(self) -> tuple[str, ...]:
+        """Inputs that are read in training besides what the towers of the search read."""
+        return ()
 
     @property
-    def reads_in_judging(self) -> bool:
-        """Whether the column is read at validation."""
-        return False
+    def inputs_in_evaluation(self) -> tuple[str, ...]:
+        """Inputs that are read in evaluation besides what the towers of the search read."""
+        return ()
 
-    @property
-    def feeds_model(self) -> bool:
-        """Whether the column is the model's second input."""
-        return False
-
-    def column(self, logits: np.ndarray) -> np.ndarray:
-        """What is read of the logits of frozen towers [towers, rows, logits dimension]: float32 [rows, width]."""
+    def frozen_input(self, logits: np.ndarray) -> np.ndarray:
+        """What is read of the logits of frozen towers [towers, rows, ...]: float32 [rows, ...]."""
         return side_by_side(logits)
 
-    def batch_loss(self, labels: Any, outputs: Any, weights: Any, column: Any) -> Any:
+    def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """The loss of a batch from the model's outputs, inside a graph."""
-        del column
-        return self.loss(labels, outputs, weights)
+        return self.loss(batch.label, outputs, batch.weight)
 
-    def judged(self, outputs: np.ndarray, column: np.ndarray | None) -> np.ndarray:
-        """The logits that the trial is judged by."""
-        del column
+    def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
+        """The logits by which the trial is evaluated.
+
+        Args:
+            outputs: What the model gives for some rows.
+            frozen: The `FROZEN` input of the same rows, where it is read.
+        """
+        del frozen
         return outputs
 
     def own(self, outputs: np.ndarray) -> np.ndarray:
@@ -74,33 +94,48 @@ class AverageObjective(Objective):
     residual: bool = False
 
     @property
-    def reads_in_training(self) -> bool:
-        """Only a residual tower hears of the others."""
-        return self.residual
+    def inputs_in_training(self) -> tuple[str, ...]:
+        """The loss of a residual tower reads the others."""
+        return (FROZEN,) if self.residual else ()
 
     @property
-    def reads_in_judging(self) -> bool:
-        """The average is judged."""
-        return True
+    def inputs_in_evaluation(self) -> tuple[str, ...]:
+        """The average is evaluated."""
+        return (FROZEN,)
 
-    def column(self, logits: np.ndarray) -> np.ndarray:
+    def frozen_input(self, logits: np.ndarray) -> np.ndarray:
         """The sum of the members' logits."""
         return logits.sum(axis=0)
 
-    def batch_loss(self, labels: Any, outputs: Any, weights: Any, column: Any) -> Any:
+    def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """See `Objective`."""
         if not self.residual:
-            return self.loss(labels, outputs, weights)
-        return self.loss(labels, (outputs + column) / (self.members + 1), weights)
+            return self.loss(batch.label, outputs, batch.weight)
+        return self.loss(batch.label, (outputs + batch.inputs[FROZEN]) / (self.members + 1), batch.weight)
 
-    def judged(self, outputs: np.ndarray, column: np.ndarray | None) -> np.ndarray:
+    def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
         """The average."""
-        return (outputs + column) / np.float32(self.members + 1)
+        return (outputs + frozen) / np.float32(self.members + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureObjective(Objective):
+    """A linear layer on the logits of frozen towers."""
+
+    @property
+    def inputs_in_training(self) -> tuple[str, ...]:
+        """The model reads nothing else."""
+        return (FROZEN,)
+
+    @property
+    def inputs_in_evaluation(self) -> tuple[str, ...]:
+        """The model reads nothing else."""
+        return (FROZEN,)
 
 
 @dataclasses.dataclass(frozen=True)
 class StackedObjective(Objective):
-    """A model that answers with the ensemble's logits and its own tower's, [batch, 2, logits dimension].
+    """A model that answers with the ensemble's logits and its own tower's, [batch, 2, ..., logits dimension].
 
     Attributes:
         residual: The loss is that of the ensemble alone; otherwise the own tower's loss is added.
@@ -111,30 +146,24 @@ class StackedObjective(Objective):
     frozen: bool = False
 
     @property
-    def reads_in_training(self) -> bool:
-        """Where there are frozen members."""
-        return self.frozen
+    def inputs_in_training(self) -> tuple[str, ...]:
+        """The frozen members, where there are some."""
+        return (FROZEN,) if self.frozen else ()
 
     @property
-    def feeds_model(self) -> bool:
-        """Where there are frozen members."""
-        return self.frozen
+    def inputs_in_evaluation(self) -> tuple[str, ...]:
+        """The frozen members, where there are some."""
+        return self.inputs_in_training
 
-    @property
-    def reads_in_judging(self) -> bool:
-        """Where there are frozen members."""
-        return self.frozen
-
-    def batch_loss(self, labels: Any, outputs: Any, weights: Any, column: Any) -> Any:
+    def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """See `Objective`."""
-        del column
         combined, own = tensorflow().unstack(outputs, axis=1)
-        loss = self.loss(labels, combined, weights)
-        return loss if self.residual else loss + self.loss(labels, own, weights)
+        loss = self.loss(batch.label, combined, batch.weight)
+        return loss if self.residual else loss + self.loss(batch.label, own, batch.weight)
 
-    def judged(self, outputs: np.ndarray, column: np.ndarray | None) -> np.ndarray:
+    def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
         """The ensemble's logits."""
-        del column
+        del frozen
         return outputs[:, 0]
 
     def own(self, outputs: np.ndarray) -> np.ndarray:
@@ -160,34 +189,34 @@ class DistillationObjective(Objective):
     kind: TaskKind = TaskKind.CLASSIFICATION
 
     @property
-    def reads_in_training(self) -> bool:
+    def inputs_in_training(self) -> tuple[str, ...]:
         """The teacher's answers."""
-        return True
+        return (FROZEN,)
 
-    def column(self, logits: np.ndarray) -> np.ndarray:
+    def frozen_input(self, logits: np.ndarray) -> np.ndarray:
         """The mean of the teachers' logits."""
         return logits.mean(axis=0)
 
-    def batch_loss(self, labels: Any, outputs: Any, weights: Any, column: Any) -> Any:
+    def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """See `Objective`."""
-        taught = average_over_rows(self._from_teacher(outputs, column), weights)
+        distilled = average_over_rows(self._row_losses(outputs, batch.inputs[FROZEN]), batch.weight)
         if self.how.loss != "balanced":
-            return taught
-        return self.loss(labels, outputs, weights) + self.how.balance * taught
+            return distilled
+        return self.loss(batch.label, outputs, batch.weight) + self.how.balance * distilled
 
-    def _from_teacher(self, outputs: Any, column: Any) -> Any:
-        """The loss of every row."""
+    def _row_losses(self, outputs: Any, teacher: Any) -> Any:
+        """The loss of every row against the teacher's logits."""
         tf = tensorflow()
         if self.how.loss == "mse_logits" or self.kind is TaskKind.REGRESSION:
-            return tf.reduce_mean(tf.square(column - outputs), axis=-1)
-        soft = tf.nn.softmax(column / self.how.temperature)
+            return tf.reduce_mean(tf.square(teacher - outputs), axis=-1)
+        soft = tf.nn.softmax(teacher / self.how.temperature)
         if self.how.loss == "mse_softmax":
             return tf.reduce_mean(tf.square(soft - outputs), axis=-1)
         return tf.nn.softmax_cross_entropy_with_logits(soft, outputs)
 
 
 def objective_of(plan: TrialPlan, kind: TaskKind, loss: LossFn) -> Objective:
-    """The objective of a plan that trains a tower.
+    """The objective of a plan that trains something.
 
     Args:
         plan: The plan.
@@ -197,15 +226,18 @@ def objective_of(plan: TrialPlan, kind: TaskKind, loss: LossFn) -> Objective:
     if plan.distillation is not None:
         return DistillationObjective(loss, plan.distillation, kind)
     ensemble = plan.ensemble
-    if ensemble is None or not plan.architecture:
+    if ensemble is None:
         return Objective(loss)
     if not ensemble.freeze:
-        return StackedObjective(loss, ensemble.residual)
+        return StackedObjective(loss, ensemble.residual) if plan.architecture else Objective(loss)
+    if not plan.architecture:
+        return MixtureObjective(loss)
     if ensemble.combining == "weighted":
         return StackedObjective(loss, ensemble.residual, frozen=True)
     return AverageObjective(loss, len(plan.members), ensemble.residual)
 
 
 def side_by_side(logits: np.ndarray) -> np.ndarray:
-    """Logits [towers, rows, logits dimension] as [rows, towers * logits dimension]."""
-    return np.ascontiguousarray(logits.transpose(1, 0, 2)).reshape(logits.shape[1], -1)
+    """Logits [towers, rows, ..., logits dimension] as [rows, ..., towers * logits dimension]."""
+    moved = np.moveaxis(logits, 0, -2)
+    return np.ascontiguousarray(moved).reshape(*moved.shape[:-2], -1)

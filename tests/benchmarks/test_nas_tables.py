@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from model_search.ranking import Objective
+
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
@@ -109,9 +111,9 @@ def test_lower_bound_of_paired_differences(nas):
 def test_models_until_a_level_is_reached(nas):
     import search_on_data
 
-    assert search_on_data.models_until([0.1, 0.5, 0.4], 0.4, True, 10) == 2
-    assert search_on_data.models_until([0.1, 0.5, 0.4], 0.1, False, 10) == 1
-    assert search_on_data.models_until([0.1, 0.2], 0.3, True, 10) == 20
+    assert search_on_data.models_until([0.1, 0.5, 0.4], 0.4, Objective("accuracy", "maximize"), 10) == 2
+    assert search_on_data.models_until([0.1, 0.5, 0.4], 0.1, Objective("rmse", "minimize"), 10) == 1
+    assert search_on_data.models_until([0.1, 0.2], 0.3, Objective("accuracy", "maximize"), 10) == 20
 
 
 @pytest.mark.parametrize(

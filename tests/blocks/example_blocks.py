@@ -2,6 +2,7 @@
 
 import contextlib
 
+from example_recurrent import GruBlock
 from keras import layers, ops
 
 from model_search import block, blocks
@@ -54,11 +55,29 @@ class TunableBlock(blocks.Block):
         return (blocks.BlockHyperparameter("units", 2, 9),)
 
 
+class ConvolutionBlock(blocks.Block):
+    """A convolution that keeps the size of the map, built as the archived README teaches: without `hparams`."""
+
+    def build(self, input_tensors, is_training, lengths=None):
+        return [*input_tensors, layers.Conv2D(4, 3, padding="same", activation="relu")(input_tensors[-1])]
+
+
+class PoolingFlattenBlock(blocks.Block):
+    """A flatten block of the user's own: the largest value of every channel."""
+
+    def build(self, input_tensors, is_training):
+        return [*input_tensors, layers.GlobalMaxPooling2D()(input_tensors[-1])]
+
+
+_MAPS = {"reads_rank": 3, "writes_rank": 3}
 _EXAMPLES = {
-    "EXAMPLE_GATED_8": (GatedBlock, {"units": 8}),
-    "EXAMPLE_GATED_16": (GatedBlock, {"units": 16}),
-    "EXAMPLE_ARCHIVED": (ArchivedBlock, {"units": 4}),
-    "EXAMPLE_TUNABLE": (TunableBlock, {}),
+    "EXAMPLE_GATED_8": (GatedBlock, {"units": 8}, {"reads_rank": 1}),
+    "EXAMPLE_GATED_16": (GatedBlock, {"units": 16}, {"reads_rank": 1}),
+    "EXAMPLE_ARCHIVED": (ArchivedBlock, {"units": 4}, {}),
+    "EXAMPLE_TUNABLE": (TunableBlock, {}, {}),
+    "EXAMPLE_CONVOLUTION": (ConvolutionBlock, {}, _MAPS),
+    "EXAMPLE_FLATTEN": (PoolingFlattenBlock, {}, {"reads_rank": 3, "writes_rank": 1}),
+    "EXAMPLE_GRU_8": (GruBlock, {"units": 8}, {"reads_rank": 2, "writes_rank": 2}),
 }
 EXAMPLES = tuple(_EXAMPLES)
 
@@ -66,8 +85,8 @@ EXAMPLES = tuple(_EXAMPLES)
 @contextlib.contextmanager
 def registered_examples():
     """The examples are in the catalogue within it, and gone afterwards."""
-    for name, (cls, init_args) in _EXAMPLES.items():
-        blocks.register_block(name, init_args)(cls)
+    for name, (cls, init_args, others) in _EXAMPLES.items():
+        blocks.register_block(name, init_args, **others)(cls)
     try:
         yield
     finally:

@@ -1,11 +1,11 @@
 import pytest
-from block_contract import BlockContract, load_with_plain_keras
 from example_blocks import EXAMPLES, registered_examples
+from keras import layers
 
-from model_search.blocks import catalogue
+from model_search.blocks import Block, catalogue, register_block
+from model_search.testing.block_contract import BlockContract, ranks_of
 
 STOCK = tuple(name for name in catalogue.names() if catalogue.get(name).module is not None)
-NAMES = (*STOCK, *EXAMPLES)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -14,15 +14,66 @@ def examples():
         yield
 
 
-@pytest.fixture(scope="module")
-def loaded(examples, tmp_path_factory):
-    return load_with_plain_keras(tmp_path_factory.mktemp("towers"), NAMES)
-
-
-@pytest.mark.parametrize("name", NAMES)
 class TestEveryBlock(BlockContract):
-    pass
+    names = (*STOCK, *EXAMPLES)
 
 
-def test_there_are_the_dense_blocks():
-    assert len(STOCK) == 24
+def test_there_are_the_dense_and_the_flatten_blocks():
+    assert len(STOCK) == 27
+
+
+def test_vectors_sequences_and_maps_are_fed():
+    assert {ranks_of(name) for name in (*STOCK, *EXAMPLES)} == {(1, 2, 3), (1,), (2,), (3,)}
+
+
+class Backwards(Block):
+    """Reads padded steps first, because nobody tells it of the lengths."""
+
+    def build(self, input_tensors, is_training):
+        layer = layers.GRU(2, return_sequences=True, go_backwards=True)
+        return [*input_tensors, layer(input_tensors[-1])]
+
+
+class Forwards(Block):
+    """Needs no lengths: a step reads only those before it."""
+
+    def build(self, input_tensors, is_training):
+        return [*input_tensors, layers.GRU(2, return_sequences=True)(input_tensors[-1])]
+
+
+class Mean(Block):
+    def build(self, input_tensors, is_training, lengths=None):
+        return [*input_tensors, layers.GlobalAveragePooling1D()(input_tensors[-1])]
+
+
+@pytest.fixture
+def register():
+    names = []
+
+    def add(cls, **others):
+        name = f"T_CONTRACT_{len(names)}"
+        register_block(name, **others)(cls)
+        names.append(name)
+        return name
+
+    yield add
+    for name in names:
+        catalogue.unregister(name)
+
+
+@pytest.mark.parametrize(("cls", "writes"), [(Backwards, 2), (Mean, 1)])
+def test_a_block_that_reads_padded_steps_is_found_out(register, cls, writes):
+    name = register(cls, reads_rank=2, writes_rank=writes)
+    BlockContract().test_appends_one_float32_tensor_of_the_rank_in_the_catalogue(name)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        BlockContract().test_padded_steps_do_not_influence_valid_ones(name)
+
+
+def test_a_block_that_reads_only_earlier_steps_needs_no_lengths(register):
+    BlockContract().test_padded_steps_do_not_influence_valid_ones(register(Forwards, reads_rank=2, writes_rank=2))
+
+
+def test_a_block_that_writes_another_rank_than_it_says_is_found_out(register):
+    name = register(Mean, reads_rank=2, writes_rank=2)
+    with pytest.raises(AssertionError):
+        BlockContract().test_appends_one_float32_tensor_of_the_rank_in_the_catalogue(name)

@@ -87,15 +87,51 @@ def test_ids_are_unique_and_names_come_by_id():
     assert set(STOCK) <= set(catalogue.names())
 
 
-def test_only_the_dense_families_have_builders():
-    dense = {
-        "FullyConnectedBlock", "FixedOutputFullyConnectedBlock", "FullyConnectedPyramidBlock", "LowRankLayerBlock",
-        "BottleNeckBlock", "IdentityBlock",
-    }  # fmt: skip
+DENSE = {
+    "FullyConnectedBlock", "FixedOutputFullyConnectedBlock", "FullyConnectedPyramidBlock", "LowRankLayerBlock",
+    "BottleNeckBlock", "IdentityBlock",
+}  # fmt: skip
+FLATTENING = {"FlattenBlock", "DownsampleFlattenBlock", "PlateReductionFlatten"}
+
+
+def test_only_the_dense_and_the_flatten_families_have_builders():
+    modules = dict.fromkeys(DENSE, "model_search.blocks.dense") | dict.fromkeys(
+        FLATTENING, "model_search.blocks.flatten"
+    )
     for name in STOCK:
         info = catalogue.get(name)
-        assert catalogue.buildable(name) == (info.family in dense)
-        assert info.module == ("model_search.blocks.dense" if info.family in dense else None)
+        assert catalogue.buildable(name) == (info.family in modules)
+        assert info.module == modules.get(info.family)
+
+
+def test_every_block_says_what_it_reads_and_writes():
+    sequences = {"RnnBlock", "Conv1DBlock", "SvdfBlock", "TunableSvdfBlock", "LSTMBlock", "BidirectionalLSTMBlock"}
+    for name in STOCK:
+        info = catalogue.get(name)
+        if info.family == "IdentityBlock":
+            expected = (None, None)
+        elif info.family in DENSE:
+            expected = (None, 1)
+        elif info.family in sequences:
+            expected = (2, 2)
+        else:
+            expected = (3, 1 if info.family in FLATTENING else 3)
+        assert (info.reads_rank, info.writes_rank) == expected
+    assert [catalogue.get("IDENTITY").output_rank(rank) for rank in (1, 2, 3)] == [1, 2, 3]
+    assert [catalogue.get("FULLY_CONNECTED").output_rank(rank) for rank in (1, 2, 3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"reads_rank": 0}, "reads_rank of block 'MINE' is 0; expected 1 for a vector, 2 for a sequence, 3 for a map"),
+        ({"writes_rank": "map"}, "writes_rank of block 'MINE' is 'map'"),
+        ({"is_flatten": True, "writes_rank": 3}, "flattens but writes_rank is 3"),
+    ],
+)
+def test_ranks_that_make_no_sense_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        BlockInfo("MINE", 153, "Mine", None, **fields)
 
 
 def test_roles():

@@ -2,14 +2,18 @@ import subprocess
 import sys
 import types
 
+import keras
 import pytest
 from example_blocks import ArchivedBlock, GatedBlock, TunableBlock, registered_examples
 
 import model_search
-from model_search import blocks
+from model_search import block_builder, blocks
 from model_search.blocks import Block, BlockHyperparameter, BlockSettings, catalogue, register_block
+from model_search.blocks.block import accepted_arguments, call_block
 from model_search.blocks.registration import make_block, own_settings
+from model_search.data.rows import InputSpec
 from model_search.errors import UnsupportedError, UserError
+from model_search.towers.builder import TowerSpec, build_tower
 
 
 @pytest.fixture(autouse=True)
@@ -222,3 +226,123 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class WithoutHparams(Block):
+    """As the archived README teaches."""
+
+    def build(self, input_tensors, is_training, lengths=None):
+        return [*input_tensors, keras.layers.Dense(3)(input_tensors[-1])]
+
+
+class WithoutEither(Block):
+    def build(self, input_tensors, is_training):
+        return [*input_tensors, keras.layers.Dense(3)(input_tensors[-1])]
+
+
+class ArchivedWithoutHparams(Block):
+    def block_build(self, input_tensors, is_training, lengths=None):
+        return [*input_tensors, keras.layers.Dense(3)(input_tensors[-1])]
+
+
+class WithoutLengths(Block):
+    def block_build(self, input_tensors, is_training, *, hparams=None):
+        return [*input_tensors, keras.layers.Dense(3)(input_tensors[-1])]
+
+
+class WithKeywords(Block):
+    def build(self, input_tensors, is_training, **others):
+        assert set(others) == {"lengths", "hparams"}
+        return [*input_tensors, keras.layers.Dense(3)(input_tensors[-1])]
+
+
+@pytest.mark.parametrize("cls", [WithoutHparams, WithoutEither, ArchivedWithoutHparams, WithoutLengths, WithKeywords])
+def test_a_block_may_leave_out_lengths_and_hparams(cls):
+    register_block("T_SHORT")(cls)
+    tower = build_tower(TowerSpec(("T_SHORT", "IDENTITY"), {"features": InputSpec((5,))}, 2))
+    assert tower.output_shape == (None, 2)
+    # Either spelling reaches the one that is overridden.
+    other = cls().build if cls.build is Block.build else cls().block_build
+    assert other([keras.Input((5,))], None, lengths=None, hparams=None)[-1].shape == (None, 3)
+
+
+def test_arguments_reach_the_block_that_takes_them():
+    class Takes(Block):
+        def build(self, input_tensors, is_training, lengths=None, hparams=None):
+            return [is_training, lengths, hparams]
+
+    assert call_block(Takes(), [], lengths=1, hparams=2) == [None, 1, 2]
+    assert accepted_arguments(Takes()) == {"lengths", "hparams"}
+    assert accepted_arguments(WithoutHparams()) == {"lengths"}
+    assert accepted_arguments(WithoutLengths()) == {"hparams"}
+
+
+def test_a_block_that_asks_for_hyperparameters_must_take_them():
+    class Deaf(WithoutHparams):
+        def requires_hparams(self):
+            return [BlockHyperparameter("units", 2, 8)]
+
+    with pytest.raises(UserError, match="build method of Deaf takes no hparams; add the argument"):
+        register_block("T_DEAF")(Deaf)
+    assert not catalogue.is_known("T_DEAF")
+
+
+def asking_for(*names):
+    return asking(*(Int(name, 2, 8) for name in names))
+
+
+def test_two_blocks_cannot_share_the_name_of_a_hyperparameter():
+    register_block("T_A")(asking_for("B_x"))
+    with pytest.raises(
+        UserError, match="'x' of block 'T_A_B' is called T_A_B_x in the search space, like one of block 'T_A'"
+    ):
+        register_block("T_A_B")(asking_for("x"))
+    assert not catalogue.is_known("T_A_B")
+    register_block("T_A_B")(asking_for("y"))
+    values = {"T_A_B_x": 3, "T_A_B_y": 4}
+    assert own_settings(catalogue.get("T_A"), values) == {"B_x": 3}
+    assert own_settings(catalogue.get("T_A_B"), values) == {"y": 4}
+    assert catalogue.hyperparameter_names(["T_A", "T_A", "IDENTITY", "NO_SUCH_BLOCK"]) == {"T_A_B_x"}
+
+
+@pytest.mark.parametrize(
+    ("block", "name"), [("learning", "rate"), ("dropout", "rate"), ("new", "block_type_x"), ("batch", "size")]
+)
+def test_a_hyperparameter_cannot_be_called_like_a_general_one(block, name):
+    with pytest.raises(UserError, match=f"is called {block}_{name} in the search space, which has another meaning"):
+        register_block(block)(asking_for(name))
+    assert not catalogue.is_known(block)
+
+
+def test_a_block_cannot_have_two_hyperparameters_of_one_name():
+    with pytest.raises(UserError, match="two hyperparameters of one name"):
+        register_block("T_TWICE")(asking_for("x", "x"))
+
+
+def test_a_hyperparameter_must_fit_its_scale():
+    with pytest.raises(UserError, match="'units' begins at 0; a logarithmic scale needs a minimum above 0"):
+        BlockHyperparameter("units", 0, 8, log=True)
+    with pytest.raises(UserError, match=r"goes from 0\.5 to 2; expected whole numbers, or whole=False"):
+        BlockHyperparameter("rate", 0.5, 2)
+
+
+def test_ranks_and_roles_are_registered():
+    register_block("T_POOL", reads_rank=3, writes_rank=3, is_reduction=True)(Passing)
+    register_block("T_MEAN", reads_rank=3, writes_rank=1)(Passing)
+    register_block("T_NOT_FLAT", reads_rank=3, writes_rank=1, is_flatten=False)(Passing)
+    register_block("T_LAST", reads_rank=2, writes_rank=1)(Passing)
+    register_block("T_VECTOR", reads_rank=1)(Passing)
+    roles = {
+        name: (catalogue.get(name).is_flatten, catalogue.get(name).is_reduction, catalogue.get(name).order_important)
+        for name in ("T_POOL", "T_MEAN", "T_NOT_FLAT", "T_LAST", "T_VECTOR")
+    }
+    assert roles == {
+        "T_POOL": (False, True, True),
+        "T_MEAN": (True, False, False),
+        "T_NOT_FLAT": (False, False, True),
+        "T_LAST": (False, False, True),
+        "T_VECTOR": (False, False, False),
+    }
+    with pytest.raises(UserError, match="reads_rank of block 'T_NONE' is 0"):
+        register_block("T_NONE", reads_rank=0)(Passing)
+    assert "T_MEAN" in {member.name for member in block_builder.FLATTEN_TYPES}

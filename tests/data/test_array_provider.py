@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from model_search.data import array_data, csv_data
-from model_search.data.evaluation import features_of, labelled_rows
+from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
@@ -50,8 +50,8 @@ def test_labels(y, kind, classes):
 def test_labels_go_with_their_rows():
     data = prepare(np.column_stack([Y, X[:, 0]]), Y, feature_names=["same", "noise"])
     for rows in (data.train, data.valid):
-        order = rows.features[:, 0].argsort()
-        assert (np.diff(rows.labels[order]) >= 0).all()
+        order = rows.inputs["features"][:, 0].argsort()
+        assert (np.diff(rows.label[order]) >= 0).all()
     assert len(data.train) + len(data.valid) == 60
 
 
@@ -61,13 +61,13 @@ def test_a_feature_may_be_called_like_the_label():
     assert data.task.label == "label (label)"
     assert data.task.weight == "weight (weight)"
     assert len(data.preprocessor.schema.features) == 3
-    assert features_of(X, data.description).shape == (60, 3)
+    assert inputs_of(X, data.description)["features"].shape == (60, 3)
 
 
 def test_targets_are_scaled_on_training_rows():
     data = prepare(X, 1000 + 7 * X[:, 0])
-    assert data.train.labels.mean() == pytest.approx(0, abs=1e-5)
-    assert data.train.labels.std() == pytest.approx(1, abs=1e-5)
+    assert data.train.label.mean() == pytest.approx(0, abs=1e-5)
+    assert data.train.label.std() == pytest.approx(1, abs=1e-5)
     assert data.task.target_mean == pytest.approx(1000, abs=5)
 
 
@@ -101,14 +101,14 @@ def test_missing_labels_and_infinite_features():
     x[5, 1] = np.inf
     data = prepare(x, y)
     assert len(data.train) + len(data.valid) == 56
-    assert np.isfinite(data.train.features).all()
+    assert np.isfinite(data.train.inputs["features"]).all()
 
 
 def test_validation_and_weights():
     data = prepare(X, Y, validation=(X[:7], Y[:7], np.ones(7)), weights=np.arange(60))
     assert (len(data.train), len(data.valid)) == (60, 7)
-    np.testing.assert_array_equal(data.train.weights, np.arange(60, dtype=np.float32))
-    np.testing.assert_array_equal(data.train.features[:7], data.valid.features)
+    np.testing.assert_array_equal(data.train.weight, np.arange(60, dtype=np.float32))
+    np.testing.assert_array_equal(data.train.inputs["features"][:7], data.valid.inputs["features"])
 
 
 @pytest.mark.parametrize(
@@ -159,26 +159,28 @@ def test_rows_to_predict_come_as_file_frame_dict_or_array(csv_study, tmp_path):
         {"c": ["u", "v"], "n": [0.5, 3.5]},
         np.array([[0.5, "u"], [3.5, "v"]], object),
     ):
-        np.testing.assert_array_equal(features_of(source, data.description), expected)
-    np.testing.assert_array_equal(features_of({"n": 0.5, "c": "u"}, data.description), expected[:1])
+        np.testing.assert_array_equal(inputs_of(source, data.description)["features"], expected)
+    np.testing.assert_array_equal(inputs_of({"n": 0.5, "c": "u"}, data.description)["features"], expected[:1])
     with pytest.raises(DataError, match="lack column 'n'"):
-        features_of({"c": ["u"]}, data.description)
+        inputs_of({"c": ["u"]}, data.description)["features"]
     stored = json.loads(json.dumps(data.description))
-    np.testing.assert_array_equal(features_of(frame, stored), expected)
-    assert len(features_of(path, stored)) == 60
+    np.testing.assert_array_equal(inputs_of(frame, stored)["features"], expected)
+    assert len(inputs_of(path, stored)["features"]) == 60
 
 
 def test_rows_to_evaluate_on(csv_study, tmp_path):
     path, data = csv_study
-    frame, labels, weights = labelled_rows(path, data.description)
-    assert labels.tolist() == [i % 2 for i in range(60)]
-    assert labels.dtype == np.int32
-    assert weights.tolist() == [i % 3 for i in range(60)]
-    assert features_of(frame, data.description).shape[0] == 60
+    rows = labelled_rows(path, data.description)
+    assert rows.label.tolist() == [i % 2 for i in range(60)]
+    assert rows.label.dtype == np.int32
+    assert rows.weight.tolist() == [i % 3 for i in range(60)]
+    assert rows.inputs["features"].shape[0] == 60
     some = tmp_path / "some.csv"
     some.write_text("n,c,y\n1,u,no\n2,v,\n3,v,yes\n")
-    frame, labels, weights = labelled_rows(some, data.description)
-    assert (labels.tolist(), weights, frame["n"].tolist()) == ([0, 1], None, ["1", "3"])
+    rows = labelled_rows(some, data.description)
+    assert (rows.label.tolist(), rows.weight) == ([0, 1], None)
+    expected = inputs_of({"n": ["1", "3"], "c": ["u", "v"]}, data.description)["features"]
+    np.testing.assert_array_equal(rows.inputs["features"], expected)
     with pytest.raises(DataError, match="lack column 'y'"):
         labelled_rows({"n": [1], "c": ["u"]}, data.description)
     with pytest.raises(DataError, match="never seen in training: 'maybe'"):
@@ -189,12 +191,12 @@ def test_rows_to_evaluate_on(csv_study, tmp_path):
 
 def test_pairs_to_evaluate_on():
     data = prepare(X, Y)
-    frame, labels, weights = labelled_rows((X[:9], Y[:9], np.ones(9)), data.description)
-    assert labels.tolist() == Y[:9].tolist()
-    assert weights.tolist() == [1] * 9
-    assert frame.shape == (9, 3)
+    rows = labelled_rows((X[:9], Y[:9], np.ones(9)), data.description)
+    assert rows.label.tolist() == Y[:9].tolist()
+    assert rows.weight.tolist() == [1] * 9
+    assert len(rows) == 9
     regression = prepare(X, X[:, 0])
-    _, scaled, _ = labelled_rows((X[:9], X[:9, 0]), regression.description)
+    scaled = labelled_rows((X[:9], X[:9, 0]), regression.description).label
     np.testing.assert_allclose(
         scaled[:, 0] * regression.task.target_scale + regression.task.target_mean, X[:9, 0], rtol=1e-5
     )
@@ -203,13 +205,13 @@ def test_pairs_to_evaluate_on():
 @pytest.mark.parametrize("written", [[0, 1], [0.0, 1.0], ["0", "1"], ["0.0", "1.0"]])
 def test_labels_match_however_they_are_written(written):
     data = prepare(X, Y % 2)
-    _, labels, _ = labelled_rows((X[:2], written), data.description)
-    assert labels.tolist() == [0, 1]
+    rows = labelled_rows((X[:2], written), data.description)
+    assert rows.label.tolist() == [0, 1]
 
 
 def test_booleans_match_their_texts():
     data = prepare(X, Y > 0)
-    assert labelled_rows((X[:2], ["False", "True"]), data.description)[1].tolist() == [0, 1]
+    assert labelled_rows((X[:2], ["False", "True"]), data.description).label.tolist() == [0, 1]
 
 
 def test_files_without_header(tmp_path):
@@ -219,11 +221,11 @@ def test_files_without_header(tmp_path):
     new = tmp_path / "new.csv"
     new.write_text("3,0.5\n4,1.5\n")
     expected = data.preprocessor.transform({"column_0": [3, 4], "column_2": [0.5, 1.5]})
-    np.testing.assert_array_equal(features_of(new, data.description), expected)
-    assert len(labelled_rows(path, data.description)[1]) == 60
+    np.testing.assert_array_equal(inputs_of(new, data.description)["features"], expected)
+    assert len(labelled_rows(path, data.description)) == 60
     new.write_text("3\n4\n")
     with pytest.raises(DataError, match="has 1 columns and no header; expected 3 as in training"):
-        features_of(new, data.description)
+        inputs_of(new, data.description)["features"]
 
 
 def test_an_odd_delimiter_and_encoding_are_remembered(tmp_path):
@@ -231,4 +233,4 @@ def test_an_odd_delimiter_and_encoding_are_remembered(tmp_path):
     path.write_bytes(("n~ö~y\n" + "".join(f"{i % 7}~{'uv'[i % 2]}~{i % 2}\n" for i in range(60))).encode("cp1252"))
     data = csv_data.Provider(filename=path, label="y", field_delim="~", encoding="cp1252").prepare(OPTIONS)
     expected = data.preprocessor.transform({"n": [i % 7 for i in range(60)], "ö": ["u", "v"] * 30})
-    np.testing.assert_array_equal(features_of(path, data.description), expected)
+    np.testing.assert_array_equal(inputs_of(path, data.description)["features"], expected)

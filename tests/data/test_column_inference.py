@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from model_search.data import array_data
-from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.preprocess import Preprocessor
-from model_search.data.schema import Target, infer_schema, robust_scale
+from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.tabular.preprocess import Preprocessor
+from model_search.data.tabular.schema import Target, infer_schema, robust_scale
 from model_search.errors import DataError
 
 ROWS = 400

@@ -49,16 +49,16 @@ def test_sample_data(name, label, kind, classes):
     data = provider.prepare(OPTIONS)
     assert (data.task.kind, data.task.classes) == (kind, classes)
     assert provider.number_of_classes() == data.task.logits_dimension == max(len(classes), 1)
-    assert data.train.features.dtype == np.float32
-    assert np.isfinite(data.train.features).all()
+    assert data.train.inputs["features"].dtype == np.float32
+    assert np.isfinite(data.train.inputs["features"]).all()
     assert len(data.train) + len(data.valid) == len((SAMPLES / f"{name}.csv").read_text().splitlines()) - 1
     json.dumps(data.description, allow_nan=False)
     if kind is TaskKind.REGRESSION:
-        assert data.train.labels.shape == (len(data.train), 1)
-        assert abs(data.train.labels.mean()) < 1e-5
-        assert abs(data.train.labels.std() - 1) < 1e-5
+        assert data.train.label.shape == (len(data.train), 1)
+        assert abs(data.train.label.mean()) < 1e-5
+        assert abs(data.train.label.std() - 1) < 1e-5
     else:
-        assert data.train.labels.dtype == np.int32
+        assert data.train.label.dtype == np.int32
 
 
 def test_archived_positional_arguments(tmp_path):
@@ -176,9 +176,9 @@ def test_rows_without_label_are_left_out_and_counted(tmp_path):
 
 def test_weights_are_read_and_are_no_feature(tmp_path):
     data = prepare(write(tmp_path, "x,w,y\n" + rows("{tenth},{three},{letter}")), weight="w")
-    assert data.train.weights.dtype == np.float32
-    assert set(data.train.weights.tolist()) == {0.0, 1.0, 2.0}
-    assert len(data.valid.weights) == len(data.valid)
+    assert data.train.weight.dtype == np.float32
+    assert set(data.train.weight.tolist()) == {0.0, 1.0, 2.0}
+    assert len(data.valid.weight) == len(data.valid)
     assert data.task.weight == "w"
     assert [item["column"] for item in data.description["schema"]["features"]] == ["x"]
 
@@ -186,8 +186,8 @@ def test_weights_are_read_and_are_no_feature(tmp_path):
 def test_rare_classes_stay_in_training_and_are_named_once(tmp_path):
     data = prepare(write(tmp_path, "x,y\n" + rows("{tenth},{letter}") + "1,rare\n2,rare\n3,rarer\n"))
     index = data.task.classes.index("rare")
-    assert (data.train.labels == index).sum() == 2
-    assert (data.valid.labels == index).sum() == 0
+    assert (data.train.label == index).sum() == 2
+    assert (data.valid.label == index).sum() == 0
     notes = [note for note in data.description["notes"] if "too few rows" in note]
     assert len(notes) == 1
     assert "'rare', 'rarer'" in notes[0]
@@ -200,18 +200,18 @@ def test_features_are_fitted_on_training_rows_alone(tmp_path):
     number, category = data.preprocessor.schema.features
     assert number.center < 4
     assert category.vocabulary == ("u0", "u1", "u2")
-    np.testing.assert_allclose(data.valid.features[:, 1:], [[0, 0, 0, 1], [0, 1, 0, 0]])
-    assert 2.9 < data.valid.features[0, 0] <= 3
-    assert data.valid.features[1, 0] == 0
+    np.testing.assert_allclose(data.valid.inputs["features"][:, 1:], [[0, 0, 0, 1], [0, 1, 0, 0]])
+    assert 2.9 < data.valid.inputs["features"][0, 0] <= 3
+    assert data.valid.inputs["features"][1, 0] == 0
 
 
 def test_seed_decides_the_split_and_fingerprint_tells_data_apart(tmp_path):
     path = write(tmp_path, "x,y\n" + rows("{tenth},{letter}"))
     first, again = prepare(path), prepare(path)
     assert first.fingerprint == again.fingerprint
-    np.testing.assert_array_equal(first.train.features, again.train.features)
+    np.testing.assert_array_equal(first.train.inputs["features"], again.train.inputs["features"])
     other_seed = prepare(path, PrepareOptions(seed=0, batch_size=8))
-    assert not np.array_equal(first.train.features, other_seed.train.features)
+    assert not np.array_equal(first.train.inputs["features"], other_seed.train.inputs["features"])
     changed = write(tmp_path, path.read_text().replace("1.7", "1.71"), "changed.csv")
     assert prepare(changed).fingerprint != first.fingerprint
 

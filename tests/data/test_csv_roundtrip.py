@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_search.data import csv_data
-from model_search.data.csv_reading import Reading, read_csv
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.tabular.csv_reading import Reading, read_csv
 from model_search.errors import DataError
 
 # Any text but zero bytes, carriage returns, byte order marks and lone surrogates.
@@ -94,7 +94,7 @@ def test_any_table_gives_finite_features_or_one_sentence(rows):
             assert "no column can be learnt from" in str(error)
             return
     for part in (data.train, data.valid):
-        assert np.isfinite(part.features).all()
-        assert part.features.shape == (len(part), data.preprocessor.schema.width)
+        assert np.isfinite(part.inputs["features"]).all()
+        assert part.inputs["features"].shape == (len(part), data.preprocessor.schema.width)
     assert len(data.train) + len(data.valid) == len(rows)
     assert {*data.preprocessor.schema.columns, *data.preprocessor.schema.dropped} == {f"f{i}" for i in range(width)}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_search.data import columns
-from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
-from model_search.data.preprocess import Preprocessor
+from model_search.data.tabular import columns
+from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.tabular.preprocess import Preprocessor
 from model_search.errors import DataError
 
 SCHEMA = FeatureSchema(

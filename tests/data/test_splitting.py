@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_search.data.split import split_rows
+from model_search.data.tabular.split import split_rows
 
 fractions = st.floats(0.05, 0.6)
 seeds = st.integers(0, 2**32 - 1)

@@ -9,8 +9,10 @@ import pytest
 import model_search
 from model_search.data import provider as data_module
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import StreamData
 from model_search.data.provider import Provider, lookup_provider, register_provider
-from model_search.data.task import StreamData, TaskKind
+from model_search.data.rows import InputSpec
+from model_search.data.task import TaskKind
 from model_search.errors import DataError, UnsupportedError, UserError
 
 OPTIONS = PrepareOptions(seed=1, batch_size=4)
@@ -47,21 +49,21 @@ def test_a_pair_of_arrays_is_cut_into_batches_and_opened_again():
     provider = Stub((X, Y))
     data = provider.prepare(OPTIONS)
     assert isinstance(data, StreamData)
-    np.testing.assert_array_equal(data.valid.features, X)
-    assert data.valid.labels.dtype == np.int32
+    np.testing.assert_array_equal(data.valid.inputs["features"], X)
+    assert data.valid.label.dtype == np.int32
     assert data.task.classes == (0, 1, 2)
     found = take(data, 7)
     for epoch in (found[:3], found[3:6]):
-        assert sorted(np.concatenate([rows.features[:, 0] for rows in epoch]).tolist()) == X[:, 0].tolist()
-    assert not np.array_equal(found[0].features, found[3].features)
-    np.testing.assert_array_equal(found[6].features, take(data, 7)[6].features)
+        assert sorted(np.concatenate([rows.inputs["features"][:, 0] for rows in epoch]).tolist()) == X[:, 0].tolist()
+    assert not np.array_equal(found[0].inputs["features"], found[3].inputs["features"])
+    np.testing.assert_array_equal(found[6].inputs["features"], take(data, 7)[6].inputs["features"])
     assert ("eval", 4, 4) in provider.asked
 
 
 def test_labels_follow_their_features():
     data = Stub((X, Y)).prepare(OPTIONS)
     for rows in take(data, 6):
-        assert rows.labels.tolist() == (rows.features[:, 0] / 2 % 3).tolist()
+        assert rows.label.tolist() == (rows.inputs["features"][:, 0] / 2 % 3).tolist()
 
 
 def test_the_evaluation_is_read_once_and_bounded():
@@ -78,18 +80,20 @@ def test_an_endless_evaluation_is_cut(monkeypatch):
 def test_dict_features_are_ordered_by_name_or_by_feature_columns():
     features = {"b": X[:, 0], "a": X[:, 1:], "unused": Y}
     data = Stub([(features, Y)]).prepare(OPTIONS)
-    np.testing.assert_array_equal(data.valid.features, np.column_stack([X[:, 1], X[:, 0], Y]))
+    np.testing.assert_array_equal(data.valid.inputs["features"], np.column_stack([X[:, 1], X[:, 0], Y]))
     assert data.description["columns"] == ["a", "b", "unused"]
     numeric = [types.SimpleNamespace(key=key, shape=(1,)) for key in "ba"]
     data = Stub([(features, Y)], feature_columns=numeric).prepare(OPTIONS)
-    np.testing.assert_array_equal(data.valid.features, X)
-    assert data.valid.features.dtype == np.float32
+    np.testing.assert_array_equal(data.valid.inputs["features"], X)
+    assert data.valid.inputs["features"].dtype == np.float32
 
 
 def test_images_keep_their_shape():
     images = np.zeros((12, 4, 5, 3), np.uint8)
-    assert Stub((images, Y)).prepare(OPTIONS).feature_shape == (4, 5, 3)
-    assert Stub(({"image": images}, Y)).prepare(OPTIONS).feature_shape == (4, 5, 3)
+    single, named = Stub((images, Y)).prepare(OPTIONS), Stub(({"image": images}, Y)).prepare(OPTIONS)
+    assert single.input_specs == {"features": InputSpec((4, 5, 3), "uint8")}
+    assert named.input_specs == {"image": InputSpec((4, 5, 3), "uint8")}
+    assert named.valid.inputs["image"].dtype == np.uint8
 
 
 @pytest.mark.parametrize(
@@ -107,24 +111,24 @@ def test_images_keep_their_shape():
 def test_labels_of_every_kind(labels, classes, expected):
     data = Stub(batches(y=labels), classes=classes).prepare(OPTIONS)
     assert data.task.classes == expected
-    assert data.valid.labels.tolist() == ((Y == 1).astype(int) if classes == 2 else Y).tolist()
+    assert data.valid.label.tolist() == ((Y == 1).astype(int) if classes == 2 else Y).tolist()
 
 
 def test_regression_is_scaled():
     targets = 100 + 10 * X[:, 0]
     data = Stub(batches(y=targets), classes=1).prepare(OPTIONS)
     assert data.task.kind is TaskKind.REGRESSION
-    assert data.valid.labels.shape == (12, 1)
+    assert data.valid.label.shape == (12, 1)
     np.testing.assert_allclose(
-        data.valid.labels[:, 0] * data.task.target_scale + data.task.target_mean, targets, rtol=1e-5
+        data.valid.label[:, 0] * data.task.target_scale + data.task.target_mean, targets, rtol=1e-5
     )
     two = Stub(batches(y=np.column_stack([targets, -targets])), classes=2).prepare(OPTIONS)
-    assert (two.task.kind, two.valid.labels.shape) == (TaskKind.REGRESSION, (12, 2))
+    assert (two.task.kind, two.valid.label.shape) == (TaskKind.REGRESSION, (12, 2))
 
 
 def test_weights_may_come_third():
     data = Stub([(X, Y, np.arange(12))]).prepare(OPTIONS)
-    assert data.valid.weights.tolist() == list(range(12))
+    assert data.valid.weight.tolist() == list(range(12))
 
 
 def test_own_loss_and_metric_are_kept():
@@ -154,7 +158,7 @@ TEXTS = np.array(["u"] * 12, dtype=object)
         ({"train": []}, DataError, "yields no batch"),
         ({"train": [X]}, DataError, r"expected pairs \(features, labels\)"),
         ({"train": 7}, DataError, "returned int; expected a tf.data.Dataset"),
-        ({"train": [(X[0], Y[0])]}, DataError, "yields single rows"),
+        ({"train": [(X[0], Y[0])]}, DataError, r"single values.*\.batch\(batch_size\)"),
         ({"train": [(X, Y[:5])]}, DataError, "12 rows of features and 5 labels"),
         ({"train": [(X, {"a": Y})]}, UnsupportedError, "a dict of labels"),
         ({"train": [({"a": TEXTS}, Y)]}, UnsupportedError, "feature 'a' is object"),
@@ -166,7 +170,7 @@ TEXTS = np.array(["u"] * 12, dtype=object)
         ({"train": [(X, np.array(list("uvwxuvwxuvwx")))]}, DataError, "4 different texts"),
         ({"train": [(X, TEXTS)], "classes": 1}, DataError, r"number_of_classes\(\) is 1, yet the labels"),
         ({"train": [(X, Y)], "classes": 0}, DataError, "expected at least 1"),
-        ({"train": [(X, Y), (X[:, :1], Y)]}, DataError, "different shapes"),
+        ({"train": [(X, Y), (X[:, :1], Y)]}, DataError, r"shape \(1,\) a row; expected \(2,\)"),
         ({"train": [({"a": X}, Y)], "feature_columns": [object()]}, UnsupportedError, "only numeric columns"),
         (
             {"train": [({"a": X}, Y)], "feature_columns": [types.SimpleNamespace(key="z", shape=(1,))]},
@@ -223,7 +227,7 @@ def test_the_readme_provider_works_as_written():
             return [tf.feature_column.numeric_column("x"), tf.feature_column.numeric_column("z")]
 
     data = MyProvider().prepare(OPTIONS)
-    np.testing.assert_array_equal(data.valid.features, X)
+    np.testing.assert_array_equal(data.valid.inputs["features"], X)
     assert [len(rows) for rows in take(data, 5)] == [4] * 5
 
     class Text(MyProvider):

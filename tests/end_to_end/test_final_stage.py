@@ -220,6 +220,6 @@ def test_the_specifications_own_temperature_wins(tmp_path, cancer_csv):
 
 
 def study_features(study, frame):
-    from model_search.data.evaluation import features_of
+    from model_search.data.later_rows import inputs_of
 
-    return features_of(frame, study.record.data)
+    return inputs_of(frame, study.record.data)["features"]

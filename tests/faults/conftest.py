@@ -64,7 +64,7 @@ class Program:
             return []
         return [json.loads(line) for line in self._out.read_bytes().split(b"\n")[:-1]]
 
-    def wait_for(self, wanted, seconds=60.0):
+    def wait_for(self, wanted, seconds=300.0):
         """Waits until it says something of which `wanted` is true; returns that."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -77,7 +77,7 @@ class Program:
             time.sleep(0.002)
         raise AssertionError(f"process {self.pid} never said it, but: {self.said()[-3:]}")
 
-    def wait_until_said(self, number, seconds=60.0):
+    def wait_until_said(self, number, seconds=300.0):
         """Waits until it has said so much."""
         end = time.monotonic() + seconds
         while len(self.said()) < number:
@@ -91,7 +91,7 @@ class Program:
     def has_ended(self):
         return self._out.with_name(self._out.name + ".exit").exists()
 
-    def join(self, seconds=120.0):
+    def join(self, seconds=600.0):
         """Waits for its end; returns the status it ended with."""
         end = time.monotonic() + seconds
         while not self.has_ended():
@@ -124,7 +124,7 @@ def server():
     )
     yield process
     process.stdin.close()
-    process.wait(30)
+    process.wait(300)
     process.stdout.close()
 
 

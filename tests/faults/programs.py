@@ -175,7 +175,7 @@ class CheapEngine:
         self._fails = fails
         self._size = size
 
-    def run(self, plan, initial_weights=None, on_progress=None, frozen=None, members=()):
+    def run(self, plan, given=None, on_progress=None):
         self._say({"begun": plan.trial_id})
         rng = np.random.default_rng(plan.seed)
         loss, unlucky, way = float(rng.random()), rng.random() < self._fails, int(rng.integers(8))
@@ -197,7 +197,15 @@ class CheapEngine:
 
 
 def _outcome(loss, weights=()):
-    return TrialOutcome({"loss": loss}, 10, 10, {"total": 0.0}, ((10, loss),), list(weights), np.ones((4, 2)))
+    return TrialOutcome(
+        {"loss": loss},
+        10,
+        10,
+        {"total": 0.0},
+        ((10, loss),),
+        {f"logits/{i}": array for i, array in enumerate(weights)},
+        np.ones((4, 2)),
+    )
 
 
 def _gone_wrong(way, loss):

@@ -31,7 +31,7 @@ def exit_policy(folder):
     return found
 
 
-def reclaimed_after(folder, trial_id, attempt, since, seconds=60.0):
+def reclaimed_after(folder, trial_id, attempt, since, seconds=300.0):
     """Waits until an attempt has been given up; returns how long that took."""
     store = SqliteStore(folder / DATABASE)
     while store.trial(trial_id).attempt == attempt and store.trial(trial_id).state in ("claimed", "running"):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.calibration import calibrate, calibration_error, fit_temperature, log_loss
@@ -65,15 +66,15 @@ def test_the_calibration_error_of_known_cases():
 
 def test_a_record_says_what_changed():
     logits, labels = drawn(3000)
-    found = calibrate(CLASSES, 3 * logits, labels)
+    found = calibrate(LabelledRows(CLASSES, labels), 3 * logits)
     assert found.fitted
     assert found.log_loss_after < found.log_loss_before
     assert found.error_after < found.error_before
-    given_one = calibrate(CLASSES, 3 * logits, labels, given=2.0)
+    given_one = calibrate(LabelledRows(CLASSES, labels), 3 * logits, given=2.0)
     assert (given_one.temperature, given_one.fitted) == (2.0, False)
-    assert calibrate(Task(TaskKind.REGRESSION, "y", 1), logits[:, :1], logits[:, :1]) is None
+    assert calibrate(LabelledRows(Task(TaskKind.REGRESSION, "y", 1), logits[:, :1]), logits[:, :1]) is None
     with pytest.raises(UserError, match="temperature is -1"):
-        calibrate(CLASSES, logits, labels, given=-1.0)
+        calibrate(LabelledRows(CLASSES, labels), logits, given=-1.0)
 
 
 @settings(max_examples=50, deadline=None)

@@ -162,8 +162,10 @@ def test_labels_of_every_step_of_a_sequence():
     labels = rng.integers(3, size=(60, 4)).astype(np.int32)
     truth = 2.0 * np.eye(3)[labels]
     candidates = [(truth + rng.normal(scale=2, size=truth.shape)).astype(np.float32) for _ in range(4)]
-    found = select(candidates, LabelledRows(CLASSES, labels), settings=QUICK)
-    assert mixed(found, candidates, CLASSES).shape == (60, 4, 3)
+    rows = LabelledRows.of(CLASSES, labels)
+    flat = [rows.logits(candidate) for candidate in candidates]
+    found = select(flat, rows, settings=QUICK)
+    assert rows.by_row(mixed(found, flat, CLASSES)).shape == (60, 4, 3)
     assert found.beats_single
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
-from model_search.data.preprocess import Preprocessor
+from model_search.data.rows import InputSpec
+from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.tabular.preprocess import Preprocessor
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish import export as export_module
@@ -43,7 +44,7 @@ HOSTILE_LABELS = ("", "NA", "[UNK]", "[other]", "new\nline", "quote'\"", "ünï 
 def small_bundle(width, task, schema=None, **more):
     spec = TowerSpec(
         ("FULLY_CONNECTED_RESIDUAL_CONCAT_BATCHNORM", "FIXED_OUTPUT_FULLY_CONNECTED_128"),
-        (width,),
+        {"features": InputSpec((width,))},
         task.logits_dimension,
         dropout_rate=0.3,
         seed=1,
@@ -143,7 +144,7 @@ def simple_bundle(task):
     """A single number, by which every class is the answer to some of `SIMPLE_CELLS`."""
     import keras
 
-    features = keras.Input((1,))
+    features = keras.Input((1,), name="features")
     head = keras.layers.Dense(task.logits_dimension)
     tower = keras.Model(features, head(features))
     slopes = np.linspace(-1, 1, task.logits_dimension)
@@ -191,7 +192,7 @@ def test_the_model_card_runs_without_this_package(exported, kind, marker):
 
 def check_answers(answers, bundle, rows):
     """Raw cells mean the same as the clean ones, so the clean ones say what is expected of both."""
-    logits = tower_logits(bundle.tower, Preprocessor(bundle.schema).transform(rows))
+    logits = tower_logits(bundle.tower, {"features": Preprocessor(bundle.schema).transform(rows)})
     expected = predict_labels(logits, bundle.task).tolist()
     if bundle.task.kind is TaskKind.REGRESSION:
         assert set(answers) == {"prediction"}
@@ -270,7 +271,7 @@ def test_a_model_without_a_schema_takes_features_as_they_are(tmp_path):
     bundle = small_bundle(3, Task(TaskKind.CLASSIFICATION, "y", 2), metadata={"study": "s", "trial": 3})
     written = export(bundle, tmp_path / "out")
     rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    expected = tower_logits(bundle.tower, rows).argmax(1).tolist()
+    expected = tower_logits(bundle.tower, {"features": rows}).argmax(1).tolist()
     loaded = keras.models.load_model(written["keras"], safe_mode=True)
     assert loaded.predict(rows, verbose=0)["label"].tolist() == expected
     for served in tf.saved_model.load(str(written["saved_model"])).signatures.values():

@@ -53,13 +53,14 @@ def test_numbers_are_in_the_users_units():
 def test_batches_give_what_one_pass_gives(monkeypatch):
     import keras
 
-    tower = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
+    inputs = keras.Input((3,), name="features")
+    tower = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dropout(0.5)(inputs)))
     rows = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
-    whole = predict.tower_logits(tower, rows)
+    whole = predict.tower_logits(tower, {"features": rows})
     kernel, bias = tower.get_weights()
     np.testing.assert_allclose(whole, rows @ kernel + bias, atol=1e-5)
     monkeypatch.setattr(predict, "_BATCH_NUMBERS", 12)
-    np.testing.assert_allclose(predict.tower_logits(tower, rows), whole, atol=1e-6)
-    assert predict.tower_logits(tower, rows[:0]).shape == (0, 2)
-    with pytest.raises(UserError, match=r"shape \(2,\) a row; the model reads \(3,\)"):
-        predict.tower_logits(tower, rows[:, :2])
+    np.testing.assert_allclose(predict.tower_logits(tower, {"features": rows}), whole, atol=1e-6)
+    assert predict.tower_logits(tower, {"features": rows[:0]}).shape == (0, 2)
+    with pytest.raises(UserError, match=r"shape \(2,\) for 'features'; the model reads \(3,\)"):
+        predict.tower_logits(tower, {"features": rows[:, :2]})

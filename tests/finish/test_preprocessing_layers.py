@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_search.data import columns
-from model_search.data.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
-from model_search.data.preprocess import Preprocessor
+from model_search.data.tabular import columns
+from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.tabular.preprocess import Preprocessor
 from model_search.finish.preprocessing_layers import preprocessing_model
 from model_search.finish.raw_text import parse_columns
 

@@ -1,14 +1,25 @@
 """The student that learns from the final ensemble."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
-from model_search.data.features import CategoryFeature, FeatureSchema, NumberFeature
-from model_search.data.task import Rows, StreamData, TableData, Task, TaskKind
+from model_search.data.prepared_data import StreamData, TableData
+from model_search.data.rows import Rows
+from model_search.data.tabular.features import CategoryFeature, FeatureSchema, NumberFeature
+from model_search.data.task import Task, TaskKind
+from model_search.deadline import Deadline
 from model_search.errors import StudyError
-from model_search.finish.student import Candidate, DistillationTask, distil, made_up_rows, small_enough
+from model_search.finish.student import (
+    Candidate,
+    DistillationTask,
+    NoTimeError,
+    distil,
+    made_up_rows,
+    small_enough,
+)
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.engine import Engine
 from model_search.training.outcome import TrainedTower, TrainingSettings
@@ -27,9 +38,13 @@ def truth(x):
     return np.concatenate([score, -score], axis=1)
 
 
+def teacher(inputs):
+    return truth(inputs["features"])
+
+
 def table(rows=120, **description):
     def labelled(x):
-        return Rows(x, truth(x).argmax(axis=1).astype(np.int32))
+        return Rows.of(x, truth(x).argmax(axis=1).astype(np.int32))
 
     task = Task(TaskKind.CLASSIFICATION, "label", 2, (0, 1))
     return TableData(task, labelled(features(rows, 1)), labelled(features(400, 2)), "f", description)
@@ -37,7 +52,7 @@ def table(rows=120, **description):
 
 def job(data, **others):
     made = DistillationTask(
-        data, SETTINGS, truth, truth(data.valid.features), (2, 1), 9, steps=60, batch_size=16, seed=3
+        data, SETTINGS, teacher, truth(data.valid.inputs["features"]), (2, 1), 9, steps=60, batch_size=16, seed=3
     )
     return dataclasses.replace(made, **others)
 
@@ -54,7 +69,7 @@ def test_a_student_comes_nearer_to_its_teacher_than_a_tower_by_itself():
     def distance(logits):
         return np.square(1 / (1 + np.exp(logits[:, 1] - logits[:, 0])) - 1 / (1 + np.exp(-2 * teacher))).mean()
 
-    teacher = truth(data.valid.features)[:, 0]
+    teacher = truth(data.valid.inputs["features"])[:, 0]
     assert distance(student.outcome.valid_logits) < 0.5 * distance(alone.valid_logits)
 
 
@@ -90,10 +105,46 @@ def test_a_candidate_starts_from_the_weights_it_brings_along():
     assert warm.outcome.metrics["loss"] < cold.outcome.metrics["loss"]
 
 
+def after(questions):
+    """A deadline that has passed when the clock has been asked so often."""
+    return Deadline(questions + 0.5, clock=itertools.count(0.0).__next__)
+
+
 def test_when_the_time_is_over_the_best_so_far_is_the_student():
-    student = distil(job(table(), steps=10_000_000, seconds=0.5), [Candidate(SMALL, 30), Candidate(LARGE, 500)])
-    assert student.plan.steps == 10_000_000
-    assert student.outcome.best_step < 10_000_000
+    late = job(table(), steps=1_000_000, deadline=after(20))
+    student = distil(late, [Candidate(SMALL, 30), Candidate(LARGE, 500)])
+    assert student.plan.steps == 1_000_000
+    assert student.outcome.best_step < 1_000_000
+
+
+@pytest.mark.parametrize("questions", range(9))
+def test_without_time_for_a_student_there_is_none(questions):
+    late = job(table(), steps=1_000_000, deadline=after(questions))
+    try:
+        assert np.isfinite(distil(late, [Candidate(SMALL, 30)]).outcome.valid_logits).all()
+    except NoTimeError as error:
+        assert "no time is left" in str(error)
+        assert questions < 8
+
+
+def test_a_candidate_is_not_begun_where_it_would_not_be_ready():
+    long = Candidate(LARGE, 500, seconds=1000.0)
+    with pytest.raises(NoTimeError):
+        distil(job(table(), deadline=after(900)), [long])
+    student = distil(job(table(), deadline=after(900)), [long, Candidate(SMALL, 30)])
+    assert student.plan.architecture == SMALL
+
+
+def test_the_teacher_answers_for_as_many_rows_as_half_of_the_time_allows():
+    asked = []
+
+    def teacher(inputs):
+        asked.append(len(inputs["features"]))
+        return truth(inputs["features"])
+
+    student = distil(job(table(20_000), teacher=teacher, deadline=after(20)), [Candidate(SMALL, 30)])
+    assert 0 < sum(asked) < 40_000
+    assert np.isfinite(student.outcome.valid_logits).all()
 
 
 def test_what_the_caller_raises_ends_the_job():
@@ -129,7 +180,7 @@ def test_on_a_stream_the_teacher_is_asked_for_every_batch():
 def test_a_student_of_numbers():
     task = Task(TaskKind.REGRESSION, "label", 2)
     x, v = features(100, 1), features(50, 2)
-    data = TableData(task, Rows(x, truth(x)), Rows(v, truth(v)), "f", {})
+    data = TableData(task, Rows.of(x, truth(x)), Rows.of(v, truth(v)), "f", {})
     student = distil(job(data), [Candidate(LARGE, 500)])
     assert student.plan.distillation.loss == "mse_logits"
     assert student.outcome.metrics["r2"] > 0

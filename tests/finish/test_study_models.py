@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from model_search.data.task import Rows, TableData, Task, TaskKind
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts, parameters_of
 from model_search.finish.study_models import StudyModels
-from model_search.metadata.artefacts import LocalArtefacts, load_arrays
+from model_search.metadata.artefacts import LocalArtefacts, load_arrays, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -27,7 +29,7 @@ TASK = Task(TaskKind.CLASSIFICATION, "label", 2, (0, 1))
 
 def rows(count, seed):
     features = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
-    return Rows(features, (features[:, 0] > features[:, 1]).astype(np.int32))
+    return Rows.of(features, (features[:, 0] > features[:, 1]).astype(np.int32))
 
 
 DATA = TableData(TASK, rows(60, 1), rows(30, 2), "f", {})
@@ -84,7 +86,7 @@ def study(tmp_path_factory):
         engine=Engine(DATA, settings),
         artefacts=artefacts,
         environment={},
-        interrupts=Interrupts(None),
+        interrupts=Interrupts(),
         display=ProgressDisplay("loss", 5, enabled=False),
     )
     Worker("w", parts).run(len(PLANS))
@@ -99,7 +101,9 @@ def stored_logits(study, number):
 @pytest.mark.parametrize("number", range(1, len(PLANS) + 1))
 def test_a_trials_model_answers_as_the_trial_did(study, number):
     model = StudyModels(study).of_trial(study.history.get(number))
-    np.testing.assert_allclose(np.asarray(model(DATA.valid.features)), stored_logits(study, number), atol=2e-5)
+    np.testing.assert_allclose(
+        np.asarray(model(DATA.valid.inputs["features"])), stored_logits(study, number), atol=2e-5
+    )
 
 
 def final_model(trials):
@@ -113,7 +117,7 @@ def test_towers_that_are_in_several_members_are_built_once(study):
     answers = [stored_logits(study, number) for number in everyone]
     powers = [np.exp(values - values.max(axis=1, keepdims=True)) for values in answers]
     mean = np.mean([each / each.sum(axis=1, keepdims=True) for each in powers], axis=0)
-    np.testing.assert_allclose(np.exp(np.asarray(model(DATA.valid.features))), mean, atol=1e-5)
+    np.testing.assert_allclose(np.exp(np.asarray(model(DATA.valid.inputs["features"]))), mean, atol=1e-5)
     assert len([layer for layer in model.layers if layer.name.startswith("tower_")]) == 6  # 1, 2, 4, 5, 7, 8
     assert parameters_of(study.history, everyone) == sum(np.prod(v.shape) for v in model.trainable_variables)
 
@@ -122,6 +126,20 @@ def test_parameters_are_those_of_the_different_towers(study):
     own = {trial.id: trial.result.tower_parameters for trial in study.history.completed}
     assert parameters_of(study.history, [1, 2, 3]) == own[1] + own[2]
     assert parameters_of(study.history, [3, 4]) == own[1] + own[2] + own[4]
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_the_student_is_built_from_named_weights_and_from_numbered_ones(study, numbered):
+    files = study.history.get(2).result.artefacts
+    arrays = load_arrays(study.artefacts, next(file for file in files if file.name == "weights.npz"))
+    if numbered:  # as former versions stored them
+        arrays = {f"{index:04d}": array for index, array in enumerate(arrays.values())}
+    file = save_arrays(study.artefacts, None, "student_weights.npz", arrays)
+    student = FinalModel(FinalKind.STUDENT, {}, 1, 0.1, (1, 2), plan=PLANS[1], artefacts=(file,))
+    model = StudyModels(study).of_final(student)
+    np.testing.assert_allclose(np.asarray(model(DATA.valid.inputs["features"])), stored_logits(study, 2), atol=2e-5)
+    with pytest.raises(StudyError, match="the weights of the student are no longer stored"):
+        StudyModels(study).of_final(dataclasses.replace(student, artefacts=()))
 
 
 class Pruned:

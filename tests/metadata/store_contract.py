@@ -14,10 +14,12 @@ from model_search.metadata.trial import (
     Artefact,
     DistillationPlan,
     EnsemblePlan,
+    StartKind,
     TrialKind,
     TrialPlan,
     TrialResult,
     TrialState,
+    WarmStart,
 )
 
 RECORD = StudyRecord(
@@ -173,7 +175,7 @@ class StoreContract:
                 teacher=(2,),
                 distillation=DistillationPlan("balanced", 2.0, 0.5),
                 parent=1,
-                warm_start=1,
+                start=WarmStart(StartKind.COPY, (1,)),
             ),
             make_plan(5, kind=TrialKind.REPLAY, steps=0, seed=0, hyperparameters={}),
         ]
@@ -487,7 +489,7 @@ class StoreContract:
     @pytest.mark.parametrize(
         "builds_on",
         [
-            {"warm_start": 1},
+            {"start": WarmStart(StartKind.COPY, (1,))},
             {"members": (1,), "ensemble": EnsemblePlan("average")},
             {"teacher": (1,), "distillation": DistillationPlan("mse_logits")},
         ],

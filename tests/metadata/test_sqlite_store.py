@@ -387,6 +387,12 @@ def test_a_lock_that_is_held_too_long(finished, monkeypatch):
         ),
         ("UPDATE trials SET plan = json_set(plan, '$.architecture', json(?)) WHERE id = 1", "[1]", "architecture"),
         ("UPDATE trials SET plan = json_set(plan, '$.extra', ?) WHERE id = 1", 2, "plan of trial 1.*extra"),
+        (
+            "UPDATE trials SET plan = json_set(plan, '$.start', json(?)) WHERE id = 2",
+            '{"kind": "morphism", "trials": [1]}',
+            "plan of trial 2 was made by a later version.*'morphism'.*continue, copy",
+        ),
+        ("UPDATE trials SET plan = json_set(plan, '$.warm_start', ?) WHERE id = 2", 0.5, "plan of trial 2.*one trial"),
         ("UPDATE trials SET result = ? WHERE id = 2", "[]", "result of trial 2"),
         ("UPDATE trials SET result = ? WHERE id = 2", "{}", "result of trial 2"),
         ("UPDATE trials SET result = json_set(result, '$.metrics.loss', ?) WHERE id = 2", "low", "result of trial 2"),

@@ -1,12 +1,24 @@
 """What a plan says of itself."""
 
+import json
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan
+from model_search.metadata.trial import (
+    DistillationPlan,
+    EnsemblePlan,
+    StartKind,
+    TrialKind,
+    TrialPlan,
+    UnknownStartError,
+    WarmStart,
+)
 
 
-def plan(*architecture, **others):
-    return TrialPlan(9, TrialKind.SEARCH, architecture, {}, 10, 8, 1, "key", **others)
+def plan(*architecture, kind=TrialKind.SEARCH, **others):
+    return TrialPlan(9, kind, architecture, {}, 10, 8, 1, "key", **others)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +44,12 @@ def test_a_plan_is_described_and_names_its_towers(made, described, towers):
         ({"members": (2, 1), "ensemble": EnsemblePlan("average")}, "in order"),
         ({"members": (9,), "ensemble": EnsemblePlan("average")}, "earlier trials"),
         ({"teacher": (1, 1), "distillation": DistillationPlan("balanced")}, "different"),
+        ({"start": WarmStart(StartKind.COPY, (9,))}, "not an earlier trial than 9"),
+        ({"start": WarmStart(StartKind.COPY, (1,)), "first_step": 5}, "continues another one"),
+        ({"start": WarmStart(StartKind.CONTINUE, (1,))}, "continues another one"),
+        ({"start": WarmStart(StartKind.CONTINUE, (1,)), "first_step": 10}, "continues another one"),
+        ({"start": WarmStart(StartKind.CONTINUE, (1,)), "first_step": -1}, "continues another one"),
+        ({"first_step": 5}, "continues another one"),
     ],
 )
 def test_a_plan_that_makes_no_sense_cannot_be_made(others, message):
@@ -46,3 +64,96 @@ def test_ways_that_there_are_not_are_refused():
         DistillationPlan("kl")
     with pytest.raises(ValueError, match="temperature"):
         DistillationPlan("balanced", temperature=0.0)
+
+
+TAUGHT = {"teacher": (3,), "distillation": DistillationPlan("balanced")}
+COMBINED = {"members": (1, 4), "ensemble": EnsemblePlan("average")}
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (plan("A"), {"one tower", "on labels", "in full", "compared", "searched"}),
+        (plan("A", random=True), {"one tower", "on labels", "in full", "compared", "searched"}),
+        (plan("A", total_steps=20), {"one tower", "on labels", "searched"}),
+        (plan("A", row_share=0.5), {"one tower", "on labels", "searched"}),
+        (
+            plan("A", first_step=5, start=WarmStart(StartKind.CONTINUE, (1,)), rung=1),
+            {"one tower", "on labels", "in full", "compared", "searched"},
+        ),
+        (plan("A", **TAUGHT), {"one tower", "in full"}),
+        (plan(**COMBINED), {"in full"}),
+        (plan("A", **COMBINED), {"in full"}),
+        (plan("A", kind=TrialKind.SUGGESTION), {"one tower", "on labels", "in full", "compared", "searched"}),
+        (plan("A", kind=TrialKind.TUNING), {"one tower", "on labels", "in full", "compared"}),
+        (plan("A", kind=TrialKind.REPLAY), {"one tower", "on labels", "in full", "compared"}),
+    ],
+)
+def test_a_plan_says_what_it_trains(made, says):
+    asked = {
+        "one tower": made.trains_one_tower,
+        "on labels": made.is_on_labels_alone,
+        "in full": made.is_in_full,
+        "compared": made.trains_one_tower_in_full,
+        "searched": made.is_searched,
+    }
+    assert {name for name, answer in asked.items() if answer} == says
+
+
+# What a plan starts from
+
+STARTS = [None, WarmStart(StartKind.COPY, (3,)), WarmStart(StartKind.CONTINUE, (8,))]
+
+
+def started(start):
+    continues = start is not None and start.kind is StartKind.CONTINUE
+    return plan("A", start=start, first_step=4 if continues else 0)
+
+
+def former(made):
+    """The same plan as versions before the record wrote it: a bare number, which is there even if there is no start."""
+    values = json.loads(made.to_json())
+    values.pop("start", None)
+    return json.dumps(values | {"warm_start": made.warm_start})
+
+
+@settings(deadline=None)
+@given(st.sampled_from(STARTS))
+def test_a_start_is_read_back_as_it_was_written_and_as_former_versions_wrote_it(start):
+    made = started(start)
+    again = TrialPlan.from_json(made.to_json())
+    assert again == made and (start is None or type(again.start.kind) is StartKind)
+    assert TrialPlan.from_json(former(made)) == made
+
+
+def test_the_record_alone_is_written_and_only_where_there_is_a_start():
+    assert json.loads(started(STARTS[1]).to_json())["start"] == {"kind": "copy", "trials": [3]}
+    assert json.loads(started(STARTS[2]).to_json())["start"] == {"kind": "continue", "trials": [8]}
+    assert "warm_start" not in json.loads(started(STARTS[1]).to_json())
+    assert not {"start", "warm_start"} & json.loads(started(None).to_json()).keys()
+
+
+def test_a_start_is_something_to_build_on():
+    both = plan("A", teacher=(2,), distillation=DistillationPlan("balanced"), start=STARTS[1])
+    assert both.builds_on == (2, 3) and both.warm_start == 3
+    assert plan("A").builds_on == () and plan("A").warm_start is None
+    assert [started(start).is_promotion for start in STARTS] == [False, False, True]
+
+
+@pytest.mark.parametrize("trials", [(), (1, 2), (0,), (True,), (1.5,), ("1",)])
+def test_a_start_names_one_trial(trials):
+    with pytest.raises(ValueError, match="expected one trial's number"):
+        WarmStart(StartKind.COPY, trials)
+
+
+def test_a_start_of_a_later_version_is_refused_by_its_name():
+    text = started(STARTS[1]).to_json().replace('"copy"', '"morphism"')
+    with pytest.raises(UnknownStartError, match="'morphism'; this version knows continue, copy"):
+        TrialPlan.from_json(text)
+
+
+@pytest.mark.parametrize("start", ['{"kind": "copy"}', "[1]", "5", '{"kind": "copy", "trials": 3}'])
+def test_a_start_that_is_no_record_is_refused(start):
+    values = json.loads(started(None).to_json())
+    with pytest.raises(ValueError, match="not a trial plan"):
+        TrialPlan.from_json(json.dumps(values | {"start": json.loads(start)}))

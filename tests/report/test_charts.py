@@ -6,10 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_search.ranking import Objective
 from model_search.report.charts import HEIGHT, SHAPES, WIDTH, Point, Scale, curves_chart, trials_chart
 from model_search.report.numbers import NOTHING, duration, figure, share
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+LOSS, SCORE = Objective("loss", "minimize"), Objective("score", "maximize")
 
 
 def points(values, kind="search"):
@@ -25,7 +29,7 @@ def test_whatever_the_values_are_everything_lies_in_the_drawing(values, goal, ex
     kinds = ["failed" if value is None else "search" for value in values]
     chart = trials_chart(
         [Point(i, v, kind, "") for i, (v, kind) in enumerate(zip(values, kinds, strict=True), 1)],
-        "loss", goal, [Point(len(values) + 1, 0.5, "final", "")], expected,
+        Objective("loss", goal), [Point(len(values) + 1, 0.5, "final", "")], expected,
     )  # fmt: skip
     assert len(chart.marks) == len(values) + 1 and chart.x_ticks
     for mark in chart.marks:
@@ -39,17 +43,17 @@ def test_whatever_the_values_are_everything_lies_in_the_drawing(values, goal, ex
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), FINITE), min_size=2, max_size=9, unique_by=lambda look: look[0]))
 def test_curves_lie_in_the_drawing(looks):
-    chart = curves_chart([("a", sorted(looks))], "loss", "minimize")
+    chart = curves_chart([("a", sorted(looks))], LOSS)
     assert all(0 <= place <= WIDTH for place in places(chart.lines[0].path))
 
 
 def test_one_that_went_astray_does_not_squeeze_the_others():
     values = [0.5, 0.4, 0.45, 0.42, 0.48, 0.44, 0.41, 0.47, 0.43, 0.46, 0.49, 900.0]
-    chart = trials_chart(points(values), "loss", "minimize")
+    chart = trials_chart(points(values), LOSS)
     assert chart.note == "One trial is off the scale, the worst with 900." and chart.band.text == "off scale"
     heights = [places(mark.path)[1] for mark in chart.marks]
     assert max(heights[:-1]) - min(heights[:-1]) > HEIGHT / 3 and heights[-1] < min(heights[:-1])
-    upside_down = trials_chart(points([-value for value in values]), "score", "maximize")
+    upside_down = trials_chart(points([-value for value in values]), SCORE)
     assert places(upside_down.marks[-1].path)[1] > max(places(mark.path)[1] for mark in upside_down.marks[:-1])
 
 
@@ -61,7 +65,7 @@ def test_the_best_is_never_cut_off():
 
 
 def test_values_of_many_sizes_get_a_logarithmic_axis():
-    chart = trials_chart(points([10.0**-power for power in range(6)]), "loss", "minimize")
+    chart = trials_chart(points([10.0**-power for power in range(6)]), LOSS)
     assert chart.y_label == "validation loss (lower is better, logarithmic)"
     gaps = [places(mark.path)[1] for mark in chart.marks]
     steps = [second - first for first, second in itertools.pairwise(gaps)]
@@ -69,27 +73,27 @@ def test_values_of_many_sizes_get_a_logarithmic_axis():
 
 
 def test_trial_numbers_are_on_an_even_scale():
-    chart = trials_chart(points([0.5] * 1000), "loss", "minimize")
+    chart = trials_chart(points([0.5] * 1000), LOSS)
     first, middle, last = (places(chart.marks[i].path)[0] for i in (0, 499, 999))
     assert middle == pytest.approx((first + last) / 2, abs=1)
     assert [tick.text for tick in chart.x_ticks] == ["1", "200", "400", "600", "800", "1,000"]
 
 
 def test_the_line_of_the_best_goes_down_at_each_new_best():
-    chart = trials_chart(points([0.5, 0.7, 0.3, 0.4]), "loss", "minimize")
+    chart = trials_chart(points([0.5, 0.7, 0.3, 0.4]), LOSS)
     best = chart.lines[0]
     assert best.kind == "best" and best.path.count("V") == 1
-    assert trials_chart(points([0.5, 0.7, 0.3, 0.9]), "score", "maximize").lines[0].path.count("V") == 2
+    assert trials_chart(points([0.5, 0.7, 0.3, 0.9]), SCORE).lines[0].path.count("V") == 2
 
 
 def test_many_marks_have_no_tooltips():
-    assert {mark.label for mark in trials_chart(points([0.5] * 2001), "loss", "minimize").marks} == {""}
+    assert {mark.label for mark in trials_chart(points([0.5] * 2001), LOSS).marks} == {""}
 
 
 def test_kinds_differ_in_shape():
     assert len({shape.partition("@")[0] for shape in SHAPES.values()}) == len(SHAPES)
-    assert trials_chart([], "loss", "minimize") is None
-    assert curves_chart([("a", [(1, 0.5)])], "loss", "minimize") is None
+    assert trials_chart([], LOSS) is None
+    assert curves_chart([("a", [(1, 0.5)])], LOSS) is None
 
 
 @pytest.mark.parametrize(

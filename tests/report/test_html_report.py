@@ -15,7 +15,7 @@ from made_studies import BLOCKS, SPEC, Made, combined, make_final, make_plan, ma
 
 from model_search.errors import UserError
 from model_search.metadata.final_models import FinalKind
-from model_search.metadata.trial import DistillationPlan, Trial, TrialKind, TrialState
+from model_search.metadata.trial import DistillationPlan, StartKind, Trial, TrialKind, TrialState, WarmStart
 from model_search.report.facts import StudyFacts
 from model_search.report.html import render
 from model_search.search.history.history import History
@@ -86,7 +86,7 @@ def full(made):
     for number in range(2, 13):
         made.run(0.9 / number, parent=number - 1)
     made.run(0.06, **combined(11, 12))
-    taught = {"kind": TrialKind.DISTILLATION, "teacher": (11, 12), "warm_start": 12}
+    taught = {"kind": TrialKind.DISTILLATION, "teacher": (11, 12), "start": WarmStart(StartKind.COPY, (12,))}
     made.run(0.07, **taught, distillation=DistillationPlan("mse_logits"))
     for step in (3, 40):
         made.fail(f"the loss is NaN at step {step}")
@@ -181,7 +181,7 @@ def test_a_regression_of_streams_is_told_of(tmp_path):
     page = page_of(made)
     assert "trial 2: 0.75" in page.said and "higher is better" in page.said
     assert "study.predict(rows)" in page.said and "predict_proba" not in page.said and "NEW.csv" not in page.said
-    assert "shape of a row 28 x 28 x 1" in page.said
+    assert "input features 28 x 28 x 1 a row, float32" in page.said
 
 
 def test_an_ensemble_without_gain_is_not_the_best(made):

@@ -1,6 +1,6 @@
 from made_studies import Made, combined, make_plan
 
-from model_search.metadata.trial import DistillationPlan, TrialKind
+from model_search.metadata.trial import DistillationPlan, StartKind, TrialKind, WarmStart
 from model_search.report.lineage import MOST_STEPS, changes, lineage
 
 
@@ -30,9 +30,13 @@ def test_the_line_goes_on_through_parents_teachers_and_members(tmp_path):
     made.run(0.8, parent=1)
     made.run(0.7)
     made.run(0.6, **combined(2, 3))
-    taught = {"teacher": (2, 3), "warm_start": 2, "distillation": DistillationPlan("mse_logits")}
+    taught = {
+        "teacher": (2, 3),
+        "start": WarmStart(StartKind.COPY, (2,)),
+        "distillation": DistillationPlan("mse_logits"),
+    }
     made.run(0.5, kind=TrialKind.DISTILLATION, **taught)
-    made.run(0.4, warm_start=5, parent=5, first_step=100, steps=200)
+    made.run(0.4, start=WarmStart(StartKind.CONTINUE, (5,)), parent=5, first_step=100, steps=200)
     history = made.study.history
     steps = lineage(history.get(6), history)
     assert [step.trial.id for step in steps] == [6, 5, 2, 1]

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from model_search.data.rows import InputSpec
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.ensemble_selection import ensemble_logits
@@ -27,7 +28,8 @@ np.savez(sys.argv[3], labels=np.asarray(answers["label"]).astype("S"), probabili
 def towers(width=3):
     """All of the same blocks, so that every layer is named like two others."""
     blocks = ("FULLY_CONNECTED_RESIDUAL_CONCAT_BATCHNORM", "FIXED_OUTPUT_FULLY_CONNECTED_64")
-    return {n: build_tower(TowerSpec(blocks, (4,), width, dropout_rate=0.2, seed=n)) for n in (3, 7, 8)}
+    inputs = {"features": InputSpec((4,))}
+    return {n: build_tower(TowerSpec(blocks, inputs, width, dropout_rate=0.2, seed=n)) for n in (3, 7, 8)}
 
 
 def rows(count=20):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from model_search.data.rows import InputSpec
 from model_search.data.task import TaskKind
 from model_search.errors import UnsupportedError, UserError
 from model_search.towers.builder import TowerSpec, build_tower
@@ -10,7 +11,7 @@ from model_search.towers.heads import add_head, with_probabilities
 
 @pytest.fixture(scope="module")
 def tower():
-    return build_tower(TowerSpec(("FULLY_CONNECTED",), (4,), 3))
+    return build_tower(TowerSpec(("FULLY_CONNECTED",), {"features": InputSpec((4,))}, 3))
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,11 @@ def test_temperature_must_be_positive(tower, temperature):
 
 def test_a_head_flattens():
     inputs = keras.Input((2, 3))
-    head = keras.Model(inputs, add_head(inputs, 5, "DNN"))
+    head = keras.Model(inputs, add_head(inputs, 5))
     assert head.output_shape == (None, 5)
     assert head.get_layer("logits").kernel.shape == (6, 5)
 
 
 def test_no_head_for_other_problems():
-    with pytest.raises(UnsupportedError, match="'RNN_ALL_ACTIVATIONS'"):
-        add_head(keras.Input((3,)), 2, "RNN_ALL_ACTIVATIONS")
+    with pytest.raises(UnsupportedError, match="'OTHER'"):
+        add_head(keras.Input((3,)), 2, "OTHER")

@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from model_search.data.csv_data import Provider
+from model_search.deadline import Deadline
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.spec.load import load_spec
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.session import RunContext, open_session
+from model_search.trainers.session import RunContext
+from model_search.trainers.study_setup import open_session
 from model_search.training.outcome import Progress, TrialOutcome
 
 
@@ -26,7 +28,7 @@ class PretendedEngine:
         self.act = act
         self.notes = pathlib.Path(notes)
 
-    def run(self, plan, initial_weights=None, on_progress=None, frozen=None, members=()):
+    def run(self, plan, given=None, on_progress=None):
         with (self.notes / str(plan.trial_id)).open("a+") as file:
             file.seek(0)
             earlier = len(file.readlines())
@@ -35,7 +37,9 @@ class PretendedEngine:
         self.act(plan, earlier)
         on_progress(Progress(plan.steps, plan.steps, 1.0, None))
         loss = float(np.random.default_rng(plan.seed).random())
-        return TrialOutcome({"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), [np.ones(3)], np.ones((4, 2)))
+        return TrialOutcome(
+            {"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), {"w": np.ones(3)}, np.ones((4, 2))
+        )
 
     def logits_of(self, tower):
         return np.ones((4, 2)), np.ones((6, 2))
@@ -75,6 +79,17 @@ def waits(seconds):
     return act
 
 
+def together(folder):
+    """No trial ends before two workers have begun one each."""
+    notes = pathlib.Path(folder) / "notes"
+
+    def act(plan, earlier):
+        while len({pid for note in notes.iterdir() for pid in note.read_text().split()}) < 2:
+            time.sleep(0.02)
+
+    return act
+
+
 def open_pretended(folder, act=nothing, workers=2, **changes):
     """A session and its context."""
     table = pathlib.Path(folder) / "table.csv"
@@ -95,4 +110,4 @@ def open_pretended(folder, act=nothing, workers=2, **changes):
     session = open_session(Provider(filename=str(table), label="y"), spec, options)
     session = dataclasses.replace(session, make_engine=MakeEngine(act, notes))
     display = ProgressDisplay("loss", options.number_models, options.progress)
-    return session, RunContext(options, workers, Interrupts(options.time_limit), display)
+    return session, RunContext(options, workers, Interrupts(Deadline(options.time_limit)), display)

@@ -5,12 +5,23 @@ import dataclasses
 import numpy as np
 import pytest
 
-from model_search.data.task import Rows, StreamData, TableData, Task, TaskKind
+from model_search.data.prepared_data import StreamData, TableData
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.artefacts import LocalArtefacts
+from model_search.metadata.artefacts import LocalArtefacts, load_arrays, save_arrays
+from model_search.metadata.paths import MIXTURE, WEIGHTS
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan, TrialState
+from model_search.metadata.trial import (
+    DistillationPlan,
+    EnsemblePlan,
+    StartKind,
+    TrialKind,
+    TrialPlan,
+    TrialState,
+    WarmStart,
+)
 from model_search.search.history.history import History
 from model_search.trainers.finished_models import FinishedTowers
 from model_search.trainers.interrupts import Interrupts
@@ -26,7 +37,7 @@ SMALL = "FULLY_CONNECTED_PYRAMID"
 
 def rows(count, seed):
     features = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
-    return Rows(features, (features[:, 0] > features[:, 1]).astype(np.int32))
+    return Rows.of(features, (features[:, 0] > features[:, 1]).astype(np.int32))
 
 
 def data(stream=False):
@@ -54,7 +65,12 @@ PLANS = [
     plan(4, SMALL, kind=TrialKind.ENSEMBLE, members=(1, 2), ensemble=EnsemblePlan("weighted")),
     plan(5, SMALL, kind=TrialKind.ENSEMBLE, members=(1, 2, 4), ensemble=EnsemblePlan("average", residual=True)),
     plan(
-        6, BLOCK, kind=TrialKind.DISTILLATION, teacher=(1, 2), distillation=DistillationPlan("balanced"), warm_start=1
+        6,
+        BLOCK,
+        kind=TrialKind.DISTILLATION,
+        teacher=(1, 2),
+        distillation=DistillationPlan("balanced"),
+        start=WarmStart(StartKind.COPY, (1,)),
     ),
     plan(7, kind=TrialKind.ENSEMBLE, members=(2, 6), ensemble=EnsemblePlan("weighted")),
     plan(8, kind=TrialKind.ENSEMBLE, members=(1, 2), ensemble=EnsemblePlan("average", freeze=False)),
@@ -86,7 +102,7 @@ class Study:
             engine=self.engine,
             artefacts=self.artefacts,
             environment={},
-            interrupts=Interrupts(None),
+            interrupts=Interrupts(),
             display=ProgressDisplay("loss", 5, enabled=False),
             stream=isinstance(prepared, StreamData),
         )
@@ -135,8 +151,8 @@ def test_the_parts_add_up_to_what_was_judged(table_study):
     given = towers.given(PLANS[4])
     model = table_study.engine.forward([towers.trained(number) for number in (1, 2, 4)])
     valid = table_study.engine._data.valid
-    np.testing.assert_allclose(given.frozen.valid, model(valid.features), atol=1e-4)
-    np.testing.assert_allclose(given.frozen.train, model(table_study.engine._data.train.features), atol=1e-4)
+    np.testing.assert_allclose(given.frozen.valid, model(valid.inputs), atol=1e-4)
+    np.testing.assert_allclose(given.frozen.train, model(table_study.engine._data.train.inputs), atol=1e-4)
     average = towers.given(PLANS[2]).frozen
     assert average.train is None
     assert towers.given(PLANS[5]).initial_weights is not None
@@ -173,8 +189,68 @@ def test_a_damaged_file_of_logits_is_computed_again_and_damaged_weights_fail_the
     weights = next(artefact for artefact in first.result.artefacts if artefact.name == "weights.npz")
     (tmp_path / weights.path).write_bytes(b"")
     fresh = FinishedTowers(study.history, study.artefacts, study.engine, stream=False)
-    with pytest.raises(TrialError, match="weights of trial 1"):
+    with pytest.raises(TrialError, match=r"trial 1 cannot be built on: .*weights\..*is damaged"):
         fresh.given(PLANS[3])
+
+
+def numbered(study, number):
+    """The trial with its weights stored as former versions did: under numbers, in the order of the model."""
+    trial = study.history.get(number)
+    file = next(artefact for artefact in trial.result.artefacts if artefact.name == WEIGHTS)
+    arrays = load_arrays(study.artefacts, file).values()
+    again = save_arrays(study.artefacts, number, WEIGHTS, {f"{i:04d}": array for i, array in enumerate(arrays)})
+    files = tuple(again if artefact is file else artefact for artefact in trial.result.artefacts)
+    return dataclasses.replace(trial, result=dataclasses.replace(trial.result, artefacts=files))
+
+
+def test_numbered_weights_of_a_former_version_are_read_as_named_ones_are(table_study):
+    history = History("loss", "minimize")
+    history.update([numbered(table_study, number) for number in (1, 2, 8, 9)])
+    towers = [
+        FinishedTowers(known, table_study.artefacts, table_study.engine, stream=False)
+        for known in (table_study.history, history)
+    ]
+    named, former = ([each.trained(number) for number in (1, 2, 8, 9)] for each in towers)
+    assert all(name.isdigit() for tower in former for name in tower.weights)
+    features = table_study.engine._data.valid.features
+    expected = table_study.engine.forward(named)(features)
+    np.testing.assert_array_equal(table_study.engine.forward(former)(features), expected)
+    again = [table_study.engine.run(PLANS[5], **given_of(each, PLANS[5])) for each in towers]
+    np.testing.assert_array_equal(again[0].valid_logits, again[1].valid_logits)
+    assert list(again[0].weights) == list(again[1].weights) == list(named[0].weights)
+
+
+def given_of(towers, made):
+    given = towers.given(made)
+    return {"initial_weights": given.initial_weights, "frozen": given.frozen}
+
+
+def test_weights_are_stored_by_name(table_study):
+    def stored(number):
+        artefacts = table_study.history.get(number).result.artefacts
+        return load_arrays(table_study.artefacts, next(a for a in artefacts if a.name == WEIGHTS))
+
+    dense, logits = [f"{BLOCK}#1/dense/kernel", f"{BLOCK}#1/dense/bias"], ["logits/kernel", "logits/bias"]
+    small = [f"{SMALL}#1/dense/kernel", f"{SMALL}#1/dense/bias"]
+    first, second = dense + logits, small + logits
+    tuned = [f"member_1/{name}" for name in first] + [f"member_2/{name}" for name in second]
+    assert [list(stored(number)) for number in (1, 2, 8)] == [first, second, tuned]
+    assert list(stored(9)) == [
+        *(f"member_2/{name}" for name in second),
+        *(f"member_8/{name}" for name in tuned),
+        *second,
+    ]
+
+
+def test_a_mixture_that_is_gone_is_said(table_study):
+    trial = table_study.history.get(9)
+    files = tuple(artefact for artefact in trial.result.artefacts if artefact.name != MIXTURE)
+    history = History("loss", "minimize")
+    history.update([table_study.history.get(number) for number in (1, 2, 8)])
+    history.update([dataclasses.replace(trial, result=dataclasses.replace(trial.result, artefacts=files))])
+    towers = FinishedTowers(history, table_study.artefacts, table_study.engine, stream=False)
+    with pytest.raises(TrialError, match=r"trial 9 cannot be built on: .*mixture\.npz is missing"):
+        towers.trained(9)
 
 
 def test_a_trial_that_is_not_completed_cannot_be_built_on(table_study):

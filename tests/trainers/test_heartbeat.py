@@ -1,6 +1,7 @@
 """A thread that beats for the trial in hand."""
 
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from model_search.errors import StaleClaimError, StoreError
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.trainers.heartbeat import Heartbeat
 
-LONG = 20.0
+LONG = 120.0  # before a test gives up; nothing takes so long
 
 
 @pytest.fixture
@@ -35,9 +36,7 @@ def test_it_beats_while_the_main_thread_is_busy(store):
     before = beats(store)
     with Heartbeat(store.another, seconds=0.01).of(claim):
         wait_until(lambda: beats(store) >= before + 3)
-    stopped = beats(store)
-    time.sleep(0.1)
-    assert beats(store) == stopped
+    wait_until(lambda: all(thread.name != "heartbeat" for thread in threading.enumerate()))
 
 
 def test_a_claim_that_is_lost_is_told_when_the_trial_moves(store):
@@ -62,11 +61,19 @@ def test_a_claim_that_is_lost_is_told_when_the_trial_moves(store):
 
 def test_a_trial_that_does_not_move_is_not_kept_alive(store):
     claim = store.claim("w", 5)
-    heartbeat = Heartbeat(store.another, seconds=0.01, patience=0.05)
+    now, asked = [0.0], []
+
+    def clock():
+        asked.append(now[0])
+        return now[0]
+
+    heartbeat = Heartbeat(store.another, seconds=0.01, patience=5.0, clock=clock)
     with heartbeat.of(claim):
-        time.sleep(0.2)
+        wait_until(lambda: beats(store) > 1)
+        now[0] = 6.0
+        wait_until(lambda: asked.count(6.0) > 1)  # the beat that was under way is over
         silent = beats(store)
-        time.sleep(0.2)
+        wait_until(lambda: asked.count(6.0) > 5)
         assert beats(store) == silent
         heartbeat.check()
         wait_until(lambda: beats(store) > silent)
@@ -91,9 +98,15 @@ def test_a_database_that_is_locked_does_not_hold_up_the_end_of_a_trial(store, tm
     claim = store.claim("w", 5)
     other = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
+    begun = threading.Event()
+
+    def another():
+        begun.set()
+        return store.another()
+
     started = time.monotonic()
-    with Heartbeat(store.another, seconds=0.01).of(claim):
-        time.sleep(0.1)
+    with Heartbeat(another, seconds=0.01).of(claim):
+        assert begun.wait(LONG)
     assert time.monotonic() - started < LONG
     other.execute("ROLLBACK")
     other.close()

@@ -10,7 +10,15 @@ from model_search.metadata.artefacts import LocalArtefacts, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialKind, TrialPlan, TrialResult
+from model_search.metadata.trial import (
+    DistillationPlan,
+    EnsemblePlan,
+    StartKind,
+    TrialKind,
+    TrialPlan,
+    TrialResult,
+    WarmStart,
+)
 from model_search.search.history.history import History
 from model_search.trainers import pruning
 from model_search.trainers.options import SearchOptions
@@ -72,7 +80,7 @@ def test_the_best_keep_their_files(store, run, prune, tmp_path):
 
 def test_towers_that_a_schedule_may_still_continue_keep_their_files(store, run, prune):
     short = [run(loss, total_steps=9) for loss in (0.9, 0.8, 0.95)]
-    run(0.7, warm_start=short[1], first_step=1, steps=9, rung=1)
+    run(0.7, start=WarmStart(StartKind.CONTINUE, (short[1],)), first_step=1, steps=9, rung=1)
     full = [run(loss) for loss in (0.1, 0.2, 0.3, 0.4)]
     prune(2)
     assert kept(store) == [*short, *full[:2]]
@@ -111,7 +119,7 @@ def test_what_is_built_on_keeps_its_files(store, run, prune):
     best = run(0.1, members=(1, 2), architecture=(), ensemble=average, kind=TrialKind.ENSEMBLE)
     run(None, members=(3,), ensemble=average)
     run(None, teacher=(4,), distillation=teaching)
-    run(None, warm_start=5)
+    run(None, start=WarmStart(StartKind.COPY, (5,)))
     store.save_final_models([FinalModel(FinalKind.ENSEMBLE, {}, 1, 0.1, (1,), members=(FinalMember(6, 1.0),))])
     single = run(0.2)
     assert prune(1) == [7, 8]
@@ -121,7 +129,7 @@ def test_what_is_built_on_keeps_its_files(store, run, prune):
 def test_what_the_last_trials_were_built_on_keeps_its_files(store, run, prune):
     run(1.0)
     run(0.9)
-    run(0.5, warm_start=1)
+    run(0.5, start=WarmStart(StartKind.COPY, (1,)))
     assert prune(1) == [2]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model_search import constants
+from model_search.deadline import Deadline
 from model_search.errors import DiskFullError, RetryTrialError, StopStudyError, TrialError
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
@@ -18,7 +19,13 @@ from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import load_spec, load_text
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.worker import MAX_ATTEMPTS, MAX_FAILURES_IN_A_ROW, StopReason, Worker, WorkerParts
+from model_search.trainers.worker import (
+    MAX_ATTEMPTS,
+    MAX_FAILURES_IN_A_ROW,
+    StopReason,
+    Worker,
+    WorkerParts,
+)
 from model_search.training.outcome import Progress, TrialOutcome
 
 
@@ -29,13 +36,15 @@ class PretendedEngine:
         self.act = act
         self.plans = []
 
-    def run(self, plan, initial_weights=None, on_progress=None, **given):
+    def run(self, plan, given=None, on_progress=None):
         self.plans.append(plan)
         self.act(plan.trial_id)
         on_progress(Progress(step=1, steps=plan.steps, loss=1.0, best=None))
         rng = np.random.default_rng(plan.seed)
         loss = float(rng.random())
-        return TrialOutcome({"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), [np.ones(3)], np.ones((4, 2)))
+        return TrialOutcome(
+            {"loss": loss}, 10, plan.steps, {"total": 0.0}, ((1, loss),), {"w": np.ones(3)}, np.ones((4, 2))
+        )
 
     def logits_of(self, tower):
         return np.ones((4, 2)), np.ones((6, 2))
@@ -48,7 +57,7 @@ learning_spec { optimizers: "adam" learning_rate_range { minimum: 0.001 maximum:
 """
 
 
-def make_worker(folder, engine, time_limit=None, callbacks=(), spec=None):
+def make_worker(folder, engine, deadline=None, callbacks=(), spec=None):
     store = SqliteStore(folder / "study.db")
     store.create_study(StudyRecord("s", "me", "", "loss", "minimize", 1, "f", {}, {}, {}))
     planner = Planner(
@@ -57,7 +66,7 @@ def make_worker(folder, engine, time_limit=None, callbacks=(), spec=None):
         "loss",
         "minimize",
     )
-    interrupts = Interrupts(time_limit)
+    interrupts = Interrupts(deadline)
     parts = WorkerParts(
         store=store,
         planner=planner,
@@ -192,10 +201,45 @@ def test_an_interrupted_search_goes_on_as_an_undisturbed_one(tmp_path):
     assert list(plans.values()) == undisturbed.plans
 
 
-def test_a_time_limit_leaves_at_least_one_model(tmp_path):
-    worker, store, _ = make_worker(tmp_path, PretendedEngine(), time_limit=1e-9)
+class Steps(PretendedEngine):
+    """Reports every second until it is told to end."""
+
+    def __init__(self, now, steps=100):
+        super().__init__()
+        self.now = now
+        self.steps = steps
+        self.ended_at = []
+
+    def run(self, plan, initial_weights=None, on_progress=None, **given):
+        for step in range(self.steps):
+            self.now[0] += 1
+            if on_progress(Progress(step, self.steps, 1.0, None)):
+                break
+        self.ended_at.append(self.now[0])
+        return super().run(plan, on_progress=lambda look: None)
+
+
+def at(now, seconds):
+    return Deadline(seconds, clock=lambda: now[0])
+
+
+def test_a_time_limit_puts_the_running_trial_back_at_once(tmp_path):
+    now = [0.0]
+    worker, store, _ = make_worker(tmp_path, Steps(now, steps=10), at(now, 25.0))
     assert worker.run(5) is StopReason.TIME_LIMIT
-    assert states(store) == [TrialState.COMPLETED]
+    assert now == [25.0]
+    assert states(store) == [TrialState.COMPLETED, TrialState.COMPLETED, TrialState.INTERRUPTED]
+
+
+def test_a_time_limit_leaves_one_model_that_has_trained_for_a_while(tmp_path):
+    for limit, ended in ((0.5, 3.0), (7.0, 7.0)):  # a step is seen after two seconds, FIRST_SECONDS before the third
+        now = [0.0]
+        engine = Steps(now)
+        (tmp_path / str(limit)).mkdir()
+        worker, store, _ = make_worker(tmp_path / str(limit), engine, at(now, limit))
+        assert worker.run(5) is StopReason.TIME_LIMIT
+        assert engine.ended_at == [ended]
+        assert states(store) == [TrialState.COMPLETED]
 
 
 def test_callbacks_see_every_finished_trial_and_their_exceptions_are_the_users(tmp_path):

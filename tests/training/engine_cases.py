@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from model_search.data.task import Rows, StreamData, TableData, Task, TaskKind
+from model_search.data.prepared_data import StreamData, TableData
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.outcome import TrainingSettings
 
@@ -23,7 +25,7 @@ def class_rows(rows, classes=2, width=4, seed=0, weighted=False):
     features = rng.normal(size=(rows, width)).astype(np.float32)
     labels = np.minimum(np.abs(features[:, :2].sum(axis=1)), classes - 1)
     weights = rng.uniform(0.1, 2.0, rows).astype(np.float32) if weighted else None
-    return Rows(features, labels.astype(np.int32), weights)
+    return Rows.of(features, labels.astype(np.int32), weights)
 
 
 def number_rows(rows, targets=1, width=4, seed=0, weighted=False):
@@ -31,7 +33,7 @@ def number_rows(rows, targets=1, width=4, seed=0, weighted=False):
     features = rng.normal(size=(rows, width)).astype(np.float32)
     labels = np.stack([features[:, i] * features[:, i + 1] for i in range(targets)], axis=1).astype(np.float32)
     weights = rng.uniform(0.1, 2.0, rows).astype(np.float32) if weighted else None
-    return Rows(features, labels, weights)
+    return Rows.of(features, labels, weights)
 
 
 def class_table(rows=200, classes=2, weighted=False, **own):
@@ -63,10 +65,10 @@ def class_stream(batch_rows=7, weighted=False, **own):
         rng = np.random.default_rng(seed)
         while True:
             chosen = rng.integers(len(train), size=batch_rows)
-            yield Rows(
-                train.features[chosen],
-                train.labels[chosen],
-                None if train.weights is None else train.weights[chosen],
+            yield Rows.of(
+                train.inputs["features"][chosen],
+                train.label[chosen],
+                None if train.weight is None else train.weight[chosen],
             )
 
     return StreamData(classes_task(), batches, class_rows(90, seed=2, weighted=weighted), "fingerprint", {}, **own)
@@ -74,6 +76,11 @@ def class_stream(batch_rows=7, weighted=False, **own):
 
 def settings(metric="loss", goal="minimize", **others):
     return TrainingSettings("DNN", metric, goal, **others)
+
+
+def arrays(outcome):
+    """The weights that were handed back, in the model's order."""
+    return list(outcome.weights.values())
 
 
 def plan(*architecture, steps=20, batch_size=8, seed=5, **hyperparameters):

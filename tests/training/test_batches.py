@@ -4,7 +4,7 @@ from engine_cases import class_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_search.data.task import Rows
+from model_search.data.rows import Rows
 from model_search.errors import DataError
 from model_search.training.batches import RowOrder, StreamOrder
 
@@ -43,7 +43,7 @@ def test_a_stream_is_cut_into_equal_batches_without_losing_rows(sizes, batch_siz
         start = 0
         for size in sizes:
             cut = slice(start, start + size)
-            yield Rows(rows.features[cut], rows.labels[cut], rows.weights[cut] if weighted else None)
+            yield Rows.of(rows.inputs["features"][cut], rows.label[cut], rows.weight[cut] if weighted else None)
             start += size
 
     order = StreamOrder(pieces(), batch_size, rows)
@@ -51,9 +51,9 @@ def test_a_stream_is_cut_into_equal_batches_without_losing_rows(sizes, batch_siz
     taken = [order.take(1) for _ in range(batches)]
     for number, batch in enumerate(taken):
         cut = slice(number * batch_size, (number + 1) * batch_size)
-        assert np.array_equal(batch.features[0], rows.features[cut])
-        assert np.array_equal(batch.labels[0], rows.labels[cut])
-        assert (batch.weights is None) == (not weighted)
+        assert np.array_equal(batch.inputs["features"], rows.inputs["features"][cut])
+        assert np.array_equal(batch.label, rows.label[cut])
+        assert (batch.weight is None) == (not weighted)
     with pytest.raises(DataError, match="training data ended"):
         order.take(1)
 

@@ -6,21 +6,27 @@ from engine_cases import class_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_search.training.checkpoints import LOOKS, Best, Look, LookRows, look_updates
+from model_search.training.checkpoints import (
+    EVALUATIONS,
+    BestCheckpoint,
+    Evaluation,
+    EvaluationRows,
+    evaluation_updates,
+)
 from model_search.training.flat_tower import Snapshot
 
 
 @given(st.integers(1, 5000))
 def test_looks_are_spread_evenly_and_end_with_the_training(updates):
-    looks = look_updates(updates)
+    looks = evaluation_updates(updates)
     assert looks[-1] == updates
     assert looks[0] >= 1
-    assert len(looks) == min(updates, LOOKS)
-    assert max(np.diff((0, *looks))) <= math.ceil(updates / LOOKS) + 1
+    assert len(looks) == min(updates, EVALUATIONS)
+    assert max(np.diff((0, *looks))) <= math.ceil(updates / EVALUATIONS) + 1
 
 
 def test_without_updates_there_is_nothing_to_look_at_in_between():
-    assert look_updates(0) == (0,)
+    assert evaluation_updates(0) == (0,)
 
 
 @pytest.mark.parametrize(
@@ -35,19 +41,19 @@ def test_without_updates_there_is_nothing_to_look_at_in_between():
 )
 def test_looks_read_no_more_than_they_may(updates, batch, eval_steps, rows, expected):
     valid = class_rows(rows, weighted=True)
-    chosen = LookRows.of(valid, updates, batch, eval_steps)
-    assert len(chosen.rows) == len(chosen.rows.weights) == expected
+    chosen = EvaluationRows.of(valid, updates, batch, eval_steps)
+    assert len(chosen.rows) == len(chosen.rows.weight) == expected
     assert chosen.complete == (expected == rows)
-    again = LookRows.of(valid, updates, batch, eval_steps)
-    assert np.array_equal(chosen.rows.features, again.rows.features)
+    again = EvaluationRows.of(valid, updates, batch, eval_steps)
+    assert np.array_equal(chosen.rows.inputs["features"], again.rows.inputs["features"])
 
 
 def best_of(goal, *looks):
-    best = Best(goal)
+    best = BestCheckpoint(goal)
     for update, (metric, loss) in enumerate(looks):
-        best.offer(Look(update, metric, loss, np.empty(0)), Snapshot((update,)))
-    assert best.snapshot.values == (best.look.update,)
-    return best.look.update
+        best.offer(Evaluation(update, metric, loss, np.empty(0)), Snapshot((update,)))
+    assert best.snapshot.values == (best.evaluation.update,)
+    return best.evaluation.update
 
 
 def test_the_best_look_is_kept_and_the_loss_decides_between_equals():

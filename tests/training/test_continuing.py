@@ -4,19 +4,21 @@ import dataclasses
 
 import numpy as np
 import pytest
-from engine_cases import class_rows, class_stream, class_table, number_rows, plan, settings
+from engine_cases import arrays, class_rows, class_stream, class_table, number_rows, plan, settings
 
 from model_search.errors import TrialError
+from model_search.metadata.trial import StartKind, WarmStart
 from model_search.training.batches import RowOrder, skip, subset
-from model_search.training.checkpoints import look_updates
+from model_search.training.checkpoints import evaluation_updates
 from model_search.training.engine import Engine
+from model_search.training.outcome import Given
 
 
 def _pieces(whole, ends):
     """The same training, as trials that continue each other."""
     first = 0
     for number, end in enumerate(ends, start=1):
-        start = {} if first == 0 else {"warm_start": number - 1, "first_step": first}
+        start = {} if first == 0 else {"start": WarmStart(StartKind.CONTINUE, (number - 1,)), "first_step": first}
         yield dataclasses.replace(whole, trial_id=number, steps=end, total_steps=whole.steps, **start)
         first = end
 
@@ -39,10 +41,10 @@ def test_training_in_pieces_is_training_through(make_data, hyperparameters):
     assert through.best_step == 48  # the weights of the best step are those of the last one
     weights = None
     for piece in _pieces(whole, (16, 30, 48)):
-        outcome = engine.run(piece, weights)
+        outcome = engine.run(piece, Given(weights))
         assert outcome.best_step == piece.steps
         weights = outcome.weights
-    for expected, found in zip(through.weights, weights, strict=True):
+    for expected, found in zip(arrays(through), weights.values(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert outcome.metrics["loss"] == pytest.approx(through.metrics["loss"], rel=1e-4)
 
@@ -51,7 +53,7 @@ def test_a_piece_looks_between_its_own_ends():
     engine = Engine(class_table(), settings())
     first, second = _pieces(plan(steps=24, optimizer="adam"), (8, 24))
     steps = []
-    outcome = engine.run(second, engine.run(first).weights, on_progress=lambda look: steps.append(look.step))
+    outcome = engine.run(second, Given(engine.run(first).weights), lambda progress: steps.append(progress.step))
     assert [step for step, _ in outcome.curve] == [10, 12, 14, 16, 18, 20, 22, 24]
     assert (steps[0], steps[-1]) == (8, 24)
 
@@ -62,7 +64,7 @@ def test_a_short_training_follows_the_rates_of_the_whole_one():
     short = dataclasses.replace(whole, steps=10, total_steps=20)
     alone = dataclasses.replace(whole, steps=10)
     outcomes = [engine.run(each) for each in (short, alone)]
-    assert not np.allclose(outcomes[0].weights[0], outcomes[1].weights[0])
+    assert not np.allclose(arrays(outcomes[0])[0], arrays(outcomes[1])[0])
 
 
 def test_towers_of_scaled_training_continue_too():
@@ -70,19 +72,19 @@ def test_towers_of_scaled_training_continue_too():
     whole = plan(steps=40, batch_size=150, optimizer="sgd", learning_rate=0.02)
     through = engine.run(whole)
     first, second = _pieces(whole, (20, 40))
-    outcome = engine.run(second, engine.run(first).weights)
-    np.testing.assert_allclose(outcome.weights[0], through.weights[0], rtol=1e-4, atol=1e-6)
+    outcome = engine.run(second, Given(engine.run(first).weights))
+    np.testing.assert_allclose(arrays(outcome)[0], arrays(through)[0], rtol=1e-4, atol=1e-6)
 
 
 def test_a_share_of_the_rows_is_all_that_is_read():
     table = class_table()
     share = dataclasses.replace(plan(steps=20, batch_size=16), row_share=0.25)
-    chosen = subset(table.train.labels, 0.25)
-    spoilt = np.full_like(table.train.features, np.nan)
-    spoilt[chosen] = table.train.features[chosen]
-    partly = dataclasses.replace(table, train=dataclasses.replace(table.train, features=spoilt))
+    chosen = subset(table.train.label, 0.25)
+    spoilt = np.full_like(table.train.inputs["features"], np.nan)
+    spoilt[chosen] = table.train.inputs["features"][chosen]
+    partly = dataclasses.replace(table, train=table.train.with_inputs({"features": spoilt}))
     one, two = (Engine(data, settings()).run(share) for data in (table, partly))
-    np.testing.assert_array_equal(one.weights[0], two.weights[0])
+    np.testing.assert_array_equal(arrays(one)[0], arrays(two)[0])
     with pytest.raises(TrialError, match="loss became nan"):
         Engine(partly, settings()).run(plan(steps=20, batch_size=16))
 
@@ -93,7 +95,7 @@ def test_a_share_of_a_stream_is_refused():
 
 
 def test_a_share_has_the_classes_of_the_whole_and_grows_without_losing_rows():
-    labels = class_rows(1000, classes=3, seed=4).labels
+    labels = class_rows(1000, classes=3, seed=4).label
     small, large = subset(labels, 0.1), subset(labels, 0.4)
     assert set(small) < set(large) and len(np.unique(large)) == len(large)
     for label in range(3):
@@ -101,7 +103,7 @@ def test_a_share_has_the_classes_of_the_whole_and_grows_without_losing_rows():
     assert np.array_equal(subset(labels, 1.0), np.arange(1000))
     assert set(labels[subset(np.array([0] * 99 + [1]), 0.01)]) <= {0, 1, 2}
     assert 99 in subset(np.array([0] * 99 + [1]), 0.02)  # the only row of its class
-    assert len(subset(number_rows(100).labels, 0.3)) == 30
+    assert len(subset(number_rows(100).label, 0.3)) == 30
 
 
 def test_skipped_batches_are_gone():
@@ -113,9 +115,9 @@ def test_skipped_batches_are_gone():
 
 
 def test_looks_are_spread_over_what_is_trained():
-    assert look_updates(16) == (2, 4, 6, 8, 10, 12, 14, 16)
-    assert look_updates(16, 8) == (9, 10, 11, 12, 13, 14, 15, 16)
-    assert look_updates(5, 5) == (5,)
+    assert evaluation_updates(16) == (2, 4, 6, 8, 10, 12, 14, 16)
+    assert evaluation_updates(16, 8) == (9, 10, 11, 12, 13, 14, 15, 16)
+    assert evaluation_updates(5, 5) == (5,)
 
 
 def test_a_trial_that_is_ended_keeps_its_curve_so_far():

@@ -9,6 +9,7 @@ import pytest
 from engine_cases import (
     DENSE,
     WITH_STATE,
+    arrays,
     class_stream,
     class_table,
     number_table,
@@ -16,10 +17,11 @@ from engine_cases import (
     settings,
 )
 
-from model_search.data.task import Rows
+from model_search.data.rows import Rows
 from model_search.errors import DataError, TrialError, UserError
 from model_search.training.engine import Engine, _Sweeper
 from model_search.training.metrics import all_metrics
+from model_search.training.outcome import Given
 from model_search.training.runtime import tensorflow
 
 
@@ -32,7 +34,7 @@ def same(one, other):
     assert one.metrics == other.metrics
     assert one.curve == other.curve
     assert np.array_equal(one.valid_logits, other.valid_logits)
-    assert all(np.array_equal(a, b) for a, b in zip(one.weights, other.weights, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(arrays(one), arrays(other), strict=True))
 
 
 def test_a_trial_learns_and_reports(engine):
@@ -61,11 +63,11 @@ def test_the_weights_handed_back_are_those_of_the_best_look(engine):
     assert outcome.metrics["loss"] == min(values)
     valid = engine._data.valid
     model = engine.build(plan(DENSE, WITH_STATE))
-    model.set_weights(outcome.weights)
-    np.testing.assert_allclose(model.predict(valid.features, verbose=0), outcome.valid_logits, atol=1e-4)
-    logits = engine.logits(plan(DENSE, WITH_STATE), outcome.weights, valid.features)
+    model.set_weights(arrays(outcome))
+    np.testing.assert_allclose(model.predict(valid.inputs["features"], verbose=0), outcome.valid_logits, atol=1e-4)
+    logits = engine.logits(plan(DENSE, WITH_STATE), outcome.weights, valid.inputs)
     np.testing.assert_allclose(logits, outcome.valid_logits, atol=1e-5)
-    assert all_metrics(engine._data.task, valid.labels, logits)["loss"] == pytest.approx(outcome.metrics["loss"])
+    assert all_metrics(engine._data.task, valid.label, logits)["loss"] == pytest.approx(outcome.metrics["loss"])
 
 
 def test_the_same_plan_gives_the_same_numbers_and_another_seed_others(engine):
@@ -82,7 +84,7 @@ def test_the_same_plan_gives_the_same_numbers_and_another_seed_others(engine):
 
 def test_the_order_of_chunks_does_not_matter(engine, monkeypatch):
     first = engine.run(plan(DENSE, steps=40))
-    monkeypatch.setattr("model_search.training.engine.CHUNK_SECONDS", 1e-9)
+    monkeypatch.setattr("model_search.training.trial_run.CHUNK_SECONDS", 1e-9)
     same(first, engine.run(plan(DENSE, steps=40)))
 
 
@@ -96,7 +98,7 @@ def test_dropout_changes_training_only_where_the_settings_say_so(engine):
 
 def test_dropout_draws_anew_at_every_step():
     """With a step size of nearly zero, only dropout makes the losses of equal batches differ."""
-    rows = Rows(np.ones((8, 4), np.float32), np.zeros(8, np.int32))
+    rows = Rows.of(np.ones((8, 4), np.float32), np.zeros(8, np.int32))
     table = dataclasses.replace(class_table(), train=rows)
     engine = Engine(table, settings(dropout_between_blocks=True))
     losses = []
@@ -110,7 +112,7 @@ def test_dropout_draws_anew_at_every_step():
 
 def test_given_weights_are_the_starting_point(engine):
     outcome = engine.run(plan(DENSE, steps=100))
-    again = engine.run(plan(DENSE, steps=0, seed=77), initial_weights=outcome.weights)
+    again = engine.run(plan(DENSE, steps=0, seed=77), given=Given(outcome.weights))
     assert again.best_step == 0
     np.testing.assert_array_equal(again.valid_logits, outcome.valid_logits)
     assert engine.run(plan(DENSE, steps=0, seed=77)).metrics["loss"] != again.metrics["loss"]
@@ -166,7 +168,7 @@ def test_row_weights_decide_what_is_learnt():
     labels = np.array([0, 1] * 20, np.int32)
     weights = np.where(labels == 1, 9.0, 1.0).astype(np.float32)
     table = dataclasses.replace(
-        class_table(), train=Rows(features, labels, weights), valid=Rows(features, labels, weights)
+        class_table(), train=Rows.of(features, labels, weights), valid=Rows.of(features, labels, weights)
     )
     outcome = Engine(table, settings()).run(plan(DENSE, steps=200))
     share = 1 / (1 + np.exp(outcome.valid_logits[:, 0] - outcome.valid_logits[:, 1]))
@@ -210,7 +212,7 @@ def test_a_metric_of_ones_own_chooses_the_step_too():
 
 def test_a_metric_that_cannot_be_computed_fails_the_trial():
     table = class_table()
-    one_class = dataclasses.replace(table.valid, labels=np.zeros(100, np.int32))
+    one_class = dataclasses.replace(table.valid, labels={"label": np.zeros(100, np.int32)})
     with pytest.raises(TrialError, match="'auc' cannot be computed"):
         Engine(dataclasses.replace(table, valid=one_class), settings("auc", "maximize")).run(plan(DENSE))
 
@@ -224,7 +226,7 @@ def test_a_loss_of_the_provider_is_learnt_and_reported():
 
     outcome = Engine(class_table(loss_fn=hinge), settings()).run(plan(DENSE, steps=200))
     margin = outcome.valid_logits[:, 1] - outcome.valid_logits[:, 0]
-    sign = 2.0 * class_table().valid.labels - 1
+    sign = 2.0 * class_table().valid.label - 1
     assert outcome.metrics["loss"] == pytest.approx(np.maximum(0, 1 - sign * margin).mean(), rel=1e-4)
     assert outcome.metrics["log_loss"] != outcome.metrics["loss"]
     with pytest.raises(UserError, match="expected one number"):
@@ -235,7 +237,7 @@ def test_looks_read_a_part_and_the_end_reads_all():
     table = class_table(rows=4000)
     outcome = Engine(table, settings(eval_steps=10)).run(plan(DENSE, steps=40))
     assert len(outcome.valid_logits) == 2000
-    full = all_metrics(table.task, table.valid.labels, outcome.valid_logits)
+    full = all_metrics(table.task, table.valid.label, outcome.valid_logits)
     assert outcome.metrics == full
     best = min(value for _, value in outcome.curve)
     assert best != full["loss"]
@@ -257,7 +259,7 @@ def test_a_stream_that_ends_says_so():
 
 
 def test_a_long_validation_can_be_interrupted(monkeypatch):
-    monkeypatch.setattr("model_search.training.engine.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr("model_search.training.trial_run.CHUNK_SECONDS", 0.0)
     monkeypatch.setattr("model_search.training.flat_tower._FORWARD_ROWS", 10)
     told = []
 
@@ -273,7 +275,7 @@ def test_a_long_validation_can_be_interrupted(monkeypatch):
 
 def test_trained_weights_keep_their_moving_averages(engine):
     outcome = engine.run(plan(WITH_STATE, steps=100))
-    on = engine.run(plan(WITH_STATE, steps=1, optimizer="sgd", learning_rate=1e-9), initial_weights=outcome.weights)
+    on = engine.run(plan(WITH_STATE, steps=1, optimizer="sgd", learning_rate=1e-9), given=Given(outcome.weights))
     np.testing.assert_allclose(on.valid_logits, outcome.valid_logits, atol=0.05)
 
 
@@ -294,8 +296,8 @@ def test_memory_that_does_not_suffice_fails_the_trial_in_words(engine, monkeypat
 
 
 def test_weights_of_another_tower_fail_the_trial_in_words(engine):
-    with pytest.raises(TrialError, match="the weights to start from do not fit the tower: ValueError"):
-        engine.run(plan(DENSE), initial_weights=[np.zeros(3)])
+    with pytest.raises(TrialError, match="the weights to start from do not fit the tower: without an array for"):
+        engine.run(plan(DENSE), given=Given({"kernel": np.zeros(3)}))
 
 
 def test_another_process_gets_the_same_numbers_and_a_quiet_terminal(engine):

@@ -7,6 +7,7 @@ from engine_cases import classes_task, numbers_task
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError, UserError
 from model_search.training import metrics
@@ -199,6 +200,12 @@ def test_a_function_that_fails_fails_the_trial_and_one_that_gives_no_number_is_a
 def test_one_label_for_each_step_of_a_sequence():
     labels = np.array([[0, 1], [1, 1]])
     logits = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
-    assert metrics.compute_metric("accuracy", classes_task(), labels, logits) == 0.75
-    weighted = metrics.compute_metric("accuracy", classes_task(), labels, logits, np.array([0.0, 1.0]))
-    assert weighted == 0.5
+    every = LabelledRows.of(classes_task(), labels)
+    assert metrics.compute_metric("accuracy", every.task, every.labels, every.logits(logits)) == 0.75
+    assert (len(every), every.evaluated) == (4, 2)
+    weights = np.array([[0.0, 0.0], [1.0, 3.0]])
+    valid = LabelledRows.of(classes_task(), labels, weights)
+    found = metrics.compute_metric("accuracy", valid.task, valid.labels, valid.logits(logits), valid.weights)
+    assert found == 0.75
+    np.testing.assert_array_equal(valid.by_row(valid.logits(logits))[1], logits[1])
+    assert not valid.by_row(valid.logits(logits))[0].any()

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from engine_cases import class_rows, classes_task, number_rows, numbers_task
 
-from model_search.data.task import Rows
+from model_search.data.rows import Rows
 from model_search.errors import UserError
-from model_search.training.batches import StackedBatches
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.gradients import loss_and_gradients
 from model_search.training.hyperparameters import OPTIMIZERS, Hyperparameters
@@ -25,7 +24,7 @@ RATES = np.array([0.1, 0.05, 0.02, 0.01])
 
 def small_model(outputs=2, width=5, state=True):
     keras.utils.set_random_seed(3)
-    inputs = keras.Input((4,))
+    inputs = keras.Input((4,), name="features")
     hidden = keras.layers.Dense(width, activation="tanh")(inputs)
     if state:
         hidden = keras.layers.BatchNormalization(momentum=0.8)(hidden)
@@ -58,12 +57,12 @@ def keras_optimizer(name):
 def trained_by_keras(model, rows, hyperparameters, task):
     optimizer = keras_optimizer(hyperparameters.optimizer)
     loss_fn = batch_loss(task, None)
-    weights = None if rows.weights is None else rows.weights / rows.weights.mean()
+    weights = None if rows.weight is None else rows.weight / rows.weight.mean()
     losses = []
     for numbers, rate in zip(ORDER, RATES, strict=True):
         with tf.GradientTape() as tape:
             given = None if weights is None else tf.constant(weights[numbers])
-            loss = loss_fn(rows.labels[numbers], model(rows.features[numbers], training=True), given)
+            loss = loss_fn(rows.label[numbers], model(rows.inputs["features"][numbers], training=True), given)
             penalty = 0.5 * hyperparameters.l2 * sum(tf.reduce_sum(v.value**2) for v in model.trainable_variables)
             total = loss + penalty
         gradients = tape.gradient(total, [v.value for v in model.trainable_variables])
@@ -133,7 +132,7 @@ def test_chunks_of_any_length_and_stacked_batches_give_the_same():
     sizes = loop.step_sizes(RATES)
     total = 0.0
     for start, end in ((0, 1), (1, 4)):
-        stacked = StackedBatches(rows.features[ORDER[start:end]], rows.labels[ORDER[start:end]], None)
+        stacked = rows.take(ORDER[start:end].ravel())
         total += loop.advance(start, stacked, sizes[start:end]) * (end - start)
     assert total / 4 == pytest.approx(mean, rel=1e-6)
     for ours, theirs in zip(other.weights(other.snapshot()), expected, strict=True):
@@ -152,13 +151,13 @@ def test_a_snapshot_stays_as_it_was_while_training_goes_on():
     )
     tower.load(model.get_weights())
     before = tower.snapshot()
-    first = tower.logits(rows.features)
+    first = tower.logits(rows.inputs)
     loop.advance(0, ORDER, loop.step_sizes(RATES))
-    assert np.abs(tower.logits(rows.features) - first).max() > 1e-3
+    assert np.abs(tower.logits(rows.inputs) - first).max() > 1e-3
     for kept, original in zip(tower.weights(before), model.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, original)
     tower.restore(before)
-    np.testing.assert_array_equal(tower.logits(rows.features), first)
+    np.testing.assert_array_equal(tower.logits(rows.inputs), first)
 
 
 def test_what_moving_averages_began_with_is_forgotten_while_looking():
@@ -193,8 +192,8 @@ def test_logits_are_those_of_the_model_whatever_the_blocks():
     tower = FlatTower(model, VariablePool())
     tower.load(model.get_weights())
     rows = class_rows(9000)
-    np.testing.assert_allclose(tower.logits(rows.features), model.predict(rows.features, verbose=0), atol=1e-5)
-    assert tower.logits(rows.features[:0]).shape == (0, 2)
+    np.testing.assert_allclose(tower.logits(rows.inputs), model.predict(rows.inputs["features"], verbose=0), atol=1e-5)
+    assert tower.logits(rows.take(slice(0, 0)).inputs).shape == (0, 2)
 
 
 def test_a_pool_is_shared_by_towers_one_after_the_other():
@@ -233,8 +232,10 @@ def test_gradients_of_large_products_are_the_usual_ones(transposed):
 
 def loss_of(loss_fn, weighted=False):
     rows = class_rows(8, weighted=weighted)
-    weights = None if rows.weights is None else tf.constant(rows.weights)
-    return batch_loss(classes_task(), loss_fn)(tf.constant(rows.labels), tf.constant(rows.features[:, :2]), weights)
+    weights = None if rows.weight is None else tf.constant(rows.weight)
+    return batch_loss(classes_task(), loss_fn)(
+        tf.constant(rows.label), tf.constant(rows.inputs["features"][:, :2]), weights
+    )
 
 
 def test_a_loss_of_ones_own_sees_labels_logits_and_weights():
@@ -268,8 +269,8 @@ def test_a_loss_that_does_the_wrong_thing_is_refused_in_words(loss_fn, weighted,
 
 
 def test_rows_in_a_stream_may_be_maps():
-    rows = Rows(np.ones((BATCH, 3, 3, 1), np.float32), np.zeros(BATCH, np.int32))
-    inputs = keras.Input((3, 3, 1))
+    rows = Rows.of(np.ones((BATCH, 3, 3, 1), np.float32), np.zeros(BATCH, np.int32))
+    inputs = keras.Input((3, 3, 1), name="features")
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     tower = FlatTower(model, VariablePool())
     loop = TrainingLoop(

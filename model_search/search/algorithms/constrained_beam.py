@@ -14,11 +14,10 @@ from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import register_search
-from model_search.search.algorithms.tower_search import TowerSearch, is_tower
+from model_search.search.algorithms.tower_search import TowerSearch
 from model_search.search.history.history import History
-from model_search.search.space.architecture import CNN, Architecture, fix_order
+from model_search.search.space.architecture import Architecture, fix_order
 from model_search.search.space.grammar import Grammar
-from model_search.spec import check
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -37,7 +36,7 @@ def _check(checker: Checker) -> None:
             "blocks_to_use names no block for the cells; reductions and flatten blocks are none.", ("blocks_to_use", 0)
         )
     reduction = spec.reduction_block_type
-    if check.problem_type(spec) == CNN or spec.HasField("reduction_block_type"):
+    if checker.problem_type.reads_maps or spec.HasField("reduction_block_type"):
         if reduction and not catalogue.is_known(reduction):
             checker.add(catalogue.unknown(reduction), ("reduction_block_type",))
         elif reduction and not catalogue.buildable(reduction):
@@ -103,7 +102,7 @@ class ConstrainedBeam(TowerSearch):
         if not blocks:
             raise SpecError("blocks_to_use names no block for the cells; reductions and flatten blocks are none")
         # The default is for maps; elsewhere a reduction is only what the specification itself names.
-        has_reduction = grammar.problem_type == CNN or spec.HasField("reduction_block_type")
+        has_reduction = grammar.problem_type.reads_maps or spec.HasField("reduction_block_type")
         reduction = spec.reduction_block_type if has_reduction else ""
         if reduction and not catalogue.is_known(reduction):
             raise SpecError(catalogue.unknown(reduction))
@@ -150,13 +149,13 @@ class ConstrainedBeam(TowerSearch):
 
     def _room(self, cell_blocks: int) -> int:
         """How many cells of that size `maximum_depth` has room for, their reductions and a flatten block included."""
-        added = 1 if self.grammar.problem_type == CNN else 0
-        return (self.grammar.maximum_depth - added) // (cell_blocks + bool(self.reduction))
+        return (self.grammar.maximum_depth - self.grammar.problem_type.added_size) // (
+            cell_blocks + bool(self.reduction)
+        )
 
     def _size(self, blocks: int) -> int:
         """Size of a tower of so many blocks with its reductions and flatten block."""
-        added = 1 if self.grammar.problem_type == CNN else 0
-        return blocks + (blocks // self.cell if self.reduction else 0) + added
+        return blocks + (blocks // self.cell if self.reduction else 0) + self.grammar.problem_type.added_size
 
     def _child(self, architecture: Sequence[str], history: History, rng: np.random.Generator) -> Architecture:
         body = self._strip(architecture)
@@ -195,5 +194,5 @@ class ConstrainedBeam(TowerSearch):
 def _towers(history: History) -> Iterator[tuple[Trial, TrialPlan]]:
     """Completed trials of towers, best first."""
     for trial in history.completed:
-        if trial.plan is not None and is_tower(trial.plan):
+        if trial.plan is not None and trial.plan.is_on_labels_alone:
             yield trial, trial.plan

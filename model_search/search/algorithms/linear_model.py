@@ -13,7 +13,7 @@ from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch, best_and_latest, one_thread
 from model_search.search.history.history import History
-from model_search.search.space.architecture import CNN, EMPTY_BLOCK, Architecture, body_of, fix_order
+from model_search.search.space.architecture import EMPTY_BLOCK, Architecture, body_of, fix_order
 from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
@@ -166,5 +166,4 @@ class LinearModel(TowerSearch):
     @property
     def _limit(self) -> int:
         """The most blocks besides a flatten block."""
-        added = 1 if self.grammar.problem_type == CNN else 0
-        return max(self.grammar.maximum_depth - added, self.grammar.minimum_depth)
+        return max(self.grammar.maximum_depth - self.grammar.problem_type.added_size, self.grammar.minimum_depth)

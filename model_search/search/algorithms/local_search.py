@@ -11,7 +11,7 @@ from model_search.errors import SpecError
 from model_search.metadata.trial import Trial
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import register_search
-from model_search.search.algorithms.tower_search import Tower, TowerSearch, is_tower
+from model_search.search.algorithms.tower_search import Tower, TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
 from model_search.search.space.grammar import Grammar
@@ -105,4 +105,4 @@ class _Descent:
 def _planned(history: History) -> list[Trial]:
     """Trials of towers that did not fail (a beginning that failed is made up for) and are no baseline."""
     plans = ((trial, trial.plan) for trial in (*history.completed, *history.unfinished))
-    return [trial for trial, plan in plans if plan is not None and is_tower(plan) and not plan.random]
+    return [trial for trial, plan in plans if plan is not None and plan.is_on_labels_alone and not plan.random]

@@ -16,7 +16,7 @@ from model_search.search.algorithms.controller import Batch, Controller, probabi
 from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch
 from model_search.search.history.history import History
-from model_search.search.space.architecture import CNN, Architecture, body_of, fix_order
+from model_search.search.space.architecture import Architecture, body_of, fix_order
 from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Reinforce(TowerSearch):
 
     def _limit(self, size: int) -> int:
         """How many blocks are drawn at most for an architecture of this size."""
-        added = 1 if self.grammar.problem_type == CNN else 0
+        added = self.grammar.problem_type.added_size
         return max(min(size - added, self.grammar.draws[-1]), self.grammar.minimum_depth)
 
     def _is_drawable(self, architecture: Architecture) -> bool:

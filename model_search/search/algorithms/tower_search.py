@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model_search.metadata.trial import Trial, TrialPlan
+from model_search.metadata.trial import Trial
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
@@ -52,24 +52,23 @@ class TowerSearch(SearchAlgorithm):
         Ensembles and students are left out: what they reach is not the doing of their architecture alone. The order
         comes from the store's revisions, so that it is the same for every worker and after a restart.
         """
-        sign = 1.0 if history.goal == "minimize" else -1.0
         towers = [
-            Tower(trial, trial.plan.architecture, sign * history.value(trial))
+            Tower(trial, trial.plan.architecture, history.loss(trial))
             for trial in history.completed
-            if trial.plan is not None and is_tower(trial.plan)
+            if trial.plan is not None and trial.plan.is_on_labels_alone
         ]
         return sorted(towers, key=lambda tower: (tower.trial.revision, tower.trial.id))
 
     def tried(self, history: History) -> Counter[Architecture]:
         """How often each tower was tried or is being tried, by its canonical form."""
         trials = (*history.completed, *history.failed, *history.unfinished)
-        plans = (trial.plan for trial in trials if trial.plan is not None and is_tower(trial.plan))
+        plans = (trial.plan for trial in trials if trial.plan is not None and trial.plan.is_on_labels_alone)
         return Counter(self.grammar.canonical(plan.architecture) for plan in plans)
 
     def running(self, history: History) -> set[Architecture]:
         """The towers that are being tried, by their canonical form."""
-        plans = (trial.plan for trial in history.unfinished if trial.plan is not None and is_tower(trial.plan))
-        return {self.grammar.canonical(plan.architecture) for plan in plans}
+        plans = (trial.plan for trial in history.unfinished if trial.plan is not None)
+        return {self.grammar.canonical(plan.architecture) for plan in plans if plan.is_on_labels_alone}
 
     def unlike_running(self, history: History, make: Callable[[], Proposal]) -> Proposal:
         """The first of a few proposals that no other worker is trying at this moment, else the last one."""
@@ -83,11 +82,6 @@ class TowerSearch(SearchAlgorithm):
                 break
             proposal = make()
         return proposal
-
-
-def is_tower(plan: TrialPlan) -> bool:
-    """Whether a plan trains a tower by itself, on the labels alone."""
-    return bool(plan.architecture) and not plan.members and not plan.teacher
 
 
 def one_thread() -> AbstractContextManager[Any]:

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import bisect
-import math
+import copy
 from collections.abc import Iterable
 from typing import Literal
 
-from model_search.errors import UserError
-from model_search.metadata.trial import Trial, TrialPlan, TrialState
-
-Goal = Literal["minimize", "maximize"]
-_Rank = tuple[float, ...]
+from model_search.metadata.trial import Trial, TrialState
+from model_search.ranking import Goal, Ranking, as_ranking
 
 
 class History:
-    """The trials of a study, ranked by its metric.
+    """The trials of a study, best first.
 
     It is fed what changed (`Store.history(since)`), and no call on it costs more than a copy of what it returns, so
-    that planning with 10,000 trials behind it stays cheap. An empty history is falsy, like an empty list.
+    that planning with 10,000 trials behind it stays cheap. It belongs to one thread; others get a `snapshot`.
+
+    Attributes:
+        ranking: How trials are compared.
     """
 
-    def __init__(self, metric: str, goal: str):
+    def __init__(self, metric: str | Ranking, goal: str | None = None):
         """Starts empty.
 
         Args:
-            metric: Name of the metric that trials are compared by.
-            goal: "minimize" or "maximize".
+            metric: Name of the metric that trials are compared by, or a ranking.
+            goal: "minimize" or "maximize"; None beside a ranking.
 
         Raises:
             UserError: if the goal is neither.
         """
-        if goal not in ("minimize", "maximize"):
-            raise UserError(f"the goal is {goal!r}; expected 'minimize' or 'maximize'")
-        self.metric = metric
-        self.goal: Goal = "minimize" if goal == "minimize" else "maximize"
+        self.ranking = as_ranking(metric, goal)
         self._trials: dict[int, Trial] = {}
-        self._ranks: list[_Rank] = []
         self._ranked: list[Trial] = []
         self._arrivals: list[Trial] = []
         self._latest_completed = 0
@@ -45,6 +40,16 @@ class History:
         self._keys: dict[str, int] = {}
         self._towers = self._new_towers()
         self._changes: list[Trial] = []
+
+    @property
+    def metric(self) -> str:
+        """The metric of the ranking's objective."""
+        return self.ranking.objective.metric
+
+    @property
+    def goal(self) -> Goal:
+        """The goal of the ranking's objective."""
+        return self.ranking.objective.goal
 
     def update(self, trials: Iterable[Trial]) -> None:
         """Takes in trials that are new or have changed; a trial given twice counts once."""
@@ -58,7 +63,7 @@ class History:
             self._remember(trial)
             if self._towers is None:
                 continue
-            if trial.plan is not None and trains_one_tower(trial.plan):
+            if trial.plan is not None and trial.plan.trains_one_tower:
                 self._towers.update([trial])
             else:
                 self._towers._drop(trial.id)
@@ -75,19 +80,11 @@ class History:
             self._rank(trial)
 
     def _rank(self, trial: Trial) -> None:
-        value = trial.result.metrics.get(self.metric, math.nan) if trial.result is not None else math.nan
-        if not math.isfinite(value):
+        if not self.ranking.can_rank(trial):
             return
-        rank = self._rank_of(trial, value if self.goal == "minimize" else -value)
-        place = bisect.bisect_left(self._ranks, rank)
-        self._ranks.insert(place, rank)
-        self._ranked.insert(place, trial)
+        self.ranking.insert(self._ranked, trial)
         self._arrivals.append(trial)
         self._latest_completed = max(self._latest_completed, trial.id)
-
-    def _rank_of(self, trial: Trial, loss: float) -> _Rank:
-        """Where a completed trial stands among the others; `loss` is its metric, turned so that less is better."""
-        return (loss, trial.id)
 
     def _forget(self, trial: Trial) -> None:
         """Only for trials that are not final: those are never ranked."""
@@ -103,7 +100,7 @@ class History:
             self._forget(known)
 
     def _new_towers(self) -> History | None:
-        return _Towers(self.metric, self.goal)
+        return _Towers(self.ranking)
 
     @property
     def towers(self) -> History:
@@ -115,7 +112,7 @@ class History:
 
     @property
     def completed(self) -> tuple[Trial, ...]:
-        """Completed trials with a finite objective, best first (ties by id)."""
+        """Completed trials that can be ranked (their metric is finite), best first (ties by id)."""
         return tuple(self._ranked)
 
     @property
@@ -145,6 +142,10 @@ class History:
         """The metric of a completed trial, on the scale on which trials are compared."""
         return trial.objective(self.metric)
 
+    def loss(self, trial: Trial) -> float:
+        """The same, turned so that less is better."""
+        return self.ranking.objective.loss(self.value(trial))
+
     def contains_key(self, key: str) -> bool:
         """Whether a trial with this key has been planned, whatever became of it."""
         return key in self._keys
@@ -157,7 +158,7 @@ class History:
         """
         if self._latest_completed < trial_id:
             return self
-        earlier = History(self.metric, self.goal)
+        earlier = History(self.ranking)
         earlier.update(trial for trial in self._trials.values() if trial.id < trial_id)
         return earlier
 
@@ -174,9 +175,22 @@ class History:
         """The trial with this id, in whatever state, or None."""
         return self._trials.get(trial_id)
 
+    def snapshot(self) -> History:
+        """A copy that does not change with this history; it costs a copy of a few lists and dicts of trials."""
+        taken = copy.copy(self)
+        for name, kept in vars(self).items():
+            if isinstance(kept, (list, dict)):
+                setattr(taken, name, kept.copy())
+        taken._towers = None if self._towers is None else self._towers.snapshot()
+        return taken
+
     def __len__(self) -> int:
         """Trials of every state."""
         return len(self._trials)
+
+    def __bool__(self) -> Literal[True]:
+        """An empty history is a history: whoever wants to know whether it has trials asks for their number."""
+        return True
 
 
 class _Towers(History):
@@ -184,8 +198,3 @@ class _Towers(History):
 
     def _new_towers(self) -> History | None:
         return None
-
-
-def trains_one_tower(plan: TrialPlan) -> bool:
-    """Whether a plan trains a tower by itself, on the labels or under a teacher."""
-    return bool(plan.architecture) and not plan.members

@@ -11,6 +11,7 @@ import numpy as np
 
 from model_search.errors import SpecError
 from model_search.metadata.trial import TrialPlan
+from model_search.ranking import Objective
 from model_search.search.history.history import History
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ class StoppingRule:
             curve: Its curve so far: (step, value of the study's metric), in order.
             history: The trials of the study.
         """
-        if not self.is_active or not curve or plan.members or plan.teacher or plan.random:
+        if not self.is_active or not curve or plan.random or not plan.is_on_labels_alone:
             return False
         last = curve[-1][0]
         grace = _DEFAULT_GRACE * (plan.steps - plan.first_step) if self.grace_steps is None else self.grace_steps
         if last >= plan.steps or last - plan.first_step < grace:
             return False
-        sign = 1.0 if history.goal == "minimize" else -1.0
-        losses = _losses(curve, sign)
-        peers = [_losses(peer, sign) for peer in _curves_of_peers(plan, history)]
+        objective = history.ranking.objective
+        losses = _losses(curve, objective)
+        peers = [_losses(peer, objective) for peer in _curves_of_peers(plan, history)]
         return bool(len(losses)) and self._is_hopeless(plan, losses, peers)
 
     def _is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
@@ -148,14 +149,14 @@ def _curves_of_peers(plan: TrialPlan, history: History) -> list[LearningCurve]:
     found: list[LearningCurve] = []
     for trial in history.latest(_PEERS):
         other = trial.plan
-        if other is None or trial.result is None or other.members or other.teacher:
+        if other is None or trial.result is None or not other.is_on_labels_alone:
             continue
         if (other.first_step, other.steps, other.row_share) == (plan.first_step, plan.steps, plan.row_share):
             found.append(trial.result.curve)
     return found
 
 
-def _losses(curve: LearningCurve, sign: float) -> np.ndarray:
+def _losses(curve: LearningCurve, objective: Objective) -> np.ndarray:
     """Finite evaluations at a step from 1 on, as (step, loss)."""
-    pairs = [(step, sign * value) for step, value in curve if step > 0 and math.isfinite(value)]
+    pairs = [(step, objective.loss(value)) for step, value in curve if step > 0 and math.isfinite(value)]
     return np.array(pairs, dtype=np.float64).reshape(-1, 2)

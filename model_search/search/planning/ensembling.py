@@ -173,7 +173,7 @@ class Ensembling:
         best = next((trial for trial in history.completed if trial.id <= chosen_at), None)
         if best is None or best.plan is None:
             return None
-        window = History(history.metric, history.goal)
+        window = History(history.ranking)
         since = (history.get(number) for number in range(chosen_at + 1, trial_id))
         window.update(_alone(trial) for trial in since if trial is not None)
         return self.composition(best.plan.towers), window

@@ -6,7 +6,6 @@ the best of a rung continue, from their weights, to the steps of the next.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import itertools
 import math
@@ -15,13 +14,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from model_search.errors import SpecError
-from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialState
-from model_search.search.history.history import Goal
+from model_search.metadata.trial import Trial, TrialPlan, TrialState
+from model_search.ranking import Ranking
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-_KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,13 +215,18 @@ def make_rungs(train_steps: int, reduction_factor: int, minimum_share: float, ro
 
 
 class Cell:
-    """The trials of one rung of one bracket."""
+    """The trials of one rung of one bracket.
 
-    def __init__(self) -> None:
+    Args:
+        ranking: How trials are compared.
+    """
+
+    def __init__(self, ranking: Ranking) -> None:
+        self._ranking = ranking
         self.completed = 0
         self.ended = 0
         self.unfinished = 0
-        self._ranks: list[tuple[float, int]] = []
+        self._ranked: list[Trial] = []
         self._trials: dict[int, Trial] = {}
         self._promoted: set[int] = set()
 
@@ -236,9 +238,8 @@ class Cell:
             trial_id: The trial that continues it; its id is larger.
             steps: Steps of the next rung; a study may have been continued with a smaller number.
         """
-        for _, number in self._ranks[:count]:
-            trial = self._trials[number]
-            if number >= trial_id or number in self._promoted or not _may_go_on(trial):
+        for trial in self._ranked[:count]:
+            if trial.id >= trial_id or trial.id in self._promoted or not _may_go_on(trial):
                 continue
             if trial.plan is not None and trial.plan.steps < steps:
                 return trial
@@ -246,16 +247,16 @@ class Cell:
 
     def waiting(self, count: int) -> list[int]:
         """The best `count` that are trained for less than all steps and may still be promoted, now or later."""
-        trials = (self._trials[number] for _, number in self._ranks if number not in self._promoted)
+        trials = (trial for trial in self._ranked if trial.id not in self._promoted)
         able = (trial.id for trial in trials if trial.plan is not None and is_short(trial.plan) and _may_go_on(trial))
         return list(itertools.islice(able, count))
 
     def promotable(self, count: int) -> int:
         """How many of the best `count` go on, or have gone on."""
-        return sum(_may_go_on(self._trials[number]) for _, number in self._ranks[:count])
+        return sum(map(_may_go_on, self._ranked[:count]))
 
-    def add(self, trial: Trial, loss: float | None) -> None:
-        """Takes in a trial as it now is; `loss` is None where it has not been completed."""
+    def add(self, trial: Trial) -> None:
+        """Takes in a trial as it now is."""
         before = self._trials.get(trial.id)
         if before is not None and not before.state.is_final:
             self.unfinished -= 1
@@ -264,9 +265,9 @@ class Cell:
             self.unfinished += 1
             return
         self.ended += 1
-        if loss is not None and math.isfinite(loss):
+        if trial.state == TrialState.COMPLETED and self._ranking.can_rank(trial):
             self.completed += 1
-            bisect.insort(self._ranks, (loss, trial.id))
+            self._ranking.insert(self._ranked, trial)
 
     def promote(self, trial_id: int) -> None:
         """Notes that a trial has been continued, or is being so."""
@@ -277,14 +278,11 @@ class Ladder:
     """Where the trials of a schedule stand.
 
     Args:
-        metric: Name of the metric that trials are compared by.
-        goal: "minimize" or "maximize".
+        ranking: How trials are compared.
     """
 
-    def __init__(self, metric: str, goal: Goal):
-        self._metric = metric
-        self._sign = 1.0 if goal == "minimize" else -1.0
-        self._cells: dict[Place, Cell] = defaultdict(Cell)
+    def __init__(self, ranking: Ranking):
+        self._cells: dict[Place, Cell] = defaultdict(lambda: Cell(ranking))
         self._begun: dict[int, set[int]] = defaultdict(set)
 
     def update(self, trials: Iterable[Trial]) -> None:
@@ -293,8 +291,7 @@ class Ladder:
             plan = trial.plan
             if plan is None or not takes_part(plan):
                 continue
-            loss = self._sign * trial.objective(self._metric) if trial.state == TrialState.COMPLETED else None
-            self._cells[Place(plan.rung, plan.bracket)].add(trial, loss)
+            self._cells[Place(plan.rung, plan.bracket)].add(trial)
             if plan.is_promotion and plan.warm_start is not None:
                 self._cells[Place(plan.rung - 1, plan.bracket)].promote(plan.warm_start)
             else:
@@ -321,17 +318,12 @@ class Ladder:
 
 def takes_part(plan: TrialPlan) -> bool:
     """Whether a plan is one of the schedule; samples of random search are trained in full."""
-    return is_searched(plan) and not plan.random
+    return plan.is_searched and not plan.random
 
 
 def is_short(plan: TrialPlan) -> bool:
     """Whether a plan of the schedule trains for less than all steps, so that another trial may continue it."""
-    return takes_part(plan) and plan.total_steps is not None
-
-
-def is_searched(plan: TrialPlan) -> bool:
-    """Whether a plan trains a tower by itself that the search has found, or the user suggested."""
-    return plan.kind in _KINDS and bool(plan.architecture) and not plan.members and not plan.teacher
+    return takes_part(plan) and not plan.is_in_full
 
 
 def _may_go_on(trial: Trial) -> bool:

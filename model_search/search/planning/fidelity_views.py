@@ -2,35 +2,83 @@
 
 from __future__ import annotations
 
+import bisect
+import dataclasses
+from collections.abc import Iterable
+
 from model_search.metadata.trial import Trial
+from model_search.ranking import Entry, HasMetrics, Objective, Ranking, as_ranking
 from model_search.search.history.history import History
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Ladder, takes_part
 
 _ENOUGH_TO_LEARN_FROM = 10
 
 
+@dataclasses.dataclass(frozen=True)
+class FurthestFirst(Ranking):
+    """A trial that was trained longer comes before all that were trained shorter; another ranking decides in a rung.
+
+    Attributes:
+        within: Ranks the trials of one rung.
+        top: The rung that trains in full.
+    """
+
+    within: Ranking
+    top: int
+
+    @property
+    def objective(self) -> Objective:
+        """See `Ranking`."""
+        return self.within.objective
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """See `Ranking`."""
+        return self.within.metrics
+
+    def rung(self, entry: HasMetrics) -> int:
+        """The rung that an entry was trained for; the highest one for what is no trial of the schedule."""
+        plan = entry.plan if isinstance(entry, Trial) else None
+        return plan.rung if plan is not None and takes_part(plan) else self.top
+
+    def order(self, entries: Iterable[Entry]) -> list[Entry]:
+        """See `Ranking`."""
+        return sorted(self.within.order(entries), key=self._remaining)
+
+    def better(self, one: HasMetrics, than: HasMetrics) -> bool:
+        """See `Ranking`."""
+        rungs = self.rung(one), self.rung(than)
+        return rungs[0] > rungs[1] or (rungs[0] == rungs[1] and self.within.better(one, than))
+
+    def insert(self, ranked: list[Entry], entry: Entry) -> None:
+        """See `Ranking`."""
+        remaining = self._remaining(entry)
+        start = bisect.bisect_left(ranked, remaining, key=self._remaining)
+        end = bisect.bisect_right(ranked, remaining, lo=start, key=self._remaining)
+        rung = ranked[start:end]
+        self.within.insert(rung, entry)
+        ranked[start:end] = rung
+
+    def _remaining(self, entry: HasMetrics) -> int:
+        return self.top - self.rung(entry)
+
+
 class Survivors(History):
     """A history in which each tower stands once, in the highest rung that it has completed.
 
-    A trial that was trained longer comes before all that were trained shorter; within a rung the metric decides. So the
-    best are those that have come furthest. Where an algorithm compares values of different rungs (`value`), they are
-    what would be expected of a training in full: to each is added what the promotions from its rung on brought in the
-    mean.
+    The best are those that have come furthest (`FurthestFirst`). Where an algorithm compares values of different rungs
+    (`value`), they are what would be expected of a training in full: to each is added what the promotions from its rung
+    on brought in the mean.
     """
 
-    def __init__(self, metric: str, goal: str, top: int):
-        super().__init__(metric, goal)
-        self._top = top
+    def __init__(self, metric: str | Ranking, goal: str | None = None, *, top: int):
+        furthest = FurthestFirst(as_ranking(metric, goal), top)
+        super().__init__(furthest)
+        self._rung, self._top = furthest.rung, top
         self._gains: dict[int, tuple[float, int]] = {}
 
     def _new_towers(self) -> History | None:
         return None
-
-    def _rung(self, trial: Trial) -> int:
-        return trial.plan.rung if trial.plan is not None and takes_part(trial.plan) else self._top
-
-    def _rank_of(self, trial: Trial, loss: float) -> tuple[float, ...]:
-        return (-self._rung(trial), loss, trial.id)
 
     def value(self, trial: Trial) -> float:
         """What would be expected of the trial, trained in full."""
@@ -56,8 +104,6 @@ class Survivors(History):
             if place is None:
                 return
             del ranked[place]
-            if ranked is self._ranked:
-                del self._ranks[place]
 
 
 class View:
@@ -65,9 +111,9 @@ class View:
 
     def __init__(self, history: History, schedule: EvaluationSchedule):
         self.history = history
-        self.ladder = Ladder(history.metric, history.goal)
-        self._survivors = Survivors(history.metric, history.goal, schedule.top)
-        self._rungs = [History(history.metric, history.goal) for _ in schedule.rungs]
+        self.ladder = Ladder(history.ranking)
+        self._survivors = Survivors(history.ranking, top=schedule.top)
+        self._rungs = [History(history.ranking) for _ in schedule.rungs]
         self._seen = 0
 
     def follow(self) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.blocks import catalogue
 from model_search.errors import SpaceExhaustedError, UserError
-from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import HyperparameterValue, StartKind, TrialKind, TrialPlan, WarmStart
+from model_search.ranking import Ranking, as_ranking
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
@@ -120,14 +122,14 @@ class Planner:
     the same members and the same architecture under the same teacher.
     """
 
-    def __init__(self, spec: PhoenixSpec, settings: PlannerSettings, metric: str, goal: str):
+    def __init__(self, spec: PhoenixSpec, settings: PlannerSettings, metric: str | Ranking, goal: str | None = None):
         """Prepares the search.
 
         Args:
             spec: The specification.
             settings: What holds for every plan.
-            metric: Name of the metric that trials are compared by.
-            goal: "minimize" or "maximize".
+            metric: Name of the metric that trials are compared by, or a ranking.
+            goal: "minimize" or "maximize"; None beside a ranking.
 
         Raises:
             SpecError: if the specification makes no sense.
@@ -135,7 +137,7 @@ class Planner:
             UserError: if the settings make no sense.
         """
         self._settings = settings
-        self._metric, self._goal = metric, goal
+        self._ranking = as_ranking(metric, goal)
         self._grammar, self._baseline_share = Grammar.of(spec), spec.random_baseline_share
         predictors = Predictors(self._grammar)
         self._algorithm = make_algorithm(spec)
@@ -195,10 +197,9 @@ class Planner:
             SpaceExhaustedError: if everything has been tried.
             UserError: if the history ranks by another metric than this planner.
         """
-        if (history.metric, history.goal) != (self._metric, self._goal):
+        if history.ranking != self._ranking:
             raise UserError(
-                f"the history says {history.goal} {history.metric}, the planner {self._goal} {self._metric}; "
-                "make both for the same study"
+                f"the history says {history.ranking}, the planner {self._ranking}; make both for the same study"
             )
         request = _Request(trial_id, history, history.before(trial_id), attempt)
         for rule in self._rules:
@@ -235,7 +236,7 @@ class Planner:
         if not self._tuning.is_on(request.trial_id, request.history, self._settings.number_models):
             return None
         towers = request.earlier.towers
-        task = self._tuning.assign(request.trial_id, towers, self._views.algorithm(towers), self._evaluation.top)
+        task = self._tuning.assign(request.trial_id, towers, self._views.algorithm(towers))
         if task is None or task.best.plan is None:
             return None
         proposal = Proposal(task.best.plan.architecture, parent=task.best.id)
@@ -256,7 +257,7 @@ class Planner:
             trial_id=request.trial_id,
             key=f"{before.key} rung {promotion.place.rung}",
             parent=before.trial_id,
-            warm_start=before.trial_id,
+            start=WarmStart(StartKind.CONTINUE, (before.trial_id,)),
             first_step=before.steps,
             **self._length(promotion.place),
         )
@@ -407,6 +408,7 @@ class Planner:
         is_average = ensemble is not None and ensemble.freeze and ensemble.combining == "average"
         nothing_to_train = is_average and not proposal.architecture
         hyperparameters = {} if nothing_to_train else dict(proposal.hyperparameters)
+        source = composition.warm_start
         return TrialPlan(
             trial_id=request.trial_id,
             kind=composition.kind,
@@ -419,7 +421,7 @@ class Planner:
             parent=proposal.parent,
             members=composition.members,
             teacher=composition.teacher,
-            warm_start=composition.warm_start,
+            start=None if source is None else WarmStart(StartKind.COPY, (source,)),
             ensemble=ensemble,
             distillation=composition.distillation,
             random=proposal.random and composition.kind is TrialKind.SEARCH,
@@ -444,5 +446,5 @@ class Planner:
 
 def _shapes(plan: TrialPlan) -> dict[str, HyperparameterValue]:
     """The hyperparameters of a tower's blocks: its weights fit no others."""
-    prefixes = tuple(f"{block}_" for block in plan.architecture)
-    return {name: value for name, value in plan.hyperparameters.items() if name.startswith(prefixes)}
+    own = catalogue.hyperparameter_names(plan.architecture)
+    return {name: value for name, value in plan.hyperparameters.items() if name in own}

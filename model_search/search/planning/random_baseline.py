@@ -55,11 +55,11 @@ def random_baseline(history: History, budget: int) -> Baseline | None:
     ]
     if len(sample) < 2:
         return None
-    sign = -1.0 if history.goal == "minimize" else 1.0
-    values = sign * np.array(sample)
+    objective = history.ranking.objective
+    values = -objective.losses(sample)  # larger is better
     expected = expected_best(values.tolist(), budget)
     normal = float(np.median(values) + _better_half(values) * _normal_best(budget))
-    return Baseline(len(sample), budget, sign * expected, sign * max(expected, normal))
+    return Baseline(len(sample), budget, objective.from_loss(-expected), objective.from_loss(-max(expected, normal)))
 
 
 def expected_best(values: Sequence[float], draws: int) -> float:

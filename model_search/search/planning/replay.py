@@ -10,7 +10,7 @@ from model_search.metadata.trial import TrialKind
 from model_search.search.history.history import History
 from model_search.search.planning.ensembling import Composition, Ensembling
 from model_search.search.planning.suggestions import Suggestion, read_hparams, read_towers
-from model_search.spec import check
+from model_search.search.space.architecture import problem_type_of
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -41,7 +41,7 @@ class Replay:
         ensembling = Ensembling.of(spec) if len(given) > 1 else None
         combined = () if ensembling is None or ensembling.is_grown else given[-1:]
         trained = given[: len(given) - len(combined)]
-        towers = read_towers(trained, check.problem_type(spec), "replayed tower")
+        towers = read_towers(trained, problem_type_of(spec), "replayed tower")
         return cls((*towers, *(Suggestion((), read_hparams(tower.hparams)) for tower in combined)), ensembling)
 
     def step(self, trial_id: int, history: History) -> tuple[Suggestion, Composition]:

@@ -7,18 +7,15 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
-from model_search.search.space.architecture import Architecture, fix_order
-from model_search.spec import check
+from model_search.problem import ProblemType
+from model_search.search.space.architecture import Architecture, fix_order, problem_type_of
 
 if TYPE_CHECKING:
     from model_search.proto.hparam_pb2 import HParamDef
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
-
-
-# The archived system handed architectures around among the hyperparameters; here they decide nothing.
-_ARCHITECTURAL = ("new_block_type", "initial_architecture")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +32,15 @@ def read_suggestions(spec: PhoenixSpec) -> tuple[Suggestion, ...]:
     Raises:
         SpecError: if one has no block, or a hyperparameter that is a list.
     """
-    return read_towers(spec.user_suggestions, check.problem_type(spec), "user suggestion")
+    return read_towers(spec.user_suggestions, problem_type_of(spec), "user suggestion")
 
 
-def read_towers(towers: Iterable[TowerSuggestion], problem_type: str, what: str) -> tuple[Suggestion, ...]:
+def read_towers(towers: Iterable[TowerSuggestion], problem_type: ProblemType, what: str) -> tuple[Suggestion, ...]:
     """Towers of a spec, each in a legal order.
 
     Args:
         towers: The towers, in the order of the spec.
-        problem_type: Name of the spec's problem type.
+        problem_type: The spec's problem type.
         what: What one of them is called in a message.
 
     Raises:
@@ -67,7 +64,7 @@ def read_hparams(hparams: HParamDef) -> dict[str, HyperparameterValue]:
     """
     values: dict[str, HyperparameterValue] = {}
     for name in sorted(hparams.hparam):
-        if name.startswith(_ARCHITECTURAL):
+        if name.startswith(catalogue.IGNORED_HYPERPARAMETERS):
             continue
         values[name] = _plain(name, hparams.hparam[name])
     batch_size = values.get("batch_size", 1)

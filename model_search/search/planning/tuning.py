@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.search.history.history import History
-from model_search.search.planning.evaluation_schedule import is_searched
 from model_search.search.samplers.bayesian_sampler import BayesianSampler
 from model_search.search.space.architecture import Architecture
 
@@ -73,20 +72,19 @@ class Tuning:
         )
         return searched >= number_models - self._trials
 
-    def assign(self, trial_id: int, history: History, survivors: History, top: int) -> Assignment | None:
+    def assign(self, trial_id: int, history: History, survivors: History) -> Assignment | None:
         """The architecture that has been tuned least, among the best ones that the search has found.
 
         Args:
             trial_id: The trial to plan.
             history: All trials.
             survivors: The same as the algorithm sees them, best first.
-            top: The rung that trains in full.
         """
         found: dict[Architecture, Trial] = {}
         for trial in survivors.completed:
             if len(found) == self._architectures:
                 break
-            if trial.id < trial_id and trial.plan is not None and is_searched(trial.plan):
+            if trial.id < trial_id and trial.plan is not None and trial.plan.is_searched:
                 found.setdefault(self._canonical(trial.plan.architecture), trial)
         if not found:
             return None
@@ -96,16 +94,15 @@ class Tuning:
             if trial.plan is not None and trial.plan.kind == TrialKind.TUNING
         )
         chosen = min(found, key=lambda architecture: tuned[architecture])
-        alike = History(history.metric, history.goal)
-        alike.update(trial for trial in _by_id(history) if self._is_alike(trial, chosen, top))
+        alike = History(history.ranking)
+        alike.update(trial for trial in _by_id(history) if self._is_alike(trial, chosen))
         return Assignment(found[chosen], alike)
 
-    def _is_alike(self, trial: Trial, architecture: Architecture, top: int) -> bool:
+    def _is_alike(self, trial: Trial, architecture: Architecture) -> bool:
         plan = trial.plan
-        if plan is None or not (plan.kind == TrialKind.TUNING or is_searched(plan)):
+        if plan is None or not plan.trains_one_tower_in_full:
             return False
-        in_full = plan.kind == TrialKind.TUNING or plan.random or plan.rung == top
-        return in_full and self._canonical(plan.architecture) == architecture
+        return self._canonical(plan.architecture) == architecture
 
 
 def _by_id(history: History) -> list[Trial]:

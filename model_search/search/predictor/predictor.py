@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from model_search.metadata.trial import Trial, TrialKind
+from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import GaussianProcesses, Prediction
 from model_search.search.predictor.encoding import Encoded, Encoder, Hyperparameters
@@ -19,7 +19,6 @@ from model_search.search.space.grammar import Grammar
 
 _T = TypeVar("_T")
 
-KINDS = (TrialKind.SEARCH, TrialKind.SUGGESTION, TrialKind.TUNING)
 MOST_TRIALS = 384
 MOST_RUNNING = 32
 _ROOM_TO_GROW = 2  # blocks, by which an architecture may be longer than all before and still be seen whole
@@ -62,7 +61,7 @@ class Memory(Generic[_T]):
 
 def is_own(trial: Trial) -> bool:
     """Whether the result of a trial says how good its own architecture is: no ensemble, nothing distilled."""
-    return trial.plan is not None and trial.plan.kind in KINDS and bool(trial.plan.architecture)
+    return trial.plan is not None and trial.plan.is_on_labels_alone
 
 
 def chosen(history: History, most: int = MOST_TRIALS) -> list[Trial]:
@@ -117,11 +116,10 @@ class Predictor:
             history: The study's trials.
             grammar: The architectures there are.
         """
-        sign = 1.0 if history.goal == "maximize" else -1.0
         self._grammar = grammar
         self.tried = [_tried(trial, grammar) for trial in chosen(history)]
         running = [_tried(trial, grammar) for trial in history.unfinished[-MOST_RUNNING:] if is_own(trial)]
-        self.targets = targets(np.array([sign * history.value(item.trial) for item in self.tried]))
+        self.targets = targets(np.array([-history.loss(item.trial) for item in self.tried]))
         known = [item.architecture for item in (*self.tried, *running)]
         longest = max(map(len, known), default=1)
         positions = max(longest, min(longest + _ROOM_TO_GROW, grammar.maximum_depth), 1)

@@ -53,7 +53,7 @@ def recommend_for(record: StudyRecord, history: History) -> Trial | None:
     """
     in_full = [trial for trial in history.trials if is_in_full(trial)]
     if len(in_full) < len(history):
-        full = History(history.metric, history.goal)
+        full = History(history.ranking)
         full.update(in_full)
     else:
         full = history
@@ -68,5 +68,4 @@ def recommend_for(record: StudyRecord, history: History) -> Trial | None:
 
 def is_in_full(trial: Trial) -> bool:
     """Whether a trial was planned to train for all steps, on all rows."""
-    plan = trial.plan
-    return plan is not None and plan.total_steps is None and plan.row_share == 1
+    return trial.plan is not None and trial.plan.is_in_full

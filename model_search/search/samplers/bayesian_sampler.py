@@ -70,7 +70,7 @@ class BayesianSampler(Sampler):
             constant_liar=True,
         )
         with _silence():
-            study = optuna.create_study(sampler=sampler, direction=history.goal)
+            study = optuna.create_study(sampler=sampler, direction=optuna.study.StudyDirection[history.goal.name])
             study.add_trials(self._frozen(space, history))
             return study.ask()
 
@@ -111,7 +111,7 @@ def _suggest(trial: OptunaTrial, parameter: Parameter) -> HyperparameterValue:
         choice = trial.suggest_categorical(_label(parameter), parameter.values)
         return parameter.values[parameter.values.index(choice)]
     if isinstance(parameter, Whole):
-        return trial.suggest_int(_label(parameter), parameter.minimum, parameter.maximum)
+        return trial.suggest_int(_label(parameter), parameter.minimum, parameter.maximum, log=parameter.log)
     if isinstance(parameter, Real):
         return trial.suggest_float(_label(parameter), parameter.minimum, parameter.maximum, log=parameter.log)
     raise TypeError(f"the Bayesian sampler does not know how to choose a {type(parameter).__name__}")
@@ -123,7 +123,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     if isinstance(parameter, Choice):
         return CategoricalDistribution(parameter.values)
     if isinstance(parameter, Whole):
-        return IntDistribution(parameter.minimum, parameter.maximum)
+        return IntDistribution(parameter.minimum, parameter.maximum, log=parameter.log)
     if isinstance(parameter, Real):
         return FloatDistribution(parameter.minimum, parameter.maximum, log=parameter.log)
     raise TypeError(f"the Bayesian sampler does not know how to choose a {type(parameter).__name__}")

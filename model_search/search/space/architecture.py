@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from model_search import problem
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
+from model_search.problem import DEFAULT_FLATTEN, ProblemType
 from model_search.search.space.equivalence import Equivalence
+from model_search.spec import check
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+__all__ = [
+    "DEFAULT_FLATTEN", "EMPTY_BLOCK", "NOTHING_IS_EQUIVALENT", "Architecture", "body_of", "canonical", "fix_order",
+    "get_allowed_depth", "grow", "problem_type_of", "replace", "replaceable_positions",
+]  # fmt: skip
 
 Architecture = tuple[str, ...]
 
-CNN = "CNN"
 EMPTY_BLOCK = "EMPTY_BLOCK"
-DEFAULT_FLATTEN = "PLATE_REDUCTION_FLATTEN"
 NOTHING_IS_EQUIVALENT = Equivalence()
 
 
-def fix_order(architecture: Sequence[str], problem_type: str) -> Architecture:
+def problem_type_of(spec: PhoenixSpec) -> ProblemType:
+    """The problem type of a spec, with the flatten block that is added to its towers.
+
+    Where `blocks_to_use` names flatten blocks of the user's own and no stock one, the first of them is added instead of
+    the usual one. A stock flatten block in `blocks_to_use` changes nothing, as in the archived system.
+    """
+    found = problem.problem_type(check.problem_type(spec))
+    if found.added_block is None:
+        return found
+    infos = [catalogue.get(name) for name in spec.blocks_to_use if catalogue.is_known(name)]
+    flatten = [info for info in infos if info.is_flatten]
+    if flatten and not any(info.is_stock for info in flatten):
+        return dataclasses.replace(found, added_block=flatten[0].name)
+    return found
+
+
+def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Architecture:
     """Puts the blocks into a legal order.
 
-    In a CNN: the blocks whose order matters (convolutions) in their order, one flatten block (the first there is, else
-    a `PLATE_REDUCTION_FLATTEN`), then the others (dense layers) in their order. Elsewhere every order is legal.
-    `EMPTY_BLOCK` is only padding and vanishes.
+    Where blocks are ordered by rank (in a CNN): the blocks that read maps or sequences in their order, one flatten
+    block (the first there is, else the one that the problem type adds), then the others (dense layers) in their order.
+    Elsewhere every order is legal. `EMPTY_BLOCK` is only padding and vanishes.
 
     Args:
         architecture: Names of blocks, input to output.
-        problem_type: Name of the spec's problem type ("CNN", "DNN", ...).
+        problem_type: The problem type.
     """
     blocks = [name for name in architecture if name != EMPTY_BLOCK]
-    if problem_type != CNN:
+    if not problem_type.ordered_by_rank:
         return tuple(blocks)
     flatten: list[str] = []
     ordered: list[str] = []
@@ -36,11 +63,12 @@ def fix_order(architecture: Sequence[str], problem_type: str) -> Architecture:
     for name in blocks:
         info = catalogue.get(name)
         (flatten if info.is_flatten else ordered if info.order_important else unordered).append(name)
-    return (*ordered, flatten[0] if flatten else DEFAULT_FLATTEN, *unordered)
+    added = [] if problem_type.added_block is None else [problem_type.added_block]
+    return (*ordered, *(flatten or added)[:1], *unordered)
 
 
 def canonical(
-    architecture: Sequence[str], problem_type: str, equivalence: Equivalence = NOTHING_IS_EQUIVALENT
+    architecture: Sequence[str], problem_type: ProblemType, equivalence: Equivalence = NOTHING_IS_EQUIVALENT
 ) -> Architecture:
     """The one form of all architectures that build the same tower; the only place where equivalence is decided.
 
@@ -49,7 +77,7 @@ def canonical(
     legal = fix_order(architecture, problem_type)
     if not equivalence.identity_blocks:
         return legal
-    if problem_type != CNN:
+    if not problem_type.ordered_by_rank:
         return equivalence.reduce(legal)
     flatten = [name for name in legal if catalogue.get(name).is_flatten]
     return fix_order([*equivalence.reduce(body_of(legal)), *flatten], problem_type)
@@ -60,13 +88,13 @@ def body_of(architecture: Sequence[str]) -> Architecture:
     return tuple(name for name in architecture if not catalogue.get(name).is_flatten)
 
 
-def grow(architecture: Sequence[str], block: str, problem_type: str) -> Architecture:
+def grow(architecture: Sequence[str], block: str, problem_type: ProblemType) -> Architecture:
     """Adds a block.
 
-    In a CNN a block whose order matters becomes the last convolution (just before the first block whose order does
-    not matter); any other block becomes the last one, as everywhere else.
+    Where blocks are ordered by rank, a block that reads maps or sequences becomes the last of those (just before the
+    first block of another kind); any other block becomes the last one, as everywhere else.
     """
-    if problem_type == CNN and catalogue.get(block).order_important:
+    if problem_type.ordered_by_rank and catalogue.get(block).order_important:
         place = next(
             (i for i, name in enumerate(architecture) if not catalogue.get(name).order_important), len(architecture)
         )
@@ -79,7 +107,7 @@ def replaceable_positions(architecture: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(architecture) if not catalogue.get(name).is_flatten]
 
 
-def replace(architecture: Sequence[str], position: int, block: str, problem_type: str) -> Architecture:
+def replace(architecture: Sequence[str], position: int, block: str, problem_type: ProblemType) -> Architecture:
     """Replaces the block at `position` and puts the result into a legal order."""
     return fix_order((*architecture[:position], block, *architecture[position + 1 :]), problem_type)
 

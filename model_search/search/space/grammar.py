@@ -11,8 +11,8 @@ import numpy as np
 
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
+from model_search.problem import ProblemType
 from model_search.search.space.architecture import (
-    CNN,
     EMPTY_BLOCK,
     NOTHING_IS_EQUIVALENT,
     Architecture,
@@ -21,11 +21,11 @@ from model_search.search.space.architecture import (
     fix_order,
     get_allowed_depth,
     grow,
+    problem_type_of,
     replace,
     replaceable_positions,
 )
 from model_search.search.space.equivalence import Equivalence
-from model_search.spec import check
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -40,11 +40,11 @@ _REDRAWS = 16
 class Grammar:
     """The architectures that a spec speaks of: its blocks, its problem type, its depths, and rules of position.
 
-    A flatten block that `fix_order` puts into a CNN counts towards its size, but has no position of its own.
+    A flatten block that `fix_order` adds counts towards the size, but has no position of its own.
 
     Attributes:
         blocks: All blocks there are.
-        problem_type: Name of the spec's problem type.
+        problem_type: The spec's problem type.
         minimum_depth: The least number of blocks that are drawn.
         maximum_depth: The greatest size.
         positions: What may stand at each position, in a space of fixed length whose positions mean something; empty
@@ -54,7 +54,7 @@ class Grammar:
     """
 
     blocks: tuple[str, ...]
-    problem_type: str
+    problem_type: ProblemType
     minimum_depth: int
     maximum_depth: int
     positions: tuple[tuple[str, ...], ...] = ()
@@ -85,18 +85,18 @@ class Grammar:
                     raise SpecError(f"position {position} may have {name}, which blocks_to_use does not name; add it")
             if not choices:
                 raise SpecError(f"position {position} has no blocks; name at least one")
-        if self.problem_type == CNN:
+        if self.problem_type.ordered_by_rank:
             self._check_order()
 
     def _check_order(self) -> None:
-        """In a CNN each position is either for convolutions or for dense blocks, convolutions first."""
+        """Each position is either for blocks that read maps or for dense blocks, those for maps first."""
         roles = []
         for position, choices in enumerate(self.positions):
             infos = [catalogue.get(name) for name in choices]
             if any(info.is_flatten for info in infos) or len({info.order_important for info in infos}) > 1:
                 raise SpecError(
-                    f"position {position} of a CNN may have {', '.join(choices)}; expected only convolutions or only "
-                    "dense blocks, and no flatten block (it is put in between them)"
+                    f"position {position} of a {self.problem_type.name} may have {', '.join(choices)}; expected only "
+                    "convolutions or only dense blocks, and no flatten block (it is put in between them)"
                 )
             roles.append(infos[0].order_important)
         if roles != sorted(roles, reverse=True):
@@ -108,7 +108,7 @@ class Grammar:
         blocks = tuple(dict.fromkeys(name for name in spec.blocks_to_use if name != EMPTY_BLOCK))
         return cls(
             blocks=blocks,
-            problem_type=check.problem_type(spec),
+            problem_type=problem_type_of(spec),
             minimum_depth=spec.minimum_depth,
             maximum_depth=spec.maximum_depth,
             positions=_positions(spec, blocks),
@@ -149,9 +149,8 @@ class Grammar:
 
     def random_of_any_depth(self, rng: np.random.Generator, allowed_depth: int | None = None) -> Architecture:
         """As `random`, every depth up to the allowed size (the greatest one by default) being equally likely."""
-        added = 1 if self.problem_type == CNN else 0
         limit = self.maximum_depth if allowed_depth is None else allowed_depth
-        depths = [draws for draws in self.draws if draws + added <= limit]
+        depths = [draws for draws in self.draws if draws + self.problem_type.added_size <= limit]
         return self.random(rng, _pick(depths, rng) if depths else None)
 
     def allowed_depth(self, completed: int) -> int:
@@ -294,8 +293,8 @@ class Grammar:
     @property
     def draws(self) -> range:
         """How many blocks may be drawn for an architecture (besides a flatten block that is put in)."""
-        added = 1 if self.problem_type == CNN else 0
-        return range(self.minimum_depth, max(self.minimum_depth, self.maximum_depth - added) + 1)
+        greatest = max(self.minimum_depth, self.maximum_depth - self.problem_type.added_size)
+        return range(self.minimum_depth, greatest + 1)
 
     def enumerate(self, draws: int, rng: np.random.Generator | None = None) -> Iterator[Architecture]:
         """Every tower of `draws` drawn blocks, each once, the blocks in a random order (their own where None).
@@ -312,7 +311,7 @@ class Grammar:
                 continue
             architecture = self._ordered(drawn)
             # Elsewhere no two draws give the same tower, and there is nothing to remember.
-            if self.problem_type == CNN or self.equivalence.identity_blocks:
+            if self.problem_type.ordered_by_rank or self.equivalence.identity_blocks:
                 same = self.canonical(architecture)
                 if same in seen:
                     continue
@@ -333,7 +332,7 @@ class Grammar:
         for i, j in itertools.combinations(range(len(body)), 2):
             if body[i] == body[j]:
                 continue
-            if self.problem_type == CNN and len({catalogue.get(body[k]).order_important for k in (i, j)}) > 1:
+            if self.problem_type.ordered_by_rank and len({catalogue.get(body[k]).order_important for k in (i, j)}) > 1:
                 continue
             if not self.positions or (body[i] in self.positions[j] and body[j] in self.positions[i]):
                 yield i, j

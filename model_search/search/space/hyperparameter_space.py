@@ -12,10 +12,16 @@ import numpy as np
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
-from model_search.search.space.architecture import EMPTY_BLOCK, NOTHING_IS_EQUIVALENT, Architecture, canonical
+from model_search.problem import ProblemType
+from model_search.search.space.architecture import (
+    EMPTY_BLOCK,
+    NOTHING_IS_EQUIVALENT,
+    Architecture,
+    canonical,
+    problem_type_of,
+)
 from model_search.search.space.equivalence import Equivalence
 from model_search.search.space.hyperparameters import Bin, Choice, Condition, Parameter, Real, Whole
-from model_search.spec import check
 from model_search.spec.supported import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -41,12 +47,12 @@ class Space:
 
     Attributes:
         parameters: The hyperparameters; one name may occur several times under conditions that exclude each other.
-        problem_type: Name of the spec's problem type; it decides with `equivalence` which architectures are the same.
+        problem_type: The spec's problem type; it decides with `equivalence` which architectures are the same.
         equivalence: The rules of the spec for that.
     """
 
     parameters: tuple[Parameter, ...]
-    problem_type: str
+    problem_type: ProblemType
     equivalence: Equivalence = NOTHING_IS_EQUIVALENT
 
     def active(self, architecture: Sequence[str]) -> Space:
@@ -150,7 +156,7 @@ def build_space(spec: PhoenixSpec, train_steps: int) -> Space:
     for block in dict.fromkeys(spec.blocks_to_use):
         if block != EMPTY_BLOCK:
             parameters += _own_parameters(block)
-    return Space(tuple(parameters), check.problem_type(spec), Equivalence.of(spec))
+    return Space(tuple(parameters), problem_type_of(spec), Equivalence.of(spec))
 
 
 def _tidy(value: float) -> float:
@@ -243,9 +249,10 @@ def _dropout(learning: LearningSpec) -> Choice:
 
 
 def _own_parameters(block: str) -> Iterator[Parameter]:
-    for own in catalogue.get(block).hyperparameters:
-        name = f"{block}_{own.name}"
+    info = catalogue.get(block)
+    for own in info.hyperparameters:
+        name = info.hyperparameter_names[own.name]
         if own.whole:
-            yield Whole(name=name, block=block, minimum=int(own.minimum), maximum=int(own.maximum))
+            yield Whole(name=name, block=block, minimum=int(own.minimum), maximum=int(own.maximum), log=own.log)
         else:
             yield Real(name=name, block=block, minimum=own.minimum, maximum=own.maximum, log=own.log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import bisect
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -149,33 +150,62 @@ class Real(Parameter):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Whole(Parameter):
-    """A whole number between two bounds (included); each is its own bin, or there are ten bins where there are more."""
+    """A whole number between two bounds (included), uniform on its scale.
+
+    Each is its own bin; where there are more than ten, there are at most ten bins, of the same width on the scale. On a
+    logarithmic scale those that would hold no whole number are left out.
+
+    Attributes:
+        minimum: The lowest value; at least 1 on a logarithmic scale.
+        maximum: The highest value.
+        log: Whether the scale is logarithmic.
+    """
 
     minimum: int
     maximum: int
+    log: bool = False
 
     @property
     def _count(self) -> int:
         return self.maximum - self.minimum + 1
 
+    @property
+    def _starts(self) -> list[int]:
+        """The lowest value of each bin, as its distance from the minimum."""
+        if self._count <= BINS:
+            return list(range(self._count))
+        if not self.log:
+            return [-(-which * self._count // BINS) for which in range(BINS)]
+        ratio = (self.maximum + 1) / self.minimum
+        starts = (math.ceil(self.minimum * ratio ** (which / BINS)) - self.minimum for which in range(1, BINS))
+        return sorted({0, *(start for start in starts if start < self._count)})
+
     def draw(self, rng: np.random.Generator) -> int:
-        """A random value, all equally likely."""
+        """A random value, uniform on the scale."""
+        if self.log:
+            return self._draw_log(self.minimum, self.maximum, rng)
         return int(rng.integers(self.minimum, self.maximum + 1))
 
     @property
     def bins(self) -> Sequence[Bin]:
         """0 to (at most) 9, lowest values first."""
-        return range(min(self._count, BINS))
+        return range(len(self._starts))
 
     def bin(self, value: HyperparameterValue) -> Bin:
         """The number of the bin."""
         if isinstance(value, str) or not self.minimum <= value <= self.maximum or value != int(value):
             return _own_bin(value)
-        return (int(value) - self.minimum) * len(self.bins) // self._count
+        return bisect.bisect_right(self._starts, int(value) - self.minimum) - 1
 
     def draw_in(self, which: Bin, rng: np.random.Generator) -> int:
         """A random value in the bin."""
-        bins = len(self.bins)
-        first = -(-int(which) * self._count // bins)
-        last = -(-(int(which) + 1) * self._count // bins) - 1
+        starts = [*self._starts, self._count]
+        first, last = starts[int(which)], starts[int(which) + 1] - 1
+        if self.log:
+            return self._draw_log(self.minimum + first, self.minimum + last, rng)
         return self.minimum + int(rng.integers(first, last + 1))
+
+    def _draw_log(self, low: int, high: int, rng: np.random.Generator) -> int:
+        """A value whose logarithm is uniform; each value stands for the numbers that are rounded to it."""
+        bottom, top = math.log(low - 0.5), math.log(high + 0.5)
+        return min(max(round(math.exp(bottom + (top - bottom) * float(rng.random()))), low), high)

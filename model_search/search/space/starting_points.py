@@ -1,72 +1,20 @@
 """Towers to begin with: what has proved itself on other data, with the hyperparameters that it did so with.
 
-A search that knows nothing yet need not begin as if nobody knew anything. The towers below were chosen on seven tables
-of different origin, size and task, not those of `benchmarks/search_on_data.py`; `benchmarks/starting_points.py` chooses
-them. After Feurer et al., "Initializing Bayesian Hyperparameter Optimization via Meta-Learning", AAAI 2015, and, for
-how they are chosen, Feurer et al., "Auto-sklearn 2.0", JMLR 2022 (greedily: each is the one that adds most to those
-before).
+A search that knows nothing yet need not begin as if nobody knew anything. The towers of each problem type are in
+`problem.py`. Those for vectors were chosen on seven tables of different origin, size and task, not those of
+`benchmarks/search_on_data.py`; `benchmarks/starting_points.py` chooses them. After Feurer et al., "Initializing
+Bayesian Hyperparameter Optimization via Meta-Learning", AAAI 2015, and, for how they are chosen, Feurer et al.,
+"Auto-sklearn 2.0", JMLR 2022 (greedily: each is the one that adds most to those before).
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-
 from model_search.metadata.trial import HyperparameterValue
-from model_search.search.space.architecture import Architecture
+from model_search.problem import StartingPoint
 from model_search.search.space.grammar import Grammar
-from model_search.search.space.hyperparameter_space import NO_DROPOUT, Space
+from model_search.search.space.hyperparameter_space import Space
 
-
-@dataclasses.dataclass(frozen=True)
-class StartingPoint:
-    """A tower, and some of its hyperparameters; the sampler chooses the others."""
-
-    architecture: Architecture
-    hyperparameters: Mapping[str, HyperparameterValue]
-
-
-STARTING_POINTS: Mapping[str, tuple[StartingPoint, ...]] = {
-    "DNN": (
-        StartingPoint(
-            (
-                "FIXED_OUTPUT_FULLY_CONNECTED_1024",
-                "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
-                "FIXED_OUTPUT_FULLY_CONNECTED_1024",
-                "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
-                "FIXED_OUTPUT_FULLY_CONNECTED_512",
-            ),
-            {"optimizer": "rmsprop", "learning_rate": 0.0097, "dropout_rate": NO_DROPOUT},
-        ),
-        StartingPoint(
-            (
-                "FIXED_OUTPUT_FULLY_CONNECTED_128",
-                "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
-                "FIXED_OUTPUT_FULLY_CONNECTED_256",
-                "FIXED_OUTPUT_FULLY_CONNECTED_256",
-                "FIXED_OUTPUT_FULLY_CONNECTED_512",
-            ),
-            {"optimizer": "rmsprop", "learning_rate": 0.0011, "dropout_rate": NO_DROPOUT},
-        ),
-        StartingPoint(
-            (
-                "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
-                "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES",
-            ),
-            {"optimizer": "rmsprop", "learning_rate": 0.0079, "dropout_rate": 0.1},
-        ),
-        StartingPoint(
-            (
-                "FIXED_OUTPUT_FULLY_CONNECTED_128",
-                "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
-                "FIXED_OUTPUT_FULLY_CONNECTED_512",
-                "FIXED_OUTPUT_FULLY_CONNECTED_512",
-                "FIXED_OUTPUT_FULLY_CONNECTED_512",
-            ),
-            {"optimizer": "rmsprop", "learning_rate": 0.00095, "dropout_rate": NO_DROPOUT},
-        ),
-    ),
-}
+__all__ = ["StartingPoint", "starting_points"]
 
 
 def starting_points(grammar: Grammar, space: Space) -> tuple[StartingPoint, ...]:
@@ -77,7 +25,7 @@ def starting_points(grammar: Grammar, space: Space) -> tuple[StartingPoint, ...]
     """
     return tuple(
         StartingPoint(point.architecture, _searched(point, space))
-        for point in STARTING_POINTS.get(grammar.problem_type, ())
+        for point in grammar.problem_type.starting_points
         if grammar.fits(point.architecture)
         and set(point.architecture) <= set(grammar.blocks)
         and grammar.minimum_depth <= len(point.architecture) <= grammar.maximum_depth

@@ -14,24 +14,23 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from model_search.data.task import Rows, TableData
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
 from model_search.errors import StoreError
 from model_search.metadata import paths
 from model_search.metadata.store import Claim
 from model_search.trainers import resources
-from model_search.trainers.executors.ray_worker import Head
+from model_search.trainers.executors.worker_main import WorkerSettings
 from model_search.trainers.executors.worker_process import STOP
 from model_search.trainers.exit_policy import ExitPolicy, Next
 from model_search.trainers.monitor import Monitor
+from model_search.trainers.options import SearchOptions
+from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.serialization import Contents, SerializedJob
+from model_search.trainers.session import RunContext, Session, tensorflow_engine
 from model_search.trainers.worker import StopReason
-
-if TYPE_CHECKING:
-    from model_search.trainers.options import SearchOptions
-    from model_search.trainers.progress import ProgressDisplay
-    from model_search.trainers.session import RunContext, Session
 
 STOP_SECONDS = 1.5
 LOGS = "logs"
@@ -77,14 +76,18 @@ class _WorkerProcess:
     """One process, as the parent sees it."""
 
     def __init__(
-        self, place: _Place, head: Head, job: SerializedJob, events: queue.SimpleQueue[tuple[Any, dict[str, Any]]]
+        self,
+        place: _Place,
+        settings: WorkerSettings,
+        job: SerializedJob,
+        events: queue.SimpleQueue[tuple[Any, dict[str, Any]]],
     ):
         self.place = place
         self.trial: int | None = None
         self.farewell: dict[str, Any] | None = None
         self.killed = False
         self.kills_before = resources.memory_kills()
-        self._head = head
+        self._settings = settings
         self._job = job
         self._events = events
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -133,7 +136,7 @@ class _WorkerProcess:
         if pipe is None:
             return
         with contextlib.suppress(OSError), pipe:  # it may end at any time
-            pipe.write(json.dumps(dataclasses.asdict(self._head)).encode() + b"\n")
+            pipe.write(json.dumps(dataclasses.asdict(self._settings)).encode() + b"\n")
             self._job.write(pipe)  # type: ignore[arg-type]
             while (order := self._orders.get()) is not None:
                 pipe.write(order)
@@ -176,6 +179,10 @@ class _Workforce:
                 if self._context.interrupts.asked:
                     self._stop_all()
                     return StopReason.INTERRUPTED
+                if self._context.interrupts.out_of_time and self._monitor.history.completed_count:
+                    self._stop_all()
+                    self._follow()
+                    return StopReason.TIME_LIMIT
                 self._hear(_TICK_SECONDS)
                 self._follow()
                 self._look_after()
@@ -202,12 +209,10 @@ class _Workforce:
         return places
 
     def _start(self, place: _Place) -> None:
-        from model_search.trainers.session import tensorflow_engine
-
-        seconds = self._context.interrupts.remaining()
+        seconds = self._context.interrupts.seconds_left
         threads = place.threads if self._session.make_engine is tensorflow_engine else 0
-        head = Head(place.name, self._target, threads, seconds, self._memory)
-        self._workers.append(_WorkerProcess(place, head, self._job, self._events))
+        settings = WorkerSettings(place.name, self._target, threads, seconds, self._memory)
+        self._workers.append(_WorkerProcess(place, settings, self._job, self._events))
 
     def _hear(self, seconds: float) -> None:
         """Takes in what workers have said; waits for the first word."""
@@ -317,7 +322,7 @@ def _memory_bound(context: RunContext) -> int:
 def _data_bytes(session: Session) -> int:
     data = session.data
     parts: list[Rows] = [data.train, data.valid] if isinstance(data, TableData) else [data.valid]
-    return sum(part.features.nbytes + part.labels.nbytes for part in parts)
+    return sum(part.nbytes for part in parts)
 
 
 def _was_killed_for_memory(worker: _WorkerProcess) -> bool:

@@ -9,10 +9,11 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from model_search.deadline import Deadline
 from model_search.errors import StaleClaimError, StoreError, UserError
 from model_search.metadata import paths
 from model_search.metadata.artefacts import LocalArtefacts
@@ -20,15 +21,14 @@ from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, 
 from model_search.metadata.store import Claim, Heartbeat
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.history.history import History
-from model_search.trainers.executors.ray_worker import Head, run_worker
+from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, worker_parts
 from model_search.trainers.exit_policy import UNFIT, ExitPolicy, Next
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.monitor import Monitor
+from model_search.trainers.serialization import Contents, SerializedJob
+from model_search.trainers.session import RunContext, Session, tensorflow_engine
 from model_search.trainers.worker import StopReason
 from model_search.training.outcome import Progress
-
-if TYPE_CHECKING:
-    from model_search.trainers.session import RunContext, Session
 
 STOP_SECONDS = 1.5
 
@@ -46,8 +46,6 @@ def run_on_ray(session: Session, context: RunContext) -> StopReason:
         UserError: if Ray is not installed, or the user's objects cannot be sent.
         StopStudyError: if the search cannot go on.
     """
-    from model_search.trainers.serialization import Contents, SerializedJob
-
     job = SerializedJob(Contents.of(session), far=True)
     with _connected() as ray, context.display:
         return _Cluster(ray, session, context, job.parts).run()
@@ -83,12 +81,12 @@ def _connected() -> Any:
 class RayWorker:
     """The actor that runs trials. `stop` may be called while `run` goes on."""
 
-    def __init__(self, head: Head, parts: list[np.ndarray], keeper: Any, files: Any):
-        self._head = head
+    def __init__(self, settings: WorkerSettings, parts: list[np.ndarray], keeper: Any, files: Any):
+        self._settings = settings
         self._parts = parts
         self._keeper = keeper
         self._files = files
-        self._interrupts = Interrupts(head.seconds)
+        self._interrupts = Interrupts(Deadline(settings.seconds))
 
     def stop(self) -> None:
         """The trial is put back, and `run` ends."""
@@ -96,22 +94,20 @@ class RayWorker:
 
     def run(self) -> dict[str, Any]:
         """Works until there is nothing to do; returns why it has ended."""
-        from model_search.trainers.serialization import SerializedJob
-        from model_search.trainers.session import worker_parts
         from model_search.training.runtime import tensorflow
 
         logging.getLogger().setLevel(logging.INFO)
         try:
-            if self._head.threads:
-                tensorflow(1, self._head.threads)
+            if self._settings.threads:
+                tensorflow(1, self._settings.threads)
             session = SerializedJob.opened(self._parts).open(RayStore(self._keeper))
         except Exception as error:
             traceback.print_exc()
             return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
         if isinstance(session.artefacts, LocalArtefacts):
             session = dataclasses.replace(session, artefacts=RayArtefacts(self._files))
-        reporter = _LogSender(self._head.name, self._files)
-        said = run_worker(self._head, lambda: worker_parts(session, self._interrupts, reporter))
+        reporter = _LogSender(self._settings.name, self._files)
+        said = run_worker(self._settings, lambda: worker_parts(session, self._interrupts, reporter))
         reporter.end()
         return said
 
@@ -206,6 +202,9 @@ class _Cluster:
                 if self._context.interrupts.asked:
                     self._stop_all()
                     return StopReason.INTERRUPTED
+                if self._context.interrupts.out_of_time and self._monitor.history.completed_count:
+                    self._stop_all()
+                    return StopReason.TIME_LIMIT
                 self._fill()
                 ended, _ = self._ray.wait(list(self._slots), timeout=_TICK_SECONDS)
                 self._exit_policy.models(self._monitor.follow())
@@ -253,14 +252,12 @@ class _Cluster:
         return sum(min(counts, default=1) for counts in fits)
 
     def _start(self, number: int) -> None:
-        from model_search.trainers.session import tensorflow_engine
-
         others = {name: amount for name, amount in self._needs.items() if name not in _RAY_NAMES}
         cpus = self._needs["cpu"]
         threads = max(1, int(cpus)) if self._session.make_engine is tensorflow_engine else 0
         tuner_id = self._context.options.tuner_id
         name = f"ray-{number}" if tuner_id is None else f"{tuner_id}-{number}"
-        head = Head(name, self._target, threads, self._context.interrupts.remaining(), self._memory())
+        settings = WorkerSettings(name, self._target, threads, self._context.interrupts.seconds_left, self._memory())
         kind = self._ray.remote(RayWorker).options(
             num_cpus=cpus,
             num_gpus=self._needs.get("gpu", 0),
@@ -268,7 +265,7 @@ class _Cluster:
             max_concurrency=2,
             scheduling_strategy="SPREAD",
         )
-        actor = kind.remote(head, self._parts, self._keeper, self._files)
+        actor = kind.remote(settings, self._parts, self._keeper, self._files)
         self._slots[actor.run.remote()] = _Slot(name, number, actor)
 
     def _memory(self) -> int:

@@ -1,8 +1,9 @@
 """A worker in a process of its own: `python -P -m model_search.trainers.executors.worker_process`.
 
-It is started by `processes.py` and of no use without it. Standard input brings what to do: a line of JSON (`Head`), the
-job, then commands of one line each; where it ends, the parent has ended, and so does the worker. Standard output
-takes one line of JSON for everything that happens. What the user's code prints goes into log files.
+It is started by `child_processes.py` and of no use without it. Standard input brings what to do: a line of JSON
+(`WorkerSettings`), the job, then commands of one line each; where it ends, the parent has ended, and so does the
+worker. Standard output takes one line of JSON for everything that happens. What the user's code prints goes into log
+files.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+from model_search.deadline import Deadline
 from model_search.metadata import paths
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.history.history import History
-from model_search.trainers.executors.ray_worker import Head, run_worker
+from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, worker_parts
 from model_search.trainers.exit_policy import UNFIT
 from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.serialization import SerializedJob
+from model_search.trainers.worker import WorkerParts
 from model_search.training.outcome import Progress
-
-if TYPE_CHECKING:
-    from model_search.trainers.worker import WorkerParts
 
 STOP = b"stop\n"
 
@@ -94,18 +95,16 @@ class Reporter:
 class _Orders(threading.Thread):
     """Reads what the parent sends for as long as it lives, so that its end is noticed at any moment."""
 
-    def __init__(self, orders: BinaryIO, head: Head, interrupts: Interrupts):
+    def __init__(self, orders: BinaryIO, settings: WorkerSettings, interrupts: Interrupts):
         super().__init__(daemon=True, name="orders")
         self._orders = orders
-        self._head = head
+        self._settings = settings
         self._interrupts = interrupts
         self._parts: list[bytearray] = []
         self._arrived = threading.Event()
         self.at_work = False  # otherwise there is nothing to put back
 
     def run(self) -> None:
-        from model_search.trainers.serialization import SerializedJob
-
         with contextlib.suppress(EOFError, OSError):
             self._parts = SerializedJob.receive(self._orders)
             self._arrived.set()
@@ -129,12 +128,12 @@ class _Orders(threading.Thread):
 def main() -> None:
     """Works until there is nothing to do, and ends the process without TensorFlow's slow goodbye."""
     orders, events = _own_pipes()
-    head = Head(**json.loads(orders.readline()))
+    settings = WorkerSettings(**json.loads(orders.readline()))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    interrupts = Interrupts(head.seconds)
-    reader = _Orders(orders, head, interrupts)
+    interrupts = Interrupts(Deadline(settings.seconds))
+    reader = _Orders(orders, settings, interrupts)
     reader.start()
-    said = _work(head, reader, interrupts, events)
+    said = _work(settings, reader, interrupts, events)
     with contextlib.suppress(OSError):
         events.write(json.dumps({"event": "bye", **said}).encode() + b"\n")
         events.flush()
@@ -143,29 +142,27 @@ def main() -> None:
     os._exit(0)
 
 
-def _work(head: Head, reader: _Orders, interrupts: Interrupts, events: BinaryIO) -> dict[str, Any]:
+def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, events: BinaryIO) -> dict[str, Any]:
     """Returns why it has ended, for the parent."""
-    from model_search.trainers.serialization import SerializedJob
-    from model_search.trainers.session import worker_parts
     from model_search.training.runtime import tensorflow
 
     try:
-        if head.threads:
-            tensorflow(1, head.threads)  # before the user's own modules load it noisily
+        if settings.threads:
+            tensorflow(1, settings.threads)  # before the user's own modules load it noisily
         contents = SerializedJob.opened(reader.parts())
         folder = contents.session["folder"]
         session = contents.open(SqliteStore(folder / paths.DATABASE))
     except Exception as error:
         traceback.print_exc()
         return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
-    reporter = Reporter(head.name, folder, events)
+    reporter = Reporter(settings.name, folder, events)
 
     def make_parts() -> WorkerParts:
         parts = worker_parts(session, interrupts, reporter)
         reader.at_work = True
         return parts
 
-    said = run_worker(head, make_parts)
+    said = run_worker(settings, make_parts)
     reporter.end()
     session.store.close()
     return said

@@ -3,7 +3,7 @@ import pytest
 from algorithm_contract import AlgorithmContract
 from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
 
-from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialPlan
+from model_search.metadata.trial import EnsemblePlan, StartKind, TrialKind, TrialPlan, WarmStart
 from model_search.search.algorithms.guided_beam import WARM_UP, GuidedBeam
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
@@ -193,6 +193,6 @@ def test_a_promotion_that_takes_the_place_of_its_trial_is_noticed():
     history.update([completed(1, 0.5, make_plan(1, rung=0)), completed(2, 0.4, make_plan(2, rung=0))])
     memory.recall(history, lambda: made.append(1))
     memory.recall(history, lambda: made.append(1))
-    history.update([completed(3, 0.3, make_plan(3, rung=1, warm_start=2, first_step=1))])
+    history.update([completed(3, 0.3, make_plan(3, rung=1, start=WarmStart(StartKind.CONTINUE, (2,)), first_step=1))])
     memory.recall(history, lambda: made.append(1))
     assert history.completed_count == 2 and len(made) == 2

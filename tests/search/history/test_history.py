@@ -136,3 +136,27 @@ def test_the_towers_before_a_trial_are_those_of_the_trials_before():
     history = History("loss", "minimize")
     history.update([completed(1, 3.0), completed(2, 1.0), completed(5, 0.5)])
     assert _ids(history.before(3).towers.completed) == [2, 1]
+
+
+def test_an_empty_history_is_true_and_has_no_trials():
+    history = History("loss", "minimize")
+    assert history and len(history) == 0
+
+
+def test_a_snapshot_does_not_change_with_its_history_nor_the_history_with_it():
+    history = History("loss", "minimize")
+    history.update([completed(1, 3.0), completed(2, 1.0), running(3), make_trial(4, TrialState.FAILED, make_plan(4))])
+    taken = history.snapshot()
+    history.update([completed(3, 0.5), completed(5, 0.1), running(6), make_trial(7, TrialState.LOST, make_plan(7))])
+    for kept in (taken, taken.towers):
+        assert (_ids(kept.completed), _ids(kept.unfinished), _ids(kept.failed)) == ([2, 1], [3], [4])
+        assert (_ids(kept.latest(9)), len(kept), len(kept.changes())) == ([1, 2], 4, 4)
+        assert not kept.contains_key("key 6") and kept.get(3).state is TrialState.RUNNING
+    taken.update([completed(8, 0.0)])
+    assert history.get(8) is None and history.towers.get(8) is None
+    assert _ids(taken.towers.completed) == [8, 2, 1]
+
+
+def test_the_loss_of_a_trial_is_turned_so_that_less_is_better():
+    up, down = History("loss", "maximize"), History("loss", "minimize")
+    assert (up.loss(completed(1, 3.0)), down.loss(completed(1, 3.0))) == (-3.0, 3.0)

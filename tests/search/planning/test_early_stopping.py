@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from search_factory import make_plan, make_spec, make_trial
 
 from model_search.errors import SpecError
-from model_search.metadata.trial import TrialState
+from model_search.metadata.trial import StartKind, TrialState, WarmStart
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.history.history import History
 from model_search.search.planning.early_stopping import (
@@ -30,7 +30,7 @@ def power_law(end, gain=1.0, exponent=0.5):
 
 def peers(*curves, goal="minimize", **fields):
     history = History("loss", goal)
-    for number, curve in enumerate(curves, start=1):
+    for number, curve in enumerate(curves, start=2):
         trial = make_trial(number, TrialState.COMPLETED, make_plan(number, steps=STEPS, **fields), loss=0.0)
         result = dataclasses.replace(trial.result, curve=tuple(curve))
         history.update([dataclasses.replace(trial, result=result)])
@@ -77,8 +77,8 @@ def test_nothing_is_stopped_within_its_grace_or_at_its_end(rule):
     assert rule(grace_steps=500).stops(PLAN, curve[:5], history)
     assert not rule(grace_steps=0).stops(PLAN, curve, history)
     assert not rule().stops(PLAN, [], history)
-    continued = dataclasses.replace(PLAN, first_step=300, warm_start=1)
-    others = peers(*[power_law(0.1)] * 6, first_step=300, warm_start=0)
+    continued = dataclasses.replace(PLAN, first_step=300, start=WarmStart(StartKind.CONTINUE, (1,)))
+    others = peers(*[power_law(0.1)] * 6, first_step=300, start=WarmStart(StartKind.CONTINUE, (1,)))
     assert not rule(grace_steps=300).stops(continued, curve[:5], others)  # steps 300 to 500
     assert rule(grace_steps=200).stops(continued, curve[:5], others)
 
@@ -86,7 +86,11 @@ def test_nothing_is_stopped_within_its_grace_or_at_its_end(rule):
 def test_only_trials_of_the_same_length_are_compared():
     history = peers(*[power_law(0.1)] * 6)
     assert MedianStopping().stops(PLAN, power_law(9.0)[:5], history)
-    for other in ({"steps": STEPS + 1}, {"first_step": 10, "warm_start": 1}, {"row_share": 0.5}):
+    for other in (
+        {"steps": STEPS + 1},
+        {"first_step": 10, "start": WarmStart(StartKind.CONTINUE, (1,))},
+        {"row_share": 0.5},
+    ):
         assert not MedianStopping().stops(dataclasses.replace(PLAN, **other), power_law(9.0)[:5], history)
 
 

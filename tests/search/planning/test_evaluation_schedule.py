@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from search_factory import make_plan, make_spec, make_trial, run_study
 
 from model_search.errors import SpecError
-from model_search.metadata.trial import TrialKind, TrialResult, TrialState
+from model_search.metadata.trial import StartKind, TrialKind, TrialResult, TrialState, WarmStart
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
@@ -225,7 +225,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 
 def _trial(number, loss, rung=0, warm_start=None, **fields):
-    first = {} if warm_start is None else {"warm_start": warm_start, "first_step": 1}
+    first = {} if warm_start is None else {"start": WarmStart(StartKind.CONTINUE, (warm_start,)), "first_step": 1}
     return make_trial(number, TrialState.COMPLETED, make_plan(number, rung=rung, **first, **fields), loss=loss)
 
 

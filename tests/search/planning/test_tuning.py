@@ -7,7 +7,7 @@ import pytest
 from search_factory import completed, make_plan, make_spec, make_trial, run_study
 
 from model_search.errors import SpecError
-from model_search.metadata.trial import TrialKind, TrialState
+from model_search.metadata.trial import StartKind, TrialKind, TrialState, WarmStart
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
@@ -90,9 +90,9 @@ def test_the_sampler_knows_the_trials_of_the_architecture_alone():
     history = History("loss", "minimize")
     for number, architecture in enumerate((["LOWRANK_1"], ["IDENTITY"], ["LOWRANK_1"]), start=1):
         history.update([completed(number, number / 10, make_plan(number, architecture))])
-    ensemble = make_plan(4, ["LOWRANK_1"], rung=1, first_step=5, warm_start=1)
-    history.update([completed(4, 0.05, ensemble)])
-    task = Tuning(1, 1, tuple).assign(5, history, history, top=0)
+    short = make_plan(4, ["LOWRANK_1"], rung=1, first_step=5, start=WarmStart(StartKind.CONTINUE, (1,)), total_steps=20)
+    history.update([completed(4, 0.05, short)])
+    task = Tuning(1, 1, tuple).assign(5, history, history)
     assert task.best.id == 4 and [trial.id for trial in task.history.completed] == [1, 3]
 
 

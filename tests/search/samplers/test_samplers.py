@@ -8,11 +8,12 @@ from search_factory import completed, make_plan, make_planner, make_spec, make_t
 from model_search.errors import UserError
 from model_search.metadata.trial import TrialState
 from model_search.search.history.history import History
-from model_search.search.samplers.bayesian_sampler import BayesianSampler
+from model_search.search.samplers.bayesian_sampler import BayesianSampler, _distribution
 from model_search.search.samplers.random_sampler import RandomSampler
 from model_search.search.samplers.sampler import SAMPLERS, make_sampler
 from model_search.search.space.grammar import Grammar
-from model_search.search.space.hyperparameter_space import build_space
+from model_search.search.space.hyperparameter_space import Space, build_space
+from model_search.search.space.hyperparameters import Whole
 
 GRAMMAR = Grammar.of(make_spec())
 
@@ -163,3 +164,15 @@ def _late_learning_rates(search_type):
 def test_auto_is_the_sampler_that_goes_with_the_search():
     assert np.median(_late_learning_rates("PREDICTOR_GUIDED_BEAM")) < 6e-4
     assert np.median(_late_learning_rates("ADAPTIVE_COORDINATE_DESCENT")) > 6e-4
+
+
+def test_whole_numbers_on_a_logarithmic_scale_are_suggested_on_it():
+    units = Whole(name="units", minimum=1, maximum=1024, log=True)
+    space = Space((units,), GRAMMAR.problem_type)
+    history = _history(space, 40, objective=lambda values: abs(np.log(values["units"] / 8)))
+    sampler = make_sampler("bayesian", GRAMMAR)
+    found = [sampler.sample(space, history, np.random.default_rng(seed), {})["units"] for seed in range(20)]
+    assert all(type(value) is int and 1 <= value <= 1024 for value in found)
+    assert 2 <= np.median(found) <= 32
+    # A sampler that has learnt on another scale than it suggests on is refused by Optuna.
+    assert _distribution(units) == optuna.distributions.IntDistribution(1, 1024, log=True)

@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
+from model_search.problem import problem_type as problem_type_named
+from model_search.problem import problem_types
 from model_search.search.space.architecture import (
     DEFAULT_FLATTEN,
     EMPTY_BLOCK,
@@ -15,7 +17,8 @@ from model_search.search.space.architecture import (
     replaceable_positions,
 )
 
-PROBLEMS = ("CNN", "DNN", "RNN_ALL_ACTIVATIONS", "RNN_LAST_ACTIVATIONS")
+PROBLEMS = problem_types()
+CNN = problem_type_named("CNN")
 architectures = st.lists(st.sampled_from([*catalogue.names(), EMPTY_BLOCK]), max_size=12)
 blocks = st.sampled_from(catalogue.names())
 
@@ -65,10 +68,10 @@ def test_more_thresholds_than_depths_are_refused():
     ],
 )
 def test_cnn_order(given_order, fixed):
-    assert fix_order(given_order, "CNN") == tuple(fixed)
+    assert fix_order(given_order, CNN) == tuple(fixed)
 
 
-@pytest.mark.parametrize("problem_type", PROBLEMS[1:])
+@pytest.mark.parametrize("problem_type", [known for known in PROBLEMS if known != CNN], ids=lambda known: known.name)
 def test_elsewhere_every_order_is_legal(problem_type):
     architecture = ("FULLY_CONNECTED", "LSTM_128", "FLATTEN", "CONVOLUTION_3X3")
     assert fix_order(architecture, problem_type) == architecture
@@ -83,7 +86,7 @@ def test_fixing_twice_changes_nothing_more(architecture, problem_type):
 
 @given(architectures)
 def test_a_fixed_cnn_is_convolutions_flatten_dense(architecture):
-    roles = [catalogue.get(name) for name in fix_order(architecture, "CNN")]
+    roles = [catalogue.get(name) for name in fix_order(architecture, CNN)]
     (flatten,) = [i for i, role in enumerate(roles) if role.is_flatten]
     assert all(role.order_important for role in roles[:flatten])
     assert not any(role.order_important for role in roles[flatten + 1 :])
@@ -110,7 +113,7 @@ def test_a_fixed_cnn_is_convolutions_flatten_dense(architecture):
     ],
 )
 def test_cnn_growth(architecture, block, grown):
-    assert grow(architecture, block, "CNN") == tuple(grown)
+    assert grow(architecture, block, CNN) == tuple(grown)
 
 
 @given(architectures, blocks, st.sampled_from(PROBLEMS))
@@ -118,7 +121,7 @@ def test_growth_keeps_the_order_of_what_was_there(architecture, block, problem_t
     before = fix_order(architecture, problem_type)
     after = grow(before, block, problem_type)
     assert after == fix_order(after, problem_type)
-    second_flatten = problem_type == "CNN" and catalogue.get(block).is_flatten
+    second_flatten = problem_type == CNN and catalogue.get(block).is_flatten
     assert len(after) == len(before) + (0 if second_flatten else 1)
     remaining = iter(after)
     assert all(name in remaining for name in before)

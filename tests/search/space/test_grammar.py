@@ -4,14 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_factory import DENSE, MIXED, make_spec
 
+from model_search.blocks import Block, catalogue, register_block
 from model_search.errors import SpecError
+from model_search.problem import problem_type as problem_type_named
 from model_search.search.space.architecture import EMPTY_BLOCK, body_of, fix_order
 from model_search.search.space.equivalence import Equivalence, Stage
 from model_search.search.space.grammar import Grammar
+from model_search.search.space.hyperparameter_space import build_space
 
 
 def _grammar(problem_type, minimum, maximum, names):
-    return Grammar(tuple(names), problem_type, minimum, maximum)
+    return Grammar(tuple(names), problem_type_named(problem_type), minimum, maximum)
 
 
 def test_a_grammar_reads_a_spec_and_leaves_out_padding_and_repetitions():
@@ -243,3 +246,47 @@ CONVOLUTIONS, DENSES = {"blocks": ["CONVOLUTION_3X3"]}, {"blocks": ["FULLY_CONNE
 def test_rules_that_make_no_sense_are_refused(fields, words):
     with pytest.raises(SpecError, match=words):
         Grammar.of(make_spec(**fields))
+
+
+class _Passing(Block):
+    def build(self, input_tensors, is_training, lengths=None, hparams=None):
+        return input_tensors
+
+
+@pytest.fixture
+def own_blocks():
+    register_block("OWN_FLATTEN", reads_rank=3, writes_rank=1)(_Passing)
+    register_block("OWN_SECOND_FLATTEN", is_flatten=True)(_Passing)
+    register_block("OWN_CONVOLUTION", reads_rank=3, writes_rank=3)(_Passing)
+    yield
+    for name in ("OWN_FLATTEN", "OWN_SECOND_FLATTEN", "OWN_CONVOLUTION"):
+        catalogue.unregister(name)
+
+
+@pytest.mark.parametrize(
+    ("flatten", "added"),
+    [
+        ([], "PLATE_REDUCTION_FLATTEN"),
+        (["FLATTEN"], "PLATE_REDUCTION_FLATTEN"),
+        (["OWN_FLATTEN"], "OWN_FLATTEN"),
+        (["OWN_SECOND_FLATTEN", "OWN_FLATTEN"], "OWN_SECOND_FLATTEN"),
+        (["OWN_FLATTEN", "FLATTEN"], "PLATE_REDUCTION_FLATTEN"),
+    ],
+)
+def test_a_tower_without_a_flatten_block_gets_the_user_s_own_where_only_that_is_named(own_blocks, flatten, added):
+    spec = make_spec(problem_type="CNN", blocks_to_use=["OWN_CONVOLUTION", *flatten, "FULLY_CONNECTED"])
+    grammar = Grammar.of(spec)
+    assert grammar.canonical(["FULLY_CONNECTED", "OWN_CONVOLUTION"]) == ("OWN_CONVOLUTION", added, "FULLY_CONNECTED")
+    assert build_space(spec, 1000).canonical(["FULLY_CONNECTED"]) == (added, "FULLY_CONNECTED")
+
+
+def test_a_tower_with_the_user_s_own_flatten_block_keeps_it(own_blocks):
+    spec = make_spec(problem_type="CNN", blocks_to_use=["OWN_CONVOLUTION", "OWN_FLATTEN", "FULLY_CONNECTED"])
+    grammar = Grammar.of(spec)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        tower = grammar.random_of_any_depth(rng)
+        for changed in (tower, grammar.mutate(tower, rng), grammar.vary(tower, rng), grammar.cross(tower, tower, rng)):
+            assert changed.count("OWN_FLATTEN") == 1
+            assert not {"PLATE_REDUCTION_FLATTEN", "FLATTEN"} & set(changed)
+            assert set(changed[: changed.index("OWN_FLATTEN")]) <= {"OWN_CONVOLUTION"}

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -6,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_factory import make_spec
 
+from model_search.blocks import Block, BlockHyperparameter, catalogue, register_block
 from model_search.errors import SpecError
-from model_search.search.space.hyperparameter_space import DEFAULT_LEARNING_RATES, build_space
+from model_search.problem import problem_types
+from model_search.search.space.hyperparameter_space import DEFAULT_LEARNING_RATES, NO_DROPOUT, build_space
 from model_search.search.space.hyperparameters import Choice, Real, Whole
 from model_search.spec.supported import OPTIMIZERS
+from model_search.training import hyperparameters
 
 
 def _space(train_steps=1000, learning=None, **fields):
@@ -238,3 +242,43 @@ def test_enumeration_has_every_combination_of_bins_once():
     assert len({space.key(["IDENTITY"], point) for point in points}) == len(points)
     fixed = list(space.enumerate(np.random.default_rng(0), {"optimizer": "adam", "batch_size": 16}))
     assert len(fixed) == 10 and all(point["batch_size"] == 16 for point in fixed)
+
+
+def test_every_general_hyperparameter_is_known_to_the_catalogue_of_blocks():
+    """No block's own hyperparameter can then have its name."""
+    names = {parameter.name for parameter in _space(**FULL).parameters if parameter.block is None}
+    assert names == catalogue.GENERAL_HYPERPARAMETERS
+    read = pathlib.Path(hyperparameters.__file__).read_text()
+    assert all(f'"{name}"' in read for name in names - {"batch_size", "dropout_rate"})
+
+
+class _Tuned(Block):
+    def build(self, input_tensors, is_training, lengths=None, hparams=None):
+        return input_tensors
+
+    def requires_hparams(self):
+        return [
+            BlockHyperparameter("units", minimum=16, maximum=256, log=True),
+            BlockHyperparameter("rate", minimum=0.1, maximum=0.2, whole=False),
+        ]
+
+
+@pytest.fixture
+def tuned():
+    register_block("TUNED")(_Tuned)
+    yield
+    catalogue.unregister("TUNED")
+
+
+def test_the_scale_of_a_block_s_own_hyperparameter_is_kept(tuned):
+    space = _space(blocks_to_use=["TUNED"])
+    assert [parameter for parameter in space.parameters if parameter.block == "TUNED"] == [
+        Whole(name="TUNED_units", block="TUNED", minimum=16, maximum=256, log=True),
+        Real(name="TUNED_rate", block="TUNED", minimum=0.1, maximum=0.2),
+    ]
+
+
+def test_starting_points_have_values_of_the_space():
+    known = [point for problem in problem_types() for point in problem.starting_points]
+    for point in known:
+        assert point.hyperparameters["dropout_rate"] == NO_DROPOUT or point.hyperparameters["dropout_rate"] > 0

@@ -19,8 +19,9 @@ def reals(draw):
 
 @st.composite
 def wholes(draw):
-    low = draw(st.integers(-1000, 1000))
-    return Whole(name="n", minimum=low, maximum=low + draw(st.integers(0, 300)))
+    log = draw(st.booleans())
+    low = draw(st.integers(1, 1000) if log else st.integers(-1000, 1000))
+    return Whole(name="n", minimum=low, maximum=low + draw(st.integers(0, 300)), log=log)
 
 
 choices = st.lists(st.one_of(st.integers(2, 9), st.text(max_size=3)), min_size=1, max_size=6, unique=True).map(
@@ -50,12 +51,15 @@ def test_bins_rise_with_the_value(parameter, seed):
 
 
 @given(wholes())
-def test_bins_of_whole_numbers_differ_by_one_value_at_most(parameter):
+def test_bins_of_whole_numbers_hold_one_value_at_least_and_differ_by_one_at_most_on_a_linear_scale(parameter):
     sizes = [0] * len(parameter.bins)
     for value in range(parameter.minimum, parameter.maximum + 1):
         sizes[parameter.bin(value)] += 1
-    assert len(sizes) == min(BINS, sum(sizes))
-    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1 and len(sizes) <= BINS
+    if sum(sizes) <= BINS:
+        assert sizes == [1] * sum(sizes)
+    elif not parameter.log:
+        assert len(sizes) == BINS and max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize(
@@ -103,3 +107,32 @@ def test_conditions():
     condition = Condition("optimizer", ("adam", "rmsprop"))
     assert condition.holds({"optimizer": "adam"})
     assert not condition.holds({"optimizer": "sgd"}) and not condition.holds({})
+
+
+def test_whole_numbers_on_a_logarithmic_scale():
+    units = Whole(name="units", minimum=16, maximum=256, log=True)
+    rng = np.random.default_rng(0)
+    drawn = [units.draw(rng) for _ in range(4000)]
+    assert {type(value) for value in drawn} == {int} and min(drawn) == 16 and max(drawn) == 256
+    assert 0.45 < np.mean([value <= 64 for value in drawn]) < 0.55
+    assert [units.bin(value) for value in (16, 20, 21, 22, 63, 64, 85, 194, 195, 256)] == [0, 0, 0, 1, 4, 4, 6, 8, 9, 9]
+    in_last = [units.draw_in(9, rng) for _ in range(400)]
+    assert min(in_last) >= 194 and max(in_last) <= 256
+
+
+def test_bins_without_a_whole_number_are_left_out():
+    few = Whole(name="n", minimum=1, maximum=12, log=True)
+    bins = [few.bin(value) for value in range(1, 13)]
+    assert sorted(set(bins)) == list(few.bins) and bins == sorted(bins)
+    assert bins[:4] == [0, 1, 2, 3] and bins[-1] == bins[-2]
+    counts = np.bincount([few.draw(np.random.default_rng(seed)) for seed in range(2000)], minlength=13)
+    assert counts[0] == 0 and counts[1] > 2 * counts[4] > 0
+
+
+def test_a_linear_scale_of_whole_numbers_is_as_it_was():
+    """Plans of earlier versions keep their keys."""
+    for maximum in (3, 9, 10, 11, 57, 100, 128):
+        parameter = Whole(name="n", minimum=0, maximum=maximum)
+        count, bins = maximum + 1, min(maximum + 1, BINS)
+        assert len(parameter.bins) == bins
+        assert [parameter.bin(value) for value in range(count)] == [value * bins // count for value in range(count)]

@@ -3,16 +3,17 @@ from search_factory import add_ensembles, completed, make_planner, make_spec, ru
 
 from model_search import constants
 from model_search.blocks import catalogue
+from model_search.problem import problem_type
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.algorithms.guided_beam import WARM_UP
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
 from model_search.search.space.grammar import Grammar
 from model_search.search.space.hyperparameter_space import build_space
-from model_search.search.space.starting_points import STARTING_POINTS, starting_points
+from model_search.search.space.starting_points import starting_points
 from model_search.spec.load import load_spec
 
-DNN = STARTING_POINTS["DNN"]
+DNN = problem_type("DNN").starting_points
 
 
 def stock(**fields):

@@ -1,0 +1,280 @@
+"""What a user hands over as features, turned into inputs by name: the same for training, prediction and evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs
+from model_search.errors import DataError, UnsupportedError
+
+LENGTHS = "lengths"
+_VECTOR = "vector"  # name of the columns side by side, where a feature has taken "features"
+
+
+@dataclasses.dataclass(frozen=True)
+class InputLayout:
+    """How features become inputs.
+
+    A single tensor is the input "features". Of a dict, numbers and vectors are put side by side into one float32
+    vector; what has two axes or more, and padded sequences, are inputs of their own.
+
+    Attributes:
+        names: Names of the features that are read, in order; empty for a single tensor.
+        specs: The inputs.
+    """
+
+    names: tuple[str, ...]
+    specs: InputSpecs
+
+    @property
+    def lengths(self) -> dict[str, str]:
+        """For each padded input, the name of the one that holds its lengths."""
+        return {name: spec.lengths for name, spec in self.specs.items() if spec.lengths is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict of the inputs; with `names` beside it, `from_description` reads it."""
+        return {name: spec.to_json() for name, spec in self.specs.items()}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> InputLayout:
+        """What a study remembers of its inputs; studies of version 1.0 have one float32 input."""
+        names = tuple(description.get("columns", ())) if description.get("schema") is None else ()
+        stored = description.get("inputs")
+        if stored is not None:
+            return cls(names, {name: InputSpec.from_json(values) for name, values in stored.items()})
+        return cls(names, {FEATURES: InputSpec(tuple(description["feature_shape"]), columns=names)})
+
+    @classmethod
+    def infer(
+        cls, features: Any, names: Sequence[str] | None, lengths: str = LENGTHS, *, flat: bool = False
+    ) -> InputLayout:
+        """Finds out from one batch how features are to be read.
+
+        Args:
+            features: One array [rows, ...], or a dict of them.
+            names: The features to read, in order; all of a dict by name where None.
+            lengths: Name of the feature with the valid steps of padded sequences; "<feature>_<lengths>" says it of one
+                feature alone.
+            flat: Whether everything is put side by side into one vector, as version 1.0 did.
+
+        Raises:
+            DataError: if there is no feature, or one of those that are to be read is missing.
+        """
+        if not isinstance(features, Mapping):
+            array = as_array(features, "the features")
+            return cls((), {FEATURES: InputSpec(tuple(array.shape[1:]) or (1,)) if flat else _own_spec(array)})
+        chosen = tuple(names) if names is not None else tuple(sorted(features))
+        if not chosen:
+            raise DataError("the input_fn yields an empty dict of features; expected at least one")
+        arrays = {name: as_array(_pick(features, name), f"feature {name!r}") for name in chosen}
+        if flat:
+            return cls(chosen, {FEATURES: _vector_spec(arrays, chosen)})
+        padded = _padded(arrays, lengths)
+        own = {
+            name: _own_spec(array, padded.get(name))
+            for name, array in arrays.items()
+            if name in padded or array.ndim > 2
+        }
+        own |= {name: InputSpec((), "int32") for name in padded.values()}
+        side_by_side = tuple(name for name in chosen if name not in own)
+        if not side_by_side:
+            return cls(chosen, own)
+        return cls(chosen, {_VECTOR if FEATURES in own else FEATURES: _vector_spec(arrays, side_by_side), **own})
+
+    def widened(self, features: Any) -> InputLayout:
+        """The same layout with as many steps as the longest padded sequences of this batch have."""
+        if not isinstance(features, Mapping):
+            return self
+        specs = dict(self.specs)
+        for name in self.lengths:
+            steps = as_array(_pick(features, name), f"feature {name!r}").shape[1]
+            shape = specs[name].shape
+            specs[name] = dataclasses.replace(specs[name], shape=(max(steps, shape[0]), *shape[1:]))
+        return dataclasses.replace(self, specs=specs)
+
+    def read(self, features: Any) -> dict[str, np.ndarray]:
+        """The inputs of some rows.
+
+        Args:
+            features: One array [rows, ...], a dict of them, or a frame whose columns are read by name.
+
+        Returns:
+            Arrays [rows, ...] by name, shaped and typed as `specs` says; padded sequences that are shorter get more
+            padding.
+
+        Raises:
+            DataError: if features are missing, have another shape, or hold numbers that cannot be learnt from.
+        """
+        if isinstance(features, str | os.PathLike):
+            wanted = f"a dict of arrays ({', '.join(self.names)})" if self.names else "an array"
+            raise DataError(f"received {os.fspath(features)!r}; this study's provider yields features as {wanted}")
+        if not self.names:
+            return {FEATURES: _as_input(self._single(features), FEATURES, self.specs[FEATURES])}
+        by_name = self._by_name(features)
+        found = {name: _as_input(self._values(by_name, name), name, spec) for name, spec in self.specs.items()}
+        counts = {name: len(values) for name, values in found.items()}
+        if len(set(counts.values())) > 1:
+            raise DataError(f"the features have different numbers of rows: {counts}; expected one number")
+        for name, lengths in self.lengths.items():
+            _check_lengths(found[lengths], lengths, found[name].shape[1])
+        return found
+
+    def _single(self, features: Any) -> np.ndarray:
+        if isinstance(features, Mapping):
+            if len(features) != 1:
+                raise DataError(f"received a dict of {sorted(features)}; the model reads one array")
+            features = next(iter(features.values()))
+        return as_array(features, "the features")
+
+    def _by_name(self, features: Any) -> Mapping[str, Any]:
+        if isinstance(features, Mapping) or hasattr(features, "columns"):
+            missing = [name for name in self.names if name not in features]
+            if missing:
+                raise DataError(
+                    f"the features {', '.join(map(repr, missing))} are missing; the model reads {', '.join(self.names)}"
+                )
+            return features
+        if len(self.names) == 1:
+            return {self.names[0]: features}
+        raise DataError(
+            f"received {type(features).__name__}; the model reads a dict of arrays ({', '.join(self.names)})"
+        )
+
+    def _values(self, features: Mapping[str, Any], name: str) -> np.ndarray:
+        spec = self.specs[name]
+        if not spec.columns:
+            return as_array(features[name], f"feature {name!r}")
+        parts = []
+        for column in spec.columns:
+            part = as_float32(as_array(features[column], f"feature {column!r}"), f"feature {column!r}")
+            parts.append(part if spec.shape == part.shape[1:] else part.reshape(len(part), -1))
+        if len({len(part) for part in parts}) > 1:
+            counts = dict(zip(spec.columns, map(len, parts), strict=True))
+            raise DataError(f"the features have different numbers of rows: {counts}; expected one number")
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def as_array(values: Any, what: str) -> np.ndarray:
+    """Values as a NumPy array whose first axis is the rows.
+
+    Raises:
+        DataError: if they are single values, or rows of different shapes.
+    """
+    try:
+        array = np.asarray(values.numpy() if hasattr(values, "numpy") else values)
+    except ValueError as error:
+        raise DataError(f"{what} cannot be read as one array ({error}); expected rows of one shape") from None
+    if array.ndim == 0:
+        raise DataError(
+            f"received single values for {what}; expected rows (in an input_fn: call .batch(batch_size) on the dataset)"
+        )
+    return array
+
+
+def as_float32(array: np.ndarray, what: str) -> np.ndarray:
+    """Numbers as float32 [rows, ...] with at least one axis besides the rows.
+
+    Raises:
+        UnsupportedError: if they are no numbers.
+        DataError: if one is not finite.
+    """
+    _check_numbers(array, what)
+    floats = array.astype(np.float32)
+    if not np.isfinite(floats).all():
+        raise DataError(f"{what} holds NaN or infinite numbers; replace them in the input_fn")
+    return floats[:, None] if floats.ndim == 1 else floats
+
+
+def _check_numbers(array: np.ndarray, what: str) -> None:
+    if array.dtype.kind not in "biuf":
+        raise UnsupportedError(f"{what} is {array.dtype}; expected numbers: turn texts into numbers in the input_fn")
+
+
+def _pick(features: Mapping[str, Any], name: str) -> Any:
+    if name not in features:
+        raise DataError(f"the input_fn yields no feature {name!r}; it yields {', '.join(sorted(features))}")
+    return features[name]
+
+
+def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
+    """The padded features, each with the feature that holds its lengths.
+
+    A feature with lengths of its own ("<name>_lengths") is one; so is, where there are lengths for all, whatever has
+    two axes or more a row, and a row of whole numbers (token ids).
+    """
+    found: dict[str, str] = {}
+    for name, array in arrays.items():
+        own = f"{name}_{lengths}"
+        if own in arrays and _are_lengths(arrays[own]) and array.ndim > 1:
+            found[name] = own
+    if lengths in arrays and _are_lengths(arrays[lengths]):
+        for name, array in arrays.items():
+            tokens = array.ndim == 2 and array.dtype.kind in "iu"
+            if name not in found and name not in found.values() and name != lengths and (array.ndim > 2 or tokens):
+                found[name] = lengths
+    return found
+
+
+def _are_lengths(array: np.ndarray) -> bool:
+    return array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,))
+
+
+def _own_spec(array: np.ndarray, lengths: str | None = None) -> InputSpec:
+    """What an input of its own is: pictures stay bytes, token ids whole numbers, all else is float32."""
+    shape = tuple(array.shape[1:]) or (1,)
+    if array.dtype == np.uint8 and array.ndim > 2:
+        return InputSpec(shape, "uint8", lengths)
+    return InputSpec(shape, "int32" if lengths is not None and array.dtype.kind in "iu" else "float32", lengths)
+
+
+def _vector_spec(arrays: Arrays, names: Sequence[str]) -> InputSpec:
+    """Features side by side; a feature alone keeps its shape."""
+    shapes = [arrays[name].shape[1:] or (1,) for name in names]
+    shape = tuple(shapes[0]) if len(shapes) == 1 else (sum(int(np.prod(shape)) for shape in shapes),)
+    return InputSpec(shape, columns=tuple(names))
+
+
+def _as_input(array: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
+    what = "the features" if name == FEATURES else f"feature {name!r}"
+    _check_numbers(array, what)
+    array = as_float32(array, what) if spec.dtype == "float32" else _as_whole(array, what, spec.dtype)
+    if spec.shape == () and array.shape[1:] == (1,):
+        array = array[:, 0]
+    if spec.lengths is not None:
+        array = _with_padding(array, what, spec.shape)
+    if array.shape[1:] != spec.shape:
+        raise DataError(f"received {what} of shape {array.shape[1:]} a row; expected {spec.shape}")
+    return array
+
+
+def _as_whole(array: np.ndarray, what: str, dtype: str) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    if array.dtype != np.dtype(dtype):
+        if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.rint(array)).all()):
+            raise DataError(f"{what} holds numbers with a fraction; expected whole numbers, as in training")
+        if array.size and (array.min() < limits.min or array.max() > limits.max):
+            raise DataError(
+                f"{what} holds numbers from {array.min()} to {array.max()}; expected {limits.min} to {limits.max}"
+            )
+    return array.astype(dtype, copy=False)
+
+
+def _with_padding(array: np.ndarray, what: str, shape: tuple[int, ...]) -> np.ndarray:
+    steps = array.shape[1] if array.ndim > 1 else 0
+    if array.shape[2:] != shape[1:] or steps > shape[0]:
+        raise DataError(
+            f"received {what} of shape {array.shape[1:]} a row; expected at most {shape[0]} steps of shape {shape[1:]}"
+        )
+    missing = shape[0] - steps
+    return np.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * len(shape[1:])) if missing else array
+
+
+def _check_lengths(lengths: np.ndarray, name: str, steps: int) -> None:
+    bad = np.flatnonzero((lengths < 1) | (lengths > steps))
+    if len(bad):
+        raise DataError(f"feature {name!r} holds {lengths[bad[0]]} in row {bad[0] + 1}; expected 1 to {steps} steps")

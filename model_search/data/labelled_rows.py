@@ -1,0 +1,72 @@
+"""Labels as metrics, calibration and selection see them: one label for each row, never one for each step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledRows:
+    """What logits are compared with.
+
+    Where there is a label for each step, the valid (row, step) pairs are the rows: this is the one place that flattens
+    them, and whoever reads `labels`, `weights` and `logits(...)` need not know.
+
+    Attributes:
+        task: What is predicted.
+        labels: Classes: int32 [rows]. Numbers: float32 [rows, targets], scaled.
+        weights: float32 [rows], or None where all rows weigh the same.
+        valid: Which (row, step) pairs these are, bool [rows, steps]; None where there is a label for each row.
+    """
+
+    task: Task
+    labels: np.ndarray
+    weights: np.ndarray | None = None
+    valid: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, task: Task, labels: np.ndarray, weights: np.ndarray | None = None) -> LabelledRows:
+        """Flattens a label for each step; a label for each row stays as it is.
+
+        Args:
+            task: What is predicted.
+            labels: As in `Rows.labels`.
+            weights: As in `Rows.weights`; a step of weight 0 is no valid pair.
+        """
+        steps_axis = labels.ndim == (2 if task.kind is TaskKind.CLASSIFICATION else 3)
+        if not steps_axis:
+            return cls(task, labels, weights)
+        if weights is not None and weights.ndim == 1:
+            weights = np.repeat(weights[:, None], labels.shape[1], axis=1)
+        valid = np.ones(labels.shape[:2], bool) if weights is None else weights > 0
+        return cls(task, labels[valid], None if weights is None else weights[valid], valid)
+
+    @classmethod
+    def of_rows(cls, task: Task, rows: Rows) -> LabelledRows:
+        """The labels of the primary task."""
+        return cls.of(task, rows.label, rows.weight)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def evaluated(self) -> int:
+        """How many rows the logits must have that are compared with these labels, before they are flattened."""
+        return len(self.labels if self.valid is None else self.valid)
+
+    def by_row(self, flat: np.ndarray) -> np.ndarray:
+        """The opposite of `logits`: one row for each label back to [rows, ...], 0 at padded steps."""
+        if self.valid is None:
+            return flat
+        found = np.zeros((*self.valid.shape, *flat.shape[1:]), flat.dtype)
+        found[self.valid] = flat
+        return found
+
+    def logits(self, logits: np.ndarray) -> np.ndarray:
+        """A model's logits [rows, width] or [rows, steps, width], one row for each label."""
+        return logits if self.valid is None else logits[self.valid]

@@ -1,0 +1,75 @@
+"""Data that are ready to be trained on: a table in memory, or a stream. Never imports TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from model_search.data.rows import InputSpec, Rows
+from model_search.data.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TableData:
+    """An indexed table in memory, split into training and validation rows; no row is in both.
+
+    Attributes:
+        task: What is predicted.
+        train: The training rows.
+        valid: The validation rows.
+        fingerprint: SHA-256 of the data.
+        description: What the study remembers (JSON-able: task, schema, split, columns, notes for people).
+        preprocessor: Turns raw columns into `Rows.inputs` again at prediction.
+        loss_fn: The provider's own loss.
+        metric_fn: The provider's own metric.
+        lengths: For each padded input, the name of the one that holds its lengths.
+    """
+
+    task: Task
+    train: Rows
+    valid: Rows
+    fingerprint: str
+    description: Mapping[str, Any]
+    preprocessor: Any = None
+    loss_fn: Callable[..., Any] | None = None
+    metric_fn: Callable[..., Any] | None = None
+    lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """What the inputs of a row are."""
+        return self.train.specs(self.lengths)
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamData:
+    """What a provider's `input_fn` yields, batch by batch; the evaluation batches are read once and frozen in `valid`.
+
+    Attributes:
+        task: What is predicted.
+        train_batches: From a seed to an endless iterator of `Rows` (a batch each), shaped like `valid`.
+        valid: The evaluation rows.
+        fingerprint: SHA-256 of the task and the evaluation rows.
+        description: What the study remembers, as in `TableData`.
+        loss_fn: The provider's own loss.
+        metric_fn: The provider's own metric.
+        lengths: For each padded input, the name of the one that holds its lengths.
+    """
+
+    task: Task
+    train_batches: Callable[[int], Iterator[Rows]]
+    valid: Rows
+    fingerprint: str
+    description: Mapping[str, Any]
+    loss_fn: Callable[..., Any] | None = None
+    metric_fn: Callable[..., Any] | None = None
+    lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """What the inputs of a row are."""
+        return self.valid.specs(self.lengths)
+
+
+PreparedData = TableData | StreamData

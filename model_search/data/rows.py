@@ -1,0 +1,160 @@
+"""Rows that are ready to be trained on: inputs by name, labels by task. Never imports TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.errors import DataError
+
+FEATURES = "features"  # the one input of a table
+LABEL = "label"  # the one task, where nobody names another
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """What is known of an input without its values.
+
+    Attributes:
+        shape: Shape of one row's values.
+        dtype: NumPy's name of their type: "float32" features, "uint8" images, "int32" token ids or lengths.
+        lengths: Name of the input that holds the number of valid steps of each row; None where no step is padded.
+        columns: The raw features that it puts side by side; empty where it is one feature by itself.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    lengths: str | None = None
+    columns: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_json` reads it."""
+        return dataclasses.asdict(self) | {"shape": list(self.shape), "columns": list(self.columns)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> InputSpec:
+        """Reads what `to_json` wrote."""
+        return cls(tuple(values["shape"]), values["dtype"], values.get("lengths"), tuple(values.get("columns", ())))
+
+
+InputSpecs = Mapping[str, InputSpec]
+
+
+def main_inputs(specs: InputSpecs) -> dict[str, InputSpec]:
+    """The inputs that blocks read: all but those that hold lengths of others."""
+    lengths = {spec.lengths for spec in specs.values()}
+    return {name: spec for name, spec in specs.items() if name not in lengths}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows with stable numbers.
+
+    Attributes:
+        inputs: By name, [rows, ...], each of its own type. Lengths of padded steps are an ordinary int32 input [rows].
+        labels: By task. Classes: int32 [rows], indices into `Task.classes`. Numbers: float32 [rows, targets], scaled
+            ((value - target_mean) / target_scale). With a label a step there is a second axis, the steps; the labels
+            of padded steps are 0 and weigh nothing.
+        weights: By task, float32 [rows] (or [rows, steps]); a task without weights is left out.
+    """
+
+    inputs: Arrays
+    labels: Arrays
+    weights: Arrays = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        counts = {
+            name: len(values) for part in (self.inputs, self.labels, self.weights) for name, values in part.items()
+        }
+        if not self.labels or len(set(counts.values())) > 1:
+            raise DataError(f"rows have inputs, labels and weights of these lengths: {counts}; expected one length")
+
+    @classmethod
+    def of(cls, inputs: np.ndarray | Arrays, labels: np.ndarray | Arrays, weights: np.ndarray | None = None) -> Rows:
+        """Rows from single arrays: one input named "features", one task named "label"."""
+        by_name = inputs if isinstance(inputs, Mapping) else {FEATURES: inputs}
+        by_task = labels if isinstance(labels, Mapping) else {LABEL: labels}
+        return cls(by_name, by_task, {} if weights is None else {next(iter(by_task)): weights})
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def task(self) -> str:
+        """Name of the primary task, the first one."""
+        return next(iter(self.labels))
+
+    @property
+    def label(self) -> np.ndarray:
+        """The labels of the primary task."""
+        return self.labels[self.task]
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """The weights of the primary task; None where all rows weigh the same."""
+        return self.weights.get(self.task)
+
+    def take(self, numbers: np.ndarray | slice) -> Rows:
+        """Some of the rows, by number (an array, a mask or a slice); the only way to choose rows."""
+        return Rows(
+            {name: values[numbers] for name, values in self.inputs.items()},
+            {name: values[numbers] for name, values in self.labels.items()},
+            {name: values[numbers] for name, values in self.weights.items()},
+        )
+
+    def with_inputs(self, more: Arrays) -> Rows:
+        """The same rows with further inputs."""
+        return dataclasses.replace(self, inputs={**self.inputs, **more})
+
+    def blocks(self, rows: int) -> Iterator[Rows]:
+        """The rows in order, at most so many at a time."""
+        for start in range(0, len(self), rows):
+            yield self.take(slice(start, start + rows))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the arrays take."""
+        return sum(values.nbytes for part in (self.inputs, self.labels, self.weights) for values in part.values())
+
+    def specs(self, lengths: Mapping[str, str] | None = None) -> dict[str, InputSpec]:
+        """What the inputs are; `lengths` names, for each padded input, the one that holds its lengths."""
+        return input_specs(self.inputs, lengths)
+
+
+def input_specs(inputs: Arrays, lengths: Mapping[str, str] | None = None) -> dict[str, InputSpec]:
+    """What some inputs are.
+
+    Args:
+        inputs: By name, [rows, ...].
+        lengths: For each padded input, the name of the one that holds its lengths.
+    """
+    return {
+        name: InputSpec(tuple(values.shape[1:]), str(values.dtype), (lengths or {}).get(name))
+        for name, values in inputs.items()
+    }
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """Rows one after the other; weights are kept where all parts have them.
+
+    Raises:
+        DataError: if the parts do not have the same inputs and labels.
+    """
+    first = parts[0]
+    for part in parts:
+        if part.inputs.keys() != first.inputs.keys() or part.labels.keys() != first.labels.keys():
+            raise DataError(
+                f"received rows with inputs {sorted(part.inputs)} and labels {sorted(part.labels)} after rows with "
+                f"{sorted(first.inputs)} and {sorted(first.labels)}; expected the same names"
+            )
+    shared = [name for name in first.weights if all(name in part.weights for part in parts)]
+    return Rows(
+        {name: np.concatenate([part.inputs[name] for part in parts]) for name in first.inputs},
+        {name: np.concatenate([part.labels[name] for part in parts]) for name in first.labels},
+        {name: np.concatenate([part.weights[name] for part in parts]) for name in shared},
+    )

@@ -1,0 +1,218 @@
+"""How the labels that an `input_fn` yields are encoded; the same for training and for rows that come later."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.data.tabular import labels
+from model_search.data.task import Label, Task, TaskKind
+from model_search.errors import DataError
+
+FITTING_BATCHES = 200  # batches of training data that labels are learnt from
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelEncoding:
+    """From labels as they are yielded to labels as `Rows.labels` holds them.
+
+    Attributes:
+        task: What is predicted.
+    """
+
+    task: Task
+
+    @classmethod
+    def infer(
+        cls, width: int, sample: Sequence[np.ndarray], evaluation: Sequence[np.ndarray], kind: TaskKind | None = None
+    ) -> LabelEncoding:
+        """Finds out from some batches how labels are written.
+
+        Args:
+            width: The provider's number of classes; for regression the number of targets.
+            sample: The labels of some training batches, [rows, ...] each ([valid steps, ...] for a label a step).
+            evaluation: The same of the evaluation batches.
+            kind: The user's choice; inferred where None.
+
+        Raises:
+            DataError: if the labels do not go together with `width`, or could be read in several ways.
+        """
+        if width < 1:
+            raise DataError(f"number_of_classes() is {width}; expected at least 1")
+        flat = [_one_axis(part) for part in (*sample, *evaluation)]
+        first = flat[0]
+        if kind is TaskKind.REGRESSION or (kind is None and _is_regression(flat, width)):
+            return cls(_regression(width, flat[: len(sample)]))
+        if width == 1:
+            raise DataError(
+                f"number_of_classes() is 1, yet the labels are {first.dtype}; expected the number of classes, "
+                "or float labels for regression"
+            )
+        if first.dtype.kind in "OSU":
+            return cls(_classes(_text_classes(flat, width)))
+        _check_axes(flat, width)
+        classes: tuple[Label, ...] = (False, True) if first.dtype.kind == "b" and width == 2 else tuple(range(width))
+        return cls(_classes(classes))
+
+    def encode(self, found: np.ndarray) -> np.ndarray:
+        """Labels as `Rows.labels` holds them.
+
+        Args:
+            found: Classes [rows] or [rows, 1], one-hot [rows, classes], or numbers [rows, targets].
+
+        Raises:
+            DataError: if a label is unknown, or they have another shape.
+        """
+        flat = _one_axis(found)
+        return self._numbers(flat, found) if self.task.kind is TaskKind.REGRESSION else self._indices(flat, found)
+
+    def encode_steps(
+        self, found: np.ndarray, valid: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A label for each step, and weights that leave padded steps out.
+
+        Args:
+            found: [rows, steps, ...]; steps that are missing at the end are padded ones.
+            valid: bool [rows, steps].
+            weights: [rows] or [rows, steps]; None where all weigh the same.
+
+        Returns:
+            Labels [rows, steps] or [rows, steps, targets], 0 at padded steps; weights float32 [rows, steps].
+
+        Raises:
+            DataError: as `encode`, or if there are fewer labels than valid steps.
+        """
+        pairs = valid_labels(found, valid)
+        encoded = self.encode(pairs)
+        labels_ = np.zeros((*valid.shape, *encoded.shape[1:]), encoded.dtype)
+        labels_[valid] = encoded
+        kept = valid.astype(np.float32)
+        if weights is not None:
+            padded = np.ones(valid.shape, np.float32) if weights.ndim > 1 else weights[:, None]
+            if weights.ndim > 1:
+                padded[:, : weights.shape[1]] = weights[:, : valid.shape[1]]
+            kept *= padded
+        return labels_, kept
+
+    def _numbers(self, flat: np.ndarray, found: np.ndarray) -> np.ndarray:
+        task = self.task
+        try:
+            values = flat.astype(np.float64).reshape(len(flat), -1)
+        except ValueError:
+            values = np.full((len(flat), task.logits_dimension), np.nan)
+        if values.shape[1] != task.logits_dimension or not np.isfinite(values).all():
+            raise DataError(
+                f"the labels of a batch have the shape {found.shape}, or are not finite; "
+                f"expected {task.logits_dimension} finite numbers for each row (or step)"
+            )
+        return ((values - task.target_mean) / task.target_scale).astype(np.float32)
+
+    def _indices(self, flat: np.ndarray, found: np.ndarray) -> np.ndarray:
+        task = self.task
+        if flat.ndim == 2:
+            _check_axes([flat], task.logits_dimension)
+            return flat.argmax(axis=1).astype(np.int32)
+        if flat.dtype.kind in "OSU":
+            position = {str(value): index for index, value in enumerate(task.classes)}
+            unknown = sorted({_text(value) for value in flat.tolist()} - set(position))
+            if unknown:
+                raise DataError(f"the input_fn yields the label {unknown[0]!r}; known are {', '.join(position)}")
+            return np.array([position[_text(value)] for value in flat.tolist()], dtype=np.int32)
+        if all(isinstance(value, str) for value in task.classes):
+            raise DataError(
+                f"received labels that are {flat.dtype}; expected texts: {', '.join(map(str, task.classes))}"
+            )
+        indices = np.nan_to_num(flat, nan=-1).astype(np.int64)
+        if flat.ndim != 1 or (indices != flat).any() or (indices < 0).any() or (indices >= task.logits_dimension).any():
+            raise DataError(
+                f"the input_fn yields labels outside 0 ... {task.logits_dimension - 1} (shape {found.shape}); "
+                f"number_of_classes() is {task.logits_dimension}"
+            )
+        return indices.astype(np.int32)
+
+
+def valid_labels(found: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """The labels of valid steps, [pairs, ...].
+
+    Args:
+        found: [rows, steps, ...].
+        valid: bool [rows, at least as many steps].
+
+    Raises:
+        DataError: if there is no axis of steps, or a valid step has no label.
+    """
+    if found.ndim < 2 or len(found) != len(valid):
+        raise DataError(
+            f"the labels have the shape {found.shape}; expected [{len(valid)} rows, steps], a label for each step"
+        )
+    steps = min(found.shape[1], valid.shape[1])
+    if valid[:, steps:].any():
+        raise DataError(
+            f"there are labels for {found.shape[1]} steps, and rows of up to {valid.sum(axis=1).max()} steps"
+        )
+    return found[:, :steps][valid[:, :steps]]
+
+
+def _one_axis(found: np.ndarray) -> np.ndarray:
+    """An axis of one is dropped."""
+    return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+
+def _check_axes(flat: Sequence[np.ndarray], width: int) -> None:
+    """Refuses whole numbers of two axes that are not strictly one-hot; what they mean is not to be guessed."""
+    for part in flat:
+        if part.ndim == 1 or (part.ndim == 2 and part.shape[1] == width and _is_one_hot(part)):
+            continue
+        shown = ", ".join(map(str, ("rows", *part.shape[1:])))
+        raise DataError(
+            f"the input_fn yields {part.dtype} labels of shape [{shown}] with number_of_classes() {width}; expected "
+            f"class numbers [rows], or exactly one 1 in each row of [rows, {width}]. A label for each step needs the "
+            "problem type RNN_ALL_ACTIVATIONS; several classes at once are not learnt by this version; for numbers to "
+            'predict, yield floats and set task = "regression" on the provider'
+        )
+
+
+def _is_one_hot(part: np.ndarray) -> bool:
+    return bool(np.isin(part, (0, 1)).all() and (part.sum(axis=1) == 1).all())
+
+
+def _is_regression(flat: Sequence[np.ndarray], width: int) -> bool:
+    """Floats that are neither class numbers nor made of 0 and 1 alone; one column of numbers where one is asked for."""
+    first = flat[0]
+    if first.dtype.kind not in "fiu":
+        return False
+    if width == 1:
+        return first.ndim == 1
+    if first.ndim != 2 or first.shape[1] != width or first.dtype.kind != "f":
+        return False
+    return not all(np.isin(part, (0, 1)).all() for part in flat)
+
+
+def _text_classes(flat: Sequence[np.ndarray], width: int) -> tuple[str, ...]:
+    values = sorted({_text(value) for part in flat for value in part.ravel().tolist()})
+    if len(values) > width:
+        raise DataError(f"the labels are {len(values)} different texts, number_of_classes() is {width}")
+    if len(values) < width:
+        raise DataError(
+            f"the first {FITTING_BATCHES} batches hold {len(values)} different labels, number_of_classes() is "
+            f"{width}; yield class numbers instead, or shuffle the rows"
+        )
+    return tuple(values)
+
+
+def _regression(width: int, flat: Sequence[np.ndarray]) -> Task:
+    values = np.concatenate([part.astype(np.float64).ravel() for part in flat])
+    sentence = f"{width} number(s) are predicted: number_of_classes() is {width}."
+    return labels.fit_scale(Task(TaskKind.REGRESSION, "label", width, inferred=sentence), values)
+
+
+def _classes(values: tuple[Label, ...]) -> Task:
+    sentence = f"one of {len(values)} classes is predicted: number_of_classes() is {len(values)}."
+    return Task(TaskKind.CLASSIFICATION, "label", len(values), values, inferred=sentence)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

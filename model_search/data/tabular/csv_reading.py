@@ -1,0 +1,295 @@
+"""Reads CSV files as they are, every cell a text, and says in one sentence what is wrong with a file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gzip
+import io
+import os
+import pathlib
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_search.data.tabular import columns
+from model_search.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from model_search.data.array_data import TableLike
+
+DELIMITERS = (",", ";", "\t", "|")
+DELIMITER_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "a blank"}
+SAMPLE_CHARACTERS = 200_000
+SAMPLE_ROWS = 200
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a CSV file is read.
+
+    Attributes:
+        delimiter: Between the fields; found out where None.
+        header: Whether the first row holds the names; "auto" finds out.
+        encoding: Of the text.
+        decimal: "." or ","; found out where None (a comma only where it is not the delimiter).
+    """
+
+    delimiter: str | None = None
+    header: bool | str = "auto"
+    encoding: str = "utf-8"
+    decimal: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and (not isinstance(self.delimiter, str) or len(self.delimiter) != 1):
+            raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to find out")
+        if self.header not in (True, False, "auto"):
+            raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
+        if self.decimal not in (None, ".", ","):
+            raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to find out")
+
+
+@dataclasses.dataclass(frozen=True)
+class CsvTable:
+    """A CSV file: texts by column, and how they were read (nothing left to find out)."""
+
+    frame: pd.DataFrame
+    reading: Reading
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    reading: Reading | None = None,
+    label: str | None = None,
+    names: Sequence[str] | None = None,
+) -> CsvTable:
+    """Reads a CSV file (also compressed by gzip).
+
+    Args:
+        path: The file.
+        reading: How to read it.
+        label: A column that is to be there; where it stands in the first row, that row is the header.
+        names: Names of the columns of a file without a header; "column_0", "column_1", ... where None.
+
+    Returns:
+        A frame whose cells are all text, stripped of nothing.
+
+    Raises:
+        DataError: if there is no such file, or it cannot be read; names the line where that helps.
+    """
+    import pandas as pd
+
+    reading = reading or Reading()
+    path = pathlib.Path(path)
+    text = _decode(_read_bytes(path), reading.encoding, path)
+    delimiter = reading.delimiter or _sniff(text)
+    rows = _rows(text, delimiter, path)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{path} is empty; expected a header and rows")
+    body = list(rows)
+    stripped = [cell.strip() for cell in first]
+    has_header = _is_header(stripped, body, label) if reading.header == "auto" else bool(reading.header)
+    if has_header:
+        if not body:
+            raise DataError(f"{path} holds only a header ({len(first)} columns); expected rows below it")
+        header = [name or f"column_{index}" for index, name in enumerate(stripped)]
+    else:
+        body.insert(0, first)
+        header = list(names) if names is not None else [f"column_{index}" for index in range(len(first))]
+        if len(header) != len(first):
+            raise DataError(
+                f"{path} has {len(first)} columns and no header; expected {len(header)}: {', '.join(header)}"
+            )
+    doubled = [name for name, count in Counter(header).items() if count > 1]
+    if doubled:
+        raise DataError(f"{path} has several columns named {', '.join(map(repr, doubled))}; give each its own name")
+    cells = [np.array(column, dtype=object) for column in zip(*body, strict=True)]
+    decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, cells)) else ".")
+    if decimal == ",":
+        cells = [_with_points(column) for column in cells]
+    frame = pd.DataFrame(dict(zip(header, cells, strict=True)), dtype=object)
+    return CsvTable(frame, Reading(delimiter, has_header, reading.encoding, decimal))
+
+
+def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows for prediction or evaluation.
+
+    Args:
+        source: Path of a CSV file, a DataFrame, a dict of columns, or an array [rows, columns] of the features.
+        description: What the study remembers of its data (`TableData.description`).
+
+    Returns:
+        A frame with the columns of the source: text as read from a file, or typed.
+
+    Raises:
+        DataError: if the source cannot be read.
+    """
+    from model_search.data.array_data import as_frame
+
+    remembered = description.get("reading", {})
+    task = description["task"]
+    features = [name for name in description["columns"] if name not in (task["label"], task["weight"])]
+    if isinstance(source, str | os.PathLike):
+        delimiter = remembered.get("delimiter")
+        reading = Reading(
+            delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use another of the usual ones
+            header=remembered.get("header", "auto"),
+            encoding=remembered.get("encoding", "utf-8"),
+            decimal=remembered.get("decimal"),
+        )
+        if reading.header is not False:
+            return read_csv(source, reading, label=features[0] if features else None).frame
+        return _read_headless(source, reading, description["columns"], features)
+    return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
+
+
+def _read_headless(
+    source: str | os.PathLike[str], reading: Reading, names: Sequence[str], features: Sequence[str]
+) -> pd.DataFrame:
+    """A file without a header holds either all columns of the training file, or the features alone."""
+    frame = read_csv(source, reading).frame
+    for expected in (names, features):
+        if len(expected) == frame.shape[1]:
+            frame.columns = list(expected)
+            return frame
+    raise DataError(
+        f"{source} has {frame.shape[1]} columns and no header; expected {len(names)} as in training, "
+        f"or the {len(features)} without the label"
+    )
+
+
+def _read_bytes(path: pathlib.Path) -> bytes:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a CSV file")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}{_where(path)}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{path} is compressed by gzip, but damaged: {error}") from None
+    if not content.strip():
+        raise DataError(f"{path} is empty; expected a header and rows")
+    return content
+
+
+def _where(path: pathlib.Path) -> str:
+    return "" if path.is_absolute() else f" (looked for in {pathlib.Path.cwd()})"
+
+
+def _decode(content: bytes, encoding: str, path: pathlib.Path) -> str:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding.lower() in ("utf-8", "utf8", "utf-8-sig"):
+        raise DataError(f"{path} is UTF-16, not UTF-8; give encoding='utf-16', or save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        other = "cp1252" if encoding.lower().startswith("utf") else "utf-8"
+        raise DataError(
+            f"{path} is not {encoding}: byte 0x{content[error.start]:02x} in line {line} (at byte {error.start}); "
+            f"save it as UTF-8, or give its encoding, such as encoding={other!r}"
+        ) from None
+    except LookupError:
+        raise DataError(f"there is no encoding {encoding!r}; common ones are 'utf-8', 'cp1252', 'latin-1'") from None
+    if "\0" in text:
+        raise DataError(f"{path} holds zero bytes; expected a text file (UTF-16 needs encoding='utf-16')")
+    return text.removeprefix("\ufeff")
+
+
+def _rows(text: str, delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
+    """The rows that are not blank, all of the same length."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    expected = 0
+    start = 1
+    try:
+        for row in reader:
+            if row and (len(row) > 1 or row[0].strip()):
+                expected = expected or len(row)
+                if len(row) != expected:
+                    raise DataError(_wrong_length(path, start, len(row), expected, delimiter))
+                yield row
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {start}: {error}; a quote that opens a field must close it, and stand doubled within it"
+        ) from None
+
+
+def _wrong_length(path: pathlib.Path, line: int, received: int, expected: int, delimiter: str) -> str:
+    name = DELIMITER_NAMES.get(delimiter, repr(delimiter))
+    hint = f"; put a field that contains {name} in double quotes" if received > expected else ""
+    return f"{path}, line {line} has {received} fields; expected {expected}, as in the first row{hint}"
+
+
+def _sniff(text: str) -> str:
+    """The delimiter under which the first rows agree best in length; a comma where none is found."""
+    sample = text[:SAMPLE_CHARACTERS]
+    if len(sample) < len(text):
+        sample = sample[: sample.rfind("\n") + 1] or sample
+    best, best_score = ",", (0.0, 0)
+    for delimiter in DELIMITERS:
+        lengths: Counter[int] = Counter()
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        try:
+            for row in reader:
+                lengths[len(row)] += bool(row)
+                if lengths.total() >= SAMPLE_ROWS:
+                    break
+        except csv.Error:
+            continue
+        (length, count), total = lengths.most_common(1)[0], lengths.total()
+        score = (count / max(total, 1), length)
+        if length > 1 and score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], label: str | None) -> bool:
+    """Whether the first row holds names.
+
+    It does where it names the label; it does not where it has a number above numbers, a blank cell (but for the first,
+    where an index stands) or a value twice.
+    """
+    if label is not None and label in first:
+        return True
+    numeric = [bool(columns.PLAIN_NUMBER.fullmatch(cell)) for cell in first]
+    if all(numeric) and first == [str(index) for index in range(len(first))]:
+        return bool(body)
+    if any(numeric):
+        sample = body[:SAMPLE_ROWS]
+        for index in (i for i, is_number in enumerate(numeric) if is_number):
+            texts = [text for row in sample if (text := columns.canonical_text(row[index]))]
+            if np.isfinite(columns.parse_numbers(texts)).all():
+                return False
+    filled = [cell for cell in first if cell]
+    return len(set(filled)) == len(filled) and all(first[1:-1])
+
+
+def _has_decimal_comma(cells: np.ndarray) -> bool:
+    values = [text for cell in cells[: 5 * SAMPLE_ROWS] if (text := columns.canonical_text(cell))]
+    with_comma = [text for text in values if "," in text]
+    return (
+        bool(with_comma)
+        and all(_DECIMAL_COMMA.fullmatch(text) or columns.PLAIN_NUMBER.fullmatch(text) for text in values)
+        and not all(columns.GROUPED_NUMBER.fullmatch(text) for text in with_comma)
+    )
+
+
+def _with_points(cells: np.ndarray) -> np.ndarray:
+    def convert(cell: str) -> str:
+        text = cell.strip()
+        return text.replace(".", "").replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else cell
+
+    return np.array([convert(cell) for cell in cells], dtype=object)

@@ -1,0 +1,122 @@
+"""How raw columns become the numbers a tower reads: records fitted on the training rows, JSON-round-tripping.
+
+The same records drive the NumPy transform (`data/tabular/preprocess.py`) and the exported model's layers
+(`finish/preprocessing_layers.py`); a test holds the two equal.
+
+Every feature becomes one or more adjacent columns of a float32 matrix, in the order of `FeatureSchema.features`:
+
+* `NumberFeature`: ``z = (x - center) / scale`` with missing replaced by `center`, then the smooth clip
+  ``z / sqrt(1 + (z / 3)**2)`` (Holzmueller et al. 2024, RealMLP); and, with `indicator`, 1.0 where it was missing.
+* `CategoryFeature`: one column per vocabulary entry and a last one for everything else (unseen, missing if that is not
+  in the vocabulary). Texts are stripped of surrounding white space; whole numbers are written without a fraction.
+* `DateFeature`: parts of a date, each one standardised like a number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+MISSING_CATEGORY = ""  # how a missing value appears in a vocabulary, where it carries signal
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberFeature:
+    """A column of numbers (`as_text`: the file holds them as text, perhaps with blanks or thousands separators)."""
+
+    column: str
+    center: float
+    scale: float
+    indicator: bool = False
+    as_text: bool = False
+    whole: bool = False  # every training value was a whole number (the column's type at serving: a hint for people)
+
+    @property
+    def width(self) -> int:
+        """Columns it takes in the matrix."""
+        return 1 + self.indicator
+
+
+@dataclasses.dataclass(frozen=True)
+class CategoryFeature:
+    """A column of categories; `numeric` where the raw values are numbers or booleans rather than text."""
+
+    column: str
+    vocabulary: tuple[str, ...]
+    numeric: bool = False
+
+    @property
+    def width(self) -> int:
+        """Columns it takes in the matrix."""
+        return len(self.vocabulary) + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class DateFeature:
+    """A column of dates or times.
+
+    `parts` are some of "days" (days since 1970-01-01, with the fraction of the day), "month" (1-12), "day" (1-31),
+    "weekday" (0 = Monday) and "hour" (0-23); `centers` and `scales` go with them. `order` says how a text with the year
+    last is read: "dmy" or "mdy"; a text with the year first is always read as year, month, day.
+    """
+
+    column: str
+    parts: tuple[str, ...]
+    centers: tuple[float, ...]
+    scales: tuple[float, ...]
+    indicator: bool = False
+    order: str = "ymd"
+
+    @property
+    def width(self) -> int:
+        """Columns it takes in the matrix."""
+        return len(self.parts) + self.indicator
+
+
+Feature = NumberFeature | CategoryFeature | DateFeature
+_KINDS: dict[str, type[NumberFeature] | type[CategoryFeature] | type[DateFeature]] = {
+    "number": NumberFeature,
+    "category": CategoryFeature,
+    "date": DateFeature,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSchema:
+    """The features, in matrix order, and the columns that were left out, with the reason for each."""
+
+    features: tuple[Feature, ...]
+    dropped: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Columns of the matrix."""
+        return sum(feature.width for feature in self.features)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Raw columns that are read."""
+        return tuple(feature.column for feature in self.features)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_json` reads it."""
+        kind_of = {cls: kind for kind, cls in _KINDS.items()}
+        return {
+            "features": [{"kind": kind_of[type(f)], **dataclasses.asdict(f)} for f in self.features],
+            "dropped": dict(self.dropped),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> FeatureSchema:
+        """Reads what `to_json` wrote; ValueError where it is something else."""
+        try:
+            features = []
+            for item in values["features"]:
+                fields: dict[str, Any] = {
+                    k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k != "kind"
+                }
+                features.append(_KINDS[item["kind"]](**fields))
+            return cls(tuple(features), dict(values["dropped"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a feature schema: {error}") from error

@@ -1,0 +1,260 @@
+"""Finds out what each raw column is, from the training rows alone, and fits the records of `features.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_search.data.tabular import columns
+from model_search.data.tabular.features import (
+    MISSING_CATEGORY,
+    CategoryFeature,
+    DateFeature,
+    Feature,
+    FeatureSchema,
+    NumberFeature,
+)
+from model_search.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUMBER, TEXT = "number", "text"  # what a user can say of a column
+
+MAX_CATEGORIES = 100
+MIN_COVERAGE = 0.1  # share of rows that the vocabulary must account for
+NOTED_SHARE = 0.01  # rare categories are mentioned where they take more of the rows
+MOSTLY = 0.95  # share of the values that must be numbers (or dates); the rest then count as missing
+MIN_MISSING_SHARE, MIN_MISSING_ROWS = 0.005, 5
+MISSING_Z = 2.0  # how far apart the labels of missing and present rows must lie, in standard errors
+IQR_OF_NORMAL = 1.349
+MIN_ROWS_OF_COUNTER = 20
+COUNTER_EXPECTED_TIES = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The training labels, to see whether a missing value says something about them.
+
+    Attributes:
+        values: Class indices int [rows], or float [rows] for regression.
+        classes: Number of classes; 0 for regression.
+    """
+
+    values: np.ndarray
+    classes: int
+
+    def depends_on(self, mask: np.ndarray) -> bool:
+        """Whether the labels of the rows in the mask differ from the others' by more than chance would have it.
+
+        A two-sample z test of the mean (regression) or of the share of each class.
+        """
+        inside = int(mask.sum())
+        outside = len(mask) - inside
+        if inside < MIN_MISSING_ROWS or outside < MIN_MISSING_ROWS:
+            return False
+        if self.classes:
+            shares_in = np.bincount(self.values[mask], minlength=self.classes) / inside
+            shares_out = np.bincount(self.values[~mask], minlength=self.classes) / outside
+            pooled = np.bincount(self.values, minlength=self.classes) / len(mask)
+            differences, variances = shares_in - shares_out, pooled * (1 - pooled)
+        else:
+            differences = np.array([self.values[mask].mean() - self.values[~mask].mean()])
+            variances = np.array([self.values.var()])
+        errors = np.sqrt(variances * (1 / inside + 1 / outside))
+        return bool(np.any(np.abs(differences) > MISSING_Z * np.maximum(errors, np.finfo(np.float64).tiny)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What was found out about a column: a feature, or the reason why there is none; and a note for people."""
+
+    feature: Feature | None = None
+    dropped: str = ""
+    note: str = ""
+    fallback: Feature | None = None  # for an identifier: what to use if nothing else is left
+
+
+def infer_schema(
+    frame: pd.DataFrame, target: Target, kinds: Mapping[str, str] | None = None
+) -> tuple[FeatureSchema, list[str]]:
+    """Fits the features.
+
+    Args:
+        frame: The training rows, features only; text or typed columns.
+        target: Their labels.
+        kinds: What the user has said of columns: "number" or "text".
+
+    Returns:
+        The schema, and sentences for people.
+
+    Raises:
+        DataError: if no column is of any use; gives the reasons.
+    """
+    findings = {str(name): _look(frame[name], target, (kinds or {}).get(name)) for name in frame.columns}
+    features = {name: found.feature for name, found in findings.items() if found.feature is not None}
+    notes = [f"column {name!r}: {found.note}" for name, found in findings.items() if found.note]
+    if not features:
+        features = {name: found.fallback for name, found in findings.items() if found.fallback is not None}
+        notes += [f"column {name!r} looks like an identifier, yet there is no other column" for name in features]
+    dropped = {name: found.dropped for name, found in findings.items() if name not in features}
+    notes += [f"column {name!r} was left out: {reason}" for name, reason in dropped.items()]
+    if not features:
+        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in dropped.items())
+        raise DataError(f"no column can be learnt from ({reasons or 'there is none besides the label'})")
+    return FeatureSchema(tuple(features.values()), dropped), notes
+
+
+def _look(series: pd.Series, target: Target, kind: str | None) -> Finding:
+    import pandas as pd
+    import pandas.api.types as types
+
+    name = str(series.name)
+    dtype = series.dtype
+    if kind is None and columns.is_typed_number(series):
+        if types.is_complex_dtype(dtype):
+            return Finding(dropped="complex numbers are not supported")
+        return _number(name, columns.numbers_of(series), target)
+    if kind is None and columns.is_typed_date(series):
+        return _date(name, columns.dates_of(series, "ymd"), "ymd", target)
+    if types.is_timedelta64_dtype(dtype):
+        return Finding(dropped="durations are not supported; give them as a number of seconds or days")
+    codes, texts = columns.distinct_texts(series)
+    counts = _counts(codes, texts)
+    if not any(counts):
+        return Finding(dropped="it has no values")
+    if kind == NUMBER:
+        return _number_from_text(name, series, codes, texts, target, forced=True)
+    if kind == TEXT or isinstance(dtype, pd.CategoricalDtype) or types.is_bool_dtype(dtype):
+        plain = types.is_bool_dtype(dtype) or (
+            isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
+        )
+        return _category(name, counts, numeric=plain and kind != TEXT)
+    share = _share(columns.parse_numbers(texts), codes, texts)
+    if share >= MOSTLY:
+        return _number_from_text(name, series, codes, texts, target)
+    order, guessed = columns.date_order(texts)
+    days = columns.parse_dates(texts, order)
+    if _share(days, codes, texts) >= MOSTLY:
+        found = _date(name, days[codes], order, target)
+        if guessed and found.feature is not None:
+            reading = "day first" if order == "dmy" else "month first"
+            return dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
+        return found
+    return _category(name, counts, numeric=False)
+
+
+def _counts(codes: np.ndarray, texts: list[str]) -> dict[str, int]:
+    """Rows by text, the missing ones under ""; a falsy dict key is the missing value."""
+    counts: dict[str, int] = {}
+    for text, count in zip(texts, np.bincount(codes, minlength=len(texts)), strict=True):
+        counts[text] = counts.get(text, 0) + int(count)
+    return counts
+
+
+def _share(parsed: np.ndarray, codes: np.ndarray, texts: list[str]) -> float:
+    """Share of the rows with a value whose value could be parsed."""
+    present = np.array([bool(text) for text in texts])[codes]
+    return float((~np.isnan(parsed[codes]) & present).sum() / max(present.sum(), 1))
+
+
+def _number_from_text(
+    name: str, series: pd.Series, codes: np.ndarray, texts: list[str], target: Target, *, forced: bool = False
+) -> Finding:
+    parsed = columns.parse_numbers(texts)
+    found = _number(name, parsed[codes], target, forced=forced)
+    if not isinstance(found.feature, NumberFeature):
+        return found
+    odd = sorted({texts[index] for index in np.flatnonzero(np.isnan(parsed)) if texts[index]})
+    blank = series.to_numpy(dtype=object)[np.array([not text for text in texts])[codes]]
+    as_text = bool(odd) or any("," in text for text in texts) or any(isinstance(c, str) and c != "" for c in blank)
+    note = ""
+    if odd:
+        shown = ", ".join(map(repr, odd[:3])) + (", ..." if len(odd) > 3 else "")
+        note = f"{len(odd)} of its values are no numbers ({shown}); they are read as missing"
+    return Finding(dataclasses.replace(found.feature, as_text=as_text), note=note)
+
+
+def _number(name: str, values: np.ndarray, target: Target, *, forced: bool = False) -> Finding:
+    missing = np.isnan(values)
+    present = values[~missing]
+    if not len(present):
+        return Finding(dropped="it has no values")
+    indicator = _indicator(missing, target)
+    lowest, highest = float(present.min()), float(present.max())
+    if lowest == highest and not indicator:
+        return Finding(dropped="it has the same value in every row")
+    whole = bool((present == np.rint(present)).all())
+    center, scale = robust_scale(present)
+    feature = NumberFeature(name, center, scale, indicator=indicator, whole=whole)
+    if whole and not missing.any() and not forced and _is_counter(present, highest - lowest):
+        reason = "it numbers the rows (whole numbers, each of them once)"
+        return Finding(dropped=reason, fallback=feature)
+    return Finding(feature)
+
+
+def robust_scale(values: np.ndarray) -> tuple[float, float]:
+    """Median, and interquartile range / 1.349; the standard deviation where that is 0; 1 where both are."""
+    low, center, high = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
+    spread = (high - low) / IQR_OF_NORMAL or float(np.std(values))
+    smallest = 1e-12 * max(abs(center), 1e-12)  # what rounding alone could make
+    return center, spread if np.isfinite(spread) and spread > smallest else 1.0
+
+
+def _is_counter(values: np.ndarray, extent: float) -> bool:
+    """Whether whole numbers, all different, were numbered consecutively (perhaps a sample of such numbers).
+
+    Numbers drawn at random from that extent would show about n**2 / (2 * extent) ties.
+    """
+    rows = len(values)
+    if rows < MIN_ROWS_OF_COUNTER or rows * rows / (2 * (extent + 1)) < COUNTER_EXPECTED_TIES:
+        return False
+    return len(np.unique(values)) == rows
+
+
+def _indicator(missing: np.ndarray, target: Target) -> bool:
+    share = float(missing.mean())
+    return MIN_MISSING_SHARE <= share <= 1 - MIN_MISSING_SHARE and target.depends_on(missing)
+
+
+def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
+    missing = np.isnan(days)
+    if missing.all():
+        return Finding(dropped="it has no values")
+    names = ("days", "month", "day", "weekday", "hour")
+    fitted = {}
+    for part, values in zip(names, columns.date_parts(days[~missing], names), strict=True):
+        if values.min() != values.max():
+            fitted[part] = robust_scale(values)
+    indicator = _indicator(missing, target)
+    if not fitted:
+        return Finding(dropped="it has the same date in every row")
+    centers, scales = zip(*fitted.values(), strict=True)
+    return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator=indicator, order=order))
+
+
+def _category(name: str, counts: dict[str, int], *, numeric: bool) -> Finding:
+    rows = sum(counts.values())
+    present = {text: count for text, count in counts.items() if text}
+    if len(counts) == 1:
+        return Finding(dropped="it has the same value in every row")
+    if len(present) == sum(present.values()) and len(present) > 2:
+        return Finding(dropped="it is an identifier or free text (every row has its own)")
+    least = 2 if rows < 200 else 3 if rows < 1000 else 5
+    frequent = sorted((text for text, count in counts.items() if count >= least), key=lambda t: (-counts[t], t))
+    vocabulary = tuple(sorted(frequent[:MAX_CATEGORIES]))
+    covered = sum(counts[text] for text in vocabulary)
+    if covered < MIN_COVERAGE * rows or not vocabulary:
+        words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
+        what = "it is free text" if words >= 3 else "it has too many different values to be categories"
+        return Finding(dropped=f"{what} ({len(present)} different ones in {rows} rows)")
+    if len(vocabulary) == 1 and covered > rows - least:
+        return Finding(dropped=f"it has the same value in nearly every row ({vocabulary[0] or 'missing'!r})")
+    note = ""
+    rare = len(present) - len(vocabulary) + (MISSING_CATEGORY in vocabulary)
+    if rows - covered > NOTED_SHARE * rows:
+        note = f"{rare} of its {len(present)} categories are rare; they share one feature"
+    return Finding(CategoryFeature(name, vocabulary, numeric=numeric), note=note)

@@ -1,0 +1,155 @@
+"""What a problem type is: the input that its towers read, how their blocks are ordered, and the head that they end in.
+
+Everything that depends on the problem type asks the record here; nothing else compares names. A new problem type is one
+more record: add it to the table below, or hand it to `register_problem_type`. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from model_search.errors import UnsupportedError, UserError
+
+# Ranks of one row's input, without the batch axis.
+VECTOR_RANK = 1
+SEQUENCE_RANK = 2
+MAP_RANK = 3
+
+# The flatten block of a tower of maps that names none.
+DEFAULT_FLATTEN = "PLATE_REDUCTION_FLATTEN"
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingPoint:
+    """A tower, and some of its hyperparameters; the sampler chooses the others."""
+
+    architecture: tuple[str, ...]
+    hyperparameters: Mapping[str, int | float | str | bool] = dataclasses.field(hash=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProblemType:
+    """What the package knows of a problem type.
+
+    Attributes:
+        name: Its name in a specification.
+        input_rank: Rank of one row's main input without the batch axis: 1 for a vector, 2 for a sequence, 3 for a map.
+        ordered_by_rank: Whether blocks that read maps or sequences come first, then one flatten block, then the blocks
+            that read vectors. Otherwise every order of blocks is legal.
+        added_block: The flatten block that a tower gets where it names none. It counts towards the tower's size.
+        head: Name of the head that makes logits of the last block's output (see `towers/heads.py`).
+        needs_lengths: Whether the rows have lengths, because their steps are padded.
+        label_per_step: Whether every step of a row has a label of its own.
+        starting_points: Towers that a search may begin with.
+    """
+
+    name: str
+    input_rank: int
+    ordered_by_rank: bool = False
+    added_block: str | None = None
+    head: str = "dense"
+    needs_lengths: bool = False
+    label_per_step: bool = False
+    starting_points: tuple[StartingPoint, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.input_rank < VECTOR_RANK:
+            raise UserError(f"The input rank of {self.name} is {self.input_rank}; expected at least {VECTOR_RANK}.")
+        if self.added_block is not None and not self.ordered_by_rank:
+            raise UserError(
+                f"{self.name} adds {self.added_block} to its towers, but its blocks have no order; "
+                "set ordered_by_rank, or leave added_block out."
+            )
+
+    @property
+    def added_size(self) -> int:
+        """How many blocks a tower has besides those that are searched: 0 or 1."""
+        return int(self.added_block is not None)
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether a row's main input is a map."""
+        return self.input_rank == MAP_RANK
+
+
+# Chosen by `benchmarks/starting_points.py`; a dropout rate of -1 means none.
+_DENSE_STARTING_POINTS = (
+    StartingPoint(
+        (
+            "FIXED_OUTPUT_FULLY_CONNECTED_1024",
+            "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
+            "FIXED_OUTPUT_FULLY_CONNECTED_1024",
+            "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
+            "FIXED_OUTPUT_FULLY_CONNECTED_512",
+        ),
+        {"optimizer": "rmsprop", "learning_rate": 0.0097, "dropout_rate": -1.0},
+    ),
+    StartingPoint(
+        (
+            "FIXED_OUTPUT_FULLY_CONNECTED_128",
+            "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
+            "FIXED_OUTPUT_FULLY_CONNECTED_256",
+            "FIXED_OUTPUT_FULLY_CONNECTED_256",
+            "FIXED_OUTPUT_FULLY_CONNECTED_512",
+        ),
+        {"optimizer": "rmsprop", "learning_rate": 0.0011, "dropout_rate": -1.0},
+    ),
+    StartingPoint(
+        (
+            "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
+            "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES",
+        ),
+        {"optimizer": "rmsprop", "learning_rate": 0.0079, "dropout_rate": 0.1},
+    ),
+    StartingPoint(
+        (
+            "FIXED_OUTPUT_FULLY_CONNECTED_128",
+            "FULLY_CONNECTED_RESIDUAL_FORCE_MATCH_SHAPES_BATCHNORM",
+            "FIXED_OUTPUT_FULLY_CONNECTED_512",
+            "FIXED_OUTPUT_FULLY_CONNECTED_512",
+            "FIXED_OUTPUT_FULLY_CONNECTED_512",
+        ),
+        {"optimizer": "rmsprop", "learning_rate": 0.00095, "dropout_rate": -1.0},
+    ),
+)
+
+# What is meant where a specification names no problem type.
+DEFAULT_PROBLEM_TYPE = "DNN"
+
+_PROBLEM_TYPES: dict[str, ProblemType] = {}
+
+
+def register_problem_type(problem: ProblemType) -> None:
+    """Makes a problem type known under its name.
+
+    Raises:
+        UserError: if the name is taken by another one.
+    """
+    if _PROBLEM_TYPES.setdefault(problem.name, problem) != problem:
+        raise UserError(f"There is already a problem type {problem.name!r}; register yours under another name.")
+
+
+def problem_type(name: str) -> ProblemType:
+    """The problem type of that name.
+
+    Raises:
+        UnsupportedError: if there is none.
+    """
+    if name not in _PROBLEM_TYPES:
+        raise UnsupportedError(f"There is no problem type {name!r}; expected one of {', '.join(_PROBLEM_TYPES)}.")
+    return _PROBLEM_TYPES[name]
+
+
+def problem_types() -> tuple[ProblemType, ...]:
+    """All problem types, in the order of their registration."""
+    return tuple(_PROBLEM_TYPES.values())
+
+
+for _problem in (
+    ProblemType("DNN", VECTOR_RANK, starting_points=_DENSE_STARTING_POINTS),
+    ProblemType("CNN", MAP_RANK, ordered_by_rank=True, added_block=DEFAULT_FLATTEN),
+    ProblemType("RNN_ALL_ACTIVATIONS", SEQUENCE_RANK, head="dense_per_step", needs_lengths=True, label_per_step=True),
+    ProblemType("RNN_LAST_ACTIVATIONS", SEQUENCE_RANK, head="dense_last_step", needs_lengths=True),
+):
+    register_problem_type(_problem)

@@ -1,0 +1,6 @@
+"""Contracts for tests: what every implementation of an extension point keeps to. Needs pytest."""
+
+import pytest
+
+# Failed assertions of the contracts then show their values, as those of a test file do.
+pytest.register_assert_rewrite("model_search.testing.block_contract")

@@ -1,0 +1,107 @@
+"""The inputs of a tower: from named inputs, each of its own type, to the one tensor that the first block reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers, ops
+
+from model_search.data.rows import InputSpec, InputSpecs, main_inputs
+from model_search.errors import UserError
+
+
+class Entrance(NamedTuple):
+    """Where a tower begins.
+
+    Attributes:
+        inputs: The Keras inputs by name.
+        tensor: What the first block reads, [batch, ...].
+        lengths: int32 [batch], the valid steps of padded sequences; None where no step is padded.
+    """
+
+    inputs: dict[str, keras.KerasTensor]
+    tensor: keras.KerasTensor
+    lengths: keras.KerasTensor | None
+
+
+def entrance(specs: InputSpecs, rank: int) -> Entrance:
+    """Makes the inputs of a tower.
+
+    Padded steps are set to zero, so that whatever stands there never matters. One input goes on as it is (bytes as
+    float32; whole numbers of a padded sequence, token ids, stay what they are). Several are joined along their last
+    axis: those of the rank that blocks read as they are, vectors repeated at every place of the others.
+
+    Args:
+        specs: The inputs.
+        rank: Rank of what blocks read, without the batch: 1 for vectors, 2 for sequences, 3 for maps.
+
+    Raises:
+        UserError: if inputs of these shapes cannot be joined.
+    """
+    inputs = {name: keras.Input(spec.shape, dtype=spec.dtype, name=name) for name, spec in specs.items()}
+    main = main_inputs(specs)
+    tensors = {name: _valid(inputs, name, spec) for name, spec in main.items()}
+    lengths = next((inputs[spec.lengths] for spec in main.values() if spec.lengths is not None), None)
+    if len(tensors) == 1:
+        name, tensor = next(iter(tensors.items()))
+        keeps_type = specs[name].dtype == "int32" and specs[name].lengths is not None and rank > 1
+        return Entrance(inputs, tensor if keeps_type else _as_float(tensor), lengths)
+    return Entrance(inputs, _joined({name: _as_float(tensor) for name, tensor in tensors.items()}, rank), lengths)
+
+
+def structured(tensors: Mapping[str, Any]) -> Any:
+    """Inputs as a model takes them: one by itself, several as a dict by name."""
+    return next(iter(tensors.values())) if len(tensors) == 1 else dict(tensors)
+
+
+def fresh_inputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """New Keras inputs like those of a model, by name."""
+    return {tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for tensor in model.inputs}
+
+
+def renamed(model: keras.Model, name: str) -> keras.Model:
+    """The same model, sharing its weights, under a name that is unique in a larger one."""
+    return keras.Model(structured({tensor.name: tensor for tensor in model.inputs}), model.outputs[0], name=name)
+
+
+def _valid(inputs: Mapping[str, keras.KerasTensor], name: str, spec: InputSpec) -> keras.KerasTensor:
+    """An input whose padded steps are zero."""
+    tensor = inputs[name]
+    if spec.lengths is None:
+        return tensor
+    steps = ops.arange(spec.shape[0], dtype="int32")
+    mask = ops.expand_dims(steps, 0) < ops.expand_dims(inputs[spec.lengths], 1)
+    for _ in spec.shape[1:]:
+        mask = ops.expand_dims(mask, -1)
+    return ops.where(mask, tensor, ops.zeros_like(tensor))
+
+
+def _as_float(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    return tensor if tensor.dtype == "float32" else ops.cast(tensor, "float32")
+
+
+def _joined(tensors: Mapping[str, keras.KerasTensor], rank: int) -> keras.KerasTensor:
+    if rank == 1:
+        flat = [t if len(t.shape) == 2 else layers.Flatten(name=f"{n}_flatten")(t) for n, t in tensors.items()]
+        return layers.Concatenate(name="inputs_side_by_side")(flat)
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+    places = {shape[:-1] for shape in shapes.values() if len(shape) == rank}
+    if len(places) != 1 or any(len(shape) not in (1, rank) for shape in shapes.values()):
+        raise UserError(
+            f"the inputs have the shapes {shapes}; expected inputs of rank {rank} that agree in all but the last axis, "
+            "and vectors"
+        )
+    return layers.Concatenate(name="inputs_side_by_side")(_repeated(tensors.values(), places.pop()))
+
+
+def _repeated(tensors: Any, places: Sequence[int]) -> list[keras.KerasTensor]:
+    """Vectors repeated at every place; the others as they are."""
+    ones = (1,) * len(places)
+    return [
+        ops.tile(ops.reshape(tensor, (-1, *ones, tensor.shape[1])), (1, *places, 1))
+        if len(tensor.shape) == 2
+        else tensor
+        for tensor in tensors
+    ]

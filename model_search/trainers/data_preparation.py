@@ -1,0 +1,47 @@
+"""What a provider's `prepare` returns, checked before a study is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData, StreamData, TableData
+from model_search.data.provider import Provider
+from model_search.data.task import Task
+from model_search.errors import DataError
+
+
+def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
+    """The provider's data, ready to be trained on.
+
+    Raises:
+        DataError: if what `prepare` returns cannot be worked with; lists what is missing and what is expected.
+    """
+    data = provider.prepare(options)
+    name = f"{type(provider).__name__}.prepare"
+    if not isinstance(data, TableData | StreamData):
+        raise DataError(
+            f"{name} returned {type(data).__name__}; expected model_search.data.task.TableData or StreamData"
+        )
+    problems = list(_problems(data))
+    if problems:
+        raise DataError(f"{name} returned a {type(data).__name__} that cannot be used: {'; '.join(problems)}")
+    return data
+
+
+def _problems(data: PreparedData) -> list[str]:
+    found = []
+    if not isinstance(data.task, Task):
+        found.append(f"task is {type(data.task).__name__}; expected model_search.data.task.Task")
+    if not isinstance(data.fingerprint, str) or not data.fingerprint:
+        found.append(f"fingerprint is {data.fingerprint!r}; expected a text that changes with the rows")
+    if not isinstance(data.description, Mapping):
+        return [*found, f"description is {type(data.description).__name__}; expected a dict"]
+    expected = {"task": "task.to_json()"}
+    if data.description.get("schema") is not None:  # otherwise rows come as features, which need no names
+        expected["columns"] = "the names of all columns, in order"
+    missing = {name: what for name, what in expected.items() if name not in data.description}
+    if missing:
+        wanted = ", ".join(f"{name!r}: {what}" for name, what in missing.items())
+        found.append(f"description lacks {', '.join(map(repr, missing))}; expected {{{wanted}}}")
+    return found

@@ -1,0 +1,157 @@
+"""How an argument of `try_models` is declared: its default, what it means, how it is checked, and its flag."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from model_search.errors import UserError
+
+Check = Callable[[str, Any], None]
+"""Name and value; raises UserError saying what was received and what is expected."""
+
+_NEEDED: Any = dataclasses.MISSING
+_METADATA = "option"
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """The command's flag for an argument.
+
+    Attributes:
+        name: As it is written after `--`.
+        kind: How its text is read.
+        default: Where the flag is absent.
+        help: One sentence for people.
+        choices: The texts that it takes, where these are few.
+        minimum: The least number that it takes.
+        read: What the argument gets, from what the flag holds.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    choices: Sequence[str] | None = None
+    minimum: int | None = None
+    read: Callable[[Any], Any] = lambda value: value
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What is known of an argument beside its name, type and default.
+
+    Attributes:
+        help: What it means: the text of the docstring.
+        check: What its value has to be; it is not called with None where that is the default.
+        flag: The command's flag; None where it has none.
+        read: From what users may give to what is kept.
+    """
+
+    help: str
+    check: Check | None = None
+    flag: Flag | None = None
+    read: Callable[[Any], Any] = lambda value: value
+
+
+def option(
+    help_text: str,
+    check: Check | None = None,
+    flag: Flag | None = None,
+    default: Any = _NEEDED,
+    read: Callable[[Any], Any] = lambda value: value,
+) -> Any:
+    """A field of a dataclass that is an argument."""
+    return dataclasses.field(default=default, metadata={_METADATA: Option(help_text, check, flag, read)})
+
+
+def option_of(field: dataclasses.Field[Any]) -> Option:
+    """What `option` was told of a field."""
+    declared: Option = field.metadata[_METADATA]
+    return declared
+
+
+def whole(minimum: int, instead: str = "", allowed: Sequence[object] = ()) -> Check:
+    """A whole number of at least `minimum`, or one of the values that `instead` tells of."""
+
+    def check(name: str, value: Any) -> None:
+        if any(value is other or value == other for other in allowed if type(value) is type(other)):
+            return
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
+            raise UserError(f"{name} is {value!r}; expected a whole number of at least {minimum}{instead}")
+
+    return check
+
+
+def positive(what: str) -> Check:
+    """A number above 0 of what `what` says."""
+
+    def check(name: str, value: Any) -> None:
+        if not is_positive(value):
+            raise UserError(f"{name} is {value!r}; expected a number of {what} above 0")
+
+    return check
+
+
+def one_of(choices: Sequence[str]) -> Check:
+    """One of a few texts."""
+
+    def check(name: str, value: Any) -> None:
+        if value not in choices:
+            raise UserError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+
+    return check
+
+
+def text(expected: str = "a text that is not empty") -> Check:
+    """A text that is not empty."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, str) or not value:
+            raise UserError(f"{name} is {value!r}; expected {expected}")
+
+    return check
+
+
+def is_positive(value: object) -> bool:
+    """Whether it is a number above 0."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value) > 0
+
+
+def as_path(value: str | os.PathLike[str]) -> str:
+    """A path, or a URL, as text."""
+    return os.fspath(value)
+
+
+def as_root_dir(root_dir: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of all studies, as a path; `~` is the home folder."""
+    try:
+        return pathlib.Path(root_dir).expanduser()
+    except TypeError:
+        raise UserError(f"root_dir is {root_dir!r}; expected a path") from None
+
+
+def workers_of(written: str | None) -> int | str | None:
+    """From what is written after `--workers`."""
+    try:
+        return None if written is None else int(written)
+    except ValueError:
+        return written  # "auto", or what is refused together with everything else
+
+
+def amounts_of(written: Sequence[str] | None) -> dict[str, float] | None:
+    """From what is written after `--resources`.
+
+    Raises:
+        UserError: if these are no amounts by name.
+    """
+    if written is None:
+        return None
+    try:
+        return {name: float(amount) for name, _, amount in (part.partition("=") for part in written)}
+    except ValueError:
+        raise UserError(f"--resources={','.join(written)}: expected amounts by name, such as cpu=1,gpu=0.5") from None

@@ -1,0 +1,299 @@
+"""One trial, from its plan to its outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_search.data.prepared_data import PreparedData, TableData
+from model_search.data.rows import Rows
+from model_search.errors import TrialError
+from model_search.metadata.trial import TrialPlan
+from model_search.training.assembly import assemble, divide
+from model_search.training.batches import RowOrder, StreamOrder, skip, subset
+from model_search.training.checkpoints import BestCheckpoint, Evaluation, EvaluationRows, evaluation_updates
+from model_search.training.evaluation import ValidationMetrics
+from model_search.training.evaluator import OnProgress
+from model_search.training.failures import plain_words
+from model_search.training.flat_tower import FlatTower, VariablePool
+from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
+from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
+from model_search.training.losses import batch_loss
+from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
+from model_search.training.runtime import tensorflow, without_grappler
+from model_search.training.training_objectives import FROZEN, objective_of
+
+if TYPE_CHECKING:
+    import keras
+
+    from model_search.towers.joint_models import JointModel
+
+CHUNK_SECONDS = 0.4
+_CHUNK_VALUES = 16_000_000  # input values of the batches of one chunk
+_FIRST_CHUNK = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResources:
+    """What the engine lends to the run of a trial.
+
+    Attributes:
+        data: Training and validation rows.
+        settings: What holds for every trial of the study.
+        metrics: Computes validation metrics.
+        pool: The variables that all trials share.
+        table: The training rows as tensors; None for a stream.
+        build: Builds the own tower of a plan, with fresh weights.
+    """
+
+    data: PreparedData
+    settings: TrainingSettings
+    metrics: ValidationMetrics
+    pool: VariablePool
+    table: TableTensors | None
+    build: Callable[[TrialPlan], keras.Model]
+
+
+class TrialRun:
+    """Trains what one plan says.
+
+    Args:
+        resources: What the engine lends.
+        plan: The plan.
+        given: What it builds on.
+        on_progress: See `Evaluator.run`.
+    """
+
+    def __init__(self, resources: RunResources, plan: TrialPlan, given: Given, on_progress: OnProgress):
+        self._resources = resources
+        self._plan = plan
+        self._given = given
+        self._on_progress = on_progress
+        self._settings = settings = resources.settings
+        data = resources.data
+        self._objective = objective_of(plan, data.task.kind, batch_loss(data.task, data.loss_fn))
+        self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
+        scaled_by = settings.maximum_depth if settings.parameter_scaled else None
+        in_full = plan.steps if plan.total_steps is None else plan.total_steps
+        self._count = StepCount.of(in_full, max(1, len(plan.architecture)), scaled_by)
+        self._first, self._end = self._count.until(plan.first_step), self._count.until(plan.steps)
+        self._rates = learning_rates(self._hyperparameters, self._count, settings.lr_warmup_steps)
+        self._valid = self._with_frozen(data.valid, "valid", self._objective.inputs_in_evaluation)
+        updates = self._end - self._first
+        self._evaluated = EvaluationRows.of(self._valid, updates, plan.batch_size, settings.eval_steps)
+        self._best = BestCheckpoint(settings.goal)
+        self._curve: list[tuple[int, float]] = []
+        self._timings: dict[str, float] = {}
+        self._loss = math.nan
+        self._fresh = given.initial_weights is None and (bool(plan.architecture) or not given.members)
+        self._evaluated_at: int | None = None
+        self._reported = 0.0
+
+    def outcome(self) -> TrialOutcome:
+        """Trains and evaluates.
+
+        Raises:
+            TrialError: if the trial cannot be trained.
+        """
+        started = time.perf_counter()
+        with without_grappler():
+            self._report(self._first)
+            with self._timed("build"):
+                joint = assemble(self._plan, self._given, self._resources.build, self._logits_shape)
+            with self._timed("trace"), plain_words("the tower cannot be trained"):
+                tower, loop = self._compile(joint.model)
+                tower.load(joint.model.get_weights())
+            self._train(tower, loop)
+            outputs = self._final_outputs(tower)
+            logits, own = self._objective.logits(outputs, self._frozen_of(self._valid)), self._objective.own(outputs)
+            train_logits = self._train_logits(tower, joint)
+            with self._timed("validate"), plain_words("the tower cannot be evaluated"):
+                metrics = self._resources.metrics.all(logits)
+        best, snapshot = self._best.evaluation, self._best.snapshot
+        if best is None or snapshot is None:
+            raise TrialError("the trial ended before its first evaluation")
+        self._timings["total"] = time.perf_counter() - started
+        weights, mixture = divide(joint, tower.weights(snapshot), self._plan, self._given.members)
+        return TrialOutcome(
+            metrics=metrics,
+            parameters=tower.parameters,
+            best_step=min(self._count.at(best.update), self._plan.steps),
+            timings=dict(self._timings),
+            curve=tuple(self._curve),
+            weights=weights,
+            valid_logits=logits,
+            tower_logits=None if np.array_equal(own, logits) else own,
+            train_logits=train_logits,
+            mixture=mixture,
+        )
+
+    @property
+    def _logits_shape(self) -> tuple[int, ...]:
+        """Shape of a frozen tower's logits for one row."""
+        frozen = self._given.frozen
+        return (self._resources.data.task.logits_dimension,) if frozen is None else frozen.valid.shape[2:]
+
+    def _compile(self, model: Any) -> tuple[FlatTower, TrainingLoop]:
+        tower = FlatTower(model, self._resources.pool, len(optimizer_of(self._hyperparameters).slots))
+        like: Rows | TableTensors
+        if self._resources.table is None:
+            like = self._with_frozen(self._resources.data.valid, "valid", self._objective.inputs_in_training)
+        else:
+            like = self._resources.table
+            if self._reads_frozen:
+                frozen = self._objective.frozen_input(self._frozen_train())
+                like = like.with_inputs({FROZEN: tensorflow().constant(frozen, "float32")})
+        return tower, TrainingLoop(tower, like, self._plan.batch_size, self._hyperparameters, self._objective)
+
+    @property
+    def _reads_frozen(self) -> bool:
+        """Whether training reads the logits of frozen towers."""
+        return self._given.frozen is not None and FROZEN in self._objective.inputs_in_training
+
+    def _with_frozen(self, rows: Rows, which: str, read: tuple[str, ...]) -> Rows:
+        """Rows with what is read of the frozen towers' logits as one more input, if it is read."""
+        if self._given.frozen is None or FROZEN not in read:
+            return rows
+        return rows.with_inputs({FROZEN: self._objective.frozen_input(getattr(self._given.frozen, which))})
+
+    def _frozen_of(self, rows: Rows) -> np.ndarray | None:
+        return rows.inputs.get(FROZEN)
+
+    def _frozen_train(self) -> np.ndarray:
+        if self._given.frozen is None or self._given.frozen.train is None:
+            raise TrialError("the logits of the frozen towers on the training rows are missing")
+        return self._given.frozen.train
+
+    def _batches(self) -> RowOrder | StreamOrder:
+        data, plan = self._resources.data, self._plan
+        if isinstance(data, TableData):
+            rows = len(data.train) if plan.row_share == 1 else subset(data.train.label, plan.row_share)
+            return RowOrder(rows, plan.batch_size, plan.seed)
+        return StreamOrder(iter(data.train_batches(plan.seed)), plan.batch_size, data.valid)
+
+    def _take(self, batches: RowOrder | StreamOrder, count: int) -> np.ndarray | Rows:
+        """The next batches; of a stream the frozen towers are run, and the time that takes is recorded."""
+        taken = batches.take(count)
+        if not isinstance(taken, Rows) or self._given.frozen is None or not self._reads_frozen:
+            return taken
+        if self._given.frozen.forward is None:
+            raise TrialError("the frozen towers cannot be run on a stream; nothing to run them with was given")
+        with self._timed("frozen"), plain_words("a frozen tower cannot be run"):
+            logits = self._given.frozen.forward(taken.inputs)
+            return taken.with_inputs({FROZEN: self._objective.frozen_input(logits)})
+
+    def _train(self, tower: FlatTower, loop: TrainingLoop) -> None:
+        tower.fill_slots(optimizer_of(self._hyperparameters).slots)
+        sizes = loop.step_sizes(self._rates[self._first : self._end])
+        batches = self._batches()
+        if self._first:
+            with self._timed("train"):
+                skip(batches, self._first)
+        done, chunk = self._first, 1
+        if self._first == self._end:
+            self._evaluate(tower, done)
+        for until in evaluation_updates(self._end, self._first):
+            while done < until:
+                if self._report(done):
+                    self._evaluate(tower, done)
+                    return
+                take = min(chunk, until - done)
+                taken = self._take(batches, take)
+                started = time.perf_counter()
+                is_first = done == self._first
+                with self._timed("trace" if is_first else "train"), plain_words("training failed"):
+                    loss = loop.advance(done, taken, sizes[done - self._first : done - self._first + take])
+                self._check_loss(loss, done, done + take)
+                chunk = self._next_chunk(take, time.perf_counter() - started, first=is_first)
+                done += take
+            self._evaluate(tower, done)
+        self._report(done)
+
+    def _next_chunk(self, updates: int, seconds: float, first: bool) -> int:
+        """As many updates as take `CHUNK_SECONDS`; the first one also makes the graph ready, so its time says less."""
+        width = sum(math.prod(spec.shape) for spec in self._resources.data.input_specs.values())
+        fits = max(1, _CHUNK_VALUES // (self._plan.batch_size * max(1, width)))
+        grown = _FIRST_CHUNK if first else 8 * updates
+        return max(1, min(fits, grown, int(updates * CHUNK_SECONDS / max(seconds, 1e-6))))
+
+    def _check_loss(self, loss: float, start: int, end: int) -> None:
+        if math.isfinite(loss):
+            self._loss = loss
+            return
+        raise TrialError(
+            f"the loss became {loss} between steps {self._count.at(start) + 1} and {self._count.at(end)} "
+            f"({self._hyperparameters.optimizer}, learning rate {self._rates[start]:.3g}); "
+            "a lower learning rate or gradient clipping helps"
+        )
+
+    def _evaluate(self, tower: FlatTower, update: int) -> None:
+        if self._evaluated_at == update:
+            return
+        self._evaluated_at = update
+        rows = self._evaluated.rows
+        with tower.settled(update if self._fresh else 0):
+            outputs = self._outputs(tower, rows, update)
+            snapshot = tower.snapshot()
+        if not np.isfinite(outputs).all():
+            raise TrialError(
+                f"the logits are not finite at step {self._count.at(update)} "
+                f"({self._hyperparameters.optimizer}, learning rate {self._hyperparameters.learning_rate:.3g})"
+            )
+        with self._timed("validate"), plain_words("the tower cannot be evaluated"):
+            logits = self._objective.logits(outputs, self._frozen_of(rows))
+            metric, loss = self._resources.metrics.during_training(rows, logits)
+        self._best.offer(Evaluation(update, metric, loss, outputs), snapshot)
+        if math.isfinite(metric):
+            self._curve.append((min(self._count.at(update), self._plan.steps), metric))
+
+    def _final_outputs(self, tower: FlatTower) -> np.ndarray:
+        best, snapshot = self._best.evaluation, self._best.snapshot
+        if best is None or snapshot is None or self._evaluated.complete:
+            return np.empty(0) if best is None else best.outputs
+        tower.restore(snapshot)
+        return self._outputs(tower, self._valid, self._end)
+
+    def _train_logits(self, tower: FlatTower, joint: JointModel) -> np.ndarray | None:
+        """The own tower's logits on the training rows of a table, where they are asked for."""
+        data, snapshot = self._resources.data, self._best.snapshot
+        if not (self._settings.keep_train_logits and isinstance(data, TableData) and joint.towers and snapshot):
+            return None
+        rows = data.train
+        if FROZEN in tower.input_names:
+            rows = rows.with_inputs({FROZEN: self._objective.frozen_input(self._frozen_train())})
+        tower.restore(snapshot)
+        return self._objective.own(self._outputs(tower, rows, self._end))
+
+    def _outputs(self, tower: FlatTower, rows: Rows, update: int) -> np.ndarray:
+        """What the model gives for many rows; progress is reported now and then, and the caller may end the run."""
+        blocks = tower.blocks_of_logits(rows.inputs)
+        found: list[np.ndarray] = []
+        while True:
+            with self._timed("validate"), plain_words("the tower cannot be evaluated"):
+                block = next(blocks, None)
+            if block is None:
+                return np.concatenate(found)
+            found.append(block)
+            if time.perf_counter() - self._reported > CHUNK_SECONDS:
+                self._report(update)
+
+    def _report(self, update: int) -> bool:
+        best = self._best.evaluation
+        metric = None if best is None or math.isnan(best.metric) else best.metric
+        step = min(self._count.at(update), self._plan.steps)
+        self._reported = time.perf_counter()
+        return bool(self._on_progress(Progress(step, self._plan.steps, self._loss, metric, tuple(self._curve))))
+
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._timings[phase] = self._timings.get(phase, 0.0) + time.perf_counter() - started
