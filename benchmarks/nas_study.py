@@ -13,7 +13,7 @@ import pandas as pd
 from model_search.blocks import Block, catalogue, register_block
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult, TrialState
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.algorithms.registry import ALGORITHMS
+from model_search.search.algorithms.registry import SEARCHES
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.predictor.recommend import recommend
@@ -146,7 +146,7 @@ _OF_THE_ISSUE = ("default", "random", "evolution20", "evolution50", "local", "be
 
 def contestants() -> list[str]:
     """Those that are compared unless others are named; without those that this version does not have."""
-    return [name for name in _OF_THE_ISSUE if _CONTESTANTS[name][0] in ("", *ALGORITHMS)]
+    return [name for name in _OF_THE_ISSUE if _CONTESTANTS[name][0] in ("", *SEARCHES)]
 
 
 class Study:

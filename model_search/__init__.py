@@ -17,18 +17,42 @@ __version__ = "1.0.0"
 if TYPE_CHECKING:
     from model_search.errors import ModelSearchError, UserError
     from model_search.quick import fit
+    from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+    from model_search.search.algorithms.registry import register_search
+    from model_search.search.samplers.sampler import Sampler, register_sampler
     from model_search.single_trainer import SingleTrainer
+    from model_search.spec.searches import Setting
     from model_search.study import Study, load_study
 
-__all__ = ["ModelSearchError", "SingleTrainer", "Study", "UserError", "__version__", "fit", "load_study"]
+__all__ = [
+    "ModelSearchError",
+    "Proposal",
+    "Sampler",
+    "SearchAlgorithm",
+    "Setting",
+    "SingleTrainer",
+    "Study",
+    "UserError",
+    "__version__",
+    "fit",
+    "load_study",
+    "register_sampler",
+    "register_search",
+]
 
 _LAZY = {
     "ModelSearchError": "model_search.errors",
     "UserError": "model_search.errors",
     "fit": "model_search.quick",
+    "Proposal": "model_search.search.algorithms.algorithm",
+    "Sampler": "model_search.search.samplers.sampler",
+    "SearchAlgorithm": "model_search.search.algorithms.algorithm",
+    "Setting": "model_search.spec.searches",
     "SingleTrainer": "model_search.single_trainer",
     "Study": "model_search.study",
     "load_study": "model_search.study",
+    "register_sampler": "model_search.search.samplers.sampler",
+    "register_search": "model_search.search.algorithms.registry",
 }
 _SUBMODULES = (
     "block",

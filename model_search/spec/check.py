@@ -13,7 +13,10 @@ from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
 from model_search.spec import check_ensembles, check_positions, check_schedule, check_searches, supported
-from model_search.spec.diagnostics import Path, Positions, Problem, Severity
+from model_search.spec.diagnostics import Path, Positions, Problem, Severity, one_of
+from model_search.spec.searches import readers, search_type
+
+__all__ = ["Checker", "check", "in_order", "problem_type", "search_type"]
 
 
 def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem]:
@@ -36,12 +39,6 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
 def in_order(problems: Sequence[Problem]) -> list[Problem]:
     """The same problems in the order of the text; those without a place at the end."""
     return sorted(problems, key=lambda problem: (problem.line or math.inf, problem.column or math.inf))
-
-
-def search_type(spec: PhoenixSpec) -> str:
-    """Name of the search; the default one where none is given."""
-    name = PhoenixSpec.SearchType.Name(spec.search_type)
-    return supported.DEFAULT_SEARCH_TYPE if spec.search_type == PhoenixSpec.UNKNOWN_SEARCH_TYPE else name
 
 
 def problem_type(spec: PhoenixSpec) -> str:
@@ -104,24 +101,12 @@ def _number(value: float) -> str:
     return f"{value:.7g}"  # a float32 has no more digits than that
 
 
-def _one_of(names: Sequence[str] | frozenset[str]) -> str:
-    listed = sorted(names)
-    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"
-
-
 def _all_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _search(checker: Checker) -> None:
-    spec = checker.spec
-    search = search_type(spec)
-    given = spec.WhichOneof("search_spec")
-    if given and search not in supported.SEARCH_SPECS[given]:
-        checker.add(
-            f"{given} does not fit search_type {search}; it is for {_one_of(supported.SEARCH_SPECS[given])}.", (given,)
-        )
-    checker.at_least(spec, 1, (), ["beam_size"])
+    checker.at_least(checker.spec, 1, (), ["beam_size"])
 
 
 def _depth(checker: Checker) -> None:
@@ -231,7 +216,7 @@ def _given_value(name: str, value: HParamDef.HParamType, what: str) -> str | Non
     if isinstance(given, float) and not math.isfinite(given):
         return f"Hyperparameter {name!r} of a {what} is {given}; expected a finite number."
     if name == "optimizer" and given not in supported.OPTIMIZERS:
-        return f"The optimizer of a {what} is {given!r}; expected {_one_of(supported.OPTIMIZERS)}."
+        return f"The optimizer of a {what} is {given!r}; expected {one_of(supported.OPTIMIZERS)}."
     return None
 
 
@@ -297,7 +282,7 @@ def _learning(checker: Checker) -> None:
             checker.add(f"batch_sizes has {size}; expected at least 1 row.", ("learning_spec", "batch_sizes", index))
     for index, name in enumerate(learning.optimizers):
         if name not in supported.OPTIMIZERS:
-            expected = _one_of(supported.OPTIMIZERS)
+            expected = one_of(supported.OPTIMIZERS)
             checker.add(f"There is no optimizer {name!r}; expected {expected}.", ("learning_spec", "optimizers", index))
     _learning_rates(checker)
 
@@ -332,7 +317,7 @@ def _learning_rates(checker: Checker) -> None:
             )
         if given.optimizer and given.optimizer not in supported.OPTIMIZERS:
             checker.add(
-                f"There is no optimizer {given.optimizer!r}; expected {_one_of(supported.OPTIMIZERS)}, "
+                f"There is no optimizer {given.optimizer!r}; expected {one_of(supported.OPTIMIZERS)}, "
                 "or none for all of them.",
                 (*path, "optimizer"),
             )
@@ -364,12 +349,12 @@ def _refused(checker: Checker) -> None:
 
 
 def _unread(checker: Checker) -> None:
-    search = search_type(checker.spec)
+    search, reading_searches = search_type(checker.spec), readers()
     for field, value in checker.spec.ListFields():
-        readers = supported.READ_BY.get(field.name, frozenset({search}))
-        if search not in readers and value != field.default_value:
+        reading = reading_searches.get(field.name, frozenset({search}))
+        if search not in reading and value != field.default_value:
             checker.add(
-                f"{field.name} is not read by {search}; it is for {_one_of(readers)}.",
+                f"{field.name} is not read by {search}; it is for {one_of(reading)}.",
                 (field.name,),
                 severity="warning",
             )

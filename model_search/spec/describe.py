@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
+from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
 from model_search.spec import check_ensembles
 from model_search.spec.check import check, problem_type, search_type
+from model_search.spec.searches import SEARCHES
 
 # Fields that decide what a tower or its training data are; trials with other values cannot be compared.
 _FIXED = ("disable_last_dense_layer", "weight_feature_name", "is_input_shared", "lengths_feature_name")
@@ -92,50 +92,17 @@ def _budget(spec: PhoenixSpec) -> list[str]:
     return lines
 
 
-_SEARCHES: Mapping[str, Callable[[PhoenixSpec], str]] = {
-    "GRID_SEARCH": lambda spec: "all towers in order, the shallow ones first.",
-    "REGULARIZED_EVOLUTION": lambda spec: (
-        f"children of the best of {spec.evolution.sample_size}, drawn from the last {spec.evolution.population_size} "
-        "trials."
-    ),
-    "SIMULATED_ANNEALING": lambda spec: (
-        f"a random walk that cools from {spec.simulated_annealing.initial_temperature:.7g} by "
-        f"{spec.simulated_annealing.cooling:.7g} a trial."
-    ),
-    "LOCAL_SEARCH": lambda spec: (
-        f"from {spec.local_search.random_starts} random towers to ever better neighbours, then from others."
-    ),
-    "CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT": lambda spec: (
-        f"as the adaptive beam, in {'equal ' if spec.replicate_cell else ''}cells of {spec.num_blocks_in_cell} blocks."
-    ),
-    "HARMONICA_SEARCH": lambda spec: (
-        f"towers of {spec.minimum_depth} blocks that a sparse polynomial in their blocks finds most promising."
-    ),
-    "LINEAR_MODEL": lambda spec: (
-        f"after {spec.linear_model.trials_before_fit} random towers, what a linear model of their blocks finds best."
-    ),
-    "GAUSSIAN_PROCESS": lambda spec: (
-        f"after {spec.gaussian_process.trials_before_fit} random towers, what a Gaussian process finds most promising."
-    ),
-    "REINFORCE": lambda spec: (
-        f"towers drawn by a recurrent network of {spec.reinforce.hidden_units} units, which learns from every "
-        f"{spec.reinforce.update_every} trials."
-    ),
-}
-
-
 def _search(spec: PhoenixSpec) -> str:
-    search = search_type(spec)
-    if search == "NONADAPTIVE_RANDOM_SEARCH":
-        return f"{search}: every tower is drawn at random, with {spec.minimum_depth} blocks."
-    if search in _SEARCHES:
-        return f"{search}: {_SEARCHES[search](spec)}"
-    if search == "PREDICTOR_GUIDED_BEAM":
-        return f"{search}: of many children of the best {spec.beam_size}, the one a predictor finds most promising."
-    return (
-        f"{search}: one of the best {spec.beam_size} grows with probability "
-        f"{spec.increase_complexity_probability:.7g}, else one of its blocks is replaced."
-    )
+    name = search_type(spec)
+    search = SEARCHES.find(name)
+    if search is None:
+        return f"{name}, a search that is not registered here."
+    sentence = f"{name}: {search.describe(spec)}" if search.describe is not None else f"{name}."
+    try:
+        settings = ", ".join(f"{setting} {value}" for setting, value in search.values(spec).items())
+    except SpecError:  # the check says what is wrong with them
+        settings = ""
+    return f"{sentence} Settings: {settings}." if settings else sentence
 
 
 def _hyperparameters(spec: PhoenixSpec) -> list[str]:

@@ -47,3 +47,9 @@ class Positions:
                 return self.places[path]
         around = (paths[0][:length] for length in range(len(paths[0]) - 1, 0, -1))
         return next((self.places[path] for path in around if path in self.places), None)
+
+
+def one_of(names: Sequence[str] | frozenset[str]) -> str:
+    """Names for a message: "a, b or c"."""
+    listed = sorted(names)
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"

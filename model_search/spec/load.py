@@ -89,7 +89,9 @@ def _checked(spec: PhoenixSpec, found: Sequence[Problem], positions: Positions, 
         _refuse(in_order(problems), name)
     checked = PhoenixSpec()
     checked.CopyFrom(spec)
-    checked.search_type = PhoenixSpec.SearchType.Value(search_type(spec))
+    known = PhoenixSpec.SearchType.DESCRIPTOR.values_by_name.get(search_type(spec))
+    if known is not None:  # a search of the user's own has a name only
+        checked.search_type = PhoenixSpec.SearchType.Value(known.name)
     checked.problem_type = PhoenixSpec.ProblemType.Value(problem_type(spec))
     return checked
 

@@ -1,4 +1,4 @@
-"""What this version can do, a table each; whoever adds a search or a kind of ensemble changes a line here."""
+"""What this version can do, a table each; whoever adds a kind of ensemble changes a line here."""
 
 from __future__ import annotations
 
@@ -9,25 +9,6 @@ OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
 # What is meant where nothing is said.
 DEFAULT_SEARCH_TYPE = "PREDICTOR_GUIDED_BEAM"
 
-# The settings of a search, with the searches that they are for.
-SEARCH_SPECS: Mapping[str, frozenset[str]] = {
-    "linear_model": frozenset({"LINEAR_MODEL"}),
-    "evolution": frozenset({"REGULARIZED_EVOLUTION"}),
-    "simulated_annealing": frozenset({"SIMULATED_ANNEALING"}),
-    "local_search": frozenset({"LOCAL_SEARCH"}),
-    "gaussian_process": frozenset({"GAUSSIAN_PROCESS"}),
-    "reinforce": frozenset({"REINFORCE"}),
-}
-# Fields that only some searches read.
-READ_BY: Mapping[str, frozenset[str]] = {
-    "mutate_probability": frozenset({"REGULARIZED_EVOLUTION"}),
-    "crossover_probability": frozenset({"REGULARIZED_EVOLUTION"}),
-    "random_architecture_probability": frozenset({"REGULARIZED_EVOLUTION"}),
-    "num_blocks_in_cell": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
-    "reduction_block_type": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
-    "replicate_cell": frozenset({"CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT"}),
-    "starting_points": frozenset({"PREDICTOR_GUIDED_BEAM"}),
-}
 ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
     "nonadaptive_search": frozenset({"NONADAPTIVE_ENSEMBLE_SEARCH"}),
     "adaptive_search": frozenset({"ADAPTIVE_ENSEMBLE_SEARCH", "RESIDUAL_ENSEMBLE_SEARCH"}),

@@ -11,6 +11,7 @@ from typing import Any
 from model_search.errors import UserError
 from model_search.metadata.final_models import KEEP_MODELS, WHATS, check_what, wants_student
 from model_search.metadata.trial import Trial
+from model_search.search.samplers.sampler import sampler_names
 from model_search.trainers.option_fields import (
     Flag,
     amounts_of,
@@ -32,7 +33,6 @@ TrialCallback = Callable[[Trial], Any]
 DEFAULT_ROOT = "runs"
 STUDENT_SHARE = 0.1  # of a time limit
 ENSEMBLE_SHARE = 0.02
-SAMPLERS = ("auto", "random", "bayesian", "predictor")
 GOALS = ("minimize", "maximize")
 EXECUTORS = ("local", "ray")
 
@@ -59,6 +59,11 @@ def _check_callbacks(name: str, value: Any) -> None:
     for callback in value:
         if not callable(callback):
             raise UserError(f"callbacks holds {callback!r}; expected functions that take a finished trial")
+
+
+def _check_sampler(name: str, value: Any) -> None:
+    if value not in sampler_names():
+        raise UserError(f"{name} is {value!r}; expected one of {', '.join(sampler_names())}")
 
 
 def _check_resources(name: str, value: Any) -> None:
@@ -150,13 +155,12 @@ class SearchOptions:
     sampler: str = option(
         'How hyperparameters are chosen: "random", "bayesian" or "predictor"; "auto" is "predictor" where the '
         'search has one (the default search), and "random" elsewhere.',
-        check=one_of(SAMPLERS),
+        check=_check_sampler,
         flag=Flag(
             "hypertuning_method",
             str,
             "auto",
-            "How hyperparameters are chosen; auto: by the predictor where the search has one, else at random.",
-            choices=SAMPLERS,
+            "Name of the sampler of hyperparameters; auto: the predictor where the search has one, else random.",
         ),
         default="auto",
     )

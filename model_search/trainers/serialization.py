@@ -17,6 +17,7 @@ from model_search.blocks import catalogue
 from model_search.blocks.catalogue import BlockInfo
 from model_search.errors import UserError
 from model_search.metadata.store import Store
+from model_search.search.declared import declarations_of_users, restore_declarations
 from model_search.trainers.session import Session
 
 _COUNT = struct.Struct("!Q")
@@ -28,6 +29,7 @@ class Contents:
 
     session: dict[str, Any]
     blocks: tuple[BlockInfo, ...]
+    declared: dict[str, Any] = dataclasses.field(default_factory=dict)  # searches, samplers, ... of the user's own
 
     @classmethod
     def of(cls, session: Session) -> Contents:
@@ -35,7 +37,7 @@ class Contents:
         values = {field.name: getattr(session, field.name) for field in dataclasses.fields(session)}
         del values["store"]
         infos = (catalogue.get(name) for name in catalogue.names())
-        return cls(values, tuple(info for info in infos if info.builder is not None))
+        return cls(values, tuple(info for info in infos if info.builder is not None), declarations_of_users())
 
     def open(self, store: Store) -> Session:
         """The session in the worker's process, the blocks registered as they were in the sender's."""
@@ -44,6 +46,7 @@ class Contents:
                 catalogue.unregister(info.name)
         for info in self.blocks:
             catalogue.register(info)
+        restore_declarations(self.declared)
         return Session(store=store, **self.session)
 
 

@@ -14,6 +14,7 @@ from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
 from model_search.spec import supported
 from model_search.spec.check import check
+from model_search.spec.searches import message_owners, readers
 from model_search.spec.text import parse
 
 FIRST = 'blocks_to_use: "IDENTITY"\n'
@@ -330,9 +331,9 @@ def test_a_probability_is_from_0_to_1(value):
 
 def test_the_tables_speak_of_names_that_exist():
     fields = set(PhoenixSpec.DESCRIPTOR.fields_by_name)
-    assert set(supported.UNREAD) | set(supported.REFUSED) | set(supported.SEARCH_SPECS) <= fields
-    readers = set().union(*supported.SEARCH_SPECS.values(), *supported.READ_BY.values())
-    assert readers <= set(PhoenixSpec.SearchType.keys())
+    assert set(supported.UNREAD) | set(supported.REFUSED) | set(message_owners()) <= fields
+    reading = set().union(*message_owners().values(), *readers().values())
+    assert reading <= set(PhoenixSpec.SearchType.keys())
     assert {known.name for known in problem_types()} == set(PhoenixSpec.ProblemType.keys()) - {"UNKNOWN_PROBLEM_TYPE"}
     searches = set().union(*supported.ENSEMBLE_SEARCH_SPECS.values())
     assert searches == set(EnsemblingSpec.EnsembleSearchType.keys()) - {"UNKNOWN_ENSEMBLE_SEARCH"}
@@ -349,8 +350,8 @@ def test_every_field_is_read_or_told_about():
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
-        "evaluation_schedule", "tuning",
-        *supported.SEARCH_SPECS, *supported.READ_BY,
+        "evaluation_schedule", "tuning", "search", "search_settings", "planner_rules",
+        *message_owners(), *readers(),
     }  # fmt: skip
     told = set(supported.UNREAD) | set(supported.REFUSED)
     assert not read & told

@@ -46,6 +46,7 @@ PhoenixSpec: is_input_shared=46 bool; replay=47 ArchitectureReplay; temperature=
 PhoenixSpec: disable_last_dense_layer=50 bool; pass_label_dict_as_is=51 bool; merge_losses_of_multitask=52 bool
 PhoenixSpec: position_choices=1000 PositionChoices*; stages=1001 Stage*; identity_blocks=1002 string*
 PhoenixSpec: random_baseline_share=1003 float; starting_points=1004 bool true
+PhoenixSpec: search=1005 string; search_settings=1006 HParamDef; planner_rules=1007 string*
 PhoenixSpec: evolution=1010 EvolutionSpec; local_search=1012 LocalSearchSpec
 PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1013 GaussianProcessSpec
 PhoenixSpec: reinforce=1014 ReinforceSpec
@@ -53,6 +54,7 @@ PositionChoices: blocks=1 string*
 PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
 EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
 EvaluationSchedule: stopping=5 Stopping NONE; grace_steps=6 int32
+EvaluationSchedule: schedule=1000 string; stopping_rule=1001 string
 TuningSpec: trials=1 int32; architectures=2 int32 3
 Stage: first=1 int32; last=2 int32; blocks=3 string*; first_changes_shape=4 bool true
 EvolutionSpec: population_size=1 int32 50; sample_size=2 int32 10

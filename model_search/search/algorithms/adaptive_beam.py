@@ -11,6 +11,7 @@ import numpy as np
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+from model_search.search.algorithms.registry import register_search
 from model_search.search.history.history import History
 from model_search.search.space.architecture import fix_order, get_allowed_depth
 from model_search.search.space.grammar import Grammar
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 
+@register_search(
+    "ADAPTIVE_COORDINATE_DESCENT",
+    describe=lambda spec: (
+        f"one of the best {spec.beam_size} grows with probability {spec.increase_complexity_probability:.7g}, "
+        "else one of its blocks is replaced."
+    ),
+)
 @dataclasses.dataclass(frozen=True)
 class AdaptiveBeam(SearchAlgorithm):
     """The adaptive greedy beam of Model Search.

@@ -5,14 +5,22 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from model_search.metadata.trial import HyperparameterValue
+from model_search.registries import construct
 from model_search.search.history.history import History
+from model_search.search.space.grammar import Grammar
+from model_search.spec.searches import SEARCHES, search_type
 
 if TYPE_CHECKING:
+    from typing import Self
+
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.search.predictor.predictor import Predictors
     from model_search.search.space.starting_points import StartingPoint
 
 
@@ -36,20 +44,45 @@ class Proposal:
 class SearchAlgorithm(abc.ABC):
     """Proposes architectures. Holds settings only: the same history and generator give the same proposal.
 
-    The planner asks for proposals until one leads to a trial that is no repetition; where too many in a row are
-    repetitions, it goes through `everything`::
+    A subclass needs `propose` and no more; `register_search` gives it the name that a specification says. The planner
+    asks for proposals until one leads to a trial that is no repetition; where too many in a row are repetitions, it
+    goes through `everything`::
 
         algorithm.propose(history, rng)        # repeated
         algorithm.propose(history, rng)        # repeated, and so on
         algorithm.everything(history, rng)     # (a,), (b,), (a, a), ... until one is new, or the space is exhausted
 
     Attributes:
+        grammar: The architectures there are: drawn, changed, crossed and enumerated by its methods.
+        settings: Values of the declared settings, by name.
         sampler: The sampler of hyperparameters that goes with it, unless the user names one.
         starting_points: What the first trials of a study try, whatever it would propose.
     """
 
     sampler: ClassVar[str] = "random"
     starting_points: tuple[StartingPoint, ...] = ()
+    grammar: Grammar
+    settings: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, grammar: Grammar, **settings: Any) -> None:
+        """Keeps what it is given; a subclass may take a keyword for each of its settings instead."""
+        self.grammar = grammar
+        self.settings = settings
+
+    @classmethod
+    def of(cls, spec: PhoenixSpec) -> Self:
+        """The algorithm that a spec asks for: made with `grammar` and a keyword for each declared setting.
+
+        Raises:
+            SpecError: if its settings make no sense.
+        """
+        grammar = Grammar.of(spec)
+        search = SEARCHES.find(search_type(spec))
+        values = {} if search is None else search.values(spec)
+        algorithm = construct(cls, f"search {search_type(spec)}", {"grammar": grammar, **values})
+        if not hasattr(algorithm, "grammar"):  # its constructor did not take it
+            algorithm.grammar = grammar
+        return algorithm
 
     @abc.abstractmethod
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
@@ -63,6 +96,13 @@ class SearchAlgorithm(abc.ABC):
         """What searches in its place where it would be shown a few trials of the study at a time."""
         return self
 
-    @abc.abstractmethod
+    def use(self, predictors: Predictors) -> None:
+        """Takes the predictors of the study, which its sampler uses too; most algorithms have no use for them."""
+        del predictors
+
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
-        """Goes once through all architectures that the algorithm may ever propose, those allowed now first."""
+        """Goes once through all architectures that the algorithm may ever propose; here all, the shallow ones first."""
+        del history
+        for draws in self.grammar.draws:
+            for architecture in self.grammar.enumerate(draws, rng):
+                yield Proposal(architecture)

@@ -13,6 +13,7 @@ from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture, fix_order
@@ -20,8 +21,39 @@ from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.spec.check import Checker
 
 
+def _check(checker: Checker) -> None:
+    spec = checker.spec
+    checker.at_least(spec, 1, (), ["num_blocks_in_cell"])
+    for rule in ("position_choices", "stages"):
+        if getattr(spec, rule):
+            checker.add(f"{rule} do not go with CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT, which has cells.", (rule, 0))
+    known = [catalogue.get(name) for name in spec.blocks_to_use if catalogue.is_known(name)]
+    if known and all(info.is_reduction or info.is_flatten for info in known):
+        checker.add(
+            "blocks_to_use names no block for the cells; reductions and flatten blocks are none.", ("blocks_to_use", 0)
+        )
+    reduction = spec.reduction_block_type
+    if checker.problem_type.reads_maps or spec.HasField("reduction_block_type"):
+        if reduction and not catalogue.is_known(reduction):
+            checker.add(catalogue.unknown(reduction), ("reduction_block_type",))
+        elif reduction and not catalogue.buildable(reduction):
+            checker.add(
+                f"Block {reduction} is known but cannot be built in this version; name another reduction_block_type.",
+                ("reduction_block_type",),
+            )
+
+
+@register_search(
+    "CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT",
+    reads=("num_blocks_in_cell", "reduction_block_type", "replicate_cell"),
+    describe=lambda spec: (
+        f"as the adaptive beam, in {'equal ' if spec.replicate_cell else ''}cells of {spec.num_blocks_in_cell} blocks."
+    ),
+    check=_check,
+)
 @dataclasses.dataclass(frozen=True)
 class ConstrainedBeam(TowerSearch):
     """The adaptive beam over towers of cells, after the NASNet family: every few blocks a reduction makes maps smaller.
@@ -45,6 +77,7 @@ class ConstrainedBeam(TowerSearch):
         grow_probability: The share of proposals that add a block, where there is room.
     """
 
+    grammar: Grammar
     cell: int = 4
     reduction: str = ""
     flatten: str = ""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model_search.errors import SpecError
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch, best_and_latest, best_of, one_thread
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
@@ -21,6 +22,7 @@ from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.spec.check import Checker
 
 _Floats = NDArray[np.float64]
 
@@ -32,6 +34,24 @@ _NOISES = (1e-2, 0.1, 0.3, 1.0)
 _CLIP = 3.0
 
 
+def _check(checker: Checker) -> None:
+    settings, path = checker.spec.gaussian_process, ("gaussian_process",)
+    checker.at_least(settings, 2, path, ["trials_before_fit"])
+    if not 0 <= settings.exploration < math.inf:
+        checker.add(
+            f"exploration is {settings.exploration:.7g}; expected 0 or more standard deviations.",
+            (*path, "exploration"),
+        )
+
+
+@register_search(
+    "GAUSSIAN_PROCESS",
+    message="gaussian_process",
+    describe=lambda spec: (
+        f"after {spec.gaussian_process.trials_before_fit} random towers, what a Gaussian process finds most promising."
+    ),
+    check=_check,
+)
 @dataclasses.dataclass(frozen=True)
 class GaussianProcessSearch(TowerSearch):
     """Bayesian optimisation with a Gaussian process over architectures.
@@ -55,6 +75,7 @@ class GaussianProcessSearch(TowerSearch):
         trials_before_fit: Random trials at the beginning.
     """
 
+    grammar: Grammar
     acquisition: str = "UPPER_CONFIDENCE_BOUND"
     exploration: float = 2.0
     trials_before_fit: int = 10

@@ -8,11 +8,14 @@ import math
 import numpy as np
 
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
+from model_search.search.space.grammar import Grammar
 
 
+@register_search("GRID_SEARCH", describe="all towers in order, the shallow ones first.")
 @dataclasses.dataclass(frozen=True)
 class GridSearch(TowerSearch):
     """Goes through all architectures, the shallow ones first, blocks in the order of `blocks_to_use`.
@@ -22,6 +25,8 @@ class GridSearch(TowerSearch):
     Reference: the exhaustive search that random search is measured against in Bergstra and Bengio, "Random Search for
     Hyper-Parameter Optimization", JMLR 2012.
     """
+
+    grammar: Grammar
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The first architecture in the order of the grid that was tried least often."""

@@ -12,11 +12,11 @@ import numpy as np
 
 from model_search.search.algorithms.adaptive_beam import AdaptiveBeam
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import one_thread
 from model_search.search.history.history import History
-from model_search.search.predictor.predictor import Memory, Predictor
+from model_search.search.predictor.predictor import Memory, Predictor, Predictors
 from model_search.search.space.architecture import Architecture, get_allowed_depth
-from model_search.search.space.grammar import Grammar
 from model_search.search.space.hyperparameter_space import Space, build_space
 from model_search.search.space.starting_points import StartingPoint, starting_points
 
@@ -62,7 +62,12 @@ class _Pool:
     skill: float
 
 
-@dataclasses.dataclass(frozen=True)
+@register_search(
+    "PREDICTOR_GUIDED_BEAM",
+    reads=("starting_points",),
+    describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
+)
+@dataclasses.dataclass
 class GuidedBeam(SearchAlgorithm):
     """The adaptive beam with a predictor.
 
@@ -87,7 +92,11 @@ class GuidedBeam(SearchAlgorithm):
     beam: AdaptiveBeam
     repeats: int
     starting_points: tuple[StartingPoint, ...] = ()
-    _memory: Memory[_Pool] = dataclasses.field(default_factory=Memory, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.grammar = self.beam.grammar
+        self._predictors = Predictors(self.grammar)
+        self._pools: Memory[_Pool] = Memory()
 
     @classmethod
     def of(cls, spec: PhoenixSpec) -> GuidedBeam:
@@ -105,10 +114,9 @@ class GuidedBeam(SearchAlgorithm):
         """The plain beam: a few trials are too few for a predictor, and no beginning of a study either."""
         return self.beam
 
-    @property
-    def grammar(self) -> Grammar:
-        """The architectures there are."""
-        return self.beam.grammar
+    def use(self, predictors: Predictors) -> None:
+        """Takes the predictors of the study."""
+        self._predictors = predictors
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The most promising of many children of the best trials."""
@@ -124,15 +132,13 @@ class GuidedBeam(SearchAlgorithm):
     def _pool(self, history: History) -> _Pool:
         """The candidates of this history, made once for all the draws of a trial."""
         # The candidates are random, but those of a history are always the same: draws may share them.
-        return self._memory.recall(
-            history,
-            None,
-            lambda: self._make_pool(history, np.random.default_rng([len(history), history.completed_count])),
+        return self._pools.recall(
+            history, lambda: self._make_pool(history, np.random.default_rng([len(history), history.completed_count]))
         )
 
     def _make_pool(self, history: History, rng: np.random.Generator) -> _Pool:
         allowed = self._allowed(history)
-        predictor = Predictor.of(history, self.grammar)
+        predictor = self._predictors.of(history)
         exhausted = self._exhausted(history, 1 if rng.random() < NEW else self.repeats)
         parents = self._parents(predictor)
         children: dict[Architecture, _Child] = {}

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch, best_and_latest, one_thread
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture, body_of, fix_order
+from model_search.search.space.grammar import Grammar
 
 _Floats = NDArray[np.float64]
 
@@ -23,6 +25,12 @@ _GRID, _RANDOM = 500, 500
 _MOST_TERMS = 40
 
 
+@register_search(
+    "HARMONICA_SEARCH",
+    describe=lambda spec: (
+        f"towers of {spec.minimum_depth} blocks that a sparse polynomial in their blocks finds most promising."
+    ),
+)
 @dataclasses.dataclass(frozen=True)
 class Harmonica(TowerSearch):
     """Sparse Fourier regression over towers of `minimum_depth` blocks.
@@ -39,6 +47,8 @@ class Harmonica(TowerSearch):
     polynomial is fitted to the 75 best and the 75 latest trials, at most 500 combinations and 500 random towers are
     asked, and of more than 40 characters only the first ones of each position are used.
     """
+
+    grammar: Grammar
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The most promising untried tower; random where there are fewer than two trials or blocks."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_search.errors import SpecError
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch, best_and_latest, one_thread
 from model_search.search.history.history import History
 from model_search.search.space.architecture import EMPTY_BLOCK, Architecture, body_of, fix_order
@@ -17,6 +18,7 @@ from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.spec.check import Checker
 
 _Floats = NDArray[np.float64]
 
@@ -27,6 +29,20 @@ _MUTATIONS = 64
 _TRIALS_FOR_OUTLIERS = 10
 
 
+def _check(checker: Checker) -> None:
+    settings, path = checker.spec.linear_model, ("linear_model",)
+    checker.at_least(settings, 0, path, ["ridge_penalty"])
+    checker.at_least(settings, 1, path, ["trials_before_fit"])
+
+
+@register_search(
+    "LINEAR_MODEL",
+    message="linear_model",
+    describe=lambda spec: (
+        f"after {spec.linear_model.trials_before_fit} random towers, what a linear model of their blocks finds best."
+    ),
+    check=_check,
+)
 @dataclasses.dataclass(frozen=True)
 class LinearModel(TowerSearch):
     """A linear model of the loss: each block at each position has its own weight.
@@ -50,6 +66,7 @@ class LinearModel(TowerSearch):
         grow_probability: How often a block is added, where there is room.
     """
 
+    grammar: Grammar
     alignment: str = "NET_ALIGN_HEAD"
     ridge_penalty: float = 0.001
     remove_outliers: bool = True

@@ -10,6 +10,7 @@ import numpy as np
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 
+@register_search(
+    "LOCAL_SEARCH",
+    message="local_search",
+    describe=lambda spec: (
+        f"from {spec.local_search.random_starts} random towers to ever better neighbours, then from others."
+    ),
+    check=lambda checker: checker.at_least(checker.spec.local_search, 1, ("local_search",), ["random_starts"]),
+)
 @dataclasses.dataclass(frozen=True)
 class LocalSearch(TowerSearch):
     """Descents from random places.
@@ -36,6 +45,7 @@ class LocalSearch(TowerSearch):
         random_starts: Random towers at the beginning of each descent, the best of which it starts from.
     """
 
+    grammar: Grammar
     random_starts: int = 1
 
     def __post_init__(self) -> None:

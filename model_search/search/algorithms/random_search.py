@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+from model_search.search.algorithms.registry import register_search
 from model_search.search.history.history import History
 from model_search.search.space.grammar import Grammar
 
-if TYPE_CHECKING:
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
-
+@register_search(
+    "NONADAPTIVE_RANDOM_SEARCH",
+    describe=lambda spec: f"every tower is drawn at random, with {spec.minimum_depth} blocks.",
+)
 @dataclasses.dataclass(frozen=True)
 class RandomSearch(SearchAlgorithm):
     """Architectures of `minimum_depth` blocks, all equally likely; learns nothing from what was tried."""
 
     grammar: Grammar
-
-    @classmethod
-    def of(cls, spec: PhoenixSpec) -> RandomSearch:
-        """The random search that a spec asks for."""
-        return cls(Grammar.of(spec))
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """A random architecture, whatever the history."""

@@ -9,14 +9,37 @@ import numpy as np
 
 from model_search.errors import SpecError
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.spec.check import Checker
 
 
+def _check(checker: Checker) -> None:
+    settings, path = checker.spec.evolution, ("evolution",)
+    checker.at_least(settings, 1, path, ["sample_size"])
+    if settings.population_size < max(settings.sample_size, 1):
+        checker.add(
+            f"population_size is {settings.population_size}; expected at least sample_size ({settings.sample_size}).",
+            (*path, "population_size"),
+            (*path, "sample_size"),
+        )
+
+
+@register_search(
+    "REGULARIZED_EVOLUTION",
+    message="evolution",
+    reads=("mutate_probability", "crossover_probability", "random_architecture_probability"),
+    describe=lambda spec: (
+        f"children of the best of {spec.evolution.sample_size}, drawn from the last {spec.evolution.population_size} "
+        "trials."
+    ),
+    check=_check,
+)
 @dataclasses.dataclass(frozen=True)
 class RegularizedEvolution(TowerSearch):
     """Regularized (aging) evolution.
@@ -37,6 +60,7 @@ class RegularizedEvolution(TowerSearch):
         random_probability: Share of proposals that are random newcomers.
     """
 
+    grammar: Grammar
     population_size: int = 50
     sample_size: int = 10
     crossover_probability: float = 0.0

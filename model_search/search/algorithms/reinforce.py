@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from model_search.errors import SpecError
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.controller import Batch, Controller, probabilities
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture, body_of, fix_order
@@ -19,6 +21,7 @@ from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.spec.check import Checker
 
 REWARDS = ("STANDARDIZED", "RANK", "CUBE")
 
@@ -30,7 +33,27 @@ _REDRAWS = 16
 _HEAT = 1.15
 
 
-@dataclasses.dataclass(frozen=True)
+def _check(checker: Checker) -> None:
+    settings, path = checker.spec.reinforce, ("reinforce",)
+    checker.at_least(settings, 0, path, ["entropy_weight"])
+    checker.at_least(settings, 1, path, ["hidden_units", "update_every"])
+    if not 0 < settings.controller_learning_rate < math.inf:
+        checker.add(
+            f"controller_learning_rate is {settings.controller_learning_rate:.7g}; expected more than 0.",
+            (*path, "controller_learning_rate"),
+        )
+
+
+@register_search(
+    "REINFORCE",
+    message="reinforce",
+    describe=lambda spec: (
+        f"towers drawn by a recurrent network of {spec.reinforce.hidden_units} units, which learns from every "
+        f"{spec.reinforce.update_every} trials."
+    ),
+    check=_check,
+)
+@dataclasses.dataclass
 class Reinforce(TowerSearch):
     """A controller that is trained by REINFORCE.
 
@@ -55,14 +78,15 @@ class Reinforce(TowerSearch):
         update_every: Trials in a batch.
     """
 
+    grammar: Grammar
     reward: str = "STANDARDIZED"
     entropy_weight: float = 0.01
     learning_rate: float = 0.02
     hidden_units: int = 32
     update_every: int = 5
-    _learnt: dict[str, _Learnt] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._learnt: _Learnt | None = None
         if self.reward not in REWARDS:
             raise SpecError(f"reward is {self.reward!r}; expected one of {', '.join(REWARDS)}")
         if not self.entropy_weight >= 0:
@@ -104,7 +128,7 @@ class Reinforce(TowerSearch):
         usable = [tower for tower in towers[start:] if self._is_drawable(tower.architecture)]
         batches = len(usable) // self.update_every
         marks = [(tower.trial.id, tower.loss) for tower in usable[: batches * self.update_every]]
-        learnt = self._learnt.get("last")
+        learnt = self._learnt
         if learnt is None or learnt.marks != marks[: len(learnt.marks)]:
             rng = np.random.default_rng(_SEED)
             learnt = _Learnt(Controller.make(len(self.grammar.blocks) + 2, self.hidden_units, rng))
@@ -113,7 +137,7 @@ class Reinforce(TowerSearch):
             for first in range(len(learnt.marks), len(marks), self.update_every):
                 self._learn(learnt, usable[first : first + self.update_every])
             learnt.marks = marks
-        self._learnt["last"] = learnt
+        self._learnt = learnt
         return learnt.controller
 
     def _learn(self, learnt: _Learnt, towers: list[Tower]) -> None:

@@ -10,16 +10,38 @@ import numpy as np
 
 from model_search.errors import SpecError
 from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.spec.check import Checker
 
 _LEAST_TEMPERATURE = 1e-6
 
 
+def _check(checker: Checker) -> None:
+    settings, path = checker.spec.simulated_annealing, ("simulated_annealing",)
+    if not settings.initial_temperature > 0:
+        checker.add(
+            f"initial_temperature is {settings.initial_temperature:.7g}; expected more than 0.",
+            (*path, "initial_temperature"),
+        )
+    if not 0 < settings.cooling <= 1:
+        checker.add(f"cooling is {settings.cooling:.7g}; expected a factor above 0 and at most 1.", (*path, "cooling"))
+
+
+@register_search(
+    "SIMULATED_ANNEALING",
+    message="simulated_annealing",
+    describe=lambda spec: (
+        f"a random walk that cools from {spec.simulated_annealing.initial_temperature:.7g} by "
+        f"{spec.simulated_annealing.cooling:.7g} a trial."
+    ),
+    check=_check,
+)
 @dataclasses.dataclass(frozen=True)
 class SimulatedAnnealing(TowerSearch):
     """A random walk from tower to tower.
@@ -38,6 +60,7 @@ class SimulatedAnnealing(TowerSearch):
         cooling: The factor by which T falls, above 0, at most 1.
     """
 
+    grammar: Grammar
     initial_temperature: float = 1.0
     cooling: float = 0.97
 

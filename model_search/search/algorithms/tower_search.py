@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,6 @@ from model_search.metadata.trial import Trial
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
-from model_search.search.space.grammar import Grammar
-
-if TYPE_CHECKING:
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 # How often a proposal that another worker is trying at this moment is drawn again.
 _REDRAWS = 16
@@ -38,27 +34,8 @@ class Tower:
     loss: float
 
 
-@dataclasses.dataclass(frozen=True)
 class TowerSearch(SearchAlgorithm):
-    """An algorithm that knows a grammar.
-
-    Attributes:
-        grammar: The architectures there are.
-    """
-
-    grammar: Grammar
-
-    @classmethod
-    def of(cls, spec: PhoenixSpec) -> TowerSearch:
-        """The algorithm that a spec asks for."""
-        return cls(Grammar.of(spec))
-
-    def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
-        """All architectures, the shallow ones first."""
-        del history
-        for draws in self.grammar.draws:
-            for architecture in self.grammar.enumerate(draws, rng):
-                yield Proposal(architecture)
+    """An algorithm that learns from towers trained by themselves."""
 
     def draw(self, history: History, rng: np.random.Generator) -> Proposal:
         """A random architecture of any depth that is allowed by now."""

@@ -22,7 +22,9 @@ from model_search.search.planning.fidelity_views import Views
 from model_search.search.planning.replay import Replay
 from model_search.search.planning.suggestions import read_suggestions
 from model_search.search.planning.tuning import Tuning
-from model_search.search.samplers.samplers import AUTO, RandomSampler, Sampler, make_sampler
+from model_search.search.predictor.predictor import Predictors
+from model_search.search.samplers.random_sampler import RandomSampler
+from model_search.search.samplers.sampler import AUTO, Sampler, make_sampler
 from model_search.search.space.architecture import Architecture
 from model_search.search.space.grammar import Grammar
 from model_search.search.space.hyperparameter_space import Space, build_space
@@ -136,18 +138,20 @@ class Planner:
         """
         self._settings = settings
         self._ranking = as_ranking(metric, goal)
+        self._grammar, self._baseline_share = Grammar.of(spec), spec.random_baseline_share
+        predictors = Predictors(self._grammar)
         self._algorithm = make_algorithm(spec)
+        self._algorithm.use(predictors)
         self._growing = self._algorithm.for_short_histories()
         self._space = build_space(spec, settings.train_steps)
         self._suggestions = read_suggestions(spec)
         self._schedule = Schedule.of(spec)
-        self._grammar, self._baseline_share = Grammar.of(spec), spec.random_baseline_share
         self._replayed = Replay.of(spec)
         self._evaluation = EvaluationSchedule.of(spec, settings.train_steps)
         self._views = Views(self._evaluation)
         self._stopping = StoppingRule.of(spec)
         self._tuning = Tuning.of(spec, self._space.canonical)
-        self._sampler = make_sampler(settings.sampler, self._grammar, self._algorithm.sampler)
+        self._sampler = make_sampler(settings.sampler, self._grammar, self._algorithm.sampler, predictors)
         self._random_sampler = RandomSampler()
         self._rules: tuple[Callable[[_Request], TrialPlan | None], ...] = (
             self._replay,

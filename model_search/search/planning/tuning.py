@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.search.history.history import History
-from model_search.search.samplers.samplers import BayesianSampler
+from model_search.search.samplers.bayesian_sampler import BayesianSampler
 from model_search.search.space.architecture import Architecture
 
 if TYPE_CHECKING:

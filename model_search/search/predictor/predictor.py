@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -36,18 +36,21 @@ class Tried:
 class Memory(Generic[_T]):
     """The last thing made of a history, so that the draws of a trial need not make it again.
 
-    It changes no result: what is made must depend on the history and the key alone.
+    It changes no result: what is made must depend on the history alone. It travels to no other process.
     """
 
     def __init__(self) -> None:
         self._last: tuple[History, object, _T] | None = None
 
-    def recall(self, history: History, key: object, make: Callable[[], _T]) -> _T:
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_last": None}
+
+    def recall(self, history: History, make: Callable[[], _T]) -> _T:
         """What was made of this history as it is now, or is made now."""
         running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
         # A completed trial never changes: the last one and their number say whether there are others now.
         latest = tuple(trial.id for trial in history.latest(1))
-        state = (key, history.completed_count, latest, len(history.failed), running)
+        state = (history.completed_count, latest, len(history.failed), running)
         last = self._last
         if last is not None and last[0] is history and last[1] == state:
             return last[2]
@@ -130,11 +133,6 @@ class Predictor:
         self._running = self._encode(running) if running else None
         self._processes = GaussianProcesses(self._encoder, self._trained_on, self.targets)
 
-    @classmethod
-    def of(cls, history: History, grammar: Grammar) -> Predictor:
-        """The predictor of a history, made once for the search and the sampler of a trial."""
-        return _LATEST.recall(history, grammar, lambda: cls(history, grammar))
-
     @staticmethod
     def can_learn(history: History, least: int) -> bool:
         """Whether at least `least` trials tell about their own architecture."""
@@ -170,7 +168,20 @@ class Predictor:
         return float(np.corrcoef(_ranks(foretold), _ranks(self.targets))[0, 1])
 
 
-_LATEST: Memory[Predictor] = Memory()
+class Predictors:
+    """Makes the predictors of a study; one is made once for the search and the sampler of a trial.
+
+    Args:
+        grammar: The architectures there are.
+    """
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._memory: Memory[Predictor] = Memory()
+
+    def of(self, history: History) -> Predictor:
+        """The predictor that has learnt from a history."""
+        return self._memory.recall(history, lambda: Predictor(history, self._grammar))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from search_factory import completed, make_plan, make_planner, make_spec, run_st
 
 from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.search.algorithms.registry import ALGORITHMS, make_algorithm
+from model_search.search.algorithms.registry import SEARCHES, make_algorithm
 from model_search.search.history.history import History
 
 
@@ -81,9 +81,9 @@ def _proposals(spec, history, count=200):
 
 
 def test_there_is_an_algorithm_for_every_search_type_and_a_contract_test_for_every_algorithm():
-    assert set(ALGORITHMS) == set(PhoenixSpec.SearchType.keys()) - {"UNKNOWN_SEARCH_TYPE"}
+    assert set(SEARCHES) == set(PhoenixSpec.SearchType.keys()) - {"UNKNOWN_SEARCH_TYPE"}
     tests = "".join(path.read_text() for path in pathlib.Path(__file__).parent.glob("test_*.py"))
-    assert set(re.findall(r"\(AlgorithmContract\):\n +search_type = \"(\w+)\"", tests)) == set(ALGORITHMS)
+    assert set(re.findall(r"\(AlgorithmContract\):\n +search_type = \"(\w+)\"", tests)) == set(SEARCHES)
 
 
 @pytest.mark.parametrize(

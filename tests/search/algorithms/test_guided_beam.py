@@ -191,8 +191,8 @@ def test_a_promotion_that_takes_the_place_of_its_trial_is_noticed():
     memory = Memory()
     history = Survivors("loss", "minimize", top=1)
     history.update([completed(1, 0.5, make_plan(1, rung=0)), completed(2, 0.4, make_plan(2, rung=0))])
-    memory.recall(history, None, lambda: made.append(1))
-    memory.recall(history, None, lambda: made.append(1))
+    memory.recall(history, lambda: made.append(1))
+    memory.recall(history, lambda: made.append(1))
     history.update([completed(3, 0.3, make_plan(3, rung=1, start=WarmStart(StartKind.CONTINUE, (2,)), first_step=1))])
-    memory.recall(history, None, lambda: made.append(1))
+    memory.recall(history, lambda: made.append(1))
     assert history.completed_count == 2 and len(made) == 2

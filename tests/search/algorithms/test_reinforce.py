@@ -137,7 +137,7 @@ def test_only_the_latest_windows_are_learnt_from(monkeypatch):
     plans = [make_plan(i, ("IDENTITY",) * 5) for i in range(1, 71)]
     history.update(completed(plan.trial_id, 1.0, plan) for plan in plans)
     algorithm.propose(history, np.random.default_rng(0))
-    learnt = [trial_id for trial_id, _ in algorithm._learnt["last"].marks]
+    learnt = [trial_id for trial_id, _ in algorithm._learnt.marks]
     assert learnt == list(range(41, 71))
 
 

@@ -158,7 +158,7 @@ def test_every_sampler_exhausts_a_small_space(sampler):
         ({"seed": -1}, "seed is -1"),
         ({"train_steps": 0}, "train_steps is 0"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"sampler": "grid"}, "sampler is 'grid'"),
+        ({"sampler": "grid"}, "no sampler 'grid'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, words):

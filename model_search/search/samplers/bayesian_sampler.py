@@ -1,21 +1,17 @@
-"""How the hyperparameters of a trial are chosen."""
+"""Hyperparameters by the tree-structured Parzen estimator of Optuna."""
 
 from __future__ import annotations
 
-import abc
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.errors import UserError
 from model_search.metadata.trial import HyperparameterValue, Trial
-from model_search.search.algorithms.tower_search import one_thread
 from model_search.search.history.history import History
-from model_search.search.predictor.predictor import Predictor
+from model_search.search.samplers.sampler import Sampler, register_sampler
 from model_search.search.space.architecture import Architecture
-from model_search.search.space.grammar import Grammar
 from model_search.search.space.hyperparameter_space import Space
 from model_search.search.space.hyperparameters import Choice, Parameter, Real, Whole
 
@@ -25,48 +21,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial
 
 
-AUTO = "auto"  # whatever goes with the search
-
-
-class Sampler(abc.ABC):
-    """Chooses hyperparameters. The same history and generator give the same values."""
-
-    @abc.abstractmethod
-    def sample(
-        self,
-        space: Space,
-        history: History,
-        rng: np.random.Generator,
-        fixed: Mapping[str, HyperparameterValue],
-        architecture: Architecture = (),
-    ) -> dict[str, HyperparameterValue]:
-        """A value for every hyperparameter of the space that is in effect.
-
-        Args:
-            space: The hyperparameters that the architecture has.
-            history: The trials so far, finished and running.
-            rng: Source of all randomness.
-            fixed: Values that are given; they come back unchanged.
-            architecture: What is to be trained with them.
-        """
-
-
-class RandomSampler(Sampler):
-    """Draws every hyperparameter from the space, whatever the history."""
-
-    def sample(
-        self,
-        space: Space,
-        history: History,
-        rng: np.random.Generator,
-        fixed: Mapping[str, HyperparameterValue],
-        architecture: Architecture = (),
-    ) -> dict[str, HyperparameterValue]:
-        """Random values, independent of each other but for the conditions."""
-        del history, architecture
-        return space.draw(rng, fixed)
-
-
+@register_sampler("bayesian")
 class BayesianSampler(Sampler):
     """The tree-structured Parzen estimator of Optuna, on the study's own metric and goal.
 
@@ -129,96 +84,6 @@ class BayesianSampler(Sampler):
         }
         running = [_freeze(space, trial, None) for trial in history.unfinished[-self.RUNNING :]]
         return [*self._cache.values(), *running]
-
-
-class PredictorSampler(Sampler):
-    """What the predictor of the guided beam finds most promising for this architecture.
-
-    The predictor has learnt from all trials what architectures and hyperparameters lead to (`predictor.py`). Of random
-    values, and of changed values of the trials that are expected to be the best, those with the highest upper
-    confidence bound are taken. It draws at random until five trials are completed.
-    """
-
-    RANDOM_TRIALS = 5
-    DRAWN = 96
-    CHANGED = 64
-    PARENTS = 5
-    KEPT = 0.7
-    EXPLORATION = 1.5
-
-    def __init__(self, grammar: Grammar) -> None:
-        """Of the architectures that the specification speaks of."""
-        self._grammar = grammar
-
-    def sample(
-        self,
-        space: Space,
-        history: History,
-        rng: np.random.Generator,
-        fixed: Mapping[str, HyperparameterValue],
-        architecture: Architecture = (),
-    ) -> dict[str, HyperparameterValue]:
-        """The values with which the architecture is most promising."""
-        if not Predictor.can_learn(history, self.RANDOM_TRIALS) or all(len(p.bins) == 1 for p in space.parameters):
-            return space.draw(rng, fixed)
-        with one_thread():
-            return self._most_promising(space, Predictor.of(history, self._grammar), rng, fixed, architecture)
-
-    def _most_promising(
-        self,
-        space: Space,
-        predictor: Predictor,
-        rng: np.random.Generator,
-        fixed: Mapping[str, HyperparameterValue],
-        architecture: Architecture,
-    ) -> dict[str, HyperparameterValue]:
-        candidates = [space.draw(rng, fixed) for _ in range(self.DRAWN)]
-        parents = np.argsort(-predictor.expected, kind="stable")[: self.PARENTS]
-        for number in range(self.CHANGED):
-            parent = predictor.tried[int(parents[number % len(parents)])].hyperparameters
-            candidates.append(self._changed(space, parent, fixed, rng))
-        predicted = predictor.predict([architecture] * len(candidates), candidates)
-        return candidates[int(np.argmax(predicted.mean + self.EXPLORATION * predicted.deviation))]
-
-    def _changed(
-        self,
-        space: Space,
-        parent: Mapping[str, HyperparameterValue],
-        fixed: Mapping[str, HyperparameterValue],
-        rng: np.random.Generator,
-    ) -> dict[str, HyperparameterValue]:
-        """The values of another trial, some of them drawn anew, numbers moved within their bin."""
-
-        def choose(parameter: Parameter) -> HyperparameterValue:
-            value = parent.get(parameter.name)
-            if value is None or not parameter.holds(value) or rng.random() > self.KEPT:
-                return parameter.draw(rng)
-            return parameter.draw_in(parameter.bin(value), rng)
-
-        return space.fill(fixed, choose)
-
-
-def make_sampler(name: str, grammar: Grammar, of_the_search: str = "random") -> Sampler:
-    """The sampler of that name: "auto", "random", "bayesian" or "predictor".
-
-    Args:
-        name: The name.
-        grammar: The architectures that the specification speaks of.
-        of_the_search: What "auto" stands for.
-
-    Raises:
-        UserError: if there is none.
-    """
-    if name != AUTO and name not in SAMPLERS:
-        raise UserError(f"the sampler is {name!r}; expected one of {AUTO}, {', '.join(SAMPLERS)}")
-    return SAMPLERS[of_the_search if name == AUTO else name](grammar)
-
-
-SAMPLERS: Mapping[str, Callable[[Grammar], Sampler]] = {
-    "random": lambda grammar: RandomSampler(),
-    "bayesian": lambda grammar: BayesianSampler(),
-    "predictor": PredictorSampler,
-}
 
 
 @contextlib.contextmanager
