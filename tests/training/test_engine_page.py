@@ -6,24 +6,25 @@ import re
 import pytest
 from engine_cases import DENSE, class_table, plan, settings
 
+from model_search.spec.searches import SEARCHES
 from model_search.training import evaluator, metrics
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "engine.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def restored_evaluators():
-    before = dict(evaluator._REGISTERED)
+def restored_names():
     yield
-    evaluator._REGISTERED.clear()
-    evaluator._REGISTERED.update(before)
+    evaluator.EVALUATORS.remove("half")
+    SEARCHES.remove("QUICK_LOOK")
 
 
-def test_the_evaluator_of_the_page_runs(restored_evaluators):
+def test_the_evaluator_of_the_page_runs(restored_names):
     (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names = {"data": class_table(), "settings": settings(), "plan": plan(DENSE, steps=1000), "__name__": "engine_page"}
     exec(example, names)
     assert 500 <= names["outcome"].curve[-1][0] < 1000
+    assert names["QuickLook"].evaluator == "half"
 
 
 def test_the_page_describes_every_method_of_an_evaluator():

@@ -166,6 +166,11 @@ class Planner:
         )
 
     @property
+    def evaluator(self) -> str:
+        """Name of the evaluator that trains what the search proposes."""
+        return self._algorithm.evaluator
+
+    @property
     def shares_rows(self) -> bool:
         """Whether some trials train on a share of the rows, which a stream cannot do."""
         return any(rung.row_share < 1 for rung in self._evaluation.rungs)
