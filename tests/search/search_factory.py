@@ -25,7 +25,7 @@ def make_spec(
     fields.setdefault("blocks_to_use", MIXED if problem_type == "CNN" else DENSE)
     fields.setdefault("minimum_depth", 1)
     fields.setdefault("maximum_depth", 4)
-    if search_type in PhoenixSpec.SearchType.keys():
+    if search_type in PhoenixSpec.SearchType.DESCRIPTOR.values_by_name:
         fields["search_type"] = PhoenixSpec.SearchType.Value(search_type)
     else:
         fields["search"] = search_type
