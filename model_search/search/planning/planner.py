@@ -57,7 +57,7 @@ class Planner:
     @property
     def evaluator(self) -> str:
         """Name of the evaluator that trains what the search proposes."""
-        return self._algorithm.evaluator
+        return self._make.algorithm.evaluator
 
     @property
     def shares_rows(self) -> bool:
