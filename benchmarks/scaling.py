@@ -44,7 +44,7 @@ from model_search.training.outcome import Progress, TrialOutcome
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOAL_SPEEDUP, GOAL_SHARE = 1.6, 0.02
-CHUNK = 0.5  # seconds between two looks of a trainer, as the engine has them
+CHUNK = 0.5  # seconds between two reports of a trainer, as the engine has them
 ROWS = 500
 PROCESSES = 16  # that the pretended trainers are spread over
 # Trainers of one process share Python's lock, which real ones do not; so they hand it on quickly.
@@ -58,16 +58,16 @@ class Pretended:
         self.seconds = seconds
         self.trained = 0.0
 
-    def run(self, plan: TrialPlan, initial_weights: Any = None, on_progress: Any = None, **others: Any) -> TrialOutcome:
-        curve = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
-        for look in range(curve):
-            on_progress(Progress(look, curve, 1.0, None))
+    def run(self, plan: TrialPlan, given: Any = None, on_progress: Any = None) -> TrialOutcome:
+        chunks = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
+        for chunk in range(chunks):
+            on_progress(Progress(chunk, chunks, 1.0, None))
             started = time.perf_counter()
             time.sleep(CHUNK)
             self.trained += time.perf_counter() - started
         rng = np.random.default_rng(plan.seed)
         loss = float(rng.random()) + 1 / len(plan.architecture)
-        curve = tuple((plan.steps * look // 5, loss + 1 / look) for look in range(1, 6))
+        curve = tuple((plan.steps * part // 5, loss + 1 / part) for part in range(1, 6))
         weights = {"logits/kernel": rng.random((64, 64), np.float32)}
         return TrialOutcome(
             {"loss": loss}, 4096, plan.steps, {"train": self.seconds}, curve, weights, np.ones((ROWS, 2))
@@ -218,9 +218,7 @@ def in_process(folder: str, count: int, work: tuple[int, float]) -> list[Spent]:
 class Trainers:
     """A Ray actor with several trainers, a thread each."""
 
-    def run(
-        self, first: int, count: int, keepers: tuple[Any, Any], work: tuple[int, float]
-    ) -> list[tuple[float, float]]:
+    def run(self, first: int, count: int, keepers: tuple[Any, Any], work: tuple[int, float]) -> list[Spent]:
         keeper, files = keepers
         return many(
             count, lambda number: one_trainer(f"w{first + number}", RayStore(keeper), RayArtefacts(files), *work)

@@ -1,11 +1,11 @@
-"""The interface behind which trials are trained, and the evaluators that there are, by name. Never imports TensorFlow.
+"""The interface of what trains trials, and the registry of evaluators by name. Never imports TensorFlow.
 
 A worker asks for one evaluator and hands it plan after plan::
 
     evaluator = make_evaluator(settings.evaluator, data, settings)
-    evaluator.run(plan, given, on_progress)      # trains, reports about twice a second, returns what came of it
+    evaluator.run(plan, given, on_progress)      # trains, reports progress about twice a second, returns the outcome
 
-A supernet, say, is one new class behind this interface: it looks at the same plans and answers with the same outcomes.
+A supernet, for example, is one new class behind this interface: it takes the same plans and returns the same outcomes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OnProgress = Callable[[Progress], bool | None]
 
 
 class Evaluator(abc.ABC):
-    """Carries out plans. One evaluator belongs to one thread.
+    """Runs plans. One evaluator belongs to one thread.
 
     Args:
         data: Training and validation rows.
@@ -36,11 +36,11 @@ class Evaluator(abc.ABC):
 
     @abc.abstractmethod
     def __init__(self, data: PreparedData, settings: TrainingSettings):
-        """Makes it ready; nothing is trained yet."""
+        """Prepares the evaluator; nothing is trained yet."""
 
     @abc.abstractmethod
     def run(self, plan: TrialPlan, given: Given | None = None, on_progress: OnProgress | None = None) -> TrialOutcome:
-        """Trains what a plan says.
+        """Runs a plan.
 
         Args:
             plan: What to train; its steps, batch size and seed are authoritative.
@@ -85,7 +85,7 @@ def register_evaluator(name: str) -> Callable[[EvaluatorClass], EvaluatorClass]:
 
 
 def make_evaluator(name: str, data: PreparedData, settings: TrainingSettings) -> Evaluator:
-    """The evaluator of that name.
+    """Makes the evaluator that is registered under a name.
 
     Raises:
         UserError: if there is none; names the nearest ones.

@@ -57,10 +57,10 @@ class Hyperparameters:
 
     @classmethod
     def of(cls, values: Mapping[str, HyperparameterValue]) -> Hyperparameters:
-        """Reads those of a plan; names that have nothing to do with training are left alone.
+        """Reads them from a plan; names that do not concern training are ignored.
 
         Raises:
-            TrialError: if a value makes no sense.
+            TrialError: if a value is invalid.
         """
         names = {
             "learning_rate": "learning_rate",

@@ -18,11 +18,11 @@ from model_search.training.flat_tower import Snapshot
 
 @given(st.integers(1, 5000))
 def test_looks_are_spread_evenly_and_end_with_the_training(updates):
-    looks = evaluation_updates(updates)
-    assert looks[-1] == updates
-    assert looks[0] >= 1
-    assert len(looks) == min(updates, EVALUATIONS)
-    assert max(np.diff((0, *looks))) <= math.ceil(updates / EVALUATIONS) + 1
+    evaluations = evaluation_updates(updates)
+    assert evaluations[-1] == updates
+    assert evaluations[0] >= 1
+    assert len(evaluations) == min(updates, EVALUATIONS)
+    assert max(np.diff((0, *evaluations))) <= math.ceil(updates / EVALUATIONS) + 1
 
 
 def test_without_updates_there_is_nothing_to_look_at_in_between():
@@ -48,9 +48,9 @@ def test_looks_read_no_more_than_they_may(updates, batch, eval_steps, rows, expe
     assert np.array_equal(chosen.rows.inputs["features"], again.rows.inputs["features"])
 
 
-def best_of(goal, *looks):
+def best_of(goal, *evaluations):
     best = BestCheckpoint(goal)
-    for update, (metric, loss) in enumerate(looks):
+    for update, (metric, loss) in enumerate(evaluations):
         best.offer(Evaluation(update, metric, loss, np.empty(0)), Snapshot((update,)))
     assert best.snapshot.values == (best.evaluation.update,)
     return best.evaluation.update

@@ -122,13 +122,13 @@ def test_looks_are_spread_over_what_is_trained():
 
 def test_a_trial_that_is_ended_keeps_its_curve_so_far():
     engine = Engine(class_table(), settings())
-    looks = []
+    reports = []
 
-    def stop_at_12(look):
-        looks.append(look)
-        return bool(look.curve) and look.curve[-1][0] >= 12
+    def stop_at_12(progress):
+        reports.append(progress)
+        return bool(progress.curve) and progress.curve[-1][0] >= 12
 
     outcome = engine.run(plan(steps=32), on_progress=stop_at_12)
     assert [step for step, _ in outcome.curve] == [4, 8, 12]
-    assert looks[-1].curve == outcome.curve and looks[0].curve == ()
+    assert reports[-1].curve == outcome.curve and reports[0].curve == ()
     assert outcome.best_step in (4, 8, 12)
