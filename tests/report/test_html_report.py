@@ -86,8 +86,8 @@ def full(made):
     for number in range(2, 13):
         made.run(0.9 / number, parent=number - 1)
     made.run(0.06, **combined(11, 12))
-    taught = {"kind": TrialKind.DISTILLATION, "teacher": (11, 12), "start": WarmStart(StartKind.COPY, (12,))}
-    made.run(0.07, **taught, distillation=DistillationPlan("mse_logits"))
+    distilled = {"kind": TrialKind.DISTILLATION, "teacher": (11, 12), "start": WarmStart(StartKind.COPY, (12,))}
+    made.run(0.07, **distilled, distillation=DistillationPlan("mse_logits"))
     for step in (3, 40):
         made.fail(f"the loss is NaN at step {step}")
     made.fail("out of memory")
