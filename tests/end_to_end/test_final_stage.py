@@ -182,7 +182,7 @@ def test_a_student_later_takes_the_same_data(finished, cancer_csv, tmp_path):
     with pytest.raises(UserError, match="takes the data"):
         finished.finish(what="distil")
     pd.read_csv(cancer_csv).iloc[:-9].to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(StudyError, match="are others"):
+    with pytest.raises(StudyError, match="differ from those"):
         finished.finish(csv_data.Provider(filename=str(tmp_path / "other.csv"), label="diagnosis"))
     with pytest.raises(UserError, match=r"'all'.*'both', 'ensemble'"):
         finished.finish(what="all")

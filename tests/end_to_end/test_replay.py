@@ -97,7 +97,7 @@ def test_what_cannot_be_replayed_is_said(study, provider, tmp_path, cancer_csv):
         study.replay(1, str(cancer_csv))
     lines = cancer_csv.read_text().splitlines()
     (tmp_path / "other.csv").write_text("\n".join(lines[:200]))
-    with pytest.raises(StudyError, match=r"training data .* are others"):
+    with pytest.raises(StudyError, match=r"training data .* differ"):
         study.replay(1, csv_data.Provider(filename=str(tmp_path / "other.csv"), label="diagnosis"))
     store = SqliteStore(study.folder / "study.db")
     claim = store.claim("w", 99)

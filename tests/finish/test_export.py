@@ -331,7 +331,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(bundle, tmp_path):
     (mine / "thesis.txt").write_text("years of work")
     (tmp_path / "folder.keras").mkdir()
     for path, words in (
-        (mine, "holds something else"),
+        (mine, "holds something other"),
         (mine / "thesis.txt", "is a file"),
         (tmp_path / "folder.keras", "is a folder"),
     ):

@@ -192,7 +192,7 @@ def test_other_data_are_refused(copy):
     folder = copy("weighted")
     arrays = load_npz(folder / "train.npz")
     np.savez_compressed(folder / "train.npz", **(arrays | {"x": arrays["x"] + 1}))
-    with pytest.raises(model_search.UserError, match="the training data are others"):
+    with pytest.raises(model_search.UserError, match="the training data differ"):
         BY_NAME["weighted"].search(folder, number_models=8)
 
 

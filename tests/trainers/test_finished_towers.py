@@ -84,7 +84,7 @@ class Listed:
     def plan(self, trial_id, history, attempt=0):
         return PLANS[trial_id - 1]
 
-    def stops(self, plan, looks, history):
+    def stops(self, plan, curve, history):
         return False
 
 

@@ -216,7 +216,7 @@ class Steps(PretendedEngine):
             if on_progress(Progress(step, self.steps, 1.0, None)):
                 break
         self.ended_at.append(self.now[0])
-        return super().run(plan, on_progress=lambda look: None)
+        return super().run(plan, on_progress=lambda progress: None)
 
 
 def at(now, seconds):

@@ -272,7 +272,7 @@ class Exhausted:
             raise SpaceExhaustedError("everything has been tried")
         return make_plan(trial_id)
 
-    def stops(self, plan, looks, history):
+    def stops(self, plan, curve, history):
         return False
 
 
