@@ -28,16 +28,16 @@ class Provider(BaseProvider):
         label_index: Number of the label column, from 0 (negative: from the end); or give `label`.
         logits_dimension: Number of classes; counted where None. Above 1 it means classes.
         record_defaults: A value for each column: a number marks a column of numbers, a text one of categories; the
-            values have no effect otherwise. Found out where None.
+            values have no effect otherwise. Inferred if None.
         filename: The file; it may be compressed by gzip.
         validation_filename: A file to validate on; a part of the rows where None.
-        field_delim: Between the fields; found out (comma, semicolon, tab, bar) where None.
+        field_delim: Between the fields; detected (comma, semicolon, tab, bar) if None.
         label: Name of the label column.
         weight: Name of a column with the weight of each row.
-        header: Whether the first row holds the names; "auto" finds out. Without names, columns are "column_0", ...
+        header: Whether the first row holds the names; "auto" detects it. Without names, columns are "column_0", ...
         task: "classification" or "regression"; inferred where None.
         encoding: Of the text.
-        decimal: "." or ","; found out where None.
+        decimal: "." or ","; detected if None.
 
     Raises:
         DataError: for arguments that do not fit; the files are read later, by `prepare`.
