@@ -133,7 +133,7 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     """The study's data, prepared again, and the settings that all its trials share.
 
     Raises:
-        StudyError: if they are others.
+        StudyError: if they have changed.
     """
     stored = study.record.settings
     batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]

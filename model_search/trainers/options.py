@@ -88,9 +88,9 @@ class SearchOptions:
         flag=Flag("experiment_max_num_trials", int, 200, "Completed models that the study is to hold.", minimum=1),
     )
     train_steps: int = option(
-        "Training steps (batches) a trial.",
+        "Training steps (batches) per trial.",
         check=whole(1),
-        flag=Flag("phoenix_train_steps", int, 1000, "Training steps a model.", minimum=1),
+        flag=Flag("phoenix_train_steps", int, 1000, "Training steps per model.", minimum=1),
     )
     eval_steps: int | None = option(
         "Batches that an evaluation may read while a trial trains, and that the validation of a stream reads; "
@@ -104,9 +104,9 @@ class SearchOptions:
         read=as_root_dir,
     )
     batch_size: int = option(
-        "Rows a step.",
+        "Rows per step.",
         check=whole(1),
-        flag=Flag("phoenix_batch_size", int, 100, "Rows a training step.", minimum=1),
+        flag=Flag("phoenix_batch_size", int, 100, "Rows per training step.", minimum=1),
     )
     experiment_name: str = option(
         "Name of the study.",

@@ -63,7 +63,7 @@ def replay_trial(
         metric_fn: The study's metric, where it is a function.
 
     Raises:
-        UserError: if the data are others, the trial is not completed, or the metric is missing.
+        UserError: if the data are different, the trial is not completed, or the metric is missing.
         StudyError: if a trial that this one was built on gives another result now, and its files are gone.
         TrialError: if a plan cannot be run.
     """
