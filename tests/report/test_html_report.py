@@ -144,7 +144,7 @@ def test_the_time_is_shared_out(made):
     page = page_of(made)
     assert "4.0 s of work in all" in page.said
     assert "training 1.5 s 38 %" in page.said
-    assert "planning, and reading and storing what trials leave 0.25 s 6.2 %" in page.said
+    assert "planning, and reading and storing files of trials 0.25 s 6.2 %" in page.said
 
 
 def test_a_study_without_trials_is_told_of(made):
