@@ -8,7 +8,7 @@ history and its rule that nothing is tried twice; only the training is looked up
 
 * one run: each trial shows one of the three runs, drawn by the seed. How good, by the mean of all three, is the model
   that stands at the top after 100 and after 300 trials? *best* is the trial with the best run; *recommended* is the
-  trial that `recommend` names from what the study knows. The default is judged by what it recommends.
+  trial that `recommend` names from what the study knows. The default is scored by what it recommends.
 * mean of three: each trial shows the mean. When has one within 0.1 of the best in the table been tried?
 * four workers at a time: how many of 400 trials repeat a network that was tried, under whatever name?
 

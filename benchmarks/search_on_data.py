@@ -76,7 +76,7 @@ def spec_of(contestant: str, seed: int, models: int) -> PhoenixSpec:
 
 
 def metric_of(table: Table) -> str:
-    """What models of a table are compared by."""
+    """The metric of a table."""
     return "accuracy" if table.task == "classification" else "rmse"
 
 

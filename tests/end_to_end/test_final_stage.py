@@ -156,7 +156,7 @@ def numbers(rows=300):
     return x, 5000 + 300 * x[:, 0] * x[:, 1]
 
 
-def test_numbers_a_metric_of_ones_own_and_a_student_later(tmp_path):
+def test_numbers_a_custom_metric_and_a_student_later(tmp_path):
     def largest_error(labels, predictions):
         return float(np.abs(labels - predictions).max())
 
@@ -268,7 +268,7 @@ def test_a_final_stage_without_time_still_makes_the_ensemble(tmp_path, search, c
     assert ensemble.kind is FinalKind.ENSEMBLE
 
 
-def test_what_the_final_stage_cannot_make_is_told_in_silence_too(tmp_path, search, cancer_csv, capfd):
+def test_what_the_final_stage_cannot_make_is_shown_without_progress_too(tmp_path, search, cancer_csv, capfd):
     provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
     search(tmp_path, provider, number_models=2, finish="both", student_parameters=3)
     assert "no student: no architecture" in capfd.readouterr().err

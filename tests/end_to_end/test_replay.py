@@ -59,7 +59,7 @@ def test_a_replay_gives_the_stored_result(finished, provider):
     assert kinds == {"search", "ensemble", "distillation"}
 
 
-def test_deleted_files_are_told_of_and_made_again(study, provider, cancer_csv):
+def test_deleted_files_are_reported_and_made_again(study, provider, cancer_csv):
     ensemble = next(trial for trial in study.trials if trial.plan.members)
     before = study.predict(str(cancer_csv), trial=ensemble.id)
     prune(study, [trial.id for trial in study.trials])

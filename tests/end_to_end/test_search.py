@@ -126,7 +126,7 @@ def test_numbers_are_predicted_in_the_users_units(tmp_path, search):
         study.predict_proba(x)
 
 
-def test_a_metric_of_ones_own_decides(tmp_path, search, cancer_csv):
+def test_a_custom_metric_decides(tmp_path, search, cancer_csv):
     def malignant_found(labels, predictions):
         return float(((predictions.argmax(1) == 1) & (labels == 1)).sum())
 

@@ -73,7 +73,7 @@ def test_a_student_comes_nearer_to_its_teacher_than_a_tower_by_itself():
     assert distance(student.outcome.valid_logits) < 0.5 * distance(alone.valid_logits)
 
 
-def test_the_best_candidate_is_taught_longer(monkeypatch):
+def test_the_best_candidate_is_trained_longer(monkeypatch):
     steps = []
     run = Engine.run
 

@@ -152,7 +152,7 @@ class Pruned:
         return self._trial
 
 
-def test_lost_weights_are_told(study):
+def test_lost_weights_are_reported(study):
     trial = study.history.get(1)
     without = dataclasses.replace(trial.result, artefacts=())
     bare_trial = dataclasses.replace(trial, result=without)

@@ -202,7 +202,7 @@ def test_an_interrupted_search_goes_on_as_an_undisturbed_one(tmp_path):
 
 
 class Steps(PretendedEngine):
-    """Reports every second until it is told to end."""
+    """Reports every second until it is asked to end."""
 
     def __init__(self, now, steps=100):
         super().__init__()
