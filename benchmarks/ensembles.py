@@ -1,4 +1,4 @@
-"""What do ensembles and students bring, and what do they cost?
+"""What do ensembles and students gain, and what do they cost?
 
     python benchmarks/ensembles.py --datasets DIR --part quality --seeds 3 --results ensembles.json
     python benchmarks/ensembles.py --part selection
@@ -37,7 +37,7 @@ REPEATS = 7
 
 
 def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """One search in this process, beside others; test scores and parameters of its three models."""
+    """One search in this process, in parallel with others; test scores and parameters of its three models."""
     from model_search import constants, single_trainer
     from model_search.data import csv_data
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec

@@ -31,7 +31,7 @@ Curve = list[tuple[int, float]]
 
 
 def search(table: Table, schedule: str, seed: int, budget: argparse.Namespace) -> tuple[Curve, float]:
-    """The best validation accuracy after so many steps, trial by trial, and the seconds of the search.
+    """The best validation accuracy by steps, trial by trial, and the seconds of the search.
 
     Trials are added until the steps of `budget.models` trainings in full are used.
     """
@@ -84,7 +84,7 @@ def best_so_far(trials: Sequence) -> Curve:
 
 
 def steps_to(curve: Curve, accuracy: float, most: int) -> int | None:
-    """Steps until the accuracy was reached, within so many."""
+    """Steps until the accuracy was reached, up to a limit."""
     return next((steps for steps, best in curve if best >= accuracy and steps <= most), None)
 
 

@@ -61,7 +61,7 @@ def product_rate(rows: int, inputs: int, outputs: int) -> float:
 
 
 def update_seconds(values: int) -> float:
-    """Seconds of one fused Adam update of so many values."""
+    """Seconds of one fused Adam update of a variable with `values` elements."""
     tf = tensorflow()
     variable, first, second = (tf.Variable(tf.zeros([values])) for _ in range(3))
     gradient = tf.Variable(tf.random.normal([values]) * 1e-3)

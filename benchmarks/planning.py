@@ -85,7 +85,7 @@ def spine_seconds(planners: Planners, store: SqliteStore, trials: int, measured:
         started = time.perf_counter()
         claim = store.claim("w", trials + measured)
         if claim is None:
-            raise RuntimeError("the store hands out no more trials")
+            raise RuntimeError("the store has no more trials")
         changed, revision = store.history(revision)
         history.update(changed)
         plan = planner.plan(claim.trial_id, history)

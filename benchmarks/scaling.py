@@ -156,7 +156,7 @@ def warm_up() -> None:
 
 
 def many(count: int, body: Any) -> list[Spent]:
-    """Runs `body(number)` in so many threads."""
+    """Runs `body(number)` in `count` threads."""
     sys.setswitchinterval(SWITCH_SECONDS)
     results: list[Spent] = []
 

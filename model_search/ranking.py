@@ -111,7 +111,7 @@ class Ranking(abc.ABC):
     @property
     @abc.abstractmethod
     def objective(self) -> Objective:
-        """The metric that stands for the ranking where one number is needed: for predictors, curves and plots."""
+        """The metric that represents the ranking where one number is needed: for predictors, curves and plots."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -189,7 +189,7 @@ def as_ranking(metric: str | Ranking, goal: str | None = None) -> Ranking:
 
     Args:
         metric: A metric's name, or a ranking.
-        goal: "minimize" or "maximize" beside a name; None beside a ranking.
+        goal: "minimize" or "maximize" with a name; None with a ranking.
 
     Raises:
         UserError: if the goal is none, or does not go with a ranking.

@@ -206,7 +206,7 @@ class Study:
 
         Columns: rank, trial (missing for final models), kind, the metric's name, blocks, parameters, seconds, parent.
         The metric is a validation figure: it chose the model and is therefore optimistic; `evaluate` on rows kept aside
-        is not. An ensemble that has not passed its cross-fitted check stands behind the best trial.
+        is not. An ensemble that has not passed its cross-fitted check is ranked after the best trial.
         """
         from model_search.report.leaderboard import leaderboard_frame
 

@@ -24,7 +24,7 @@ GENERAL_HYPERPARAMETERS = frozenset(
         "gradient_max_norm", "l2_regularization", "learning_rate", "momentum", "optimizer", "weight_decay",
     }
 )  # fmt: skip
-# What the archived system recorded beside an architecture; such names mean nothing here.
+# Entries that the archived system recorded besides an architecture; they have no meaning here.
 IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
 
 _DENSE = "model_search.blocks.dense"
@@ -78,7 +78,7 @@ class BlockInfo:
         reads_rank: Rank of the input that it reads, without the batch axis: 1 for a vector, 2 for a sequence, 3 for a
             map; None if it takes any.
         writes_rank: Rank of its output; None if it is that of its input.
-        is_flatten: Whether it is what stands between the blocks that read maps and those that read vectors. A tower of
+        is_flatten: Whether it comes between the blocks that read maps and those that read vectors. A tower of
             maps has one such block, which a mutation does not replace.
         is_reduction: Whether it makes maps smaller.
         input_order_important: The value of the class (`is_input_order_important`); only asked of a block that
@@ -120,7 +120,7 @@ class BlockInfo:
 
     @property
     def is_stock(self) -> bool:
-        """Whether it came with this package, rather than from a user."""
+        """Whether it is part of this package, rather than registered by a user."""
         return self.builder is None
 
     @property

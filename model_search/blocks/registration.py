@@ -39,7 +39,7 @@ def register_block(
             map. None if it takes any; `is_input_order_important` then says whether a tower of maps has it before its
             flatten block.
         writes_rank: Rank of its output; None if it is that of its input.
-        is_flatten: Whether it stands between the blocks that read maps and those that read vectors. Where None, a block
+        is_flatten: Whether it comes between the blocks that read maps and those that read vectors. Where None, a block
             does that reads maps and writes vectors.
         is_reduction: Whether it makes maps smaller.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Provider(BaseProvider):
-    """Rows from a CSV file: `Provider(filename="train.csv", label="income")` suffices.
+    """Rows from a CSV file: `Provider(filename="train.csv", label="income")` is enough.
 
     Args:
         label_index: Number of the label column, from 0 (negative: from the end); or give `label`.

@@ -37,7 +37,7 @@ class InputLayout:
         return {name: spec.lengths for name, spec in self.specs.items() if spec.lengths is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dict of the inputs; with `names` beside it, `from_description` reads it."""
+        """A JSON-able dict of the inputs; `from_description` reads it, together with `names`."""
         return {name: spec.to_json() for name, spec in self.specs.items()}
 
     @classmethod

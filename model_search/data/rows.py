@@ -112,7 +112,7 @@ class Rows:
         return dataclasses.replace(self, inputs={**self.inputs, **more})
 
     def blocks(self, rows: int) -> Iterator[Rows]:
-        """The rows in order, at most so many at a time."""
+        """The rows in order, in blocks of at most `rows`."""
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
 

@@ -63,7 +63,7 @@ class _Batch:
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Opens the provider's data and brings every batch into one form."""
+    """Opens the provider's data and normalises every batch."""
 
     provider: StreamProvider
     batch_size: int

@@ -39,7 +39,7 @@ class DistillationContext:
 
     Attributes:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
+        settings: The settings that all trials share.
         most_parameters: The most parameters of the student; None where the user has set no limit.
         on_progress: See `Engine.run`.
     """

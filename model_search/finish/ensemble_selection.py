@@ -33,14 +33,14 @@ class SelectionSettings:
         bags: Selections whose weights are averaged.
         share: Share of the candidates in each bag.
         steps: Most models added in a bag.
-        patience: A bag ends after so many additions in a row without improvement.
+        patience: A bag ends after this many additions in a row without improvement.
         rows: Most rows drawn for a bag.
         splits: How often the rows are halved for the cross-fitted gain; each split gives two estimates.
         split_bags: Bags of each half.
         least: Members with less weight are dropped.
-        even: The weights are drawn towards equal weights of so many best candidates ...
+        even: The weights are drawn towards equal weights of this many best candidates ...
         near: ... as far as their scores are at most such a share worse than the best one ...
-        prior_rows: ... as strongly as so many rows would: with few validation rows, a plain mean of the best is safer
+        prior_rows: ... as strongly as this many rows would: with few validation rows, a plain mean of the best is safer
             than what was fitted to them.
         is_late: Whether the time is up: then no further bag or split is started, after at least one.
     """

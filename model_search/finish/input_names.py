@@ -22,7 +22,7 @@ def keras_names(columns: Sequence[str]) -> tuple[str, ...]:
 def signature_names(columns: Sequence[str]) -> tuple[str, ...]:
     """Names of a SavedModel signature's inputs, in the order of the columns: letters, digits and "_" only.
 
-    TensorFlow tells names apart by their letters in lower case, refuses Python's keywords and a leading "_".
+    TensorFlow compares names in lower case, and refuses Python's keywords and a leading "_".
     """
     cleaned = []
     for column in columns:

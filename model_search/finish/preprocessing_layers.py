@@ -114,7 +114,7 @@ def _standardised(values: Any, present: Any, centers: np.ndarray, scales: np.nda
 
 def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]) -> _Columns:
     """One lookup for all columns; a column's own vocabulary is then a choice among the numbers that it gives."""
-    # Keras hands a vocabulary through NumPy, which drops a NUL at the end of a text: such a category cannot be found.
+    # Keras passes a vocabulary through NumPy, which drops a NUL at the end of a text: such a category cannot be found.
     vocabulary = sorted({text for feature in features for text in feature.vocabulary if not text.endswith("\0")})
     number = {text: index for index, text in enumerate(vocabulary, start=1)}  # 0 is out of vocabulary
     lookup = layers.StringLookup(vocabulary=vocabulary, oov_token=lookup_token(number), num_oov_indices=1)

@@ -76,7 +76,7 @@ class DistillationTask:
 
     Attributes:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
+        settings: The settings that all trials share.
         teacher: Inputs [rows, ...] by name to the teacher's logits float32 [rows, ..., logits dimension].
         valid_logits: The teacher's logits on the validation rows.
         members: The trials that the teacher consists of.
@@ -149,7 +149,7 @@ def _has_time_for(job: DistillationTask, candidate: Candidate) -> bool:
 
 
 def small_enough(candidates: Sequence[Candidate], most_parameters: int) -> list[Candidate]:
-    """Those with at most so many parameters, each architecture once."""
+    """Candidates with at most `most_parameters`, each architecture once."""
     found: dict[tuple[str, ...], Candidate] = {}
     for candidate in candidates:
         if candidate.parameters <= most_parameters:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import model_search
 from model_search.metadata.connection import Connection, UnreadableStudyError, journal_mode
 
-APPLICATION_ID = 0x4D534442  # "MSDB": tells a study's database from any other
+APPLICATION_ID = 0x4D534442  # "MSDB": distinguishes a study's database from any other
 
 
 @dataclasses.dataclass(frozen=True)

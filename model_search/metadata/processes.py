@@ -62,7 +62,7 @@ def _namespace() -> str:
 def _start_of(pid: int) -> str | None:
     """When the process started; "" where it is unknown, None where there is no such process."""
     if (_PROC / "self/stat").exists():
-        # The command's name stands in parentheses and may itself hold any of ") (" and blanks.
+        # The command's name is in parentheses and may itself contain any of ") (" and blanks.
         fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
         if not fields:
             return "" if _answers(pid) else None

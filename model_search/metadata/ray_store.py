@@ -53,7 +53,7 @@ class News:
         self._first = self._last = -1  # revisions: all changes after the first one and up to the last one are known
 
     def since(self, revision: int) -> tuple[list[bytes], int]:
-        """Trials that changed after a revision, and the revision that this brings to."""
+        """Trials that changed after a revision, and the current revision."""
         if self._first < 0:
             self._first = self._last = revision
         trials, self._last = self._store.history(self._last)

@@ -17,7 +17,7 @@ DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
 
 class TrialState(enum.StrEnum):
-    """Where a trial stands. `COMPLETED`, `FAILED` and `LOST` are final."""
+    """The state of a trial. `COMPLETED`, `FAILED` and `LOST` are final."""
 
     CLAIMED = "claimed"  # a worker holds the id; no plan yet
     RUNNING = "running"  # planned, being trained
@@ -350,7 +350,7 @@ class TrialResult:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A trial as the store knows it."""
+    """A trial as it is stored."""
 
     id: int
     state: TrialState

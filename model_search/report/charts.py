@@ -71,7 +71,7 @@ class Chart:
         y_ticks: Ticks of the vertical axis.
         marks: Marks, those on top last.
         lines: Lines, drawn below the marks.
-        crowded: Whether there are so many marks that they must be lighter.
+        crowded: Whether there are too many marks to draw them opaque.
         kinds: The kinds of marks that are there, in the order of the legend, with the number of each.
         band: Position and label of the band for marks off the scale; None without them.
         note: A sentence on what is off the scale; empty where nothing is.

@@ -70,5 +70,5 @@ def render(facts: StudyFacts) -> str:
 
 
 def _shown(value: object) -> object:
-    """Texts without characters that cannot be shown, or that turn around the text beside them."""
+    """Texts without characters that cannot be shown, or that reverse the text next to them."""
     return _UNSEEN.sub("\ufffd", value) if type(value) is str else value

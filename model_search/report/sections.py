@@ -136,7 +136,7 @@ def _is_compared(trial: Trial) -> bool:
 
 
 def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
-    """The recommended trial beside the best one of its kind; None where there are too few to tell them from luck."""
+    """The recommended trial and the best one of its kind; None where there are too few to tell them from luck."""
     trial, own = facts.recommended, [found for found in facts.history.completed if _is_compared(found)]
     if trial is None or not _is_compared(trial) or len(own) < LEAST_TRIALS:
         return None

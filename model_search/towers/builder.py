@@ -33,7 +33,7 @@ class TowerSpec:
         problem_type: Name of the problem type, see `problem.py`.
         dropout_rate: Share of the units dropped after every block; None or not above 0 for none.
         disable_last_dense_layer: The last block's output is the logits.
-        block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are handed to that block.
+        block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are passed to that block.
         seed: Seed of the initial weights and of dropout.
     """
 

@@ -105,7 +105,7 @@ def _number(file: BinaryIO) -> int:
 
 
 def _read(file: BinaryIO, size: int) -> bytearray:
-    """Exactly so many bytes."""
+    """Exactly `size` bytes."""
     content = bytearray(size)
     view, done = memoryview(content), 0
     while done < size:

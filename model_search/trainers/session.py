@@ -40,7 +40,7 @@ class Session:
         data: Training and validation rows.
         artefacts: Where the files of trials are.
         planner: Plans each trial.
-        settings: What holds for every trial.
+        settings: The settings that all trials share.
         warnings: Warnings about what was asked for and is not done.
         notes: Other messages to show before the first trial.
         keeping: How many trials keep their files; None for all.

@@ -213,7 +213,7 @@ def _refuse_running(name: str, database: pathlib.Path) -> None:
             raise StudyError(
                 f"study {name!r} is being worked on (trials {', '.join(map(str, held))}, by "
                 f"{', '.join(sorted({store.trial(number).worker for number in held}))}); stop that first, or choose "
-                f"another experiment_name; where nobody works on it any more, delete {database.parent}"
+                f"another experiment_name; if no one works on it any more, delete {database.parent}"
             )
     finally:
         store.close()

@@ -31,7 +31,7 @@ _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
 
 
 def canonical_text(value: Any) -> str:
-    """A cell as text: stripped, whole numbers without a fraction, "" for every marker of a missing value."""
+    """A cell as text: stripped, whole numbers without a fraction, "" for every missing-value marker."""
     if isinstance(value, str):
         text = value.strip()
         return "" if len(text) <= _LONGEST_MARKER and text.lower() in MISSING_MARKERS else text

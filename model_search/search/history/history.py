@@ -25,7 +25,7 @@ class History:
 
         Args:
             metric: Name of the metric that trials are compared by, or a ranking.
-            goal: "minimize" or "maximize"; None beside a ranking.
+            goal: "minimize" or "maximize"; None with a ranking.
 
         Raises:
             UserError: if the goal is neither.

@@ -244,7 +244,7 @@ class _WorkerPool:
     def _supervise(self) -> None:
         for worker in [worker for worker in self._workers if worker.has_ended()]:
             if worker not in self._workers:
-                return  # all have been stopped meanwhile
+                return  # all have been stopped in the meantime
             self._read_events(0)
             self._workers.remove(worker)
             worker.close()

@@ -153,7 +153,7 @@ class _LogSender:
 
             sent = self._files.log.remote(self._trial, self._name, self._text.getvalue())
             self._trial = None
-            with contextlib.suppress(ray.exceptions.RayError):  # nobody reads logs of a search that has ended
+            with contextlib.suppress(ray.exceptions.RayError):  # the logs of an ended search are not needed
                 ray.get(sent, timeout=_LOG_SECONDS)
         self._text.seek(0)
         self._text.truncate()
@@ -280,7 +280,7 @@ class _Cluster:
         """Handles the end of a worker."""
         slot = self._slots.pop(reference, None)
         if slot is None:
-            return  # all have been stopped meanwhile
+            return  # all have been stopped in the meantime
         try:
             said = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
