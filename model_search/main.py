@@ -83,7 +83,7 @@ def _define_flags() -> None:
         "record_defaults", None, "Comma-separated: a number means a number column, a text a text column."
     )
     flags.DEFINE_string("validation_filename", None, "A CSV file to validate on; a part of the rows when absent.")
-    flags.DEFINE_string("field_delim", None, "The delimiter; found out when absent.")
+    flags.DEFINE_string("field_delim", None, "The delimiter; detected when absent.")
     flags.DEFINE_enum("task", None, ["classification", "regression"], "What to predict; inferred when absent.")
     flags.DEFINE_string("phoenix_dataset", "", "Name of a registered provider; the CSV provider when empty.")
     flags.DEFINE_string("provider_module", None, "A Python file that registers a provider (and blocks).")

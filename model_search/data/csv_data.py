@@ -65,7 +65,7 @@ class Provider(BaseProvider):
             raise DataError("no label was given; expected label='COLUMN' (or label_index=NUMBER, from 0)")
         if logits_dimension is not None and logits_dimension < 1:
             raise DataError(
-                f"logits_dimension is {logits_dimension}; expected at least 1, or None to have it found out"
+                f"logits_dimension is {logits_dimension}; expected at least 1, or None to infer it"
             )
         self._filename = filename
         self._validation_filename = validation_filename or None
@@ -148,7 +148,7 @@ class Provider(BaseProvider):
         if len(self._record_defaults) != len(names):
             raise DataError(
                 f"record_defaults has {len(self._record_defaults)} values, {self._filename} {len(names)} columns; "
-                "expected one for each column (the label's too), or None to have their kinds found out"
+                "expected one for each column (the label's too), or None to infer them"
             )
         kinds = (schema.TEXT if isinstance(value, str) else schema.NUMBER for value in self._record_defaults)
         return dict(zip(names, kinds, strict=True))

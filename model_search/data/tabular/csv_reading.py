@@ -49,11 +49,11 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (not isinstance(self.delimiter, str) or len(self.delimiter) != 1):
-            raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to find out")
+            raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to detect it")
         if self.header not in (True, False, "auto"):
             raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
         if self.decimal not in (None, ".", ","):
-            raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to find out")
+            raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to detect it")
 
 
 @dataclasses.dataclass(frozen=True)
