@@ -185,7 +185,7 @@ def trials(options: argparse.Namespace) -> None:
     from model_search.data.prepare_options import PrepareOptions
     from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialPlan
     from model_search.training.engine import Engine
-    from model_search.training.outcome import FrozenTowers, TrainingSettings
+    from model_search.training.outcome import FrozenTowers, Given, TrainingSettings
 
     index = read_index(options.datasets)
     table = index[options.only or "phoneme"]
@@ -215,7 +215,7 @@ def trials(options: argparse.Namespace) -> None:
             valid, train = (rng.normal(size=(count, len(r), width)) for r in (data.valid, data.train))
             frozen = FrozenTowers(valid.astype(np.float32), train.astype(np.float32))
         started = time.perf_counter()
-        engine.run(what, frozen=frozen)
+        engine.run(what, Given(frozen=frozen))
         return time.perf_counter() - started
 
     for blocks in (["FIXED_OUTPUT_FULLY_CONNECTED_64"], ["FIXED_OUTPUT_FULLY_CONNECTED_256"] * 3):

@@ -58,10 +58,10 @@ class Simulated:
         self.seconds = seconds
         self.trained = 0.0
 
-    def run(self, plan: TrialPlan, initial_weights: Any = None, on_progress: Any = None, **others: Any) -> TrialOutcome:
-        curve = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
-        for step in range(curve):
-            on_progress(Progress(step, curve, 1.0, None))
+    def run(self, plan: TrialPlan, given: Any = None, on_progress: Any = None) -> TrialOutcome:
+        chunks = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
+        for chunk in range(chunks):
+            on_progress(Progress(chunk, chunks, 1.0, None))
             started = time.perf_counter()
             time.sleep(CHUNK)
             self.trained += time.perf_counter() - started
@@ -218,9 +218,7 @@ def in_process(folder: str, count: int, work: tuple[int, float]) -> list[Spent]:
 class Trainers:
     """A Ray actor with several trainers, a thread each."""
 
-    def run(
-        self, first: int, count: int, keepers: tuple[Any, Any], work: tuple[int, float]
-    ) -> list[tuple[float, float]]:
+    def run(self, first: int, count: int, keepers: tuple[Any, Any], work: tuple[int, float]) -> list[Spent]:
         keeper, files = keepers
         return many(
             count, lambda number: one_trainer(f"w{first + number}", RayStore(keeper), RayArtefacts(files), *work)

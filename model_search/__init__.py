@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from model_search.quick import fit
     from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
     from model_search.search.algorithms.registry import register_search
+    from model_search.search.planning.early_stopping import register_stopping_rule
+    from model_search.search.planning.evaluation_schedule import register_schedule
+    from model_search.search.planning.rules.rule import register_planner_rule
     from model_search.search.samplers.sampler import Sampler, register_sampler
     from model_search.single_trainer import SingleTrainer
     from model_search.spec.searches import Setting
@@ -36,8 +39,11 @@ __all__ = [
     "__version__",
     "fit",
     "load_study",
+    "register_planner_rule",
     "register_sampler",
+    "register_schedule",
     "register_search",
+    "register_stopping_rule",
 ]
 
 _LAZY = {
@@ -51,8 +57,11 @@ _LAZY = {
     "SingleTrainer": "model_search.single_trainer",
     "Study": "model_search.study",
     "load_study": "model_search.study",
+    "register_planner_rule": "model_search.search.planning.rules.rule",
     "register_sampler": "model_search.search.samplers.sampler",
+    "register_schedule": "model_search.search.planning.evaluation_schedule",
     "register_search": "model_search.search.algorithms.registry",
+    "register_stopping_rule": "model_search.search.planning.early_stopping",
 }
 _SUBMODULES = (
     "block",

@@ -205,8 +205,8 @@ def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
     """The padded features, each with the feature that holds its lengths.
 
     A feature with lengths of its own ("<name>_lengths") is one; so are, where there are lengths for all, sequences of
-    vectors, [steps, width] a row, and rows of whole numbers (token ids). What has more axes, such as a picture, needs
-    lengths of its own.
+    vectors, [steps, width] a row, and rows of whole numbers (token ids). Pictures (bytes, or more axes) need lengths of
+    their own.
     """
     found: dict[str, str] = {}
     for name, array in arrays.items():
@@ -215,7 +215,7 @@ def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
             found[name] = own
     if lengths in arrays and _are_lengths(arrays[lengths]):
         for name, array in arrays.items():
-            is_sequence = array.ndim == 3 or (array.ndim == 2 and array.dtype.kind in "iu")
+            is_sequence = array.dtype != np.uint8 if array.ndim == 3 else array.ndim == 2 and array.dtype.kind in "iu"
             if is_sequence and name != lengths and name not in found and name not in found.values():
                 found[name] = lengths
     return found

@@ -7,9 +7,16 @@ from typing import Any
 
 from model_search.registries import Registry
 from model_search.search.samplers.sampler import SAMPLERS
+from model_search.spec.schedules import PLANNER_RULES, SCHEDULES, STOPPING_RULES
 from model_search.spec.searches import SEARCHES
 
-_REGISTRIES: Mapping[str, Registry[Any]] = {"searches": SEARCHES, "samplers": SAMPLERS}
+_REGISTRIES: Mapping[str, Registry[Any]] = {
+    "searches": SEARCHES,
+    "samplers": SAMPLERS,
+    "schedules": SCHEDULES,
+    "stopping rules": STOPPING_RULES,
+    "planner's rules": PLANNER_RULES,
+}
 
 
 def declarations_of_users() -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from model_search.registries import Registry
+from model_search.spec.schedules import PLANNER_RULES, SCHEDULES, STOPPING_RULES, schedule_name, stopping_name
 
 if TYPE_CHECKING:
     from model_search.spec.check import Checker
@@ -20,7 +23,9 @@ def schedule(checker: Checker) -> None:
             f"minimum_share is {settings.minimum_share:.7g}; expected a share above 0 and at most 1.",
             (*path, "minimum_share"),
         )
-    if settings.kind == type(settings).FULL:
+    _named(checker, SCHEDULES, ("schedule", "kind"), "FULL")
+    _named(checker, STOPPING_RULES, ("stopping_rule", "stopping"), "NONE")
+    if schedule_name(checker.spec) == "FULL":
         for name in _READ_BY_SCHEDULES:
             if settings.HasField(name):
                 checker.add(
@@ -28,8 +33,27 @@ def schedule(checker: Checker) -> None:
                     (*path, name),
                     severity="warning",
                 )
-    if settings.HasField("grace_steps") and settings.stopping == type(settings).NONE:
+    if settings.HasField("grace_steps") and stopping_name(checker.spec) == "NONE":
         checker.add("grace_steps is not read without stopping.", (*path, "grace_steps"), severity="warning")
+
+
+def _named(checker: Checker, registry: Registry[Any], fields: tuple[str, str], default: str) -> None:
+    """A name in the one field is declared, and does not contradict what the other field says."""
+    settings, (field, other) = checker.spec.evaluation_schedule, fields
+    name, kind = getattr(settings, field), settings.DESCRIPTOR.fields_by_name[other].enum_type
+    chosen = kind.values_by_number[getattr(settings, other)].name
+    place = ("evaluation_schedule", field)
+    if name and name not in registry:
+        checker.add(registry.unknown(name), place)
+    if name and chosen not in (default, name):
+        checker.add(f"{field} is {name!r} and {other} is {chosen}; give only one of the two.", place)
+
+
+def rules(checker: Checker) -> None:
+    """The `planner_rules` are declared."""
+    for index, name in enumerate(checker.spec.planner_rules):
+        if name not in PLANNER_RULES:
+            checker.add(PLANNER_RULES.unknown(name), ("planner_rules", index))
 
 
 def tuning(checker: Checker) -> None:

@@ -6,6 +6,7 @@ from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
 from model_search.spec import check_ensembles
 from model_search.spec.check import check, problem_type, search_type
+from model_search.spec.schedules import schedule_name, stopping_name
 from model_search.spec.searches import SEARCHES
 
 # Fields that decide what a tower or its training data are; trials with other values cannot be compared.
@@ -44,8 +45,7 @@ def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
 
 def _lengths(spec: PhoenixSpec) -> str:
     """What decides how long the trials of each rung are trained; trials of a rung must stay comparable."""
-    settings = spec.evaluation_schedule
-    kind = type(settings).Kind.Name(settings.kind)
+    settings, kind = spec.evaluation_schedule, schedule_name(spec)
     if kind == "FULL":
         return kind
     fidelity = type(settings).Fidelity.Name(settings.fidelity)
@@ -75,7 +75,7 @@ def explain(spec: PhoenixSpec) -> str:
 def _budget(spec: PhoenixSpec) -> list[str]:
     """How long trials are trained, where they are not all trained in full."""
     lines, settings = [], spec.evaluation_schedule
-    kind, stopping = type(settings).Kind.Name(settings.kind), type(settings).Stopping.Name(settings.stopping)
+    kind, stopping = schedule_name(spec), stopping_name(spec)
     if kind != "FULL":
         of_what = "steps, on the same share of the rows" if settings.fidelity == type(settings).ROWS else "steps"
         lines.append(

@@ -19,6 +19,7 @@ from model_search.errors import UserError
 from model_search.metadata.store import Store
 from model_search.search.declared import declarations_of_users, restore_declarations
 from model_search.trainers.session import Session
+from model_search.training.evaluator import EVALUATORS
 
 _COUNT = struct.Struct("!Q")
 
@@ -30,6 +31,7 @@ class Contents:
     session: dict[str, Any]
     blocks: tuple[BlockInfo, ...]
     declared: dict[str, Any] = dataclasses.field(default_factory=dict)  # the user's own searches, samplers, ...
+    evaluators: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session) -> Contents:
@@ -37,7 +39,8 @@ class Contents:
         values = {field.name: getattr(session, field.name) for field in dataclasses.fields(session)}
         del values["store"]
         infos = (catalogue.get(name) for name in catalogue.names())
-        return cls(values, tuple(info for info in infos if info.builder is not None), declarations_of_users())
+        blocks = tuple(info for info in infos if info.builder is not None)
+        return cls(values, blocks, declarations_of_users(), EVALUATORS.of_users())
 
     def open(self, store: Store) -> Session:
         """The session in the worker's process, the blocks registered as they were in the sender's."""
@@ -47,6 +50,7 @@ class Contents:
         for info in self.blocks:
             catalogue.register(info)
         restore_declarations(self.declared)
+        EVALUATORS.restore(self.evaluators)
         return Session(store=store, **self.session)
 
 

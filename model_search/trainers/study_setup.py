@@ -59,7 +59,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     place = _artefacts_place(existing, options)
     artefacts = open_artefacts(folder, {"artefacts": place})
     settings = training_settings(spec, metric, options.eval_steps)
-    settings = dataclasses.replace(settings, deterministic=options.deterministic)
+    settings = dataclasses.replace(settings, deterministic=options.deterministic, evaluator=planner.evaluator)
     wanted = StudyRecord(
         name=options.experiment_name,
         owner=options.experiment_owner,

@@ -11,7 +11,6 @@ A supernet, for example, is one new class behind this interface: it takes the sa
 from __future__ import annotations
 
 import abc
-import importlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -21,12 +20,10 @@ from model_search.data.prepared_data import PreparedData
 from model_search.data.rows import Arrays
 from model_search.errors import UserError
 from model_search.metadata.trial import TrialPlan
+from model_search.registries import Registry
 from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 OnProgress = Callable[[Progress], bool | None]
-
-DEFAULT_EVALUATOR = "engine"
-_BUILT_IN = {"engine": "model_search.training.engine"}  # modules that register an evaluator when they are imported
 
 
 class Evaluator(abc.ABC):
@@ -65,24 +62,23 @@ class Evaluator(abc.ABC):
 
 
 EvaluatorClass = TypeVar("EvaluatorClass", bound=type[Evaluator])
-_REGISTERED: dict[str, type[Evaluator]] = {}
+
+EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "model_search.training", "register_evaluator")
 
 
 def register_evaluator(name: str) -> Callable[[EvaluatorClass], EvaluatorClass]:
-    """Registers an evaluator under a name; the same class may be registered again.
+    """Registers an evaluator under a name, one word; the same class defined again replaces the earlier one.
+
+    A search says by its attribute `evaluator` which one trains its trials.
 
     Raises:
-        UserError: if another class has the name.
+        UserError: if another class has the name, or the class is no `Evaluator` with all of its methods.
     """
 
     def register(cls: EvaluatorClass) -> EvaluatorClass:
-        taken = _REGISTERED.get(name)
-        if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise UserError(
-                f"an evaluator named {name!r} is registered already ({taken.__module__}.{taken.__qualname__}); choose "
-                "another name"
-            )
-        _REGISTERED[name] = cls
+        if not isinstance(cls, type) or not issubclass(cls, Evaluator) or cls.__abstractmethods__:
+            raise UserError(f"evaluator {name!r} is {cls!r}; expected a subclass of Evaluator with all of its methods")
+        EVALUATORS.add(name, cls, cls)
         return cls
 
     return register
@@ -92,13 +88,6 @@ def make_evaluator(name: str, data: PreparedData, settings: TrainingSettings) ->
     """Makes the evaluator that is registered under a name.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none; names the nearest ones.
     """
-    if name not in _REGISTERED and name in _BUILT_IN:
-        importlib.import_module(_BUILT_IN[name])
-    if name not in _REGISTERED:
-        known = ", ".join(sorted({*_BUILT_IN, *_REGISTERED}))
-        raise UserError(
-            f"there is no evaluator {name!r}; expected one of {known}, or one registered with register_evaluator"
-        )
-    return _REGISTERED[name](data, settings)
+    return EVALUATORS.get(name)(data, settings)

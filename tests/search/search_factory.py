@@ -17,13 +17,19 @@ MIXED = ("CONVOLUTION_3X3", "MAX_POOLING_2X2", "FULLY_CONNECTED", "RESNET_3X3", 
 def make_spec(
     search_type: str = "ADAPTIVE_COORDINATE_DESCENT", problem_type: str = "DNN", **fields: Any
 ) -> PhoenixSpec:
-    """A spec of these fields; `learning` is a dict of LearningSpec fields, without cooldown unless asked for."""
+    """A spec of these fields; `learning` is a dict of LearningSpec fields, without cooldown unless asked for.
+
+    A search that has no number of its own is asked for by its name.
+    """
     learning = {"cooldown_share": 0.0} | fields.pop("learning", {})
     fields.setdefault("blocks_to_use", MIXED if problem_type == "CNN" else DENSE)
     fields.setdefault("minimum_depth", 1)
     fields.setdefault("maximum_depth", 4)
+    if search_type in PhoenixSpec.SearchType.DESCRIPTOR.values_by_name:
+        fields["search_type"] = PhoenixSpec.SearchType.Value(search_type)
+    else:
+        fields["search"] = search_type
     spec = PhoenixSpec(
-        search_type=PhoenixSpec.SearchType.Value(search_type),
         problem_type=PhoenixSpec.ProblemType.Value(problem_type),
         **fields,
     )

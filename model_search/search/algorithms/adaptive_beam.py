@@ -10,7 +10,7 @@ import numpy as np
 
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
-from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm, without_failing_blocks
 from model_search.search.algorithms.registry import register_search
 from model_search.search.history.history import History
 from model_search.search.space.architecture import fix_order, get_allowed_depth
@@ -85,8 +85,7 @@ class AdaptiveBeam(SearchAlgorithm):
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All architectures, the shallow ones first; only the least depth where nothing may ever grow."""
-        del history
-        draws = self.grammar.draws if self.grow_probability > 0 else self.grammar.draws[:1]
-        for depth in draws:
-            for architecture in self.grammar.enumerate(depth, rng):
+        grammar = without_failing_blocks(self.grammar, history)
+        for depth in grammar.draws if self.grow_probability > 0 else grammar.draws[:1]:
+            for architecture in grammar.enumerate(depth, rng):
                 yield Proposal(architecture)

@@ -56,10 +56,12 @@ class SearchAlgorithm(abc.ABC):
         grammar: The architectures there are: drawn, changed, crossed and enumerated by its methods.
         settings: Values of the declared settings, by name.
         sampler: The sampler of hyperparameters that goes with it, unless the user names one.
+        evaluator: Name of the evaluator that trains what it proposes (`training/evaluator.py`).
         starting_points: What the first trials of a study try, whatever it would propose.
     """
 
     sampler: ClassVar[str] = "random"
+    evaluator: ClassVar[str] = "engine"
     starting_points: tuple[StartingPoint, ...] = ()
     grammar: Grammar
     settings: Mapping[str, Any] = MappingProxyType({})
@@ -102,7 +104,17 @@ class SearchAlgorithm(abc.ABC):
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """Goes once through all architectures that the algorithm may ever propose; here all, the shallow ones first."""
-        del history
-        for draws in self.grammar.draws:
-            for architecture in self.grammar.enumerate(draws, rng):
+        grammar = without_failing_blocks(self.grammar, history)
+        for draws in grammar.draws:
+            for architecture in grammar.enumerate(draws, rng):
                 yield Proposal(architecture)
+
+
+def without_failing_blocks(grammar: Grammar, history: History) -> Grammar:
+    """The grammar without the blocks that fail by themselves; the whole one where a position would have no block."""
+    failing = history.failures.blocks
+    kept = tuple(name for name in grammar.blocks if name not in failing)
+    positions = tuple(tuple(name for name in choices if name not in failing) for choices in grammar.positions)
+    if len(kept) == len(grammar.blocks) or not kept or not all(positions):
+        return grammar
+    return dataclasses.replace(grammar, blocks=kept, positions=positions)

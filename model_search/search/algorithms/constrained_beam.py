@@ -12,7 +12,7 @@ import numpy as np
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import Trial, TrialPlan
-from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.algorithm import Proposal, without_failing_blocks
 from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import TowerSearch
 from model_search.search.history.history import History
@@ -126,10 +126,10 @@ class ConstrainedBeam(TowerSearch):
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All towers of cells, the shallow ones first."""
-        del history
+        grammar = without_failing_blocks(self.grammar, history)
         depths = [self._cell_blocks] if self.replicate else self._body_depths
         for depth in depths:
-            for architecture in self.grammar.enumerate(depth, rng):
+            for architecture in grammar.enumerate(depth, rng):
                 yield Proposal(self._dress(self._strip(architecture)))
 
     @property

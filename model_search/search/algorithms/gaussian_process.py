@@ -102,7 +102,8 @@ class GaussianProcessSearch(TowerSearch):
         if len(towers) < 2 or begun < self.trials_before_fit:
             return self.unlike_running(history, lambda: self.draw(history, rng))
         with one_thread():
-            process = self._fit(best_and_latest(towers, _BEST, _LATEST), sorted(self.running(history))[-_RUNNING:])
+            known = best_and_latest(self.towers_with_failed(history), _BEST, _LATEST)
+            process = self._fit(known, sorted(self.running(history))[-_RUNNING:])
             best = self._climb(process, towers, history, rng)
         return best or self.unlike_running(history, lambda: self.draw(history, rng))
 
@@ -121,7 +122,10 @@ class GaussianProcessSearch(TowerSearch):
         seen = set(self.tried(history))
         leaves = [Proposal(tower.architecture, parent=tower.trial.id) for tower in best_of(towers, _ROOTS)]
         newcomers = [Proposal(self.grammar.random_of_any_depth(rng, allowed)) for _ in range(_NEWCOMERS)]
-        pool = [proposal for proposal in newcomers if self._is_new(proposal, seen)]
+        avoids = history.failures.avoids
+        pool = [
+            proposal for proposal in newcomers if self._is_new(proposal, seen) and not avoids(proposal.architecture)
+        ]
         scores = self._score(process, pool)
         for turn in range(_ROUNDS):
             children = [
@@ -129,7 +133,7 @@ class GaussianProcessSearch(TowerSearch):
                 for leaf in leaves
                 for _ in range(_CHILDREN)
             ]
-            children = [child for child in children if self._is_new(child, seen)]
+            children = [child for child in children if self._is_new(child, seen) and not avoids(child.architecture)]
             pool += children
             scores = np.concatenate([scores, self._score(process, children)])
             if not pool:

@@ -35,9 +35,11 @@ class GridSearch(TowerSearch):
         least, chosen = math.inf, Architecture()
         for draws in self.grammar.draws:
             for architecture in self.grammar.enumerate(draws):
+                if history.failures.avoids(architecture):
+                    continue
                 times = tried[self.grammar.canonical(architecture)]
                 if times == 0:
                     return Proposal(architecture)
                 if times < least:
                     least, chosen = times, architecture
-        return Proposal(chosen)
+        return Proposal(chosen or next(self.grammar.enumerate(self.grammar.minimum_depth)))

@@ -147,8 +147,9 @@ class GuidedBeam(SearchAlgorithm):
             new: dict[Architecture, _Child] = {}
             for child in self._children(parents, allowed, rng, CHILDREN >> round_number):
                 same = self.grammar.canonical(child.architecture)
-                if same not in exhausted and same not in children:
-                    new.setdefault(same, child)
+                if same in exhausted or same in children or history.failures.avoids(child.architecture):
+                    continue
+                new.setdefault(same, child)
             if not new:
                 break
             predicted = predictor.predict(list(new))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.algorithm import Proposal, without_failing_blocks
 from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch, best_and_latest, one_thread
 from model_search.search.history.history import History
@@ -53,7 +53,7 @@ class Harmonica(TowerSearch):
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The most promising untried tower; random where there are fewer than two trials or blocks."""
         towers = best_and_latest(
-            [tower for tower in self.towers(history) if self._is_known(tower.architecture)], _BEST, _LATEST
+            [tower for tower in self.towers_with_failed(history) if self._is_known(tower.architecture)], _BEST, _LATEST
         )
         if len(towers) < 2 or len(self.grammar.blocks) == 1:
             return self.unlike_running(history, lambda: self._draw(rng))
@@ -61,7 +61,9 @@ class Harmonica(TowerSearch):
             polynomial = self._fit(towers)
         tried = self.tried(history)
         candidates = [
-            tower for tower in self._candidates(polynomial, rng) if self.grammar.canonical(tower) not in tried
+            tower
+            for tower in self._candidates(polynomial, rng)
+            if self.grammar.canonical(tower) not in tried and not history.failures.avoids(tower)
         ]
         if not candidates:
             return self.unlike_running(history, lambda: self._draw(rng))
@@ -71,8 +73,8 @@ class Harmonica(TowerSearch):
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All architectures of `minimum_depth` blocks."""
-        del history
-        for architecture in self.grammar.enumerate(self.grammar.minimum_depth, rng):
+        grammar = without_failing_blocks(self.grammar, history)
+        for architecture in grammar.enumerate(grammar.minimum_depth, rng):
             yield Proposal(architecture)
 
     def _draw(self, rng: np.random.Generator) -> Proposal:

@@ -97,7 +97,7 @@ class LinearModel(TowerSearch):
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """What the model thinks best, or near to it."""
-        towers = [tower for tower in self.towers(history) if self.grammar.fits(tower.architecture)]
+        towers = [tower for tower in self.towers_with_failed(history) if self.grammar.fits(tower.architecture)]
         if not towers or len(towers) < self.trials_before_fit:
             return self.unlike_running(
                 history, lambda: Proposal(self.grammar.random(rng), random=self.grammar.is_fixed)
@@ -108,7 +108,7 @@ class LinearModel(TowerSearch):
         if rng.random() < self.grow_probability and len(best) < allowed and not self.grammar.is_fixed:
             best = self.grammar.grow(best, rng)
         for _ in range(_MUTATIONS):
-            if self.grammar.canonical(best) not in tried:
+            if self.grammar.canonical(best) not in tried and not history.failures.avoids(best):
                 break
             best = self.grammar.mutate(best, rng)
         return Proposal(best)

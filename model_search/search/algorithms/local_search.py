@@ -74,7 +74,11 @@ class LocalSearch(TowerSearch):
         if best is None:
             return []
         neighbours = self.grammar.neighbours(best.architecture, self.allowed_depth(history))
-        return [neighbour for neighbour in neighbours if self.grammar.canonical(neighbour) not in tried]
+        return [
+            neighbour
+            for neighbour in neighbours
+            if self.grammar.canonical(neighbour) not in tried and not history.failures.avoids(neighbour)
+        ]
 
     def _descents(self, history: History) -> list[_Descent]:
         """All descents, oldest first: trials without parent begin them, the others belong to that of their parent."""

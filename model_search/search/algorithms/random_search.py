@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
+from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm, without_failing_blocks
 from model_search.search.algorithms.registry import register_search
 from model_search.search.history.history import History
 from model_search.search.space.grammar import Grammar
@@ -30,6 +30,6 @@ class RandomSearch(SearchAlgorithm):
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All architectures of `minimum_depth` blocks."""
-        del history
-        for architecture in self.grammar.enumerate(self.grammar.minimum_depth, rng):
+        grammar = without_failing_blocks(self.grammar, history)
+        for architecture in grammar.enumerate(grammar.minimum_depth, rng):
             yield Proposal(architecture)

@@ -113,12 +113,12 @@ class Reinforce(TowerSearch):
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """What the controller draws after all trials so far."""
-        controller = self._controller(self.towers(history))
+        controller = self._controller(self.towers_with_failed(history))
         tried, allowed = self.tried(history), self.allowed_depth(history)
         architecture: Architecture = ()
         for draw in range(_REDRAWS):
             architecture = self._draw_from(controller, rng, allowed, heat=_HEAT**draw)
-            if self.grammar.canonical(architecture) not in tried:
+            if self.grammar.canonical(architecture) not in tried and not history.failures.avoids(architecture):
                 break
         return Proposal(architecture)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model_search.metadata.trial import Trial
+from model_search.metadata.trial import Trial, TrialState
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
@@ -58,6 +58,20 @@ class TowerSearch(SearchAlgorithm):
             if trial.plan is not None and trial.plan.is_on_labels_alone
         ]
         return sorted(towers, key=lambda tower: (tower.trial.revision, tower.trial.id))
+
+    def towers_with_failed(self, history: History) -> list[Tower]:
+        """The same and the failed ones, each as bad as the worst completed one; only these where none is completed."""
+        towers = self.towers(history)
+        unbuilt = history.failures.architectures
+        if not towers or not unbuilt:
+            return towers
+        worst = max(tower.loss for tower in towers)
+        failed = (
+            Tower(trial, trial.plan.architecture, worst)
+            for trial in history.failed
+            if trial.state == TrialState.FAILED and trial.plan is not None and trial.plan.architecture in unbuilt
+        )
+        return sorted([*towers, *failed], key=lambda tower: (tower.trial.revision, tower.trial.id))
 
     def tried(self, history: History) -> Counter[Architecture]:
         """How often each tower was tried or is being tried, by its canonical form."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from model_search.metadata.trial import Trial, TrialState
 from model_search.ranking import Goal, Ranking, as_ranking
+from model_search.search.history.failures import Failures
 
 
 class History:
@@ -18,6 +19,7 @@ class History:
 
     Attributes:
         ranking: How trials are compared.
+        failures: What failed trials have in common.
     """
 
     def __init__(self, metric: str | Ranking, goal: str | None = None):
@@ -31,6 +33,7 @@ class History:
             UserError: if the goal is neither.
         """
         self.ranking = as_ranking(metric, goal)
+        self.failures = Failures()
         self._trials: dict[int, Trial] = {}
         self._ranked: list[Trial] = []
         self._arrivals: list[Trial] = []
@@ -74,6 +77,8 @@ class History:
             self._keys[trial.plan.key] = self._keys.get(trial.plan.key, 0) + 1
             if not trial.state.is_final:
                 self._unfinished[trial.id] = trial
+        if trial.state.is_final:
+            self.failures.add(trial)
         if trial.state in (TrialState.FAILED, TrialState.LOST):
             self._failed[trial.id] = trial
         elif trial.state == TrialState.COMPLETED:
@@ -181,6 +186,7 @@ class History:
         for name, kept in vars(self).items():
             if isinstance(kept, (list, dict)):
                 setattr(taken, name, kept.copy())
+        taken.failures = self.failures.copy()
         taken._towers = None if self._towers is None else self._towers.snapshot()
         return taken
 

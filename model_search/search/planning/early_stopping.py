@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from model_search.errors import SpecError
+from model_search.errors import SpecError, UserError
 from model_search.metadata.trial import TrialPlan
 from model_search.ranking import Objective
 from model_search.search.history.history import History
+from model_search.spec.schedules import STOPPING_RULES, stopping_name
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -51,7 +52,11 @@ class StoppingRule:
         grace = settings.grace_steps if settings.HasField("grace_steps") else None
         if grace is not None and grace < 0:
             raise SpecError(f"grace_steps is {grace}; expected 0 or more steps")
-        return STOPPING_RULES[type(settings).Stopping.Name(settings.stopping)](grace)
+        name = stopping_name(spec)
+        if name not in STOPPING_RULES:
+            raise SpecError(STOPPING_RULES.unknown(name))
+        rule: StoppingRule = STOPPING_RULES.get(name)(grace)
+        return rule
 
     @property
     def is_active(self) -> bool:
@@ -83,6 +88,32 @@ class StoppingRule:
         return False
 
 
+_Class = TypeVar("_Class", bound=type[StoppingRule])
+
+
+def register_stopping_rule(name: str) -> Callable[[_Class], _Class]:
+    """Declares a class as a stopping rule that `evaluation_schedule { stopping_rule: "NAME" }` can name.
+
+    Args:
+        name: Its name, a word. It is made with `grace_steps`, as the specification says.
+
+    Raises:
+        UserError: if the name is taken, or the class is no `StoppingRule`.
+    """
+
+    def register(cls: _Class) -> _Class:
+        if not isinstance(cls, type) or not issubclass(cls, StoppingRule):
+            raise UserError(f"stopping rule {name!r} is {cls!r}; expected a subclass of StoppingRule")
+        STOPPING_RULES.add(name, cls, cls)
+        return cls
+
+    return register
+
+
+register_stopping_rule("NONE")(StoppingRule)
+
+
+@register_stopping_rule("MEDIAN")
 @dataclasses.dataclass(frozen=True)
 class MedianStopping(StoppingRule):
     """Stops a trial whose best value so far is worse than the median of what the others were on average by then.
@@ -96,6 +127,7 @@ class MedianStopping(StoppingRule):
         return len(averages) >= _FEWEST_PEERS and float(curve[:, 1].min()) > float(np.median(averages))
 
 
+@register_stopping_rule("LEARNING_CURVE")
 @dataclasses.dataclass(frozen=True)
 class CurveExtrapolation(StoppingRule):
     """Stops a trial whose learning curve, seen with hope, would end worse than the best one so far.
@@ -135,13 +167,6 @@ def hopeful_end(curve: np.ndarray, steps: int) -> float:
     variance = min(errors) / max(1, len(loss) - 3)
     plausible = [end for end, error in zip(ends, errors, strict=True) if error <= min(errors) + _PLAUSIBLE * variance]
     return min(*plausible, float(loss.min())) - _DEVIATIONS * math.sqrt(variance)
-
-
-STOPPING_RULES: dict[str, type[StoppingRule]] = {
-    "NONE": StoppingRule,
-    "MEDIAN": MedianStopping,
-    "LEARNING_CURVE": CurveExtrapolation,
-}
 
 
 def _curves_of_peers(plan: TrialPlan, history: History) -> list[LearningCurve]:

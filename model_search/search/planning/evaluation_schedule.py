@@ -10,12 +10,13 @@ import dataclasses
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
-from model_search.errors import SpecError
+from model_search.errors import SpecError, UserError
 from model_search.metadata.trial import Trial, TrialPlan, TrialState
 from model_search.ranking import Ranking
+from model_search.spec.schedules import SCHEDULES, schedule_name
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -68,9 +69,10 @@ class EvaluationSchedule:
         Raises:
             SpecError: if its settings make no sense.
         """
-        settings = spec.evaluation_schedule
-        kind = type(settings).Kind.Name(settings.kind)
-        if kind == "FULL":
+        settings, name = spec.evaluation_schedule, schedule_name(spec)
+        if name not in SCHEDULES:
+            raise SpecError(SCHEDULES.unknown(name))
+        if name == "FULL":
             return EvaluationSchedule((Rung(train_steps),))
         factor, share = settings.reduction_factor, settings.minimum_share
         if factor < 2:
@@ -78,7 +80,8 @@ class EvaluationSchedule:
         if not 0 < share <= 1:
             raise SpecError(f"minimum_share is {share:g}; expected a share above 0 and at most 1")
         rows = settings.fidelity == type(settings).ROWS
-        return SCHEDULES[kind](make_rungs(train_steps, factor, share, rows), factor)
+        schedule: EvaluationSchedule = SCHEDULES.get(name)(make_rungs(train_steps, factor, share, rows), factor)
+        return schedule
 
     @property
     def top(self) -> int:
@@ -107,6 +110,32 @@ class EvaluationSchedule:
         return None if trial is None else Promotion(trial, Place(at.rung + 1, at.bracket))
 
 
+_Class = TypeVar("_Class", bound=type[EvaluationSchedule])
+
+
+def register_schedule(name: str) -> Callable[[_Class], _Class]:
+    """Declares a class as an evaluation schedule that `evaluation_schedule { schedule: "NAME" }` can name.
+
+    Args:
+        name: Its name, a word. It is made with `rungs` and `reduction_factor`, as the specification says.
+
+    Raises:
+        UserError: if the name is taken, or the class is no `EvaluationSchedule`.
+    """
+
+    def register(cls: _Class) -> _Class:
+        if not isinstance(cls, type) or not issubclass(cls, EvaluationSchedule):
+            raise UserError(f"schedule {name!r} is {cls!r}; expected a subclass of EvaluationSchedule")
+        SCHEDULES.add(name, cls, cls)
+        return cls
+
+    return register
+
+
+register_schedule("FULL")(EvaluationSchedule)
+
+
+@register_schedule("ASHA")
 @dataclasses.dataclass(frozen=True)
 class AsynchronousHalving(EvaluationSchedule):
     """ASHA: a trial is promoted as soon as it is among the best 1/eta of those that have ended in its rung.
@@ -126,6 +155,7 @@ class AsynchronousHalving(EvaluationSchedule):
         return None
 
 
+@register_schedule("SUCCESSIVE_HALVING")
 @dataclasses.dataclass(frozen=True)
 class SuccessiveHalving(EvaluationSchedule):
     """Brackets of eta^rungs towers; once all of a rung have ended, the best 1/eta of them go on.
@@ -169,6 +199,7 @@ class SuccessiveHalving(EvaluationSchedule):
             yield rung, best
 
 
+@register_schedule("HYPERBAND")
 @dataclasses.dataclass(frozen=True)
 class Hyperband(SuccessiveHalving):
     """Brackets of successive halving that begin in different rungs, from many short trainings to a few in full.
@@ -182,13 +213,6 @@ class Hyperband(SuccessiveHalving):
         first = bracket % len(self.rungs)
         halvings = self.top - first
         return first, math.ceil(len(self.rungs) * self.reduction_factor**halvings / (halvings + 1))
-
-
-SCHEDULES: Mapping[str, type[EvaluationSchedule]] = {
-    "SUCCESSIVE_HALVING": SuccessiveHalving,
-    "HYPERBAND": Hyperband,
-    "ASHA": AsynchronousHalving,
-}
 
 
 def make_rungs(train_steps: int, reduction_factor: int, minimum_share: float, rows: bool) -> tuple[Rung, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from model_search.metadata.trial import Trial
+from model_search.metadata.trial import Trial, TrialState
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import GaussianProcesses, Prediction
 from model_search.search.predictor.encoding import Encoded, Encoder, Hyperparameters
@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 
 MOST_TRIALS = 384
 MOST_RUNNING = 32
+MOST_FAILED = 64  # of the latest
 _ROOM_TO_GROW = 2  # blocks, by which an architecture may be longer than all before and still be seen whole
 
 
@@ -119,19 +120,23 @@ class Predictor:
         self._grammar = grammar
         self.tried = [_tried(trial, grammar) for trial in chosen(history)]
         running = [_tried(trial, grammar) for trial in history.unfinished[-MOST_RUNNING:] if is_own(trial)]
-        self.targets = targets(np.array([-history.loss(item.trial) for item in self.tried]))
-        known = [item.architecture for item in (*self.tried, *running)]
+        failed = [_tried(trial, grammar) for trial in history.failed if _tells(trial)][-MOST_FAILED:]
+        values = [-history.loss(item.trial) for item in self.tried]
+        # A trial that failed is as bad as the worst that did not.
+        every = targets(np.array([*values, *([min(values, default=0.0)] * len(failed))]))
+        self.targets = every[: len(values)]
+        known = [item.architecture for item in (*self.tried, *failed, *running)]
         longest = max(map(len, known), default=1)
         positions = max(longest, min(longest + _ROOM_TO_GROW, grammar.maximum_depth), 1)
         self._encoder = Encoder(
             (*grammar.blocks, DEFAULT_FLATTEN, *itertools.chain.from_iterable(known)),
             positions,
             all(len(architecture) == positions for architecture in known) and grammar.is_fixed,
-            [item.hyperparameters for item in self.tried],
+            [item.hyperparameters for item in (*self.tried, *failed)],
         )
-        self._trained_on = self._encode(self.tried)
+        self._trained_on = self._encode([*self.tried, *failed])
         self._running = self._encode(running) if running else None
-        self._processes = GaussianProcesses(self._encoder, self._trained_on, self.targets)
+        self._processes = GaussianProcesses(self._encoder, self._trained_on, every)
 
     @staticmethod
     def can_learn(history: History, least: int) -> bool:
@@ -157,12 +162,12 @@ class Predictor:
     @functools.cached_property
     def expected(self) -> np.ndarray:
         """What is expected of each tried trial, with its own hyperparameters: its result, with the noise taken out."""
-        return self._processes.fitted()
+        return self._processes.fitted()[: len(self.tried)]
 
     @functools.cached_property
     def skill(self) -> float:
         """How well it foretells each trial from all the others: the correlation of the ranks; 0 where undefined."""
-        foretold = self._processes.leave_one_out()
+        foretold = self._processes.leave_one_out()[: len(self.tried)]
         if len(foretold) < 3 or not (foretold.std() > 0 and self.targets.std() > 0):
             return 0.0
         return float(np.corrcoef(_ranks(foretold), _ranks(self.targets))[0, 1])
@@ -186,6 +191,11 @@ class Predictors:
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(values, kind="stable"), kind="stable")
+
+
+def _tells(trial: Trial) -> bool:
+    """Whether a trial that has not been completed says something of its architecture; a lost one does not."""
+    return trial.state == TrialState.FAILED and is_own(trial)
 
 
 def _tried(trial: Trial, grammar: Grammar) -> Tried:

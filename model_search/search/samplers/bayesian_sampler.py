@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.metadata.trial import HyperparameterValue, Trial
+from model_search.metadata.trial import HyperparameterValue, Trial, TrialState
 from model_search.search.history.history import History
 from model_search.search.samplers.sampler import Sampler, register_sampler
 from model_search.search.space.architecture import Architecture
@@ -27,7 +27,8 @@ class BayesianSampler(Sampler):
 
     It models which values the good trials have (the best tenth) and which the others. It sees the 25 best trials and
     the 50 latest ones, so that its cost stays bounded while the history grows. Unfinished trials count as bad ones, so
-    that parallel workers spread. It draws at random until ten trials are completed.
+    that parallel workers spread, and failed ones as the worst, unless their blocks are to blame. It draws at random
+    until ten trials are completed.
 
     Paper: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
 
@@ -39,6 +40,7 @@ class BayesianSampler(Sampler):
     BEST = 25
     LATEST = 50
     RUNNING = 32
+    FAILED = 25
 
     def __init__(self, random_trials: int = RANDOM_TRIALS) -> None:
         self._random_trials = random_trials
@@ -83,7 +85,21 @@ class BayesianSampler(Sampler):
             for trial_id, trial in sorted(chosen.items())
         }
         running = [_freeze(space, trial, None) for trial in history.unfinished[-self.RUNNING :]]
-        return [*self._cache.values(), *running]
+        failed = [_freeze(space, trial, worst) for trial, worst in _failed(history)[-self.FAILED :]]
+        return [*self._cache.values(), *failed, *running]
+
+
+def _failed(history: History) -> list[tuple[Trial, float]]:
+    """Failed trials, each with the worst value of a completed one; without those that failed for their blocks."""
+    if not history.failed or not history.completed_count:
+        return []
+    worst = max(history.completed, key=lambda trial: history.ranking.objective.loss(trial.objective(history.metric)))
+    value, to_blame = worst.objective(history.metric), history.failures.blocks
+    return [
+        (trial, value)
+        for trial in history.failed
+        if trial.state == TrialState.FAILED and trial.plan is not None and to_blame.isdisjoint(trial.plan.architecture)
+    ]
 
 
 @contextlib.contextmanager

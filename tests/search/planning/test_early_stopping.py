@@ -13,12 +13,12 @@ from model_search.metadata.trial import StartKind, TrialState, WarmStart
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.history.history import History
 from model_search.search.planning.early_stopping import (
-    STOPPING_RULES,
     CurveExtrapolation,
     MedianStopping,
     StoppingRule,
     hopeful_end,
 )
+from model_search.spec.schedules import STOPPING_RULES
 
 STEPS = 800
 LOOKS = np.arange(100, 801, 100)
@@ -104,7 +104,7 @@ def test_a_spec_chooses_the_rule(name):
     spec = make_spec()
     spec.evaluation_schedule.stopping = Settings.Stopping.Value(name)
     spec.evaluation_schedule.grace_steps = 7
-    assert StoppingRule.of(spec) == STOPPING_RULES[name](7)
+    assert StoppingRule.of(spec) == STOPPING_RULES.get(name)(7)
     spec.evaluation_schedule.grace_steps = -1
     with pytest.raises(SpecError, match="grace_steps"):
         StoppingRule.of(spec)

@@ -14,14 +14,15 @@ from model_search.metadata.trial import StartKind, TrialKind, TrialResult, Trial
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
-from model_search.search.planning.evaluation_schedule import SCHEDULES, Rung, make_rungs
+from model_search.search.planning.evaluation_schedule import Rung, make_rungs
 from model_search.search.planning.fidelity_views import View, Views
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.predictor.predictor import Predictor
 from model_search.search.space.grammar import Grammar
+from model_search.spec.schedules import SCHEDULES
 
 STEPS = 900
-KINDS = sorted(SCHEDULES)
+KINDS = sorted(set(SCHEDULES) - {"FULL"})
 
 
 def scheduled(kind, eta=3, share=0.1, **fields):

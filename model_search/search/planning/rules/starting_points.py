@@ -1,0 +1,33 @@
+"""Starting points: the first trials try those of the search, if it has any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model_search.metadata.trial import TrialKind, TrialPlan
+from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.planning.ensembling import Composition
+from model_search.search.planning.plan_maker import PlanMaker, Request
+from model_search.search.planning.rules.rule import PlannerRule, register_planner_rule
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+
+@register_planner_rule("starting_points", order=70)
+class StartingPoints(PlannerRule):
+    """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one."""
+
+    def __init__(self, make: PlanMaker, spec: PhoenixSpec) -> None:
+        super().__init__(make, spec)
+        self._suggested = len(spec.user_suggestions)
+
+    def plan(self, request: Request) -> TrialPlan | None:
+        """See `PlannerRule`."""
+        number, points = request.trial_id - self._suggested, self.make.algorithm.starting_points
+        if not 1 <= number <= len(points):
+            return None
+        point = points[number - 1]
+        proposal = Proposal(point.architecture, hyperparameters=point.hyperparameters)
+        source = self.make.source(request, Composition(TrialKind.SEARCH), proposal)
+        return self.make.begin(request, self.make.first_drawn(request, source))
