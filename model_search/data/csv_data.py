@@ -64,9 +64,7 @@ class Provider(BaseProvider):
         if label is None and label_index is None:
             raise DataError("no label was given; expected label='COLUMN' (or label_index=NUMBER, from 0)")
         if logits_dimension is not None and logits_dimension < 1:
-            raise DataError(
-                f"logits_dimension is {logits_dimension}; expected at least 1, or None to infer it"
-            )
+            raise DataError(f"logits_dimension is {logits_dimension}; expected at least 1, or None to infer it")
         self._filename = filename
         self._validation_filename = validation_filename or None
         self._reading = csv_reading.Reading(field_delim, header, encoding, decimal)
