@@ -97,6 +97,11 @@ class Registry(Generic[_T]):
         self._complete()
         return name in self._declared
 
+    @property
+    def builtin(self) -> tuple[str, ...]:
+        """The names that come with the package, sorted."""
+        return tuple(name for name in self if self._is_builtin(self._owners[name]))
+
     def of_users(self) -> dict[str, tuple[_T, type]]:
         """The users' declarations, with the decorated classes: for other processes."""
         return {

@@ -9,6 +9,7 @@ from typing import Any
 
 from model_search import problem
 from model_search.blocks import catalogue
+from model_search.constants import OPTIMIZERS
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
@@ -215,8 +216,8 @@ def _given_value(name: str, value: HParamDef.HParamType, what: str) -> str | Non
             return f"Hyperparameter {name!r} of a {what} is not UTF-8 text."
     if isinstance(given, float) and not math.isfinite(given):
         return f"Hyperparameter {name!r} of a {what} is {given}; expected a finite number."
-    if name == "optimizer" and given not in supported.OPTIMIZERS:
-        return f"The optimizer of a {what} is {given!r}; expected {one_of(supported.OPTIMIZERS)}."
+    if name == "optimizer" and given not in OPTIMIZERS:
+        return f"The optimizer of a {what} is {given!r}; expected {one_of(OPTIMIZERS)}."
     return None
 
 
@@ -281,8 +282,8 @@ def _learning(checker: Checker) -> None:
         if size < 1:
             checker.add(f"batch_sizes has {size}; expected at least 1 row.", ("learning_spec", "batch_sizes", index))
     for index, name in enumerate(learning.optimizers):
-        if name not in supported.OPTIMIZERS:
-            expected = one_of(supported.OPTIMIZERS)
+        if name not in OPTIMIZERS:
+            expected = one_of(OPTIMIZERS)
             checker.add(f"There is no optimizer {name!r}; expected {expected}.", ("learning_spec", "optimizers", index))
     _learning_rates(checker)
 
@@ -315,10 +316,9 @@ def _learning_rates(checker: Checker) -> None:
                 "expected a minimum above 0 and a maximum that is not below it.",
                 path,
             )
-        if given.optimizer and given.optimizer not in supported.OPTIMIZERS:
+        if given.optimizer and given.optimizer not in OPTIMIZERS:
             checker.add(
-                f"There is no optimizer {given.optimizer!r}; expected {one_of(supported.OPTIMIZERS)}, "
-                "or none for all of them.",
+                f"There is no optimizer {given.optimizer!r}; expected {one_of(OPTIMIZERS)}, or none for all of them.",
                 (*path, "optimizer"),
             )
         if given.optimizer in seen:

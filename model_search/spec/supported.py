@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
-
 # What is meant where nothing is said.
 DEFAULT_SEARCH_TYPE = "PREDICTOR_GUIDED_BEAM"
 

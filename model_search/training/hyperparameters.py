@@ -21,10 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from model_search.constants import OPTIMIZERS
 from model_search.errors import TrialError
 from model_search.metadata.trial import HyperparameterValue
-
-OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
 
 
 @dataclasses.dataclass(frozen=True)

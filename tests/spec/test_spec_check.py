@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_search import constants
 from model_search.blocks import catalogue
 from model_search.problem import problem_types
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
@@ -358,10 +359,12 @@ def test_every_field_is_read_or_told_about():
     assert read | told == set(PhoenixSpec.DESCRIPTOR.fields_by_name)
 
 
-def test_the_search_knows_the_same_optimizers():
+def test_every_optimizer_that_can_be_named_can_be_trained_with_and_has_a_range():
     from model_search.search.space import hyperparameter_space
+    from model_search.training import optimizers
 
-    assert hyperparameter_space.OPTIMIZERS == supported.OPTIMIZERS
+    assert set(hyperparameter_space.DEFAULT_LEARNING_RATES) == set(constants.OPTIMIZERS)
+    assert set(optimizers._SLOTS) == set(constants.OPTIMIZERS)
 
 
 @pytest.mark.parametrize("unread", ["reduction_factor: 2", "minimum_share: 0.5", "fidelity: ROWS", "grace_steps: 5"])

@@ -57,12 +57,12 @@ learning_spec { optimizers: "adam" learning_rate_range { minimum: 0.001 maximum:
 """
 
 
-def make_worker(folder, engine, deadline=None, callbacks=(), spec=None):
+def make_worker(folder, engine, deadline=None, callbacks=(), spec=None, seed=1):
     store = SqliteStore(folder / "study.db")
     store.create_study(StudyRecord("s", "me", "", "loss", "minimize", 1, "f", {}, {}, {}))
     planner = Planner(
         load_text(spec) if spec else load_spec(constants.DEFAULT_DNN),
-        PlannerSettings(seed=1, train_steps=10, batch_size=4, sampler="random"),
+        PlannerSettings(seed=seed, train_steps=10, batch_size=4, sampler="random"),
         "loss",
         "minimize",
     )
@@ -105,6 +105,20 @@ def test_too_many_failures_in_a_row_stop_the_study_with_the_last_reason(tmp_path
     with pytest.raises(StopStudyError, match=rf"{MAX_FAILURES_IN_A_ROW} trials in a row .* no luck with 10"):
         worker.run(5)
     assert states(store) == [TrialState.FAILED] * MAX_FAILURES_IN_A_ROW
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_of_two_blocks_that_cannot_be_built_does_not_stop_the_study(tmp_path, seed):
+    class Engine(PretendedEngine):
+        def run(self, plan, given=None, on_progress=None):
+            if "IDENTITY" in plan.architecture:
+                raise TrialError("IDENTITY cannot be built")
+            return super().run(plan, given, on_progress)
+
+    spec = 'blocks_to_use: ["IDENTITY", "FULLY_CONNECTED"] maximum_depth: 3'
+    worker, store, _ = make_worker(tmp_path, Engine(), spec=spec, seed=seed)
+    assert worker.run(12) is StopReason.FINISHED
+    assert states(store).count(TrialState.FAILED) <= 5
 
 
 def test_an_exception_of_the_engine_fails_the_trial_with_its_name(tmp_path):

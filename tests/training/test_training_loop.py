@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from engine_cases import class_rows, classes_task, number_rows, numbers_task
 
+from model_search.constants import OPTIMIZERS
 from model_search.data.rows import Rows
 from model_search.errors import UserError
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.gradients import loss_and_gradients
-from model_search.training.hyperparameters import OPTIMIZERS, Hyperparameters
+from model_search.training.hyperparameters import Hyperparameters
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
 from model_search.training.runtime import tensorflow

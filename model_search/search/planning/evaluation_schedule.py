@@ -103,7 +103,7 @@ class EvaluationSchedule:
         del ladder
         return Place()
 
-    def _next(self, ladder: Ladder, at: Place, best: int, trial_id: int) -> Promotion | None:
+    def next_promotion(self, ladder: Ladder, at: Place, best: int, trial_id: int) -> Promotion | None:
         """The best one that may go on from a rung, among so many of the best."""
         steps = self.rungs[at.rung + 1].steps
         trial = ladder.cell(at).next_of_best(best, trial_id, steps)
@@ -149,7 +149,7 @@ class AsynchronousHalving(EvaluationSchedule):
         """See `EvaluationSchedule`."""
         for rung in reversed(range(self.top)):
             at = Place(rung)
-            found = self._next(ladder, at, ladder.cell(at).completed // self.reduction_factor, trial_id)
+            found = self.next_promotion(ladder, at, ladder.cell(at).completed // self.reduction_factor, trial_id)
             if found is not None:
                 return found
         return None
@@ -175,7 +175,7 @@ class SuccessiveHalving(EvaluationSchedule):
         """See `EvaluationSchedule`."""
         for bracket in ladder.brackets:
             for rung, best in self._complete_rungs(ladder, bracket):
-                found = self._next(ladder, Place(rung, bracket), best, trial_id)
+                found = self.next_promotion(ladder, Place(rung, bracket), best, trial_id)
                 if found is not None:
                     return found
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_search.blocks import catalogue
+from model_search.constants import OPTIMIZERS
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
 from model_search.problem import ProblemType
@@ -22,7 +23,6 @@ from model_search.search.space.architecture import (
 )
 from model_search.search.space.equivalence import Equivalence
 from model_search.search.space.hyperparameters import Bin, Choice, Condition, Parameter, Real, Whole
-from model_search.spec.supported import OPTIMIZERS
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec

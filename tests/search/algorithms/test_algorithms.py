@@ -3,13 +3,13 @@ import re
 
 import numpy as np
 import pytest
-from algorithm_contract import AlgorithmContract
 from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
 
 from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.algorithms.registry import SEARCHES, make_algorithm
 from model_search.search.history.history import History
+from model_search.testing.algorithm_contract import AlgorithmContract
 
 
 class TestAdaptiveBeam(AlgorithmContract):
@@ -81,9 +81,9 @@ def _proposals(spec, history, count=200):
 
 
 def test_there_is_an_algorithm_for_every_search_type_and_a_contract_test_for_every_algorithm():
-    assert set(SEARCHES) >= set(PhoenixSpec.SearchType.keys()) - {"UNKNOWN_SEARCH_TYPE"}
+    assert set(SEARCHES.builtin) >= set(PhoenixSpec.SearchType.keys()) - {"UNKNOWN_SEARCH_TYPE"}
     tests = "".join(path.read_text() for path in pathlib.Path(__file__).parent.glob("test_*.py"))
-    assert set(re.findall(r"\(AlgorithmContract\):\n +search_type = \"(\w+)\"", tests)) == set(SEARCHES)
+    assert set(re.findall(r"\(AlgorithmContract\):\n +search_type = \"(\w+)\"", tests)) == set(SEARCHES.builtin)
 
 
 @pytest.mark.parametrize(

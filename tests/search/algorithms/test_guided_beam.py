@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from algorithm_contract import AlgorithmContract
 from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
 
 from model_search.metadata.trial import EnsemblePlan, StartKind, TrialKind, TrialPlan, WarmStart
@@ -11,6 +10,7 @@ from model_search.search.planning.fidelity_views import Survivors
 from model_search.search.predictor.predictor import Memory
 from model_search.search.predictor.recommend import recommend
 from model_search.search.space.grammar import Grammar
+from model_search.testing.algorithm_contract import AlgorithmContract
 
 NAME = "PREDICTOR_GUIDED_BEAM"
 BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "BOTTLENECK_64", "LOWRANK_1", "LOWRANK_2", "LOWRANK_3")

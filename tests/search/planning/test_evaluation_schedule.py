@@ -238,7 +238,7 @@ def test_algorithms_see_each_tower_once_and_rungs_apart():
     history = History("loss", "minimize")
     trials = [_trial(1, 0.1), _trial(2, 0.5), _trial(3, 0.3), _trial(4, 0.4, rung=1, warm_start=2)]
     history.update(trials)
-    view = View(history, planner_of(scheduled("ASHA"))._evaluation)
+    view = View(history, planner_of(scheduled("ASHA"))._make.evaluation)
     view.follow()
     assert [trial.id for trial in view.survivors.completed] == [4, 1, 3]
     assert [trial.id for trial in view.survivors.latest(9)] == [1, 3, 4]
@@ -252,7 +252,7 @@ def test_algorithms_see_each_tower_once_and_rungs_apart():
 def test_what_values_of_different_rungs_are_worth_is_learnt_from_promotions():
     history = History("loss", "minimize")
     history.update([_trial(1, 0.5), _trial(2, 0.6), _trial(3, 0.9), make_trial(7, TrialState.COMPLETED, loss=0.2)])
-    view = View(history, planner_of(scheduled("ASHA"))._evaluation)
+    view = View(history, planner_of(scheduled("ASHA"))._make.evaluation)
     view.follow()
     worth = view.survivors.value
     assert worth(history.get(3)) == 0.9
@@ -273,7 +273,7 @@ def _where_promotions_cost():
         history.update([_trial(number, 0.1 + 0.1 * (number % 3), architecture=[blocks[number % 3]] * 2)])
     for number in range(31, 36):
         history.update([_trial(number, 0.6, rung=1, warm_start=3 * (number - 30), architecture=["IDENTITY"] * 2)])
-    view = View(history, planner_of(scheduled("ASHA"))._evaluation)
+    view = View(history, planner_of(scheduled("ASHA"))._make.evaluation)
     view.follow()
     return view.survivors, blocks
 
@@ -296,7 +296,7 @@ def test_the_predictor_does_not_take_a_short_training_for_better():
 def test_samplers_learn_from_the_highest_rung_with_enough_trials():
     history = History("loss", "minimize")
     history.update([_trial(number, number / 10) for number in range(1, 21)])
-    view = View(history, planner_of(scheduled("ASHA"))._evaluation)
+    view = View(history, planner_of(scheduled("ASHA"))._make.evaluation)
     view.follow()
     assert view.comparable.completed_count == 20
     history.update([_trial(20 + number, number / 10, rung=1, warm_start=number) for number in range(1, 11)])
@@ -305,12 +305,12 @@ def test_samplers_learn_from_the_highest_rung_with_enough_trials():
 
 
 def test_a_view_is_that_of_the_history_that_is_asked_about():
-    views = Views(planner_of(scheduled("ASHA"))._evaluation)
+    views = Views(planner_of(scheduled("ASHA"))._make.evaluation)
     one, other = History("loss", "minimize"), History("loss", "minimize")
     one.update([_trial(1, 0.5)])
     other.update([_trial(1, 0.5), _trial(2, 0.4)])
     assert [views.algorithm(history).completed_count for history in (one, other, one)] == [1, 2, 1]
-    plain = Views(planner_of(make_spec())._evaluation)
+    plain = Views(planner_of(make_spec())._make.evaluation)
     assert plain.algorithm(one) is one and plain.sampler(one) is one
 
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from search_factory import make_spec
 
 from model_search.blocks import Block, BlockHyperparameter, catalogue, register_block
+from model_search.constants import OPTIMIZERS
 from model_search.errors import SpecError
 from model_search.problem import problem_types
 from model_search.search.space.hyperparameter_space import DEFAULT_LEARNING_RATES, NO_DROPOUT, build_space
 from model_search.search.space.hyperparameters import Choice, Real, Whole
-from model_search.spec.supported import OPTIMIZERS
 from model_search.training import hyperparameters
 
 

@@ -1,19 +1,39 @@
-"""What every search algorithm keeps to. Inherit from `AlgorithmContract` and name the algorithm."""
+"""What every search algorithm keeps to, whoever wrote it: subclass `AlgorithmContract` and name the algorithm.
 
-from typing import ClassVar
+from model_search.testing.algorithm_contract import AlgorithmContract
+
+class TestMySearch(AlgorithmContract):
+search_type = "MY_SEARCH"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from search_factory import completed, make_plan, make_planner, make_spec, make_trial, run_study, running
 
 from model_search.errors import SpaceExhaustedError, SpecError
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialPlan, TrialState
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.algorithms.algorithm import SearchAlgorithm
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.space.architecture import DEFAULT_FLATTEN, fix_order
 from model_search.search.space.grammar import Grammar
+from model_search.testing.pretended_studies import (
+    DENSE,
+    MIXED,
+    completed,
+    make_plan,
+    make_planner,
+    make_spec,
+    make_trial,
+    run_study,
+    running,
+)
 
 ARCHITECTURES = {
     "DNN": [("FULLY_CONNECTED",), ("LOWRANK_1", "IDENTITY"), ("IDENTITY", "LOWRANK_1", "BOTTLENECK_32")],
@@ -24,7 +44,7 @@ ARCHITECTURES = {
     ],
 }
 # Of the seven towers of the second space, identity blocks at other places of the stage make nine architectures.
-FIXED = {
+FIXED: dict[str, dict[str, Any]] = {
     "choices": {
         "minimum_depth": 3,
         "maximum_depth": 3,
@@ -40,11 +60,21 @@ FIXED = {
     },
 }
 ONE_BIN = {"optimizers": ["adam"], "learning_rate_range": [{"minimum": 0.1, "maximum": 0.1}]}
+RECURRENT = ("LSTM_128", "RNN_CELL_64")
 PROBLEMS = ("DNN", "CNN", "RNN_LAST_ACTIVATIONS")
 
 
 def _loss(plan: TrialPlan) -> float:
     return sum(len(block) for block in plan.architecture) / 10
+
+
+def _turned(sign: int) -> Callable[[TrialPlan], float]:
+    return lambda plan: sign * _loss(plan)
+
+
+def _plans(history: History) -> list[TrialPlan]:
+    """Of the completed trials, best first."""
+    return [trial.plan for trial in history.completed if trial.plan is not None]
 
 
 def _histories(problem_type: str) -> list[History]:
@@ -59,27 +89,32 @@ def _histories(problem_type: str) -> list[History]:
 
 
 class AlgorithmContract:
-    """The contract; `search_type` names the algorithm in a spec."""
+    """The contract.
+
+    Attributes:
+        search_type: Name of the algorithm in a specification.
+        reachable: Architectures it can reach with two blocks at `minimum_depth` 1 and `maximum_depth` 2; as many as
+            there are in its `everything` where None.
+        draws_at_random: Whether its proposals depend on the generator.
+        knows_positions: Whether it goes with rules of position; else it must refuse them.
+    """
 
     search_type: ClassVar[str]
-    # Architectures it can reach with two blocks at minimum_depth 1 and maximum_depth 2.
-    reachable: ClassVar[int]
-    # Whether its proposals depend on the generator.
+    reachable: ClassVar[int | None] = None
     draws_at_random: ClassVar[bool] = True
-    # Whether it goes with rules of position; else it must refuse them.
     knows_positions: ClassVar[bool] = True
 
     def _algorithm(self, problem_type: str) -> SearchAlgorithm:
-        fields = {"blocks_to_use": ("LSTM_128", "RNN_CELL_64")} if problem_type.startswith("RNN") else {}
-        return make_algorithm(make_spec(self.search_type, problem_type, beam_size=3, **fields))
+        blocks = {"RNN": RECURRENT, "CNN": MIXED}.get(problem_type[:3], DENSE)
+        return make_algorithm(make_spec(self.search_type, problem_type, beam_size=3, blocks_to_use=blocks))
 
-    def _tiny_spec(self, **fields):
+    def _tiny_spec(self, **fields: Any) -> PhoenixSpec:
         """Two blocks, one optimizer: the reachable architectures times the ten bins of the learning rate."""
-        fields = {"blocks_to_use": ("IDENTITY", "LOWRANK_1"), "maximum_depth": 2} | fields
+        fields = dict[str, Any](blocks_to_use=("IDENTITY", "LOWRANK_1"), maximum_depth=2) | fields
         return make_spec(self.search_type, learning={"optimizers": ["adam"]}, **fields)
 
     @pytest.mark.parametrize("problem_type", PROBLEMS)
-    def test_architectures_are_legal_and_within_depth(self, problem_type):
+    def test_architectures_are_legal_and_within_depth(self, problem_type: str) -> None:
         algorithm = self._algorithm(problem_type)
         for history in _histories(problem_type):
             for seed in range(50):
@@ -89,7 +124,7 @@ class AlgorithmContract:
                 assert set(architecture) - {DEFAULT_FLATTEN, "FLATTEN"} <= set(algorithm.grammar.blocks)
 
     @pytest.mark.parametrize("problem_type", PROBLEMS)
-    def test_parents_are_completed_trials(self, problem_type):
+    def test_parents_are_completed_trials(self, problem_type: str) -> None:
         algorithm = self._algorithm(problem_type)
         for history in _histories(problem_type):
             finished = {trial.id for trial in history.completed}
@@ -97,7 +132,7 @@ class AlgorithmContract:
             assert parents - {None} <= finished
 
     @pytest.mark.parametrize("problem_type", PROBLEMS)
-    def test_the_same_generator_gives_the_same_proposal_and_another_one_others(self, problem_type):
+    def test_the_same_generator_gives_the_same_proposal_and_another_one_others(self, problem_type: str) -> None:
         algorithm, again = self._algorithm(problem_type), self._algorithm(problem_type)
         for history in _histories(problem_type):
             proposals = [algorithm.propose(history, np.random.default_rng(seed)) for seed in range(20)]
@@ -106,7 +141,7 @@ class AlgorithmContract:
                 assert (len({proposal.architecture for proposal in proposals}) > 1) == self.draws_at_random
 
     @pytest.mark.parametrize("name", FIXED)
-    def test_towers_of_one_length_keep_to_their_positions(self, name):
+    def test_towers_of_one_length_keep_to_their_positions(self, name: str) -> None:
         spec = make_spec(self.search_type, **FIXED[name])
         if not self.knows_positions:
             with pytest.raises(SpecError, match="does not go with position_choices"):
@@ -115,30 +150,29 @@ class AlgorithmContract:
         planner, grammar = make_planner(spec), Grammar.of(spec)
         history = run_study(planner, 40, _loss)
         assert len(history.completed) == 40
-        for trial in history.completed:
-            assert grammar.fits(trial.plan.architecture)
+        assert all(grammar.fits(plan.architecture) for plan in _plans(history))
 
-    def test_no_tower_comes_back_under_another_name(self):
+    def test_no_tower_comes_back_under_another_name(self) -> None:
         if not self.knows_positions:
             return
         spec = make_spec(self.search_type, learning=ONE_BIN, **FIXED["stages"])
         grammar = Grammar.of(spec)
         history = run_study(make_planner(spec), 7, _loss)
-        assert len({grammar.canonical(trial.plan.architecture) for trial in history.completed}) == 7
+        assert len({grammar.canonical(plan.architecture) for plan in _plans(history)}) == 7
         with pytest.raises(SpaceExhaustedError):
             make_planner(spec).plan(8, history)
 
-    def test_the_goal_is_turned_with_the_metric(self):
+    def test_the_goal_is_turned_with_the_metric(self) -> None:
         """Maximizing a metric is minimizing its negative."""
         spec = make_spec(self.search_type, learning={"optimizers": ["adam"]})
         studies = {}
         for goal, sign in (("minimize", 1), ("maximize", -1)):
             planner = Planner(spec, PlannerSettings(0, 1000, batch_size=32), "loss", goal)
-            history = run_study(planner, 30, lambda plan, sign=sign: sign * _loss(plan), History("loss", goal))
-            studies[goal] = sorted((trial.id, trial.plan.architecture) for trial in history.completed)
+            history = run_study(planner, 30, _turned(sign), History("loss", goal))
+            studies[goal] = sorted((plan.trial_id, plan.architecture) for plan in _plans(history))
         assert studies["minimize"] == studies["maximize"]
 
-    def test_the_order_in_which_trials_become_known_changes_nothing(self):
+    def test_the_order_in_which_trials_become_known_changes_nothing(self) -> None:
         algorithm = self._algorithm("DNN")
         trials = _histories("DNN")[-1].completed
         forwards, backwards = (History("loss", "minimize") for _ in range(2))
@@ -148,7 +182,7 @@ class AlgorithmContract:
             first, second = (algorithm.propose(h, np.random.default_rng(seed)) for h in (forwards, backwards))
             assert first == second
 
-    def test_ensembles_and_students_do_no_harm(self):
+    def test_ensembles_and_students_do_no_harm(self) -> None:
         planner = make_planner(make_spec(self.search_type))
         history = run_study(planner, 12, _loss)
         ensemble = make_plan(13, (), members=(1, 2), ensemble=EnsemblePlan("average"))
@@ -158,7 +192,7 @@ class AlgorithmContract:
         history.update([running(17, make_plan(17, (), members=(1, 2), ensemble=EnsemblePlan("average")))])
         assert planner.plan(18, history).architecture
 
-    def test_convolutions_keep_their_order(self):
+    def test_convolutions_keep_their_order(self) -> None:
         algorithm = self._algorithm("CNN")
         history = _histories("CNN")[-1]
         for seed in range(50):
@@ -169,7 +203,7 @@ class AlgorithmContract:
             assert set(body[flatten + 1 :]) <= {"FULLY_CONNECTED", "FULLY_CONNECTED_PYRAMID"}
 
     @pytest.mark.parametrize("problem_type", PROBLEMS)
-    def test_everything_holds_each_architecture_once_and_all_that_is_proposed(self, problem_type):
+    def test_everything_holds_each_architecture_once_and_all_that_is_proposed(self, problem_type: str) -> None:
         algorithm = self._algorithm(problem_type)
         empty = History("loss", "minimize")
         everything = [p.architecture for p in algorithm.everything(empty, np.random.default_rng(0))]
@@ -179,25 +213,41 @@ class AlgorithmContract:
         )
 
     @pytest.mark.parametrize("seed", [0, 1])
-    def test_nothing_is_tried_twice_until_everything_is_tried(self, seed):
-        planner = make_planner(self._tiny_spec(), seed)
-        history = run_study(planner, self.reachable * 10, _loss)
-        assert len({trial.plan.key for trial in history.completed}) == self.reachable * 10
+    def test_nothing_is_tried_twice_until_everything_is_tried(self, seed: int) -> None:
+        spec = self._tiny_spec()
+        planner, empty = make_planner(spec, seed), History("loss", "minimize")
+        count = self.reachable or sum(1 for _ in make_algorithm(spec).everything(empty, np.random.default_rng(0)))
+        history = run_study(planner, count * 10, _loss)
+        assert len({plan.key for plan in _plans(history)}) == count * 10
         with pytest.raises(SpaceExhaustedError, match="has been tried"):
             planner.plan(len(history) + 1, history)
 
-    def test_running_trials_are_not_repeated_either(self):
+    def test_running_trials_are_not_repeated_either(self) -> None:
         planner = make_planner(self._tiny_spec(maximum_depth=1))
         history = History("loss", "minimize")
         for trial_id in range(1, 21):
             history.update([running(trial_id, planner.plan(trial_id, history))])
-        assert len({trial.plan.key for trial in history.unfinished}) == 20
+        assert len({trial.plan.key for trial in history.unfinished if trial.plan is not None}) == 20
         with pytest.raises(SpaceExhaustedError):
             planner.plan(21, history)
 
-    def test_a_trial_planned_late_descends_from_an_earlier_one(self):
+    def test_a_trial_planned_late_descends_from_an_earlier_one(self) -> None:
         planner = make_planner(self._tiny_spec())
         history = History("loss", "minimize")
         history.update([completed(1, 5.0), completed(3, 1.0), completed(4, 2.0)])
         for attempt in range(20):
             assert planner.plan(2, history, attempt).parent in (None, 1)
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_what_can_never_be_built_is_soon_left_alone(self, seed: int) -> None:
+        blocks = ("FULLY_CONNECTED", "FULLY_CONNECTED_PYRAMID", "LOWRANK_1", "LOWRANK_2", "BOTTLENECK_32", "IDENTITY")
+        planner = make_planner(make_spec(self.search_type, blocks_to_use=blocks, beam_size=3), seed, sampler="auto")
+        history = run_study(planner, 40, lambda plan: None if "IDENTITY" in plan.architecture else _loss(plan))
+        assert len(history.failed) <= 4
+
+    def test_with_one_of_two_blocks_that_cannot_be_built_the_other_one_is_used(self) -> None:
+        """The archived default depth; the worker gives up after ten failures in a row."""
+        spec = make_spec(self.search_type, blocks_to_use=("IDENTITY", "LOWRANK_1"), minimum_depth=2, maximum_depth=3)
+        history = run_study(make_planner(spec, 1), 17, lambda plan: None if "IDENTITY" in plan.architecture else 1.0)
+        assert len(history.failed) <= 5
+        assert len(history.completed) >= 10 and all(trial.id < 10 for trial in history.failed)
