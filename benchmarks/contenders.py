@@ -90,7 +90,7 @@ def run_engine(data: TableData, plans: Sequence[TrialPlan]) -> list[dict[str, fl
 
 
 def run_fit(data: TableData, plan: TrialPlan, way: str, repetitions: int = 2) -> list[dict[str, float]]:
-    """Trains a plan's tower with `fit`, five evaluations on the way and `evaluate` at the end, again and again."""
+    """Trains a plan's tower with `fit`, five evaluations on the way and `evaluate` at the end, repeatedly."""
     found = []
     for _ in range(repetitions):
         started = time.perf_counter()

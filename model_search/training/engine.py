@@ -62,7 +62,7 @@ class Engine(Evaluator):
 
         Raises:
             TrialError: if the trial cannot be trained: a hyperparameter or a shape that makes no sense, a loss that
-                is not finite, memory that does not suffice.
+                is not finite, too little memory.
         """
         given = given or Given()
         report = on_progress or (lambda progress: None)
@@ -133,7 +133,7 @@ class _Sweeper:
     """Collects the garbage of finished trials: their graphs are large reference cycles.
 
     A collection takes a few milliseconds, or much longer in a process that holds many other objects; it runs
-    after so much work that it takes no more than a twentieth of it.
+    only so often that it takes no more than a twentieth of the time.
     """
 
     def __init__(self) -> None:

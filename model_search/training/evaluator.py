@@ -1,6 +1,6 @@
 """The interface of what trains trials, and the registry of evaluators by name. Never imports TensorFlow.
 
-A worker asks for one evaluator and hands it plan after plan::
+A worker makes one evaluator and runs plan after plan with it::
 
     evaluator = make_evaluator(settings.evaluator, data, settings)
     evaluator.run(plan, given, on_progress)      # trains, reports progress about twice a second, returns the outcome
@@ -31,7 +31,7 @@ class Evaluator(abc.ABC):
 
     Args:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
+        settings: The settings that all trials share.
     """
 
     @abc.abstractmethod

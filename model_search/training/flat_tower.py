@@ -2,7 +2,7 @@
 
 Small parameters (biases, batch normalisation, narrow layers) are kept together in one vector and updated by one
 operation; a large matrix is a variable of its own, so that it is neither cut out of a vector nor copied into one, and
-its update runs beside the rest of the backward pass. The variables belong to a pool that all trials share, and the
+its update runs in parallel with the backward pass. The variables belong to a pool that all trials share, and the
 model is called as a pure function of their values, so that a finished trial leaves nothing behind.
 """
 

@@ -11,7 +11,7 @@ from model_search.training.runtime import tensorflow
 
 _NAME = "ModelSearchMatMul"
 _LARGE = 512 * 512  # values of a weight matrix from which it pays off: a quarter at 512, a half at 1,024
-_ROWS = 8  # and at least so many times as many inputs as rows in the batch
+_ROWS = 8  # minimum ratio of inputs to rows in the batch
 
 
 def loss_and_gradients(loss: Callable[[], Any], values: Sequence[Any], batch_size: int) -> tuple[Any, list[Any]]:

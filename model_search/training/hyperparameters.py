@@ -112,11 +112,11 @@ class StepCount:
         return cls(-(-steps // stride), stride)
 
     def until(self, step: int) -> int:
-        """How many updates bring the counter to a step."""
+        """The number of updates after which the counter reaches a step."""
         return -(-step // self.stride)
 
     def at(self, update: int) -> int:
-        """The step counter after so many updates."""
+        """The step counter after that many updates."""
         return update * self.stride
 
 

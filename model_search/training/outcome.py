@@ -90,7 +90,7 @@ class TrialOutcome:
         tower_logits: The own tower's validation logits, where they are not `valid_logits`.
         train_logits: The own tower's logits on the training rows of a table, where `keep_train_logits` asks for them.
         mixture: Kernel [towers * logits_dimension, logits_dimension] and bias of a weighted ensemble; else empty.
-            The towers stand in the order of `TrialPlan.towers`.
+            The towers are in the order of `TrialPlan.towers`.
     """
 
     metrics: Mapping[str, float]

@@ -29,7 +29,7 @@ def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
 
     A batch of 32 rows is too little work to divide: handing parts of one operation to other threads doubles the time
     of a small tower's step. Independent operations (the two products of a layer's gradient, the updates of different
-    layers) do run beside each other.
+    layers) do run in parallel.
 
     Args:
         intra_threads: Threads within one operation.

@@ -45,7 +45,7 @@ class RunResources:
 
     Attributes:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
+        settings: The settings that all trials share.
         metrics: Computes validation metrics.
         pool: The variables that all trials share.
         table: The training rows as tensors; None for a stream.

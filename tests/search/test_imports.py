@@ -1,4 +1,4 @@
-"""What decides and what remembers runs without TensorFlow, and says so by its imports."""
+"""What decides and what remembers runs without TensorFlow; its imports show it."""
 
 import ast
 import importlib.util

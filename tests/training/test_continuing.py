@@ -49,7 +49,7 @@ def test_training_in_pieces_is_training_through(make_data, hyperparameters):
     assert outcome.metrics["loss"] == pytest.approx(through.metrics["loss"], rel=1e-4)
 
 
-def test_a_piece_looks_between_its_own_ends():
+def test_a_continuation_evaluates_between_its_own_ends():
     engine = Engine(class_table(), settings())
     first, second = _pieces(plan(steps=24, optimizer="adam"), (8, 24))
     steps = []
@@ -114,7 +114,7 @@ def test_skipped_batches_are_gone():
     assert set(RowOrder(np.array([3, 5, 7]), 2, seed=0).take(30).ravel()) == {3, 5, 7}
 
 
-def test_looks_are_spread_over_what_is_trained():
+def test_evaluations_are_spread_over_what_is_trained():
     assert evaluation_updates(16) == (2, 4, 6, 8, 10, 12, 14, 16)
     assert evaluation_updates(16, 8) == (9, 10, 11, 12, 13, 14, 15, 16)
     assert evaluation_updates(5, 5) == (5,)

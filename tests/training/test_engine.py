@@ -194,7 +194,7 @@ def test_the_metric_of_the_study_chooses_the_step():
     assert outcome.metrics["accuracy"] == max(values)
 
 
-def test_a_metric_of_ones_own_chooses_the_step_too():
+def test_a_custom_metric_chooses_the_step_too():
     seen = []
 
     def recall(labels, predictions):
@@ -233,7 +233,7 @@ def test_a_loss_of_the_provider_is_learnt_and_reported():
         Engine(class_table(loss_fn=lambda a, b, c: b), settings()).run(plan(DENSE))
 
 
-def test_looks_read_a_part_and_the_end_reads_all():
+def test_evaluations_read_a_part_and_the_last_one_reads_all():
     table = class_table(rows=4000)
     outcome = Engine(table, settings(eval_steps=10)).run(plan(DENSE, steps=40))
     assert len(outcome.valid_logits) == 2000
@@ -252,7 +252,7 @@ def test_a_stream_is_learnt_from(weighted):
     same(outcome, Engine(stream, settings("accuracy", "maximize")).run(plan(DENSE, steps=200)))
 
 
-def test_a_stream_that_ends_says_so():
+def test_a_stream_that_ends_raises():
     stream = dataclasses.replace(class_stream(), train_batches=lambda seed: iter([]))
     with pytest.raises(DataError, match="training data ended"):
         Engine(stream, settings()).run(plan(DENSE))
