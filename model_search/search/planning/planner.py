@@ -105,7 +105,11 @@ class Planner:
         return plan
 
     def _first_plan(self, request: Request) -> TrialPlan | None:
-        return next((plan for plan in (rule.plan(request) for rule in self._rules) if plan is not None), None)
+        for rule in self._rules:
+            plan = rule.plan(request)
+            if plan is not None:
+                return plan
+        return None
 
 
 def _exhausted(history: History) -> str:
