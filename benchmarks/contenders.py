@@ -19,7 +19,7 @@ from model_search.training.runtime import tensorflow
 
 BLOCK_WITH_BATCH_NORMALISATION = "BENCHMARK_256_BATCHNORM"
 SETTINGS = TrainingSettings("DNN", "loss", "minimize", dropout_between_blocks=True)
-LOOKS = 5  # evaluations of a single tower by Keras
+EVALUATIONS = 5  # evaluations of a single tower by Keras
 
 FIT_WAYS = ("numpy", "tf.data", "tf.data, steps_per_execution=100")
 
@@ -90,7 +90,7 @@ def run_engine(data: TableData, plans: Sequence[TrialPlan]) -> list[dict[str, fl
 
 
 def run_fit(data: TableData, plan: TrialPlan, way: str, repetitions: int = 2) -> list[dict[str, float]]:
-    """Trains a plan's tower with `fit`, five evaluations on the way and `evaluate` at the end, again and again."""
+    """Trains a plan's tower with `fit`, five evaluations on the way and `evaluate` at the end, repeatedly."""
     found = []
     for _ in range(repetitions):
         started = time.perf_counter()
@@ -102,7 +102,7 @@ def _fit_once(data: TableData, plan: TrialPlan, way: str) -> float:
     tf = tensorflow()
     train, valid = data.train, data.valid
     model = compiled_model(data, plan, 100 if "steps_per_execution" in way else 1)
-    epochs = 2 * LOOKS  # of fewer steps than the table has batches: Keras does not go on over the end of an array
+    epochs = 2 * EVALUATIONS  # of fewer steps than the table has batches: Keras does not go on over the end of an array
     steps = plan.steps // epochs
     if way == "numpy":
         training: dict[str, Any] = {"x": train.inputs["features"], "y": train.label, "batch_size": plan.batch_size}

@@ -43,7 +43,7 @@ class Job:
 
 
 def search(job: Job, jobs: int) -> dict[str, float]:
-    """Runs one search in this process, beside others, and scores it on the test file."""
+    """Runs one search in this process, in parallel with others, and scores it on the test file."""
     from model_search import constants, single_trainer
     from model_search.data import csv_data
     from model_search.training.runtime import available_cores, tensorflow

@@ -1,4 +1,4 @@
-"""What do ensembles and students bring, and what do they cost?
+"""What do ensembles and students gain, and what do they cost?
 
     python benchmarks/ensembles.py --datasets DIR --part quality --seeds 3 --results ensembles.json
     python benchmarks/ensembles.py --part selection
@@ -37,7 +37,7 @@ REPEATS = 7
 
 
 def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """One search in this process, beside others; test scores and parameters of its three models."""
+    """One search in this process, in parallel with others; test scores and parameters of its three models."""
     from model_search import constants, single_trainer
     from model_search.data import csv_data
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -66,7 +66,7 @@ def search(table: Table, options: argparse.Namespace, seed: int) -> dict[str, An
             progress=False,
         )
         found: dict[str, Any] = {"seconds": time.monotonic() - started, "best": study.best}
-        # The best trial may be an ensemble of the search; the yardstick is one model.
+        # The best trial may be an ensemble of the search; the baseline is a single model.
         alone = [trial for trial in study.history.completed if trial.plan is not None and not trial.plan.members]
         score = "log_loss" if table.task == "classification" else "rmse"
         for model in study.final_models:
@@ -162,7 +162,7 @@ def print_quality(cache: Mapping[str, Any], tables: Sequence[Table], options: ar
 
 
 def selection() -> None:
-    """Times the selection alone, on made-up logits."""
+    """Times the selection alone, on random logits."""
     from model_search.data.task import Task, TaskKind
     from model_search.finish.ensemble_selection import LabelledRows, select
 
@@ -185,7 +185,7 @@ def trials(options: argparse.Namespace) -> None:
     from model_search.data.prepare_options import PrepareOptions
     from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialPlan
     from model_search.training.engine import Engine
-    from model_search.training.outcome import FrozenTowers, TrainingSettings
+    from model_search.training.outcome import FrozenTowers, Given, TrainingSettings
 
     index = read_index(options.datasets)
     table = index[options.only or "phoneme"]
@@ -215,7 +215,7 @@ def trials(options: argparse.Namespace) -> None:
             valid, train = (rng.normal(size=(count, len(r), width)) for r in (data.valid, data.train))
             frozen = FrozenTowers(valid.astype(np.float32), train.astype(np.float32))
         started = time.perf_counter()
-        engine.run(what, frozen=frozen)
+        engine.run(what, Given(frozen=frozen))
         return time.perf_counter() - started
 
     for blocks in (["FIXED_OUTPUT_FULLY_CONNECTED_64"], ["FIXED_OUTPUT_FULLY_CONNECTED_256"] * 3):
@@ -225,13 +225,13 @@ def trials(options: argparse.Namespace) -> None:
                 name = f"adaptive, {combining}, {count} frozen"
                 kinds[name] = plan(102, blocks, EnsemblePlan(combining), count)
         taken: dict[str, list[float]] = {name: [] for name in kinds}
-        for _ in range(REPEATS):  # in turn, so that a busy machine slows all of them
+        for _ in range(REPEATS):  # interleaved, so that a busy machine slows all of them
             for name, what in kinds.items():
                 taken[name].append(seconds(what))
         base = min(taken["search trial"][1:])
         print(f"\n{table.name}, {' > '.join(blocks)}, {steps} steps of {batch} (the fastest of {REPEATS - 1}, warm)")
         for name, values in taken.items():
-            fastest = min(values[1:])  # what a busy machine disturbs least
+            fastest = min(values[1:])  # the minimum is least affected by a busy machine
             print(f"  {name:<32}{fastest:>8.3f} s{fastest / base:>8.3f} times a search trial")
     print("\nto reach: an average at most 0.05 times, an adaptive trial at most 1.3 times a search trial")
 

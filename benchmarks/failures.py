@@ -2,7 +2,7 @@
 
     python benchmarks/failures.py [--trials 60] [--seeds 20] [--blocks 8] [--depths 2-5] [--searches NAME,NAME]
 
-Training is pretended: a trial whose architecture has the block fails, every other one completes with a loss that
+Training is simulated: a trial whose architecture has the block fails, every other one completes with a loss that
 depends on its blocks. Prints the median and the most failures over the seeds; the goal is at most 4 and at most 8 of
 60 trials with one block of eight. A study ends early where ten trials in a row fail, as in a real search.
 """
@@ -49,7 +49,7 @@ def failures(spec: PhoenixSpec, seed: int, trials: int) -> int:
     """
     rng = np.random.default_rng(seed)
     bad = str(rng.choice(list(spec.blocks_to_use)))
-    # The bad block would be a good one, were it to be judged by its neighbours.
+    # By its neighbours, the bad block would seem a good one.
     values = {block: float(value) for block, value in zip(spec.blocks_to_use, rng.random(len(BLOCKS)), strict=False)}
     planner = Planner(spec, PlannerSettings(seed, 1000, 32, number_models=trials), "loss", "minimize")
     history, in_a_row, failed = History("loss", "minimize"), 0, 0
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--depths", default="1-4", help="minimum_depth-maximum_depth")
-    parser.add_argument("--searches", default="", help="with commas; all when absent")
+    parser.add_argument("--searches", default="", help="comma-separated; all when absent")
     options = parser.parse_args(arguments)
     low, high = map(int, options.depths.split("-"))
     reached = True

@@ -3,7 +3,7 @@
     python benchmarks/fidelity.py --datasets DIR --tables phoneme,adult --models 20 --seeds 3
 
 For each table and seed a search trains `--models` towers in full. Then searches with a schedule get the same number of
-steps, as far as they use them. Told are: the steps that the full search took to its best validation accuracy, those
+steps, as far as they use them. Printed are: the steps that the full search took to its best validation accuracy, those
 that the others took to reach it, and what all have reached at the end. Rounds the same for all: one search type, one
 space, batches of 32. A last column has the seconds of each search; they depend on what else the machine does.
 """
@@ -31,7 +31,7 @@ Curve = list[tuple[int, float]]
 
 
 def search(table: Table, schedule: str, seed: int, budget: argparse.Namespace) -> tuple[Curve, float]:
-    """The best validation accuracy after so many steps, trial by trial, and the seconds of the search.
+    """The best validation accuracy by steps, trial by trial, and the seconds of the search.
 
     Trials are added until the steps of `budget.models` trainings in full are used.
     """
@@ -43,7 +43,7 @@ def search(table: Table, schedule: str, seed: int, budget: argparse.Namespace) -
     plain = load_spec(constants.DEFAULT_DNN)
     plain.ClearField("ensemble_spec")
     plain.ClearField("distillation_spec")
-    plain.starting_points = False  # with them nothing is left to be found sooner
+    plain.starting_points = False  # they leave nothing to be found sooner
     trainer = single_trainer.SingleTrainer(provider, load_text(f"{to_text(plain)}\n{SCHEDULES[schedule]}"))
     curve: Curve = []
     models = budget.models
@@ -84,7 +84,7 @@ def best_so_far(trials: Sequence) -> Curve:
 
 
 def steps_to(curve: Curve, accuracy: float, most: int) -> int | None:
-    """Steps until the accuracy was reached, within so many."""
+    """Steps until the accuracy was reached, up to a limit."""
     return next((steps for steps, best in curve if best >= accuracy and steps <= most), None)
 
 

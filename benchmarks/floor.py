@@ -1,4 +1,4 @@
-"""What arithmetic alone would take: products of matrices, and the optimizer's memory traffic."""
+"""The time that arithmetic alone would take: matrix products, and the optimizer's memory traffic."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def product_rate(rows: int, inputs: int, outputs: int) -> float:
 
 
 def update_seconds(values: int) -> float:
-    """Seconds of one fused Adam update of so many values."""
+    """Seconds of one fused Adam update of a variable with `values` elements."""
     tf = tensorflow()
     variable, first, second = (tf.Variable(tf.zeros([values])) for _ in range(3))
     gradient = tf.Variable(tf.random.normal([values]) * 1e-3)
@@ -89,7 +89,7 @@ def floor_seconds(widths: Sequence[int], rows: int, steps: int) -> tuple[float, 
 
     Args:
         widths: Inputs, units of each layer, logits.
-        rows: Rows a batch.
+        rows: Rows per batch.
         steps: Updates.
 
     Returns:
@@ -101,7 +101,7 @@ def floor_seconds(widths: Sequence[int], rows: int, steps: int) -> tuple[float, 
         if (inputs, outputs) not in measured:
             measured[inputs, outputs] = (product_rate(rows, inputs, outputs), update_seconds(inputs * outputs))
         rate, update = measured[inputs, outputs]
-        products += (6 if place else 4) * rows * inputs * outputs / rate  # nobody asks for the features' gradient
+        products += (6 if place else 4) * rows * inputs * outputs / rate  # the features need no gradient
         updates += update
         best_rate = max(best_rate, rate)
     return products * steps, updates * steps, best_rate

@@ -33,7 +33,8 @@ def resident_mb() -> float:
 def synthetic(rows: int, width: int, rng: np.random.Generator) -> TableData:
     features = rng.normal(size=(rows, width)).astype(np.float32)
     labels = (features[:, 0] * features[:, 1] > 0).astype(np.int32)
-    train, valid = Rows(features[: rows // 2], labels[: rows // 2]), Rows(features[rows // 2 :], labels[rows // 2 :])
+    both = Rows.of(features, labels)
+    train, valid = both.take(slice(rows // 2)), both.take(slice(rows // 2, None))
     return TableData(Task(TaskKind.CLASSIFICATION, "label", 2, (0, 1)), train, valid, "synthetic", {})
 
 

@@ -1,4 +1,4 @@
-"""What the bench of tables prints: scores, paired differences with their lower bounds, and a plot."""
+"""The output of the benchmark on tables: scores, paired differences with their lower bounds, and a plot."""
 
 from __future__ import annotations
 

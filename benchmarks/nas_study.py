@@ -25,7 +25,7 @@ Architecture = Sequence[str]
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What is known of a table's networks: their length, the digit of the identity, and stages (first, last)."""
+    """The rules of a table's networks: their length, the digit of the identity, and stages (first, last)."""
 
     positions: int
     identity: str | None = None
@@ -39,7 +39,7 @@ KNOWN: Mapping[str, Rules] = {
 
 
 class _FromTable(Block):
-    """A block that only the table knows; it is never built."""
+    """A block of the table; it is never built."""
 
     def build(self, input_tensors: list[Any], is_training: bool, lengths: Any = None, hparams: Any = None) -> list[Any]:
         raise NotImplementedError("this network is looked up in a table")
@@ -57,7 +57,7 @@ class NasTable:
     """Accuracies by architecture, written as digits.
 
     Attributes:
-        rules: What is known of its networks.
+        rules: The rules of its networks.
         accuracies: Three runs for each architecture.
         best: The best mean of three.
     """
@@ -90,7 +90,7 @@ class NasTable:
         return "".join(name[-1] for name in architecture)
 
     def equivalent(self, architecture: Architecture) -> str:
-        """One name for all that are the same network: in each stage but for its first block, identities last."""
+        """The canonical name of equivalent networks: in each stage but for its first block, identities last."""
         digits = self.digits(architecture)
         for first, last in self.rules.stages:
             inside = digits[first + 1 : last + 1]

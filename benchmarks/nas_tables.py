@@ -7,8 +7,8 @@ A table is a CSV file with the columns `architecture` (one digit a position) and
 history and its rule that nothing is tried twice; only the training is looked up. Three questions:
 
 * one run: each trial shows one of the three runs, drawn by the seed. How good, by the mean of all three, is the model
-  that stands at the top after 100 and after 300 trials? *best* is the trial with the best run; *recommended* is the
-  trial that `recommend` names from what the study knows. The default is judged by what it recommends.
+  at the top after 100 and after 300 trials? *best* is the trial with the best run; *recommended* is the
+  trial that `recommend` names from what the study knows. The default is scored by what it recommends.
 * mean of three: each trial shows the mean. When has one within 0.1 of the best in the table been tried?
 * four workers at a time: how many of 400 trials repeat a network that was tried, under whatever name?
 
@@ -53,7 +53,7 @@ class Job:
 
 
 def one_run(table: NasTable, contestant: str, seed: int, trials: int) -> dict[str, list[float]]:
-    """Mean accuracy of what stands at the top at each checkpoint, by its best run and by recommendation."""
+    """Mean accuracy of the top model at each checkpoint, by its best run and by recommendation."""
     study, draws = Study(table, contestant, seed), np.random.default_rng([seed, 1])
     scores: dict[str, list[float]] = {"trials": [], "best": [], "recommended": []}
     for number in range(1, trials + 1):

@@ -1,11 +1,11 @@
-"""What a trial costs besides its training, when 10,000 trials are behind it: planning, and the store's bookkeeping.
+"""What a trial costs besides its training, after 10,000 trials: planning, and the store's bookkeeping.
 
     python benchmarks/planning.py [--trials 10000] [--measured 200] [--spec specs/dnn_config.pbtxt]
 
 Planning is measured for the plain beam, with the specification's own ensembles and distillation and with each other
 kind of them; then for the default search, whose predictor proposes architecture and hyperparameters, after 1,000 trials
 and after all.
-Losses are pretended (a random number that falls with depth), so that the beam grows and moves as in a real search.
+Losses are simulated (a random number that falls with depth), so that the beam grows and moves as in a real search.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def spine_seconds(planners: Planners, store: SqliteStore, trials: int, measured:
         started = time.perf_counter()
         claim = store.claim("w", trials + measured)
         if claim is None:
-            raise RuntimeError("the store hands out no more trials")
+            raise RuntimeError("the store has no more trials")
         changed, revision = store.history(revision)
         history.update(changed)
         plan = planner.plan(claim.trial_id, history)

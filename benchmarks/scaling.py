@@ -1,10 +1,10 @@
-"""What more workers bring: models a minute in worker processes, and what bookkeeping takes of simulated trainers.
+"""Scaling with workers: models per minute of worker processes, and the bookkeeping overhead of simulated trainers.
 
     python benchmarks/scaling.py [--datasets DIR --table phoneme] [--models 24] [--only real|sqlite|ray]
 
 1. One and two worker processes on the same search, each process with its threads: models a minute, whole searches
    (starting TensorFlow included) and from the first trial on.
-2. Trainers that pretend to train for 10 seconds, each with the real loop, planner, store and artefacts: 1, 8, 64 and
+2. Trainers that simulate training for 10 seconds, each with the real loop, planner, store and artefacts: 1, 8, 64 and
    256 of them, as threads of 16 processes on one SQLite file, and of 16 Ray actors that ask the one which owns it.
    The share of their time that is not training is what bookkeeping takes. (256 processes with TensorFlow would say
    nothing about bookkeeping on a machine with two cores.)
@@ -44,30 +44,30 @@ from model_search.training.outcome import Progress, TrialOutcome
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOAL_SPEEDUP, GOAL_SHARE = 1.6, 0.02
-CHUNK = 0.5  # seconds between two looks of a trainer, as the engine has them
+CHUNK = 0.5  # seconds between two reports of progress, as in the engine
 ROWS = 500
-PROCESSES = 16  # that the pretended trainers are spread over
+PROCESSES = 16  # that the simulated trainers are spread over
 # Trainers of one process share Python's lock, which real ones do not; so they hand it on quickly.
 SWITCH_SECONDS = 0.0005
 
 
-class Pretended:
+class Simulated:
     """Trains for `seconds`, asleep; keeps how long it really trained."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
         self.trained = 0.0
 
-    def run(self, plan: TrialPlan, initial_weights: Any = None, on_progress: Any = None, **others: Any) -> TrialOutcome:
-        curve = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
-        for look in range(curve):
-            on_progress(Progress(look, curve, 1.0, None))
+    def run(self, plan: TrialPlan, given: Any = None, on_progress: Any = None) -> TrialOutcome:
+        chunks = round(self.seconds / CHUNK * (0.5 + plan.seed % 1001 / 1000))  # trials differ; this long on average
+        for chunk in range(chunks):
+            on_progress(Progress(chunk, chunks, 1.0, None))
             started = time.perf_counter()
             time.sleep(CHUNK)
             self.trained += time.perf_counter() - started
         rng = np.random.default_rng(plan.seed)
         loss = float(rng.random()) + 1 / len(plan.architecture)
-        curve = tuple((plan.steps * look // 5, loss + 1 / look) for look in range(1, 6))
+        curve = tuple((plan.steps * part // 5, loss + 1 / part) for part in range(1, 6))
         weights = {"logits/kernel": rng.random((64, 64), np.float32)}
         return TrialOutcome(
             {"loss": loss}, 4096, plan.steps, {"train": self.seconds}, curve, weights, np.ones((ROWS, 2))
@@ -75,9 +75,9 @@ class Pretended:
 
 
 def one_trainer(name: str, store: Store, artefacts: ArtefactStore, target: int, seconds: float) -> Spent:
-    """Runs the real loop with a pretended engine."""
+    """Runs the real loop with a simulated engine."""
     timed_store, timed_files = Timed(store), Timed(artefacts)
-    engine = Pretended(seconds)
+    engine = Simulated(seconds)
     spec = plain_beam()
     for field in ("ensemble_spec", "distillation_spec"):  # which would want real logits
         spec.ClearField(field)
@@ -148,7 +148,7 @@ def new_study(folder: str) -> str:
 
 
 def warm_up() -> None:
-    """One trial of no length, so that what is imported when it is first needed counts for nobody."""
+    """Runs one trial of no length, so that lazy imports are not measured."""
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(new_study(folder))
         one_trainer("w", store, LocalArtefacts(folder), 1, 0.0)
@@ -156,7 +156,7 @@ def warm_up() -> None:
 
 
 def many(count: int, body: Any) -> list[Spent]:
-    """Runs `body(number)` in so many threads."""
+    """Runs `body(number)` in `count` threads."""
     sys.setswitchinterval(SWITCH_SECONDS)
     results: list[Spent] = []
 
@@ -179,7 +179,7 @@ def shares(results: Sequence[Spent]) -> str:
 
 
 def sync_seconds() -> float:
-    """What it takes to write a few bytes down to the disk, the median of 20."""
+    """Seconds to sync a few bytes to the disk, the median of 20."""
     seconds = []
     with tempfile.TemporaryFile() as file:
         for _ in range(20):
@@ -218,9 +218,7 @@ def in_process(folder: str, count: int, work: tuple[int, float]) -> list[Spent]:
 class Trainers:
     """A Ray actor with several trainers, a thread each."""
 
-    def run(
-        self, first: int, count: int, keepers: tuple[Any, Any], work: tuple[int, float]
-    ) -> list[tuple[float, float]]:
+    def run(self, first: int, count: int, keepers: tuple[Any, Any], work: tuple[int, float]) -> list[Spent]:
         keeper, files = keepers
         return many(
             count, lambda number: one_trainer(f"w{first + number}", RayStore(keeper), RayArtefacts(files), *work)
@@ -277,7 +275,7 @@ def show_real(arguments: argparse.Namespace) -> None:
     print(f"\nReal searches: {source.parent.name}/{source.name}, {arguments.models} models, {arguments.steps} steps\n")
     print("| worker processes | models a minute, whole search | from the first model on |\n|---|---|---|")
     found: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
-    for _ in range(arguments.repeats):  # in turn, since a machine drifts
+    for _ in range(arguments.repeats):  # interleaved, since a machine's speed drifts
         for workers, rates in found.items():
             provider = csv_data.Provider(filename=str(source), label=label)
             rates.append(real(provider, arguments.models, workers, arguments.steps))
@@ -296,8 +294,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--trainers", default="1,8,64,256")
-    parser.add_argument("--seconds", type=float, default=10.0, help="that a pretended trial takes")
-    parser.add_argument("--trials", type=int, default=5, help="of each pretended trainer")
+    parser.add_argument("--seconds", type=float, default=10.0, help="that a simulated trial takes")
+    parser.add_argument("--trials", type=int, default=5, help="of each simulated trainer")
     parser.add_argument("--only", choices=["real", "sqlite", "ray"])
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.trainers.split(",")]

@@ -76,7 +76,7 @@ def spec_of(contestant: str, seed: int, models: int) -> PhoenixSpec:
 
 
 def metric_of(table: Table) -> str:
-    """What models of a table are compared by."""
+    """The metric of a table."""
     return "accuracy" if table.task == "classification" else "rmse"
 
 
@@ -88,7 +88,7 @@ def objective_of(metric: str) -> Objective:
 def train(
     table: Table, spec: PhoenixSpec, sampler: str, seed: int, models: int, options: argparse.Namespace
 ) -> list[tuple[TrialPlan, float]]:
-    """Trains so many models in this process, beside others: what each tried, and its validation score, in order."""
+    """Trains models in this process, in parallel with others: what each tried, and its validation score, in order."""
     from model_search import single_trainer
     from model_search.data import csv_data
     from model_search.training.runtime import available_cores, tensorflow

@@ -1,4 +1,4 @@
-"""Chooses the towers that a search begins with, on other tables than those of `search_on_data.py`.
+"""Chooses the starting points of a search, on other tables than those of `search_on_data.py`.
 
     python benchmarks/starting_points.py --datasets DIR [--tables A,B,...] [--number 4] [--jobs 2]
 

@@ -40,7 +40,7 @@ def add_datasets_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def read_index(datasets: str | None) -> dict[str, Table]:
-    """Tables by name, in the order of the index; exits with a sentence where there are none."""
+    """Tables by name, in the order of the index; exits with a message if there are none."""
     if not datasets:
         sys.exit(f"no datasets: name their folder with --datasets or the variable {VARIABLE}")
     root = pathlib.Path(datasets)

@@ -7,7 +7,7 @@
 2. Towers by width: seconds a trial.
 3. One tower against `fit` and `evaluate`, with NumPy input, tf.data and `steps_per_execution`.
 4. The floor: the tower's products and updates at the rates that this machine reaches at these sizes.
-5. Where the time of a search goes.
+5. The time of a search by phase.
 
 Every contender runs in a process of its own. Needs keras-tuner and tensorboard (`pip install .[bench]`).
 """
@@ -213,7 +213,7 @@ def main() -> None:
     add_datasets_flag(parser)
     parser.add_argument("--table", default="phoneme", help="the table to train on")
     parser.add_argument("--quick", action="store_true", help="five towers and the narrow widths only")
-    parser.add_argument("--parts", default="search,widths,fit", help="which parts to run, with commas")
+    parser.add_argument("--parts", default="search,widths,fit", help="which parts to run, comma-separated")
     parser.add_argument("--job", type=pathlib.Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.job is not None:

@@ -1,4 +1,4 @@
-"""A provider of one's own and a block of one's own, searched together.
+"""Your own provider and your own block, searched together.
 
 python examples/own_provider_and_block.py
 """

@@ -33,12 +33,12 @@ class Blocks:
         return self._made[block_type.name]
 
     def get_new(self, block_type: enum.IntEnum, override_name: str | None = None) -> Block:
-        """A new block of that type, which calls its layers after `override_name` where that is given."""
+        """A new block of that type, whose layers are named after `override_name` if that is given."""
         return make_block(block_type.name, override_name)
 
     @staticmethod
     def search_space(blocks_to_use: Iterable[str] | None = None) -> dict[str, BlockHyperparameter]:
-        """What the search may choose for the blocks of these names (for all where None), by its name in the space."""
+        """The hyperparameters of the blocks of these names (of all if None), by name in the search space."""
         wanted = catalogue.names() if blocks_to_use is None else blocks_to_use
         return {
             catalogue.get(name).hyperparameter_names[hyperparameter.name]: hyperparameter

@@ -1,4 +1,4 @@
-"""When work has to be done: one object, made when a search begins and handed to every phase of it."""
+"""When work has to be done: one object, created when a search begins and passed to every phase of it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Clock = Callable[[], float]
 
 
 class Deadline:
-    """A moment on a clock.
+    """A deadline on a clock.
 
     Args:
         seconds: From now until then; None for never.
         spent: Seconds of these that have passed already, such as those in which the process started.
-        clock: Tells the seconds; monotonic.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, seconds: float | None = None, spent: float = 0.0, clock: Clock = time.monotonic):
@@ -23,27 +23,27 @@ class Deadline:
         self._end = math.inf if seconds is None else clock() + seconds - spent
 
     def earlier(self, seconds: float) -> Deadline:
-        """Another deadline, so many seconds before this one."""
+        """A deadline that many seconds before this one."""
         other = Deadline(None, clock=self._clock)
         other._end = self._end - seconds
         return other
 
     @property
     def is_set(self) -> bool:
-        """Whether there is such a moment at all."""
+        """Whether there is a deadline at all."""
         return self._end < math.inf
 
     @property
     def remaining(self) -> float:
-        """Seconds until then, 0 where it has passed; infinite where there is no such moment."""
+        """Seconds until the deadline, 0 if it has passed; infinite without a deadline."""
         return max(0.0, self._end - self.now) if self.is_set else math.inf
 
     @property
     def passed(self) -> bool:
-        """Whether the time is over."""
+        """Whether the time is up."""
         return self.is_set and self.now >= self._end
 
     @property
     def now(self) -> float:
-        """What the clock says."""
+        """The time on the clock."""
         return self._clock()

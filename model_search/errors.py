@@ -1,8 +1,8 @@
 """Every error that Model Search raises on purpose.
 
-The class of an exception decides what happens next: a `UserError` is a mistake in what was given (the binary prints
+The class of an exception decides what happens next: a `UserError` is a mistake in the user's input (the command prints
 its one sentence and exits with status 2), a `TrialError` ends one trial, a `StopStudy` ends the search. Anything else
-that escapes from a trial fails that trial with the exception's own words.
+that is raised in a trial fails that trial with the exception's message.
 """
 
 
@@ -11,11 +11,11 @@ class ModelSearchError(Exception):
 
 
 class UserError(ModelSearchError):
-    """Something that was given is wrong; the message says what was received, what was expected and how to mend it."""
+    """Something that was given is wrong; the message says what was received, what was expected and how to fix it."""
 
 
 class SpecError(UserError):
-    """A search specification that cannot be read or does not make sense; lists every problem, with line and column."""
+    """A search specification that cannot be read or is invalid; lists every problem, with line and column."""
 
 
 class DataError(UserError):
@@ -35,7 +35,7 @@ class StoreError(ModelSearchError):
 
 
 class DiskFullError(StoreError):
-    """There is no room to write; nothing of the step was written, and the study goes on when there is room."""
+    """The disk is full; nothing of the step was written, and the study can continue once there is room."""
 
 
 class UnstorableError(StoreError):
@@ -47,7 +47,7 @@ class RepeatedPlanError(StoreError):
 
 
 class StaleClaimError(StoreError):
-    """The trial was given to another worker meanwhile; its late result is refused."""
+    """The trial has been given to another worker; the late result is refused."""
 
 
 class TrialError(ModelSearchError):
@@ -55,7 +55,7 @@ class TrialError(ModelSearchError):
 
 
 class RetryTrialError(TrialError):
-    """This trial failed for a reason outside of it; it may be run again under the same id."""
+    """This trial failed for an external reason; it may be run again under the same id."""
 
 
 class StopStudyError(ModelSearchError):

@@ -1,4 +1,4 @@
-"""The `model_search` command: search, and then leaderboard, report, predict, evaluate and export on what was found.
+"""The `model_search` command: search, then leaderboard, report, predict, evaluate and export.
 
     model_search --filename=train.csv --label=income --experiment_name=adult
     model_search leaderboard --experiment_name=adult
@@ -51,7 +51,7 @@ _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [fla
 flags:
 """
 
-# Flags of the archived system that have nothing to act on here: accepted, told once, without effect.
+# Flags of the archived system without effect here: accepted, with one note.
 _WITHOUT_EFFECT: dict[str, bool | int | str | None] = {
     "phoenix_save_summary_steps": 2000,
     "phoenix_save_checkpoints_secs": 120,
@@ -83,7 +83,7 @@ def _define_flags() -> None:
         "record_defaults", None, "Comma-separated: a number means a number column, a text a text column."
     )
     flags.DEFINE_string("validation_filename", None, "A CSV file to validate on; a part of the rows when absent.")
-    flags.DEFINE_string("field_delim", None, "The delimiter; found out when absent.")
+    flags.DEFINE_string("field_delim", None, "The delimiter; detected when absent.")
     flags.DEFINE_enum("task", None, ["classification", "regression"], "What to predict; inferred when absent.")
     flags.DEFINE_string("phoenix_dataset", "", "Name of a registered provider; the CSV provider when empty.")
     flags.DEFINE_string("provider_module", None, "A Python file that registers a provider (and blocks).")
@@ -128,7 +128,7 @@ _MODULE = FLAGS.find_module_defining_flag("filename") or __name__
 
 
 def run(argv: Sequence[str] | None = None) -> None:
-    """Entry point of the console script; exits with 0, or 2 where what was given is wrong."""
+    """Entry point of the console script; exits with the status that `main` returns."""
     sys.exit(main(list(sys.argv if argv is None else argv), _seconds_of_this_process()))
 
 
@@ -267,7 +267,7 @@ def _print_model_place(study: Study) -> None:
         for kind, path in study.export(target).items():
             print(f"  {kind}: {path}")
     except UserError as error:
-        # The search itself is done; only the copy is missing.
+        # The search itself has succeeded; only the export is missing.
         print(f"  not written: {error}")
     root, name = FLAGS.model_dir, study.name
     where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}"])
@@ -337,7 +337,7 @@ def _members(words: list[str]) -> None:
 
 
 def _model_choice() -> ModelChoice:
-    """What --trial names; the study says where there is no such model."""
+    """The value of --trial; the study raises if there is no such model."""
     given = FLAGS.trial
     return int(given) if given is not None and given.lstrip("-").isdecimal() else given
 

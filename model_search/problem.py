@@ -1,7 +1,7 @@
-"""What a problem type is: the input that its towers read, how their blocks are ordered, and the head that they end in.
+"""Problem types: the input that towers read, how their blocks are ordered, and the head that they end in.
 
-Everything that depends on the problem type asks the record here; nothing else compares names. A new problem type is one
-more record: add it to the table below, or hand it to `register_problem_type`. Imports nothing heavy.
+All code that depends on the problem type reads these records; none compares names. A new problem type is one
+more record: add it to the table below, or pass it to `register_problem_type`. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class StartingPoint:
 
 @dataclasses.dataclass(frozen=True)
 class ProblemType:
-    """What the package knows of a problem type.
+    """A problem type.
 
     Attributes:
         name: Its name in a specification.
@@ -38,7 +38,7 @@ class ProblemType:
         ordered_by_rank: Whether blocks that read maps or sequences come first, then one flatten block, then the blocks
             that read vectors. Otherwise every order of blocks is legal.
         added_block: The flatten block that a tower gets where it names none. It counts towards the tower's size.
-        head: Name of the head that makes logits of the last block's output (see `towers/heads.py`).
+        head: Name of the head that turns the last block's output into logits (see `towers/heads.py`).
         needs_lengths: Whether the rows have lengths, because their steps are padded.
         label_per_step: Whether every step of a row has a label of its own.
         starting_points: Towers that a search may begin with.
@@ -114,14 +114,14 @@ _DENSE_STARTING_POINTS = (
     ),
 )
 
-# What is meant where a specification names no problem type.
+# The default where a specification names no problem type.
 DEFAULT_PROBLEM_TYPE = "DNN"
 
 _PROBLEM_TYPES: dict[str, ProblemType] = {}
 
 
 def register_problem_type(problem: ProblemType) -> None:
-    """Makes a problem type known under its name.
+    """Registers a problem type under its name.
 
     Raises:
         UserError: if the name is taken by another one.

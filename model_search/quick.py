@@ -38,8 +38,8 @@ def fit(
         x: Features [rows, columns]: numbers, or a DataFrame of numbers, text, categories, dates.
         y: Labels [rows]: classes or numbers.
         number_models: Models to train.
-        train_steps: Training steps (batches) a model.
-        batch_size: Rows a step.
+        train_steps: Training steps (batches) per model.
+        batch_size: Rows per step.
         root_dir: Folder of all studies.
         experiment_name: Name of the study; made from the time where None. Naming an earlier study continues it.
         spec: The search specification.
@@ -51,7 +51,7 @@ def fit(
         The study: `leaderboard()`, `best_model()`, `predict(x)`, `export(path)`.
 
     Raises:
-        UserError: for anything wrong with what was given, in one sentence.
+        UserError: for any invalid argument, in one sentence.
     """
     from model_search.data import array_data
     from model_search.single_trainer import SingleTrainer

@@ -1,10 +1,10 @@
-"""What is better than what: the only place that knows whether more or less of a metric is better.
+"""Comparison of metrics, trials and final models: the only module that knows whether less or more is better.
 
 An `Objective` compares values of one metric. A `Ranking` compares whole entries: trials and final models. The history,
 the planner, evaluation schedules, the leaderboard and the study ask it, so that another way to compare (several
 metrics, for instance) is one more subclass of `Ranking`.
 
-Missing values are treated alike everywhere: None, NaN and infinities are worse than every finite number, and none of
+Missing values are treated the same everywhere: None, NaN and infinities are worse than every finite number, and none of
 them is better than another one.
 """
 
@@ -69,7 +69,7 @@ class Objective:
         return self.goal is Goal.MINIMIZE
 
     def loss(self, value: float | None) -> float:
-        """The value, turned so that less is better; infinite where it is missing."""
+        """The value as a loss, so that less is better; infinite where it is missing."""
         return self._sign * value if value is not None and math.isfinite(value) else math.inf
 
     def losses(self, values: ArrayLike) -> np.ndarray:
@@ -92,7 +92,7 @@ class Objective:
 
 
 class HasMetrics(Protocol):
-    """What can be ranked: trials and final models."""
+    """An entry that can be ranked: a trial or a final model."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -111,7 +111,7 @@ class Ranking(abc.ABC):
     @property
     @abc.abstractmethod
     def objective(self) -> Objective:
-        """The metric that stands for the ranking where one number is needed: for predictors, curves and plots."""
+        """The metric that represents the ranking where one number is needed: for predictors, curves and plots."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -120,9 +120,9 @@ class Ranking(abc.ABC):
 
     @abc.abstractmethod
     def order(self, entries: Iterable[Entry]) -> list[Entry]:
-        """All entries, best first; only such as `can_rank` accepts are given.
+        """All entries, best first; only entries that `can_rank` accepts are given.
 
-        Equal trials stand in the order of their ids; final models, which have none, behind them as they were given.
+        Equal trials are in the order of their ids; final models, which have none, after them in the given order.
         """
 
     @abc.abstractmethod
@@ -134,9 +134,9 @@ class Ranking(abc.ABC):
         return all(math.isfinite(entry.metrics.get(name, math.nan)) for name in self.metrics)
 
     def insert(self, ranked: list[Entry], entry: Entry) -> None:
-        """Puts an entry, such as `can_rank` accepts, in its place in a list in order.
+        """Inserts an entry that `can_rank` accepts into a sorted list.
 
-        It sorts all of them anew. A ranking under which an entry's place does not depend on the others does it faster.
+        It sorts the whole list again. A ranking in which entries are compared independently can do it faster.
         """
         ranked[:] = self.order([*ranked, entry])
 
@@ -180,7 +180,7 @@ class MetricRanking(Ranking):
 
 
 def tie_break(entry: HasMetrics) -> float:
-    """What decides between equals: a trial's id; infinite for what has none."""
+    """The tie-breaker: a trial's id; infinite for entries without one."""
     return getattr(entry, "id", math.inf)
 
 
@@ -189,7 +189,7 @@ def as_ranking(metric: str | Ranking, goal: str | None = None) -> Ranking:
 
     Args:
         metric: A metric's name, or a ranking.
-        goal: "minimize" or "maximize" beside a name; None beside a ranking.
+        goal: "minimize" or "maximize" with a name; None with a ranking.
 
     Raises:
         UserError: if the goal is none, or does not go with a ranking.

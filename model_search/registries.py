@@ -1,4 +1,4 @@
-"""What can be extended by declaration: names with what was declared under them."""
+"""Registries: declarations by name."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Registry(Generic[_T]):
     """
 
     def __init__(self, what: str, package: str, how: str):
-        """Starts with nothing but what the package declares.
+        """Creates a registry of the package's own declarations.
 
         Args:
-            what: What one of the entries is called in messages, such as "search".
+            what: What messages call an entry, such as "search".
             package: Full name of the package whose modules declare the built-in entries.
             how: Name of the decorator that declares an entry, for messages.
         """
@@ -36,7 +36,7 @@ class Registry(Generic[_T]):
         self._is_complete = False
 
     def add(self, name: str, declared: _T, owner: type) -> None:
-        """Takes in a declaration; the same class defined again (in a notebook, say) replaces its earlier one.
+        """Adds a declaration; redefining the same class (in a notebook, for example) replaces the earlier one.
 
         Args:
             name: The name, one word.
@@ -64,15 +64,15 @@ class Registry(Generic[_T]):
         self._owners.pop(name, None)
 
     def find(self, name: str) -> _T | None:
-        """What is declared under a name; None where nothing is."""
+        """The declaration of that name; None if there is none."""
         self._complete()
         return self._declared.get(name)
 
     def get(self, name: str) -> _T:
-        """What is declared under a name.
+        """The declaration of that name.
 
         Raises:
-            UserError: if nothing is; names the nearest ones.
+            UserError: if there is none; the message names the nearest ones.
         """
         found = self.find(name)
         if found is None:
@@ -80,12 +80,12 @@ class Registry(Generic[_T]):
         return found
 
     def unknown(self, name: str) -> str:
-        """A sentence for people about a name that is not declared."""
+        """An error message for a name that is not declared."""
         self._complete()
         near = difflib.get_close_matches(name.upper(), {known.upper() for known in self._declared}, n=3, cutoff=0.5)
         nearest = [known for known in self if known.upper() in near]
         hint = f"the nearest names are {', '.join(nearest)}" if nearest else f"expected one of {', '.join(self)}"
-        return f"There is no {self._what} {name!r}; {hint}; one of your own is declared with @{self._how}."
+        return f"There is no {self._what} {name!r}; {hint}; declare your own with @{self._how}."
 
     def __iter__(self) -> Iterator[str]:
         """The names, sorted."""
@@ -103,7 +103,7 @@ class Registry(Generic[_T]):
         return tuple(name for name in self if self._is_builtin(self._owners[name]))
 
     def of_users(self) -> dict[str, tuple[_T, type]]:
-        """What does not come with the package, with the decorated classes: for other processes."""
+        """The users' declarations, with the decorated classes: for other processes."""
         return {
             name: (declared, self._owners[name])
             for name, declared in self._declared.items()
@@ -111,7 +111,7 @@ class Registry(Generic[_T]):
         }
 
     def restore(self, declarations: Mapping[str, tuple[_T, type]]) -> None:
-        """Takes in what `of_users` gave in another process, in place of what has the same names here."""
+        """Adds what `of_users` returned in another process, replacing declarations of the same names."""
         for name, (declared, owner) in declarations.items():
             self.remove(name)
             self.add(name, declared, owner)
@@ -145,7 +145,7 @@ def check_constructor(cls: type, what: str, given: Mapping[str, Any]) -> None:
     """Refuses a class whose constructor needs what is not given.
 
     Raises:
-        UserError: naming what is needed and what there is.
+        UserError: the message names the needed and the given arguments.
     """
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     missing = [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SingleTrainer:
-    """Searches for the best network for some data.
+    """Searches for the best network for a data set.
 
     >>> from model_search import constants, single_trainer                                     # doctest: +SKIP
     >>> from model_search.data import csv_data
@@ -84,11 +84,11 @@ class SingleTrainer:
 
         Args:
             number_models: Completed trials that the study is to hold in the end; a failed trial is replaced.
-            train_steps: Training steps (batches) a trial.
+            train_steps: Training steps (batches) per trial.
             eval_steps: Batches that an evaluation may read while a trial trains, and that the validation of a stream
                 reads; a table in memory is always validated in full at the end of a trial.
             root_dir: Folder of all studies; made where it is missing.
-            batch_size: Rows a step.
+            batch_size: Rows per step.
             experiment_name: Name of the study.
             experiment_owner: Whose it is; kept for people.
             seed: Seed of every random choice; drawn and recorded where None.
@@ -124,18 +124,18 @@ class SingleTrainer:
             The study.
 
         Raises:
-            UserError: for anything wrong with what was given, in one sentence.
+            UserError: for any invalid argument, in one sentence.
             StopStudyError: if the search cannot go on; what is finished stays in the study.
             KeyboardInterrupt: after Ctrl-C, when the running trial has been put back; the study is on disk.
         """
         return self.run(SearchOptions.of(locals()))
 
     def run(self, options: SearchOptions, deadline: Deadline | None = None) -> Study:
-        """What `try_models` does, its arguments in one object.
+        """Runs `try_models` with its arguments in one object.
 
         Args:
             options: The arguments.
-            deadline: When it has to be done, where that is not the time limit from now on.
+            deadline: When it has to be done; by default, the time limit from now on.
         """
         from model_search.study import Study
         from model_search.trainers.dispatch import run_session

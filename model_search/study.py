@@ -1,4 +1,4 @@
-"""A study: everything a search left behind, readable at any time, by any process.
+"""A study: all results of a search, readable at any time, by any process.
 
 TensorFlow is loaded only when a model is asked for.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from model_search.report.facts import StudyFacts
     from model_search.trainers.replay import Replayed
 
-PLAIN_WIDTH = 130  # of a leaderboard that goes into a file or a pipe
+PLAIN_WIDTH = 130  # columns of a leaderboard that is written to a file or a pipe
 
 
 class Study:
@@ -61,7 +61,7 @@ class Study:
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where the study lives on disk."""
+        """The study's folder."""
         return self._folder
 
     @property
@@ -171,7 +171,7 @@ class Study:
         return self.final_models
 
     def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
-        """Runs a completed trial's stored plan again, and says whether it gives the same.
+        """Runs a completed trial's stored plan again and compares the results.
 
         Files of the trial that were deleted to save room, or are damaged, are made again. So are first those of the
         trials that it was built on.
@@ -182,7 +182,7 @@ class Study:
             metric: The study's metric, where it is a function.
 
         Raises:
-            UserError: if the data are others, the trial is not completed, or the metric is missing.
+            UserError: if the data are different, the trial is not completed, or the metric is missing.
         """
         from model_search.trainers.replay import replay_trial
 
@@ -206,7 +206,7 @@ class Study:
 
         Columns: rank, trial (missing for final models), kind, the metric's name, blocks, parameters, seconds, parent.
         The metric is a validation figure: it chose the model and is therefore optimistic; `evaluate` on rows kept aside
-        is not. An ensemble that has not passed its cross-fitted check stands behind the best trial.
+        is not. An ensemble that has not passed its cross-fitted check is ranked after the best trial.
         """
         from model_search.report.leaderboard import leaderboard_frame
 
@@ -227,7 +227,7 @@ class Study:
         console.print(leaderboard_table(frame, title, top))
 
     def report(self, path: str | os.PathLike[str] | None = None) -> pathlib.Path:
-        """Writes one HTML file that tells what there is to know of the study; it needs neither scripts nor a network.
+        """Writes a report of the study as one self-contained HTML file, without scripts or network access.
 
         It can be written while the study runs, and for one that has no models yet.
 
@@ -271,7 +271,7 @@ class Study:
         return self._calibration_of(self._chosen(trial))
 
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
-        """A model with all that is needed to serve it; `trial` as in `model`."""
+        """A model with what is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
         from model_search.data.inputs import InputLayout
         from model_search.data.tabular.features import FeatureSchema
@@ -393,7 +393,7 @@ class Study:
         depth = len(paths.study_dir("", self.name).parts)
         record, history, calibration = self._store.study(), self.history, None
         best = self._best_of_all(history) if history.completed else None
-        with contextlib.suppress(ModelSearchError, KeyError):  # where its files are gone, the report does without
+        with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
             calibration = None if best is None else self._calibration_of(best)
         return StudyFacts(
             record=record,
@@ -407,7 +407,7 @@ class Study:
         )
 
     def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:
-        """The model that is meant.
+        """The model that `trial` names.
 
         Raises:
             StudyError: if there is none.
@@ -484,17 +484,17 @@ class Study:
 
 
 def _load_tensorflow() -> None:
-    """Quietly, before anything else imports it."""
+    """Imports TensorFlow quietly, before anything else does."""
     from model_search.training.runtime import tensorflow
 
     tensorflow()
 
 
 def load_study(root_dir: str | os.PathLike[str], experiment_name: str) -> Study:
-    """Opens a study that `try_models` has made, in any process.
+    """Opens a study that `try_models` has created, in any process.
 
     Raises:
-        StudyError: if there is none; names the studies that are there.
+        StudyError: if there is none; the message names the existing studies.
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)

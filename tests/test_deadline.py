@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def test_it_passes_when_the_clock_says_so():
+def test_it_passes_with_the_clock():
     clock = Clock()
     deadline = Deadline(10.0, spent=2.0, clock=clock)
     assert (deadline.is_set, deadline.remaining, deadline.passed) == (True, 8.0, False)

@@ -70,6 +70,19 @@ def test_links_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def test_every_path_in_contributing_is_there():
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|md))`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 60
+    for path in named:
+        if path != "docs/NAME.md":
+            assert (ROOT / path).exists() or (ROOT / "model_search" / path).exists(), path
+
+
+def test_every_page_is_in_the_table_of_the_readme():
+    linked = set(re.findall(r"^\| \[[^]]+\]\(([^)]+)\) \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert {str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")} <= linked
+
+
 def test_every_flag_is_explained():
     shown = run([sys.executable, "-m", "model_search", "--help"], ROOT).stdout
     from model_search import main

@@ -84,7 +84,7 @@ def test_final_models_stand_behind_their_equals_and_what_has_no_metric_comes_las
     assert [ranking.can_rank(entry) for entry in entries] == [True, False, True, False, True]
 
 
-def test_rankings_that_compare_alike_are_equal():
+def test_rankings_that_compare_the_same_are_equal():
     assert as_ranking("loss", "minimize") == MetricRanking(LESS) != MetricRanking(Objective("loss", "maximize"))
     assert as_ranking(MetricRanking(MORE)) == MetricRanking(MORE)
 

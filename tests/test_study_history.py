@@ -15,7 +15,7 @@ READERS, TRIALS = 4, 40
 
 
 class Running:
-    """A study whose trials complete when they are told to."""
+    """A study whose trials complete on request."""
 
     def __init__(self, root):
         folder = paths.study_dir(root, "s")

@@ -1,4 +1,4 @@
-"""Blocks: `catalogue` knows them without building; the family modules build them with Keras."""
+"""Blocks: `catalogue` lists them without building any; the family modules build them with Keras."""
 
 from model_search.blocks.block import Block, BlockSettings
 from model_search.blocks.catalogue import BlockHyperparameter

@@ -1,4 +1,4 @@
-"""`Block`, what towers are made of. Never imports TensorFlow: only a block's `build` needs Keras."""
+"""`Block`, the unit that towers are built from. Never imports TensorFlow: only a block's `build` needs Keras."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BlockSettings(dict[str, Any]):
 
 
 class Block:
-    """A piece of a tower: reads the last of the tensors so far and appends its own output.
+    """A part of a tower: reads the last of the tensors so far and appends its own output.
 
     A subclass overrides `build` (or `block_build`, its former name), which may leave out `lengths`, `hparams` or both,
     and is registered under one or more names with `register_block`. It builds with stock Keras layers and `keras.ops`:
@@ -53,7 +53,7 @@ class Block:
         Args:
             input_tensors: The tower's input and the outputs of all blocks so far, float32 [batch, ...]; the last one is
                 what the block reads, but it may look back.
-            is_training: Always None: the same model is trained and predicts. Layers learn from Keras which of the two
+            is_training: Always None: the same model is trained and predicts. Keras tells layers which of the two
                 they are called for; `layer(x, training=is_training)` is right.
             lengths: int32 [batch], lengths of sequences; None where the data are not sequences.
             hparams: Values of what `requires_hparams` asks for.

@@ -1,4 +1,4 @@
-"""What is known of every block without building it: name, id, family, arguments and role. Never imports TensorFlow.
+"""The catalogue of blocks, without building them: name, id, family, arguments and role. Never imports TensorFlow.
 
 The table below lists the names and ids of the archived Model Search. A family whose `module` is None is known, so that
 old specifications are understood, but has no builder in this version.
@@ -24,7 +24,7 @@ GENERAL_HYPERPARAMETERS = frozenset(
         "gradient_max_norm", "l2_regularization", "learning_rate", "momentum", "optimizer", "weight_decay",
     }
 )  # fmt: skip
-# What the archived system recorded beside an architecture; such names mean nothing here.
+# Entries that the archived system recorded besides an architecture; they have no meaning here.
 IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
 
 _DENSE = "model_search.blocks.dense"
@@ -67,23 +67,23 @@ class BlockHyperparameter:
 
 @dataclasses.dataclass(frozen=True)
 class BlockInfo:
-    """What is known of one block.
+    """The catalogue's entry of one block.
 
     Attributes:
         name: Its name in `blocks_to_use`.
         enum_id: Its number, from 1.
         family: Name of the class that builds it.
-        module: Where that class is; None if this version cannot build it (or for a block that brings its `builder`).
+        module: Where that class is; None if this version cannot build it (or for a block with a `builder`).
         init_args: Arguments of the constructor.
         reads_rank: Rank of the input that it reads, without the batch axis: 1 for a vector, 2 for a sequence, 3 for a
             map; None if it takes any.
         writes_rank: Rank of its output; None if it is that of its input.
-        is_flatten: Whether it is what stands between the blocks that read maps and those that read vectors. A tower of
+        is_flatten: Whether it comes between the blocks that read maps and those that read vectors. A tower of
             maps has one such block, which a mutation does not replace.
         is_reduction: Whether it makes maps smaller.
-        input_order_important: What the class says of itself (`is_input_order_important`); only asked of a block that
+        input_order_important: The value of the class (`is_input_order_important`); only asked of a block that
             reads any rank.
-        hyperparameters: What the search may choose for it.
+        hyperparameters: Its hyperparameters that the search may choose.
         builder: The class of a block that a user registered.
     """
 
@@ -120,12 +120,12 @@ class BlockInfo:
 
     @property
     def is_stock(self) -> bool:
-        """Whether it came with this package, rather than from a user."""
+        """Whether it is part of this package, rather than registered by a user."""
         return self.builder is None
 
     @property
     def order_important(self) -> bool:
-        """Whether it stands before the flatten block of a tower of maps: it reads neighbours, in space or in time."""
+        """Whether it comes before the flatten block in a tower of maps: it reads neighbours, in space or in time."""
         if self.is_flatten:
             return False
         return self.input_order_important if self.reads_rank is None else self.reads_rank > VECTOR_RANK
@@ -174,12 +174,12 @@ class Catalogue:
         return name in self._by_name and self._by_name[name].is_buildable
 
     def nearest(self, name: str, n: int = 3) -> list[str]:
-        """Up to `n` known names that look like `name`, best first."""
+        """Up to `n` known names similar to `name`, most similar first."""
         by_capitals = {known.upper(): known for known in self._by_name}
         return [by_capitals[match] for match in difflib.get_close_matches(name.upper(), by_capitals, n=n, cutoff=0.6)]
 
     def unknown(self, name: str) -> str:
-        """A sentence that says that there is no such block, with the nearest names."""
+        """An error message that there is no such block, with the nearest names."""
         near = self.nearest(name)
         if near:
             return f"There is no block {name!r}; the nearest names are {', '.join(near)}."
@@ -307,7 +307,7 @@ def _residual(name: str) -> _Blocks:
     }
 
 
-# What the blocks of a family read and write.
+# Ranks that the blocks of a family read and write.
 _MAPS: dict[str, Any] = {"reads_rank": MAP_RANK, "writes_rank": MAP_RANK}
 _SEQUENCES: dict[str, Any] = {"reads_rank": SEQUENCE_RANK, "writes_rank": SEQUENCE_RANK}
 _FLATTEN: dict[str, Any] = {

@@ -20,7 +20,7 @@ MIN_OUTPUT_SIZE = 2
 
 
 class DenseBlock(Block):
-    """Base of the family: a subclass says in `transform` what becomes of a vector."""
+    """Base of the family: a subclass defines `transform`."""
 
     def build(
         self,
@@ -36,12 +36,12 @@ class DenseBlock(Block):
         return [*input_tensors, self.transform(vector)]
 
     def transform(self, vector: keras.KerasTensor) -> keras.KerasTensor:
-        """What the block makes of its input, float32 [batch, width]."""
+        """The block's output, float32 [batch, width]."""
         raise NotImplementedError
 
     @property
     def is_input_order_important(self) -> bool:
-        """Never: a dense layer treats every permutation of its inputs alike."""
+        """Never: a dense layer is invariant to permutations of its inputs."""
         return False
 
     def dense(
@@ -57,7 +57,7 @@ class FullyConnectedBlock(DenseBlock):
     Batch normalisation follows the activation and precedes the sum.
 
     Args:
-        residual: What is done with the input x besides the layer f: None for f(x); "force_match_shapes" adds x, cut or
+        residual: How the input x is combined with the layer f: None for f(x); "force_match_shapes" adds x, cut or
             padded with zeros to the width of f(x); "concat" puts x before f(x); "project" adds x, through a linear
             layer where the widths differ.
         batch_norm: Whether f(x) is batch-normalised.
@@ -154,7 +154,7 @@ class BottleNeckBlock(DenseBlock):
 
 
 class IdentityBlock(Block):
-    """Hands its input on as it is, of whatever rank."""
+    """Passes on its input unchanged, whatever its rank."""
 
     def build(
         self,
@@ -168,5 +168,5 @@ class IdentityBlock(Block):
 
     @property
     def is_input_order_important(self) -> bool:
-        """Never: it does nothing to its input."""
+        """Never: it does not change its input."""
         return False

@@ -19,7 +19,7 @@ MOST_CHANNELS = 300
 
 
 class FlattenBase(Block):
-    """Base of the family: a subclass says in `transform` what becomes of a map."""
+    """Base of the family: a subclass defines `transform`."""
 
     def build(
         self,
@@ -28,22 +28,22 @@ class FlattenBase(Block):
         lengths: keras.KerasTensor | None = None,
         hparams: BlockSettings | None = None,
     ) -> list[keras.KerasTensor]:
-        """Appends a vector, float32 [batch, width]. A vector is handed on as it is."""
+        """Appends a vector, float32 [batch, width]. A vector is passed on unchanged."""
         tensor = input_tensors[-1]
         return [*input_tensors, tensor if len(tensor.shape) == 2 else self.transform(tensor)]
 
     def transform(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """What the block makes of an input of higher rank than a vector's."""
+        """The block's output for an input of higher rank than a vector's."""
         raise NotImplementedError
 
     @property
     def is_input_order_important(self) -> bool:
-        """Never: it stands behind the blocks that read maps."""
+        """Never: it comes after the blocks that read maps."""
         return False
 
 
 class _MapFlatten(FlattenBase):
-    """A flatten block that needs to know height, width and channels apart."""
+    """A flatten block that distinguishes height, width and channels."""
 
     def transform(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """See `reduce`."""
@@ -55,12 +55,12 @@ class _MapFlatten(FlattenBase):
         return self.reduce(tensor)
 
     def reduce(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
-        """What the block makes of a map, float32 [batch, height, width, channels]."""
+        """The block's output for a map, float32 [batch, height, width, channels]."""
         raise NotImplementedError
 
 
 class FlattenBlock(FlattenBase):
-    """All numbers of its input, one after the other; of an input of any rank."""
+    """All values of its input, of any rank, as one vector."""
 
     def transform(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """See the class."""

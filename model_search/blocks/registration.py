@@ -1,4 +1,4 @@
-"""From names to blocks: `register_block` for a user's own, `make_block` for any. Never imports TensorFlow itself."""
+"""Makes blocks by name: `register_block` registers a user's block, `make_block` makes any. Never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def register_block(
             map. None if it takes any; `is_input_order_important` then says whether a tower of maps has it before its
             flatten block.
         writes_rank: Rank of its output; None if it is that of its input.
-        is_flatten: Whether it stands between the blocks that read maps and those that read vectors. Where None, a block
+        is_flatten: Whether it comes between the blocks that read maps and those that read vectors. Where None, a block
             does that reads maps and writes vectors.
         is_reduction: Whether it makes maps smaller.
 
@@ -84,7 +84,7 @@ def make_block(lookup_name: str, name: str | None = None) -> Block:
 
     Args:
         lookup_name: Its name in the catalogue.
-        name: What the block calls itself within a tower; the name in the catalogue where None.
+        name: The block's own name within a tower; the name in the catalogue where None.
 
     Raises:
         UnsupportedError: if there is no such block, or this version cannot build it.
@@ -96,7 +96,7 @@ def make_block(lookup_name: str, name: str | None = None) -> Block:
         raise UnsupportedError(f"This version cannot build the block {lookup_name} ({info.family}); leave it out.")
     cls = info.builder or getattr(importlib.import_module(str(info.module)), info.family)
     block = _construct(cls, lookup_name, info.init_args)
-    # Set from outside, because a user's constructor need not know of names.
+    # Set from outside, because a user's constructor need not accept a name.
     block.name = lookup_name if name is None else name
     return block
 
@@ -123,7 +123,7 @@ def _construct(cls: type[Block], lookup_name: str, init_args: Mapping[str, Any])
 
 
 def _earlier_definition(cls: type[Block], lookup_name: str) -> BlockInfo | None:
-    """What an earlier definition of the very same class registered under that name."""
+    """The registration of an earlier definition of the same class under that name."""
     if not catalogue.is_known(lookup_name):
         return None
     earlier = catalogue.get(lookup_name)

@@ -1,4 +1,4 @@
-"""Data that are in memory already: NumPy arrays and pandas frames."""
+"""Data in memory: NumPy arrays and pandas frames."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Provider(BaseProvider):
 
 
 def parse_task(task: str | TaskKind | None) -> TaskKind | None:
-    """The user's choice of a task; DataError where it is none."""
+    """The user's choice of a task; DataError if it is invalid."""
     if task is None:
         return None
     try:
@@ -142,7 +142,7 @@ def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = N
 
 
 def _beside(series: pd.Series, frame: pd.DataFrame, role: str) -> pd.Series:
-    """The series under a name that no feature has."""
+    """The series, renamed if a feature has its name."""
     return series.rename(f"{series.name} ({role})") if series.name in frame.columns else series
 
 

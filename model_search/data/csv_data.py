@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 class Provider(BaseProvider):
-    """Rows from a CSV file: `Provider(filename="train.csv", label="income")` suffices.
+    """Rows from a CSV file: `Provider(filename="train.csv", label="income")` is enough.
 
     Args:
         label_index: Number of the label column, from 0 (negative: from the end); or give `label`.
         logits_dimension: Number of classes; counted where None. Above 1 it means classes.
         record_defaults: A value for each column: a number marks a column of numbers, a text one of categories; the
-            values have no effect otherwise. Found out where None.
+            values have no effect otherwise. Inferred if None.
         filename: The file; it may be compressed by gzip.
         validation_filename: A file to validate on; a part of the rows where None.
-        field_delim: Between the fields; found out (comma, semicolon, tab, bar) where None.
+        field_delim: Between the fields; detected (comma, semicolon, tab, bar) if None.
         label: Name of the label column.
         weight: Name of a column with the weight of each row.
-        header: Whether the first row holds the names; "auto" finds out. Without names, columns are "column_0", ...
+        header: Whether the first row holds the names; "auto" detects it. Without names, columns are "column_0", ...
         task: "classification" or "regression"; inferred where None.
         encoding: Of the text.
-        decimal: "." or ","; found out where None.
+        decimal: "." or ","; detected if None.
 
     Raises:
         DataError: for arguments that do not fit; the files are read later, by `prepare`.
@@ -64,9 +64,7 @@ class Provider(BaseProvider):
         if label is None and label_index is None:
             raise DataError("no label was given; expected label='COLUMN' (or label_index=NUMBER, from 0)")
         if logits_dimension is not None and logits_dimension < 1:
-            raise DataError(
-                f"logits_dimension is {logits_dimension}; expected at least 1, or None to have it found out"
-            )
+            raise DataError(f"logits_dimension is {logits_dimension}; expected at least 1, or None to infer it")
         self._filename = filename
         self._validation_filename = validation_filename or None
         self._reading = csv_reading.Reading(field_delim, header, encoding, decimal)
@@ -148,7 +146,7 @@ class Provider(BaseProvider):
         if len(self._record_defaults) != len(names):
             raise DataError(
                 f"record_defaults has {len(self._record_defaults)} values, {self._filename} {len(names)} columns; "
-                "expected one for each column (the label's too), or None to have their kinds found out"
+                "expected one for each column (the label's too), or None to infer them"
             )
         kinds = (schema.TEXT if isinstance(value, str) else schema.NUMBER for value in self._record_defaults)
         return dict(zip(names, kinds, strict=True))

@@ -1,4 +1,4 @@
-"""What a user hands over as features, turned into inputs by name: the same for training, prediction and evaluation."""
+"""Converts features from users into inputs by name: the same way for training, prediction and evaluation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs
 from model_search.errors import DataError, UnsupportedError
 
 LENGTHS = "lengths"
-_VECTOR = "vector"  # name of the columns side by side, where a feature has taken "features"
+_VECTOR = "vector"  # name of the concatenated columns if a feature is called "features"
 
 
 @dataclasses.dataclass(frozen=True)
 class InputLayout:
     """How features become inputs.
 
-    A single tensor is the input "features". Of a dict, numbers and vectors are put side by side into one float32
+    A single tensor is the input "features". In a dict, numbers and vectors are concatenated into one float32
     vector; what has two axes or more, and padded sequences, are inputs of their own.
 
     Attributes:
@@ -37,12 +37,12 @@ class InputLayout:
         return {name: spec.lengths for name, spec in self.specs.items() if spec.lengths is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dict of the inputs; with `names` beside it, `from_description` reads it."""
+        """A JSON-able dict of the inputs; `from_description` reads it, together with `names`."""
         return {name: spec.to_json() for name, spec in self.specs.items()}
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> InputLayout:
-        """What a study remembers of its inputs; studies of version 1.0 have one float32 input."""
+        """The inputs in a study's description of its data; studies of version 1.0 have one float32 input."""
         names = tuple(description.get("columns", ())) if description.get("schema") is None else ()
         stored = description.get("inputs")
         if stored is not None:
@@ -53,14 +53,14 @@ class InputLayout:
     def infer(
         cls, features: Any, names: Sequence[str] | None, lengths: str = LENGTHS, *, flat: bool = False
     ) -> InputLayout:
-        """Finds out from one batch how features are to be read.
+        """Infers the layout of features from one batch.
 
         Args:
             features: One array [rows, ...], or a dict of them.
             names: The features to read, in order; all of a dict by name where None.
             lengths: Name of the feature with the valid steps of padded sequences; "<feature>_<lengths>" says it of one
                 feature alone.
-            flat: Whether everything is put side by side into one vector, as version 1.0 did.
+            flat: Whether all features are concatenated into one vector, as version 1.0 did.
 
         Raises:
             DataError: if there is no feature, or one of those that are to be read is missing.
@@ -205,8 +205,8 @@ def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
     """The padded features, each with the feature that holds its lengths.
 
     A feature with lengths of its own ("<name>_lengths") is one; so are, where there are lengths for all, sequences of
-    vectors, [steps, width] a row, and rows of whole numbers (token ids). What has more axes, such as a picture, needs
-    lengths of its own.
+    vectors, [steps, width] a row, and rows of whole numbers (token ids). Pictures (bytes, or more axes) need lengths of
+    their own.
     """
     found: dict[str, str] = {}
     for name, array in arrays.items():
@@ -215,7 +215,7 @@ def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
             found[name] = own
     if lengths in arrays and _are_lengths(arrays[lengths]):
         for name, array in arrays.items():
-            is_sequence = array.ndim == 3 or (array.ndim == 2 and array.dtype.kind in "iu")
+            is_sequence = array.dtype != np.uint8 if array.ndim == 3 else array.ndim == 2 and array.dtype.kind in "iu"
             if is_sequence and name != lengths and name not in found and name not in found.values():
                 found[name] = lengths
     return found
@@ -226,7 +226,7 @@ def _are_lengths(array: np.ndarray) -> bool:
 
 
 def _own_spec(array: np.ndarray, lengths: str | None = None) -> InputSpec:
-    """What an input of its own is: pictures stay bytes, token ids whole numbers, all else is float32."""
+    """The spec of a separate input: pictures stay bytes, token ids whole numbers, all else is float32."""
     shape = tuple(array.shape[1:]) or (1,)
     if array.dtype == np.uint8 and array.ndim > 2:
         return InputSpec(shape, "uint8", lengths)
@@ -234,7 +234,7 @@ def _own_spec(array: np.ndarray, lengths: str | None = None) -> InputSpec:
 
 
 def _vector_spec(arrays: Arrays, names: Sequence[str]) -> InputSpec:
-    """Features side by side; a feature alone keeps its shape."""
+    """Concatenated features; a single feature keeps its shape."""
     shapes = [arrays[name].shape[1:] or (1,) for name in names]
     shape = tuple(shapes[0]) if len(shapes) == 1 else (sum(int(np.prod(shape)) for shape in shapes),)
     return InputSpec(shape, columns=tuple(names))

@@ -1,4 +1,4 @@
-"""Labels as metrics, calibration and selection see them: one label for each row, never one for each step."""
+"""Labels as metrics, calibration and selection use them: one label per row, never one per step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from model_search.data.task import Task, TaskKind
 
 @dataclasses.dataclass(frozen=True)
 class LabelledRows:
-    """What logits are compared with.
+    """Labels to compare logits with.
 
-    Where there is a label for each step, the valid (row, step) pairs are the rows: this is the one place that flattens
-    them, and whoever reads `labels`, `weights` and `logits(...)` need not know.
+    Where there is a label for each step, the valid (row, step) pairs are the rows: only this class flattens
+    them, and users of `labels`, `weights` and `logits(...)` need not know.
 
     Attributes:
         task: What is predicted.
@@ -60,7 +60,7 @@ class LabelledRows:
         return len(self.labels if self.valid is None else self.valid)
 
     def by_row(self, flat: np.ndarray) -> np.ndarray:
-        """The opposite of `logits`: one row for each label back to [rows, ...], 0 at padded steps."""
+        """The inverse of `logits`: one row for each label back to [rows, ...], 0 at padded steps."""
         if self.valid is None:
             return flat
         found = np.zeros((*self.valid.shape, *flat.shape[1:]), flat.dtype)

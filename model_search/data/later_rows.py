@@ -1,4 +1,4 @@
-"""Rows that come after the search, to predict or to evaluate on; read as the training rows were."""
+"""Rows to predict or to evaluate on after the search; read like the training rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np
     Args:
         source: Path of a CSV file, DataFrame, dict of columns, or array; for a study whose data came from an
             `input_fn`, a dict of arrays by feature or one array.
-        description: What the study remembers of its data.
+        description: The study's description of its data.
 
     Returns:
         Arrays [rows, ...] by name.
@@ -49,7 +49,7 @@ def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -
 
     Args:
         inputs: What `inputs_of` gives.
-        description: What the study remembers of its data.
+        description: The study's description of its data.
     """
     if not description.get("label_per_step", False):
         return None
@@ -57,11 +57,11 @@ def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -
 
 
 def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str, Any]) -> Rows:
-    """Rows with labels; those without one are left out.
+    """Rows with labels; rows without one are dropped.
 
     Args:
         source: As for `inputs_of`, with the label column among the columns; or a pair (x, y) or (x, y, weights).
-        description: What the study remembers of its data.
+        description: The study's description of its data.
 
     Raises:
         DataError: if there is no label column, or it holds unknown classes.
@@ -91,7 +91,7 @@ def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str,
 
 
 def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:
-    """Rows of a study whose data came from an `input_fn`, with labels as it yielded them."""
+    """Rows with labels, in the form in which the study's `input_fn` yielded them."""
     if not isinstance(source, tuple):
         shown = f"a path ({os.fspath(source)!r})" if isinstance(source, str | os.PathLike) else type(source).__name__
         raise DataError(

@@ -1,4 +1,4 @@
-"""How a provider is asked to prepare its data."""
+"""Options of a provider's `prepare`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from model_search.errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """How data are to be prepared.
+    """How to prepare data.
 
     Attributes:
         seed: Decides the split, and the order in which a stream's rows come.
-        batch_size: Rows a batch.
+        batch_size: Rows per batch.
         eval_steps: Batches that the frozen evaluation rows of a stream may hold; None reads all of them (an endless
             stream is cut).
-        task_kind: The user's choice; inferred where None.
+        task_kind: The user's choice of a task; inferred if None.
         valid_fraction: Share of the rows to validate on, where there are no validation data.
-        lengths: Name of the feature that holds the valid steps of padded sequences.
+        lengths: Name of the feature with the number of valid steps of padded sequences.
         label_per_step: Whether there is a label for each step.
-        flat_inputs: Whether all features of a stream are put side by side into one vector, as version 1.0 did; so that
+        flat_inputs: Whether all features of a stream are concatenated into one vector, as version 1.0 did, so that
             its studies can be continued.
     """
 

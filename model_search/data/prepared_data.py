@@ -1,4 +1,4 @@
-"""Data that are ready to be trained on: a table in memory, or a stream. Never imports TensorFlow."""
+"""Data ready for training: a table in memory, or a stream. Never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TableData:
         train: The training rows.
         valid: The validation rows.
         fingerprint: SHA-256 of the data.
-        description: What the study remembers (JSON-able: task, schema, split, columns, notes for people).
+        description: The study's description of its data (JSON-able: task, schema, split, columns, notes for people).
         preprocessor: Turns raw columns into `Rows.inputs` again at prediction.
         loss_fn: The provider's own loss.
         metric_fn: The provider's own metric.
@@ -38,7 +38,7 @@ class TableData:
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
-        """What the inputs of a row are."""
+        """The specs of the inputs."""
         return self.train.specs(self.lengths)
 
 
@@ -51,7 +51,7 @@ class StreamData:
         train_batches: From a seed to an endless iterator of `Rows` (a batch each), shaped like `valid`.
         valid: The evaluation rows.
         fingerprint: SHA-256 of the task and the evaluation rows.
-        description: What the study remembers, as in `TableData`.
+        description: As in `TableData`.
         loss_fn: The provider's own loss.
         metric_fn: The provider's own metric.
         lengths: For each padded input, the name of the one that holds its lengths.
@@ -68,7 +68,7 @@ class StreamData:
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
-        """What the inputs of a row are."""
+        """The specs of the inputs."""
         return self.valid.specs(self.lengths)
 
 

@@ -1,4 +1,4 @@
-"""The interface of a data provider, and the register of providers that the binary can find by name."""
+"""The interface of a data provider, and the registry of providers that the command finds by name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from model_search.errors import UnsupportedError, UserError
 
 
 class Provider(abc.ABC):
-    """Where the data come from.
+    """A source of data.
 
-    A provider of one's own needs two methods::
+    Your own provider needs two methods::
 
         class Provider(model_search.data.Provider):
             def get_input_fn(self, hparams, mode, batch_size):
@@ -38,7 +38,7 @@ class Provider(abc.ABC):
         Args:
             hparams: An object with the attribute `batch_size`.
             mode: "train", "eval" or "infer".
-            batch_size: Rows a batch.
+            batch_size: Rows per batch.
 
         Returns:
             A function that returns a `tf.data.Dataset` of (features, labels) batches, or that pair of tensors with all
@@ -51,7 +51,7 @@ class Provider(abc.ABC):
         )
 
     def get_serving_input_fn(self, hparams: Any) -> Callable[[], Any] | None:
-        """Accepted for the sake of older providers; an exported model takes its inputs from the features."""
+        """Accepted for older providers; an exported model takes its inputs from the features."""
         return None
 
     def get_feature_columns(self) -> Sequence[Any] | None:
@@ -70,7 +70,7 @@ class Provider(abc.ABC):
         """Reads the data and makes them ready to be trained on.
 
         Raises:
-            DataError: if they cannot be read or learnt from; says in one sentence what is wrong.
+            DataError: if they cannot be read or learnt from; the message says what is wrong.
         """
         from model_search.data.streams import prepare_stream
 
@@ -84,11 +84,11 @@ ProviderClass = TypeVar("ProviderClass", bound=type[Provider])
 def register_provider(
     lookup_name: str, init_args: Mapping[str, Any] | None = None
 ) -> Callable[[ProviderClass], ProviderClass]:
-    """Registers a provider class, so that the binary finds it by name (`--phoenix_dataset`).
+    """Registers a provider class, so that the command finds it by name (`--phoenix_dataset`).
 
     Args:
         lookup_name: The name; registering another class under a name that is taken is refused.
-        init_args: What the class is made with.
+        init_args: Arguments of the constructor.
 
     Raises:
         UserError: if the name is taken.
@@ -112,7 +112,7 @@ def lookup_provider(lookup_name: str) -> Provider:
     """Makes the provider that was registered under a name.
 
     Raises:
-        UserError: if there is none; names those that there are.
+        UserError: if there is none; the message names the registered ones.
     """
     if lookup_name not in _PROVIDERS:
         known = ", ".join(sorted(_PROVIDERS)) or "none"

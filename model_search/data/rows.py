@@ -10,21 +10,21 @@ import numpy as np
 
 from model_search.errors import DataError
 
-FEATURES = "features"  # the one input of a table
-LABEL = "label"  # the one task, where nobody names another
+FEATURES = "features"  # the only input of a table
+LABEL = "label"  # the default name of the task
 
 Arrays = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
-    """What is known of an input without its values.
+    """The specification of an input.
 
     Attributes:
         shape: Shape of one row's values.
         dtype: NumPy's name of their type: "float32" features, "uint8" images, "int32" token ids or lengths.
         lengths: Name of the input that holds the number of valid steps of each row; None where no step is padded.
-        columns: The raw features that it puts side by side; empty where it is one feature by itself.
+        columns: The raw features that it concatenates; empty if it is a single feature.
     """
 
     shape: tuple[int, ...]
@@ -58,8 +58,8 @@ class Rows:
     Attributes:
         inputs: By name, [rows, ...], each of its own type. Lengths of padded steps are an ordinary int32 input [rows].
         labels: By task. Classes: int32 [rows], indices into `Task.classes`. Numbers: float32 [rows, targets], scaled
-            ((value - target_mean) / target_scale). With a label a step there is a second axis, the steps; the labels
-            of padded steps are 0 and weigh nothing.
+            ((value - target_mean) / target_scale). With a label per step there is a second axis, the steps; the labels
+            of padded steps are 0 with weight 0.
         weights: By task, float32 [rows] (or [rows, steps]); a task without weights is left out.
     """
 
@@ -112,22 +112,22 @@ class Rows:
         return dataclasses.replace(self, inputs={**self.inputs, **more})
 
     def blocks(self, rows: int) -> Iterator[Rows]:
-        """The rows in order, at most so many at a time."""
+        """The rows in order, in blocks of at most `rows`."""
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the arrays take."""
+        """Size of the arrays in bytes."""
         return sum(values.nbytes for part in (self.inputs, self.labels, self.weights) for values in part.values())
 
     def specs(self, lengths: Mapping[str, str] | None = None) -> dict[str, InputSpec]:
-        """What the inputs are; `lengths` names, for each padded input, the one that holds its lengths."""
+        """The specs of the inputs; `lengths` names, for each padded input, the one that holds its lengths."""
         return input_specs(self.inputs, lengths)
 
 
 def input_specs(inputs: Arrays, lengths: Mapping[str, str] | None = None) -> dict[str, InputSpec]:
-    """What some inputs are.
+    """The specs of some inputs.
 
     Args:
         inputs: By name, [rows, ...].
@@ -140,7 +140,7 @@ def input_specs(inputs: Arrays, lengths: Mapping[str, str] | None = None) -> dic
 
 
 def concatenate(parts: Sequence[Rows]) -> Rows:
-    """Rows one after the other; weights are kept where all parts have them.
+    """Concatenates rows; weights are kept if all parts have them.
 
     Raises:
         DataError: if the parts do not have the same inputs and labels.

@@ -1,4 +1,4 @@
-"""How the labels that an `input_fn` yields are encoded; the same for training and for rows that come later."""
+"""Encoding of the labels that an `input_fn` yields; the same for training and for later rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from model_search.data.tabular import labels
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
 
-FITTING_BATCHES = 200  # batches of training data that labels are learnt from
+FITTING_BATCHES = 200  # batches of training data that the labels are inferred from
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelEncoding:
-    """From labels as they are yielded to labels as `Rows.labels` holds them.
+    """Encodes labels as yielded into labels as in `Rows.labels`.
 
     Attributes:
         task: What is predicted.
@@ -29,16 +29,16 @@ class LabelEncoding:
     def infer(
         cls, width: int, sample: Sequence[np.ndarray], evaluation: Sequence[np.ndarray], kind: TaskKind | None = None
     ) -> LabelEncoding:
-        """Finds out from some batches how labels are written.
+        """Infers the encoding of labels from some batches.
 
         Args:
             width: The provider's number of classes; for regression the number of targets.
-            sample: The labels of some training batches, [rows, ...] each ([valid steps, ...] for a label a step).
+            sample: The labels of some training batches, [rows, ...] each ([valid steps, ...] for a label per step).
             evaluation: The same of the evaluation batches.
-            kind: The user's choice; inferred where None.
+            kind: The user's choice of a task; inferred if None.
 
         Raises:
-            DataError: if the labels do not go together with `width`, or could be read in several ways.
+            DataError: if the labels do not fit `width`, or are ambiguous.
         """
         if width < 1:
             raise DataError(f"number_of_classes() is {width}; expected at least 1")
@@ -162,7 +162,7 @@ def _one_axis(found: np.ndarray) -> np.ndarray:
 
 
 def _check_axes(flat: Sequence[np.ndarray], width: int) -> None:
-    """Refuses whole numbers of two axes that are not strictly one-hot; what they mean is not to be guessed."""
+    """Refuses whole numbers of two axes that are not strictly one-hot; their meaning is not guessed."""
     for part in flat:
         if part.ndim == 1 or (part.ndim == 2 and part.shape[1] == width and _is_one_hot(part)):
             continue

@@ -24,7 +24,7 @@ MAX_EVAL_BYTES = 1 << 30
 
 
 class StreamProvider(Protocol):
-    """What is needed of a provider; see `provider.Provider`."""
+    """The part of a provider that is needed here; see `provider.Provider`."""
 
     def get_input_fn(self, hparams: Any, mode: str, batch_size: int) -> Callable[[], Any]:
         """Opens the data."""
@@ -44,7 +44,7 @@ class StreamProvider(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class _Batch:
-    """A batch as it was yielded: features are one array or a dict of arrays, [rows, ...]."""
+    """A batch as yielded: features are one array or a dict of arrays, [rows, ...]."""
 
     features: np.ndarray | dict[str, np.ndarray]
     labels: np.ndarray
@@ -63,7 +63,7 @@ class _Batch:
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Opens the provider's data and brings every batch into one form."""
+    """Opens the provider's data and normalises every batch."""
 
     provider: StreamProvider
     batch_size: int
@@ -119,7 +119,7 @@ class _Source:
 
 @dataclasses.dataclass(frozen=True)
 class StreamReader:
-    """Turns what is yielded, or handed over later, into rows.
+    """Turns batches, or rows for prediction, into `Rows`.
 
     Attributes:
         layout: How features become inputs.
@@ -135,7 +135,7 @@ class StreamReader:
         """Rows for training or evaluation.
 
         Raises:
-            DataError: if features or labels are not such as in training.
+            DataError: if features or labels differ in form from those in training.
         """
         inputs = self.layout.read(features)
         if self.per_step:
@@ -171,7 +171,7 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
     The training data are opened again when they are exhausted. Labels are learnt from a bounded number of batches.
 
     Raises:
-        DataError: if the provider yields something else than batches of features and labels.
+        DataError: if the provider yields anything other than batches of features and labels.
     """
     source = _Source(provider, options.batch_size)
     evaluation = list(_bounded(source.batches("eval", options.seed), options.eval_steps))
@@ -217,7 +217,7 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
 def _reader(
     provider: StreamProvider, options: PrepareOptions, sample: Sequence[_Batch], evaluation: Sequence[_Batch]
 ) -> StreamReader:
-    """Finds out from some batches how all of them are read."""
+    """Infers the format of all batches from some of them."""
     names = _feature_names(provider)
     first = evaluation[0].features
     layout = InputLayout.infer(first, names, options.lengths, flat=options.flat_inputs)
@@ -244,7 +244,7 @@ def _labels_of(layout: InputLayout, batch: _Batch, per_step: bool) -> np.ndarray
 
 
 def _task_of(provider: StreamProvider) -> TaskKind | None:
-    """What a provider says of its task, by an attribute `task`: "classification" or "regression"."""
+    """The task of a provider, from its attribute `task`: "classification" or "regression"."""
     said = getattr(provider, "task", None)
     if said is None:
         return None
@@ -255,7 +255,7 @@ def _task_of(provider: StreamProvider) -> TaskKind | None:
 
 
 def _bounded(batches: Iterator[_Batch], steps: int | None) -> Iterator[_Batch]:
-    """As many batches as may be kept in memory."""
+    """As many batches as fit into the memory limit."""
     rows = size = 0
     for batch in itertools.islice(batches, steps):
         yield batch

@@ -1,4 +1,4 @@
-"""What is to be predicted. Never imports TensorFlow."""
+"""The task: what is predicted. Never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TaskKind(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is to be predicted.
+    """The task: what is predicted.
 
     Attributes:
         kind: Classes or numbers.
@@ -29,7 +29,7 @@ class Task:
         target_mean: Regression: mean of the training targets, in the user's units.
         target_scale: Regression: standard deviation of the training targets, in the user's units (never 0).
         weight: Name of the weight column, if any.
-        inferred: One sentence that says how the task was found ("..."), for people.
+        inferred: One sentence on how the task was inferred, for people.
     """
 
     kind: TaskKind

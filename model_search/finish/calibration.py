@@ -31,7 +31,7 @@ def log_probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The temperature with the least log loss, held near 1 where there are few rows.
+    """The temperature with the least log loss, regularised towards 1 where there are few rows.
 
     Args:
         logits: [rows, classes].
@@ -71,7 +71,7 @@ def log_loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None 
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Expected calibration error: the mean distance between how sure the model is and how often it is right.
+    """Expected calibration error: the mean gap between confidence and accuracy.
 
     Rows are put into 15 equally wide bins by the probability of the most probable class; arguments as in
     `fit_temperature`.
@@ -116,14 +116,14 @@ def calibrate(rows: LabelledRows, logits: np.ndarray, given: float | None = None
 
 
 def is_calibrated(calibration: Calibration | None, given: float | None) -> bool:
-    """Whether a calibration is the one that `calibrate` makes where this temperature is given, or none."""
+    """Whether a calibration is what `calibrate` returns for this given temperature (None for a fitted one)."""
     if calibration is None:
         return True
     return calibration.fitted if given is None else not calibration.fitted and calibration.temperature == given
 
 
 def _shares(rows: int, weights: np.ndarray | None) -> tuple[np.ndarray, float]:
-    """Weights that add up to 1, and how many equal rows they are worth."""
+    """Weights normalised to sum 1, and the effective number of rows."""
     shares = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.float64)
     total = shares.sum()
     if not total > 0:

@@ -1,4 +1,4 @@
-"""Where a student is taught: the job made from a study and its final ensemble, and the candidates from its trials."""
+"""Distillation of a study's student: the task from its final ensemble, and the candidates from its trials."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from model_search.finish.calibration import calibrate
 from model_search.finish.final_ensemble import StudyParts, given_temperature
 from model_search.finish.student import (
     SHARE_OF_ENSEMBLE,
-    Answers,
     Candidate,
     DistillationTask,
+    Teacher,
     distil,
     small_enough,
 )
@@ -35,12 +35,12 @@ _MOST_CANDIDATES = 20
 
 @dataclasses.dataclass(frozen=True)
 class DistillationContext:
-    """What teaching takes beside the study.
+    """What distillation needs besides the study.
 
     Attributes:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
-        most_parameters: The student may have so many; None where the user has set no limit.
+        settings: The settings that all trials share.
+        most_parameters: The most parameters of the student; None where the user has set no limit.
         on_progress: See `Engine.run`.
     """
 
@@ -57,13 +57,13 @@ def distilled_student(
     distillation: DistillationContext,
     deadline: Deadline | None = None,
 ) -> FinalModel:
-    """Teaches a student of at most a third of the teacher's parameters; its weights are stored with the study.
+    """Distils a student of at most a third of the teacher's parameters; its weights are stored with the study.
 
     Args:
-        study: Whose trials are the candidates.
+        study: The study, whose trials are the candidates.
         teacher: The final ensemble.
         valid_logits: The teacher's logits on the validation rows.
-        distillation: Everything else.
+        distillation: What else distillation needs.
         deadline: When the student has to be trained; None for no limit.
 
     Raises:
@@ -84,7 +84,7 @@ def distilled_student(
     job = DistillationTask(
         data=distillation.data,
         settings=distillation.settings,
-        teacher=_answers(study, teacher),
+        teacher=_teacher(study, teacher),
         valid_logits=valid_logits,
         members=tuple(member.trial for member in teacher.members),
         trial_id=1 + max(study.completed),
@@ -132,11 +132,11 @@ def _tower_of(study: StudyParts, trial: Trial) -> Callable[[], TrainedTower]:
     return load
 
 
-def _answers(study: StudyParts, model: FinalModel) -> Answers:
-    """The teacher as a function; built when it is asked first."""
-    built: list[Answers] = []
+def _teacher(study: StudyParts, model: FinalModel) -> Teacher:
+    """The teacher as a function; the model is built on the first call."""
+    built: list[Teacher] = []
 
-    def answer(inputs: Arrays) -> np.ndarray:
+    def logits(inputs: Arrays) -> np.ndarray:
         if not built:
             from model_search.training.runtime import tensorflow
 
@@ -148,4 +148,4 @@ def _answers(study: StudyParts, model: FinalModel) -> Answers:
             built.append(lambda inputs: tower_logits(tower, inputs))
         return built[0](inputs)
 
-    return answer
+    return logits

@@ -26,23 +26,23 @@ from model_search.training.metrics import ResolvedMetric
 
 @dataclasses.dataclass(frozen=True)
 class SelectionSettings:
-    """How hard to search, and how carefully.
+    """Settings of the selection: how much is tried, and how it is regularised.
 
     Attributes:
         keep: Candidates that take part, the best by themselves.
         bags: Selections whose weights are averaged.
-        share: Part of the candidates that is in a bag.
-        steps: Most models a bag adds.
-        patience: A bag ends when so many additions in a row have brought nothing.
-        rows: Most rows a bag draws.
-        splits: Times that the rows are halved for the cross-fitted gain; each gives two estimates.
-        split_bags: Bags of each of these.
-        least: Members of less weight are left out.
-        even: The weights are drawn towards equal weights of so many best candidates ...
+        share: Share of the candidates in each bag.
+        steps: Most models added in a bag.
+        patience: A bag ends after this many additions in a row without improvement.
+        rows: Most rows drawn for a bag.
+        splits: How often the rows are halved for the cross-fitted gain; each split gives two estimates.
+        split_bags: Bags of each half.
+        least: Members with less weight are dropped.
+        even: The weights are drawn towards equal weights of this many best candidates ...
         near: ... as far as their scores are at most such a share worse than the best one ...
-        prior_rows: ... as strongly as so many rows would: with few validation rows, a plain mean of the best is safer
+        prior_rows: ... as strongly as this many rows would: with few validation rows, a plain mean of the best is safer
             than what was fitted to them.
-        is_late: Whether the time is over: then no further bag or split is begun, after at least one.
+        is_late: Whether the time is up: then no further bag or split is started, after at least one.
     """
 
     keep: int = 50
@@ -60,7 +60,7 @@ class SelectionSettings:
     is_late: Callable[[], bool] | None = None
 
     def as_time_allows(self, count: int) -> Iterator[int]:
-        """0 to `count` - 1, or fewer where the time is over."""
+        """0 to `count` - 1, or fewer where the time is up."""
         for number in range(count):
             if number and self.is_late is not None and self.is_late():
                 return
@@ -73,7 +73,7 @@ COSTLY = SelectionSettings(keep=20, bags=8, steps=15, patience=3, rows=5_000, sp
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What was chosen. Candidates are named by their place in what was given.
+    """The selected ensemble. Candidates are identified by their index.
 
     Attributes:
         weights: Candidate to weight, adding up to 1, the heaviest first.
@@ -106,10 +106,10 @@ def select(
     Args:
         candidates: Logits [rows, width] of each candidate.
         rows: The rows' labels and weights.
-        metric: What is to be good: the log loss or the squared error where None.
+        metric: The metric to optimise; None for the log loss or the squared error.
         settings: None for those that fit the metric.
         seed: Seed of bags and splits.
-        is_late: Whether the time is over; see `SelectionSettings`.
+        is_late: Whether the time is up; see `SelectionSettings`.
 
     Raises:
         UserError: if there is no candidate, or no row.
@@ -168,7 +168,7 @@ def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[
 
 
 def _best_places(candidates: Sequence[np.ndarray], rows: LabelledRows, objective: Objective, keep: int) -> list[int]:
-    """The best candidates by themselves, best first; ties by place."""
+    """The best candidates by themselves, best first; ties by index."""
     scores = [
         objective.single(logits, rows.labels, rows.weights) if len(candidates) > keep else 0.0 for logits in candidates
     ]
@@ -193,7 +193,7 @@ def _bagged(
 ) -> np.ndarray:
     """Mean weights over bags, each with its own candidates and rows.
 
-    The best candidate is in every bag: where it is far ahead, a bag without it gives its weight to much worse ones.
+    The best candidate is in every bag: if it is far ahead, a bag without it gives its weight to much worse ones.
     """
     first = int(objective.singles(rows).argmin())
     others = np.delete(np.arange(objective.count), first)

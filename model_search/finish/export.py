@@ -1,4 +1,4 @@
-"""Models that leave the house: a SavedModel for raw columns, a `.keras` file for typed ones, and a card about both.
+"""Exported models: a SavedModel for raw columns, a `.keras` file for typed ones, and a model card for both.
 
 path/saved_model/     signatures `serving_default` (every column as text, as in a CSV file) and `serving_typed`
 path/model.keras      loads in plain Keras, in safe mode, without this package
@@ -37,7 +37,7 @@ FORMATS = ("saved_model", "keras")
 def export(
     bundle: ModelBundle, path: str | os.PathLike[str], formats: Sequence[str] = FORMATS
 ) -> dict[str, pathlib.Path]:
-    """Writes the model; it appears whole or not at all.
+    """Writes the model atomically: completely or not at all.
 
     Args:
         bundle: What to write.
@@ -83,13 +83,13 @@ def _refuse_foreign(target: pathlib.Path) -> None:
     if others or (held and DESCRIPTION not in held):
         shown = ", ".join((others or held)[:3])
         raise UserError(
-            f"{target} holds something else than an exported model ({shown}); move it or name another folder"
+            f"{target} holds something other than an exported model ({shown}); move it or name another folder"
         )
 
 
 @contextlib.contextmanager
 def _whole_or_not(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary sibling of the target, which takes the target's place if all goes well and vanishes if not."""
+    """A temporary sibling of the target, which replaces the target on success and is deleted on failure."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     temporary, old = beside.with_name(f"{beside.name}.new{target.suffix}"), beside.with_name(f"{beside.name}.old")
@@ -141,7 +141,7 @@ def _save_keras(bundle: ModelBundle, path: pathlib.Path) -> None:
 def _save_saved_model(bundle: ModelBundle, path: pathlib.Path) -> None:
     pieces = serving_pieces(bundle)
     module = tf.Module()
-    # The models themselves would be traced and saved as well, which takes twice as long and serves nobody.
+    # The models themselves would be traced and saved as well, which takes twice as long for no use.
     module.variables_read = [variable.value for variable in pieces.tower.variables]
     module.lookups = [layer for piece in pieces if piece is not None for layer in piece.layers if _has_table(layer)]
     functions = (
@@ -156,7 +156,7 @@ def _has_table(layer: keras.Layer) -> bool:
 
 
 def _features_function(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:
-    """A model that takes inputs as they are has nothing to parse: both signatures are one."""
+    """A model that takes inputs as they are has nothing to parse: both signatures are the same."""
     specs = {one.name: tf.TensorSpec(one.shape, one.dtype, name=one.name) for one in bundle.tower.inputs}
     serve = tf.function(pieces.answer, input_signature=[structured(specs)], autograph=False)
     return {"serving_default": serve, "serving_typed": serve}
@@ -189,7 +189,7 @@ def _column_functions(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable
 
 @contextlib.contextmanager
 def _without_narration() -> Iterator[None]:
-    """TensorFlow tells through absl what it saves, and where."""
+    """TensorFlow logs through absl what it saves, and where."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

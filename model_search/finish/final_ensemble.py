@@ -1,4 +1,4 @@
-"""The final ensemble of a study, from what its trials have left on disk. NumPy only: no data, no model is loaded."""
+"""The final ensemble of a study, from what its trials have stored. NumPy only: no data, no model is loaded."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ class StudyParts:
 
 @dataclasses.dataclass(frozen=True)
 class MetricFunctions:
-    """What judges where the stored rows alone do not suffice.
+    """Metric functions for studies whose stored rows alone do not suffice.
 
     Attributes:
-        metric_fn: The user's own metric, where the study is judged by one.
+        metric_fn: The user's own metric, if the study is evaluated by one.
         all_metrics: All metrics of validation logits, where the provider has a loss or metrics of its own.
     """
 
@@ -84,8 +84,8 @@ def make_ensemble(
 
     Args:
         parts: The study.
-        metric_functions: What judges where the stored rows do not suffice.
-        deadline: When the selection is to be done; it is then a coarser one.
+        metric_functions: Used where the stored rows do not suffice to compute the metrics.
+        deadline: When the selection has to be done; a deadline makes it coarser.
 
     Raises:
         StudyError: if validation labels or logits are gone.
@@ -153,7 +153,7 @@ def given_temperature(record: StudyRecord) -> float | None:
 
 
 def validation_logits(artefacts: ArtefactStore, trial: Trial) -> np.ndarray | None:
-    """A completed trial's logits on the validation rows, as it predicts; None where they are gone or damaged."""
+    """The logits that a completed trial predicts on the validation rows; None where they are gone or damaged."""
     try:
         return (stored_arrays(artefacts, trial.artefacts, VALID_LOGITS) or {}).get("valid_logits")
     except DamagedArtefactError:
@@ -181,7 +181,7 @@ def _has_mixture(trial: Trial) -> bool:
 
 
 def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], list[np.ndarray], list[str]]:
-    """Trials with their validation logits, best first, and what there is to say about those left out."""
+    """Trials with their validation logits, best first, and notes on those left out."""
     trials, logits = [], []
     best = parts.history.best(MOST_CANDIDATES)
     for trial in best:
@@ -196,7 +196,7 @@ def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], lis
 
 
 def _objective(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:
-    """What is selected by, and a sentence where that is not the study's metric."""
+    """The metric to select by, and a note if it is not the study's metric."""
     usual = "log loss" if kept.rows.task.kind is TaskKind.CLASSIFICATION else "squared error"
     if functions.metric_fn is not None:
         return ResolvedMetric(record.metric, record.goal, functions.metric_fn), ""
@@ -210,7 +210,7 @@ def _objective(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) 
 def _metrics_of(
     record: StudyRecord, kept: KeptRows, functions: MetricFunctions
 ) -> Callable[[np.ndarray], dict[str, float]]:
-    """Validation logits to finite metrics; the study's is among them where it can be computed here."""
+    """A function from validation logits to finite metrics, with the study's metric where it can be computed here."""
     rows, name = kept.rows, record.metric
 
     def metrics_of(logits: np.ndarray) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""The final stage of a study: an ensemble selected from its trials, and a student that the ensemble teaches.
+"""The final stage of a study: an ensemble selected from its trials, and a student distilled from it.
 
-Selecting needs nothing but what the study keeps. Teaching needs the data.
+Selection needs nothing but what the study keeps. Distillation needs the data.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from model_search.metadata.final_models import FinalKind, FinalModel, wants_stud
 
 @dataclasses.dataclass(frozen=True)
 class StageOptions:
-    """What the final stage is to make.
+    """What the final stage is asked for.
 
     Attributes:
         what: "both", "ensemble", "distil" or "neither"; "distil" selects an ensemble as well, for that is the teacher,
             but does not offer it as the study's best model.
-        metric_functions: What judges where the stored rows do not suffice.
+        metric_functions: Used where the stored rows do not suffice to compute the metrics.
         distillation: What a student needs; None where none is asked for.
-        deadline: When all of it is to be done.
-        say: Takes sentences for people as they come up.
+        deadline: When all of it has to be done.
+        say: Receives messages for people.
     """
 
     what: str = "ensemble"
@@ -52,8 +52,8 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
 
     Raises:
         NoTimeError: if no time is left for the student.
-        StudyError: if the study has no completed trial, if what it takes to judge them is gone, or no architecture is
-            small enough for a student.
+        StudyError: if the study has no completed trial, if what is needed to evaluate them is gone, or no architecture
+            is small enough for a student.
         TrialError: if the student cannot be trained.
     """
     if options.what == "neither":
@@ -69,18 +69,18 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         note = "made as the student's teacher only"
         ensemble = dataclasses.replace(ensemble, accepted=False, notes=(*ensemble.notes, note))
     study.store.save_final_models([ensemble])
-    options.say(_told(ensemble, study))
+    options.say(_summary(ensemble, study))
     if not wants_student(options.what):
         return [ensemble]
     if options.distillation is None:
         raise UserError(f"the final stage was asked for {options.what!r}, which takes the data; expected distillation=")
     student = distilled_student(study, ensemble, logits, options.distillation, options.deadline)
     study.store.save_final_models([ensemble, student])
-    options.say(_told(student, study))
+    options.say(_summary(student, study))
     return [ensemble, student]
 
 
-def _told(model: FinalModel, study: StudyParts) -> str:
+def _summary(model: FinalModel, study: StudyParts) -> str:
     """One line for people."""
     name, best = study.record.metric, study.history.best(1)[0]
     value = model.metrics.get(name)

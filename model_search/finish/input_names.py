@@ -14,7 +14,7 @@ def keras_names(columns: Sequence[str]) -> tuple[str, ...]:
     """Names of Keras inputs, in the order of the columns: the column's own name, unless Keras refuses it.
 
     Keras takes any text as the name of an input except the empty one and one with a slash. A slash becomes "_", an
-    empty name "column"; where that makes two alike, the later one gets a number.
+    empty name "column"; where that makes two alike, the later one gets a number appended.
     """
     return _distinct(columns, [column.replace("/", "_") or "column" for column in columns], fold=False)
 
@@ -22,7 +22,7 @@ def keras_names(columns: Sequence[str]) -> tuple[str, ...]:
 def signature_names(columns: Sequence[str]) -> tuple[str, ...]:
     """Names of a SavedModel signature's inputs, in the order of the columns: letters, digits and "_" only.
 
-    TensorFlow tells names apart by their letters in lower case, refuses Python's keywords and a leading "_".
+    TensorFlow compares names in lower case, and refuses Python's keywords and a leading "_".
     """
     cleaned = []
     for column in columns:
@@ -36,7 +36,7 @@ def signature_names(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _distinct(columns: Sequence[str], cleaned: Sequence[str], fold: bool) -> tuple[str, ...]:
-    """Numbers whatever would be taken twice; a column that kept its own name is never the one that gives way."""
+    """Numbers duplicates; a column that keeps its own name is never the one that is renamed."""
 
     def key(name: str) -> str:
         return name.lower() if fold else name

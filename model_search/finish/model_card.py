@@ -1,4 +1,4 @@
-"""What goes with an exported model: a description for programs and a card for people."""
+"""What accompanies an exported model: a description for programs and a card for people."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ print({name: values.numpy() for name, values in answers.items()})
 
 
 def description(bundle: ModelBundle) -> dict[str, Any]:
-    """A JSON-able account of an exported model.
+    """A JSON-able description of an exported model.
 
     Returns:
         "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its

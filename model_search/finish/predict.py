@@ -1,4 +1,4 @@
-"""From a tower's logits to answers in the user's own classes and units."""
+"""From a tower's logits to predictions in the user's own classes and units."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
         float32 [rows, ..., logits_dimension].
 
     Raises:
-        UserError: if an input is missing, or has not the shape that the tower reads.
+        UserError: if an input is missing, or does not have the shape that the tower reads.
     """
     for tensor in tower.inputs:
         expected, given = tuple(tensor.shape[1:]), inputs.get(tensor.name)
@@ -53,7 +53,7 @@ def _structured(tower: keras.Model, given: list[np.ndarray]) -> Any:
 
 
 def predict_labels(logits: np.ndarray, task: Task) -> np.ndarray:
-    """Answers for people.
+    """Predictions in the user's own classes and units.
 
     Args:
         logits: float32 [rows, logits_dimension].
@@ -99,7 +99,7 @@ def class_array(task: Task) -> np.ndarray:
     kinds = {type(label) for label in classes}
     if len(kinds) == 1 and kinds <= {bool, int, float}:
         array = np.array(classes)
-        if array.dtype.kind in "bif":  # not so for whole numbers beyond 64 bits
+        if array.dtype.kind in "bif":  # whole numbers beyond 64 bits have none
             return array
     objects = np.empty(len(classes), dtype=object)
     objects[:] = classes

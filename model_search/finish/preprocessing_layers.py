@@ -31,7 +31,7 @@ _PLACES = {
     "second": (17, 18),
 }
 _CHARACTERS = "0123456789-: T"
-_ABSENT, _DASH, _COLON = -2, 10, 11  # codes of characters, less the two that the layer keeps for itself
+_ABSENT, _DASH, _COLON = -2, 10, 11  # character codes, less the two that the layer reserves
 _NEVER_FOUND = -1
 _DAYS_BEFORE_1970 = 719468  # from 0000-03-01, where the Gregorian calendar's 400 years begin
 
@@ -71,7 +71,7 @@ def preprocessing_model(schema: FeatureSchema) -> keras.Model:
 
 
 def lookup_token(vocabulary: Collection[str]) -> str:
-    """A token for "none of these" that is none of these."""
+    """An out-of-vocabulary token that is not in the vocabulary."""
     token = "[other]"
     while token in vocabulary:
         token = f"[{token}]"
@@ -114,9 +114,9 @@ def _standardised(values: Any, present: Any, centers: np.ndarray, scales: np.nda
 
 def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]) -> _Columns:
     """One lookup for all columns; a column's own vocabulary is then a choice among the numbers that it gives."""
-    # Keras hands a vocabulary through NumPy, which drops a NUL at the end of a text: such a category is not looked up.
+    # Keras passes a vocabulary through NumPy, which drops a NUL at the end of a text: such a category cannot be found.
     vocabulary = sorted({text for feature in features for text in feature.vocabulary if not text.endswith("\0")})
-    number = {text: index for index, text in enumerate(vocabulary, start=1)}  # 0 is "none of these"
+    number = {text: index for index, text in enumerate(vocabulary, start=1)}  # 0 is out of vocabulary
     lookup = layers.StringLookup(vocabulary=vocabulary, oov_token=lookup_token(number), num_oov_indices=1)
     found = ops.cast(lookup(ops.stack(inputs, axis=1)), "int32")
     owners = [position for position, feature in enumerate(features) for _ in feature.vocabulary]
@@ -163,7 +163,7 @@ def _date_columns(inputs: Sequence[Any], features: Sequence[DateFeature]) -> _Co
 
 
 def _number(codes: Any, places: Sequence[int]) -> Any:
-    """The number that the digits at these places make; what is absent counts as 0."""
+    """The number that the digits at these positions make; missing ones count as 0."""
     digits = ops.clip(codes[:, :, places[0] : places[-1] + 1], 0, 9)
     return ops.sum(digits * np.array([10 ** (len(places) - 1 - i) for i in range(len(places))], "int32"), axis=-1)
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from model_search.data.tabular.columns import GROUPED_NUMBER, LARGEST, MISSING_MARKERS, PLAIN_NUMBER
 from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature, NumberFeature
 
-# What Python's str.strip takes away; TensorFlow's own strip knows ASCII only.
+# What Python's str.strip takes away; TensorFlow's own strip handles ASCII only.
 _SPACE = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 _MISSING = "(?i)(?:" + "|".join(re.escape(marker) for marker in sorted(MISSING_MARKERS)) + ")"
 _WHOLE_WITH_FRACTION = r"^([+-]?\d+)\.0*$"
@@ -69,7 +69,7 @@ def _typed(texts: Any, feature: Feature) -> Any:
 
 
 def canonical_texts(cells: Any) -> Any:
-    """Cells without surrounding white space, "" for every marker of a missing value; string, shaped like `cells`."""
+    """Cells without surrounding white space, "" for every missing-value marker; string, shaped like `cells`."""
     texts = tf.strings.regex_replace(cells, rf"^{_SPACE}+|{_SPACE}+$", "")
     return tf.where(tf.strings.regex_full_match(texts, _MISSING), "", texts)
 

@@ -1,4 +1,4 @@
-"""What an ensemble is selected by, each in the form that makes trying a member cheap. NumPy only.
+"""Objectives of ensemble selection, each in the form that makes trying a member cheap. NumPy only.
 
 Log loss needs the true class's probability alone; of squared errors the products between candidates suffice, whatever
 the number of rows; any other metric is computed from all probabilities, with the log loss (or squared error) breaking
@@ -18,7 +18,7 @@ from model_search.finish.calibration import log_probabilities
 from model_search.training import metrics
 from model_search.training.metrics import ResolvedMetric
 
-_SMALLEST = np.float32(1e-12)  # of a probability, so that one sure error does not decide everything
+_SMALLEST = np.float32(1e-12)  # of a probability, so that one confident error does not decide everything
 _TIE = 1e-9
 
 
@@ -36,22 +36,22 @@ def _usual_goal(metric: ResolvedMetric, task: Task) -> bool:
 
 
 class Objective(abc.ABC):
-    """Candidates on the same rows; `add` them all, call `ready`, then ask."""
+    """Scores candidates on the same rows: `add` them all, call `ready`, then ask for scores."""
 
     count = 0
     rows = 0
 
     @abc.abstractmethod
     def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
-        """The score of logits [rows, width] by themselves; nothing is kept."""
+        """The score of logits [rows, width] by themselves; nothing is stored."""
 
     @abc.abstractmethod
     def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
-        """Takes in a candidate: logits [rows, width]."""
+        """Adds a candidate: logits [rows, width]."""
 
     @abc.abstractmethod
     def ready(self) -> None:
-        """All candidates are there."""
+        """Called once all candidates are added."""
 
     @abc.abstractmethod
     def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
@@ -68,7 +68,7 @@ class Objective(abc.ABC):
 
 @dataclasses.dataclass
 class _Path:
-    """The additions so far, and the best beginning of them."""
+    """The additions so far, and the best prefix of them."""
 
     patience: int
     taken: list[int] = dataclasses.field(default_factory=list)
@@ -76,7 +76,7 @@ class _Path:
     length: int = 0
 
     def add(self, candidate: int, score: float) -> bool:
-        """Returns False where it is time to stop."""
+        """Returns False when it is time to stop."""
         self.taken.append(candidate)
         if score < self.best or not self.length:
             self.best, self.length = score, len(self.taken)

@@ -1,4 +1,4 @@
-"""The model that people load: typed columns in, answers in the user's own classes and units out."""
+"""The serving model: typed columns in, predictions in the user's own classes and units out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelBundle:
         schema: How raw columns become features; None where inputs go in as they are.
         temperature: Divides the logits.
         metadata: JSON-able, for the model card: study, trial, architecture, metrics, environment.
-        inputs: What the tower's inputs are; found out from the tower where None.
+        inputs: What the tower's inputs are; taken from the tower where None.
     """
 
     tower: keras.Model
@@ -56,14 +56,14 @@ class ModelBundle:
 
 
 class Pieces(NamedTuple):
-    """A serving model in three parts; `preprocessing` is None where features go in as they are."""
+    """The three parts of a serving model; `preprocessing` is None where features go in as they are."""
 
     preprocessing: keras.Model | None
     tower: keras.Model
     answers: keras.Model
 
     def answer(self, inputs: Any) -> dict[str, Any]:
-        """From typed columns (a list, as `preprocessing_model` takes them) or the tower's inputs to answers by name."""
+        """From typed columns (a list, as `preprocessing_model` takes them) or the tower's inputs to outputs by name."""
         features = inputs if self.preprocessing is None else self.preprocessing(inputs, training=False)
         return self.answers(self.tower(features, training=False), training=False)
 
@@ -76,7 +76,7 @@ def typed_dtype(feature: Feature) -> str:
 def serving_model(bundle: ModelBundle) -> keras.Model:
     """The whole model.
 
-    Its inputs are a dict by column name (`input_names.keras_names` says where a name had to give way), each [rows];
+    Its inputs are a dict by column name (`input_names.keras_names` says which names are changed), each [rows];
     without a schema, the tower's own inputs, one by itself or a dict by name. Its outputs are a dict. For classes:
     "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
     [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets). With a
@@ -116,7 +116,7 @@ def serving_pieces(bundle: ModelBundle, taken: Collection[str] = ()) -> Pieces:
 
 
 def _answers(bundle: ModelBundle, name: str) -> keras.Model:
-    """Logits to answers."""
+    """The outputs from the logits."""
     task = bundle.task
     logits = keras.Input(bundle.tower.output_shape[1:], name="logits")
     if task.kind is TaskKind.REGRESSION:

@@ -1,8 +1,8 @@
-"""The student: one small tower that learns to answer as the final ensemble does.
+"""The student: one small tower that is distilled from the final ensemble.
 
-Distillation (Hinton et al. 2015) on the training rows and, for tables, on rows made up from them: the teacher answers
+Distillation (Hinton et al. 2015) on the training rows and, for tables, on synthetic rows: the teacher predicts
 for any row, so that the student sees more than the rows that the teacher was fitted to (model compression, Bucila et
-al. 2006). A made-up row takes some columns from another row of the table.
+al. 2006). A synthetic row takes some columns from another row of the table.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from model_search.training.engine import Engine, OnProgress
 from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parameters
-_CANDIDATE_ROUNDS = 3  # architectures that are tried for as many steps as a trial has
-_LONGER = 4  # times these steps for the best of them
+_CANDIDATE_ROUNDS = 3  # candidates that are trained for as many steps as a trial
+_LONGER = 4  # times these steps for the best candidate
 _BATCH = 128
-_COPIES = 4  # made-up rows for each row of the table ...
+_COPIES = 4  # synthetic rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
-_SWAPPED = 0.15  # share of the columns that a made-up row has from elsewhere
-_BLOCK_ROWS = 16_384  # rows the teacher answers for at a time ...
+_SWAPPED = 0.15  # share of the columns that a synthetic row takes from another row
+_BLOCK_ROWS = 16_384  # rows in one forward pass of the teacher ...
 _TIMED_BLOCK_ROWS = 2_048  # ... where there is a deadline
 _HYPERPARAMETERS: dict[str, HyperparameterValue] = {"learning_rate": 0.001, "optimizer": "adam", "cooldown_share": 0.5}
 
-Answers = Callable[[Arrays], np.ndarray]
+Teacher = Callable[[Arrays], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Candidate:
         parameters: Its trainable parameters.
         trial: The trial that it comes from, if any.
         tower: Gives that trial's tower, whose weights the student starts from; None for fresh weights.
-        seconds: What it takes beside the training itself, as far as is known.
+        seconds: Time that it takes besides the training itself, as far as is known.
     """
 
     architecture: tuple[str, ...]
@@ -67,29 +67,29 @@ class NoTimeError(StudyError):
     """No time is left to train a student."""
 
     def __init__(self) -> None:
-        super().__init__("no student, for no time is left; study.finish(data=...) trains it later")
+        super().__init__("no student: no time is left; study.finish(data=...) trains it later")
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillationTask:
-    """What a student is taught with.
+    """What a student is distilled from, and how.
 
     Attributes:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
+        settings: The settings that all trials share.
         teacher: Inputs [rows, ...] by name to the teacher's logits float32 [rows, ..., logits dimension].
         valid_logits: The teacher's logits on the validation rows.
         members: The trials that the teacher consists of.
         trial_id: A number above all trials, for the student's plan.
         steps: Steps of a trial.
-        batch_size: Rows a step of a trial.
-        seed: Of everything random.
+        batch_size: Rows per step of a trial.
+        seed: Seed of all randomness.
         deadline: When the student has to be trained.
     """
 
     data: PreparedData
     settings: TrainingSettings
-    teacher: Answers
+    teacher: Teacher
     valid_logits: np.ndarray
     members: tuple[int, ...]
     trial_id: int
@@ -101,7 +101,7 @@ class DistillationTask:
 
 @dataclasses.dataclass(frozen=True)
 class Student:
-    """A taught student: the plan that made it, and what came of it."""
+    """A trained student: its plan and the outcome."""
 
     plan: TrialPlan
     outcome: TrialOutcome
@@ -112,10 +112,10 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
 
     The first few candidates are trained for as long as a trial lasts; the one with the best validation metric is then
     trained several times longer. Where the deadline comes before, the best so far is the student; the teacher has then
-    answered for as many rows as half of the time allowed.
+    predicted as many rows as half of the time allowed.
 
     Args:
-        job: What with.
+        job: The distillation task.
         candidates: Architectures, the most promising first.
         on_progress: See `Engine.run`.
 
@@ -144,12 +144,12 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
 
 
 def _has_time_for(job: DistillationTask, candidate: Candidate) -> bool:
-    """Whether some of the time would be left for the training itself."""
+    """Whether any time would be left for the training itself."""
     return job.deadline.remaining > candidate.seconds
 
 
 def small_enough(candidates: Sequence[Candidate], most_parameters: int) -> list[Candidate]:
-    """Those with at most so many parameters, each architecture once."""
+    """Candidates with at most `most_parameters`, each architecture once."""
     found: dict[tuple[str, ...], Candidate] = {}
     for candidate in candidates:
         if candidate.parameters <= most_parameters:
@@ -157,14 +157,14 @@ def small_enough(candidates: Sequence[Candidate], most_parameters: int) -> list[
     return list(found.values())
 
 
-def made_up_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng: np.random.Generator) -> np.ndarray:
+def synthetic_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng: np.random.Generator) -> np.ndarray:
     """Rows that have some of their columns from another row.
 
     Args:
         features: float32 [rows, width].
-        groups: The places of each raw column among the features; they stay together.
-        copies: Made-up rows for each row.
-        rng: Draws who gets what from whom.
+        groups: The slice of features of each raw column; they stay together.
+        copies: Synthetic rows for each row.
+        rng: Source of all randomness.
 
     Returns:
         float32 [copies * rows, width].
@@ -179,23 +179,23 @@ def made_up_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng
 
 
 class _Distiller:
-    """Rows, the teacher's answers for them, and an engine."""
+    """Training rows, the teacher's logits for them, and an engine."""
 
     def __init__(self, job: DistillationTask, on_progress: OnProgress | None):
         self._job = job
-        self._on_progress = on_progress or (lambda look: None)
+        self._on_progress = on_progress or (lambda progress: None)
         data, valid = job.data, job.valid_logits[None]
         if isinstance(data, TableData):
             rows = self._rows(data)
-            answers = self._answers(rows)
-            data = dataclasses.replace(data, train=rows.take(slice(len(answers))))
-            self._teacher = FrozenTowers(valid, train=answers[None])
+            logits = self._teacher_logits(rows)
+            data = dataclasses.replace(data, train=rows.take(slice(len(logits))))
+            self._teacher = FrozenTowers(valid, train=logits[None])
         else:
             self._teacher = FrozenTowers(valid, forward=lambda inputs: job.teacher(inputs)[None])
         self._engine = Engine(data, dataclasses.replace(job.settings, keep_train_logits=False))
 
     def distil(self, candidate: Candidate, steps: int) -> Student:
-        """Teaches one candidate, from the weights that it brings along."""
+        """Trains one candidate, starting from its stored weights."""
         job = self._job
         softly = job.data.task.kind is TaskKind.CLASSIFICATION and job.data.loss_fn is None
         plan = TrialPlan(
@@ -219,26 +219,26 @@ class _Distiller:
         return bool(self._on_progress(progress)) or self._job.deadline.passed
 
     def _rows(self, data: TableData) -> Rows:
-        """The training rows and, of a table of columns, made-up ones; the labels are not read.
+        """The training rows and, of a table of columns, synthetic ones; the labels are not read.
 
-        The training rows come in random order where time may run out before the teacher has answered for all.
+        The training rows come in random order where time may run out before the teacher has predicted all of them.
         """
         train, copies = data.train, 0
         is_table = list(train.inputs) == [FEATURES] and train.inputs[FEATURES].ndim == 2
         if is_table:
             copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(train)) - 1))
         rng = np.random.default_rng([self._job.seed, len(train)])
-        made = made_up_rows(train.inputs[FEATURES], _groups(data), copies, rng) if copies else None
+        made = synthetic_rows(train.inputs[FEATURES], _groups(data), copies, rng) if copies else None
         first = train.take(rng.permutation(len(train))) if self._job.deadline.is_set else train
         if made is None:
             return first
         more = train.take(np.tile(np.arange(len(train)), copies)).with_inputs({FEATURES: made})
         return concatenate([first, more])
 
-    def _answers(self, rows: Rows) -> np.ndarray:
+    def _teacher_logits(self, rows: Rows) -> np.ndarray:
         """The teacher's logits, of the first rows at least; progress is reported between blocks.
 
-        Where there is a deadline, half of the time until then is the student's own.
+        Where there is a deadline, half of the time until then is left to the student.
         """
         deadline = self._job.deadline
         until = deadline.earlier(deadline.remaining / 2) if deadline.is_set else deadline
@@ -252,7 +252,7 @@ class _Distiller:
 
 
 def _groups(data: TableData) -> list[slice]:
-    """The places of each raw column; every feature by itself where no schema says more."""
+    """The slice of features of each raw column; every feature by itself where there is no schema."""
     schema, width = data.description.get("schema"), data.train.inputs[FEATURES].shape[1]
     if schema is None:
         return [slice(place, place + 1) for place in range(width)]
@@ -260,9 +260,9 @@ def _groups(data: TableData) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _best(taught: Sequence[tuple[Candidate, Student]], settings: TrainingSettings) -> tuple[Candidate, Student]:
-    best = taught[0]
-    for one in taught[1:]:
+def _best(students: Sequence[tuple[Candidate, Student]], settings: TrainingSettings) -> tuple[Candidate, Student]:
+    best = students[0]
+    for one in students[1:]:
         found, known = (entry[1].outcome.metrics[settings.metric] for entry in (one, best))
         if settings.objective.better(found, known):
             best = one

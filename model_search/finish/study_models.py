@@ -1,4 +1,4 @@
-"""From what a study keeps to Keras models: of a trial, of its final ensemble, of its student."""
+"""Keras models from what a study keeps: of a trial, of the final ensemble, of the student."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from model_search.towers.builder import build_tower
 from model_search.towers.ensemble_models import (
     Tensors,
     ensemble_model,
-    mean_of_answers,
     mean_of_logits,
+    mean_of_predictions,
     mixture_of_logits,
 )
 from model_search.training.assembly import trained_model
@@ -33,7 +33,7 @@ class StudyModels:
         self._study = study
 
     def of_trial(self, trial: Trial) -> keras.Model:
-        """What a completed trial answers, an ensemble with its members.
+        """The model of a completed trial; an ensemble with its members.
 
         Raises:
             StudyError: if a tower's weights are gone.
@@ -41,10 +41,10 @@ class StudyModels:
         numbers = self._plan(trial).towers
         if numbers == (trial.id,):
             return self._own_tower(trial.id)
-        return ensemble_model(self._towers(numbers), lambda logits: self._answer(trial, logits))
+        return ensemble_model(self._towers(numbers), lambda logits: self._combined(trial, logits))
 
     def of_final(self, model: FinalModel) -> keras.Model:
-        """A final ensemble as one model, each of its towers in it once; or the student.
+        """A final ensemble as one model, which contains each of its towers once; or the student.
 
         Raises:
             StudyError: if a tower's weights are gone.
@@ -55,8 +55,8 @@ class StudyModels:
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
-            return mean_of_answers(
-                [self._answer(trial, logits) for trial in trials],
+            return mean_of_predictions(
+                [self._combined(trial, logits) for trial in trials],
                 [member.weight for member in model.members],
                 self._study.task.kind,
             )
@@ -64,7 +64,7 @@ class StudyModels:
         numbers = dict.fromkeys(number for trial in trials for number in self._plan(trial).towers)
         return ensemble_model(self._towers(numbers), combine)
 
-    def _answer(self, trial: Trial, logits: Tensors) -> keras.KerasTensor:
+    def _combined(self, trial: Trial, logits: Tensors) -> keras.KerasTensor:
         """A trial's logits from those of its towers."""
         plan = self._plan(trial)
         own = [logits[number] for number in plan.towers]
@@ -82,7 +82,7 @@ class StudyModels:
         return trained_model(self.trained(number), self._build)
 
     def trained(self, number: int) -> TrainedTower:
-        """The own tower of a completed trial, to be built or trained on.
+        """The own tower of a completed trial, to be built or trained further.
 
         Raises:
             StudyError: if its weights are gone.
@@ -101,7 +101,7 @@ class StudyModels:
         return trial
 
     def _stored_trial(self, number: int) -> Trial | None:
-        """As the store has it now: its files may have been pruned since the history was read."""
+        """The trial as the store has it now: its files may have been pruned since the history was read."""
         return None if self._study.history.get(number) is None else self._study.store.trial(number)
 
     def _plan(self, trial: Trial) -> TrialPlan:

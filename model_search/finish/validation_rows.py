@@ -1,4 +1,4 @@
-"""The validation labels of a study, kept with it, so that any process can judge its models without the data."""
+"""The validation labels of a study, kept with it, so that any process can evaluate its models without the data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class KeptRows:
 
     Attributes:
         rows: Labels and weights.
-        own_loss: The provider has a loss function of its own, so that "loss" cannot be computed from these rows alone.
-        own_metric: The study is judged by a function of the user's, which is not kept.
+        own_loss: The provider has its own loss function, so that "loss" cannot be computed from these rows alone.
+        own_metric: The study is evaluated by a function of the user, which is not kept.
     """
 
     rows: LabelledRows
@@ -30,7 +30,7 @@ class KeptRows:
 
 
 def keep_validation(store: Store, artefacts: ArtefactStore, data: PreparedData, own_metric: bool) -> None:
-    """Writes them, unless they are there."""
+    """Writes them, unless they are stored already."""
     if VALIDATION_ROWS in store.files():
         return
     arrays = {"labels": data.valid.label, "own": np.array([data.loss_fn is not None, own_metric])}

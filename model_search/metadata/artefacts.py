@@ -1,4 +1,4 @@
-"""Files that trials leave behind: whole or not there at all, and never loaded where they are damaged."""
+"""Files that trials store: written atomically, and never loaded if they are damaged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ArtefactStore(abc.ABC):
         """Stores a file of a trial, or of the study; when it returns, the whole file is on disk.
 
         Args:
-            trial_id: Whose it is; None for a file of the study itself.
+            trial_id: The trial; None for a file of the study itself.
             name: Its name, unique within the trial's result.
             content: The bytes, or a function that writes them to an open binary file.
 
@@ -58,7 +58,7 @@ class ArtefactStore(abc.ABC):
         """The file's bytes.
 
         Raises:
-            DamagedArtefactError: if they are not those that were written.
+            DamagedArtefactError: if they differ from what was written.
             StoreError: if its path leads out of the study.
         """
 
@@ -171,7 +171,7 @@ def load_arrays(store: ArtefactStore, artefact: Artefact) -> dict[str, np.ndarra
 
 
 def _write_whole(path: pathlib.Path, content: Content) -> tuple[str, int]:
-    """Writes a new file down to the disk; returns its SHA-256, of what can be read back, and its size in bytes."""
+    """Writes a new file and syncs it to disk; returns the SHA-256 of what is read back, and the size in bytes."""
     with path.open("x+b") as file:
         if isinstance(content, bytes):
             file.write(content)
@@ -203,7 +203,7 @@ def _check_storable(key: str, array: np.ndarray) -> None:
 
 
 def _sync_folder(folder: pathlib.Path) -> None:
-    """Makes a new name in a folder outlast a power cut, where the system has a way to."""
+    """Makes a new name in a folder survive a power cut, where the system supports that."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""One connection to a study's database: transactions, locks, and errors in plain words."""
+"""One connection to a study's database: transactions, locks, and readable errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from model_search.errors import DiskFullError, StoreError, StudyError, Unstorabl
 
 LOCK_SECONDS = 60.0
 _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database with a write-ahead log
-# SQLite itself waits ever longer between two looks at a lock, up to 0.1 s; among dozens of writers of a few
-# milliseconds each, a lock that is looked at so rarely is always held by another. Ours are short, and differ.
+# SQLite itself waits ever longer between two attempts at a lock, up to 0.1 s; among dozens of writers of a few
+# milliseconds each, a lock that is tried so rarely is always held by another. Our waits are short, and random.
 _SQLITE_SECONDS = 0.002
 _PAUSE_SECONDS, _LONGEST_PAUSE, _GROWTH = 0.001, 0.25, 1.5
 _TURNS: dict[tuple[int, str], threading.Lock] = {}  # by process, since a fork would inherit a lock that is held
@@ -36,7 +36,7 @@ def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
 class Connection:
     """A connection for one thread of one process.
 
-    Nothing is written but inside of `transaction`, which takes the write lock before it reads (`BEGIN IMMEDIATE`): a
+    All writes happen in `transaction`, which takes the write lock before it reads (`BEGIN IMMEDIATE`): a
     transaction that reads first and asks for the lock later is refused at once by SQLite, whatever the timeout.
 
     Args:
@@ -53,7 +53,7 @@ class Connection:
         self.path = path
         self._pid = os.getpid()
         self._lock_seconds = lock_seconds
-        self._moments = random.Random()  # of no result, and so not of the study's seed
+        self._moments = random.Random()  # affects no result, and so needs no seed
         with self._plain_words():
             connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
             try:
@@ -84,13 +84,13 @@ class Connection:
 
     @contextlib.contextmanager
     def transaction(self, write: bool = True) -> Iterator[None]:
-        """All or nothing; the one way to write.
+        """An atomic transaction; the only way to write.
 
         Args:
             write: Take the write lock at the start; otherwise what is read inside belongs to one moment.
 
         Raises:
-            StoreError: in plain words, for whatever SQLite refuses.
+            StoreError: with a readable message, for any error of SQLite.
         """
         if os.getpid() != self._pid:
             raise StoreError(f"{self.path} was opened by another process; open it again after a fork")
@@ -121,7 +121,7 @@ class Connection:
             self.use_journal("delete")
 
     def _patiently(self, action: Callable[[], Any]) -> Any:
-        """Does something that may need a lock, again and again while others hold it."""
+        """Retries something that needs a lock for as long as others hold it."""
         deadline, pause = time.monotonic() + self._lock_seconds, _PAUSE_SECONDS
         with self._plain_words():
             while True:
@@ -135,7 +135,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """One writer of this process at a time: its threads wait for each other without looking at the file."""
+        """One writer of this process at a time: its threads wait for each other without polling the file."""
         turn = _TURNS.setdefault((self._pid, str(self.path)), threading.Lock())
         if not turn.acquire(timeout=self._lock_seconds):
             raise _locked(self.path, self._lock_seconds)
@@ -161,7 +161,7 @@ class Connection:
 
 
 def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS) -> StoreError:
-    """What an error of SQLite means for the study, and what to do."""
+    """The error that an error of SQLite means for the study, with what to do."""
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreError(

@@ -1,4 +1,4 @@
-"""Where a study's database lies: on a disk of this machine, it is hoped."""
+"""Warns if a study's database lies on a network file system rather than on a local disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def network_file_system(path: str | os.PathLike[str]) -> str | None:
 
 
 def place_warning(path: str | os.PathLike[str]) -> str:
-    """A sentence for people where a database should not lie there; empty otherwise."""
+    """A warning if a database should not lie on this path; empty otherwise."""
     kind = network_file_system(path)
     if kind is None:
         return ""

@@ -1,4 +1,4 @@
-"""The models that the final stage makes of a study's trials: an ensemble, and a student that it has taught."""
+"""The models that the final stage makes of a study's trials: an ensemble, and a student distilled from it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, Literal
 from model_search.errors import UserError
 from model_search.metadata.trial import Artefact, TrialPlan
 
-WHATS = ("both", "ensemble", "distil", "neither")  # what the final stage can be asked to make
-KEEP_MODELS = 1000  # trials that keep their files: as many as the final stage chooses its ensemble from
+FINISH_CHOICES = ("both", "ensemble", "distil", "neither")  # what the final stage can make
+KEEP_MODELS = 1000  # trials that keep their files: as many as the final stage selects its ensemble from
 ModelName = Literal["best", "single", "ensemble", "student"]
 ModelChoice = int | ModelName | None
 """One of a study's models: a trial's number, a name ("single" is the best trial), or None for the best of all."""
@@ -25,8 +25,10 @@ def check_what(what: str, student_parameters: int | None) -> None:
     Raises:
         UserError: naming what was received and what is expected.
     """
-    if what not in WHATS:
-        raise UserError(f"the final stage was asked for {what!r}; expected one of {', '.join(map(repr, WHATS))}")
+    if what not in FINISH_CHOICES:
+        raise UserError(
+            f"the final stage was asked for {what!r}; expected one of {', '.join(map(repr, FINISH_CHOICES))}"
+        )
     if student_parameters is not None and (type(student_parameters) is not int or student_parameters < 1):
         raise UserError(f"student_parameters is {student_parameters!r}; expected a whole number of at least 1")
 
@@ -98,7 +100,7 @@ class FinalModel:
         kind: Ensemble or student.
         metrics: Finite validation metrics by name.
         parameters: Trainable parameters; of an ensemble, of its different towers together.
-        seconds: What making it took.
+        seconds: Time that it took to make.
         trials: The completed trials that it was made from.
         accepted: Whether it may be the study's best model: an ensemble must beat the best single model by a
             cross-fitted estimate.
@@ -107,7 +109,7 @@ class FinalModel:
         members: Of an ensemble, the heaviest first.
         plan: Of a student.
         calibration: None where numbers are predicted.
-        artefacts: Files left behind ("student_weights.npz" of a student).
+        artefacts: Stored files ("student_weights.npz" of a student).
         notes: Sentences for people.
     """
 

@@ -1,4 +1,4 @@
-"""Notices workers that have stopped giving signs of life, without comparing two clocks."""
+"""Detects workers whose heartbeats have stopped, without comparing two clocks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from model_search.metadata.store import Heartbeat, Store
 class HeartbeatWatcher:
     """Puts back trials whose heartbeat has not moved for a grace time, measured on the watcher's own clock.
 
-    Call `observe` now and then; nothing can be put back before the second call::
+    Call `observe` regularly; nothing can be put back before the second call::
 
         watcher = HeartbeatWatcher(grace_seconds=60)
-        watcher.observe(store)    # [] - remembers every trial's counter
+        watcher.observe(store)    # [] - records every trial's counter
         watcher.observe(store)    # [7], more than a minute later, where trial 7's counter is the same
 
     Args:
         grace_seconds: How long a counter may stand still; several times the workers' heartbeat interval.
-        clock: Seconds that never go back.
+        clock: A monotonic clock in seconds.
 
     Raises:
         UserError: if the grace time is not positive.
@@ -34,7 +34,7 @@ class HeartbeatWatcher:
         self._since: dict[Heartbeat, float] = {}
 
     def observe(self, store: Store) -> list[int]:
-        """Looks at every counter; returns the ids of the trials that were put back by this call."""
+        """Checks every counter; returns the ids of the trials that this call has put back."""
         now = self._clock()
         self._since = {beat: self._since.get(beat, now) for beat in store.heartbeats()}
         stale = [beat for beat, since in self._since.items() if now - since >= self._grace]

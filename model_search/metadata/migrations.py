@@ -1,4 +1,4 @@
-"""The database's schema: its version, and every step that ever led to it.
+"""The database's schema: its version, and all migrations that lead to it.
 
 A step is never changed once it has been released; a new one is added. `PRAGMA user_version` says which was the last,
 the table `migrations` says when each was taken and by which version of the package.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import model_search
 from model_search.metadata.connection import Connection, UnreadableStudyError, journal_mode
 
-APPLICATION_ID = 0x4D534442  # "MSDB": tells a study's database from any other
+APPLICATION_ID = 0x4D534442  # "MSDB": distinguishes a study's database from any other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ _MIGRATIONS_TABLE = """
         applied_by TEXT NOT NULL
     )"""
 
-# Columns that repeat a part of a JSON document are generated from it: for people, and never of another opinion.
+# Columns that repeat a part of a JSON document are generated from it: for people, and always consistent.
 _FIRST = Migration(
     1,
     "a study, its trials, their attempts, files and validation curves",
@@ -160,7 +160,7 @@ MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FINAL_MODELS, _PRUNING)
 def upgrade(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Brings the database to the newest schema; an empty file becomes a study's database.
 
-    Nothing is written where the schema is the newest already. All missing steps are taken in one transaction, so that
+    Nothing is written where the schema is the newest already. All missing steps run in one transaction, so that
     a kill leaves the old schema whole, and of several processes one does it.
 
     Raises:

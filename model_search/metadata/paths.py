@@ -1,6 +1,6 @@
-"""Every name and path of a study is made here, and nowhere else.
+"""All names and paths of a study; they are built in this module only.
 
-A study lives in ``root_dir/<experiment name>/``. Names are data: whatever is in them, the folder lies inside of
+A study lives in ``root_dir/<experiment name>/``. Names are data: whatever they contain, the folder lies inside
 `root_dir`, and the name can be read back from it. Ordinary names stay as they are; a character that a file system
 could misunderstand becomes ``%`` and its UTF-8 bytes in hexadecimal, and a name too long for one folder is cut into
 nested ones, marked with ``%_`` at the cut. The empty name is ``%``.
@@ -40,7 +40,7 @@ _ESCAPE = re.compile(r"((?:%[0-9A-F]{2})+)")
 
 
 def study_dir(root_dir: str | os.PathLike[str], experiment_name: str) -> pathlib.Path:
-    """The study's folder (not made here); always inside of `root_dir`.
+    """The study's folder (which is not created); always inside `root_dir`.
 
     Raises:
         StudyError: if the name is longer than any path can be.
@@ -72,12 +72,12 @@ def trial_of(artefact: str) -> int | None:
 
 
 def file_name(name: str) -> str:
-    """A name, whatever is in it, as the name of one file: cut where it is too long."""
+    """Any name as the name of one file: cut where it is too long."""
     return "".join(_tokens(name)).encode()[:_FOLDER_BYTES].decode("utf-8", "ignore")
 
 
 def artefact_path(trial_id: int | None, name: str, sha256: str) -> str:
-    """Where an artefact lies, relative to the study's folder: "trials/000012/weights.0123456789abcdef.npz".
+    """The path of an artefact, relative to the study's folder: "trials/000012/weights.0123456789abcdef.npz".
 
     A file of no trial but of the study itself (`trial_id` None) lies in "files".
 
@@ -101,7 +101,7 @@ def of_whom(trial_id: int | None) -> str:
 
 
 def check_relative(relative: str) -> str:
-    """Returns a path, of a kind that stays inside of the study's folder, as it is.
+    """Returns a relative path unchanged if it stays inside the study's folder.
 
     Raises:
         StoreError: if it is absolute, empty, or climbs.
@@ -109,9 +109,7 @@ def check_relative(relative: str) -> str:
     windows = pathlib.PureWindowsPath(relative)
     parts = re.split(r"[/\\]", relative)
     if "\0" in relative or windows.drive or windows.root or any(part in ("", ".", "..") for part in parts):
-        raise StoreError(
-            f"{relative!r} is not a path inside of the study's folder; expected such as {trial_dir(12)}/name"
-        )
+        raise StoreError(f"{relative!r} is not a path inside the study's folder; expected such as {trial_dir(12)}/name")
     return relative
 
 
@@ -119,7 +117,7 @@ def resolve_artefact(study_dir: str | os.PathLike[str], relative: str) -> pathli
     """The file that a relative path from the database names.
 
     Raises:
-        StoreError: if it would lie outside of the study's folder, links followed.
+        StoreError: if it would lie outside the study's folder after links are followed.
     """
     folder = pathlib.Path(study_dir).resolve()
     try:
@@ -175,7 +173,7 @@ def _studies_below(root: pathlib.Path, folder: pathlib.Path) -> Iterator[str]:
 
 
 def _entries(folder: pathlib.Path) -> list[pathlib.Path]:
-    """What is in a folder; nothing where it may not be read or is none (links from one cut to another lead astray)."""
+    """The entries of a folder; none where it cannot be read or is no folder (or a misleading link)."""
     if folder.name.endswith(_CUT) and folder.is_symlink():
         return []
     try:

@@ -1,4 +1,4 @@
-"""Who holds a trial: which process on which host, and whether it is known to be gone."""
+"""The identity of the process that holds a trial, and whether it is known to be gone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ENDED_STATES = ("Z", "X")  # a zombie has ended; only its parent has not notice
 
 @dataclasses.dataclass(frozen=True)
 class ProcessIdentity:
-    """A process, told apart from a later one that was given the same number.
+    """A process, distinguished from a later one with the same number.
 
     Attributes:
         host: The machine's name.
-        boot: Identity of the machine's boot; "" where the system does not tell.
+        boot: Identity of the machine's boot; "" where that is unknown.
         namespace: The process namespace (containers number their processes anew); "" where there are none.
         pid: The process's number.
-        started: When it started, in the system's own words; "" where the system does not tell.
+        started: When it started, in the system's own words; "" where that is unknown.
     """
 
     host: str
@@ -37,11 +37,11 @@ class ProcessIdentity:
         return cls(socket.gethostname(), _boot(), _namespace(), number, _start_of(number) or "")
 
     def is_gone(self) -> bool:
-        """Whether the process is known to have ended; False where that cannot be known from here."""
+        """Whether the process is known to have ended; False where that cannot be known on this machine."""
         if self.host != socket.gethostname():
             return False
         if self.boot != _boot():
-            return bool(self.boot and _boot())  # the machine was started anew since
+            return bool(self.boot and _boot())  # the machine has been rebooted since
         if self.namespace != _namespace():
             return False
         started = _start_of(self.pid)
@@ -60,9 +60,9 @@ def _namespace() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process started; "" where it cannot be told, None where there is no such process."""
+    """When the process started; "" where it is unknown, None where there is no such process."""
     if (_PROC / "self/stat").exists():
-        # The command's name stands in parentheses and may itself hold any of ") (" and blanks.
+        # The command's name is in parentheses and may itself contain any of ") (" and blanks.
         fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
         if not fields:
             return "" if _answers(pid) else None

@@ -1,4 +1,4 @@
-"""The store and the files of a study, asked for from other machines of a Ray cluster.
+"""The store and the files of a study, accessed from other machines of a Ray cluster.
 
 Two actors run on the machine that holds the study's folder: one owns the SQLite file, one writes and reads files.
 Everywhere else `RayStore` and `RayArtefacts` pass each call on. They are an extra: `pip install model_search[ray]`.
@@ -23,7 +23,7 @@ from model_search.metadata.store import Store
 from model_search.metadata.trial import Artefact, Trial
 
 _ASKED = frozenset(Store.__abstractmethods__ - {"close"})
-_NEWS = 5000  # trials whose changes an actor keeps in memory; who has slept longer reads the file
+_NEWS = 5000  # trials whose changes an actor keeps in memory; older revisions are read from the file
 
 
 class StoreKeeper:
@@ -34,7 +34,7 @@ class StoreKeeper:
         self._news = News(self._store)
 
     def news(self, since: int) -> tuple[bool, Any]:
-        """What `history` answers, each trial pickled; read and pickled once, however many trainers ask."""
+        """The result of `history`, each trial pickled; read and pickled once for all trainers."""
         return _answer(lambda: self._news.since(since))
 
     def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, Any]:
@@ -53,7 +53,7 @@ class News:
         self._first = self._last = -1  # revisions: all changes after the first one and up to the last one are known
 
     def since(self, revision: int) -> tuple[list[bytes], int]:
-        """Trials that changed after a revision, and the revision that this brings to."""
+        """Trials that changed after a revision, and the current revision."""
         if self._first < 0:
             self._first = self._last = revision
         trials, self._last = self._store.history(self._last)
@@ -104,7 +104,7 @@ def _answer(act: Callable[[], Any]) -> tuple[bool, Any]:
 
 
 def _result_of(reference: Any) -> Any:
-    """What an actor has answered."""
+    """The result of a call to an actor."""
     import ray
 
     try:
@@ -112,7 +112,7 @@ def _result_of(reference: Any) -> Any:
     except ray.exceptions.RayActorError as error:
         raise StoreError(
             "the actor that keeps the study has ended, and with it the program that started the search; run it again, "
-            "and it goes on"
+            "and it continues"
         ) from error
     if done:
         return answer
@@ -137,12 +137,12 @@ class _RayStore(Store):
         self._keeper = keeper
 
     def history(self, since: int = 0) -> tuple[list[Trial], int]:
-        """Unpickles what the actor knows."""
+        """Unpickles the actor's trials."""
         news, revision = _result_of(self._keeper.news.remote(since))
         return sorted(map(pickle.loads, news), key=lambda trial: trial.id), revision
 
     def close(self) -> None:
-        """The actor goes on; others use it."""
+        """Does nothing to the actor, which others use."""
 
 
 _FORWARDED = {method: _forwarded(method) for method in _ASKED - {"history"}}
@@ -156,17 +156,17 @@ class RayArtefacts(ArtefactStore):
         self._keeper = keeper
 
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
-        """Sends the whole file; it is on disk there when this returns."""
+        """Sends the whole file; it is on the other machine's disk when this returns."""
         written: Artefact = _result_of(self._keeper.write.remote(trial_id, name, as_bytes(content)))
         return written
 
     def read(self, artefact: Artefact) -> bytes:
-        """Fetches the file, whose size and hash were compared there."""
+        """Fetches the file, whose size and hash the actor has checked."""
         content: bytes = _result_of(self._keeper.read.remote(artefact))
         return content
 
     def delete(self, artefact: Artefact) -> None:
-        """Has the file deleted there."""
+        """Has the actor delete the file."""
         _result_of(self._keeper.delete.remote(artefact))
 
 

@@ -1,6 +1,6 @@
-"""Between records and the database's rows: strict JSON, and checks of what is read back.
+"""Conversion between records and the database's rows: strict JSON, and checks of what is read back.
 
-What stands in a database is data, perhaps edited by hand: a value that makes no sense is refused in a sentence that
+The contents of a database may have been edited by hand: an invalid value is refused in a sentence that
 names the trial, never passed on.
 """
 
@@ -24,7 +24,7 @@ def strict_json(value: Any, what: str) -> str:
     """JSON without NaN, infinities or keys that are no text, keys sorted.
 
     Raises:
-        UnstorableError: if there is no such JSON; `what` says in the message what it was to hold.
+        UnstorableError: if there is no such JSON; `what` names it in the message.
     """
     try:
         _check_keys(value, what)
@@ -36,7 +36,7 @@ def strict_json(value: Any, what: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """A text that every database holds: half of a surrogate pair (from an undecodable file name) is written out."""
+    """A text that every database can hold: half of a surrogate pair (from an undecodable file name) is escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -112,7 +112,7 @@ def read_result(
     environment: Mapping[str, Any],
     artefacts: Sequence[tuple[str, str, str, int, int]],
 ) -> TrialResult:
-    """Puts a result together again.
+    """Rebuilds a result.
 
     Args:
         trial_id: Whose it is.
@@ -122,7 +122,7 @@ def read_result(
         artefacts: (name, path, sha256, size, whether it was pruned) in order.
 
     Raises:
-        StoreError: if something of it makes no sense.
+        StoreError: if a part of it is invalid.
     """
     try:
         document = json.loads(text)
@@ -151,7 +151,7 @@ def write_curve(trial_id: int, curve: Sequence[tuple[int, float]]) -> list[tuple
     """The curve's rows: trial, position, step, value (None for NaN, which SQLite does not know).
 
     Raises:
-        UnstorableError: if a look is no pair of numbers.
+        UnstorableError: if a point is no pair of numbers.
     """
     try:
         return [

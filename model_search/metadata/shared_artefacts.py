@@ -1,4 +1,4 @@
-"""Files of a study in a place that several machines see: a mounted folder, or anything fsspec knows (s3://, gs://)."""
+"""Files of a study in a location that several machines share: a folder, or a URL of fsspec (s3://, gs://)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class SharedArtefacts(ArtefactStore):
     """Keeps files below a URL of fsspec.
 
     A file appears whole: where there are renames it is written under a temporary name and moved; in stores of objects
-    nothing else is possible.
+    a plain write is the only way.
 
     Args:
         url: A folder: a path, or a URL such as "s3://bucket/folder".
 
     Raises:
-        UserError: if fsspec or what it needs for such a URL is not installed, or the place cannot be reached.
+        UserError: if fsspec or what it needs for such a URL is not installed, or the location cannot be reached.
     """
 
     def __init__(self, url: str):
@@ -55,7 +55,7 @@ class SharedArtefacts(ArtefactStore):
                 self._write_and_rename(target, whole)
             else:
                 self._system.pipe_file(target, whole)
-        except Exception as error:  # every file system has its own
+        except Exception as error:  # every file system raises its own errors
             raise StoreError(
                 f"{name} of trial {trial_id} cannot be written in {self._url}: {_words(error)}; make room or give the "
                 "right to write, and run again"

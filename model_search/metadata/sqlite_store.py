@@ -24,7 +24,7 @@ _TRIAL_COLUMNS = "id, state, attempt, revision, worker, plan, result, reason, cr
 
 
 class _TrialRows(NamedTuple):
-    """What several tables hold of some trials."""
+    """The rows of several tables on some trials."""
 
     trials: list[tuple[Any, ...]]
     curves: list[tuple[Any, ...]]
@@ -35,7 +35,7 @@ class SqliteStore(Store):
     """Keeps one study in an SQLite file on a local disk.
 
     Any number of processes may have the file open. An instance belongs to the thread that made it: open a second one
-    for a second thread (the one that beats, say). It must not be used after a fork.
+    for a second thread (such as the heartbeat thread). It must not be used after a fork.
 
     Every change of a trial takes the next revision, so that `history(since)` is cheap. Every write is one transaction,
     on disk when the call returns.
@@ -147,7 +147,7 @@ class SqliteStore(Store):
             )
 
     def heartbeat(self, claim: Claim) -> None:
-        """Raises the attempt's counter; takes no revision, for nothing of the trial has changed."""
+        """Increments the attempt's counter; takes no revision, since the trial itself has not changed."""
         with self._db.transaction():
             self._check_held(claim, TrialState.CLAIMED, TrialState.RUNNING)
             self._db.execute(
@@ -214,7 +214,7 @@ class SqliteStore(Store):
             self._end_attempt(claim.trial_id, claim.attempt, "released")
 
     def reclaim_dead(self) -> list[int]:
-        """Puts back trials of processes that this host knows to be gone."""
+        """Puts back trials of processes that are known to be gone from this host."""
         held = self._db.rows(
             "SELECT a.trial_id, a.attempt, a.heartbeats, a.host, a.boot, a.namespace, a.pid, a.started "
             "FROM trials t JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.state IN (?, ?)",
@@ -254,7 +254,7 @@ class SqliteStore(Store):
         return found[0]
 
     def prune(self, trial_ids: Iterable[int]) -> list[Artefact]:
-        """Marks the rows in one transaction; whoever calls deletes the files afterwards."""
+        """Marks the rows in one transaction; the caller deletes the files afterwards."""
         pruned = []
         with self._db.transaction():
             needed = self._needed_by_unfinished()
@@ -321,7 +321,7 @@ class SqliteStore(Store):
         return None if row is None else records.read_study(*row)
 
     def _read(self, where: str, value: int) -> _TrialRows:
-        """Rows of the trials that meet a condition of one value; inside of a transaction."""
+        """Rows of the trials that meet a condition of one value; inside a transaction."""
         chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"
         columns = "trial_id, name, path, sha256, size, pruned_at IS NOT NULL"
         return _TrialRows(
@@ -331,11 +331,11 @@ class SqliteStore(Store):
         )
 
     def _trials(self, read: _TrialRows) -> list[Trial]:
-        """Trials out of their rows, by id; outside of the transaction, for whoever wants to write waits for its end."""
+        """Builds trials from their rows, by id; outside the transaction, so that writers need not wait for it."""
         curves: dict[int, list[Any]] = defaultdict(list)
         artefacts: dict[int, list[Any]] = defaultdict(list)
-        for trial_id, *look in read.curves:
-            curves[trial_id].append(look)
+        for trial_id, *point in read.curves:
+            curves[trial_id].append(point)
         for trial_id, *fields in read.artefacts:
             artefacts[trial_id].append(fields)
         trials = []
@@ -389,7 +389,7 @@ class SqliteStore(Store):
         return int(self._db.value("SELECT id FROM environments WHERE sha256 = ?", (digest,)))
 
     def _count_completed(self) -> int:
-        """How many trials are completed, inside of a transaction; as none ever ceases to be, only news are counted."""
+        """How many trials are completed, inside a transaction; they stay completed, so only changes are counted."""
         where = "revision > ? AND +state = ?" if self._counted_to else "id > ? AND state = ?"  # + says: not that index
         since = (self._counted_to, TrialState.COMPLETED.value)
         self._completed += int(self._db.value(f"SELECT count(*) FROM trials WHERE {where}", since))
@@ -464,5 +464,5 @@ class SqliteStore(Store):
 
 
 def _now() -> str:
-    """For people only: no decision is ever made by a clock that another machine has set."""
+    """For people only: no decision depends on the clock of another machine."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -14,7 +14,7 @@ from model_search.ranking import Ranking, as_ranking
 
 @dataclasses.dataclass(frozen=True)
 class StudyRecord:
-    """What a study is about; written once when it is created.
+    """The record of a study; written once when it is created.
 
     Attributes:
         name: The experiment's name.
@@ -58,7 +58,7 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Heartbeat:
-    """A sign of life, as it stands: `counter` is raised by every heartbeat of this attempt."""
+    """The state of a heartbeat: `counter` is incremented by every heartbeat of this attempt."""
 
     trial_id: int
     attempt: int
@@ -72,15 +72,15 @@ class Store(abc.ABC):
 
         claim = store.claim(worker="w1", target=50)     # CLAIMED, first heartbeat in the same transaction
         store.commit_plan(claim, plan)                  # RUNNING; refused if repeated
-        store.heartbeat(claim)                          # now and then, while training
+        store.heartbeat(claim)                          # regularly, while training
         store.complete(claim, result)                   # COMPLETED  (or fail -> FAILED, release -> INTERRUPTED)
 
-    A worker that beats from a second thread opens a second instance there; claims may be passed between instances.
+    A worker with a heartbeat thread opens a second instance there; claims may be passed between instances.
     """
 
     @abc.abstractmethod
     def create_study(self, record: StudyRecord) -> StudyRecord:
-        """Writes the record, or returns the one that is there already (whoever comes first wins)."""
+        """Writes the record, or returns the one that exists already (the first writer wins)."""
 
     @abc.abstractmethod
     def study(self) -> StudyRecord:
@@ -108,7 +108,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def heartbeat(self, claim: Claim) -> None:
-        """Says that the worker lives (raises the trial's counter); StaleClaimError if the claim has been lost."""
+        """Signals that the worker lives (increments the counter); StaleClaimError if the claim has been lost."""
 
     @abc.abstractmethod
     def complete(self, claim: Claim, result: TrialResult) -> None:
@@ -131,18 +131,18 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def heartbeats(self) -> list[Heartbeat]:
-        """The sign of life of every trial that a worker holds, by id."""
+        """The last heartbeat of every trial that a worker holds, by id."""
 
     @abc.abstractmethod
     def reclaim(self, stale: Iterable[Heartbeat]) -> list[int]:
-        """Puts back, like `reclaim_dead`, those trials whose sign of life is still exactly the one given.
+        """Puts back, like `reclaim_dead`, those trials whose heartbeat is still exactly the given one.
 
-        Of several callers with the same sign one succeeds; returns the ids that this call has put back.
+        Of several callers with the same heartbeat one succeeds; returns the ids that this call has put back.
         """
 
     @abc.abstractmethod
     def history(self, since: int = 0) -> tuple[list[Trial], int]:
-        """Trials that changed after revision `since`, by id, and the revision now."""
+        """Trials that changed after revision `since`, by id, and the current revision."""
 
     @abc.abstractmethod
     def trial(self, trial_id: int) -> Trial:
@@ -150,14 +150,14 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def prune(self, trial_ids: Iterable[int]) -> list[Artefact]:
-        """Notes that the files of completed trials are to be deleted; returns those that were not before.
+        """Records that the files of completed trials are to be deleted; returns those that were not yet marked.
 
         A trial that the plan of an unfinished trial builds on keeps its files.
         """
 
     @abc.abstractmethod
     def restore(self, trial_id: int, artefacts: Sequence[Artefact]) -> None:
-        """Notes files of a completed trial that were made again, in place of pruned ones of the same names."""
+        """Records files of a completed trial that were made again, replacing pruned ones of the same names."""
 
     @abc.abstractmethod
     def save_final_models(self, models: Sequence[FinalModel]) -> None:
@@ -169,14 +169,14 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def save_file(self, artefact: Artefact) -> None:
-        """Notes a file of the study itself, in place of an earlier one of that name."""
+        """Records a file of the study itself, replacing an earlier one of that name."""
 
     @abc.abstractmethod
     def files(self) -> dict[str, Artefact]:
         """Files of the study itself by name."""
 
     def another(self) -> Store:
-        """One more instance on the same study, for another thread; this one where any thread may use it."""
+        """Another instance on the same study, for another thread; the same one if any thread may use it."""
         return self
 
     @abc.abstractmethod

@@ -17,7 +17,7 @@ DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
 
 class TrialState(enum.StrEnum):
-    """Where a trial stands. `COMPLETED`, `FAILED` and `LOST` are final."""
+    """The state of a trial. `COMPLETED`, `FAILED` and `LOST` are final."""
 
     CLAIMED = "claimed"  # a worker holds the id; no plan yet
     RUNNING = "running"  # planned, being trained
@@ -33,7 +33,7 @@ class TrialState(enum.StrEnum):
 
 
 class TrialKind(enum.StrEnum):
-    """What a trial is for (who does what is decided by the planner alone)."""
+    """What a trial is for (the planner alone decides that)."""
 
     SEARCH = "search"
     SUGGESTION = "suggestion"
@@ -50,7 +50,7 @@ class UnknownStartError(ValueError):
 class StartKind(enum.StrEnum):
     """How a trial uses the weights that it starts from."""
 
-    CONTINUE = "continue"  # a promotion: takes the steps that come next
+    CONTINUE = "continue"  # a promotion: continues with the steps that come next
     COPY = "copy"  # begins at step 0, from the weights of a tower of the same architecture
 
 
@@ -99,7 +99,7 @@ class EnsemblePlan:
 
 @dataclasses.dataclass(frozen=True)
 class DistillationPlan:
-    """How a tower learns from its teacher, the mean of the teacher trials' logits.
+    """How a tower is distilled from its teacher, the mean of the teacher trials' logits.
 
     Attributes:
         loss: "mse_logits", "mse_softmax", "cross_entropy" or "balanced" (loss on the labels + `balance` times
@@ -129,15 +129,15 @@ class TrialPlan:
         architecture: Names of the blocks of the trial's own tower, input to output; empty where it has none.
         hyperparameters: Values by name; only names that are in effect for this trial.
         steps: The training step (batch) at which the trial ends; the steps of the trial that it continues count.
-        batch_size: Rows a step.
+        batch_size: Rows per step.
         seed: Seed of everything random in this trial (initial weights, batches, dropout).
         key: Canonical architecture and hyperparameter bins; two trials with one key are repetitions.
         parent: The trial whose architecture was grown or mutated, if any.
         members: Trials whose own towers take part (ensembles), by id.
-        teacher: Trials whose own towers, averaged, teach (distillation), by id.
+        teacher: Trials whose own towers, averaged, are the teacher of a distillation, by id.
         start: The weights that the own tower starts from; None for fresh ones.
         ensemble: How members and own tower are combined; None where there are no members.
-        distillation: How the teacher teaches; None where there is none.
+        distillation: How the tower is distilled; None without a teacher.
         random: Whether all of it was drawn from the whole space, whatever had been tried: a sample of random search.
         rung: The rung of the evaluation schedule, from 0; each one trains longer, the last one in full.
         first_step: Steps that the trial which it continues (`start`) has taken.
@@ -203,7 +203,7 @@ class TrialPlan:
 
     @property
     def trains_one_tower(self) -> bool:
-        """Whether it trains one tower by itself, on the labels or under a teacher: no ensemble.
+        """Whether it trains one tower by itself, on the labels or from a teacher: no ensemble.
 
         Such towers can be members of an ensemble and starting points of a student.
         """
@@ -213,7 +213,7 @@ class TrialPlan:
     def is_on_labels_alone(self) -> bool:
         """Whether it trains one tower by itself, on the labels alone, for however long.
 
-        What it reaches is then the doing of its architecture and hyperparameters: searches learn from such trials.
+        Its result then depends on its architecture and hyperparameters only: searches learn from such trials.
         """
         return self.trains_one_tower and not self.teacher
 
@@ -268,7 +268,7 @@ class TrialPlan:
         return (*self.members, *self.teacher, *start)
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN or infinity), keys sorted; `start` stands under "warm_start", as it always has."""
+        """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before."""
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
         values["warm_start"] = values.pop("start")
         return json.dumps(values, sort_keys=True, allow_nan=False)
@@ -299,9 +299,9 @@ class TrialPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """A file that a trial left: path relative to the study's folder, SHA-256 and size in bytes.
+    """A file that a trial has stored: path relative to the study's folder, SHA-256 and size in bytes.
 
-    `pruned` says that it has been deleted since, to save room.
+    `pruned`: whether it has been deleted to save room.
     """
 
     name: str
@@ -322,9 +322,9 @@ class TrialResult:
         stopped_at: The step at which early stopping ended the trial; None where it did not.
         best_step: The step whose weights were kept.
         timings: Seconds by phase ("build", "trace", "train", "validate", "total", ...).
-        curve: Looks at validation during training: (step, metric value) in step order.
+        curve: Evaluations during training: (step, metric value) in step order.
         environment: Versions, CPU, threads, device.
-        artefacts: Files left behind.
+        artefacts: Stored files.
     """
 
     metrics: Mapping[str, float]
@@ -350,7 +350,7 @@ class TrialResult:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A trial as the store knows it."""
+    """A trial as it is stored."""
 
     id: int
     state: TrialState
@@ -370,7 +370,7 @@ class Trial:
 
     @property
     def artefacts(self) -> tuple[Artefact, ...]:
-        """The files that the trial has left; none before it is completed."""
+        """The files that the trial has stored; none before it is completed."""
         return () if self.result is None else self.result.artefacts
 
     def objective(self, metric: str) -> float:

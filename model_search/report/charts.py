@@ -1,4 +1,4 @@
-"""The geometry of the report's plots: where marks, lines, ticks and labels stand. The template draws them as SVG."""
+"""The geometry of the report's plots: positions of marks, lines, ticks and labels. The template draws them as SVG."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from model_search.report.numbers import figure
 
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 84, 16, 14, 56
-MOST_TOOLTIPS = 2000  # marks that say what they are; more would make the page heavy
+MOST_TOOLTIPS = 2000  # marks with a tooltip; more would make the page heavy
 # Values are cut off where they lie further beyond the worst tenth than this many times the span of the others.
 _ROOM = 0.5
 _LOG_SPAN = 30.0
 _BAND = 24
 _CROWD = 300
-_LEAST, _MOST = 1e-100, 1e100  # values beyond them are drawn as these, which keeps the arithmetic finite
+_LEAST, _MOST = 1e-100, 1e100  # values are clipped to these limits, which keeps the arithmetic finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Tick:
-    """A tick: its place in the drawing and its text."""
+    """A tick: its position in the drawing and its text."""
 
     at: float
     text: str
@@ -51,7 +51,7 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line: its SVG path, the kind of its stroke, its name, and where it ends."""
+    """A line: its SVG path, the kind of its stroke, its name, and its end."""
 
     path: str
     kind: str
@@ -61,19 +61,19 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """All that is drawn.
+    """A chart.
 
     Attributes:
-        title: What the plot shows, for those who cannot see it.
-        x_label: What stands below.
-        y_label: What stands above: the vertical axis.
+        title: A description of the plot for screen readers.
+        x_label: The label of the horizontal axis.
+        y_label: The label of the vertical axis.
         x_ticks: Ticks of the horizontal axis.
         y_ticks: Ticks of the vertical axis.
         marks: Marks, those on top last.
         lines: Lines, drawn below the marks.
-        crowded: Whether there are so many marks that they must be lighter.
+        crowded: Whether there are too many marks to draw them opaque.
         kinds: The kinds of marks that are there, in the order of the legend, with the number of each.
-        band: Where the marks stand that have no place on the scale, and what is written beside it; None without them.
+        band: Position and label of the band for marks off the scale; None without them.
         note: A sentence on what is off the scale; empty where nothing is.
     """
 
@@ -90,7 +90,7 @@ class Chart:
     note: str = ""
 
 
-# Outlines of the marks, about the origin: kinds differ by shape, not by colour alone.
+# Outlines of the marks, around the origin: kinds differ by shape, not by colour alone.
 SHAPES = {
     "search": "a4 4 0 1 0 .01 0z@0,-4",
     "short training": "a2.2 2.2 0 1 0 .01 0z@0,-2.2",
@@ -106,14 +106,14 @@ SHAPES = {
 
 
 class Scale:
-    """From values to places: linear, or logarithmic where values span a lot; what lies outside is put on the edge."""
+    """Maps values to positions: linear, or logarithmic where values span a lot; values outside are put on the edge."""
 
-    def __init__(self, values: Sequence[float], places: tuple[float, float], lower_is_better: bool | None = None):
+    def __init__(self, values: Sequence[float], positions: tuple[float, float], lower_is_better: bool | None = None):
         """Chooses the range: all values, but for those that are far worse than nearly all others.
 
         Args:
             values: Finite values, in any order.
-            places: Where the lower and the upper end of the range are drawn.
+            positions: Where the lower and the upper end of the range are drawn.
             lower_is_better: Which values are better; where None, neither, and the scale is linear and has all of them.
         """
         ordered = np.sort(np.clip(np.asarray(values, dtype=float), -_MOST, _MOST))
@@ -133,16 +133,16 @@ class Scale:
         else:
             low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
         self.low, self.high = low, high
-        self._places = places
+        self._positions = positions
 
     def is_beyond(self, value: float) -> bool:
-        """Whether a value lies outside of the range."""
+        """Whether a value lies outside the range."""
         return not self.low <= min(max(value, -_MOST), _MOST) <= self.high
 
     def at(self, value: float) -> float:
-        """Where a value is drawn."""
+        """The position of a value."""
         value = min(max(value, self.low), self.high)
-        start, end = self._places
+        start, end = self._positions
         if self.log:
             share = math.log(value / self.low) / math.log(self.high / self.low)
         else:
@@ -171,7 +171,7 @@ def trials_chart(
     if not values:
         return None
     down, up = HEIGHT - BOTTOM, TOP
-    # What has no place on the scale stands in a band of its own, on the worse side.
+    # Values off the scale are drawn in a separate band, on the worse side.
     band = float(up + 4 if lower else down - 4)
     y = Scale(
         [*values, *([] if expected is None else [expected])],
@@ -213,23 +213,23 @@ def trials_chart(
 
 
 def curves_chart(curves: Sequence[tuple[str, Sequence[tuple[int, float]]]], objective: Objective) -> Chart | None:
-    """Validation during training, a line for each trial; None where no trial was looked at twice.
+    """Validation during training, a line for each trial; None where no trial was evaluated twice.
 
     Args:
-        curves: The trials' names and looks: (step, metric).
+        curves: The trials' names and evaluations: (step, metric).
         objective: The metric and its goal.
     """
-    drawn = [(name, looks) for name, looks in curves if len(looks) > 1]
+    drawn = [(name, points) for name, points in curves if len(points) > 1]
     if not drawn:
         return None
-    y = Scale([value for _, looks in drawn for _, value in looks], (HEIGHT - BOTTOM, TOP), objective.less_is_better)
-    steps = [step for _, looks in drawn for step, _ in looks]
+    y = Scale([value for _, points in drawn for _, value in points], (HEIGHT - BOTTOM, TOP), objective.less_is_better)
+    steps = [step for _, points in drawn for step, _ in points]
     x = Scale([0, max(steps)], (LEFT, WIDTH - RIGHT))
     lines = []
-    for number, (name, looks) in enumerate(drawn):
-        places = [(x.at(step), y.at(value)) for step, value in looks]
-        path = "M" + "L".join(f"{across} {down}" for across, down in places)
-        lines.append(Line(path, f"curve-{number}", name, places[-1]))
+    for number, (name, points) in enumerate(drawn):
+        positions = [(x.at(step), y.at(value)) for step, value in points]
+        path = "M" + "L".join(f"{across} {down}" for across, down in positions)
+        lines.append(Line(path, f"curve-{number}", name, positions[-1]))
     return Chart(
         title=f"validation {objective.metric} during training",
         x_label="training step",

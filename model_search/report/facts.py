@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""The data of a report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model_search.search.history.history import History
 
 @dataclasses.dataclass(frozen=True)
 class StudyFacts:
-    """A study at one moment.
+    """A snapshot of a study.
 
     Attributes:
         record: What it is about.
@@ -21,7 +21,7 @@ class StudyFacts:
         best: The model that is used by default; None where there is none yet.
         recommended: The trial that is recommended, noise considered; None where none is completed.
         calibration: Of the best model; None where there is none.
-        root: The folder of studies in which the study is, as its user writes it.
+        root: The folder of studies that contains the study, as its user writes it.
         made_at: When the report is made, for people.
     """
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, neither scripts nor the network."""
+"""The report: one self-contained HTML file, without scripts or network access."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 
 def write_report(facts: StudyFacts, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes the report; the file is there as a whole, or as it was before.
+    """Writes the report atomically: the file is new, or as it was before.
 
     Args:
-        facts: What it tells.
+        facts: The data of the report.
         path: The file to make, in a folder that exists; in a folder, "report.html".
 
     Raises:
@@ -70,5 +70,5 @@ def render(facts: StudyFacts) -> str:
 
 
 def _shown(value: object) -> object:
-    """Texts without characters that cannot be shown, or that turn around the text beside them."""
+    """Texts without characters that cannot be shown, or that reverse the text next to them."""
     return _UNSEEN.sub("\ufffd", value) if type(value) is str else value

@@ -19,7 +19,7 @@ def leaderboard_frame(history: History, metric: str, final_models: Sequence[Fina
     """One row per completed trial and final model, best first.
 
     Columns: rank, trial (missing for final models), kind, the metric's name, blocks, parameters, seconds, parent
-    (missing where there is none). A final model that may not be the best one stands behind the best trial, and says so
+    (missing where there is none). A final model that may not be the best one is ranked after the best trial, as noted
     in its kind; one whose metric is unknown comes last.
     """
     import pandas as pd
@@ -35,7 +35,7 @@ def leaderboard_frame(history: History, metric: str, final_models: Sequence[Fina
 def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> list[Trial | FinalModel]:
     """Every completed trial and final model, best first, in the order of the leaderboard.
 
-    A final model that is no better than a trial stands behind it; one that may not be the best stands behind the best
+    A final model that is no better than a trial is ranked after it; one that may not be the best is after the best
     trial; one whose metric is unknown comes last. Where there are trials, the first entry is the study's best model.
     """
     entries: list[Trial | FinalModel] = [*history.completed, *final_models]
@@ -94,7 +94,7 @@ def _row(rank: int, trial: Trial, metric: str) -> list[object]:
 
 
 def seconds_of(result: TrialResult) -> float:
-    """What a trial took, from its plan to its end; NaN where that is unknown."""
+    """Seconds of a trial, from its plan to its end; NaN where that is unknown."""
     return result.timings.get("trial", result.timings.get("total", math.nan))
 
 

@@ -18,10 +18,10 @@ class Step:
 
     Attributes:
         trial: The trial.
-        role: What it is to the step after it ("the parent of trial 7"); empty for the model itself.
-        changes: What it does differently from the trial that it was made from; a phrase each.
+        role: Its relation to the next step ("the parent of trial 7"); empty for the model itself.
+        changes: Differences from the trial that it was derived from; a phrase each.
         members: The trials that it combines.
-        teacher: The trials that it learnt from.
+        teacher: The trials that it was distilled from.
     """
 
     trial: Trial
@@ -61,7 +61,7 @@ def lineage(trial: Trial, history: History) -> list[Step]:
 
 
 def changes(before: TrialPlan, after: TrialPlan) -> Iterator[str]:
-    """What one plan does differently from another, in phrases."""
+    """The differences between two plans, in phrases."""
     if after.is_promotion:
         yield f"trained on from step {after.first_step} to step {after.steps}"
     yield from _blocks_changed(before.architecture, after.architecture)
@@ -109,7 +109,7 @@ def _values_changed(before: Mapping[str, object], after: Mapping[str, object]) -
 
 
 def value(found: object) -> str:
-    """The value of a hyperparameter, as short as may be; "none" where it has none."""
+    """The value of a hyperparameter, as short as possible; "none" where it has none."""
     if found is None:
         return "none"
     return f"{found:.4g}" if isinstance(found, float) else str(found)

@@ -1,4 +1,4 @@
-"""Figures and durations as people read them."""
+"""Figures and durations for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in each section of the report, ready for the template."""
+"""The contents of each section of the report, ready for the template."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Row:
 
 
 def sections(facts: StudyFacts) -> Mapping[str, Any]:
-    """Everything that the template shows."""
+    """Everything that the template renders."""
     history, record = facts.history, facts.record
     trials = sorted(history.trials, key=lambda trial: trial.id)
     ranked = ranked_models(history, facts.final_models)
-    told, found_baseline = phases(history, facts.final_models), baseline(history)
+    times, found_baseline = phases(history, facts.final_models), baseline(history)
     return {
         "name": record.name or "(no name)",
         "owner": record.owner,
@@ -68,8 +68,8 @@ def sections(facts: StudyFacts) -> Mapping[str, Any]:
         "lineage": _lineage(facts),
         "curves_chart": _curves(facts),
         "curves": CURVES,
-        "phases": told,
-        "total_seconds": sum(phase.seconds for phase in told),
+        "phases": times,
+        "total_seconds": sum(phase.seconds for phase in times),
         "failures": failures(history),
         "baseline": baseline_in_words(history, found_baseline),
         "searched": _searched(facts),
@@ -136,7 +136,7 @@ def _is_compared(trial: Trial) -> bool:
 
 
 def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
-    """The recommended trial beside the best one of its kind; None where there are too few to tell luck from merit."""
+    """The recommended trial and the best one of its kind; None where there are too few to tell them from luck."""
     trial, own = facts.recommended, [found for found in facts.history.completed if _is_compared(found)]
     if trial is None or not _is_compared(trial) or len(own) < LEAST_TRIALS:
         return None
@@ -174,8 +174,8 @@ def _trials_chart(facts: StudyFacts, trials: Sequence[Trial], found_baseline: Ba
         found = None if trial.result is None else trial.result.metrics.get(metric)
         if trial.state is TrialState.COMPLETED and found is None:
             continue
-        told = f"{found:.5g}" if found is not None else trial.reason or "failed"
-        points.append(Point(trial.id, found, kind_of(trial), f"trial {trial.id}, {kind_of(trial)}: {told[:200]}"))
+        text = f"{found:.5g}" if found is not None else trial.reason or "failed"
+        points.append(Point(trial.id, found, kind_of(trial), f"trial {trial.id}, {kind_of(trial)}: {text[:200]}"))
     if not any(point.y is not None for point in points):
         return None
     place = points[-1].x
@@ -248,8 +248,8 @@ def _curves(facts: StudyFacts) -> Chart | None:
     metric, curves = facts.record.metric, []
     for trial in facts.history.completed:
         if trial.result is not None and len(trial.result.curve) > 1:
-            looks = [(step, found) for step, found in trial.result.curve if found == found]
-            curves.append((f"trial {trial.id} ({trial.objective(metric):.4g})", looks))
+            points = [(step, found) for step, found in trial.result.curve if found == found]
+            curves.append((f"trial {trial.id} ({trial.objective(metric):.4g})", points))
         if len(curves) == CURVES:
             break
     return curves_chart(curves, facts.history.ranking.objective)
@@ -260,8 +260,8 @@ def _searched(facts: StudyFacts) -> list[tuple[str, str]]:
     found = [("search", line) for line in _spec_in_words(settings.get("spec") or record.spec_text)]
     found += [("metric", f"validation {record.metric}, {record.goal}d")]
     names = ("number_models", "train_steps", "batch_size", "eval_steps", "sampler", "deterministic")
-    told = [f"{name} {settings[name]}" for name in names if settings.get(name) is not None]
-    found += [("settings", ", ".join(told))] if told else []
+    shown = [f"{name} {settings[name]}" for name in names if settings.get(name) is not None]
+    found += [("settings", ", ".join(shown))] if shown else []
     found += [("seed", str(record.seed)), *_data_in_words(record.data)]
     return [*found, ("data fingerprint", record.data_fingerprint)]
 

@@ -1,4 +1,4 @@
-"""Sums over a study's trials: time, failures, and what random search would have reached."""
+"""Summaries of a study's trials: time, failures, and the expected result of random search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PHASES = {
     "build": "building models",
     "frozen": "running frozen towers again",
 }
-_OTHER = "planning, and reading and storing what trials leave"
+_OTHER = "planning, and reading and storing files of trials"
 _MOST_NAMED = 12
 
 
@@ -37,7 +37,7 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Trials that failed for one reason: an example of it, and the first of them by number."""
+    """Trials that failed for one reason: an example, and their numbers."""
 
     reason: str
     trials: tuple[int, ...]
@@ -50,7 +50,7 @@ class Failure:
 
 
 def phases(history: History, final_models: Sequence[FinalModel]) -> list[Phase]:
-    """Where the time of the completed trials and of the final stage went, the most first."""
+    """Time of the completed trials and of the final stage by phase, longest first."""
     spent: dict[str, float] = {}
     for trial in history.completed:
         if trial.result is None:
@@ -86,13 +86,13 @@ def failures(history: History) -> list[Failure]:
 
 
 def budget(history: History) -> int:
-    """The completed trials, in trainings in full: those that were trained for less count for less."""
+    """The completed trials as a number of full trainings: those that were trained for less count less."""
     done = sum(_share_of_training(trial.plan) for trial in history.completed if trial.plan is not None)
     return max(1, round(done))
 
 
 def baseline(history: History) -> Baseline | None:
-    """What random search would have been expected to reach with this study's budget; None where that is unknown."""
+    """The expected result of random search with this study's budget; None where that is unknown."""
     return random_baseline(history, budget(history)) if history.completed else None
 
 
@@ -146,7 +146,7 @@ def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
 
 def _share_of_training(plan: TrialPlan) -> float:
     if not plan.steps:
-        return 1.0  # nothing to train, but a trial all the same
+        return 1.0  # nothing was trained, but it counts as a trial
     in_full = plan.steps if plan.total_steps is None else plan.total_steps
     return (plan.steps - plan.first_step) / in_full
 

@@ -1,4 +1,4 @@
-"""Contracts for tests: what every implementation of an extension point keeps to. Needs pytest."""
+"""Contract tests for implementations of extension points. Needs pytest."""
 
 import pytest
 

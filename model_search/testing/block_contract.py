@@ -1,4 +1,4 @@
-"""What every block keeps to, whoever wrote it: subclass `BlockContract` and name the blocks.
+"""The contract of every block: subclass `BlockContract` and name the blocks.
 
     from model_search.testing.block_contract import BlockContract
 
@@ -42,7 +42,7 @@ SHAPES: dict[int, tuple[Shape, ...]] = {
     SEQUENCE_RANK: ((5, 3), (1, 2), (7, 1)),
     MAP_RANK: ((4, 4, 3), (1, 1, 2), (5, 3, 1)),
 }
-# The one that a test takes which needs no other.
+# The default shape.
 USUAL: dict[int, Shape] = {VECTOR_RANK: (3,), SEQUENCE_RANK: (5, 3), MAP_RANK: (4, 4, 3)}
 LENGTHS = (5, 3, 1, 4)
 LOGITS = 2
@@ -78,7 +78,7 @@ def reads_sequences(name: str) -> bool:
 
 
 def reads_what_it_writes(name: str) -> bool:
-    """Whether the block can stand behind another one of its kind."""
+    """Whether the block can follow another one of its kind."""
     info = catalogue.get(name)
     return info.reads_rank is None or info.output_rank(info.reads_rank) == info.reads_rank
 
@@ -105,7 +105,7 @@ def tower(name: str, shape: Shape, seed: int = 0, **others: Any) -> keras.Model:
 
 
 def _spec(architecture: Sequence[str], shape: Shape, **others: Any) -> TowerSpec:
-    """Of a problem type whose towers read rows of that shape, and have one label a row."""
+    """A problem type whose towers read rows of that shape, and have one label per row."""
     of_rank = (known.name for known in problem_types() if known.input_rank == len(shape) and not known.label_per_step)
     return TowerSpec(tuple(architecture), {"features": InputSpec(shape)}, LOGITS, problem_type=next(of_rank), **others)
 
@@ -113,7 +113,7 @@ def _spec(architecture: Sequence[str], shape: Shape, **others: Any) -> TowerSpec
 def build_block(
     name: str, tensors: list[keras.KerasTensor], lengths: keras.KerasTensor | None = None
 ) -> list[keras.KerasTensor]:
-    """What the block makes of these tensors."""
+    """The block's output for these tensors."""
     settings = BlockSettings(own_settings(catalogue.get(name), settings_of(name)))
     return list(call_block(make_block(name), tensors, lengths, settings))
 
@@ -160,7 +160,7 @@ def load_with_plain_keras(folder: pathlib.Path, names: Iterable[str]) -> dict[st
 
 
 class BlockContract:
-    """The checks, each for every block of `names`."""
+    """The checks; each runs for every block of `names`."""
 
     names: ClassVar[Sequence[str]] = ()
 
@@ -200,7 +200,7 @@ class BlockContract:
             assert np.isfinite(logits).all()
 
     def test_gradients_reach_the_input_and_all_weights(self, name: str) -> None:
-        """For at least one of a few seeds: a ReLU of a narrow layer may be off for all rows of one seed."""
+        """For at least one of a few seeds: a ReLU of a narrow layer may be inactive for all rows of one seed."""
         shape, reached = shape_of(name), None
         for seed in SEEDS:
             model = tower(name, shape, seed)
@@ -215,7 +215,7 @@ class BlockContract:
         assert reached is not None and reached.all()
 
     def test_the_seed_decides_the_weights(self, name: str) -> None:
-        """The same seed gives the same weights, another one others."""
+        """The same seed gives the same weights, a different seed different ones."""
         shape = shape_of(name)
         one, same, other = tower(name, shape, 5), tower(name, shape, 5), tower(name, shape, 6)
         assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
@@ -225,7 +225,7 @@ class BlockContract:
                 assert not np.array_equal(a, b)
 
     def test_names_do_not_depend_on_what_was_built_before(self, name: str) -> None:
-        """Layers are named after the block and its place."""
+        """Layers are named after the block and its position."""
         shape = shape_of(name)
         first = [layer.name for layer in tower(name, shape, dropout_rate=0.5).layers]
         keras.layers.Dense(2)
@@ -243,7 +243,7 @@ class BlockContract:
         assert len(set(names)) == len(names)
 
     def test_training_lowers_the_loss(self, name: str) -> None:
-        """A few steps of gradient descent are better than none."""
+        """A few steps of gradient descent reduce the loss."""
         shape = shape_of(name)
         model = tower(name, shape, 1)
         features, labels = rows(shape, 64), rows((LOGITS,), 64, seed=1) * 0.1 + 1
@@ -269,7 +269,7 @@ class BlockContract:
                 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
     def test_padded_steps_do_not_influence_valid_ones(self, name: str) -> None:
-        """Of a block that reads sequences: neither what stands in padded steps nor how many there are."""
+        """For a block that reads sequences: neither the values nor the number of padded steps matter."""
         if not reads_sequences(name):
             pytest.skip(f"{name} does not read sequences in particular")
         steps, width = USUAL[SEQUENCE_RANK]

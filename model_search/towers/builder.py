@@ -24,7 +24,7 @@ from model_search.towers.weight_names import layer_prefix
 
 @dataclasses.dataclass(frozen=True)
 class TowerSpec:
-    """All that is needed to build a tower.
+    """What is needed to build a tower.
 
     Attributes:
         architecture: Names of blocks, input to output.
@@ -33,7 +33,7 @@ class TowerSpec:
         problem_type: Name of the problem type, see `problem.py`.
         dropout_rate: Share of the units dropped after every block; None or not above 0 for none.
         disable_last_dense_layer: The last block's output is the logits.
-        block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are handed to that block.
+        block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are passed to that block.
         seed: Seed of the initial weights and of dropout.
     """
 
@@ -63,7 +63,7 @@ class TowerSpec:
 def build_tower(spec: TowerSpec) -> keras.Model:
     """Builds a tower.
 
-    Initial weights follow from `spec.seed` and each block's place alone. Names of layers are
+    Initial weights depend only on `spec.seed` and the position of each block. Names of layers are
     `<position>_<BLOCK>_<part>` (positions from 0) and `logits`, whatever was built before in this process.
 
     Returns:
@@ -72,7 +72,7 @@ def build_tower(spec: TowerSpec) -> keras.Model:
 
     Raises:
         UnsupportedError: if a block, or the problem type, cannot be built by this version.
-        TrialError: if a block fails or returns something else than it should.
+        TrialError: if a block fails or returns something invalid.
     """
     problem = problem_type(spec.problem_type)
     with own_names():
@@ -141,7 +141,7 @@ def _described(value: Any) -> str:
 
 
 def _name_layers(output: keras.KerasTensor, known: list[keras.KerasTensor], prefix: str) -> None:
-    """Gives the layers between `known` and `output` names that are unique in the tower, whatever their maker chose."""
+    """Gives the layers between `known` and `output` names that are unique in the tower."""
     seen = {id(tensor) for tensor in known}
     operations: dict[int, Any] = {}
     pending = [output]

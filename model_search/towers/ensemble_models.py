@@ -1,4 +1,4 @@
-"""Finished towers put together into one model: inputs in, the logits of the ensemble out."""
+"""Trained towers combined into one model: inputs in, the logits of the ensemble out."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Tensors = Mapping[int, keras.KerasTensor]
 def ensemble_model(
     towers: Mapping[int, keras.Model], combine: Callable[[Tensors], keras.KerasTensor], name: str = "ensemble"
 ) -> keras.Model:
-    """One model of several towers; they keep their weights, and each is there once.
+    """One model of several towers; they keep their weights, and each is contained once.
 
     Args:
-        towers: Inputs to logits, by a number of one's own.
+        towers: Models from inputs to logits, by any number.
         combine: From the logits of the towers to those of the ensemble.
         name: The model's name.
     """
@@ -37,14 +37,14 @@ def ensemble_model(
 
 
 def mean_of_logits(logits: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
-    """What an average ensemble of the search answers."""
+    """The logits of an average ensemble of the search."""
     return logits[0] if len(logits) == 1 else ops.mean(ops.stack(list(logits), axis=0), axis=0)
 
 
 def mixture_of_logits(
     logits: Sequence[keras.KerasTensor], kernel: np.ndarray, bias: np.ndarray, name: str
 ) -> keras.KerasTensor:
-    """What a weighted ensemble of the search answers: a linear layer on the logits side by side."""
+    """The logits of a weighted ensemble of the search: a linear layer on the logits side by side."""
     layer = layers.Dense(kernel.shape[1], name=name)
     joined = logits[0] if len(logits) == 1 else ops.concatenate(list(logits), axis=-1)
     found = layer(joined)
@@ -52,8 +52,10 @@ def mixture_of_logits(
     return found
 
 
-def mean_of_answers(logits: Sequence[keras.KerasTensor], weights: Sequence[float], kind: TaskKind) -> keras.KerasTensor:
-    """What a final ensemble answers: the log of the weighted mean of probabilities; for numbers the weighted mean.
+def mean_of_predictions(
+    logits: Sequence[keras.KerasTensor], weights: Sequence[float], kind: TaskKind
+) -> keras.KerasTensor:
+    """The logits of a final ensemble: the log of the weighted mean of probabilities; for numbers the weighted mean.
 
     Args:
         logits: Of each member.

@@ -34,7 +34,7 @@ def dense_per_step_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTen
 def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
     """A linear layer at the last valid step of a sequence: float32 [batch, units].
 
-    Blocks that have made a vector of the sequence leave nothing to choose from.
+    A vector, which blocks may have made of the sequence, is used as it is.
     """
     if len(tensor.shape) == 2:
         return layers.Dense(units, name=HEAD_NAME)(tensor)
@@ -83,7 +83,7 @@ def _check_steps(tensor: keras.KerasTensor) -> None:
 
 
 def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: float = 1.0) -> keras.Model:
-    """The same tower with an output for people; the weights are shared.
+    """The same tower with predictions as its output; the weights are shared.
 
     Args:
         model: Features to logits.

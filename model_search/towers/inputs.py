@@ -30,9 +30,9 @@ class Entrance(NamedTuple):
 def entrance(specs: InputSpecs, rank: int) -> Entrance:
     """Makes the inputs of a tower.
 
-    Padded steps are set to zero, so that whatever stands there never matters. One input goes on as it is (bytes as
+    Padded steps are set to zero, so that their values never matter. A single input is passed on as it is (bytes as
     float32; whole numbers of a padded sequence, token ids, stay what they are). Several are joined along their last
-    axis: those of the rank that blocks read as they are, vectors repeated at every place of the others.
+    axis: those of the rank that blocks read as they are, vectors repeated at every position of the others.
 
     Args:
         specs: The inputs.
@@ -87,20 +87,20 @@ def _joined(tensors: Mapping[str, keras.KerasTensor], rank: int) -> keras.KerasT
         flat = [t if len(t.shape) == 2 else layers.Flatten(name=f"{n}_flatten")(t) for n, t in tensors.items()]
         return layers.Concatenate(name="inputs_side_by_side")(flat)
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
-    places = {shape[:-1] for shape in shapes.values() if len(shape) == rank}
-    if len(places) != 1 or any(len(shape) not in (1, rank) for shape in shapes.values()):
+    positions = {shape[:-1] for shape in shapes.values() if len(shape) == rank}
+    if len(positions) != 1 or any(len(shape) not in (1, rank) for shape in shapes.values()):
         raise UserError(
             f"the inputs have the shapes {shapes}; expected inputs of rank {rank} that agree in all but the last axis, "
             "and vectors"
         )
-    return layers.Concatenate(name="inputs_side_by_side")(_repeated(tensors.values(), places.pop()))
+    return layers.Concatenate(name="inputs_side_by_side")(_repeated(tensors.values(), positions.pop()))
 
 
-def _repeated(tensors: Any, places: Sequence[int]) -> list[keras.KerasTensor]:
-    """Vectors repeated at every place; the others as they are."""
-    ones = (1,) * len(places)
+def _repeated(tensors: Any, positions: Sequence[int]) -> list[keras.KerasTensor]:
+    """Vectors repeated at every position; the others as they are."""
+    ones = (1,) * len(positions)
     return [
-        ops.tile(ops.reshape(tensor, (-1, *ones, tensor.shape[1])), (1, *places, 1))
+        ops.tile(ops.reshape(tensor, (-1, *ones, tensor.shape[1])), (1, *positions, 1))
         if len(tensor.shape) == 2
         else tensor
         for tensor in tensors

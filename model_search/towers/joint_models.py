@@ -69,7 +69,7 @@ def tower_beside_logits(tower: keras.Model, members: int, residual: bool, frozen
 
 
 def fine_tuned(members: Sequence[keras.Model], own: keras.Model | None, ensemble: EnsemblePlan) -> JointModel:
-    """All towers together, every one of them trained through the ensemble.
+    """All towers together, each of them trained through the ensemble.
 
     Args:
         members: Towers with their weights.
@@ -104,7 +104,7 @@ def combined_output(joint: JointModel, own: bool) -> keras.Model:
 
     Args:
         joint: The model.
-        own: Whether it has an own tower, and so answers with two sets of logits.
+        own: Whether it has an own tower, and so outputs two sets of logits.
     """
     model = joint.model
     if not own:

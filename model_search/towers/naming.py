@@ -1,4 +1,4 @@
-"""Keeps the building of a tower apart from whatever else Keras builds in this process."""
+"""Isolates the names and seeds of a tower from whatever else Keras builds in this process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _COUNTERS = "object_name_uids"
 
 @contextlib.contextmanager
 def own_names() -> Iterator[None]:
-    """Within it, the names that Keras makes up ("add_1", "seed_generator") start anew; afterwards they go on as before.
+    """Within this context, Keras numbers its automatic names ("add_1", "seed_generator") from the start.
 
-    Names then do not depend on what was built before. Nor does memory: TensorFlow keeps about 35 KB for every name of a
-    variable that it has ever seen, and `Dropout` makes up a name for its seed generator.
+    Afterwards it continues as before. Names then do not depend on what was built before. It also saves memory:
+    TensorFlow keeps about 35 KB for every name of a variable that it has ever seen, and `Dropout` generates a name for
+    its seed generator.
     """
     before = global_state.get_global_attribute(_COUNTERS)
     global_state.set_global_attribute(_COUNTERS, collections.defaultdict(int))
@@ -30,10 +31,10 @@ def own_names() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded(seed: int, place: str) -> Iterator[None]:
-    """Within it, Keras draws the seeds that nobody gave from (seed, place); afterwards it goes on as before.
+    """Within this context, unspecified Keras seeds are drawn from (seed, place).
 
-    Keras takes the seed of an initializer, when it is made, from Python's own generator. The weights of a user's block
-    thus follow from the seed, too.
+    Afterwards Keras continues as before. It takes the seed of an initializer, when that is created, from Python's own
+    generator. The weights of a user's block thus depend on the seed, too.
     """
     before = random.getstate()
     random.seed(f"{seed}/{place}")

@@ -5,7 +5,7 @@ from 1, the part of the block, and the variable. What belongs to no block keeps 
 `logits/kernel`. A block that is inserted leaves the names of all other blocks as they are, unless it is of the same
 name and comes before them, so what of a trained tower fits another one follows from two files (`transfer`).
 
-In a tower that an ensemble has fine-tuned, the weights of a member stand under `member_<trial>/`.
+In a tower that an ensemble has fine-tuned, the weights of a member are stored under `member_<trial>/`.
 
 Never imports Keras: a model is read through `layers`, `weights` and `path`.
 """

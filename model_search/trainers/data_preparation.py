@@ -15,7 +15,7 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
     """The provider's data, ready to be trained on.
 
     Raises:
-        DataError: if what `prepare` returns cannot be worked with; lists what is missing and what is expected.
+        DataError: if what `prepare` returns cannot be used; lists what is missing and what is expected.
     """
     data = provider.prepare(options)
     name = f"{type(provider).__name__}.prepare"
@@ -38,7 +38,7 @@ def _problems(data: PreparedData) -> list[str]:
     if not isinstance(data.description, Mapping):
         return [*found, f"description is {type(data.description).__name__}; expected a dict"]
     expected = {"task": "task.to_json()"}
-    if data.description.get("schema") is not None:  # otherwise rows come as features, which need no names
+    if data.description.get("schema") is not None:  # otherwise rows are features without column names
         expected["columns"] = "the names of all columns, in order"
     missing = {name: what for name, what in expected.items() if name not in data.description}
     if missing:

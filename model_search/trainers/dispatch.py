@@ -24,7 +24,7 @@ def run_session(session: Session, options: SearchOptions, deadline: Deadline) ->
     Args:
         session: The study.
         options: What the user asked for.
-        deadline: When the call has to be done, the final stage included, for which some of the time is left over.
+        deadline: When the call has to be done, including the final stage, for which some of the time is reserved.
 
     Raises:
         StopStudyError: if the search cannot go on; finished trials are kept.
@@ -43,7 +43,7 @@ def run_session(session: Session, options: SearchOptions, deadline: Deadline) ->
 
 
 def _seconds_to_finish(options: SearchOptions, size: int) -> float:
-    """Seconds that the search leaves to what comes after it."""
+    """Seconds that the search reserves for the final stage."""
     if size == 1 or "tensorflow" in sys.modules:
         return options.seconds_to_finish
     return options.seconds_to_finish + LOADING_SECONDS

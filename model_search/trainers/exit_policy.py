@@ -1,4 +1,4 @@
-"""Why workers end, wherever they ran, and what that means for the study."""
+"""Why workers end, and what that means for the study; the same for every executor."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from model_search import errors
 from model_search.errors import SpaceExhaustedError, StopStudyError
 from model_search.trainers.worker import StopReason
 
-MAX_DEATHS_IN_A_ROW = 6  # and one for each worker: more than a trial may cost, so that it is given up first
+MAX_DEATHS_IN_A_ROW = 6  # plus one for each worker: more than a trial may cost, so that the trial is given up first
 
 LEAVING_SECONDS = 10.0  # for workers to notice that the study is complete
 
 GROWN = "grown"  # the worker wants to be replaced by a fresh one
-BROKEN = "broken"  # an error that nobody expected
+BROKEN = "broken"  # an unexpected error
 UNFIT = "unfit"  # what was sent cannot be used
 STOPPED = "stopped"  # an error that ends the study
 
 
 class Next(enum.Enum):
-    """What is to be done after a worker's end."""
+    """What to do after a worker's end."""
 
     NOTHING = "nothing"
     REPLACE = "replace"
-    BURY = "bury"  # it has died: put its trial back, then replace it
+    REPLACE_DEAD = "replace dead"  # it has died: put back its trial, then replace it
     STOP_ALL = "stop all"
 
 
@@ -34,7 +34,7 @@ class ExitPolicy:
     """Counts the deaths of workers and remembers why they have ended.
 
     Attributes:
-        workers: How many there are; all of them may die at once, with their machine, and the search goes on.
+        workers: The number of workers; all of them may die at once, with their machine, and the search goes on.
     """
 
     def __init__(self, target: int, workers: int = 1):
@@ -46,27 +46,27 @@ class ExitPolicy:
         self._complete_since: float | None = None
 
     def models(self, count: int) -> None:
-        """So many models were finished."""
+        """`count` more models were finished."""
         if count:
             self._deaths_in_a_row = 0
 
-    def said(self, farewell: Mapping[str, Any]) -> Next:
-        """A worker has ended and said why; an empty farewell is none.
+    def said(self, exit_message: Mapping[str, Any]) -> Next:
+        """A worker has ended; `exit_message` says why, and is empty where it could not.
 
         Raises:
             StopStudyError: if it could not use what it was sent.
         """
-        reason = farewell.get("reason")
+        reason = exit_message.get("reason")
         if reason == GROWN:
             return Next.REPLACE
         if reason == UNFIT:
-            raise StopStudyError(f"a worker cannot use what it was sent ({farewell['message']}); see its log")
+            raise StopStudyError(f"a worker cannot use what it was sent ({exit_message['message']}); see its log")
         if reason == STOPPED:
-            kind = getattr(errors, farewell["kind"], StopStudyError)
-            self._error = self._error or kind(farewell["message"])
+            kind = getattr(errors, exit_message["kind"], StopStudyError)
+            self._error = self._error or kind(exit_message["message"])
             return Next.NOTHING if kind is SpaceExhaustedError else Next.STOP_ALL
         if reason is None or reason == BROKEN:
-            return Next.BURY
+            return Next.REPLACE_DEAD
         self._reasons.add(reason)
         return Next.NOTHING
 
@@ -74,12 +74,12 @@ class ExitPolicy:
         """A worker has died.
 
         Raises:
-            StopStudyError: if that happens again and again; ends with `log`, a sentence about the last one's log.
+            StopStudyError: if that happens repeatedly; the message ends with `log`, about the last worker's log.
         """
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row >= MAX_DEATHS_IN_A_ROW + self.workers:
             raise StopStudyError(
-                f"{self._deaths_in_a_row} workers have died one after the other, without a model between them; the "
+                f"{self._deaths_in_a_row} workers have died one after the other, without a model in between; the "
                 f"last one, {name}: {how}. {log}"
             )
 
@@ -92,10 +92,10 @@ class ExitPolicy:
         return time.monotonic() - self._complete_since > LEAVING_SECONDS
 
     def result(self, completed: int) -> StopReason:
-        """What the call of `try_models` ends with, when no worker is left.
+        """The stop reason of the call of `try_models`, when no worker is left.
 
         Raises:
-            ModelSearchError: what a worker could not go on with.
+            ModelSearchError: the error that ended a worker.
         """
         if self._error is not None:
             if not completed or not isinstance(self._error, SpaceExhaustedError):

@@ -58,14 +58,14 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         try:
             run_stage(study, StageOptions(options.finish, metric_functions, distillation, deadline, display.note))
         except (StudyError, TrialError) as error:
-            display.warn(f"final stage: {error}")  # the search itself is done
+            display.warn(f"final stage: {error}")  # the search itself has succeeded
     if interrupts.asked:
         raise KeyboardInterrupt
 
 
 @dataclasses.dataclass(frozen=True)
 class FinishOptions:
-    """What `Study.finish` was asked for; what it makes follows from the data where `what` is None."""
+    """The arguments of `Study.finish`; what is made depends on the data where `what` is None."""
 
     data: Provider | None = None
     what: str | None = None
@@ -84,7 +84,7 @@ class FinishOptions:
 
     @property
     def made(self) -> str:
-        """What is made: all that the given data allow, where nothing else was asked for."""
+        """What is made: by default, all that the given data allow."""
         if self.what is not None:
             return self.what
         return "ensemble" if self.data is None else "both"
@@ -130,17 +130,17 @@ def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
 
 
 def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, TrainingSettings]:
-    """The study's data again, and what holds for its trials' training.
+    """The study's data, prepared again, and the settings that all its trials share.
 
     Raises:
-        StudyError: if they are others.
+        StudyError: if they have changed.
     """
     stored = study.record.settings
     batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
     spec: PhoenixSpec = load_spec_text(stored["spec"])
     data = prepared(provider, prepare_options(spec, study.record.seed, batch_size, eval_steps, study.record))
     if data.fingerprint != study.record.data_fingerprint:
-        raise StudyError(f"the training data of study {study.record.name!r} are others than those that were given")
+        raise StudyError(f"the training data of study {study.record.name!r} differ from those that were given")
     return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)
 
 
@@ -151,15 +151,15 @@ def _metrics(data: PreparedData, settings: TrainingSettings) -> Callable[[np.nda
         try:
             return validation.all(logits)
         except TrialError:
-            return {}  # the study's metric cannot be computed, of which the final stage knows what to make
+            return {}  # the study's metric cannot be computed; the final stage handles that
 
     return metrics
 
 
 def _ending_at_ctrl_c(interrupts: Interrupts) -> Callable[[Progress], bool]:
-    def look(progress: Progress) -> bool:
+    def stop(progress: Progress) -> bool:
         if interrupts.asked:
             raise KeyboardInterrupt
         return False
 
-    return look
+    return stop

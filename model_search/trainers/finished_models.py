@@ -1,4 +1,4 @@
-"""Towers that finished trials left, handed to the trials that build on them: members, teachers and warm starts."""
+"""Finished models for the trials that build on them: members, teachers and warm starts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CACHE_BYTES = 512 << 20
 
 
 class FinishedTowers:
-    """Reads what plans refer to, and keeps the logits of towers that are asked for again and again.
+    """Reads what plans refer to, and caches the logits of towers that are used repeatedly.
 
     Args:
-        history: All trials, kept up to date by its owner.
-        artefacts: Where their files are.
+        history: All trials; the caller keeps it up to date.
+        artefacts: The files of trials.
         engine: Runs towers whose logits are not stored.
         stream: Whether the training data are a stream, so that frozen towers have to be run for every batch.
     """
@@ -130,7 +130,7 @@ class FinishedTowers:
 
 
 def save_outcome(artefacts: ArtefactStore, trial_id: int, outcome: TrialOutcome) -> tuple[Artefact, ...]:
-    """Stores what a trial leaves: weights where a tower was trained, everything else where it says something new."""
+    """Stores the files of a trial: the weights if a tower was trained, and other arrays unless they are redundant."""
     logits = {"valid_logits": outcome.valid_logits, "tower_logits": outcome.tower_logits}
     files: dict[str, Mapping[str, Any]] = {
         WEIGHTS: outcome.weights,
@@ -147,7 +147,7 @@ def save_outcome(artefacts: ArtefactStore, trial_id: int, outcome: TrialOutcome)
 
 
 def _reads_training_rows(plan: TrialPlan) -> bool:
-    """Whether a plan's training reads the logits of its frozen towers; an average of towers is only judged."""
+    """Whether a plan's training reads the logits of its frozen towers; an average of towers is only evaluated."""
     if plan.ensemble is None:
         return True
     return plan.ensemble.combining == "weighted" or plan.ensemble.residual

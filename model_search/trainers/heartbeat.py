@@ -1,4 +1,4 @@
-"""Signs of life from a thread of its own, so that a long phase of a trial is not taken for the end of its worker."""
+"""Heartbeats from a separate thread, so that a worker is not taken for dead during a long phase of a trial."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from model_search.metadata.store import Claim, Store
 
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 60.0  # twelve beats
-PATIENCE_SECONDS = 3600.0  # a trial that has not moved for so long hangs; its worker stops beating for it
+PATIENCE_SECONDS = 3600.0  # a trial without progress for so long hangs; its worker stops sending heartbeats
 _JOIN_SECONDS = 1.0
 
 _LOG = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beats for the trial in hand.
+    """Sends heartbeats for the current trial.
 
-    A store belongs to one thread, so this one opens its own. The main thread asks `check` now and then, which also
-    says that the trial goes on: one that hangs is not kept alive for ever.
+    A store belongs to one thread, so this one opens its own. The main thread calls `check` regularly, which also
+    signals progress: a trial that hangs is not kept alive for ever.
 
     Args:
-        another: Opens the store once more, for the thread that beats.
-        seconds: Between two beats.
+        another: Opens another instance of the store, for the heartbeat thread.
+        seconds: Interval of heartbeats.
         patience: Seconds without `check` after which the trial counts as hanging.
-        clock: Tells the seconds; monotonic.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Heartbeat:
 
     @contextlib.contextmanager
     def of(self, claim: Claim) -> Iterator[None]:
-        """Beats for the claim until the block is left."""
+        """Sends heartbeats for the claim within the context."""
         self._moved, self._lost = self._clock(), None
         done = threading.Event()
         thread = threading.Thread(target=self._beat, args=(claim, done), daemon=True, name="heartbeat")
@@ -57,13 +57,13 @@ class Heartbeat:
             yield
         finally:
             done.set()
-            thread.join(_JOIN_SECONDS)  # it may be waiting for the database, which is no reason to wait for it
+            thread.join(_JOIN_SECONDS)  # it may be waiting for the database; do not wait for it
 
     def check(self) -> None:
-        """Says that the trial goes on.
+        """Signals that the trial makes progress.
 
         Raises:
-            StaleClaimError: if it was given to another worker meanwhile.
+            StaleClaimError: if the trial was given to another worker in the meantime.
         """
         self._moved = self._clock()
         if self._lost is not None:
@@ -82,7 +82,7 @@ class Heartbeat:
                     if not done.is_set():
                         self._lost = error
                     return
-                except StoreError as error:  # the disk is full, say; the next beat may find room
+                except StoreError as error:  # a full disk, for example; the next heartbeat may find room
                     _LOG.warning("no heartbeat for trial %d: %s", claim.trial_id, error)
         finally:
             if store is not None:

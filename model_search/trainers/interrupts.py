@@ -15,7 +15,7 @@ _POLL_SECONDS = 0.1
 
 
 class TrialInterruptedError(ModelSearchError):
-    """The running trial is to be put back, unfinished; `reason` says why."""
+    """The running trial is interrupted and has to be put back; `reason` says why."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -25,7 +25,7 @@ class TrialInterruptedError(ModelSearchError):
 class Interrupts:
     """Turns the first Ctrl-C into a flag (the second one interrupts at once) and watches a deadline.
 
-    Signals can only be caught in the main thread; elsewhere Python's own behaviour stays.
+    Signals can only be caught in the main thread; in other threads Python's own behaviour is kept.
     """
 
     def __init__(self, deadline: Deadline | None = None):
@@ -67,9 +67,9 @@ class Interrupts:
         return self.deadline.passed
 
     def wait_for(self, work: Callable[[], Any]) -> None:
-        """Does slow work that cannot look out for Ctrl-C itself, such as loading a large library.
+        """Runs slow work that cannot check for Ctrl-C itself, such as loading a large library.
 
-        It runs in another thread, which is left to itself when Ctrl-C comes.
+        It runs in another thread, which is abandoned on Ctrl-C.
 
         Raises:
             TrialInterruptedError: if Ctrl-C was pressed.
@@ -79,7 +79,7 @@ class Interrupts:
         def body() -> None:
             try:
                 work()
-            except BaseException as error:  # told in the waiting thread
+            except BaseException as error:  # raised in the waiting thread
                 failures.append(error)
 
         thread = threading.Thread(target=body, daemon=True)

@@ -1,4 +1,4 @@
-"""Follows a study from outside of its workers: shows every trial that ends, and calls the user's callbacks."""
+"""Monitors a study from outside its workers: shows every trial that ends, and calls the user's callbacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from model_search.trainers.session import RunContext, Session
 
 
 class Monitor:
-    """Reads what changed in the store, whoever changed it."""
+    """Reads the changes of the store, whichever process made them."""
 
     def __init__(self, session: Session, context: RunContext):
         self._store = session.store
@@ -17,14 +17,14 @@ class Monitor:
         self.history = History(session.record.ranking)
 
     def resume(self) -> int:
-        """Takes in what is there already; returns how many models that is."""
+        """Reads the trials that exist already; returns the number of models among them."""
         trials, self._revision = self._store.history(self._revision)
         self.history.update(trials)
         self._display.resume(self.history)
         return self.history.completed_count
 
     def follow(self) -> int:
-        """Tells of the trials that have ended since; returns how many of them are models."""
+        """Reports the trials that have ended since; returns the number of models among them."""
         trials, self._revision = self._store.history(self._revision)
         before = self.history.completed_count
         ended = sorted((trial for trial in trials if trial.state.is_final), key=lambda trial: trial.revision)

@@ -23,13 +23,13 @@ class Flag:
     """The command's flag for an argument.
 
     Attributes:
-        name: As it is written after `--`.
-        kind: How its text is read.
-        default: Where the flag is absent.
+        name: Its name after `--`.
+        kind: Its type.
+        default: Its value where the flag is absent.
         help: One sentence for people.
-        choices: The texts that it takes, where these are few.
-        minimum: The least number that it takes.
-        read: What the argument gets, from what the flag holds.
+        choices: The accepted texts, if these are few.
+        minimum: The least accepted number.
+        read: From the value of the flag to that of the argument.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Flag:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What is known of an argument beside its name, type and default.
+    """The declaration of an argument besides its name, type and default.
 
     Attributes:
         help: What it means: the text of the docstring.
         check: What its value has to be; it is not called with None where that is the default.
         flag: The command's flag; None where it has none.
-        read: From what users may give to what is kept.
+        read: From the accepted forms of the value to the one that is stored.
     """
 
     help: str
@@ -70,13 +70,13 @@ def option(
 
 
 def option_of(field: dataclasses.Field[Any]) -> Option:
-    """What `option` was told of a field."""
+    """The declaration that `option` made for a field."""
     declared: Option = field.metadata[_METADATA]
     return declared
 
 
 def whole(minimum: int, instead: str = "", allowed: Sequence[object] = ()) -> Check:
-    """A whole number of at least `minimum`, or one of the values that `instead` tells of."""
+    """A whole number of at least `minimum`, or one of the values that `instead` describes."""
 
     def check(name: str, value: Any) -> None:
         if any(value is other or value == other for other in allowed if type(value) is type(other)):
@@ -88,7 +88,7 @@ def whole(minimum: int, instead: str = "", allowed: Sequence[object] = ()) -> Ch
 
 
 def positive(what: str) -> Check:
-    """A number above 0 of what `what` says."""
+    """A number above 0 of the unit `what`."""
 
     def check(name: str, value: Any) -> None:
         if not is_positive(value):
@@ -140,7 +140,7 @@ def workers_of(written: str | None) -> int | str | None:
     try:
         return None if written is None else int(written)
     except ValueError:
-        return written  # "auto", or what is refused together with everything else
+        return written  # "auto", or a text that the check refuses
 
 
 def amounts_of(written: Sequence[str] | None) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""What a search is asked to do: the arguments of `try_models`, each declared once, checked before anything is read."""
+"""The arguments of `try_models`, each declared once, and checked before any data are read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import UserError
-from model_search.metadata.final_models import KEEP_MODELS, WHATS, check_what, wants_student
+from model_search.metadata.final_models import FINISH_CHOICES, KEEP_MODELS, check_what, wants_student
 from model_search.metadata.trial import Trial
 from model_search.search.samplers.sampler import sampler_names
 from model_search.trainers.option_fields import (
@@ -88,9 +88,9 @@ class SearchOptions:
         flag=Flag("experiment_max_num_trials", int, 200, "Completed models that the study is to hold.", minimum=1),
     )
     train_steps: int = option(
-        "Training steps (batches) a trial.",
+        "Training steps (batches) per trial.",
         check=whole(1),
-        flag=Flag("phoenix_train_steps", int, 1000, "Training steps a model.", minimum=1),
+        flag=Flag("phoenix_train_steps", int, 1000, "Training steps per model.", minimum=1),
     )
     eval_steps: int | None = option(
         "Batches that an evaluation may read while a trial trains, and that the validation of a stream reads; "
@@ -104,9 +104,9 @@ class SearchOptions:
         read=as_root_dir,
     )
     batch_size: int = option(
-        "Rows a step.",
+        "Rows per step.",
         check=whole(1),
-        flag=Flag("phoenix_batch_size", int, 100, "Rows a training step.", minimum=1),
+        flag=Flag("phoenix_batch_size", int, 100, "Rows per training step.", minimum=1),
     )
     experiment_name: str = option(
         "Name of the study.",
@@ -203,7 +203,9 @@ class SearchOptions:
         'What the final stage makes when the trials are done: an "ensemble" selected from them, a student '
         'that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".',
         check=_check_finish,
-        flag=Flag("finish", str, "both", "What the final stage makes of the models that were found.", choices=WHATS),
+        flag=Flag(
+            "finish", str, "both", "What the final stage makes of the models that were found.", choices=FINISH_CHOICES
+        ),
         default="both",
     )
     student_parameters: int | None = option(
@@ -269,7 +271,7 @@ class SearchOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> SearchOptions:
-        """Reads the arguments from what users may give; other names in `given` are left alone."""
+        """Makes options from the arguments that users give; other names in `given` are ignored."""
         found: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             if field.name in given:
@@ -280,7 +282,7 @@ class SearchOptions:
 
     @property
     def keeping(self) -> Keeping | None:
-        """How much of the trials' files stays on disk; None for all."""
+        """How many of the trials' files stay on disk; None for all."""
         if self.keep_models is None and self.disk_limit is None:
             return None
         size = None if self.disk_limit is None else int(self.disk_limit * 1e9)
@@ -288,7 +290,7 @@ class SearchOptions:
 
     @property
     def seconds_to_finish(self) -> float:
-        """Seconds of the time limit that the search leaves to the final stage."""
+        """Seconds of the time limit that are reserved for the final stage."""
         if self.time_limit is None or self.finish == "neither":
             return 0.0
         return (STUDENT_SHARE if wants_student(self.finish) else ENSEMBLE_SHARE) * self.time_limit

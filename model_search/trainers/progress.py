@@ -16,7 +16,7 @@ from model_search.training.outcome import Progress
 
 
 class Display(Protocol):
-    """What the loop tells of its trials."""
+    """Receives the events of the worker loop."""
 
     def note(self, text: str) -> None:
         """One line for people."""
@@ -27,15 +27,15 @@ class Display(Protocol):
     def start(self, plan: TrialPlan) -> None:
         """A trial begins."""
 
-    def step(self, look: Progress) -> None:
-        """A trial has gone on."""
+    def step(self, progress: Progress) -> None:
+        """A trial has made progress."""
 
     def finish(self, trial: Trial, history: History) -> None:
         """A trial has ended."""
 
 
 class ProgressDisplay:
-    """Shows trials as they come: `enabled=None` shows them, too; False is silent."""
+    """Shows trials as they run: `enabled=None` shows them, too; False is silent."""
 
     def __init__(self, metric: str, target: int, enabled: bool | None = None):
         self._metric = metric
@@ -71,7 +71,7 @@ class ProgressDisplay:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Prints one line, also where progress is silent: something that was asked for is not done."""
+        """Prints one line even if progress is silent: a warning that something that was asked for is not done."""
         if self._console.quiet:
             print(text, file=sys.stderr)
         else:
@@ -88,12 +88,12 @@ class ProgressDisplay:
         """A trial begins in this process."""
         self.show(f"trial {plan.trial_id}: {plan.kind}", 0, plan.steps)
 
-    def step(self, look: Progress) -> None:
-        """The trial in this process has gone on."""
-        self.show(None, look.step, look.steps)
+    def step(self, progress: Progress) -> None:
+        """The trial in this process has made progress."""
+        self.show(None, progress.step, progress.steps)
 
     def show(self, text: str | None, step: int, steps: int, worker: str = "") -> None:
-        """How far a worker is with its trial; `text` None keeps what stands there."""
+        """Shows a worker's progress; `text` None keeps the text."""
         if self._bars is None:
             return
         if worker not in self._trial_bars:

@@ -1,4 +1,4 @@
-"""Deletes weights and logits of trials that nothing will need, so that a long search does not fill the disk."""
+"""Deletes weights and logits of trials that will not be needed again, so that a long search does not fill the disk."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from model_search.metadata.trial import TrialKind
 from model_search.search.history.history import History
 from model_search.search.planning.evaluation_schedule import Ladder, is_short
 
-_RECENT = 100  # trials; what they were built on, the next ones may be built on, too
-_SLACK = 20  # a twentieth more than are to be kept, so that not every trial costs a look at all
+_RECENT = 100  # last trials; new trials may build on the same ones as they did
+_SLACK = 20  # a twentieth more than are kept, so that not every trial causes a scan
 _LOG = logging.getLogger(__name__)
 
 
@@ -33,17 +33,17 @@ class Keeping:
 
 
 class Pruner:
-    """Prunes a study from time to time.
+    """Prunes the files of a study.
 
     Kept are the best trials, and the best of those that trained a tower by itself; of any rank, all that a kept or an
     unfinished trial, one of the last hundred, or a final model builds on; of each rung that an evaluation schedule may
     still continue, the best hundred (or `models`, if more); and whatever a replay specification trained.
 
     Args:
-        store: Notes what is pruned.
-        artefacts: Where the files are.
-        history: All trials, kept up to date by its owner.
-        keeping: How much is to be kept.
+        store: Records what is pruned.
+        artefacts: The files of trials.
+        history: All trials; the caller keeps it up to date.
+        keeping: The limits.
     """
 
     def __init__(self, store: Store, artefacts: ArtefactStore, history: History, keeping: Keeping):
@@ -57,9 +57,9 @@ class Pruner:
         self._sizes: dict[int, int] = {}
 
     def prune(self) -> list[int]:
-        """Deletes what is too much, the worst trials first; returns their ids.
+        """Deletes files beyond the limits, those of the worst trials first; returns the ids of these trials.
 
-        Where everything that is left is needed, the limits are exceeded.
+        If all remaining files are needed, the limits are exceeded.
         """
         self._take_in()
         keeping, size = self._keeping, sum(self._sizes.values())

@@ -1,4 +1,4 @@
-"""Runs the stored plan of a trial again, and first those that it was built on where their files are gone."""
+"""Runs the stored plan of a trial again; and before it, those that it was built on whose files are gone."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from model_search.trainers.session import tensorflow_engine
 from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import TrainingSettings
 
-_CLOSE = 0.01  # relative; files of a trial that does worse or better are not put in place of those it had
+_CLOSE = 0.01  # relative; beyond this difference of the metric, a trial's files are not replaced
 _TELLING = ("tensorflow", "keras", "numpy", "cpu", "intra_threads", "inter_threads", "device", "deterministic")
 
 
 @dataclasses.dataclass(frozen=True)
 class Replayed:
-    """What came of running a stored plan again.
+    """The result of running a stored plan again.
 
     Attributes:
         trial: The trial's number.
         metrics: Validation metrics by name, of this run.
         stored: Those that the study has.
         restored: Trials whose deleted or damaged files have been made again.
-        notes: What was different, in sentences.
+        notes: The differences, in sentences.
     """
 
     trial: int
@@ -47,7 +47,7 @@ class Replayed:
 
     @property
     def same(self) -> bool:
-        """Whether all metrics are the same to the last bit."""
+        """Whether all metrics are bit-identical."""
         return dict(self.metrics) == dict(self.stored)
 
 
@@ -63,7 +63,7 @@ def replay_trial(
         metric_fn: The study's metric, where it is a function.
 
     Raises:
-        UserError: if the data are others, the trial is not completed, or the metric is missing.
+        UserError: if the data are different, the trial is not completed, or the metric is missing.
         StudyError: if a trial that this one was built on gives another result now, and its files are gone.
         TrialError: if a plan cannot be run.
     """
@@ -168,7 +168,7 @@ class _Replay:
                 self._notes.append(f"{name} was {then} for trial {trial_id} and is {now} now")
         if result.curve and result.curve[-1][0] < plan.steps:
             last = result.curve[-1][0]
-            self._notes.append(f"trial {trial_id} was last looked at after {last} of {plan.steps} steps")
+            self._notes.append(f"trial {trial_id} was last evaluated after {last} of {plan.steps} steps")
 
 
 def _completed(study: StudyParts, trial_id: int) -> tuple[Trial, TrialPlan, TrialResult]:

@@ -1,4 +1,4 @@
-"""What the machine has for workers: cores, memory, GPUs; and whether the system has killed for memory."""
+"""The machine's resources for workers: cores, memory, GPUs; and how often the system has killed for memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import psutil
 
 WORKER_BYTES = 900 << 20  # of a worker with TensorFlow loaded and a small study
-_DATA_COPIES = 3  # of the prepared data in a worker: as received, as tensors, and on the way from one to the other
-_MEMORY_SHARE = 0.8  # of what is free, left to workers
+_DATA_COPIES = 3  # copies of the prepared data in a worker: as received, as tensors, and while converting
+_MEMORY_SHARE = 0.8  # share of the free memory that workers may use
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 _PROC = pathlib.Path("/proc")
 
 
 def cores() -> int:
-    """Cores that this process may use, a container's quota regarded; at least 1."""
+    """Cores that this process may use, within a container's quota; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
     if quota.isdigit() and period.isdigit():
@@ -26,7 +26,7 @@ def cores() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that can be taken without pushing anything out, a container's limit regarded."""
+    """Bytes that can be allocated without swapping, within a container's limit."""
     free = int(psutil.virtual_memory().available)
     limit, used = _read(_CGROUP / "memory.max"), _read(_CGROUP / "memory.current")
     if limit.isdigit() and used.isdigit():
@@ -53,7 +53,7 @@ def gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def workers_that_fit(data_bytes: int, devices: int) -> tuple[int, str]:
-    """How many workers the machine has room for, at least 1, and why, in words.
+    """The number of workers that the machine has room for, at least 1, and the reason in words.
 
     Args:
         data_bytes: Size of the prepared data.
@@ -68,7 +68,7 @@ def workers_that_fit(data_bytes: int, devices: int) -> tuple[int, str]:
 
 
 def memory_kills() -> int | None:
-    """How often the system has killed a process for memory; None where it does not tell."""
+    """How often the system has killed a process for memory; None where that is unknown."""
     counts = [
         int(count)
         for path in (_PROC / "vmstat", _CGROUP / "memory.events")

@@ -1,4 +1,4 @@
-"""What a worker in another process is sent: the study's parts and the user's blocks, by cloudpickle, never stored."""
+"""The job that a worker in another process is sent: the study's parts and the user's blocks, by cloudpickle."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from model_search.errors import UserError
 from model_search.metadata.store import Store
 from model_search.search.declared import declarations_of_users, restore_declarations
 from model_search.trainers.session import Session
+from model_search.training.evaluator import EVALUATORS
 
 _COUNT = struct.Struct("!Q")
 
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a session is made of beside its store, and the blocks that the user has registered."""
+    """The parts of a session besides its store, and the blocks that the user has registered."""
 
     session: dict[str, Any]
     blocks: tuple[BlockInfo, ...]
-    declared: dict[str, Any] = dataclasses.field(default_factory=dict)  # searches, samplers, ... of the user's own
+    declared: dict[str, Any] = dataclasses.field(default_factory=dict)  # the user's own searches, samplers, ...
+    evaluators: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session) -> Contents:
@@ -37,7 +39,8 @@ class Contents:
         values = {field.name: getattr(session, field.name) for field in dataclasses.fields(session)}
         del values["store"]
         infos = (catalogue.get(name) for name in catalogue.names())
-        return cls(values, tuple(info for info in infos if info.builder is not None), declarations_of_users())
+        blocks = tuple(info for info in infos if info.builder is not None)
+        return cls(values, blocks, declarations_of_users(), EVALUATORS.of_users())
 
     def open(self, store: Store) -> Session:
         """The session in the worker's process, the blocks registered as they were in the sender's."""
@@ -47,6 +50,7 @@ class Contents:
         for info in self.blocks:
             catalogue.register(info)
         restore_declarations(self.declared)
+        EVALUATORS.restore(self.evaluators)
         return Session(store=store, **self.session)
 
 
@@ -57,11 +61,11 @@ class SerializedJob:
         """Pickles.
 
         Args:
-            thing: What is to be sent.
-            far: To another machine, which has what is installed here but not the user's own files.
+            thing: The object to send.
+            far: Whether it goes to another machine, which has the installed packages but not the user's own files.
 
         Raises:
-            UserError: if something cannot be sent; says what, and what to do.
+            UserError: if something cannot be sent; the message says what, and what to do.
         """
         import cloudpickle
 
@@ -69,7 +73,7 @@ class SerializedJob:
         try:
             with _by_value(_modules_out_of_reach(far)):
                 head = cloudpickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
-        except Exception as error:  # whatever the user's own objects raise
+        except Exception as error:  # whatever the user's objects raise
             raise UserError(
                 f"the data, or a function or block of yours, cannot be sent to a worker process ({error}); let the "
                 "provider open files, connections and datasets in get_input_fn rather than keep them, or use workers=1"
@@ -89,7 +93,7 @@ class SerializedJob:
         """Reads what `write` has written, for `opened`.
 
         Raises:
-            EOFError: if the pipe ends before.
+            EOFError: if the pipe ends early.
         """
         return [_read(file, _number(file)) for _ in range(_number(file))]
 
@@ -105,7 +109,7 @@ def _number(file: BinaryIO) -> int:
 
 
 def _read(file: BinaryIO, size: int) -> bytearray:
-    """Exactly so many bytes."""
+    """Exactly `size` bytes."""
     content = bytearray(size)
     view, done = memoryview(content), 0
     while done < size:
@@ -129,7 +133,7 @@ def _has_file(name: str) -> bool:
 
 
 def _can_be_found(name: str) -> bool:
-    """Whether `import name` would find something, were it not imported yet."""
+    """Whether `import name` would succeed in a process that has not imported it yet."""
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", importlib.machinery.PathFinder.find_spec)
         with contextlib.suppress(Exception):

@@ -21,7 +21,7 @@ from model_search.training.outcome import TrainingSettings
 
 
 def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[Evaluator, dict[str, Any]]:
-    """The evaluator that trains, and what its results depend on beside the plans; loads TensorFlow."""
+    """The evaluator that trains, and what its results depend on besides the plans; loads TensorFlow."""
     from model_search.training.runtime import environment, make_deterministic
 
     if settings.deterministic:
@@ -39,10 +39,10 @@ class Session:
         record: What the study is.
         data: Training and validation rows.
         artefacts: Where the files of trials are.
-        planner: Says what each trial does.
-        settings: What holds for every trial.
-        warnings: What was asked for and is not done, in sentences.
-        notes: What else there is to say before the first trial.
+        planner: Plans each trial.
+        settings: The settings that all trials share.
+        warnings: Warnings about what was asked for and is not done.
+        notes: Other messages to show before the first trial.
         keeping: How many trials keep their files; None for all.
         make_engine: Makes what trains, in the process that does.
     """

@@ -1,4 +1,4 @@
-"""From what the user asked for to a study that is open: created, or found to be the same one."""
+"""From the user's options to an open study: a new one, or an existing one that they fit."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 
 def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
-    """Prepares the data, then creates the study or checks that it is the same one.
+    """Prepares the data, then creates the study or checks that the existing one fits.
 
-    Nothing is written before the data and the metric have been found in order.
+    Nothing is written before the data and the metric have been checked.
 
     Raises:
-        UserError: for data, specification, metric or study that do not fit; says what to do.
+        UserError: for data, specification, metric or study that do not fit; the message says what to do.
     """
     folder = paths.study_dir(options.root_dir, options.experiment_name)
     existing = _earlier_study(folder, options)
@@ -59,7 +59,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     place = _artefacts_place(existing, options)
     artefacts = open_artefacts(folder, {"artefacts": place})
     settings = training_settings(spec, metric, options.eval_steps)
-    settings = dataclasses.replace(settings, deterministic=options.deterministic)
+    settings = dataclasses.replace(settings, deterministic=options.deterministic, evaluator=planner.evaluator)
     wanted = StudyRecord(
         name=options.experiment_name,
         owner=options.experiment_owner,
@@ -98,7 +98,7 @@ def _earlier_study(folder: pathlib.Path, options: SearchOptions) -> StudyRecord 
     """The study that is to be continued; None where a new one begins.
 
     Raises:
-        StudyError: if it must not be overwritten, or has another seed.
+        StudyError: if it must not be overwritten, or has a different seed.
     """
     database = folder / paths.DATABASE
     if options.overwrite:
@@ -163,7 +163,7 @@ def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
 
 
 def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int | None) -> TrainingSettings:
-    """What the specification says about every trial's training."""
+    """The specification's settings for the training of every trial."""
     return TrainingSettings(
         problem_type=problem_type(spec),
         metric=metric.name,
@@ -199,7 +199,7 @@ def _refuse_foreign_folder(folder: pathlib.Path) -> None:
 
 
 def _refuse_running(name: str, database: pathlib.Path) -> None:
-    """`overwrite` must not pull the study away from under others."""
+    """`overwrite` must not delete a study that others are working on."""
     if not database.is_file():
         return
     try:
@@ -213,14 +213,14 @@ def _refuse_running(name: str, database: pathlib.Path) -> None:
             raise StudyError(
                 f"study {name!r} is being worked on (trials {', '.join(map(str, held))}, by "
                 f"{', '.join(sorted({store.trial(number).worker for number in held}))}); stop that first, or choose "
-                f"another experiment_name; where nobody works on it any more, delete {database.parent}"
+                f"another experiment_name; if no one works on it any more, delete {database.parent}"
             )
     finally:
         store.close()
 
 
 def _artefacts_place(existing: StudyRecord | None, options: SearchOptions) -> str | None:
-    """Where the study keeps its files; None for its own folder. That stays as it was when the study began."""
+    """Where the study keeps its files; None for its own folder. It cannot change after the study has begun."""
     if existing is None:
         return options.artefacts
     place: str | None = existing.settings.get("artefacts")
@@ -237,9 +237,9 @@ def _check_same_study(
 ) -> None:
     differences = []
     if existing.data_fingerprint != data.fingerprint:
-        differences.append(f"the training data are others ({_data_difference(existing.data, data.description)})")
+        differences.append(f"the training data differ ({_data_difference(existing.data, data.description)})")
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
-        differences.append(f"it is judged by {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
+        differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
     differences += incompatibilities(load_spec_text(existing.spec_text), spec)
     if differences:
         raise StudyError(

@@ -1,4 +1,4 @@
-"""The worker loop: claim, plan, run, record. Knows nothing of TensorFlow; the engine is handed to it."""
+"""The worker loop: claim, plan, run, record. Never imports TensorFlow; the engine is passed in."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _LOG = logging.getLogger(__name__)
 MAX_FAILURES_IN_A_ROW = 10
 MAX_ATTEMPTS = 3  # of a trial that fails for a reason outside of it
 _MAX_REPLANS = 100
-_WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two looks at what other workers are about
-FIRST_SECONDS = 0.5  # that the first model trains for after its first steps, however little time there is
-_FEW = 8  # workers, that may all look so often
+_WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two checks of what other workers hold
+FIRST_SECONDS = 0.5  # that the first model is trained for after its first steps, even if the time is up
+_FEW = 8  # workers that may all check at this interval
 
 
 class StopReason(enum.StrEnum):
@@ -56,7 +56,7 @@ class StopReason(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class WorkerParts:
-    """What a worker works with."""
+    """The dependencies of a worker."""
 
     store: Store
     planner: Planner
@@ -93,7 +93,7 @@ class Worker:
         """Runs trials until `target` are completed, time is up or Ctrl-C is pressed.
 
         Raises:
-            StopStudyError: after too many failures in a row, or when the space is exhausted before any model is there.
+            StopStudyError: after too many failures in a row, or when the space is exhausted before there is any model.
         """
         interrupts = self._parts.interrupts
         self._refresh()
@@ -131,7 +131,7 @@ class Worker:
     def _wait_for_room(self, target: int) -> bool:
         """Whether there is another trial to claim: others hold the last ones, and may fail or vanish.
 
-        Only reads, and the less often the more workers there are, since all of them may be waiting for the last one.
+        Only reads; less often with more workers, since all of them may be waiting for the last one.
         """
         store, history, noted = self._parts.store, self._parts.history, False
         while True:
@@ -143,7 +143,7 @@ class Worker:
             if history.completed_count >= target or self._refused:
                 return False
             if history.completed_count + held < target or self._should_stop():
-                self._refused = not held  # so that the store is believed where it has no trial to give the second time
+                self._refused = not held  # accept it if the store refuses a claim for the second time
                 return True
             if not noted:
                 self._parts.display.note("waiting for the last trials, which other workers hold")
@@ -155,7 +155,7 @@ class Worker:
         return interrupts.asked or (interrupts.out_of_time and bool(self._parts.history.completed_count))
 
     def _watch(self) -> None:
-        """Puts back what dead or silent workers hold; looks no more often than they beat."""
+        """Puts back trials of dead or silent workers; checks no more often than workers send heartbeats."""
         now = time.monotonic()
         if now - self._watched < self._parts.heartbeat_seconds:
             return
@@ -180,7 +180,7 @@ class Worker:
             self._fail(claim, _reason(error))
         except ModelSearchError:  # interrupted, given to another worker, or nothing can be stored
             raise
-        except Exception as error:  # whatever a block, a provider or a metric of the user's raises
+        except Exception as error:  # whatever a user's block, provider or metric raises
             _LOG.info("trial %d has failed", claim.trial_id, exc_info=True)
             self._fail(claim, _reason(error))
         else:
@@ -203,9 +203,9 @@ class Worker:
             return plan
         raise StopStudyError(f"no plan for trial {claim.trial_id} that is not a repetition, in {_MAX_REPLANS} attempts")
 
-    def _on_progress(self, plan: TrialPlan, look: Progress) -> bool:
+    def _on_progress(self, plan: TrialPlan, progress: Progress) -> bool:
         """Returns True where training should end here, with the best weights so far."""
-        interrupts, seconds = self._parts.interrupts, self._seconds_of_training(look)
+        interrupts, seconds = self._parts.interrupts, self._seconds_of_training(progress)
         if interrupts.asked:
             raise TrialInterruptedError(StopReason.INTERRUPTED)
         if interrupts.out_of_time:
@@ -213,16 +213,16 @@ class Worker:
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
             return seconds >= FIRST_SECONDS
         self._heartbeat.check()
-        self._parts.display.step(look)
-        if not self._parts.planner.stops(plan, look.curve, self._parts.history):
+        self._parts.display.step(progress)
+        if not self._parts.planner.stops(plan, progress.curve, self._parts.history):
             return False
-        self._stopped_at = look.curve[-1][0]
+        self._stopped_at = progress.curve[-1][0]
         return True
 
-    def _seconds_of_training(self, look: Progress) -> float:
-        """Seconds since the running trial was first seen to have made a step, as far as anybody has looked."""
+    def _seconds_of_training(self, progress: Progress) -> float:
+        """Seconds since the first report of progress in which the running trial had made a step."""
         now = self._parts.interrupts.deadline.now
-        if look.step and self._trains_since is None:
+        if progress.step and self._trains_since is None:
             self._trains_since = now
         return 0.0 if self._trains_since is None else now - self._trains_since
 
@@ -243,7 +243,7 @@ class Worker:
         )
 
     def _retry(self, claim: Claim, reason: str) -> None:
-        """The fault lies outside of the trial, which is put back, a bounded number of times."""
+        """Puts the trial back, a bounded number of times, since the cause lies outside the trial."""
         if claim.attempt >= MAX_ATTEMPTS:
             self._fail(claim, f"{reason} (in attempt {claim.attempt})")
             return
@@ -272,7 +272,7 @@ class Worker:
         self._parts.history.update(trials)
 
     def _put_back(self, claim: Claim) -> None:
-        """Leaves the trial to the next claim; it may be final already, and the store may be what is broken."""
+        """Leaves the trial to the next claim. It may be final already, or the store itself may be broken."""
         try:
             self._parts.store.release(claim)
         except StoreError as error:

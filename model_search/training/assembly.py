@@ -59,7 +59,7 @@ def assemble(plan: TrialPlan, given: Given, build: Build, logits_shape: Sequence
 
 
 def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
-    """What a trial has trained, with its weights: inputs in, logits [rows, ..., logits dimension] out.
+    """The model that a trial has trained, with its weights: inputs in, logits [rows, ..., logits dimension] out.
 
     Raises:
         TrialError: if the weights do not fit the plan.
@@ -85,7 +85,7 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
 def _set_weights(
     towers: Sequence[keras.Model], names: Sequence[str], weights: Mapping[str, np.ndarray], whose: str
 ) -> None:
-    """Gives towers, one after the other, their stored weights; `whose` begins the message where they do not fit."""
+    """Loads stored weights into towers, one after the other; `whose` begins the message if they do not fit."""
     shapes = [tuple(variable.shape) for tower in towers for variable in tower.weights]
     left = fitted(weights, dict(zip(names, shapes, strict=True)), whose)
     for tower in towers:
@@ -102,7 +102,7 @@ def _names_of_towers(
     Args:
         towers: The fine-tuned members, if any, and the own tower, if there is one.
         plan: The plan that trains them.
-        members: What the members were before.
+        members: The fine-tuned members, as they were before the trial.
     """
     names: list[str] = []
     for tower, number, member in zip(towers, plan.members, members, strict=False):
@@ -125,7 +125,7 @@ def _names_of_member(model: keras.Model, member: TrainedTower) -> tuple[str, ...
 
 
 def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
-    """The model of a tower whose weights do not matter, since those of the whole are set afterwards."""
+    """A tower's model with arbitrary weights, since the weights of the whole model are set afterwards."""
     from model_search.towers import joint_models
 
     plan = tower.plan
@@ -139,13 +139,13 @@ def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
 def divide(
     joint: JointModel, weights: Sequence[np.ndarray], plan: TrialPlan, members: Sequence[TrainedTower] = ()
 ) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, ...]]:
-    """The weights of a trained model, taken apart.
+    """Splits the weights of a trained model into those of its parts.
 
     Args:
         joint: The model.
-        weights: Of the whole, as `model.get_weights()` orders them.
+        weights: Of the whole model, in the order of `model.get_weights()`.
         plan: The plan that trained it.
-        members: The towers that it fine-tuned, as they were before.
+        members: The fine-tuned towers, as they were before the trial.
 
     Returns:
         The weights of its towers by name, one tower after the other, and those of the mixture.

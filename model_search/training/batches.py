@@ -1,4 +1,4 @@
-"""Which rows a step sees: a table's by number, a stream's as they come."""
+"""Batches of training rows: row numbers of a table, or the rows of a stream in the order of their arrival."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SKIPPED_AT_ONCE = 64
 
 
 class RowOrder:
-    """Numbers of the rows of every batch: seeded permutations, epoch by epoch, each row once an epoch.
+    """Row numbers of every batch: a seeded permutation per epoch, each row once per epoch.
 
     A batch may span the end of an epoch, so that every batch is full; one larger than the table sees rows repeatedly.
 
     Args:
-        rows: How many rows there are, or the numbers of those that take part.
-        batch_size: Rows of a batch.
+        rows: The number of rows, or the row numbers to draw from.
+        batch_size: Rows per batch.
         seed: Of the permutations.
     """
 
@@ -54,7 +54,7 @@ class StreamOrder:
         self._count = 0
 
     def take(self, batches: int) -> Rows:
-        """The next batches, as so many times the batch size rows.
+        """The rows of the next batches, one batch after the other.
 
         Raises:
             DataError: if the stream ends, or yields rows of another shape than before.
@@ -82,13 +82,13 @@ class StreamOrder:
 
 
 def subset(labels: np.ndarray, share: float) -> np.ndarray:
-    """The numbers of a random part of the rows, in order; of each class the same share, but at least one row.
+    """Row numbers of a random subset, in order; the same share of each class, but at least one row.
 
     The choice depends on nothing but the labels and the share: all trials of a study see the same rows, and a larger
     share holds those of a smaller one.
 
     Args:
-        labels: Classes as int [rows]; rows of anything else are drawn alike.
+        labels: Classes as int [rows]; with any other labels, rows are drawn uniformly.
         share: Above 0 and at most 1.
     """
     order = np.random.default_rng(len(labels)).permutation(len(labels))
@@ -99,6 +99,6 @@ def subset(labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def skip(batches: RowOrder | StreamOrder, count: int) -> None:
-    """Passes over batches, a few at a time."""
+    """Skips batches, a few at a time."""
     for start in range(0, count, _SKIPPED_AT_ONCE):
         batches.take(min(_SKIPPED_AT_ONCE, count - start))

@@ -21,7 +21,7 @@ class EvaluationRows:
     """The validation rows that evaluations during training read: all of them, or a fixed random part.
 
     Attributes:
-        rows: What is read.
+        rows: The rows to evaluate on.
         complete: Whether these are all validation rows.
     """
 
@@ -45,11 +45,11 @@ class EvaluationRows:
 
 
 def evaluation_updates(updates: int, first: int = 0) -> tuple[int, ...]:
-    """After how many updates to evaluate: evenly spread, the last one at the end.
+    """The update counts at which to evaluate: evenly spaced, the last one at the end.
 
     Args:
-        updates: After how many updates training ends.
-        first: How many were made before it began.
+        updates: The update count at which training ends.
+        first: Updates made before training began.
     """
     shares = range(1, EVALUATIONS + 1)
     return tuple(sorted({first + math.ceil((updates - first) * share / EVALUATIONS) for share in shares}))
@@ -60,10 +60,10 @@ class Evaluation:
     """One evaluation.
 
     Attributes:
-        update: After how many updates.
+        update: Updates made before it.
         metric: The study's metric; NaN where it cannot be computed.
         loss: The loss.
-        outputs: What the model gave for the rows.
+        outputs: The model's outputs for the rows.
     """
 
     update: int

@@ -36,7 +36,7 @@ _SWEEP_EVERY = 20  # times the seconds that a garbage collection takes
 
 @register_evaluator("engine")
 class Engine(Evaluator):
-    """Trains what plans say, one trial after the other.
+    """Runs plans, one trial after the other.
 
     One engine belongs to one thread; a process needs only one.
     """
@@ -50,10 +50,10 @@ class Engine(Evaluator):
         self._sweeper = _Sweeper()
 
     def run(self, plan: TrialPlan, given: Given | None = None, on_progress: OnProgress | None = None) -> TrialOutcome:
-        """Trains the tower of a plan, by itself, among frozen towers, or under a teacher.
+        """Trains the tower of a plan: by itself, in an ensemble with frozen towers, or by distillation from a teacher.
 
-        A plan that continues another trial (`first_step`) needs that one's weights; it goes on with the batches and the
-        learning rates that come next. The optimizer begins anew.
+        A plan that continues another trial (`first_step`) needs that trial's weights; it continues with the batches and
+        learning rates that come next. The optimizer starts afresh.
 
         Args:
             plan: See `Evaluator.run`.
@@ -62,7 +62,7 @@ class Engine(Evaluator):
 
         Raises:
             TrialError: if the trial cannot be trained: a hyperparameter or a shape that makes no sense, a loss that
-                is not finite, memory that does not suffice.
+                is not finite, too little memory.
         """
         given = given or Given()
         report = on_progress or (lambda progress: None)
@@ -130,18 +130,18 @@ class Engine(Evaluator):
 
 
 class _Sweeper:
-    """Collects what finished trials left: their graphs are cycles, and large.
+    """Collects the garbage of finished trials: their graphs are large reference cycles.
 
-    A collection takes a few milliseconds, or much longer in a process that holds many objects of its own; it comes
-    after so much work that it takes no more than a twentieth of it.
+    A collection takes a few milliseconds, or much longer in a process that holds many other objects; it runs
+    only so often that it takes no more than a twentieth of the time.
     """
 
     def __init__(self) -> None:
-        self._worked = math.inf  # the first trial is swept at once, to learn how long it takes
+        self._worked = math.inf  # collect right after the first trial, to measure how long it takes
         self._cost = 0.0
 
     def sweep(self, worked: float) -> None:
-        """Collects, if enough work was done since the last time."""
+        """Collects if trials have taken enough time since the last collection."""
         self._worked += worked
         if self._worked < _SWEEP_EVERY * self._cost:
             return

@@ -1,17 +1,16 @@
-"""The interface behind which trials are trained, and the evaluators that there are, by name. Never imports TensorFlow.
+"""The interface of what trains trials, and the registry of evaluators by name. Never imports TensorFlow.
 
-A worker asks for one evaluator and hands it plan after plan::
+A worker makes one evaluator and runs plan after plan with it::
 
     evaluator = make_evaluator(settings.evaluator, data, settings)
-    evaluator.run(plan, given, on_progress)      # trains, reports about twice a second, returns what came of it
+    evaluator.run(plan, given, on_progress)      # trains, reports progress about twice a second, returns the outcome
 
-A supernet, say, is one new class behind this interface: it looks at the same plans and answers with the same outcomes.
+A supernet, for example, is one new class behind this interface: it takes the same plans and returns the same outcomes.
 """
 
 from __future__ import annotations
 
 import abc
-import importlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -21,29 +20,27 @@ from model_search.data.prepared_data import PreparedData
 from model_search.data.rows import Arrays
 from model_search.errors import UserError
 from model_search.metadata.trial import TrialPlan
+from model_search.registries import Registry
 from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 OnProgress = Callable[[Progress], bool | None]
 
-DEFAULT_EVALUATOR = "engine"
-_BUILT_IN = {"engine": "model_search.training.engine"}  # modules that register an evaluator when they are imported
-
 
 class Evaluator(abc.ABC):
-    """Carries out plans. One evaluator belongs to one thread.
+    """Runs plans. One evaluator belongs to one thread.
 
     Args:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
+        settings: The settings that all trials share.
     """
 
     @abc.abstractmethod
     def __init__(self, data: PreparedData, settings: TrainingSettings):
-        """Makes it ready; nothing is trained yet."""
+        """Prepares the evaluator; nothing is trained yet."""
 
     @abc.abstractmethod
     def run(self, plan: TrialPlan, given: Given | None = None, on_progress: OnProgress | None = None) -> TrialOutcome:
-        """Trains what a plan says.
+        """Runs a plan.
 
         Args:
             plan: What to train; its steps, batch size and seed are authoritative.
@@ -65,40 +62,32 @@ class Evaluator(abc.ABC):
 
 
 EvaluatorClass = TypeVar("EvaluatorClass", bound=type[Evaluator])
-_REGISTERED: dict[str, type[Evaluator]] = {}
+
+EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "model_search.training", "register_evaluator")
 
 
 def register_evaluator(name: str) -> Callable[[EvaluatorClass], EvaluatorClass]:
-    """Registers an evaluator under a name; the same class may be registered again.
+    """Registers an evaluator under a name, one word; the same class defined again replaces the earlier one.
+
+    A search says by its attribute `evaluator` which one trains its trials.
 
     Raises:
-        UserError: if another class has the name.
+        UserError: if another class has the name, or the class is no `Evaluator` with all of its methods.
     """
 
     def register(cls: EvaluatorClass) -> EvaluatorClass:
-        taken = _REGISTERED.get(name)
-        if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise UserError(
-                f"an evaluator named {name!r} is registered already ({taken.__module__}.{taken.__qualname__}); choose "
-                "another name"
-            )
-        _REGISTERED[name] = cls
+        if not isinstance(cls, type) or not issubclass(cls, Evaluator) or cls.__abstractmethods__:
+            raise UserError(f"evaluator {name!r} is {cls!r}; expected a subclass of Evaluator with all of its methods")
+        EVALUATORS.add(name, cls, cls)
         return cls
 
     return register
 
 
 def make_evaluator(name: str, data: PreparedData, settings: TrainingSettings) -> Evaluator:
-    """The evaluator of that name.
+    """Makes the evaluator that is registered under a name.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none; names the nearest ones.
     """
-    if name not in _REGISTERED and name in _BUILT_IN:
-        importlib.import_module(_BUILT_IN[name])
-    if name not in _REGISTERED:
-        known = ", ".join(sorted({*_BUILT_IN, *_REGISTERED}))
-        raise UserError(
-            f"there is no evaluator {name!r}; expected one of {known}, or one that register_evaluator names"
-        )
-    return _REGISTERED[name](data, settings)
+    return EVALUATORS.get(name)(data, settings)

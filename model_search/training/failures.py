@@ -1,4 +1,4 @@
-"""What went wrong in a trial, in plain words."""
+"""Readable messages for whatever goes wrong in a trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 400
 def plain_words(what: str) -> Iterator[None]:
     """Turns whatever a trial's model raises into a `TrialError` that begins with `what`.
 
-    Errors of this package, and what is no error (an interrupt), pass as they are.
+    Errors of this package, and exceptions that are no errors (an interrupt), pass unchanged.
     """
     try:
         yield

@@ -2,7 +2,7 @@
 
 Small parameters (biases, batch normalisation, narrow layers) are kept together in one vector and updated by one
 operation; a large matrix is a variable of its own, so that it is neither cut out of a vector nor copied into one, and
-its update runs beside the rest of the backward pass. The variables belong to a pool that all trials share, and the
+its update runs in parallel with the backward pass. The variables belong to a pool that all trials share, and the
 model is called as a pure function of their values, so that a finished trial leaves nothing behind.
 """
 
@@ -19,10 +19,10 @@ import numpy as np
 from model_search.data.rows import Arrays
 from model_search.training.runtime import tensorflow
 
-LARGE = 16_384  # values from which on a parameter is a variable of its own
+LARGE = 16_384  # values from which a parameter gets its own variable
 _DRAWS = 64  # random draws that a layer may make in one step without repeating those of the next one
-_SETTLED = 1e-4  # what may be left of the beginning of a moving average
-_FORWARD_VALUES = 4_000_000  # feature values that one forward pass may take
+_SETTLED = 1e-4  # share of a moving average's initial value that may remain
+_FORWARD_VALUES = 4_000_000  # input values per forward pass
 _FORWARD_ROWS = 4096
 
 
@@ -33,7 +33,7 @@ class VariablePool:
         self._variables: list[Any] = []
 
     def take(self, count: int) -> list[Any]:
-        """The first `count` variables; whoever takes them next overwrites them."""
+        """The first `count` variables; the next caller overwrites them."""
         tf = tensorflow()
         while len(self._variables) < count:
             self._variables.append(tf.Variable(tf.zeros([1]), shape=tf.TensorShape(None), trainable=False))
@@ -103,24 +103,24 @@ class FlatTower:
                 slot.assign(tf.fill(tf.shape(group.read_value()), value))
 
     def snapshot(self) -> Snapshot:
-        """The present values; costs a copy only once training goes on."""
+        """The current values; copied only when training continues."""
         return Snapshot(tuple(variable.read_value() for variable in self._variables))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Sets the values back; slots stay."""
+        """Restores the values; slots are not changed."""
         for variable, value in zip(self._variables, snapshot.values, strict=True):
             variable.assign(value)
 
     @contextlib.contextmanager
     def settled(self, updates: int) -> Iterator[None]:
-        """Inside, moving averages are freed of the arbitrary values that they began with.
+        """Within this context, moving averages are corrected for their arbitrary initial values.
 
         Batch normalisation evaluates with `s = m ** n * s0 + (1 - m ** n) * average` after n updates; with the usual
         momentum m of 0.99 the first term spoils the first few hundred steps. The average alone follows from it, as in
         Adam's bias correction. Afterwards the averages are what they were.
 
         Args:
-            updates: Updates since weights were loaded, whose averages were meaningless.
+            updates: Updates since weights with meaningless averages were loaded.
         """
         left = self._momenta**updates
         if self.state is None or updates == 0 or left.max(initial=0.0) < _SETTLED:
@@ -147,15 +147,15 @@ class FlatTower:
         return [found[place] for place in self._order]
 
     def logits(self, inputs: Arrays) -> np.ndarray:
-        """The outputs of rows under the present values, float32 [rows, ...]; rows are taken in blocks.
+        """The outputs for rows with the current values, float32 [rows, ...]; rows are processed in blocks.
 
         Args:
-            inputs: Arrays [rows, ...] by name; those that the model does not read are left alone.
+            inputs: Arrays [rows, ...] by name; those that the model does not read are ignored.
         """
         return np.concatenate(list(self.blocks_of_logits(inputs)))
 
     def blocks_of_logits(self, inputs: Arrays) -> Iterator[np.ndarray]:
-        """The same, block by block, so that the caller can report in between."""
+        """Like `logits`, but block by block, so that the caller can report progress in between."""
         tf = tensorflow()
         given = [(inputs[tensor.name], tensor.dtype) for tensor in self._model.inputs]
         width = max(1, sum(math.prod(values.shape[1:]) for values, _ in given))
@@ -182,7 +182,7 @@ class FlatTower:
 
         Args:
             groups: What `read_groups` gives.
-            inputs: Tensors by name; those that the model does not read are left alone.
+            inputs: Tensors by name; those that the model does not read are ignored.
             update: The number of this update, a tensor; None to evaluate.
         """
         tf = tensorflow()
@@ -198,7 +198,7 @@ class FlatTower:
             for i, piece in zip(self._state, _cut(state, variables), strict=True):
                 others[i] = piece
         for i, seed in self._seeds.items():
-            # A layer counts its draws up in the last place of its seed; here every step starts from its own number.
+            # A layer counts its draws up in the last element of its seed; here every step starts from its own number.
             others[i] = tf.constant(seed) if update is None else _moved(seed, update * _DRAWS)
         read = self._structured([inputs[name] for name in self.input_names])
         logits, moved = self._model.stateless_call(trainable, others, read, training=update is not None)
@@ -224,7 +224,7 @@ class FlatTower:
         return list(inputs) if isinstance(structure, list | tuple) else inputs[0]
 
     def _moving_averages(self) -> np.ndarray:
-        """For each value of the state the momentum of the moving average that it is; 0 where it is none."""
+        """For each value of the state, the momentum of its moving average; 0 if it is none."""
         import keras
 
         momenta: dict[int, float] = {}

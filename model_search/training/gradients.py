@@ -10,8 +10,8 @@ from typing import Any
 from model_search.training.runtime import tensorflow
 
 _NAME = "ModelSearchMatMul"
-_LARGE = 512 * 512  # values of a weight matrix from which on it pays: a quarter at 512, a half at 1,024
-_ROWS = 8  # and at least so many times as many inputs as rows in the batch
+_LARGE = 512 * 512  # values of a weight matrix from which it pays off: a quarter at 512, a half at 1,024
+_ROWS = 8  # minimum ratio of inputs to rows in the batch
 
 
 def loss_and_gradients(loss: Callable[[], Any], values: Sequence[Any], batch_size: int) -> tuple[Any, list[Any]]:
@@ -19,7 +19,7 @@ def loss_and_gradients(loss: Callable[[], Any], values: Sequence[Any], batch_siz
 
     The gradient of `x @ w` with respect to `x` is usually `dy @ w^T`, which reads a large `w` against its order in
     memory. `(w @ dy^T)^T` is the same, reads it in order and transposes two small matrices instead: half the time for
-    1,024 units and 32 rows. Only symbolic gradients can be told so; they take a little longer to trace than a tape.
+    1,024 units and 32 rows. Only symbolic gradients allow this; they take a little longer to trace than a tape.
     """
     tf = tensorflow()
     zeros = tf.UnconnectedGradients.ZERO

@@ -56,10 +56,10 @@ class Hyperparameters:
 
     @classmethod
     def of(cls, values: Mapping[str, HyperparameterValue]) -> Hyperparameters:
-        """Reads those of a plan; names that have nothing to do with training are left alone.
+        """Reads them from a plan; names that do not concern training are ignored.
 
         Raises:
-            TrialError: if a value makes no sense.
+            TrialError: if a value is invalid.
         """
         names = {
             "learning_rate": "learning_rate",
@@ -111,11 +111,11 @@ class StepCount:
         return cls(-(-steps // stride), stride)
 
     def until(self, step: int) -> int:
-        """How many updates bring the counter to a step."""
+        """The number of updates after which the counter reaches a step."""
         return -(-step // self.stride)
 
     def at(self, update: int) -> int:
-        """The step counter after so many updates."""
+        """The step counter after that many updates."""
         return update * self.stride
 
 

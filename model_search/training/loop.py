@@ -50,7 +50,7 @@ class TableTensors:
 
 
 class TrainingLoop:
-    """Trains a `FlatTower`; tracing happens when it is made.
+    """Trains a `FlatTower`; the loop is traced when the object is created.
 
     Args:
         tower: The tower; it has as many slots as the optimizer needs.
@@ -91,7 +91,7 @@ class TrainingLoop:
         Args:
             first: Number of updates made before; dropout draws from it.
             batches: Row numbers int32 [updates, batch size] (table), or as many rows (stream).
-            step_sizes: [updates, 2], a cut of what `step_sizes` gave.
+            step_sizes: [updates, 2], a slice of what `step_sizes` returned.
         """
         tf = tensorflow()
         inputs: list[Any] = [tf.constant(first, tf.int32), tf.constant(step_sizes)]

@@ -38,7 +38,7 @@ class ResolvedMetric:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Judged:
+class _Scored:
     """Labels and logits of the same rows; what several metrics need is computed once.
 
     Attributes:
@@ -71,13 +71,13 @@ class _Judged:
         return float(self.weights @ values)
 
 
-def _cross_entropy(judged: _Judged) -> float:
-    of_truth = np.take_along_axis(judged.log_probabilities, judged.labels[:, None], axis=1)[:, 0]
-    return -judged.mean(of_truth)
+def _cross_entropy(scored: _Scored) -> float:
+    of_truth = np.take_along_axis(scored.log_probabilities, scored.labels[:, None], axis=1)[:, 0]
+    return -scored.mean(of_truth)
 
 
-def _accuracy(judged: _Judged) -> float:
-    return judged.mean(judged.chosen == judged.labels)
+def _accuracy(scored: _Scored) -> float:
+    return scored.mean(scored.chosen == scored.labels)
 
 
 def _by_score(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,24 +97,24 @@ def _auc_of(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> fl
     return float(gained @ (below + lost / 2) / (all_positive * all_negative))
 
 
-def _auc(judged: _Judged) -> float:
+def _auc(scored: _Scored) -> float:
     """Two classes: of the second one. More: each class against the rest, averaged over the classes that occur."""
-    if judged.logits.shape[1] == 2:
-        return _auc_of(judged.logits[:, 1] - judged.logits[:, 0], judged.labels == 1, judged.weights)
+    if scored.logits.shape[1] == 2:
+        return _auc_of(scored.logits[:, 1] - scored.logits[:, 0], scored.labels == 1, scored.weights)
     areas = [
-        _auc_of(judged.log_probabilities[:, index], judged.labels == index, judged.weights)
-        for index in range(judged.logits.shape[1])
+        _auc_of(scored.log_probabilities[:, index], scored.labels == index, scored.weights)
+        for index in range(scored.logits.shape[1])
     ]
     known = [area for area in areas if not math.isnan(area)]
     return sum(known) / len(known) if known else math.nan
 
 
-def _auc_pr(judged: _Judged) -> float:
+def _auc_pr(scored: _Scored) -> float:
     """Average precision of the second of two classes: precision at each threshold, weighted by the gain in recall."""
-    if judged.logits.shape[1] != 2:
+    if scored.logits.shape[1] != 2:
         return math.nan
-    scores = judged.logits[:, 1] - judged.logits[:, 0]
-    gained, lost = _by_score(scores, judged.labels == 1, judged.weights)
+    scores = scored.logits[:, 1] - scored.logits[:, 0]
+    gained, lost = _by_score(scores, scored.labels == 1, scored.weights)
     found = np.cumsum(gained)
     if not len(found) or found[-1] <= 0:
         return math.nan
@@ -123,12 +123,12 @@ def _auc_pr(judged: _Judged) -> float:
     return float(gained @ precision / found[-1])
 
 
-def _f1(judged: _Judged) -> float:
+def _f1(scored: _Scored) -> float:
     """Two classes: of the second one. More: the mean over the classes that occur, truly or as predictions."""
-    width = judged.logits.shape[1]
-    truth = np.bincount(judged.labels, judged.weights, width)
-    claimed = np.bincount(judged.chosen, judged.weights, width)
-    right = np.bincount(judged.labels, judged.weights * (judged.chosen == judged.labels), width)
+    width = scored.logits.shape[1]
+    truth = np.bincount(scored.labels, scored.weights, width)
+    claimed = np.bincount(scored.chosen, scored.weights, width)
+    right = np.bincount(scored.labels, scored.weights * (scored.chosen == scored.labels), width)
     total = truth + claimed
     scores = np.divide(2 * right, total, out=np.zeros(width), where=total > 0)
     if width == 2:
@@ -136,35 +136,35 @@ def _f1(judged: _Judged) -> float:
     return float(scores[total > 0].mean()) if (total > 0).any() else math.nan
 
 
-def _scaled_mse(judged: _Judged) -> float:
-    return judged.mean(np.square(judged.errors).mean(axis=1))
+def _scaled_mse(scored: _Scored) -> float:
+    return scored.mean(np.square(scored.errors).mean(axis=1))
 
 
-def _mse(judged: _Judged) -> float:
-    return _scaled_mse(judged) * judged.task.target_scale**2
+def _mse(scored: _Scored) -> float:
+    return _scaled_mse(scored) * scored.task.target_scale**2
 
 
-def _rmse(judged: _Judged) -> float:
-    return math.sqrt(_mse(judged))
+def _rmse(scored: _Scored) -> float:
+    return math.sqrt(_mse(scored))
 
 
-def _mae(judged: _Judged) -> float:
-    return judged.mean(np.abs(judged.errors).mean(axis=1)) * judged.task.target_scale
+def _mae(scored: _Scored) -> float:
+    return scored.mean(np.abs(scored.errors).mean(axis=1)) * scored.task.target_scale
 
 
-def _r2(judged: _Judged) -> float:
+def _r2(scored: _Scored) -> float:
     """1 - (squared error / variance), averaged over the targets; NaN where a target is constant."""
-    labels = judged.labels.astype(np.float64)
-    spread = judged.weights @ np.square(labels - judged.weights @ labels)
+    labels = scored.labels.astype(np.float64)
+    spread = scored.weights @ np.square(labels - scored.weights @ labels)
     if (spread <= 0).any():
         return math.nan
-    return float(np.mean(1 - judged.weights @ np.square(judged.errors) / spread))
+    return float(np.mean(1 - scored.weights @ np.square(scored.errors) / spread))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Metric:
     goal: str
-    compute: Mapping[TaskKind, Callable[[_Judged], float]]
+    compute: Mapping[TaskKind, Callable[[_Scored], float]]
 
 
 _CLASSES, _NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
@@ -209,8 +209,8 @@ def all_metrics(
         Classes: loss, log_loss, accuracy, auc, f1 and, for two classes, auc_pr. Numbers: loss (mean squared error of
         the scaled targets) and, in the user's units, mse, rmse, mae, r2.
     """
-    judged = _judge(task, labels, logits, weights)
-    values = {name: m.compute[task.kind](judged) for name, m in _METRICS.items() if task.kind in m.compute}
+    scored = _scored(task, labels, logits, weights)
+    values = {name: m.compute[task.kind](scored) for name, m in _METRICS.items() if task.kind in m.compute}
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
@@ -218,7 +218,7 @@ def compute_metric(
     name: str, task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None
 ) -> float:
     """One metric by its resolved name (see `all_metrics` for the arguments); NaN where it cannot be computed."""
-    return float(_METRICS[name].compute[task.kind](_judge(task, labels, logits, weights)))
+    return float(_METRICS[name].compute[task.kind](_scored(task, labels, logits, weights)))
 
 
 def predictions(task: Task, logits: np.ndarray) -> np.ndarray:
@@ -318,7 +318,7 @@ def _name_of(fn: Callable[..., object]) -> str:
     return "custom" if name == "<lambda>" else name
 
 
-def _judge(task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndarray | None) -> _Judged:
+def _scored(task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndarray | None) -> _Scored:
     rows = len(labels)
     if rows == 0:
         raise UserError("there are no rows to compute a metric on")
@@ -329,4 +329,4 @@ def _judge(task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndarr
     total = shares.sum()
     if total <= 0:
         shares, total = np.ones(len(labels)), float(len(labels))
-    return _Judged(task, labels, logits, shares / total)
+    return _Scored(task, labels, logits, shares / total)

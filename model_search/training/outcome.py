@@ -1,4 +1,4 @@
-"""What the engine is asked for and what it hands back. Never imports TensorFlow."""
+"""What an evaluator is given and what it returns. Never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class TrainingSettings:
         dropout_between_blocks: Whether `dropout_rate` applies after every block.
         temperature: Divides the logits at prediction.
         disable_last_dense_layer: The last block's output is the logits.
-        keep_train_logits: Whether a tower leaves its logits on the training rows of a table, for later ensembles and
+        keep_train_logits: Whether a tower's logits on the training rows of a table are stored, for later ensembles and
             distillations.
-        deterministic: Only operations that give the same bits each time.
+        deterministic: Use only operations whose results are the same bits each time.
         evaluator: Name of the evaluator that trains, see `evaluator.py`.
     """
 
@@ -57,12 +57,12 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a running trial stands, handed to the caller about twice a second.
+    """The progress of a running trial, reported to the caller about twice a second.
 
     Attributes:
-        step: Where it stands.
-        steps: Where it ends.
-        loss: On the training rows, lately.
+        step: The current step.
+        steps: The step at which the trial ends.
+        loss: The recent training loss.
         best: The best value of the study's metric so far.
         curve: (step, value of the study's metric) for every evaluation so far.
     """
@@ -76,7 +76,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class TrialOutcome:
-    """What running a plan gave; weights are those of the best step.
+    """The outcome of a plan; weights are those of the best checkpoint.
 
     Attributes:
         metrics: Validation metrics by name.
@@ -90,7 +90,7 @@ class TrialOutcome:
         tower_logits: The own tower's validation logits, where they are not `valid_logits`.
         train_logits: The own tower's logits on the training rows of a table, where `keep_train_logits` asks for them.
         mixture: Kernel [towers * logits_dimension, logits_dimension] and bias of a weighted ensemble; else empty.
-            The towers stand in the order of `TrialPlan.towers`.
+            The towers are in the order of `TrialPlan.towers`.
     """
 
     metrics: Mapping[str, float]
@@ -107,7 +107,7 @@ class TrialOutcome:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedTower:
-    """What a trial has trained, to be run or trained on.
+    """A trained model with its plan, to be run or trained further.
 
     Attributes:
         plan: The trial's plan.
@@ -142,10 +142,10 @@ class Given:
     """What a trial builds on.
 
     Attributes:
-        initial_weights: To start from, by name; None for fresh ones.
+        initial_weights: Weights to start from, by name; None for fresh ones.
         frozen: Members or teacher that are not trained; None where there are none.
         members: Members to fine-tune.
-        seconds: What running frozen towers took, because their logits were not stored.
+        seconds: Time spent on running frozen towers whose logits were not stored.
     """
 
     initial_weights: Mapping[str, np.ndarray] | None = None

@@ -1,4 +1,4 @@
-"""The one place that imports TensorFlow for training: quietly, with threads that suit small networks."""
+"""The only module that imports TensorFlow for training: quietly, with threads that suit small networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 _LOADING = threading.Lock()
 _LOADED: list[Any] = []
 _DETERMINISTIC: list[bool] = []
-_SIDE_BY_SIDE = 4  # operations of a tower that do not wait for each other
+_SIDE_BY_SIDE = 4  # independent operations of a tower
 
 
 def available_cores() -> int:
@@ -29,11 +29,11 @@ def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
 
     A batch of 32 rows is too little work to divide: handing parts of one operation to other threads doubles the time
     of a small tower's step. Independent operations (the two products of a layer's gradient, the updates of different
-    layers) do run beside each other.
+    layers) do run in parallel.
 
     Args:
         intra_threads: Threads within one operation.
-        inter_threads: Operations at a time; where None, the cores that there are, as far as a tower can use them.
+        inter_threads: Operations at a time; None for the number of cores, as far as a tower can use them.
     """
     with _LOADING:
         if not _LOADED:
@@ -53,8 +53,8 @@ def _load(intra_threads: int, inter_threads: int | None) -> Any:
         tf.config.threading.set_inter_op_parallelism_threads(inter_threads or min(available_cores(), _SIDE_BY_SIDE))
     except RuntimeError:
         _LOG.debug("TensorFlow was in use before Model Search; its threads stay as they are")
-    # What importing left is there for good. Kept out of the garbage collector's sight, it makes a collection after each
-    # trial cost a few milliseconds instead of a tenth of a second.
+    # The objects of the import live for ever. Frozen, they are not traversed: a collection after each trial then takes
+    # a few milliseconds instead of a tenth of a second.
     gc.collect()
     gc.freeze()
     _LOG.debug("TensorFlow %s imported in %.1f s", tf.__version__, time.perf_counter() - started)
@@ -62,9 +62,9 @@ def _load(intra_threads: int, inter_threads: int | None) -> Any:
 
 
 def make_deterministic() -> None:
-    """From here on this process only uses operations that give the same bits each time, as far as TensorFlow has them.
+    """From now on this process uses only deterministic operations, as far as TensorFlow has them.
 
-    One for which there is none raises, and the trial fails. It cannot be taken back.
+    An operation without a deterministic version raises, and the trial fails. This cannot be undone.
     """
     tf = tensorflow()
     tf.config.experimental.enable_op_determinism()
@@ -86,7 +86,7 @@ def without_grappler() -> Iterator[None]:
 
 
 def environment() -> dict[str, Any]:
-    """What a result depends on beside the plan: versions, CPU, threads, device (JSON-able)."""
+    """What a result depends on besides the plan: versions, CPU, threads, device (JSON-able)."""
     tf = tensorflow()  # first, so that Keras does not load it noisily
 
     import keras

@@ -1,4 +1,4 @@
-"""What trials have stored, read back: their arrays, and the towers that they have trained. Never imports TensorFlow."""
+"""Reads back what trials have stored: their arrays, and the towers that they have trained. Never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stored_arrays(store: ArtefactStore, artefacts: Iterable[Artefact], name: str
 
 
 def needed_arrays(store: ArtefactStore, artefacts: Iterable[Artefact], name: str, whose: str) -> dict[str, np.ndarray]:
-    """The same where there has to be one.
+    """Like `stored_arrays`, for a file that is required.
 
     Raises:
         StudyError: if there is no such file; `whose` names its owner, such as "trial 3".
@@ -41,7 +41,7 @@ def needed_arrays(store: ArtefactStore, artefacts: Iterable[Artefact], name: str
 
 
 def stored_tower(trial_of: TrialOf, store: ArtefactStore, trial_id: int) -> TrainedTower:
-    """The own tower of a completed trial, to be run or trained on; of a fine-tuned ensemble, all of it.
+    """The own tower of a completed trial, to be run or trained further; of a fine-tuned ensemble, all of it.
 
     Args:
         trial_of: Finds a trial by its number.

@@ -1,7 +1,7 @@
-"""What a trial is trained on and evaluated by: a tower alone, a tower among frozen ones, or a tower with a teacher.
+"""Training objectives: a tower alone, an ensemble with frozen towers, or distillation from a teacher.
 
 The logits of frozen towers are one more named input of a row, `FROZEN`: whatever their number, training costs one
-gather a step. A model that weighs them reads that input; other objectives read it in their loss.
+gather per step. A model that weighs them reads that input; other objectives read it in their loss.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Objective:
         """The logits by which the trial is evaluated.
 
         Args:
-            outputs: What the model gives for some rows.
+            outputs: The model's outputs for some rows.
             frozen: The `FROZEN` input of the same rows, where it is read.
         """
         del frozen
@@ -135,7 +135,7 @@ class MixtureObjective(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class StackedObjective(Objective):
-    """A model that answers with the ensemble's logits and its own tower's, [batch, 2, ..., logits dimension].
+    """A model whose outputs are the ensemble's logits and its own tower's, [batch, 2, ..., logits dimension].
 
     Attributes:
         residual: The loss is that of the ensemble alone; otherwise the own tower's loss is added.
@@ -173,15 +173,15 @@ class StackedObjective(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class DistillationObjective(Objective):
-    """A tower that learns from the mean of its teachers' logits (Hinton et al. 2015).
+    """Distillation: a tower that learns from the mean of its teachers' logits (Hinton et al. 2015).
 
     The teacher's logits, divided by the temperature, become soft labels. "mse_logits": squared error of the logits;
     "mse_softmax": squared error of the tower's logits against the soft labels; "cross_entropy" with the soft labels;
     "balanced": the loss on the labels plus `balance` times that cross-entropy. For numbers there are no soft labels:
-    the squared error against the teacher's answer takes their place.
+    the squared error against the teacher's output is used instead.
 
     Attributes:
-        how: Which loss.
+        how: The loss.
         kind: Classes or numbers.
     """
 
@@ -190,7 +190,7 @@ class DistillationObjective(Objective):
 
     @property
     def inputs_in_training(self) -> tuple[str, ...]:
-        """The teacher's answers."""
+        """The teacher's logits."""
         return (FROZEN,)
 
     def frozen_input(self, logits: np.ndarray) -> np.ndarray:

@@ -41,11 +41,11 @@ _FIRST_CHUNK = 16
 
 @dataclasses.dataclass(frozen=True)
 class RunResources:
-    """What the engine lends to the run of a trial.
+    """The engine's resources, shared by all trials.
 
     Attributes:
         data: Training and validation rows.
-        settings: What holds for every trial of the study.
+        settings: The settings that all trials share.
         metrics: Computes validation metrics.
         pool: The variables that all trials share.
         table: The training rows as tensors; None for a stream.
@@ -61,10 +61,10 @@ class RunResources:
 
 
 class TrialRun:
-    """Trains what one plan says.
+    """Runs one plan.
 
     Args:
-        resources: What the engine lends.
+        resources: The engine's resources.
         plan: The plan.
         given: What it builds on.
         on_progress: See `Evaluator.run`.
@@ -178,7 +178,7 @@ class TrialRun:
         return StreamOrder(iter(data.train_batches(plan.seed)), plan.batch_size, data.valid)
 
     def _take(self, batches: RowOrder | StreamOrder, count: int) -> np.ndarray | Rows:
-        """The next batches; of a stream the frozen towers are run, and the time that takes is recorded."""
+        """The next batches; on a stream, the frozen towers are run and their time is recorded."""
         taken = batches.take(count)
         if not isinstance(taken, Rows) or self._given.frozen is None or not self._reads_frozen:
             return taken
@@ -216,7 +216,7 @@ class TrialRun:
         self._report(done)
 
     def _next_chunk(self, updates: int, seconds: float, first: bool) -> int:
-        """As many updates as take `CHUNK_SECONDS`; the first one also makes the graph ready, so its time says less."""
+        """As many updates as take `CHUNK_SECONDS`; the first chunk includes tracing, so its time counts less."""
         width = sum(math.prod(spec.shape) for spec in self._resources.data.input_specs.values())
         fits = max(1, _CHUNK_VALUES // (self._plan.batch_size * max(1, width)))
         grown = _FIRST_CHUNK if first else 8 * updates
@@ -271,7 +271,7 @@ class TrialRun:
         return self._objective.own(self._outputs(tower, rows, self._end))
 
     def _outputs(self, tower: FlatTower, rows: Rows, update: int) -> np.ndarray:
-        """What the model gives for many rows; progress is reported now and then, and the caller may end the run."""
+        """The model's outputs for many rows; progress is reported in between, and the caller may end the run."""
         blocks = tower.blocks_of_logits(rows.inputs)
         found: list[np.ndarray] = []
         while True:

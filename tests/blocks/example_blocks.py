@@ -10,7 +10,7 @@ from model_search.blocks import catalogue
 
 
 class GatedBlock(blocks.Block):
-    """The present way: `build`; layers without names; looks back along the list."""
+    """The current way: `build`; layers without names; looks back along the list."""
 
     def __init__(self, units):
         super().__init__()

@@ -19,7 +19,7 @@ class TestEveryBlock(BlockContract):
 
 
 def test_there_are_the_dense_and_the_flatten_blocks():
-    assert len(STOCK) == 27
+    assert len(STOCK) >= 27
 
 
 def test_vectors_sequences_and_maps_are_fed():

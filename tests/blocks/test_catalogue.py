@@ -241,7 +241,7 @@ def test_a_hyperparameter_range_must_not_be_empty():
 
 
 @given(st.text(max_size=40))
-def test_any_name_is_known_or_told_about(name):
+def test_any_name_is_known_or_refused(name):
     if not catalogue.is_known(name):
         with pytest.raises(SpecError, match="There is no block"):
             catalogue.get(name)

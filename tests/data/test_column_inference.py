@@ -87,7 +87,7 @@ def test_a_few_words_among_numbers_are_missing_with_a_note():
     assert any("'unknown'" in note and "read as missing" in note for note in notes)
 
 
-def test_indicator_only_where_missing_says_something():
+def test_indicator_only_where_missing_is_informative():
     values = texts(np.round(RNG.normal(size=ROWS), 3))
     telling = values.copy()
     telling[np.flatnonzero(CLASSES)[:60]] = ""

@@ -1,4 +1,4 @@
-"""Providers of one's own: what an `input_fn` may yield. Lists of batches stand for datasets."""
+"""Custom providers: what an `input_fn` may yield. Lists of batches stand for datasets."""
 
 import itertools
 import types

@@ -156,7 +156,7 @@ def numbers(rows=300):
     return x, 5000 + 300 * x[:, 0] * x[:, 1]
 
 
-def test_numbers_a_metric_of_ones_own_and_a_student_later(tmp_path):
+def test_numbers_a_custom_metric_and_a_student_later(tmp_path):
     def largest_error(labels, predictions):
         return float(np.abs(labels - predictions).max())
 
@@ -182,7 +182,7 @@ def test_a_student_later_takes_the_same_data(finished, cancer_csv, tmp_path):
     with pytest.raises(UserError, match="takes the data"):
         finished.finish(what="distil")
     pd.read_csv(cancer_csv).iloc[:-9].to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(StudyError, match="are others"):
+    with pytest.raises(StudyError, match="differ from those"):
         finished.finish(csv_data.Provider(filename=str(tmp_path / "other.csv"), label="diagnosis"))
     with pytest.raises(UserError, match=r"'all'.*'both', 'ensemble'"):
         finished.finish(what="all")
@@ -261,14 +261,14 @@ def test_a_final_stage_without_time_still_makes_the_ensemble(tmp_path, search, c
         distillation=DistillationContext(provider.prepare(options), settings),
         deadline=Deadline(0.0),
     )
-    with pytest.raises(NoTimeError, match="no student, for no time is left"):
+    with pytest.raises(NoTimeError, match="no student: no time is left"):
         run_stage(study_parts(study.folder, store), stage)
     store.close()
     (ensemble,) = model_search.load_study(tmp_path, "study").final_models
     assert ensemble.kind is FinalKind.ENSEMBLE
 
 
-def test_what_the_final_stage_cannot_make_is_told_in_silence_too(tmp_path, search, cancer_csv, capfd):
+def test_what_the_final_stage_cannot_make_is_shown_without_progress_too(tmp_path, search, cancer_csv, capfd):
     provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
     search(tmp_path, provider, number_models=2, finish="both", student_parameters=3)
     assert "no student: no architecture" in capfd.readouterr().err

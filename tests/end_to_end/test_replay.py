@@ -59,7 +59,7 @@ def test_a_replay_gives_the_stored_result(finished, provider):
     assert kinds == {"search", "ensemble", "distillation"}
 
 
-def test_deleted_files_are_told_of_and_made_again(study, provider, cancer_csv):
+def test_deleted_files_are_reported_and_made_again(study, provider, cancer_csv):
     ensemble = next(trial for trial in study.trials if trial.plan.members)
     before = study.predict(str(cancer_csv), trial=ensemble.id)
     prune(study, [trial.id for trial in study.trials])
@@ -97,7 +97,7 @@ def test_what_cannot_be_replayed_is_said(study, provider, tmp_path, cancer_csv):
         study.replay(1, str(cancer_csv))
     lines = cancer_csv.read_text().splitlines()
     (tmp_path / "other.csv").write_text("\n".join(lines[:200]))
-    with pytest.raises(StudyError, match=r"training data .* are others"):
+    with pytest.raises(StudyError, match=r"training data .* differ"):
         study.replay(1, csv_data.Provider(filename=str(tmp_path / "other.csv"), label="diagnosis"))
     store = SqliteStore(study.folder / "study.db")
     claim = store.claim("w", 99)

@@ -85,9 +85,9 @@ def test_other_data_another_metric_or_another_seed_are_refused_until_overwritten
     changed = pd.read_csv(cancer_csv).iloc[:-7]
     changed.to_csv(tmp_path / "changed.csv", index=False)
     other = csv_data.Provider(filename=str(tmp_path / "changed.csv"), label="diagnosis")
-    with pytest.raises(StudyError, match=r"training data are others.*overwrite=True"):
+    with pytest.raises(StudyError, match=r"training data differ.*overwrite=True"):
         search(tmp_path, other, number_models=2)
-    with pytest.raises(StudyError, match=r"judged by loss .*not accuracy"):
+    with pytest.raises(StudyError, match=r"its metric is loss .*not accuracy"):
         search(tmp_path, provider, number_models=2, metric="accuracy")
     with pytest.raises(StudyError, match="has seed 1, not 2"):
         search(tmp_path, provider, number_models=2, seed=2)
@@ -126,7 +126,7 @@ def test_numbers_are_predicted_in_the_users_units(tmp_path, search):
         study.predict_proba(x)
 
 
-def test_a_metric_of_ones_own_decides(tmp_path, search, cancer_csv):
+def test_a_custom_metric_decides(tmp_path, search, cancer_csv):
     def malignant_found(labels, predictions):
         return float(((predictions.argmax(1) == 1) & (labels == 1)).sum())
 

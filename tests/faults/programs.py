@@ -233,7 +233,7 @@ class Silence:
     def note(self, text):
         pass
 
-    resume = start = step = finish = lambda self, *told: None
+    resume = start = step = finish = lambda self, *events: None
 
 
 def _move_elsewhere():

@@ -31,7 +31,7 @@ def check_whole(folder):
 def test_a_full_disk(start, figure, tmp_path):
     ways = {"max_page_count": {"pages": 32}, "RLIMIT_FSIZE": {"file_bytes": 150_000}}
     ways["RLIMIT_FSIZE, weights"] = {"file_bytes": 150_000, "size": 50_000}
-    told = []
+    results = []
     for way, limits in ways.items():
         folder = tmp_path / way
         folder.mkdir()
@@ -52,8 +52,8 @@ def test_a_full_disk(start, figure, tmp_path):
         after = {trial.id: trial.result.metrics for trial in completed_of(folder)}
         assert len(after) == target
         assert before.items() <= after.items()
-        told.append(f"{way}: {said['error']} after {len(before)} results")
-    figure("disk full", f"{'; '.join(told)}; integrity ok, all go on when there is room")
+        results.append(f"{way}: {said['error']} after {len(before)} results")
+    figure("disk full", f"{'; '.join(results)}; integrity ok, all go on when there is room")
 
 
 def test_damaged_checkpoints(start, count, figure, tmp_path):
@@ -154,9 +154,9 @@ def test_edited_rows(start, full, figure, tmp_path, monkeypatch):
         folder = tmp_path / str(number)
         shutil.copytree(whole, folder, symlinks=True)
         edit(folder, completed_of(folder)[0].result.artefacts[0], table, change, value)
-        with pytest.raises(StoreError) as told:
+        with pytest.raises(StoreError) as caught:
             read_everything(folder)
-        assert "Traceback" not in str(told.value)
+        assert "Traceback" not in str(caught.value)
         refused.append(kind)
         if table == "trials" and (full or number == 0):  # a search that is continued says the same
             program = start("search", folder=folder, target=2)

@@ -323,7 +323,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(bundle, tmp_path):
     assert sorted(path.name for path in target.iterdir()) == ["export.json", "model.keras", "model_card.md"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     (target / "new.csv").write_text("rows to predict")
-    with pytest.raises(UserError, match=r"holds something else .*\(new\.csv\)"):
+    with pytest.raises(UserError, match=r"holds something other .*\(new\.csv\)"):
         export(bundle, target)
     assert (target / "new.csv").read_text() == "rows to predict"
     mine = tmp_path / "mine"
@@ -331,7 +331,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(bundle, tmp_path):
     (mine / "thesis.txt").write_text("years of work")
     (tmp_path / "folder.keras").mkdir()
     for path, words in (
-        (mine, "holds something else"),
+        (mine, "holds something other"),
         (mine / "thesis.txt", "is a file"),
         (tmp_path / "folder.keras", "is a folder"),
     ):

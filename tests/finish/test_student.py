@@ -17,8 +17,8 @@ from model_search.finish.student import (
     DistillationTask,
     NoTimeError,
     distil,
-    made_up_rows,
     small_enough,
+    synthetic_rows,
 )
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.engine import Engine
@@ -73,7 +73,7 @@ def test_a_student_comes_nearer_to_its_teacher_than_a_tower_by_itself():
     assert distance(student.outcome.valid_logits) < 0.5 * distance(alone.valid_logits)
 
 
-def test_the_best_candidate_is_taught_longer(monkeypatch):
+def test_the_best_candidate_is_trained_longer(monkeypatch):
     steps = []
     run = Engine.run
 
@@ -89,8 +89,8 @@ def test_the_best_candidate_is_taught_longer(monkeypatch):
         Candidate(LARGE + LARGE, 5000),
     ]
     student = distil(job(table()), candidates)
-    assert [taught[0] for taught in steps[:3]] == [candidate.architecture for candidate in candidates[:3]]
-    assert [taught[1] for taught in steps] == [60, 60, 60, 240]
+    assert [step[0] for step in steps[:3]] == [candidate.architecture for candidate in candidates[:3]]
+    assert [step[1] for step in steps] == [60, 60, 60, 240]
     assert student.plan.architecture == steps[3][0]
 
 
@@ -148,7 +148,7 @@ def test_the_teacher_answers_for_as_many_rows_as_half_of_the_time_allows():
 
 
 def test_what_the_caller_raises_ends_the_job():
-    def stop(look):
+    def stop(progress):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -186,9 +186,9 @@ def test_a_student_of_numbers():
     assert student.outcome.metrics["r2"] > 0
 
 
-def test_made_up_rows_keep_a_column_together():
+def test_synthetic_rows_keep_a_column_together():
     x = np.arange(40, dtype=np.float32).reshape(10, 4)
-    made = made_up_rows(x, [slice(0, 1), slice(1, 3), slice(3, 4)], 300, np.random.default_rng(0))
+    made = synthetic_rows(x, [slice(0, 1), slice(1, 3), slice(3, 4)], 300, np.random.default_rng(0))
     assert made.shape == (3000, 4)
     sources = (made - np.arange(4)) / 4
     assert np.array_equal(sources, sources.round())

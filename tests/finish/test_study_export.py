@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 
 
 class StreamOfBatches(model_search.data.Provider):
-    """A provider of one's own: features by name, and no columns that anyone could describe."""
+    """A custom provider: features by name, and no columns that anyone could describe."""
 
     def get_input_fn(self, hparams, mode, batch_size):
         rng = np.random.default_rng(0)

@@ -67,7 +67,7 @@ class Listed:
     def plan(self, trial_id, history, attempt=0):
         return PLANS[trial_id - 1]
 
-    def stops(self, plan, looks, history):
+    def stops(self, plan, curve, history):
         return False
 
 
@@ -152,7 +152,7 @@ class Pruned:
         return self._trial
 
 
-def test_lost_weights_are_told(study):
+def test_lost_weights_are_reported(study):
     trial = study.history.get(1)
     without = dataclasses.replace(trial.result, artefacts=())
     bare_trial = dataclasses.replace(trial, result=without)

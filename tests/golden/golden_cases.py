@@ -176,7 +176,7 @@ CASES = [
         replayed=(2, 3, 4),
         exported=True,
     ),
-    # Weighted ensembles of frozen towers and students of logits; weights of rows and validation rows of one's own.
+    # Weighted ensembles of frozen towers and students of logits; row weights and own validation rows.
     Case(
         name="weighted",
         spec="""
@@ -240,7 +240,7 @@ CASES = [
         replayed=(2, 4),
         exported=True,
     ),
-    # Two features by name, text labels and weights from a provider of one's own; students of probabilities.
+    # Two features by name, text labels and weights from a custom provider; students of probabilities.
     Case(
         name="stream",
         spec="""
@@ -348,13 +348,13 @@ def plan(trial):
 
 def story(trial):
     """What happened to a trial, without what depends on the clock or the machine."""
-    told = {"id": trial.id, "state": trial.state.value, "attempt": trial.attempt, "plan": plan(trial)}
+    described = {"id": trial.id, "state": trial.state.value, "attempt": trial.attempt, "plan": plan(trial)}
     if trial.reason is not None:
-        told["reason"] = trial.reason
+        described["reason"] = trial.reason
     if trial.result is not None:
         names = ("metrics", "parameters", "tower_parameters", "best_step", "stopped_at")
-        told["result"] = {name: getattr(trial.result, name) for name in names}
-        told["result"]["metrics"] = dict(trial.result.metrics)
-        told["result"]["curve"] = [list(look) for look in trial.result.curve]
-        told["result"]["files"] = sorted(artefact.name for artefact in trial.result.artefacts)
-    return told
+        described["result"] = {name: getattr(trial.result, name) for name in names}
+        described["result"]["metrics"] = dict(trial.result.metrics)
+        described["result"]["curve"] = [list(point) for point in trial.result.curve]
+        described["result"]["files"] = sorted(artefact.name for artefact in trial.result.artefacts)
+    return described

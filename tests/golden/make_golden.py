@@ -182,7 +182,7 @@ def make(case):
         case.search(folder).close()
     without_machine(folder / NAME / "study.db")
     study = model_search.load_study(folder, NAME)
-    expected, arrays = told(case, study), {}
+    expected, arrays = described(case, study), {}
     for choice in choices(study):
         for name, values in answers(case, study, folder, choice).items():
             arrays[f"{name}/{choice}"] = values
@@ -196,7 +196,7 @@ def make(case):
     np.savez_compressed(folder / "expected.npz", **arrays)
 
 
-def told(case, study):
+def described(case, study):
     """All that is compared, but for predictions."""
     labelled = None if case.labelled is None else case.labelled(case.folder)
     promotion = [trial.id for trial in study.trials if trial.plan and trial.plan.is_promotion and trial.result]
@@ -223,8 +223,8 @@ def temperature(study, choice):
 
 def final(model):
     members = [[member.trial, member.weight] for member in model.members]
-    told = {"kind": model.kind.value, "metrics": dict(model.metrics), "parameters": model.parameters}
-    return told | {"accepted": model.accepted, "gain": model.gain, "members": members}
+    described = {"kind": model.kind.value, "metrics": dict(model.metrics), "parameters": model.parameters}
+    return described | {"accepted": model.accepted, "gain": model.gain, "members": members}
 
 
 def continued(case):

@@ -90,7 +90,7 @@ def test_the_records_are_read_as_they_were_written(opened, expected, name):
             continue
         result = then["result"]
         assert dict(trial.result.metrics) == result["metrics"]
-        assert [list(look) for look in trial.result.curve] == result["curve"]
+        assert [list(point) for point in trial.result.curve] == result["curve"]
         for field in ("parameters", "tower_parameters", "best_step", "stopped_at"):
             assert getattr(trial.result, field) == result[field]
         assert sorted(artefact.name for artefact in trial.result.artefacts) == result["files"]
@@ -149,7 +149,7 @@ def test_the_ensemble_is_selected_again(opened, expected, name):
 
 
 @pytest.mark.parametrize("name", ["classification", "regression", "stream"])
-def test_a_student_is_taught_again(opened, expected, name):
+def test_a_student_is_distilled_again(opened, expected, name):
     study, folder = opened(name)
     case = BY_NAME[name]
     then = next(model for model in expected(name)[0]["final"] if model["kind"] == "student")
@@ -192,7 +192,7 @@ def test_other_data_are_refused(copy):
     folder = copy("weighted")
     arrays = load_npz(folder / "train.npz")
     np.savez_compressed(folder / "train.npz", **(arrays | {"x": arrays["x"] + 1}))
-    with pytest.raises(model_search.UserError, match="the training data are others"):
+    with pytest.raises(model_search.UserError, match="the training data differ"):
         BY_NAME["weighted"].search(folder, number_models=8)
 
 

@@ -476,7 +476,7 @@ class StoreContract:
 
     # Files that were deleted to save room.
 
-    def test_pruned_files_are_on_record_and_told_once(self, store, open_store):
+    def test_pruned_files_are_recorded_and_returned_once(self, store, open_store):
         first = run_one(store, 9)
         second = run_one(store, 9)
         (artefact,) = make_result().artefacts

@@ -43,7 +43,7 @@ def test_a_link_to_a_network_file_system_is_followed(mounts, tmp_path):
     assert network_file_system(tmp_path / "link" / "runs") == "nfs"
 
 
-def test_what_cannot_be_told_is_not_warned_about(monkeypatch, tmp_path):
+def test_an_unknown_file_system_is_not_warned_about(monkeypatch, tmp_path):
     def fails(all):
         raise PermissionError
 

@@ -132,7 +132,7 @@ def test_a_heartbeat_that_stands_still_for_the_grace_time_is_noticed(watched):
     assert watcher.observe(watched) == [beating.trial_id]
 
 
-def test_the_grace_time_starts_when_the_watcher_first_looks(watched):
+def test_the_grace_time_starts_at_the_watchers_first_check(watched):
     clock = Clock()
     watched.claim("a", 5)
     clock.now += 1e6

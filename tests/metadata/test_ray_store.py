@@ -77,7 +77,7 @@ def test_only_the_methods_of_a_store_are_called(keeper):
     assert isinstance(answer, StoreError)
 
 
-def test_an_actor_that_has_ended_is_told_in_plain_words(keeper, tmp_path):
+def test_an_actor_that_has_ended_is_reported(keeper, tmp_path):
     short = ray.remote(num_cpus=0)(StoreKeeper).remote(str(tmp_path / "other.db"))
     store = RayStore(short)
     store.create_study(RECORD)

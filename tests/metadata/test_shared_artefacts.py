@@ -53,7 +53,7 @@ def test_nothing_but_the_file_stays(tmp_path):
     assert found == [artefact.path]
 
 
-def test_a_place_that_cannot_be_used_is_told_in_plain_words(tmp_path):
+def test_a_location_that_cannot_be_used_raises(tmp_path):
     with pytest.raises(UserError, match="nosuch://bucket"):
         SharedArtefacts("nosuch://bucket")
     (tmp_path / "file").write_text("in the way")

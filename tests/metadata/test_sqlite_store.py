@@ -258,7 +258,7 @@ def test_an_instance_refuses_another_thread(open_store):
     assert "belongs to the thread" in said[0]
 
 
-def test_a_closed_store_says_so(open_store):
+def test_a_closed_store_raises(open_store):
     store = open_store()
     store.close()
     with pytest.raises(StoreError, match="closed"):
@@ -326,7 +326,7 @@ def test_a_file_without_the_right_to_write(finished):
     store.close()
 
 
-def test_a_store_that_may_only_read_says_so(open_store):
+def test_a_read_only_store_raises(open_store):
     store = open_store()
     store.create_study(RECORD)
     store._db.execute("PRAGMA query_only=ON")

@@ -38,13 +38,13 @@ def make_plan(number, **changes):
     return TrialPlan(**(values | changes))
 
 
-def make_result(loss=0.5, looks=5, **changes):
+def make_result(loss=0.5, evaluations=5, **changes):
     values = {
         "metrics": {"loss": loss, "accuracy": 0.75},
         "parameters": 1234,
         "best_step": 8,
         "timings": {"train": 1.5, "trace": 0.25, "total": 1.75, "trial": 2.0},
-        "curve": tuple((20 * step, loss + math.exp(-step)) for step in range(1, looks + 1)),
+        "curve": tuple((20 * step, loss + math.exp(-step)) for step in range(1, evaluations + 1)),
         "environment": {"tensorflow": "2.21"},
     }
     return TrialResult(**(values | changes))

@@ -41,9 +41,9 @@ def test_whatever_the_values_are_everything_lies_in_the_drawing(values, goal, ex
     assert all(math.isfinite(tick.at) for tick in (*chart.x_ticks, *chart.y_ticks))
 
 
-@given(st.lists(st.tuples(st.integers(1, 10**6), FINITE), min_size=2, max_size=9, unique_by=lambda look: look[0]))
-def test_curves_lie_in_the_drawing(looks):
-    chart = curves_chart([("a", sorted(looks))], LOSS)
+@given(st.lists(st.tuples(st.integers(1, 10**6), FINITE), min_size=2, max_size=9, unique_by=lambda point: point[0]))
+def test_curves_lie_in_the_drawing(points):
+    chart = curves_chart([("a", sorted(points))], LOSS)
     assert all(0 <= place <= WIDTH for place in places(chart.lines[0].path))
 
 

@@ -86,8 +86,8 @@ def full(made):
     for number in range(2, 13):
         made.run(0.9 / number, parent=number - 1)
     made.run(0.06, **combined(11, 12))
-    taught = {"kind": TrialKind.DISTILLATION, "teacher": (11, 12), "start": WarmStart(StartKind.COPY, (12,))}
-    made.run(0.07, **taught, distillation=DistillationPlan("mse_logits"))
+    distilled = {"kind": TrialKind.DISTILLATION, "teacher": (11, 12), "start": WarmStart(StartKind.COPY, (12,))}
+    made.run(0.07, **distilled, distillation=DistillationPlan("mse_logits"))
     for step in (3, 40):
         made.fail(f"the loss is NaN at step {step}")
     made.fail("out of memory")
@@ -130,7 +130,7 @@ def test_failures_are_grouped_by_reason(made):
     assert "2 the loss is NaN at step 3 15, 16 1 out of memory 17" in page.said
 
 
-def test_what_was_searched_is_told(made):
+def test_the_searched_space_is_shown(made):
     page = page_of(full(made))
     for words in ("ADAPTIVE_COORDINATE_DESCENT", "ab" * 32, "seed 7", "income, 2 classes: '<=50K', '>50K'",
                   "id: a different value in every row", "age: 3 values are missing", "tensorflow 2.21",
@@ -144,22 +144,22 @@ def test_the_time_is_shared_out(made):
     page = page_of(made)
     assert "4.0 s of work in all" in page.said
     assert "training 1.5 s 38 %" in page.said
-    assert "planning, and reading and storing what trials leave 0.25 s 6.2 %" in page.said
+    assert "planning, and reading and storing files of trials 0.25 s 6.2 %" in page.said
 
 
-def test_a_study_without_trials_is_told_of(made):
+def test_a_study_without_trials_is_reported(made):
     page = page_of(made)
     assert "There is no model yet." in page.said and "0 of 20 models trained." in page.said
     assert page.ids == ["searched"]
 
 
-def test_a_study_in_which_everything_failed_is_told_of(made):
+def test_a_study_in_which_everything_failed_is_reported(made):
     made.fail("out of memory")
     page = page_of(made)
     assert "There is no model yet." in page.said and page.ids == ["failures", "searched"]
 
 
-def test_a_running_study_is_told_of(made):
+def test_a_running_study_is_reported(made):
     made.run(0.5)
     made.start()
     stopped = made.start()
@@ -170,7 +170,7 @@ def test_a_running_study_is_told_of(made):
     assert "trial 3: 0.25" in page_of(made).said
 
 
-def test_a_regression_of_streams_is_told_of(tmp_path):
+def test_a_regression_of_streams_is_reported(tmp_path):
     record = make_record(goal="maximize")
     record.data.pop("schema")
     record.data["task"] |= {"kind": "regression", "classes": [], "logits_dimension": 1}
@@ -233,7 +233,7 @@ def noisy(made, trials=40):
     return 20
 
 
-def test_the_recommended_trial_is_told_where_it_is_another_one(made):
+def test_the_recommended_trial_is_shown_where_it_is_another_one(made):
     lucky = noisy(made)
     study = made.study
     assert study.best_trial.id == lucky != study.recommended_trial.id

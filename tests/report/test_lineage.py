@@ -30,12 +30,12 @@ def test_the_line_goes_on_through_parents_teachers_and_members(tmp_path):
     made.run(0.8, parent=1)
     made.run(0.7)
     made.run(0.6, **combined(2, 3))
-    taught = {
+    distilled = {
         "teacher": (2, 3),
         "start": WarmStart(StartKind.COPY, (2,)),
         "distillation": DistillationPlan("mse_logits"),
     }
-    made.run(0.5, kind=TrialKind.DISTILLATION, **taught)
+    made.run(0.5, kind=TrialKind.DISTILLATION, **distilled)
     made.run(0.4, start=WarmStart(StartKind.CONTINUE, (5,)), parent=5, first_step=100, steps=200)
     history = made.study.history
     steps = lineage(history.get(6), history)

@@ -44,11 +44,11 @@ def _table(name):
 def test_the_schedule_is_as_documented():
     trials, columns = _table("schedule")
     assert trials == [*range(1, 13), *range(99, 113)]
-    told = {("none", True): columns[0]}
+    documented = {("none", True): columns[0]}
     for kind, place in (("nonadaptive", 1), ("adaptive", 3), ("residual", 3), ("intermixed", 5)):
-        told |= {(kind, False): columns[place], (kind, True): columns[place + 1]}
-    done = {(kind, distils): _column(trials, None if kind == "none" else kind, distils) for kind, distils in told}
-    assert done == told
+        documented |= {(kind, False): columns[place], (kind, True): columns[place + 1]}
+    done = {(kind, distils): _column(trials, None if kind == "none" else kind, distils) for kind, distils in documented}
+    assert done == documented
 
 
 @pytest.mark.parametrize(("place", "pools"), [(0, (4, 8)), (2, (8, 4))])

@@ -47,6 +47,6 @@ def test_every_algorithm_is_documented():
 
 def test_the_default_learning_rates_are_documented():
     rows = re.findall(r"^\| ([a-z, ]+) \| ([\d.]+) \| ([\d.]+) \|$", TEXT, flags=re.MULTILINE)
-    told = {name: (float(low), float(high)) for names, low, high in rows for name in names.split(", ")}
-    assert told == DEFAULT_LEARNING_RATES
+    documented = {name: (float(low), float(high)) for names, low, high in rows for name in names.split(", ")}
+    assert documented == DEFAULT_LEARNING_RATES
     assert f"{', '.join(DEFAULT_OPTIMIZERS)} by default" in TEXT

@@ -12,7 +12,7 @@ from model_search.errors import UserError
 from model_search.finish.ensemble_selection import ensemble_logits
 from model_search.finish.export import ModelBundle, serving_model
 from model_search.towers.builder import TowerSpec, build_tower
-from model_search.towers.ensemble_models import ensemble_model, mean_of_answers, mean_of_logits, mixture_of_logits
+from model_search.towers.ensemble_models import ensemble_model, mean_of_logits, mean_of_predictions, mixture_of_logits
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
 WEIGHTS = (0.5, 0.3, 0.2)
@@ -37,7 +37,7 @@ def rows(count=20):
 
 
 def final(made, kind):
-    return ensemble_model(made, lambda logits: mean_of_answers([logits[n] for n in made], WEIGHTS, kind))
+    return ensemble_model(made, lambda logits: mean_of_predictions([logits[n] for n in made], WEIGHTS, kind))
 
 
 @pytest.mark.parametrize("kind", [CLASSES, NUMBERS])

@@ -100,7 +100,7 @@ def test_names_are_in_the_order_of_the_weights():
     np.testing.assert_array_equal(values["logits/kernel"], by_layer["logits"].get_weights()[0])
 
 
-def test_a_position_that_begins_like_another_one_is_told_apart():
+def test_a_position_with_the_prefix_of_another_one_is_distinguished():
     names = names_of(*["IDENTITY"] * 10, "FULLY_CONNECTED", "LOWRANK_1")[1]
     assert names[0] == "FULLY_CONNECTED#1/dense/kernel" and "LOWRANK_1#1/right/bias" in names
 

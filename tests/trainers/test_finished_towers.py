@@ -84,7 +84,7 @@ class Listed:
     def plan(self, trial_id, history, attempt=0):
         return PLANS[trial_id - 1]
 
-    def stops(self, plan, looks, history):
+    def stops(self, plan, curve, history):
         return False
 
 
@@ -146,7 +146,7 @@ def test_parameters_are_those_of_the_whole_model_and_of_the_own_part(table_study
     assert parameters[7] == own[7] == parameters[0] + parameters[1]
 
 
-def test_the_parts_add_up_to_what_was_judged(table_study):
+def test_the_parts_add_up_to_the_evaluated_model(table_study):
     towers = FinishedTowers(table_study.history, table_study.artefacts, table_study.engine, stream=False)
     given = towers.given(PLANS[4])
     model = table_study.engine.forward([towers.trained(number) for number in (1, 2, 4)])
@@ -158,7 +158,7 @@ def test_the_parts_add_up_to_what_was_judged(table_study):
     assert towers.given(PLANS[5]).initial_weights is not None
 
 
-def test_logits_that_are_not_stored_are_computed_and_the_time_is_told(tmp_path):
+def test_logits_that_are_not_stored_are_computed_and_timed(tmp_path):
     study = Study(tmp_path, data(), keep=False)
     study.worker.run(6)
     trials = study.trials()
@@ -167,7 +167,7 @@ def test_logits_that_are_not_stored_are_computed_and_the_time_is_told(tmp_path):
     assert "frozen" not in trials[2].result.timings
 
 
-def test_on_a_stream_frozen_towers_run_and_the_time_is_told(tmp_path):
+def test_on_a_stream_frozen_towers_are_run_and_timed(tmp_path):
     study = Study(tmp_path, data(stream=True))
     study.worker.run(len(PLANS))
     trials = study.trials()

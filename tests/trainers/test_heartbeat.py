@@ -39,7 +39,7 @@ def test_it_beats_while_the_main_thread_is_busy(store):
     wait_until(lambda: all(thread.name != "heartbeat" for thread in threading.enumerate()))
 
 
-def test_a_claim_that_is_lost_is_told_when_the_trial_moves(store):
+def test_a_lost_claim_raises_at_the_next_check(store):
     claim = store.claim("w", 5)
     heartbeat = Heartbeat(store.another, seconds=0.01)
 

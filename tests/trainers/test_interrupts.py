@@ -47,7 +47,7 @@ def test_a_deadline_passes():
     assert (Interrupts().out_of_time, Interrupts().seconds_left) == (False, None)
 
 
-def test_slow_work_is_waited_for_and_its_failure_told():
+def test_slow_work_is_waited_for_and_its_failure_raised():
     done = []
     with Interrupts() as interrupts:
         interrupts.wait_for(lambda: done.append(1))

@@ -48,7 +48,7 @@ class Own(Provider):
         ({"task": None, "fingerprint": None}, "task is NoneType.*; fingerprint is None"),
     ],
 )
-def test_what_a_table_of_ones_own_lacks_is_told(tmp_path, changes, words):
+def test_what_a_custom_table_lacks_is_reported(tmp_path, changes, words):
     provider = Own(dataclasses.replace(table(), **changes))
     options = SearchOptions(1, 10, 5, tmp_path, 8, "x", "me", progress=False)
     with pytest.raises(DataError, match=f"Own.prepare returned a TableData that cannot be used: .*{words}"):

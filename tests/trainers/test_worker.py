@@ -216,7 +216,7 @@ def test_an_interrupted_search_goes_on_as_an_undisturbed_one(tmp_path):
 
 
 class Steps(PretendedEngine):
-    """Reports every second until it is told to end."""
+    """Reports every second until it is asked to end."""
 
     def __init__(self, now, steps=100):
         super().__init__()
@@ -230,7 +230,7 @@ class Steps(PretendedEngine):
             if on_progress(Progress(step, self.steps, 1.0, None)):
                 break
         self.ended_at.append(self.now[0])
-        return super().run(plan, on_progress=lambda look: None)
+        return super().run(plan, on_progress=lambda progress: None)
 
 
 def at(now, seconds):

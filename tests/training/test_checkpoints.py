@@ -17,15 +17,15 @@ from model_search.training.flat_tower import Snapshot
 
 
 @given(st.integers(1, 5000))
-def test_looks_are_spread_evenly_and_end_with_the_training(updates):
-    looks = evaluation_updates(updates)
-    assert looks[-1] == updates
-    assert looks[0] >= 1
-    assert len(looks) == min(updates, EVALUATIONS)
-    assert max(np.diff((0, *looks))) <= math.ceil(updates / EVALUATIONS) + 1
+def test_evaluations_are_spread_evenly_and_end_with_the_training(updates):
+    evaluations = evaluation_updates(updates)
+    assert evaluations[-1] == updates
+    assert evaluations[0] >= 1
+    assert len(evaluations) == min(updates, EVALUATIONS)
+    assert max(np.diff((0, *evaluations))) <= math.ceil(updates / EVALUATIONS) + 1
 
 
-def test_without_updates_there_is_nothing_to_look_at_in_between():
+def test_without_updates_there_is_nothing_to_evaluate_in_between():
     assert evaluation_updates(0) == (0,)
 
 
@@ -39,7 +39,7 @@ def test_without_updates_there_is_nothing_to_look_at_in_between():
         (1000, 32, 100, 9000, 1600),
     ],
 )
-def test_looks_read_no_more_than_they_may(updates, batch, eval_steps, rows, expected):
+def test_evaluations_read_no_more_than_they_may(updates, batch, eval_steps, rows, expected):
     valid = class_rows(rows, weighted=True)
     chosen = EvaluationRows.of(valid, updates, batch, eval_steps)
     assert len(chosen.rows) == len(chosen.rows.weight) == expected
@@ -48,15 +48,15 @@ def test_looks_read_no_more_than_they_may(updates, batch, eval_steps, rows, expe
     assert np.array_equal(chosen.rows.inputs["features"], again.rows.inputs["features"])
 
 
-def best_of(goal, *looks):
+def best_of(goal, *evaluations):
     best = BestCheckpoint(goal)
-    for update, (metric, loss) in enumerate(looks):
+    for update, (metric, loss) in enumerate(evaluations):
         best.offer(Evaluation(update, metric, loss, np.empty(0)), Snapshot((update,)))
     assert best.snapshot.values == (best.evaluation.update,)
     return best.evaluation.update
 
 
-def test_the_best_look_is_kept_and_the_loss_decides_between_equals():
+def test_the_best_checkpoint_is_kept_and_the_loss_breaks_ties():
     assert best_of("minimize", (3.0, 1.0), (2.0, 9.0), (2.5, 0.0)) == 1
     assert best_of("maximize", (3.0, 1.0), (2.0, 9.0), (2.5, 0.0)) == 0
     assert best_of("maximize", (0.5, 1.0), (0.5, 0.9), (0.5, 0.95)) == 1

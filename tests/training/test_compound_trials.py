@@ -32,7 +32,7 @@ def ensemble(members, *architecture, combining="average", residual=False, freeze
     )
 
 
-def pupil(teacher, *architecture, loss="cross_entropy", temperature=1.0, balance=1.0, **others):
+def student(teacher, *architecture, loss="cross_entropy", temperature=1.0, balance=1.0, **others):
     return dataclasses.replace(
         plan(*architecture, **others),
         trial_id=9,
@@ -152,8 +152,8 @@ def test_a_tower_among_frozen_ones(house, combining, residual):
 def test_streams_tell_what_running_the_frozen_towers_cost(stream):
     made = ensemble((1, 2), DENSE, residual=True, steps=16)
     assert stream.engine.run(made, Given(frozen=stream.frozen)).timings["frozen"] > 0
-    taught = pupil((1, 2), DENSE, steps=16)
-    assert stream.engine.run(taught, Given(frozen=stream.frozen)).timings["frozen"] > 0
+    distilled = student((1, 2), DENSE, steps=16)
+    assert stream.engine.run(distilled, Given(frozen=stream.frozen)).timings["frozen"] > 0
 
 
 def test_a_residual_tower_hears_of_the_others(table):
@@ -211,23 +211,23 @@ def test_fine_tuning_without_an_own_tower_starts_from_the_members(table):
 
 
 @pytest.mark.parametrize("loss", DISTILLATION_LOSSES)
-def test_a_pupil_learns_from_its_teacher(house, loss):
-    outcome = house.engine.run(pupil((1, 2), DENSE, loss=loss, steps=40), Given(frozen=house.frozen))
+def test_a_student_learns_from_its_teacher(house, loss):
+    outcome = house.engine.run(student((1, 2), DENSE, loss=loss, steps=40), Given(frozen=house.frozen))
     alone = house.engine.run(plan(DENSE, steps=40))
     assert not np.allclose(outcome.valid_logits, alone.valid_logits)
     assert outcome.metrics == all_metrics(house.data.task, house.data.valid.label, outcome.valid_logits)
 
 
-def test_a_pupil_of_mse_logits_comes_near_its_teacher(table):
+def test_a_student_of_mse_logits_comes_near_its_teacher(table):
     teacher = table.frozen.valid.mean(axis=0)
-    outcome = table.engine.run(pupil((1, 2), DENSE, loss="mse_logits", steps=400), Given(frozen=table.frozen))
+    outcome = table.engine.run(student((1, 2), DENSE, loss="mse_logits", steps=400), Given(frozen=table.frozen))
     alone = table.engine.run(plan(DENSE, steps=400))
     assert np.square(outcome.valid_logits - teacher).mean() < 0.5 * np.square(alone.valid_logits - teacher).mean()
 
 
 def test_lambda_and_temperature_matter(table):
     def run(**how):
-        return table.engine.run(pupil((1, 2), DENSE, steps=16, **how), Given(frozen=table.frozen)).valid_logits
+        return table.engine.run(student((1, 2), DENSE, steps=16, **how), Given(frozen=table.frozen)).valid_logits
 
     balanced = run(loss="balanced")
     assert not np.allclose(balanced, run(loss="balanced", balance=3.0))
@@ -254,16 +254,16 @@ def test_distillation_losses_are_those_of_the_contract(table):
     }
     expected["balanced"] = 7.0 + 0.5 * expected["cross_entropy"]
     for loss, value in expected.items():
-        made = pupil((1,), DENSE, loss=loss, temperature=2.0, balance=0.5)
+        made = student((1,), DENSE, loss=loss, temperature=2.0, balance=0.5)
         objective = objective_of(made, table.data.task.kind, lambda *_: tf.constant(7.0))
         batch = Batch({FROZEN: tf.constant(teacher)}, {"label": None}, {"label": tf.constant(weights)})
         found = objective.batch_loss(batch, tf.constant(student))
         assert float(found) == pytest.approx(float(value), rel=1e-5)
 
 
-def test_a_pupil_may_start_from_weights(table):
+def test_a_student_may_start_from_weights(table):
     start = table.outcomes[0].weights
-    made = pupil((1, 2), DENSE, WITH_STATE, steps=0)
+    made = student((1, 2), DENSE, WITH_STATE, steps=0)
     outcome = table.engine.run(made, Given(start, table.frozen))
     np.testing.assert_allclose(outcome.valid_logits, table.outcomes[0].valid_logits, atol=1e-5)
 
@@ -275,7 +275,7 @@ def test_a_pupil_may_start_from_weights(table):
         ensemble((1, 2), DENSE),
         ensemble((1, 2), combining="weighted"),
         ensemble((1, 2), freeze=False),
-        pupil((1,), DENSE),
+        student((1,), DENSE),
     ],
 )
 def test_without_what_it_needs_a_trial_fails_in_words(table, made: TrialPlan):
@@ -283,7 +283,7 @@ def test_without_what_it_needs_a_trial_fails_in_words(table, made: TrialPlan):
         table.engine.run(made)
 
 
-def test_row_weights_and_looks_at_a_part_of_the_rows_go_together_with_frozen_towers():
+def test_row_weights_and_partial_evaluations_go_together_with_frozen_towers():
     house = House(class_table(rows=3000, weighted=True), eval_steps=5)
     made = ensemble((1, 2), DENSE, combining="weighted", residual=True, steps=24)
     outcome = house.engine.run(made, Given(frozen=house.frozen))

@@ -49,7 +49,7 @@ def test_training_in_pieces_is_training_through(make_data, hyperparameters):
     assert outcome.metrics["loss"] == pytest.approx(through.metrics["loss"], rel=1e-4)
 
 
-def test_a_piece_looks_between_its_own_ends():
+def test_a_continuation_evaluates_between_its_own_ends():
     engine = Engine(class_table(), settings())
     first, second = _pieces(plan(steps=24, optimizer="adam"), (8, 24))
     steps = []
@@ -114,7 +114,7 @@ def test_skipped_batches_are_gone():
     assert set(RowOrder(np.array([3, 5, 7]), 2, seed=0).take(30).ravel()) == {3, 5, 7}
 
 
-def test_looks_are_spread_over_what_is_trained():
+def test_evaluations_are_spread_over_what_is_trained():
     assert evaluation_updates(16) == (2, 4, 6, 8, 10, 12, 14, 16)
     assert evaluation_updates(16, 8) == (9, 10, 11, 12, 13, 14, 15, 16)
     assert evaluation_updates(5, 5) == (5,)
@@ -122,13 +122,13 @@ def test_looks_are_spread_over_what_is_trained():
 
 def test_a_trial_that_is_ended_keeps_its_curve_so_far():
     engine = Engine(class_table(), settings())
-    looks = []
+    reports = []
 
-    def stop_at_12(look):
-        looks.append(look)
-        return bool(look.curve) and look.curve[-1][0] >= 12
+    def stop_at_12(progress):
+        reports.append(progress)
+        return bool(progress.curve) and progress.curve[-1][0] >= 12
 
     outcome = engine.run(plan(steps=32), on_progress=stop_at_12)
     assert [step for step, _ in outcome.curve] == [4, 8, 12]
-    assert looks[-1].curve == outcome.curve and looks[0].curve == ()
+    assert reports[-1].curve == outcome.curve and reports[0].curve == ()
     assert outcome.best_step in (4, 8, 12)

@@ -38,25 +38,25 @@ def same(one, other):
 
 
 def test_a_trial_learns_and_reports(engine):
-    looks = []
-    outcome = engine.run(plan(DENSE, WITH_STATE, steps=150), on_progress=looks.append)
+    reports = []
+    outcome = engine.run(plan(DENSE, WITH_STATE, steps=150), on_progress=reports.append)
     assert outcome.metrics["loss"] < outcome.curve[0][1]
     assert outcome.metrics["accuracy"] > 0.6
     assert set(outcome.metrics) == {"loss", "log_loss", "accuracy", "auc", "auc_pr", "f1"}
     assert set(outcome.timings) == {"build", "trace", "train", "validate", "total"}
     assert outcome.valid_logits.shape == (100, 2)
     assert outcome.parameters == sum(np.prod(v.shape) for v in engine.build(plan(DENSE, WITH_STATE)).trainable_weights)
-    steps = [look.step for look in looks]
+    steps = [progress.step for progress in reports]
     assert steps[0] == 0
     assert steps[-1] == 150
     assert steps == sorted(steps)
-    assert looks[-1].steps == 150
-    assert looks[0].best is None
-    assert looks[-1].best == min(value for _, value in outcome.curve)
-    assert math.isfinite(looks[-1].loss)
+    assert reports[-1].steps == 150
+    assert reports[0].best is None
+    assert reports[-1].best == min(value for _, value in outcome.curve)
+    assert math.isfinite(reports[-1].loss)
 
 
-def test_the_weights_handed_back_are_those_of_the_best_look(engine):
+def test_the_weights_handed_back_are_those_of_the_best_checkpoint(engine):
     outcome = engine.run(plan(DENSE, WITH_STATE, steps=120, learning_rate=0.05))
     steps, values = zip(*outcome.curve, strict=True)
     assert outcome.best_step == steps[int(np.argmin(values))]
@@ -104,7 +104,7 @@ def test_dropout_draws_anew_at_every_step():
     losses = []
     engine.run(
         plan(DENSE, steps=8, optimizer="sgd", learning_rate=1e-12, dropout_rate=0.5),
-        on_progress=lambda look: losses.append(look.loss) and None,
+        on_progress=lambda progress: losses.append(progress.loss) and None,
     )
     found = [loss for loss in losses if math.isfinite(loss)]
     assert len(set(found)) > 4
@@ -119,18 +119,18 @@ def test_given_weights_are_the_starting_point(engine):
 
 
 def test_asking_for_the_end_keeps_the_best_so_far(engine):
-    outcome = engine.run(plan(DENSE, steps=1000), on_progress=lambda look: look.step >= 100)
+    outcome = engine.run(plan(DENSE, steps=1000), on_progress=lambda progress: progress.step >= 100)
     assert 100 <= outcome.curve[-1][0] < 1000
     assert outcome.best_step <= outcome.curve[-1][0]
-    at_once = engine.run(plan(DENSE, steps=1000), on_progress=lambda look: True)
+    at_once = engine.run(plan(DENSE, steps=1000), on_progress=lambda progress: True)
     assert at_once.best_step == 0
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, ValueError])
 @pytest.mark.parametrize("step", [0, 1, 100])
 def test_what_the_caller_raises_ends_the_run_as_it_is(engine, error, step):
-    def stop(look):
-        if look.step >= step:
+    def stop(progress):
+        if progress.step >= step:
             raise error("stop")
 
     with pytest.raises(error, match="stop"):
@@ -194,7 +194,7 @@ def test_the_metric_of_the_study_chooses_the_step():
     assert outcome.metrics["accuracy"] == max(values)
 
 
-def test_a_metric_of_ones_own_chooses_the_step_too():
+def test_a_custom_metric_chooses_the_step_too():
     seen = []
 
     def recall(labels, predictions):
@@ -233,7 +233,7 @@ def test_a_loss_of_the_provider_is_learnt_and_reported():
         Engine(class_table(loss_fn=lambda a, b, c: b), settings()).run(plan(DENSE))
 
 
-def test_looks_read_a_part_and_the_end_reads_all():
+def test_evaluations_read_a_part_and_the_last_one_reads_all():
     table = class_table(rows=4000)
     outcome = Engine(table, settings(eval_steps=10)).run(plan(DENSE, steps=40))
     assert len(outcome.valid_logits) == 2000
@@ -252,7 +252,7 @@ def test_a_stream_is_learnt_from(weighted):
     same(outcome, Engine(stream, settings("accuracy", "maximize")).run(plan(DENSE, steps=200)))
 
 
-def test_a_stream_that_ends_says_so():
+def test_a_stream_that_ends_raises():
     stream = dataclasses.replace(class_stream(), train_batches=lambda seed: iter([]))
     with pytest.raises(DataError, match="training data ended"):
         Engine(stream, settings()).run(plan(DENSE))
@@ -261,16 +261,16 @@ def test_a_stream_that_ends_says_so():
 def test_a_long_validation_can_be_interrupted(monkeypatch):
     monkeypatch.setattr("model_search.training.trial_run.CHUNK_SECONDS", 0.0)
     monkeypatch.setattr("model_search.training.flat_tower._FORWARD_ROWS", 10)
-    told = []
+    steps = []
 
-    def stop(look):
-        told.append(look.step)
-        if len(told) == 4:
+    def stop(progress):
+        steps.append(progress.step)
+        if len(steps) == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Engine(class_table(), settings()).run(plan(DENSE, steps=0), on_progress=stop)
-    assert told == [0, 0, 0, 0]
+    assert steps == [0, 0, 0, 0]
 
 
 def test_trained_weights_keep_their_moving_averages(engine):

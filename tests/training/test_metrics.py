@@ -16,7 +16,7 @@ CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
 
 
 @st.composite
-def judged_classes(draw, least=2, most=4):
+def scored_classes(draw, least=2, most=4):
     """Labels, logits with ties, weights with zeros."""
     classes = draw(st.integers(least, most))
     rows = draw(st.integers(2, 30))
@@ -38,7 +38,7 @@ def roc(labels, scores, weights):
     return sklearn.metrics.roc_auc_score(labels, scores, sample_weight=weights)
 
 
-@given(judged_classes())
+@given(scored_classes())
 def test_class_metrics_are_those_of_scikit_learn(case):
     classes, labels, logits, weights = case
     found = metrics.all_metrics(classes_task(classes), labels, logits, weights)
@@ -59,7 +59,7 @@ def test_class_metrics_are_those_of_scikit_learn(case):
         assert "auc_pr" not in found
 
 
-@given(judged_classes(most=2))
+@given(scored_classes(most=2))
 def test_binary_areas_are_those_of_scikit_learn(case):
     _, labels, logits, weights = case
     found = metrics.all_metrics(classes_task(2), labels, logits, weights)

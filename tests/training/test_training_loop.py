@@ -161,7 +161,7 @@ def test_a_snapshot_stays_as_it_was_while_training_goes_on():
     np.testing.assert_array_equal(tower.logits(rows.inputs), first)
 
 
-def test_what_moving_averages_began_with_is_forgotten_while_looking():
+def test_initial_values_of_moving_averages_do_not_affect_evaluations():
     rows, model = class_rows(ROWS), small_model()
     hyperparameters = Hyperparameters(optimizer="sgd")
     settled = []
@@ -239,7 +239,7 @@ def loss_of(loss_fn, weighted=False):
     )
 
 
-def test_a_loss_of_ones_own_sees_labels_logits_and_weights():
+def test_a_custom_loss_receives_labels_logits_and_weights():
     seen = []
 
     def keep(labels, logits, weights):

@@ -1,1 +1,1 @@
-"""Tables: how raw columns are read, what they are, and how they become the numbers that a tower reads."""
+"""Tables: reading raw columns, inferring what they are, and transforming them into features."""

@@ -1,4 +1,4 @@
-"""Reading single columns: missing values, numbers, dates, canonical texts. The one place that knows how cells look."""
+"""Reading single columns: missing values, numbers, dates, canonical texts. Only this module parses cells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan
 
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
-LARGEST = 1e30  # numbers beyond are cut; their squares would overflow
+LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
@@ -31,7 +31,7 @@ _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
 
 
 def canonical_text(value: Any) -> str:
-    """A cell as text: stripped, whole numbers without a fraction, "" for every marker of a missing value."""
+    """A cell as text: stripped, whole numbers without a fraction, "" for every missing-value marker."""
     if isinstance(value, str):
         text = value.strip()
         return "" if len(text) <= _LONGEST_MARKER and text.lower() in MISSING_MARKERS else text
@@ -100,7 +100,7 @@ def parse_numbers(texts: Sequence[str]) -> np.ndarray:
 def dates_of(series: pd.Series, order: str) -> np.ndarray:
     """A column of dates as float64 [rows]: days since 1970-01-01 with the fraction of the day; NaN where missing.
 
-    A time zone is not looked at: the hour counts as it is written.
+    A time zone is ignored: the hour is taken as written.
     """
     if is_typed_date(series):
         import pandas as pd
@@ -118,7 +118,7 @@ def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
 
 
 def date_order(texts: Sequence[str]) -> tuple[str, bool]:
-    """How dates with the year last are to be read.
+    """The order in which dates with the year last are read.
 
     Returns:
         "ymd", "dmy" or "mdy"; and whether that had to be guessed.

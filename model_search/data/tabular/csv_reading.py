@@ -1,4 +1,4 @@
-"""Reads CSV files as they are, every cell a text, and says in one sentence what is wrong with a file."""
+"""Reads CSV files with every cell as text, and reports in one sentence what is wrong with a file."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Reading:
     """How a CSV file is read.
 
     Attributes:
-        delimiter: Between the fields; found out where None.
-        header: Whether the first row holds the names; "auto" finds out.
+        delimiter: Between the fields; detected if None.
+        header: Whether the first row holds the names; "auto" detects it.
         encoding: Of the text.
-        decimal: "." or ","; found out where None (a comma only where it is not the delimiter).
+        decimal: "." or ","; detected if None (a comma only where it is not the delimiter).
     """
 
     delimiter: str | None = None
@@ -49,16 +49,16 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (not isinstance(self.delimiter, str) or len(self.delimiter) != 1):
-            raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to find out")
+            raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to detect it")
         if self.header not in (True, False, "auto"):
             raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
         if self.decimal not in (None, ".", ","):
-            raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to find out")
+            raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to detect it")
 
 
 @dataclasses.dataclass(frozen=True)
 class CsvTable:
-    """A CSV file: texts by column, and how they were read (nothing left to find out)."""
+    """A CSV file: texts by column, and how they were read (with everything detected)."""
 
     frame: pd.DataFrame
     reading: Reading
@@ -75,14 +75,14 @@ def read_csv(
     Args:
         path: The file.
         reading: How to read it.
-        label: A column that is to be there; where it stands in the first row, that row is the header.
+        label: A required column; if the first row contains it, that row is the header.
         names: Names of the columns of a file without a header; "column_0", "column_1", ... where None.
 
     Returns:
-        A frame whose cells are all text, stripped of nothing.
+        A frame whose cells are all text, not stripped.
 
     Raises:
-        DataError: if there is no such file, or it cannot be read; names the line where that helps.
+        DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
     """
     import pandas as pd
 
@@ -124,7 +124,7 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
 
     Args:
         source: Path of a CSV file, a DataFrame, a dict of columns, or an array [rows, columns] of the features.
-        description: What the study remembers of its data (`TableData.description`).
+        description: The study's description of its data (`TableData.description`).
 
     Returns:
         A frame with the columns of the source: text as read from a file, or typed.
@@ -140,7 +140,7 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     if isinstance(source, str | os.PathLike):
         delimiter = remembered.get("delimiter")
         reading = Reading(
-            delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use another of the usual ones
+            delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use a different one
             header=remembered.get("header", "auto"),
             encoding=remembered.get("encoding", "utf-8"),
             decimal=remembered.get("decimal"),
@@ -234,7 +234,7 @@ def _wrong_length(path: pathlib.Path, line: int, received: int, expected: int, d
 
 
 def _sniff(text: str) -> str:
-    """The delimiter under which the first rows agree best in length; a comma where none is found."""
+    """The delimiter with which the lengths of the first rows agree best; a comma if none is found."""
     sample = text[:SAMPLE_CHARACTERS]
     if len(sample) < len(text):
         sample = sample[: sample.rfind("\n") + 1] or sample

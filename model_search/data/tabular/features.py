@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-MISSING_CATEGORY = ""  # how a missing value appears in a vocabulary, where it carries signal
+MISSING_CATEGORY = ""  # the missing value in a vocabulary, if it is informative
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class NumberFeature:
 
     @property
     def width(self) -> int:
-        """Columns it takes in the matrix."""
+        """Number of columns in the matrix."""
         return 1 + self.indicator
 
 
@@ -48,7 +48,7 @@ class CategoryFeature:
 
     @property
     def width(self) -> int:
-        """Columns it takes in the matrix."""
+        """Number of columns in the matrix."""
         return len(self.vocabulary) + 1
 
 
@@ -70,7 +70,7 @@ class DateFeature:
 
     @property
     def width(self) -> int:
-        """Columns it takes in the matrix."""
+        """Number of columns in the matrix."""
         return len(self.parts) + self.indicator
 
 
@@ -84,7 +84,7 @@ _KINDS: dict[str, type[NumberFeature] | type[CategoryFeature] | type[DateFeature
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSchema:
-    """The features, in matrix order, and the columns that were left out, with the reason for each."""
+    """The features, in matrix order, and the dropped columns, with the reason for each."""
 
     features: tuple[Feature, ...]
     dropped: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -109,7 +109,7 @@ class FeatureSchema:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> FeatureSchema:
-        """Reads what `to_json` wrote; ValueError where it is something else."""
+        """Reads what `to_json` wrote; ValueError for anything else."""
         try:
             features = []
             for item in values["features"]:

@@ -1,4 +1,4 @@
-"""What is to be predicted: reads the label column, infers the task and encodes the labels."""
+"""Labels of tables: reads the label column, infers the task and encodes the labels."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _rank(label: Label) -> tuple[int, Any]:
 
 
 def _key(label: Label) -> str:
-    """What two writings of one label have in common: 1, 1.0 and "1"; True and "True"."""
+    """The canonical form of a label: the same for 1, 1.0 and "1", and for True and "True"."""
     if isinstance(label, bool) or not isinstance(label, int | float | str):
         return str(label)
     if isinstance(label, str):
@@ -124,11 +124,11 @@ def _key(label: Label) -> str:
 def infer_task(
     labels: LabelColumn, kind: TaskKind | None = None, logits_dimension: int | None = None, weight: str | None = None
 ) -> Task:
-    """Finds out what is to be predicted; target scale and mean are left to `fit_scale`.
+    """Infers the task; `fit_scale` adds target mean and scale.
 
     Args:
         labels: All labels.
-        kind: The user's choice.
+        kind: The user's choice of a task.
         logits_dimension: The user's number of classes; above 1 it means classes.
         weight: Name of the weight column.
 
@@ -196,7 +196,7 @@ def encode(labels: LabelColumn, task: Task) -> np.ndarray:
     """Labels as class indices int32 [rows], or as float64 [rows] in the user's units; no label may be missing.
 
     Raises:
-        DataError: if there are classes that the task does not know; names them.
+        DataError: if there are classes that the task does not have; the message names them.
     """
     if task.kind is TaskKind.REGRESSION:
         if not labels.is_numeric:

@@ -1,4 +1,4 @@
-"""From raw columns to the float32 matrix that a tower reads; `features.py` says what each feature's numbers are."""
+"""Transforms raw columns into the float32 matrix that a tower reads; `features.py` defines each feature's numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Preprocessor:
             float32 [rows, schema.width], every number finite.
 
         Raises:
-            DataError: if columns are missing; names them.
+            DataError: if columns are missing; the message names them.
         """
         table = self._table(frame)
         matrix = np.zeros((len(table), self.schema.width), np.float32)
@@ -61,7 +61,7 @@ class Preprocessor:
             missing; dates texts (object) [rows], "YYYY-MM-DD HH:MM:SS" or "" for missing.
 
         Raises:
-            DataError: if columns are missing; names them.
+            DataError: if columns are missing; the message names them.
         """
         table = self._table(frame)
         typed: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""Finds out what each raw column is, from the training rows alone, and fits the records of `features.py`."""
+"""Infers the kind of each raw column from the training rows alone, and fits the records of `features.py`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from model_search.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-NUMBER, TEXT = "number", "text"  # what a user can say of a column
+NUMBER, TEXT = "number", "text"  # kinds that a user can choose for a column
 
 MAX_CATEGORIES = 100
-MIN_COVERAGE = 0.1  # share of rows that the vocabulary must account for
+MIN_COVERAGE = 0.1  # share of rows that the vocabulary must cover
 NOTED_SHARE = 0.01  # rare categories are mentioned where they take more of the rows
 MOSTLY = 0.95  # share of the values that must be numbers (or dates); the rest then count as missing
 MIN_MISSING_SHARE, MIN_MISSING_ROWS = 0.005, 5
-MISSING_Z = 2.0  # how far apart the labels of missing and present rows must lie, in standard errors
+MISSING_Z = 2.0  # minimum distance of the labels of missing and present rows, in standard errors
 IQR_OF_NORMAL = 1.349
 MIN_ROWS_OF_COUNTER = 20
 COUNTER_EXPECTED_TIES = 10.0
@@ -37,7 +37,7 @@ COUNTER_EXPECTED_TIES = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The training labels, to see whether a missing value says something about them.
+    """The training labels, to test whether missing values are informative.
 
     Attributes:
         values: Class indices int [rows], or float [rows] for regression.
@@ -48,7 +48,7 @@ class Target:
     classes: int
 
     def depends_on(self, mask: np.ndarray) -> bool:
-        """Whether the labels of the rows in the mask differ from the others' by more than chance would have it.
+        """Whether the labels of the rows in the mask differ significantly from the others'.
 
         A two-sample z test of the mean (regression) or of the share of each class.
         """
@@ -70,12 +70,12 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What was found out about a column: a feature, or the reason why there is none; and a note for people."""
+    """The result for one column: a feature, or the reason why there is none; and a note for people."""
 
     feature: Feature | None = None
     dropped: str = ""
     note: str = ""
-    fallback: Feature | None = None  # for an identifier: what to use if nothing else is left
+    fallback: Feature | None = None  # for an identifier: the feature to use if there is no other
 
 
 def infer_schema(
@@ -86,15 +86,15 @@ def infer_schema(
     Args:
         frame: The training rows, features only; text or typed columns.
         target: Their labels.
-        kinds: What the user has said of columns: "number" or "text".
+        kinds: The user's choices for columns: "number" or "text".
 
     Returns:
         The schema, and sentences for people.
 
     Raises:
-        DataError: if no column is of any use; gives the reasons.
+        DataError: if no column can be used; the message gives the reasons.
     """
-    findings = {str(name): _look(frame[name], target, (kinds or {}).get(name)) for name in frame.columns}
+    findings = {str(name): _infer(frame[name], target, (kinds or {}).get(name)) for name in frame.columns}
     features = {name: found.feature for name, found in findings.items() if found.feature is not None}
     notes = [f"column {name!r}: {found.note}" for name, found in findings.items() if found.note]
     if not features:
@@ -108,7 +108,7 @@ def infer_schema(
     return FeatureSchema(tuple(features.values()), dropped), notes
 
 
-def _look(series: pd.Series, target: Target, kind: str | None) -> Finding:
+def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
     import pandas as pd
     import pandas.api.types as types
 
@@ -200,7 +200,7 @@ def robust_scale(values: np.ndarray) -> tuple[float, float]:
     """Median, and interquartile range / 1.349; the standard deviation where that is 0; 1 where both are."""
     low, center, high = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
     spread = (high - low) / IQR_OF_NORMAL or float(np.std(values))
-    smallest = 1e-12 * max(abs(center), 1e-12)  # what rounding alone could make
+    smallest = 1e-12 * max(abs(center), 1e-12)  # differences due to rounding alone
     return center, spread if np.isfinite(spread) and spread > smallest else 1.0
 
 

@@ -10,12 +10,12 @@ import numpy as np
 def split_rows(
     rows: int, fraction: float, seed: int, classes: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Splits row numbers at random; the same seed splits alike.
+    """Splits row numbers at random; the same seed gives the same split.
 
     Args:
         rows: Number of rows.
         fraction: Share of the rows to validate on.
-        seed: Of the random generator.
+        seed: Seed of the split.
         classes: int [rows], to have every class split by itself; None splits all rows together.
 
     Returns:

@@ -36,17 +36,17 @@ class RawRows:
 
 @dataclasses.dataclass(frozen=True)
 class RawTable:
-    """All that a provider of a table has read and been told.
+    """The raw table of a provider, with the user's choices.
 
     Attributes:
         rows: The rows to train on (and, where `validation` is None, to validate on).
         validation: Rows to validate on.
         columns: Every column of the source, in its order.
-        task_kind: The user's choice.
+        task_kind: The user's choice of a task.
         logits_dimension: The user's number of classes.
-        kinds: What the user has said of columns, see `infer_schema`.
+        kinds: The user's choices for columns, see `infer_schema`.
         reading: How the source is read (JSON-able), for `reading.read_table`.
-        source: What the rows are called in messages.
+        source: Name of the rows in messages.
         loss_fn: The provider's own loss.
         metric_fn: The provider's own metric.
     """
@@ -147,7 +147,7 @@ def check_weights(series: pd.Series) -> np.ndarray:
     """The weights as float32 [rows].
 
     Raises:
-        DataError: if one is missing, no number, infinite or below 0; names the row.
+        DataError: if one is missing, no number, infinite or below 0; the message names the row.
     """
     values = columns.numbers_of(series)
     bad = np.flatnonzero(~(values >= 0))

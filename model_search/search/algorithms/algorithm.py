@@ -56,10 +56,12 @@ class SearchAlgorithm(abc.ABC):
         grammar: The architectures there are: drawn, changed, crossed and enumerated by its methods.
         settings: Values of the declared settings, by name.
         sampler: The sampler of hyperparameters that goes with it, unless the user names one.
+        evaluator: Name of the evaluator that trains what it proposes (`training/evaluator.py`).
         starting_points: What the first trials of a study try, whatever it would propose.
     """
 
     sampler: ClassVar[str] = "random"
+    evaluator: ClassVar[str] = "engine"
     starting_points: tuple[StartingPoint, ...] = ()
     grammar: Grammar
     settings: Mapping[str, Any] = MappingProxyType({})

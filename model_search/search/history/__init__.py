@@ -1,1 +1,1 @@
-"""What a search knows of the trials so far."""
+"""The history of trials that searches read."""

@@ -1,4 +1,4 @@
-"""What the failed trials of a study have in common, so that the search keeps away from it."""
+"""What the failed trials of a study have in common, so that the search can avoid it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from model_search.metadata.trial import Trial, TrialState
 Blocks = frozenset[str]
 
 _CERTAIN = 2  # failed trials that one block explains
-_PATIENCE = 40  # completed trials after which such a block gets another chance
+_PATIENCE = 40  # completed trials after which such a block may be tried again
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What is to be avoided.
+    """Blocks to avoid.
 
     Attributes:
         blocks: Blocks that fail by themselves.
-        together: Sets of blocks of which at least one is to blame, so that all of them together are bound to fail.
+        together: Sets of blocks of which at least one fails, so that all of them together are expected to fail.
     """
 
     blocks: Blocks = frozenset()
@@ -29,14 +29,14 @@ class Verdict:
 
 
 class Failures:
-    """Which architectures are expected to fail, by those that have failed and those that have been trained.
+    """Predicts which architectures fail, from those that have failed and those that have been trained.
 
     A block of a completed trial can be built, so that the others of a failed architecture are suspect. A block explains
     failures where it was suspect in at least two of them, more often than any other suspect of the same trials. Where
     no single block is found, architectures with all suspects of a failed one are avoided. An architecture that failed
     is avoided itself, whatever its hyperparameters, unless another trial of it was completed.
 
-    Nothing is avoided for ever on a suspicion: a block may be tried again when 40 trials have been completed since its
+    No suspected block is avoided for ever: it may be tried again when 40 trials have been completed since its
     last failure, after the next one when 80 have, and so on.
 
     Only trials of towers by themselves count. A trial that was lost with its worker says nothing of its architecture.
@@ -50,7 +50,7 @@ class Failures:
         self._verdict: Verdict | None = None
 
     def add(self, trial: Trial) -> None:
-        """Takes in a trial that has ended."""
+        """Adds a trial that has ended."""
         plan = trial.plan
         if plan is None or not plan.architecture:
             return
@@ -63,7 +63,7 @@ class Failures:
         self._verdict = None
 
     def copy(self) -> Failures:
-        """One that does not change with it."""
+        """A copy that does not change with this object."""
         other = Failures()
         other._built, other._sound = set(self._built), set(self._sound)
         other._completed, other._failed = list(self._completed), dict(self._failed)
@@ -86,9 +86,9 @@ class Failures:
 
     @property
     def verdict(self) -> Verdict:
-        """What is to be avoided now."""
+        """The blocks to avoid now."""
         if self._verdict is None:
-            self._verdict = self._judge() if self._failed else Verdict()
+            self._verdict = self._assess() if self._failed else Verdict()
         return self._verdict
 
     def avoids(self, architecture: Sequence[str]) -> bool:
@@ -105,7 +105,7 @@ class Failures:
             or architecture in self._failed.values()
         )
 
-    def _judge(self) -> Verdict:
+    def _assess(self) -> Verdict:
         suspects = {number: frozenset(failed) - self._sound for number, failed in self._failed.items()}
         unexplained = [blocks for blocks in suspects.values() if blocks]
         guilty: set[str] = set()
@@ -125,7 +125,7 @@ class Failures:
 
 
 def _explaining(failures: Sequence[Blocks]) -> Blocks:
-    """The suspects of most failures; nothing where they are in too few, or cannot be told from each other."""
+    """The suspects of most failures; nothing if they are in too few, or cannot be distinguished."""
     counts = Counter(block for blocks in failures for block in blocks)
     most = max(counts.values(), default=0)
     if most < _CERTAIN:

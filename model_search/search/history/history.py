@@ -1,4 +1,4 @@
-"""What a search knows of the trials so far, kept up to date as they change."""
+"""The history of trials that searches read, kept up to date as trials change."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from model_search.search.history.failures import Failures
 class History:
     """The trials of a study, best first.
 
-    It is fed what changed (`Store.history(since)`), and no call on it costs more than a copy of what it returns, so
-    that planning with 10,000 trials behind it stays cheap. It belongs to one thread; others get a `snapshot`.
+    It is updated with changes (`Store.history(since)`), and no call costs more than a copy of what it returns, so
+    that planning stays cheap after 10,000 trials. It belongs to one thread; others get a `snapshot`.
 
     Attributes:
         ranking: How trials are compared.
@@ -27,7 +27,7 @@ class History:
 
         Args:
             metric: Name of the metric that trials are compared by, or a ranking.
-            goal: "minimize" or "maximize"; None beside a ranking.
+            goal: "minimize" or "maximize"; None with a ranking.
 
         Raises:
             UserError: if the goal is neither.
@@ -55,7 +55,7 @@ class History:
         return self.ranking.objective.goal
 
     def update(self, trials: Iterable[Trial]) -> None:
-        """Takes in trials that are new or have changed; a trial given twice counts once."""
+        """Adds trials that are new or have changed; a trial given twice counts once."""
         for trial in trials:
             known = self._trials.get(trial.id)
             if known is not None:
@@ -109,7 +109,7 @@ class History:
 
     @property
     def towers(self) -> History:
-        """The trials that train a tower by itself (searched, suggested or taught); ensembles are left out.
+        """The trials that train a tower by itself (searched, suggested or distilled); ensembles are left out.
 
         It is kept up to date with this history, at the cost of an update.
         """
@@ -148,15 +148,15 @@ class History:
         return trial.objective(self.metric)
 
     def loss(self, trial: Trial) -> float:
-        """The same, turned so that less is better."""
+        """The metric of a completed trial as a loss: less is better."""
         return self.ranking.objective.loss(self.value(trial))
 
     def contains_key(self, key: str) -> bool:
-        """Whether a trial with this key has been planned, whatever became of it."""
+        """Whether a trial with this key has been planned, whatever its state."""
         return key in self._keys
 
     def before(self, trial_id: int) -> History:
-        """What was completed among the trials with smaller ids.
+        """The completed trials with smaller ids.
 
         A trial that is planned late (its first worker died) must not descend from a trial with a larger id. The same
         object comes back where there is no such trial, which is nearly always.
@@ -169,11 +169,11 @@ class History:
 
     @property
     def trials(self) -> Iterable[Trial]:
-        """All trials, whatever their state, in no order that means anything."""
+        """All trials, whatever their state, in no particular order."""
         return self._trials.values()
 
     def changes(self, since: int = 0) -> list[Trial]:
-        """What `update` has taken in, oldest first, without the first `since`: for those who keep their own view."""
+        """The updates so far, oldest first, without the first `since`: for callers that maintain their own view."""
         return self._changes[since:]
 
     def get(self, trial_id: int) -> Trial | None:
@@ -195,7 +195,7 @@ class History:
         return len(self._trials)
 
     def __bool__(self) -> Literal[True]:
-        """An empty history is a history: whoever wants to know whether it has trials asks for their number."""
+        """An empty history is true: to know whether it has trials, ask for their number."""
         return True
 
 

@@ -55,6 +55,11 @@ class Planner:
         self._replayed_towers = None if replay is None else len(replay.towers)
 
     @property
+    def evaluator(self) -> str:
+        """Name of the evaluator that trains what the search proposes."""
+        return self._make.algorithm.evaluator
+
+    @property
     def shares_rows(self) -> bool:
         """Whether some trials train on a share of the rows, which a stream cannot do."""
         return any(rung.row_share < 1 for rung in self._make.evaluation.rungs)
@@ -100,7 +105,11 @@ class Planner:
         return plan
 
     def _first_plan(self, request: Request) -> TrialPlan | None:
-        return next((plan for plan in (rule.plan(request) for rule in self._rules) if plan is not None), None)
+        for rule in self._rules:
+            plan = rule.plan(request)
+            if plan is not None:
+                return plan
+        return None
 
 
 def _exhausted(history: History) -> str:

@@ -30,7 +30,7 @@ NOTHING_IS_EQUIVALENT = Equivalence()
 def problem_type_of(spec: PhoenixSpec) -> ProblemType:
     """The problem type of a spec, with the flatten block that is added to its towers.
 
-    Where `blocks_to_use` names flatten blocks of the user's own and no stock one, the first of them is added instead of
+    Where `blocks_to_use` names the user's own flatten blocks and no stock one, the first of them is added instead of
     the usual one. A stock flatten block in `blocks_to_use` changes nothing, as in the archived system.
     """
     found = problem.problem_type(check.problem_type(spec))
@@ -70,7 +70,7 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
 def canonical(
     architecture: Sequence[str], problem_type: ProblemType, equivalence: Equivalence = NOTHING_IS_EQUIVALENT
 ) -> Architecture:
-    """The one form of all architectures that build the same tower; the only place where equivalence is decided.
+    """The canonical form of all architectures that build the same tower; equivalence is decided only here.
 
     With identity blocks it need not be an architecture of the space itself: a tower of nothing but them becomes empty.
     """

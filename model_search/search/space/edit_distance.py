@@ -1,4 +1,4 @@
-"""Architectures as rows of numbers, and how many edits lie between them."""
+"""Architectures as rows of numbers, and edit distances between them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Stage:
     Attributes:
         first: Its first position, from 0.
         last: Its last position, included.
-        first_changes_shape: Whether the block at `first` changes the shape, and so keeps its place.
+        first_changes_shape: Whether the block at `first` changes the shape, and so keeps its position.
     """
 
     first: int
@@ -43,7 +43,7 @@ class Equivalence:
     """When two architectures are the same tower.
 
     Without stages an identity block may be left out. With stages, where a position has a meaning of its own (its
-    stride, its number of channels), an identity block may only change places with the others of its stage.
+    stride, its number of channels), an identity block may only be swapped with the others of its stage.
 
     Attributes:
         identity_blocks: Blocks that change nothing.
@@ -71,7 +71,7 @@ class Equivalence:
         )
 
     def reduce(self, blocks: Sequence[str]) -> tuple[str, ...]:
-        """The one form of all that are the same as these blocks (flatten blocks left aside).
+        """The canonical form of these blocks (without flatten blocks).
 
         >>> stage = Stage(0, 3)
         >>> Equivalence(frozenset({"I"}), (stage,)).reduce(["I", "I", "A", "B"])
@@ -86,7 +86,7 @@ class Equivalence:
         return _identities_last(tuple(blocks), self.identity_blocks, self.stages)
 
 
-# Searches ask this of the same towers again and again.
+# Searches call this repeatedly for the same towers.
 @functools.lru_cache(maxsize=1 << 16)
 def _identities_last(
     blocks: tuple[str, ...], identity_blocks: frozenset[str], stages: tuple[Stage, ...]

@@ -1,4 +1,4 @@
-"""The architectures of a spec: what may stand where, and how one is drawn, changed, crossed and enumerated."""
+"""The architectures of a spec: which blocks are allowed where, and how to sample, mutate, cross and enumerate them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# How often a change that leads to the same tower is drawn again before it is taken as it is.
+# How often a mutation that leads to the same tower is redrawn before it is accepted.
 _REDRAWS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Grammar:
-    """The architectures that a spec speaks of: its blocks, its problem type, its depths, and rules of position.
+    """The architectures of a spec: its blocks, its problem type, its depths, and rules of position.
 
     A flatten block that `fix_order` adds counts towards the size, but has no position of its own.
 
@@ -47,9 +47,9 @@ class Grammar:
         problem_type: The spec's problem type.
         minimum_depth: The least number of blocks that are drawn.
         maximum_depth: The greatest size.
-        positions: What may stand at each position, in a space of fixed length whose positions mean something; empty
+        positions: The blocks allowed at each position, in a space of fixed length whose positions mean something; empty
             where every block may stand everywhere.
-        equivalence: Which architectures are the same tower.
+        equivalence: The rules by which architectures are the same tower.
         thresholds: Numbers of completed trials from which on each depth is allowed; empty for one more every 5 trials.
     """
 
@@ -122,11 +122,11 @@ class Grammar:
         return self.minimum_depth == self.maximum_depth
 
     def choices(self, position: int) -> tuple[str, ...]:
-        """What may stand at a position (flatten blocks are not counted)."""
+        """The blocks allowed at a position (flatten blocks are not counted)."""
         return self.positions[position] if self.positions else self.blocks
 
     def fits(self, architecture: Sequence[str]) -> bool:
-        """Whether its blocks may stand where they stand; always so where positions have no rules."""
+        """Whether its blocks are allowed at their positions; always true without rules of position."""
         if not self.positions:
             return True
         body = body_of(architecture)
@@ -135,7 +135,7 @@ class Grammar:
         )
 
     def canonical(self, architecture: Sequence[str]) -> Architecture:
-        """The one form of all architectures that build the same tower."""
+        """The canonical form of all architectures that build the same tower."""
         return canonical(architecture, self.problem_type, self.equivalence)
 
     def draw_block(self, rng: np.random.Generator) -> str:
@@ -170,9 +170,9 @@ class Grammar:
         return grow(architecture, self.draw_block(rng), self.problem_type)
 
     def mutate(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture:
-        """The architecture with a random block, which may be the same again, at a random place.
+        """The architecture with a random block, which may be the same again, at a random position.
 
-        One that does not fit the rules of position (the spec has changed since) gives way to a random one.
+        One that violates the rules of position (the spec has changed since) is replaced by a random one.
         """
         if self.positions:
             return self._mutate_position(architecture, rng)
@@ -192,7 +192,7 @@ class Grammar:
         return self._rebuild(architecture, _put(body_of(architecture), position, _pick(self.choices(position), rng)))
 
     def replace(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
-        """Another block at a random place; None where there is no other."""
+        """Another block at a random position; None where there is no other."""
         body = body_of(architecture)
         free = [place for place, name in enumerate(body) if any(other != name for other in self.choices(place))]
         if not free:
@@ -201,7 +201,7 @@ class Grammar:
         return self._rebuild(architecture, _put(body, place, _pick(self._others(body, place), rng)))
 
     def insert(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
-        """One more block at a random place; None where positions have rules."""
+        """One more block at a random position; None where positions have rules."""
         if self.positions:
             return None
         body = body_of(architecture)
@@ -217,7 +217,7 @@ class Grammar:
         return self._rebuild(architecture, (*body[:place], *body[place + 1 :]))
 
     def duplicate(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
-        """A copy of one block right behind it; None where there is no block, or positions have rules."""
+        """A copy of one block right after it; None where there is no block, or positions have rules."""
         body = body_of(architecture)
         if self.positions or not body:
             return None
@@ -225,7 +225,7 @@ class Grammar:
         return self._rebuild(architecture, (*body[: place + 1], *body[place:]))
 
     def swap(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
-        """Two different blocks change places; None where no two may."""
+        """Two different blocks swapped; None where no two may be."""
         body = body_of(architecture)
         pairs = list(self._swappable(body))
         if not pairs:
@@ -240,7 +240,7 @@ class Grammar:
         Each kind of change that is possible is equally likely. The result is another tower, unless there is none.
 
         Args:
-            architecture: The architecture to change; one that does not fit gives way to a random one.
+            architecture: The architecture to change; one that does not fit is replaced by a random one.
             rng: Source of all randomness.
             allowed_depth: The size beyond which nothing grows by now; `maximum_depth` where None.
         """
@@ -299,7 +299,7 @@ class Grammar:
     def enumerate(self, draws: int, rng: np.random.Generator | None = None) -> Iterator[Architecture]:
         """Every tower of `draws` drawn blocks, each once, the blocks in a random order (their own where None).
 
-        A tower that is the same as one of fewer blocks is left to those.
+        A tower that is the same as one of fewer blocks is skipped.
         """
         order = range(len(self.blocks)) if rng is None else rng.permutation(len(self.blocks))
         shuffled = [self.blocks[i] for i in order]
@@ -310,7 +310,7 @@ class Grammar:
             if shrinks and draws > self.minimum_depth and self.equivalence.identity_blocks.intersection(drawn):
                 continue
             architecture = self._ordered(drawn)
-            # Elsewhere no two draws give the same tower, and there is nothing to remember.
+            # Otherwise no two draws give the same tower, and nothing has to be remembered.
             if self.problem_type.ordered_by_rank or self.equivalence.identity_blocks:
                 same = self.canonical(architecture)
                 if same in seen:
@@ -381,7 +381,7 @@ def _swapped(body: Sequence[str], i: int, j: int) -> Architecture:
 
 
 def _positions(spec: PhoenixSpec, blocks: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """What may stand at each position: its own choices, else those of its stage, else every block."""
+    """The blocks allowed at each position: its own choices, else those of its stage, else every block."""
     if not spec.position_choices and not spec.stages:
         return ()
     own = [tuple(dict.fromkeys(given.blocks)) for given in spec.position_choices]

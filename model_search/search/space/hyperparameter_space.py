@@ -37,13 +37,13 @@ DEFAULT_LEARNING_RATES: Mapping[str, tuple[float, float]] = {
 }
 NO_DROPOUT = -1.0
 _DROPOUT_VALUES = 10
-# float32 fields of the spec come back as 0.10000000149...; what a user wrote has few digits.
+# float32 fields of the spec are read as 0.10000000149...; users write few digits.
 _DIGITS = 7
 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """Hyperparameters in an order in which every condition speaks of earlier ones.
+    """Hyperparameters, ordered so that every condition refers to earlier ones.
 
     Attributes:
         parameters: The hyperparameters; one name may occur several times under conditions that exclude each other.
@@ -66,7 +66,7 @@ class Space:
         """A value for every hyperparameter that is in effect.
 
         Args:
-            fixed: Values that are given; names that the space does not know are taken over.
+            fixed: Given values; names that the space does not have are kept.
             choose: Gives the value of each other hyperparameter, in order.
         """
         values = dict(fixed)
@@ -106,7 +106,7 @@ class Space:
         yield values
 
     def bins(self, hyperparameters: Mapping[str, HyperparameterValue]) -> dict[str, Bin]:
-        """The bin of every value; a name that the space does not know is binned by the value itself."""
+        """The bin of every value; a name that the space does not have is binned by the value itself."""
         bins: dict[str, Bin] = {name: f"={value!r}" for name, value in hyperparameters.items()}
         for parameter in self.parameters:
             if parameter.name in hyperparameters and parameter.is_active(hyperparameters):
@@ -122,7 +122,7 @@ class Space:
         return json.dumps(tried, sort_keys=True, separators=(",", ":"))
 
     def canonical(self, architecture: Sequence[str]) -> Architecture:
-        """The one form of all architectures that are the same."""
+        """The canonical form of an architecture."""
         return canonical(architecture, self.problem_type, self.equivalence)
 
 

@@ -1,4 +1,4 @@
-"""One hyperparameter: what values it has, when it is in effect, and its bins."""
+"""Hyperparameters: their values, conditions and bins."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Condition:
     values: tuple[HyperparameterValue, ...]
 
     def holds(self, hyperparameters: Mapping[str, HyperparameterValue]) -> bool:
-        """Whether the values so far fulfil it."""
+        """Whether the values so far satisfy it."""
         return hyperparameters.get(self.name) in self.values
 
 
@@ -44,7 +44,7 @@ class Parameter(abc.ABC):
     block: str | None = None
 
     def is_active(self, hyperparameters: Mapping[str, HyperparameterValue]) -> bool:
-        """Whether it is in effect beside the values so far."""
+        """Whether it is in effect, given the values so far."""
         return self.condition is None or self.condition.holds(hyperparameters)
 
     @abc.abstractmethod
@@ -58,14 +58,14 @@ class Parameter(abc.ABC):
 
     @abc.abstractmethod
     def bin(self, value: HyperparameterValue) -> Bin:
-        """The bin of a value; a value from outside of the range (a user's own) is a bin of its own."""
+        """The bin of a value; a value outside the range (a user's own) has a separate bin."""
 
     @abc.abstractmethod
     def draw_in(self, which: Bin, rng: np.random.Generator) -> HyperparameterValue:
         """A random value in one of `bins`."""
 
     def holds(self, value: HyperparameterValue) -> bool:
-        """Whether the value is one of its own."""
+        """Whether the value is one of its values."""
         return self.bin(value) in self.bins
 
 

@@ -1,10 +1,10 @@
-"""Towers to begin with: what has proved itself on other data, with the hyperparameters that it did so with.
+"""Starting points of a search: towers that were good on other data, with their hyperparameters.
 
-A search that knows nothing yet need not begin as if nobody knew anything. The towers of each problem type are in
+They warm-start a search that has no trials of its own yet. The towers of each problem type are in
 `problem.py`. Those for vectors were chosen on seven tables of different origin, size and task, not those of
 `benchmarks/search_on_data.py`; `benchmarks/starting_points.py` chooses them. After Feurer et al., "Initializing
 Bayesian Hyperparameter Optimization via Meta-Learning", AAAI 2015, and, for how they are chosen, Feurer et al.,
-"Auto-sklearn 2.0", JMLR 2022 (greedily: each is the one that adds most to those before).
+"Auto-sklearn 2.0", JMLR 2022 (greedily: each one improves most on those before).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ __all__ = ["StartingPoint", "starting_points"]
 
 
 def starting_points(grammar: Grammar, space: Space) -> tuple[StartingPoint, ...]:
-    """Those of the problem type that the search could come to by itself, in their order.
+    """The starting points of the problem type that lie in the search space, in their order.
 
-    A tower with a block that the specification does not name (or not for its place), or of another depth than it
-    allows, is left out; so is a hyperparameter that is not searched, or not as far as that value.
+    A tower with a block that the specification does not name (or not for its position), or of a depth that it does not
+    allow, is left out; so is a hyperparameter that is not searched, or whose range does not contain the value.
     """
     return tuple(
         StartingPoint(point.architecture, _searched(point, space))
@@ -39,6 +39,6 @@ def _searched(point: StartingPoint, space: Space) -> dict[str, HyperparameterVal
         if value is not None and parameter.is_active(kept) and parameter.holds(value):
             kept[parameter.name] = value
     if "optimizer" not in kept:
-        # A learning rate is good for its own optimizer.
+        # A learning rate only suits its own optimizer.
         kept.pop("learning_rate", None)
     return kept

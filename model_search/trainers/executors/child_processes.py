@@ -42,7 +42,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def worker_count(session: Session, options: SearchOptions, display: ProgressDisplay) -> int:
-    """How many workers are meant; tells how "auto" was understood."""
+    """The number of workers; shows how "auto" was resolved."""
     if options.workers != "auto":
         return int(options.workers or 1)
     count, why = resources.workers_that_fit(_data_bytes(session), len(resources.gpus()))
@@ -59,12 +59,12 @@ def run_in_processes(session: Session, context: RunContext) -> StopReason:
     """
     job = SerializedJob(Contents.of(session))
     with context.display:
-        return _Workforce(session, context, job).run()
+        return _WorkerPool(session, context, job).run()
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """What a worker's process is started with, again and again where it has to be replaced."""
+class _Slot:
+    """What a worker's process is started with; a process that replaces it gets the same."""
 
     name: str
     threads: int
@@ -77,28 +77,28 @@ class _WorkerProcess:
 
     def __init__(
         self,
-        place: _Place,
+        slot: _Slot,
         settings: WorkerSettings,
         job: SerializedJob,
         events: queue.SimpleQueue[tuple[Any, dict[str, Any]]],
     ):
-        self.place = place
+        self.slot = slot
         self.trial: int | None = None
-        self.farewell: dict[str, Any] | None = None
+        self.exit_message: dict[str, Any] | None = None
         self.killed = False
         self.kills_before = resources.memory_kills()
         self._settings = settings
         self._job = job
         self._events = events
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        place.log.parent.mkdir(parents=True, exist_ok=True)
-        with place.log.open("ab") as log:
+        slot.log.parent.mkdir(parents=True, exist_ok=True)
+        with slot.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=place.environment,
+                env=slot.environment,
                 start_new_session=True,  # Ctrl-C is the parent's
             )
         self._threads = [threading.Thread(target=body, daemon=True) for body in (self._send, self._listen)]
@@ -106,12 +106,12 @@ class _WorkerProcess:
             thread.start()
 
     def has_ended(self) -> bool:
-        """Whether the process has ended and all that it said has been heard."""
+        """Whether the process has ended and all its messages have been read."""
         return self._process.poll() is not None and not self._threads[1].is_alive()
 
     @property
     def status(self) -> int:
-        """What it ended with; the negative number of a signal where it was killed."""
+        """Its exit status; the negative number of a signal if it was killed."""
         return int(self._process.returncode)
 
     def stop(self) -> None:
@@ -119,7 +119,7 @@ class _WorkerProcess:
         self._orders.put(STOP)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills it."""
         self.killed = True
         with contextlib.suppress(OSError):
             self._process.kill()
@@ -152,7 +152,7 @@ class _WorkerProcess:
                     self._events.put((self, json.loads(line)))
 
 
-class _Workforce:
+class _WorkerPool:
     """All processes of one call of `try_models`."""
 
     def __init__(self, session: Session, context: RunContext, job: SerializedJob):
@@ -167,14 +167,14 @@ class _Workforce:
         self._memory = _memory_bound(context)
 
     def run(self) -> StopReason:
-        """Until the workers have nothing left to do."""
+        """Runs until the workers have nothing left to do."""
         self._session.store.reclaim_dead()
         missing = self._target - self._monitor.resume()
         if missing <= 0:
             return StopReason.FINISHED
         try:
-            for place in self._places(min(self._context.size, missing)):
-                self._start(place)
+            for slot in self._slots(min(self._context.size, missing)):
+                self._start(slot)
             while self._workers:
                 if self._context.interrupts.asked:
                     self._stop_all()
@@ -183,20 +183,20 @@ class _Workforce:
                     self._stop_all()
                     self._follow()
                     return StopReason.TIME_LIMIT
-                self._hear(_TICK_SECONDS)
+                self._read_events(_TICK_SECONDS)
                 self._follow()
-                self._look_after()
+                self._supervise()
                 if self._exit_policy.is_overdue(self._monitor.history.completed_count):
-                    self._stop_all()  # somebody hangs, or was stopped by a signal
+                    self._stop_all()  # a worker hangs, or was stopped by a signal
             self._follow()
         finally:
             self._end_all()
         return self._exit_policy.result(self._monitor.history.completed_count)
 
-    def _places(self, count: int) -> list[_Place]:
+    def _slots(self, count: int) -> list[_Slot]:
         shared = max(1, resources.cores() // self._context.size)
         gpus = resources.gpus()
-        places = []
+        slots = []
         for number in range(1, count + 1):
             name = self._context.options.worker_name(number)
             environment = _environment(shared)
@@ -205,17 +205,17 @@ class _Workforce:
                 if self._context.size > len(gpus):
                     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
             log = self._session.folder / LOGS / f"{paths.file_name(name)}.log"
-            places.append(_Place(name, shared, environment, log))
-        return places
+            slots.append(_Slot(name, shared, environment, log))
+        return slots
 
-    def _start(self, place: _Place) -> None:
+    def _start(self, slot: _Slot) -> None:
         seconds = self._context.interrupts.seconds_left
-        threads = place.threads if self._session.make_engine is tensorflow_engine else 0
-        settings = WorkerSettings(place.name, self._target, threads, seconds, self._memory)
-        self._workers.append(_WorkerProcess(place, settings, self._job, self._events))
+        threads = slot.threads if self._session.make_engine is tensorflow_engine else 0
+        settings = WorkerSettings(slot.name, self._target, threads, seconds, self._memory)
+        self._workers.append(_WorkerProcess(slot, settings, self._job, self._events))
 
-    def _hear(self, seconds: float) -> None:
-        """Takes in what workers have said; waits for the first word."""
+    def _read_events(self, seconds: float) -> None:
+        """Reads the messages of workers; waits for the first one."""
         with contextlib.suppress(queue.Empty):
             while True:
                 worker, said = self._events.get(timeout=seconds)
@@ -223,7 +223,7 @@ class _Workforce:
                 self._take(worker, said)
 
     def _take(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
-        display, name = self._context.display, worker.place.name
+        display, name = self._context.display, worker.slot.name
         match said["event"]:
             case "start":
                 worker.trial = said["trial"]
@@ -236,55 +236,55 @@ class _Workforce:
                 display.hide(name)
             case "bye":
                 worker.trial = None
-                worker.farewell = said
+                worker.exit_message = said
 
     def _follow(self) -> None:
         self._exit_policy.models(self._monitor.follow())
 
-    def _look_after(self) -> None:
+    def _supervise(self) -> None:
         for worker in [worker for worker in self._workers if worker.has_ended()]:
             if worker not in self._workers:
-                return  # all have been stopped meanwhile
-            self._hear(0)
+                return  # all have been stopped in the meantime
+            self._read_events(0)
             self._workers.remove(worker)
             worker.close()
-            self._context.display.hide(worker.place.name)
-            self._part(worker, worker.farewell or {})
+            self._context.display.hide(worker.slot.name)
+            self._worker_ended(worker, worker.exit_message or {})
 
-    def _part(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
-        """What becomes of the study when a worker has ended."""
+    def _worker_ended(self, worker: _WorkerProcess, said: dict[str, Any]) -> None:
+        """Handles the end of a worker."""
         match self._exit_policy.said(said):
             case Next.REPLACE if self._monitor.history.completed_count < self._target:
-                self._start(worker.place)
+                self._start(worker.slot)
             case Next.STOP_ALL:
                 self._stop_all()
-            case Next.BURY:
-                self._bury(worker, said.get("message"))
+            case Next.REPLACE_DEAD:
+                self._replace_dead(worker, said.get("message"))
 
-    def _bury(self, worker: _WorkerProcess, message: str | None) -> None:
-        """A worker has died: its trial is put back, or has failed where it took too much memory; another takes over."""
+    def _replace_dead(self, worker: _WorkerProcess, message: str | None) -> None:
+        """Replaces a worker that has died: its trial is put back, or fails if it took too much memory."""
         how = message or _words(worker)
         if _was_killed_for_memory(worker):
             self._fail(worker, f"its worker was killed by the system ({how}): memory ran out")
         self._session.store.reclaim_dead()
-        name, log = worker.place.name, worker.place.log
+        name, log = worker.slot.name, worker.slot.log
         self._exit_policy.died(name, how, f"Its log, {log}, ends with: {_tail(log)}")
         self._context.display.note(f"{name} has died ({how}); another one takes its place")
-        self._start(worker.place)
+        self._start(worker.slot)
 
     def _fail(self, worker: _WorkerProcess, reason: str) -> None:
         if worker.trial is None:
             return
-        with contextlib.suppress(StoreError):  # somebody may have put it back already
+        with contextlib.suppress(StoreError):  # another process may have put it back already
             self._session.store.fail(self._claim_of(worker, worker.trial), reason)
 
     def _stop_all(self) -> None:
-        """Every worker puts its trial back; who does not is ended, and its trial put back from here."""
+        """Asks every worker to put its trial back; one that does not is killed, and its trial put back from here."""
         for worker in self._workers:
             worker.stop()
         deadline = time.monotonic() + STOP_SECONDS
         while any(not worker.has_ended() for worker in self._workers) and time.monotonic() < deadline:
-            self._hear(_TICK_SECONDS / 2)
+            self._read_events(_TICK_SECONDS / 2)
         self._end_all()
 
     def _end_all(self) -> None:
@@ -292,7 +292,7 @@ class _Workforce:
             if not worker.has_ended():
                 worker.kill()
             worker.close()
-        self._hear(0)
+        self._read_events(0)
         for worker in self._workers:
             if worker.trial is not None:
                 with contextlib.suppress(StoreError):
@@ -302,15 +302,15 @@ class _Workforce:
         self._workers.clear()
 
     def _claim_of(self, worker: _WorkerProcess, trial_id: int) -> Claim:
-        """The claim that a worker has held; it is refused where the trial is somebody else's by now."""
-        return Claim(trial_id, self._session.store.trial(trial_id).attempt, worker.place.name)
+        """The claim that a worker has held; the store refuses it if another worker holds the trial by now."""
+        return Claim(trial_id, self._session.store.trial(trial_id).attempt, worker.slot.name)
 
 
 def _environment(threads: int) -> dict[str, str]:
     """This process's environment, for a process that is to find the same modules."""
-    places = [place or os.fspath(pathlib.Path.cwd()) for place in sys.path]
+    folders = [folder or os.fspath(pathlib.Path.cwd()) for folder in sys.path]
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", **dict.fromkeys(_THREADS, str(threads))}
-    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONUNBUFFERED": "1"}
+    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONUNBUFFERED": "1"}
 
 
 def _memory_bound(context: RunContext) -> int:

@@ -33,7 +33,7 @@ from model_search.training.outcome import Progress
 STOP_SECONDS = 1.5
 
 _TICK_SECONDS = 0.2
-_ROOM_SECONDS = 2.0  # between two looks at how much room the cluster has
+_ROOM_SECONDS = 2.0  # between two checks of how much room the cluster has
 _LOG_SECONDS = 5.0
 _MEMORY_SHARE = 0.8
 _LOG = logging.getLogger("model_search.worker")
@@ -125,25 +125,25 @@ class _LogSender:
         logging.getLogger().addHandler(handler)
 
     def note(self, text: str) -> None:
-        """Into the log."""
+        """Goes into the log."""
         _LOG.info("%s", text)
 
     def resume(self, history: History) -> None:
-        """Nothing to tell: the driver has."""
+        """Nothing to show: the driver does."""
 
     def start(self, plan: TrialPlan) -> None:
         """The trial's log begins."""
         self._trial = plan.trial_id
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
 
-    def step(self, look: Progress) -> None:
-        """The trial has gone on."""
-        _LOG.info("step %d of %d: loss %.5g, best %s", look.step, look.steps, look.loss, look.best)
+    def step(self, progress: Progress) -> None:
+        """The trial has made progress."""
+        _LOG.info("step %d of %d: loss %.5g, best %s", progress.step, progress.steps, progress.loss, progress.best)
 
     def finish(self, trial: Trial, history: History) -> None:
         """The trial's log ends."""
-        told = trial.reason if trial.result is None else dict(trial.result.metrics)
-        _LOG.info("trial %d has %s: %s", trial.id, trial.state, told)
+        result = trial.reason if trial.result is None else dict(trial.result.metrics)
+        _LOG.info("trial %d has %s: %s", trial.id, trial.state, result)
         self.end()
 
     def end(self) -> None:
@@ -153,7 +153,7 @@ class _LogSender:
 
             sent = self._files.log.remote(self._trial, self._name, self._text.getvalue())
             self._trial = None
-            with contextlib.suppress(ray.exceptions.RayError):  # nobody reads logs of a search that has ended
+            with contextlib.suppress(ray.exceptions.RayError):  # the logs of an ended search are not needed
                 ray.get(sent, timeout=_LOG_SECONDS)
         self._text.seek(0)
         self._text.truncate()
@@ -188,12 +188,12 @@ class _Cluster:
         self._monitor = Monitor(session, context)
         self._exit_policy = ExitPolicy(self._target)
         self._slots: dict[Any, _Slot] = {}
-        self._looked_for_room = -_ROOM_SECONDS
+        self._room_checked_at = -_ROOM_SECONDS
         self._wanted = 0
         self._ending = False
 
     def run(self) -> StopReason:
-        """Until the workers have nothing left to do."""
+        """Runs until the workers have nothing left to do."""
         try:
             if self._monitor.resume() >= self._target:
                 return StopReason.FINISHED
@@ -209,7 +209,7 @@ class _Cluster:
                 ended, _ = self._ray.wait(list(self._slots), timeout=_TICK_SECONDS)
                 self._exit_policy.models(self._monitor.follow())
                 for reference in ended:
-                    self._part(reference)
+                    self._worker_ended(reference)
                 if self._exit_policy.is_overdue(self._monitor.history.completed_count):
                     self._ending = True
                     self._stop_all()
@@ -219,12 +219,12 @@ class _Cluster:
         return self._exit_policy.result(self._monitor.history.completed_count)
 
     def _fill(self) -> None:
-        """As many workers as are wanted; those for which there is no room yet wait in Ray's queue."""
+        """Starts as many workers as are wanted; those for which there is no room yet wait in Ray's queue."""
         if self._ending:
             return
         now = time.monotonic()
-        if now - self._looked_for_room >= _ROOM_SECONDS:
-            self._looked_for_room = now
+        if now - self._room_checked_at >= _ROOM_SECONDS:
+            self._room_checked_at = now
             missing = self._target - self._monitor.history.completed_count
             workers = self._context.options.workers
             limit = self._room() if workers in (None, "auto") else int(workers or 1)
@@ -276,15 +276,15 @@ class _Cluster:
         shares = [node["memory"] / max(1, node.get("CPU", 1)) for node in nodes if node.get("memory")]
         return int(_MEMORY_SHARE * min(shares)) if shares else 1 << 40
 
-    def _part(self, reference: Any) -> None:
-        """What becomes of the study when a worker has ended."""
+    def _worker_ended(self, reference: Any) -> None:
+        """Handles the end of a worker."""
         slot = self._slots.pop(reference, None)
         if slot is None:
-            return  # all have been stopped meanwhile
+            return  # all have been stopped in the meantime
         try:
             said = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            self._bury(slot, error)
+            self._replace_dead(slot, error)
             return
         self._ray.kill(slot.actor)
         match self._exit_policy.said(said):
@@ -293,16 +293,16 @@ class _Cluster:
             case Next.STOP_ALL:
                 self._ending = True
                 self._stop_all()
-            case Next.BURY:
-                self._bury(slot, said.get("message", "it has ended without a word"))
+            case Next.REPLACE_DEAD:
+                self._replace_dead(slot, said.get("message", "it has ended without a message"))
 
-    def _bury(self, slot: _Slot, error: Any) -> None:
+    def _replace_dead(self, slot: _Slot, error: Any) -> None:
         """A worker, or its whole machine, is gone: its trial is put back; `_fill` starts another one."""
         how = next(iter(str(error).strip().splitlines()), type(error).__name__)
         if "OUT_OF_MEMORY" in str(error) or isinstance(error, self._ray.exceptions.OutOfMemoryError):
             self._give_up([slot.name], lambda claim: self._session.store.fail(claim, f"memory ran out: {how}"))
         self._session.store.reclaim(self._held([slot.name]))
-        self._context.display.note(f"{slot.name} is gone ({how}); its trial is done again")
+        self._context.display.note(f"{slot.name} is gone ({how}); its trial is run again")
         self._exit_policy.died(slot.name, how, "Ray's own logs say more.")
 
     def _held(self, names: Iterable[str]) -> list[Heartbeat]:
@@ -316,7 +316,7 @@ class _Cluster:
                 act(Claim(beat.trial_id, beat.attempt, self._session.store.trial(beat.trial_id).worker))
 
     def _stop_all(self) -> None:
-        """Every worker puts its trial back; who does not is ended, and its trial put back from here."""
+        """Asks every worker to put its trial back; one that does not is killed, and its trial put back from here."""
         for slot in self._slots.values():
             slot.actor.stop.remote()
         if self._slots:

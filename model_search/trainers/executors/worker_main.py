@@ -27,13 +27,13 @@ _LOG = logging.getLogger("model_search.worker")
 
 @dataclasses.dataclass(frozen=True)
 class WorkerSettings:
-    """What one worker is told before the job, which is the same for all.
+    """The settings of one worker; the job is the same for all.
 
     Attributes:
         name: The worker's name.
         target: Completed trials that the study is to hold.
         threads: Operations that TensorFlow may run at a time; 0 where the engine needs no TensorFlow.
-        seconds: Until the time limit; None where there is none.
+        seconds: Seconds until the time limit; None where there is none.
         memory: Bytes that the worker may hold between two trials.
     """
 
@@ -45,7 +45,7 @@ class WorkerSettings:
 
 
 class MemoryGuard:
-    """Asks for the end of the worker, after a finished trial, where it holds more than it should."""
+    """Ends the worker after a finished trial if it holds more memory than it may."""
 
     def __init__(self, bound: int, interrupts: Interrupts):
         self._bound = bound
@@ -54,7 +54,7 @@ class MemoryGuard:
         self.grown = False
 
     def __call__(self, trial: Trial) -> None:
-        """Looks after each trial. A study that needs more than the bound from the start may grow by a half."""
+        """Checks after each trial. A study that exceeds the bound from the start may grow by a half."""
         used = used_memory()
         if self._first is None:
             self._first = used
@@ -65,7 +65,7 @@ class MemoryGuard:
 
 
 def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> WorkerParts:
-    """What a worker of this process works with; makes the engine."""
+    """The dependencies of a worker in this process; makes the engine."""
     engine, environment = session.make_engine(session.data, session.settings)
     history, pruner = History(session.record.metric, session.record.goal), None
     if session.keeping is not None:
@@ -85,7 +85,7 @@ def worker_parts(session: Session, interrupts: Interrupts, display: Display) -> 
 
 
 def _trained_with(settings: TrainingSettings) -> dict[str, Any]:
-    """What a trial's training depends on beside its plan, as its environment keeps it; a function is not kept."""
+    """The settings that a trial depends on besides its plan, as stored in its environment; without functions."""
     return {name: value for name, value in dataclasses.asdict(settings).items() if name != "metric_fn"}
 
 

@@ -1,6 +1,6 @@
 """A worker in a process of its own: `python -P -m model_search.trainers.executors.worker_process`.
 
-It is started by `child_processes.py` and of no use without it. Standard input brings what to do: a line of JSON
+It is started by `child_processes.py` only. Standard input has what to do: a line of JSON
 (`WorkerSettings`), the job, then commands of one line each; where it ends, the parent has ended, and so does the
 worker. Standard output takes one line of JSON for everything that happens. What the user's code prints goes into log
 files.
@@ -38,7 +38,7 @@ _LOG = logging.getLogger("model_search.worker")
 
 
 class Reporter:
-    """Tells the parent what happens, and writes a log for each trial into the trial's folder."""
+    """Reports events to the parent, and writes a log for each trial into the trial's folder."""
 
     def __init__(self, name: str, folder: pathlib.Path, events: BinaryIO):
         self._name = name
@@ -54,11 +54,11 @@ class Reporter:
             self._events.flush()
 
     def note(self, text: str) -> None:
-        """Into the log; the parent tells the user."""
+        """Goes into the log; the parent informs the user."""
         _LOG.info("%s", text)
 
     def resume(self, history: History) -> None:
-        """Nothing to tell: the parent has."""
+        """Nothing to show: the parent does."""
 
     def start(self, plan: TrialPlan) -> None:
         """The trial's log begins."""
@@ -70,11 +70,11 @@ class Reporter:
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
         self.say("start", trial=plan.trial_id, kind=str(plan.kind), steps=plan.steps)
 
-    def step(self, look: Progress) -> None:
-        """The trial has gone on."""
+    def step(self, progress: Progress) -> None:
+        """The trial has made progress."""
         if self._plan is not None:
-            _LOG.info("step %d of %d: loss %.5g, best %s", look.step, look.steps, look.loss, look.best)
-            self.say("step", trial=self._plan.trial_id, step=look.step, steps=look.steps)
+            _LOG.info("step %d of %d: loss %.5g, best %s", progress.step, progress.steps, progress.loss, progress.best)
+            self.say("step", trial=self._plan.trial_id, step=progress.step, steps=progress.steps)
 
     def finish(self, trial: Trial, history: History) -> None:
         """The trial's log ends."""
@@ -115,7 +115,7 @@ class _Orders(threading.Thread):
         os._exit(1)
 
     def parts(self) -> list[bytearray]:
-        """The job, when it is there."""
+        """The job, once it has arrived."""
         self._arrived.wait()
         return self._parts
 
@@ -126,7 +126,7 @@ class _Orders(threading.Thread):
 
 
 def main() -> None:
-    """Works until there is nothing to do, and ends the process without TensorFlow's slow goodbye."""
+    """Works until there is nothing to do, and ends the process without TensorFlow's slow shutdown."""
     orders, events = _own_pipes()
     settings = WorkerSettings(**json.loads(orders.readline()))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -169,7 +169,7 @@ def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, eve
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The two pipes under numbers of their own; the standard ones are left to the user's code and the log."""
+    """Duplicates of the two pipes; the standard streams are left to the user's code and the log."""
     orders, events = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -179,7 +179,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _to(descriptor: int) -> None:
-    """What is printed from here on, by whatever library, goes there."""
+    """Redirects what any library prints from here on."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(descriptor, 1)

@@ -102,7 +102,10 @@ def test_the_rule_without_a_name_stops_nothing():
 @pytest.mark.parametrize("name", sorted(STOPPING_RULES))
 def test_a_spec_chooses_the_rule(name):
     spec = make_spec()
-    spec.evaluation_schedule.stopping = Settings.Stopping.Value(name)
+    if name in Settings.Stopping.DESCRIPTOR.values_by_name:
+        spec.evaluation_schedule.stopping = Settings.Stopping.Value(name)
+    else:
+        spec.evaluation_schedule.stopping_rule = name
     spec.evaluation_schedule.grace_steps = 7
     assert StoppingRule.of(spec) == STOPPING_RULES.get(name)(7)
     spec.evaluation_schedule.grace_steps = -1

@@ -14,12 +14,12 @@ from model_search.metadata.trial import StartKind, TrialKind, TrialResult, Trial
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
-from model_search.search.planning.evaluation_schedule import Rung, make_rungs
+from model_search.search.planning.evaluation_schedule import Rung, SuccessiveHalving, make_rungs
 from model_search.search.planning.fidelity_views import View, Views
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.predictor.predictor import Predictor
 from model_search.search.space.grammar import Grammar
-from model_search.spec.schedules import SCHEDULES
+from model_search.spec.schedules import SCHEDULES, schedule_name
 
 STEPS = 900
 KINDS = sorted(set(SCHEDULES) - {"FULL"})
@@ -27,7 +27,10 @@ KINDS = sorted(set(SCHEDULES) - {"FULL"})
 
 def scheduled(kind, eta=3, share=0.1, **fields):
     spec = make_spec(beam_size=3, **fields)
-    spec.evaluation_schedule.kind = Settings.Kind.Value(kind)
+    if kind in Settings.Kind.DESCRIPTOR.values_by_name:
+        spec.evaluation_schedule.kind = Settings.Kind.Value(kind)
+    else:
+        spec.evaluation_schedule.schedule = kind
     spec.evaluation_schedule.reduction_factor = eta
     spec.evaluation_schedule.minimum_share = share
     return spec
@@ -98,7 +101,8 @@ class ParallelStudy:
         ended = self.in_rung(before.plan.rung, before.plan.bracket, TrialState.COMPLETED, TrialState.FAILED)
         ranked = sorted(self.in_rung(before.plan.rung, before.plan.bracket, TrialState.COMPLETED), key=_loss)
         assert before.id in [trial.id for trial in ranked[: max(1, len(ended) // eta)]]
-        if self.spec.evaluation_schedule.kind != Settings.ASHA:  # which may find better ones later
+        # Schedules that wait for nobody may find better ones later.
+        if issubclass(SCHEDULES.get(schedule_name(self.spec)), SuccessiveHalving):
             so_far = [other for other in self.in_rung(plan.rung, plan.bracket) if other.plan.is_promotion]
             assert len(so_far) < max(1, len(ended) // eta)
 

@@ -76,7 +76,7 @@ def test_a_value_from_outside_is_a_bin_of_its_own(value):
         assert not parameter.holds(value)
 
 
-def test_a_choice_bins_equal_numbers_alike():
+def test_a_choice_bins_equal_numbers_together():
     choice = Choice(name="batch_size", values=(16, 32))
     assert choice.bin(32.0) == 32 and isinstance(choice.bin(32.0), int)
     assert choice.bin(64) == "=64" and not choice.holds(64)

@@ -272,7 +272,7 @@ class Exhausted:
             raise SpaceExhaustedError("everything has been tried")
         return make_plan(trial_id)
 
-    def stops(self, plan, looks, history):
+    def stops(self, plan, curve, history):
         return False
 
 
@@ -299,7 +299,7 @@ class Unfit:
         return (int, ("no number",))
 
 
-def test_what_cannot_be_opened_there_is_told_in_plain_words(tmp_path):
+def test_what_a_worker_cannot_open_is_reported(tmp_path):
     unfit = Unfit()
     with pytest.raises(StopStudyError, match=r"cannot use what it was sent .*no number"):
         run(tmp_path, lambda plan, earlier: unfit)

@@ -30,6 +30,8 @@ class RandomShare(PlannerRule):
 
     def plan(self, request: Request) -> TrialPlan | None:
         """See `PlannerRule`."""
+        if not self._share:
+            return None
         coin = np.random.default_rng([self.make.settings.seed, request.trial_id, _COIN])
         if not coin.random() < self._share:
             return None
