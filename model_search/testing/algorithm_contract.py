@@ -250,4 +250,4 @@ class AlgorithmContract:
         spec = make_spec(self.search_type, blocks_to_use=("IDENTITY", "LOWRANK_1"), minimum_depth=2, maximum_depth=3)
         history = run_study(make_planner(spec, 1), 17, lambda plan: None if "IDENTITY" in plan.architecture else 1.0)
         assert len(history.failed) <= 5
-        assert len(history.completed) >= 10 and all(trial.id < 10 for trial in history.failed)
+        assert len(history.completed) >= 12
