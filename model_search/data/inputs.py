@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs
 from model_search.errors import DataError, UnsupportedError
 
-LENGTHS = "lengths"
 _VECTOR = "vector"  # name of the concatenated columns if a feature is called "features"
 
 
@@ -50,31 +50,33 @@ class InputLayout:
         return cls(names, {FEATURES: InputSpec(tuple(description["feature_shape"]), columns=names)})
 
     @classmethod
-    def infer(
-        cls, features: Any, names: Sequence[str] | None, lengths: str = LENGTHS, *, flat: bool = False
-    ) -> InputLayout:
+    def infer(cls, features: Any, names: Sequence[str] | None, options: PrepareOptions) -> InputLayout:
         """Infers the layout of features from one batch.
 
         Args:
             features: One array [rows, ...], or a dict of them.
-            names: The features to read, in order; all of a dict by name where None.
-            lengths: Name of the feature with the valid steps of padded sequences; "<feature>_<lengths>" says it of one
-                feature alone.
-            flat: Whether all features are concatenated into one vector, as version 1.0 did.
+            names: The features to read, in order; all of a dict by name where None. Lengths of those are read, too.
+            options: What features are called that hold lengths, and whether all are concatenated into one vector.
 
         Raises:
             DataError: if there is no feature, or one of those that are to be read is missing.
         """
         if not isinstance(features, Mapping):
             array = as_array(features, "the features")
-            return cls((), {FEATURES: InputSpec(tuple(array.shape[1:]) or (1,)) if flat else _own_spec(array)})
+            is_flat = options.flat_inputs
+            return cls((), {FEATURES: InputSpec(tuple(array.shape[1:]) or (1,)) if is_flat else _own_spec(array)})
         chosen = tuple(names) if names is not None else tuple(sorted(features))
         if not chosen:
             raise DataError("the input_fn yields an empty dict of features; expected at least one")
         arrays = {name: as_array(_pick(features, name), f"feature {name!r}") for name in chosen}
-        if flat:
+        if options.flat_inputs:
             return cls(chosen, {FEATURES: _vector_spec(arrays, chosen)})
-        padded = _padded(arrays, lengths)
+        for name in (options.lengths, *(f"{name}_{options.lengths}" for name in chosen)):
+            if name in features and name not in arrays:
+                arrays[name] = as_array(features[name], f"feature {name!r}")
+        padded = _padded(arrays, options)
+        chosen += tuple(name for name in dict.fromkeys(padded.values()) if name not in chosen)
+        arrays = {name: arrays[name] for name in chosen}
         own = {
             name: _own_spec(array, padded.get(name))
             for name, array in arrays.items()
@@ -115,7 +117,7 @@ class InputLayout:
             raise DataError(f"received {os.fspath(features)!r}; this study's provider yields features as {wanted}")
         if not self.names:
             return {FEATURES: _as_input(self._single(features), FEATURES, self.specs[FEATURES])}
-        by_name = self._by_name(features)
+        by_name = self._without_spare_steps(self._by_name(features))
         found = {name: _as_input(self._values(by_name, name), name, spec) for name, spec in self.specs.items()}
         counts = {name: len(values) for name, values in found.items()}
         if len(set(counts.values())) > 1:
@@ -144,6 +146,17 @@ class InputLayout:
         raise DataError(
             f"received {type(features).__name__}; the model reads a dict of arrays ({', '.join(self.names)})"
         )
+
+    def _without_spare_steps(self, features: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Cuts off steps beyond those of the study where they are padding in all rows."""
+        found = features
+        for name, lengths in self.lengths.items():
+            steps = self.specs[name].shape[0]
+            array = as_array(features[name], f"feature {name!r}")
+            longest = as_array(features[lengths], f"feature {lengths!r}")
+            if array.ndim > 1 and array.shape[1] > steps and longest.dtype.kind in "iuf" and (longest <= steps).all():
+                found = {**found, name: array[:, :steps]}
+        return found
 
     def _values(self, features: Mapping[str, Any], name: str) -> np.ndarray:
         spec = self.specs[name]
@@ -201,7 +214,7 @@ def _pick(features: Mapping[str, Any], name: str) -> Any:
     return features[name]
 
 
-def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
+def _padded(arrays: Arrays, options: PrepareOptions) -> dict[str, str]:
     """The padded features, each with the feature that holds its lengths.
 
     A feature with lengths of its own ("<name>_lengths") is one; so are, where there are lengths for all, sequences of
@@ -209,20 +222,23 @@ def _padded(arrays: Arrays, lengths: str) -> dict[str, str]:
     their own.
     """
     found: dict[str, str] = {}
+    lengths = options.lengths
     for name, array in arrays.items():
         own = f"{name}_{lengths}"
         if own in arrays and _are_lengths(arrays[own]) and array.ndim > 1:
             found[name] = own
     if lengths in arrays and _are_lengths(arrays[lengths]):
         for name, array in arrays.items():
-            is_sequence = array.dtype != np.uint8 if array.ndim == 3 else array.ndim == 2 and array.dtype.kind in "iu"
+            is_ids = array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in "iu" and options.token_ids
+            is_sequence = is_ids or (array.ndim == 3 and array.dtype != np.uint8)
             if is_sequence and name != lengths and name not in found and name not in found.values():
                 found[name] = lengths
     return found
 
 
 def _are_lengths(array: np.ndarray) -> bool:
-    return array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,))
+    is_whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool((array == np.rint(array)).all()))
+    return is_whole and (array.ndim == 1 or array.shape[1:] == (1,))
 
 
 def _own_spec(array: np.ndarray, lengths: str | None = None) -> InputSpec:

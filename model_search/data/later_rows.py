@@ -11,7 +11,7 @@ import numpy as np
 from model_search.data.array_data import as_rows, check_columns
 from model_search.data.inputs import InputLayout, as_array
 from model_search.data.rows import FEATURES, Rows
-from model_search.data.stream_labels import LabelEncoding
+from model_search.data.stream_labels import LabelEncoding, read_weights
 from model_search.data.streams import StreamReader, valid_steps
 from model_search.data.tabular import labels
 from model_search.data.tabular.csv_reading import read_table
@@ -102,9 +102,7 @@ def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:
     encoding = LabelEncoding(Task.from_json(description["task"]))
     reader = StreamReader(layout, encoding, bool(description.get("label_per_step", False)))
     found = as_array(source[1], "the labels")
-    weights = None
-    if len(source) == 3 and source[2] is not None:
-        weights = as_array(source[2], "the weights").astype(np.float32)
-        if not (np.isfinite(weights).all() and (weights >= 0).all()) or not weights.any():
-            raise DataError("the weights hold a number below 0, NaN or infinity, or are all 0; expected some above 0")
+    weights = read_weights(source[2] if len(source) == 3 else None, len(found))
+    if weights is not None and not weights.any():
+        raise DataError("the weights are all 0; expected some above 0")
     return reader.rows(source[0], found, weights)

@@ -20,6 +20,8 @@ class PrepareOptions:
         task_kind: The user's choice of a task; inferred if None.
         valid_fraction: Share of the rows to validate on, where there are no validation data.
         lengths: Name of the feature with the number of valid steps of padded sequences.
+        token_ids: Whether rows of whole numbers, [rows, steps], are padded sequences where there are lengths for all;
+            blocks that read vectors alone take them for numbers.
         label_per_step: Whether there is a label for each step.
         flat_inputs: Whether all features of a stream are concatenated into one vector, as version 1.0 did, so that
             its studies can be continued.
@@ -31,6 +33,7 @@ class PrepareOptions:
     task_kind: TaskKind | None = None
     valid_fraction: float = 0.2
     lengths: str = "lengths"
+    token_ids: bool = True
     label_per_step: bool = False
     flat_inputs: bool = False
 

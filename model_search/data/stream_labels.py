@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.inputs import as_array
 from model_search.data.tabular import labels
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
@@ -90,11 +91,10 @@ class LabelEncoding:
         labels_ = np.zeros((*valid.shape, *encoded.shape[1:]), encoded.dtype)
         labels_[valid] = encoded
         kept = valid.astype(np.float32)
-        if weights is not None:
-            padded = np.ones(valid.shape, np.float32) if weights.ndim > 1 else weights[:, None]
-            if weights.ndim > 1:
-                padded[:, : weights.shape[1]] = weights[:, : valid.shape[1]]
-            kept *= padded
+        if weights is not None and weights.ndim == 1:
+            kept *= weights[:, None]
+        elif weights is not None:
+            kept[valid] = _of_valid_steps(weights, valid, "weights")
         return labels_, kept
 
     def _numbers(self, flat: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -144,14 +144,44 @@ def valid_labels(found: np.ndarray, valid: np.ndarray) -> np.ndarray:
     Raises:
         DataError: if there is no axis of steps, or a valid step has no label.
     """
+    return _of_valid_steps(found, valid, "labels")
+
+
+def read_weights(values: Any, rows: int) -> np.ndarray | None:
+    """The weights of some rows as yielded, float32 [rows] or [rows, steps]; None where there are none.
+
+    Args:
+        values: [rows], [rows, steps], or either with a last axis of one; or None.
+        rows: How many rows there are.
+
+    Raises:
+        DataError: if they have another shape, or one is not a number from 0 on.
+    """
+    if values is None:
+        return None
+    found = as_array(values, "the weights")
+    if found.ndim > 1 and found.shape[-1] == 1:
+        found = found[..., 0]
+    if found.ndim > 2 or len(found) != rows or found.dtype.kind not in "biuf":
+        raise DataError(
+            f"the weights are {found.dtype} of shape {found.shape}; expected a number for each of the {rows} rows, or "
+            "for each step of them, [rows, steps]"
+        )
+    weights = found.astype(np.float32)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise DataError("the weights hold a number below 0, NaN or infinity; expected numbers from 0 on")
+    return weights
+
+
+def _of_valid_steps(found: np.ndarray, valid: np.ndarray, what: str) -> np.ndarray:
     if found.ndim < 2 or len(found) != len(valid):
         raise DataError(
-            f"the labels have the shape {found.shape}; expected [{len(valid)} rows, steps], a label for each step"
+            f"the {what} have the shape {found.shape}; expected [{len(valid)} rows, steps], one for each step"
         )
     steps = min(found.shape[1], valid.shape[1])
     if valid[:, steps:].any():
         raise DataError(
-            f"there are labels for {found.shape[1]} steps, and rows of up to {valid.sum(axis=1).max()} steps"
+            f"there are {what} for {found.shape[1]} steps, and rows of up to {valid.sum(axis=1).max()} steps"
         )
     return found[:, :steps][valid[:, :steps]]
 

@@ -15,7 +15,7 @@ from model_search.data.inputs import InputLayout, as_array
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import StreamData
 from model_search.data.rows import FEATURES, LABEL, Rows, concatenate
-from model_search.data.stream_labels import FITTING_BATCHES, LabelEncoding, valid_labels
+from model_search.data.stream_labels import FITTING_BATCHES, LabelEncoding, read_weights, valid_labels
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError, UnsupportedError
 
@@ -110,11 +110,7 @@ class _Source:
         if any(count != len(found) for count in counts.values()):
             shown = next((count for count in counts.values() if count != len(found)), len(found))
             raise DataError(f"a batch has {shown} rows of features and {len(found)} labels; expected as many")
-        weights = None
-        if len(element) == 3 and element[2] is not None:
-            weights = as_array(element[2], "the weights").astype(np.float32)
-            weights = weights.reshape(-1) if weights.size == len(found) else weights
-        return _Batch(features, found, weights)
+        return _Batch(features, found, read_weights(element[2] if len(element) == 3 else None, len(found)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,20 +145,22 @@ class StreamReader:
 def valid_steps(layout: InputLayout, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which steps of each row are no padding, bool [rows, steps].
 
+    Where some inputs are padded, a row has as many steps as the longest of these; else they all are valid.
+
     Raises:
         DataError: if no input has steps.
     """
-    for name, spec in layout.specs.items():
-        if spec.lengths is not None or len(spec.shape) > 1:
-            steps = np.arange(spec.shape[0])[None, :]
-            rows = len(inputs[name])
-            return (
-                np.repeat(steps >= 0, rows, axis=0) if spec.lengths is None else steps < inputs[spec.lengths][:, None]
-            )
-    raise DataError(
-        f"there is a label for each step, but no feature has steps: {', '.join(layout.specs)}; expected one of shape "
-        "[rows, steps, ...]"
-    )
+    lengths = [inputs[name] for name in dict.fromkeys(layout.lengths.values())]
+    with_steps = list(layout.lengths) or [name for name, spec in layout.specs.items() if len(spec.shape) > 1]
+    if not with_steps:
+        raise DataError(
+            f"there is a label for each step, but no feature has steps: {', '.join(layout.specs)}; expected one of "
+            "shape [rows, steps, ...]"
+        )
+    steps = np.arange(max(layout.specs[name].shape[0] for name in with_steps))
+    longest = np.max(lengths, axis=0) if lengths else np.full(len(inputs[with_steps[0]]), len(steps))
+    found: np.ndarray = steps < longest[:, None]
+    return found
 
 
 def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamData:
@@ -180,6 +178,7 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
     sample = list(itertools.islice(source.batches("train", options.seed), FITTING_BATCHES))
     if not sample:
         raise DataError("the input_fn for 'train' yields no batch; expected at least one")
+    _check_weights(sample, evaluation)
     reader = _reader(provider, options, sample, evaluation)
     task = reader.encoding.task
     valid = concatenate([reader.rows(batch.features, batch.labels, batch.weights) for batch in evaluation])
@@ -188,10 +187,10 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
         for epoch in itertools.count():
             empty = True
             for batch in source.batches("train", _epoch_seed(seed, epoch)):
-                empty = False
+                empty = empty and not len(batch.labels)
                 yield reader.rows(batch.features, batch.labels, batch.weights)
             if empty:
-                raise DataError("the input_fn for 'train' yields no batch when it is opened again")
+                raise DataError("the input_fn for 'train' yields no rows when it is opened again")
 
     return StreamData(
         task=task,
@@ -220,21 +219,31 @@ def _reader(
     """Infers the format of all batches from some of them."""
     names = _feature_names(provider)
     first = evaluation[0].features
-    layout = InputLayout.infer(first, names, options.lengths, flat=options.flat_inputs)
+    layout = InputLayout.infer(first, names, options)
     for batch in (*evaluation, *sample):
         layout = layout.widened(batch.features)
-    shapes = {
-        tuple(sorted((name, values.shape[1:]) for name, values in layout.read(batch.features).items()))
-        for batch in (*evaluation[:1], *sample[:1])
-    }
-    if len(shapes) > 1:
-        raise DataError(f"the input_fn yields features of different shapes: {sorted(shapes)}; expected one shape")
+    for batch in (evaluation[0], sample[0]):
+        layout.read(batch.features)
     kind = options.task_kind or _task_of(provider)
     learnt, seen = (
         [_labels_of(layout, batch, options.label_per_step) for batch in batches] for batches in (sample, evaluation)
     )
     encoding = LabelEncoding.infer(int(provider.number_of_classes()), learnt, seen, kind)
     return StreamReader(layout, encoding, options.label_per_step)
+
+
+def _check_weights(sample: Sequence[_Batch], evaluation: Sequence[_Batch]) -> None:
+    """Refuses weights that only some of the batches have, which would be left out or missing later."""
+    without = [
+        mode
+        for mode, batches in (("train", sample), ("eval", evaluation))
+        if any(batch.weights is None for batch in batches)
+    ]
+    if without and any(batch.weights is not None for batch in (*sample, *evaluation)):
+        raise DataError(
+            f"the input_fn yields weights, but for {' and '.join(map(repr, without))} not with every batch; expected "
+            "them with all batches of 'train' and 'eval': yield ones where rows weigh the same"
+        )
 
 
 def _labels_of(layout: InputLayout, batch: _Batch, per_step: bool) -> np.ndarray:

@@ -19,7 +19,8 @@ class Entrance(NamedTuple):
     Attributes:
         inputs: The Keras inputs by name.
         tensor: What the first block reads, [batch, ...].
-        lengths: int32 [batch], the valid steps of padded sequences; None where no step is padded.
+        lengths: int32 [batch], the valid steps of padded sequences, of the longest where a row has several; None where
+            no step is padded.
     """
 
     inputs: dict[str, keras.KerasTensor]
@@ -44,11 +45,13 @@ def entrance(specs: InputSpecs, rank: int) -> Entrance:
     inputs = {name: keras.Input(spec.shape, dtype=spec.dtype, name=name) for name, spec in specs.items()}
     main = main_inputs(specs)
     tensors = {name: _valid(inputs, name, spec) for name, spec in main.items()}
-    lengths = next((inputs[spec.lengths] for spec in main.values() if spec.lengths is not None), None)
+    lengths = _longest([inputs[name] for name in dict.fromkeys(s.lengths for s in main.values()) if name is not None])
     if len(tensors) == 1:
         name, tensor = next(iter(tensors.items()))
         keeps_type = specs[name].dtype == "int32" and specs[name].lengths is not None and rank > 1
         return Entrance(inputs, tensor if keeps_type else _as_float(tensor), lengths)
+    if rank > 1:
+        tensors = {name: _by_step(tensor, specs[name], name) for name, tensor in tensors.items()}
     return Entrance(inputs, _joined({name: _as_float(tensor) for name, tensor in tensors.items()}, rank), lengths)
 
 
@@ -76,6 +79,26 @@ def _valid(inputs: Mapping[str, keras.KerasTensor], name: str, spec: InputSpec) 
     for _ in spec.shape[1:]:
         mask = ops.expand_dims(mask, -1)
     return ops.where(mask, tensor, ops.zeros_like(tensor))
+
+
+def _longest(lengths: Sequence[keras.KerasTensor]) -> keras.KerasTensor | None:
+    """The steps of each row: those of its longest padded sequence; None where none is padded."""
+    if len(lengths) < 2:
+        return lengths[0] if lengths else None
+    return ops.max(ops.stack(lengths), axis=0)
+
+
+def _by_step(tensor: keras.KerasTensor, spec: InputSpec, name: str) -> keras.KerasTensor:
+    """A padded sequence of single numbers as one of vectors, [batch, steps, 1]; other inputs as they are."""
+    if spec.lengths is None or len(spec.shape) != 1:
+        return tensor
+    if spec.dtype == "int32":
+        raise UserError(
+            f"feature {name!r} is a padded sequence of whole numbers (token ids) beside other inputs, which would read "
+            "the ids as quantities; expected it as the only input, or float vectors (one-hot, say) of shape [rows, "
+            "steps, width]"
+        )
+    return ops.expand_dims(tensor, -1)
 
 
 def _as_float(tensor: keras.KerasTensor) -> keras.KerasTensor:

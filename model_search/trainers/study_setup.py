@@ -118,12 +118,14 @@ def prepare_options(
     spec: PhoenixSpec, seed: int, batch_size: int, eval_steps: int | None, earlier: StudyRecord | None
 ) -> PrepareOptions:
     """How a study's data are prepared; `earlier` is the study where it exists already."""
+    about = problem.problem_type(problem_type(spec))
     return PrepareOptions(
         seed=seed,
         batch_size=batch_size,
         eval_steps=eval_steps,
         lengths=spec.lengths_feature_name,
-        label_per_step=problem.problem_type(problem_type(spec)).label_per_step,
+        token_ids=about.input_rank > problem.VECTOR_RANK,
+        label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
     )
 

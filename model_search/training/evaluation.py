@@ -65,6 +65,9 @@ class ValidationMetrics:
         if self._data.loss_fn is None:
             return metrics.compute_metric("loss", self._data.task, rows.labels, logits, rows.weights)
         tf = tensorflow()
-        weights = None if rows.weights is None else tf.constant(averaging_one(rows.weights))
+        given = rows.weights
+        if rows.valid is not None and given is not None and (given == given[:1]).all():
+            given = None  # they only told padded steps from valid ones
+        weights = None if given is None else tf.constant(averaging_one(given))
         loss = batch_loss(self._data.task, self._data.loss_fn)
         return float(loss(tf.constant(rows.labels), tf.constant(logits), weights))

@@ -76,7 +76,10 @@ class _Own:
     def __call__(self, labels: Any, logits: Any, weights: Any) -> Any:
         tf = tensorflow()
         name = _name(self._loss_fn)
-        if weights is not None and not self._takes_weights:
+        if weights is not None and weights.shape.rank == 2:  # padded steps are left out, as in evaluation
+            valid = weights > 0
+            labels, logits, weights = (tf.boolean_mask(tensor, valid) for tensor in (labels, logits, weights))
+        elif weights is not None and not self._takes_weights:
             raise UserError(f"loss_fn {name} takes no weights, yet the data have a weight column; add a third argument")
         arguments = (labels, logits, 1.0 if weights is None else weights) if self._takes_weights else (labels, logits)
         try:

@@ -8,6 +8,7 @@ import pytest
 
 import model_search
 from model_search.data import provider as data_module
+from model_search.data.later_rows import labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import StreamData
 from model_search.data.provider import Provider, lookup_provider, register_provider
@@ -255,3 +256,67 @@ def test_register_and_look_up():
         register_provider("mine")(Stub)
     with pytest.raises(UserError, match=r"no provider is registered as 'yours' \(registered: mine\)"):
         lookup_provider("yours")
+
+
+PER_STEP = PrepareOptions(seed=1, batch_size=4, label_per_step=True)
+STEPS = np.arange(12) % 3 + 1
+
+
+def sequences(**more):
+    features = {"signal": np.ones((12, 3, 2), np.float32), "signal_lengths": STEPS, **more}
+    return features, np.arange(36).reshape(12, 3) % 3
+
+
+def test_a_row_has_as_many_labels_as_its_longest_padded_sequence_has_steps():
+    audio = {"audio": np.ones((12, 3, 2), np.float32)}  # comes first, and is not padded
+    data = Stub(sequences(**audio)).prepare(PER_STEP)
+    assert (data.valid.weight > 0).sum(axis=1).tolist() == STEPS.tolist()
+    longer = np.minimum(STEPS + 1, 3)
+    data = Stub(sequences(**audio, audio_lengths=longer)).prepare(PER_STEP)
+    assert (data.valid.weight > 0).sum(axis=1).tolist() == longer.tolist()
+
+
+def test_weights_of_steps_and_of_rows():
+    features, labels = sequences()
+    valid = np.arange(3) < STEPS[:, None]
+    weights = np.arange(1, 13, dtype=np.float32)
+    for given in (weights, weights[:, None], np.repeat(weights[:, None], 3, axis=1)[..., None]):
+        data = Stub((features, labels, given)).prepare(PER_STEP)
+        np.testing.assert_array_equal(data.valid.weight, weights[:, None] * valid)
+        later = labelled_rows((features, labels, given), data.description)
+        np.testing.assert_array_equal(later.weight, data.valid.weight)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (np.ones((12, 2)), "there are weights for 2 steps, and rows of up to 3 steps"),
+        (np.ones((1, 3)), "for each of the 12 rows"),
+        (np.ones((12, 3, 2)), "for each of the 12 rows"),
+        (-np.ones(12), "below 0"),
+        (np.full(12, np.nan), "below 0, NaN"),
+        (np.full(12, "a"), "expected a number"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(weights, sentence):
+    data = Stub((*sequences(), np.ones(12))).prepare(PER_STEP)
+    with pytest.raises(DataError, match=sentence):
+        Stub((*sequences(), weights)).prepare(PER_STEP)
+    with pytest.raises(DataError, match=sentence):
+        labelled_rows((*sequences(), weights), data.description)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_weights_of_some_batches_are_refused(mode):
+    weighted, plain = (X, Y, np.ones(12)), (X, Y)
+    first, second = (plain, weighted) if mode == "train" else (weighted, plain)
+    with pytest.raises(DataError, match=f"yields weights, but for '{mode}' not with every batch; .* yield ones"):
+        Stub(first, second).prepare(OPTIONS)
+
+
+def test_a_stream_of_empty_batches_ends_with_an_error():
+    provider = Stub(batches())
+    data = provider.prepare(OPTIONS)
+    provider.train = [(X[:0], Y[:0])]
+    with pytest.raises(DataError, match="yields no rows when it is opened again"):
+        next(iter_rows for iter_rows in data.train_batches(1) if len(iter_rows))

@@ -232,3 +232,20 @@ def test_weights_of_steps(tmp_path):
     again = search(tmp_path / "o", Provider((features, other, weights)), text, number_models=1, finish="neither")
     # The first step weighs nothing, so its label does not matter.
     assert study.trial(1).result.metrics["accuracy"] == again.trial(1).result.metrics["accuracy"]
+
+
+def test_a_loss_of_the_providers_own_reads_valid_steps_alone(tmp_path):
+    features, labels, valid = sequences(per_step=True)
+    spoilt = np.where(valid, labels, 1 - labels)
+
+    def own_loss(labels, logits):
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+    text = 'problem_type: RNN_ALL_ACTIVATIONS blocks_to_use: "NAMED_GRU" maximum_depth: 2'
+    found = []
+    for folder, rows, loss in (("own", spoilt, own_loss), ("usual", labels, None)):
+        provider = Provider((features, rows))
+        provider.get_loss_fn = lambda loss=loss: loss
+        study = search(tmp_path / folder, provider, text, number_models=1, finish="neither")
+        found.append(study.trial(1).result.metrics)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
