@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from model_search.single_trainer import SingleTrainer
     from model_search.spec.searches import Setting
     from model_search.study import Study, load_study
+    from model_search.training.evaluator import register_evaluator
 
 __all__ = [
     "ModelSearchError",
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "fit",
     "load_study",
+    "register_evaluator",
     "register_planner_rule",
     "register_sampler",
     "register_schedule",
@@ -57,6 +59,7 @@ _LAZY = {
     "SingleTrainer": "model_search.single_trainer",
     "Study": "model_search.study",
     "load_study": "model_search.study",
+    "register_evaluator": "model_search.training.evaluator",
     "register_planner_rule": "model_search.search.planning.rules.rule",
     "register_sampler": "model_search.search.samplers.sampler",
     "register_schedule": "model_search.search.planning.evaluation_schedule",

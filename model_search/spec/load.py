@@ -1,4 +1,4 @@
-"""Loading a specification: everything that is wrong with it is told at once."""
+"""Loading a specification: everything that is wrong with it is reported at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this version can do, a table each; whoever adds a kind of ensemble changes a line here."""
+"""What this version can do, a table each; a new kind of ensemble is one more line here."""
 
 from __future__ import annotations
 

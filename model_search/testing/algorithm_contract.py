@@ -1,4 +1,4 @@
-"""What every search algorithm keeps to, whoever wrote it: subclass `AlgorithmContract` and name the algorithm.
+"""What every search algorithm keeps to, built-in or not: subclass `AlgorithmContract` and name the algorithm.
 
 from model_search.testing.algorithm_contract import AlgorithmContract
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from model_search import problem as problems
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult, TrialState
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.history.history import History
@@ -24,7 +25,7 @@ def make_spec(
             asked for.
     """
     learning = {"cooldown_share": 0.0} | fields.pop("learning", {})
-    fields.setdefault("blocks_to_use", MIXED if problem_type == "CNN" else DENSE)
+    fields.setdefault("blocks_to_use", MIXED if problems.problem_type(problem_type).reads_maps else DENSE)
     fields.setdefault("minimum_depth", 1)
     fields.setdefault("maximum_depth", 4)
     is_type = search_type in PhoenixSpec.SearchType.DESCRIPTOR.values_by_name

@@ -1,4 +1,4 @@
-"""What every sampler of hyperparameters keeps to, whoever wrote it: subclass `SamplerContract` and name the sampler.
+"""What every sampler of hyperparameters keeps to, built-in or not: subclass `SamplerContract` and name the sampler.
 
 from model_search.testing.sampler_contract import SamplerContract
 

@@ -63,7 +63,9 @@ class Evaluator(abc.ABC):
 
 EvaluatorClass = TypeVar("EvaluatorClass", bound=type[Evaluator])
 
-EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "model_search.training", "register_evaluator")
+EVALUATORS: Registry[type[Evaluator]] = Registry(
+    "evaluator", "model_search.training", "model_search.register_evaluator"
+)
 
 
 def register_evaluator(name: str) -> Callable[[EvaluatorClass], EvaluatorClass]:

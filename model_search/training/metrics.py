@@ -37,7 +37,7 @@ class ResolvedMetric:
         return Objective(self.name, Goal.of(self.goal))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Scored:
     """Labels and logits of the same rows; what several metrics need is computed once.
 

@@ -124,7 +124,7 @@ class StoreContract:
         with pytest.raises(StudyError, match="no study yet"):
             store.update_settings({})
 
-    def test_whoever_creates_the_study_first_wins(self, open_store):
+    def test_the_first_to_create_the_study_wins(self, open_store):
         assert open_store().create_study(RECORD) == RECORD
         late = dataclasses.replace(RECORD, owner="somebody else", seed=5)
         assert open_store().create_study(late) == RECORD

@@ -29,7 +29,7 @@ class TestByNews(StoreContract):
 
 
 @pytest.mark.parametrize("kept", [3, 5000])
-def test_whoever_asks_whenever_gets_what_the_store_says(tmp_path, monkeypatch, kept):
+def test_every_reader_gets_what_the_store_says_at_any_time(tmp_path, monkeypatch, kept):
     monkeypatch.setattr(ray_store, "_NEWS", kept)
     store, rng = SqliteStore(tmp_path / "study.db"), np.random.default_rng(0)
     store.create_study(RECORD)

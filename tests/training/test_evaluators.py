@@ -44,7 +44,7 @@ class ConstantSearch(RandomSearch):
 
 @pytest.fixture
 def registered():
-    register_evaluator("CONSTANT")(Constant)
+    model_search.register_evaluator("CONSTANT")(Constant)
     model_search.register_search("CONSTANT_SEARCH")(ConstantSearch)
     yield
     EVALUATORS.remove("CONSTANT")

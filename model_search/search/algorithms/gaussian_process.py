@@ -138,8 +138,8 @@ class GaussianProcessSearch(TowerSearch):
             scores = np.concatenate([scores, self._score(process, children)])
             if not pool:
                 return None
-            heat = float(scores.std()) * (1 - (turn + 1) / _ROUNDS)
-            order = np.argsort(-(scores + heat * rng.gumbel(size=len(scores))), kind="stable")
+            temperature = float(scores.std()) * (1 - (turn + 1) / _ROUNDS)
+            order = np.argsort(-(scores + temperature * rng.gumbel(size=len(scores))), kind="stable")
             leaves = [pool[i] for i in order[:_ROOTS]]
         return pool[int(np.argmax(scores))]
 

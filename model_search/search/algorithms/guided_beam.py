@@ -75,7 +75,7 @@ class GuidedBeam(SearchAlgorithm):
     specification lacks their blocks or says itself how towers grow, and random ones. From then on a small Gaussian
     process (`predictor.py`) learns from all trials. Of the best trials, by their results and by what is expected of
     them, it makes hundreds of children (mutated, grown, crossed), and of the most promising of those children again.
-    The one with the highest upper confidence bound is proposed. As long as the predictor foretells the trials badly, a
+    The one with the highest upper confidence bound is proposed. As long as the trials are predicted badly, a
     share of the proposals are the plain beam's.
 
     Papers: Mazzawi et al., Interspeech 2019 (the beam); White et al., "BANANAS", AAAI 2021 (a predictor that ranks

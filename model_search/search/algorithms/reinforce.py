@@ -30,7 +30,7 @@ _WINDOW = 500
 _SEED = 20170417
 _BASELINE_DECAY = 0.9
 _REDRAWS = 16
-_HEAT = 1.15
+_TEMPERATURE_FACTOR = 1.15
 
 
 def _check(checker: Checker) -> None:
@@ -117,7 +117,7 @@ class Reinforce(TowerSearch):
         tried, allowed = self.tried(history), self.allowed_depth(history)
         architecture: Architecture = ()
         for draw in range(_REDRAWS):
-            architecture = self._draw_from(controller, rng, allowed, heat=_HEAT**draw)
+            architecture = self._draw_from(controller, rng, allowed, temperature=_TEMPERATURE_FACTOR**draw)
             if self.grammar.canonical(architecture) not in tried and not history.failures.avoids(architecture):
                 break
         return Proposal(architecture)
@@ -159,12 +159,14 @@ class Reinforce(TowerSearch):
                 possible[row, place] = self._possible(place)
         learnt.controller.learn(Batch(tokens, possible, advantages), self.entropy_weight, self.learning_rate)
 
-    def _draw_from(self, controller: Controller, rng: np.random.Generator, allowed: int, heat: float) -> Architecture:
+    def _draw_from(
+        self, controller: Controller, rng: np.random.Generator, allowed: int, temperature: float
+    ) -> Architecture:
         state, before, names = controller.begin(), 0, []
         for place in range(self._limit(allowed)):
             logits, step = controller.step(np.array([before]), state)
             state = (step[0], step[1])
-            shares = probabilities(logits[0] / heat, self._possible(place))
+            shares = probabilities(logits[0] / temperature, self._possible(place))
             before = int(rng.choice(len(shares), p=shares))
             if before > len(self.grammar.blocks):
                 break

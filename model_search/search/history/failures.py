@@ -108,14 +108,14 @@ class Failures:
     def _assess(self) -> Verdict:
         suspects = {number: frozenset(failed) - self._sound for number, failed in self._failed.items()}
         unexplained = [blocks for blocks in suspects.values() if blocks]
-        guilty: set[str] = set()
+        failing: set[str] = set()
         while True:
             found = _explaining(unexplained)
             if not found:
                 break
-            guilty |= found
+            failing |= found
             unexplained = [blocks for blocks in unexplained if blocks.isdisjoint(found)]
-        kept = frozenset(block for block in guilty if not self._has_another_chance(block, suspects.items()))
+        kept = frozenset(block for block in failing if not self._has_another_chance(block, suspects.items()))
         return Verdict(kept, tuple({blocks for blocks in unexplained if len(blocks) > 1}))
 
     def _has_another_chance(self, block: str, suspects: Iterable[tuple[int, Blocks]]) -> bool:

@@ -1,4 +1,4 @@
-"""Early stopping inside of a trial: whether its curve is worth going on with, judged by those of other trials."""
+"""Early stopping inside of a trial: whether its curve, compared with those of other trials, is worth going on with."""
 
 from __future__ import annotations
 
@@ -80,10 +80,16 @@ class StoppingRule:
         objective = history.ranking.objective
         losses = _losses(curve, objective)
         peers = [_losses(peer, objective) for peer in _curves_of_peers(plan, history)]
-        return bool(len(losses)) and self._is_hopeless(plan, losses, peers)
+        return bool(len(losses)) and self.is_hopeless(plan, losses, peers)
 
-    def _is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
-        """The decision; curves are float64 [evaluations, 2], (step, loss), less being better."""
+    def is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
+        """The decision, which each rule overrides; `stops` asks it only after the grace and before the last step.
+
+        Args:
+            plan: The trial's plan.
+            curve: Its curve so far, float64 [evaluations, 2]: (step, loss), less being better; at least one evaluation.
+            peers: The curves of the completed trials that it is compared with; a curve may be empty.
+        """
         del plan, curve, peers
         return False
 
@@ -121,7 +127,8 @@ class MedianStopping(StoppingRule):
     Paper: Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017, section 3.2.2.
     """
 
-    def _is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
+    def is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
+        """See `StoppingRule`."""
         step = curve[-1, 0]
         averages = [float(peer[peer[:, 0] <= step, 1].mean()) for peer in peers if len(peer) and peer[0, 0] <= step]
         return len(averages) >= _FEWEST_PEERS and float(curve[:, 1].min()) > float(np.median(averages))
@@ -140,7 +147,8 @@ class CurveExtrapolation(StoppingRule):
     bound from least squares instead of sampling from the posterior, which takes well under a millisecond.
     """
 
-    def _is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
+    def is_hopeless(self, plan: TrialPlan, curve: np.ndarray, peers: Sequence[np.ndarray]) -> bool:
+        """See `StoppingRule`."""
         if len(curve) < _FEWEST_EVALUATIONS or not any(map(len, peers)):
             return False
         best = min(float(peer[:, 1].min()) for peer in peers if len(peer))

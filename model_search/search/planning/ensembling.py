@@ -44,10 +44,10 @@ class Composition:
     Attributes:
         kind: What the trial is for.
         members: Trials whose towers take part, by id.
-        teacher: Trials whose towers teach, by id.
+        teacher: Trials whose towers are the teacher, by id.
         warm_start: The trial whose weights the tower starts from.
         ensemble: How the members are combined.
-        distillation: How the teacher teaches.
+        distillation: How the student learns from the teacher.
     """
 
     kind: TrialKind
@@ -294,7 +294,7 @@ def keeps_train_logits(spec: PhoenixSpec) -> bool:
     """Whether a later trial may need what a tower says of the training rows.
 
     A student learns from them, and so do the mixture of a weighted ensemble and the new tower of a residual one. The
-    average of frozen towers is only judged, on the validation rows.
+    average of frozen towers is only evaluated, on the validation rows.
     """
     schedule = Schedule.of(spec)
     ensembling = schedule.ensembling

@@ -83,7 +83,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class ProposalSource:
-    """How a tower is looked for.
+    """How a tower is searched for.
 
     Attributes:
         composition: What it will be trained with.

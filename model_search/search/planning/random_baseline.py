@@ -56,26 +56,30 @@ def random_baseline(history: History, budget: int) -> Baseline | None:
     if len(sample) < 2:
         return None
     objective = history.ranking.objective
-    values = -objective.losses(sample)  # larger is better
-    expected = expected_best(values.tolist(), budget)
-    normal = float(np.median(values) + _better_half(values) * _normal_best(budget))
-    return Baseline(len(sample), budget, objective.from_loss(-expected), objective.from_loss(-max(expected, normal)))
+    losses = objective.losses(sample)
+    expected = _mean_of_last(np.sort(losses)[::-1], budget)
+    normal = float(np.median(losses) - _better_half(losses) * _normal_best(budget))
+    return Baseline(len(sample), budget, objective.from_loss(expected), objective.from_loss(min(expected, normal)))
 
 
 def expected_best(values: Sequence[float], draws: int) -> float:
     """The mean of the greatest of `draws` draws from these values, with replacement."""
-    ordered = np.sort(np.asarray(values, dtype=float))
+    return _mean_of_last(np.sort(np.asarray(values, dtype=float)), draws)
+
+
+def _mean_of_last(ordered: np.ndarray, draws: int) -> float:
+    """The mean, over `draws` draws with replacement from values in this order, of the drawn one that comes last."""
     reached = (np.arange(len(ordered) + 1) / len(ordered)) ** draws
     return float(ordered @ np.diff(reached))
 
 
-def _better_half(values: np.ndarray) -> float:
-    """The standard deviation by the values above the median alone."""
-    beyond = values - np.median(values)
-    better = beyond[beyond > 0]
+def _better_half(losses: np.ndarray) -> float:
+    """The standard deviation by the losses below the median alone."""
+    gains = np.median(losses) - losses
+    better = gains[gains > 0]
     if not len(better):
         return 0.0
-    return float(np.sqrt((better**2).mean() * len(values) / (len(values) - 1)))
+    return float(np.sqrt((better**2).mean() * len(losses) / (len(losses) - 1)))
 
 
 def _normal_best(draws: int) -> float:

@@ -33,7 +33,7 @@ class Assignment:
 
 
 class Tuning:
-    """Hands the last trials of a study to its best architectures, by turns.
+    """Hands the last trials of a study to its best architectures, in turn.
 
     Args:
         trials: How many of the study's trials tune.

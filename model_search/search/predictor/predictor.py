@@ -166,11 +166,11 @@ class Predictor:
 
     @functools.cached_property
     def skill(self) -> float:
-        """How well it foretells each trial from all the others: the correlation of the ranks; 0 where undefined."""
-        foretold = self._processes.leave_one_out()[: len(self.tried)]
-        if len(foretold) < 3 or not (foretold.std() > 0 and self.targets.std() > 0):
+        """How well it predicts each trial from all the others: the correlation of the ranks; 0 where undefined."""
+        predicted = self._processes.leave_one_out()[: len(self.tried)]
+        if len(predicted) < 3 or not (predicted.std() > 0 and self.targets.std() > 0):
             return 0.0
-        return float(np.corrcoef(_ranks(foretold), _ranks(self.targets))[0, 1])
+        return float(np.corrcoef(_ranks(predicted), _ranks(self.targets))[0, 1])
 
 
 class Predictors:

@@ -22,7 +22,7 @@ def _value(tower):
 
 
 @pytest.mark.parametrize("is_fixed", [True, False])
-def test_the_process_foretells_what_it_has_not_seen(is_fixed):
+def test_the_process_predicts_what_it_has_not_seen(is_fixed):
     towers = _towers(80, 5)
     known, unknown = towers[::2], towers[1::2]
     values = np.array([_value(tower) for tower in known]) - 1

@@ -85,7 +85,7 @@ class ParallelStudy:
         return [t for t in trials if not states or t.state in states]
 
     def _check(self, plan):
-        """Whoever goes on is among the best 1/eta of its rung, continues itself, and does so for the first time."""
+        """A promoted trial is among the best 1/eta of its rung, continues itself, and does so for the first time."""
         assert plan.key not in {other.key for other in self.plans()}
         if not plan.is_promotion:
             assert plan.first_step == 0 and plan.warm_start is None

@@ -88,17 +88,20 @@ def test_a_schedule_of_ones_own_promotes():
 
 
 def test_a_stopping_rule_of_ones_own_stops():
-    @model_search.register_stopping_rule("AT_ONCE")
+    @model_search.register_stopping_rule("WORSE_THAN_TWO")
     @dataclasses.dataclass(frozen=True)
-    class AtOnce(StoppingRule):
-        def stops(self, plan, curve, history):
-            return curve[-1][0] >= self.grace_steps
+    class WorseThanTwo(StoppingRule):
+        def is_hopeless(self, plan, curve, peers):
+            return bool(curve[-1, 1] > 2) and len(peers) == 2
 
-    spec = load_text(BASE + "evaluation_schedule { stopping_rule: 'AT_ONCE' grace_steps: 1 }")
+    spec = load_text(BASE + "evaluation_schedule { stopping_rule: 'WORSE_THAN_TWO' grace_steps: 5 }")
     planner = make_planner(spec)
-    history = run_study(planner, 1, lambda plan: 1.0)
-    assert planner.stops(history.get(1).plan, [(10, 1.0)], history)
-    assert "Hopeless trials are stopped early (AT_ONCE)." in explain(spec)
+    history = run_study(planner, 2, lambda plan: float(plan.trial_id))
+    plan = history.get(1).plan
+    assert planner.stops(plan, [(10, 2.1)], history)
+    assert not planner.stops(plan, [(10, 1.9)], history)
+    assert not planner.stops(plan, [(4, 2.1)], history)
+    assert "Hopeless trials are stopped early (WORSE_THAN_TWO)." in explain(spec)
 
 
 def test_names_of_schedules_are_checked():

@@ -102,7 +102,7 @@ def _processes(count=60, noise=0.0, seed=0):
     return processes, encoded.rows(np.arange(count, count + 30)), clean[count:], clean[:count], seen
 
 
-def test_additive_worlds_are_foretold_with_honest_uncertainty():
+def test_additive_worlds_are_predicted_with_honest_uncertainty():
     processes, new, truth, _, _ = _processes()
     predicted = processes.predict(new)
     assert np.corrcoef(predicted.mean, truth)[0, 1] > 0.97
@@ -116,7 +116,7 @@ def test_noise_is_taken_out():
     assert noisy.std() < 0.5
 
 
-def test_each_is_foretold_by_the_others_as_if_it_had_been_left_out():
+def test_each_is_predicted_from_the_others_as_if_it_had_been_left_out():
     processes, _, _, clean, _ = _processes(noise=0.7)
     assert 0.7 < np.corrcoef(processes.leave_one_out(), clean)[0, 1] < 1
 

@@ -36,8 +36,8 @@ class Distillation(PlannerRule):
         if start is not None and start.plan is not None:
             student = Proposal(start.plan.architecture, hyperparameters=_shapes(start.plan))
             return self.make.first_drawn(request, self.make.source(request, composition, student))
-        taught = (request.earlier.get(number) for number in composition.teacher)
-        avoided = {self.make.space.canonical(trial.plan.architecture) for trial in taught if trial and trial.plan}
+        teachers = (request.earlier.get(number) for number in composition.teacher)
+        avoided = {self.make.space.canonical(trial.plan.architecture) for trial in teachers if trial and trial.plan}
         source = dataclasses.replace(self.make.source(request, composition), avoided=frozenset(avoided))
         return self.make.found(request, source)
 
