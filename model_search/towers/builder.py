@@ -16,7 +16,7 @@ from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
-from model_search.towers.heads import add_head
+from model_search.towers.heads import add_head, without_mask
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
 from model_search.towers.weight_names import layer_prefix
@@ -166,4 +166,4 @@ def _as_logits(tensor: keras.KerasTensor, spec: TowerSpec) -> keras.KerasTensor:
             f"disable_last_dense_layer makes the output of {spec.architecture[-1]} the logits; its shape is "
             f"{tuple(tensor.shape)}, expected (None, {spec.logits_dimension})."
         )
-    return tensor
+    return without_mask(tensor) if len(tensor.shape) > 2 else tensor

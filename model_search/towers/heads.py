@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from model_search.data.task import TaskKind
-from model_search.errors import UnsupportedError, UserError
+from model_search.errors import TrialError, UnsupportedError, UserError
 
 HEAD_NAME = "logits"
 
@@ -25,10 +25,19 @@ def dense_per_step_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTen
     """A linear layer at each step of a sequence: float32 [batch, steps, units].
 
     Raises:
-        UserError: if the tower has no steps any more.
+        TrialError: if the tower has no steps any more.
     """
     _check_steps(tensor)
-    return layers.Dense(units, name=HEAD_NAME)(tensor)
+    return without_mask(layers.Dense(units, name=HEAD_NAME)(tensor))
+
+
+def without_mask(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """The same values without the Keras mask that a recurrent layer may have attached.
+
+    Layers pass such a mask on, and `Softmax` would take it for one of the classes. Padded steps need none: they weigh
+    nothing in the loss and in metrics.
+    """
+    return ops.reshape(tensor, (-1, *tensor.shape[1:]))
 
 
 def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
@@ -62,7 +71,7 @@ def add_head(
 
     Raises:
         UnsupportedError: if there is no such head.
-        UserError: if the tower does not end in what the head reads.
+        TrialError: if the tower does not end in what the head reads.
     """
     heads: dict[str, Callable[[], keras.KerasTensor]] = {
         "dense": lambda: dense_head(tensor, units),
@@ -76,7 +85,7 @@ def add_head(
 
 def _check_steps(tensor: keras.KerasTensor) -> None:
     if len(tensor.shape) != 3:
-        raise UserError(
+        raise TrialError(
             f"The tower ends in a tensor of shape {tuple(tensor.shape)}; expected [batch, steps, channels], since the "
             "head reads the steps of a sequence. Leave out blocks that flatten it."
         )

@@ -14,6 +14,7 @@ from model_search import problem
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
+from model_search.data.rows import FEATURES
 from model_search.errors import StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
@@ -145,7 +146,9 @@ def _data_record(data: PreparedData, settings: TrainingSettings) -> dict[str, An
     """What the study remembers of its data, and of the models that are built for them."""
     return {
         "inputs": {name: spec.to_json() for name, spec in data.input_specs.items()},
+        "label_per_step": problem.problem_type(settings.problem_type).label_per_step,
         **data.description,
+        **_columns(data),
         "model": {
             "problem_type": settings.problem_type,
             "dropout_between_blocks": settings.dropout_between_blocks,
@@ -153,6 +156,17 @@ def _data_record(data: PreparedData, settings: TrainingSettings) -> dict[str, An
             "temperature": settings.temperature,
         },
     }
+
+
+def _columns(data: PreparedData) -> dict[str, Any]:
+    """The features to read later, where the provider's description leaves the inputs to its rows.
+
+    A single input that is called "features" is read from whatever holds one array.
+    """
+    names = list(data.input_specs)
+    if data.description.get("schema") is not None or "inputs" in data.description or names == [FEATURES]:
+        return {}
+    return {"columns": names}
 
 
 def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
@@ -239,7 +253,8 @@ def _check_same_study(
 ) -> None:
     differences = []
     if existing.data_fingerprint != data.fingerprint:
-        differences.append(f"the training data differ ({_data_difference(existing.data, data.description)})")
+        now = {**data.description, **_columns(data)}
+        differences.append(f"the training data differ ({_data_difference(existing.data, now)})")
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
         differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
     differences += incompatibilities(load_spec_text(existing.spec_text), spec)

@@ -36,12 +36,20 @@ class Embedding(blocks.Block):
         return [*input_tensors, keras.layers.Embedding(10, 4)(input_tensors[-1])]
 
 
+class Pool(blocks.Block):
+    """The mean of a sequence's steps."""
+
+    def build(self, input_tensors, is_training, lengths=None, hparams=None):
+        return [*input_tensors, keras.layers.GlobalAveragePooling1D()(input_tensors[-1])]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def own_blocks():
     blocks.register_block("NAMED_GRU", reads_rank=2, writes_rank=2)(Gru)
     blocks.register_block("NAMED_EMBEDDING", reads_rank=1, writes_rank=2)(Embedding)
+    blocks.register_block("NAMED_POOL", reads_rank=2, writes_rank=1)(Pool)
     yield
-    for name in ("NAMED_GRU", "NAMED_EMBEDDING"):
+    for name in ("NAMED_GRU", "NAMED_EMBEDDING", "NAMED_POOL"):
         catalogue.unregister(name)
 
 
@@ -174,6 +182,31 @@ def test_a_label_for_each_step(tmp_path):
     assert study.calibration("single").log_loss_after <= study.calibration("single").log_loss_before + 1e-6
     with pytest.raises(DataError, match=r"expected \[90 rows, steps\]"):
         study.evaluate((features, labels[:, 0]), "single")
+    check_exported_steps(study, tmp_path, features, proba, valid)
+
+
+def check_exported_steps(study, tmp_path, features, proba, valid):
+    """What is exported answers each step, although the block gives its recurrent layer a mask."""
+    written = study.export(tmp_path / "exported", "single")
+    typed = {"signal": features["signal"], "lengths": features["lengths"].astype(np.int32)}
+    typed["features"] = np.stack([features["age"], features["height"]], axis=1).astype(np.float32)
+    serve = tf.saved_model.load(str(written["saved_model"])).signatures["serving_default"]
+    served = serve(**{name: tf.constant(values) for name, values in typed.items()})
+    loaded = keras.models.load_model(written["keras"], safe_mode=True)(typed)
+    for answers in (served, loaded):
+        assert answers["label"].shape == valid.shape
+        np.testing.assert_allclose(np.asarray(answers["probabilities"])[valid], proba, atol=1e-5)
+
+
+def test_an_architecture_without_steps_fails_its_trial_alone(tmp_path):
+    features, labels, _ = sequences(per_step=True)
+    text = (
+        'problem_type: RNN_ALL_ACTIVATIONS blocks_to_use: ["NAMED_POOL", "NAMED_GRU"] maximum_depth: 1 '
+        'user_suggestions { architecture: "NAMED_POOL" } user_suggestions { architecture: "NAMED_GRU" }'
+    )
+    study = search(tmp_path, Provider((features, labels)), text, number_models=1, finish="neither")
+    assert study.trial(1).state == "failed" and "expected [batch, steps, channels]" in study.trial(1).reason
+    assert [trial.plan.architecture for trial in study.history.completed] == [("NAMED_GRU",)]
 
 
 def test_token_ids_stay_whole_numbers(tmp_path):

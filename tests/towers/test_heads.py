@@ -4,7 +4,7 @@ import pytest
 
 from model_search.data.rows import InputSpec
 from model_search.data.task import TaskKind
-from model_search.errors import UnsupportedError, UserError
+from model_search.errors import TrialError, UnsupportedError, UserError
 from model_search.towers.builder import TowerSpec, build_tower
 from model_search.towers.heads import add_head, with_probabilities
 
@@ -52,6 +52,22 @@ def test_a_head_flattens():
     head = keras.Model(inputs, add_head(inputs, 5))
     assert head.output_shape == (None, 5)
     assert head.get_layer("logits").kernel.shape == (6, 5)
+
+
+def test_a_mask_ends_at_the_head():
+    inputs = keras.Input((4, 3))
+    masked = keras.layers.GRU(5, return_sequences=True)(inputs, mask=inputs[..., 0] > 0)
+    logits = keras.Model(inputs, add_head(masked, 2, "dense_per_step"))
+    assert getattr(logits.output, "_keras_mask", None) is None and logits.output_shape == (None, 4, 2)
+    model = with_probabilities(logits, TaskKind.CLASSIFICATION)
+    rows = np.random.default_rng(0).normal(size=(6, 4, 3)).astype("float32")
+    np.testing.assert_allclose(np.asarray(model(rows)).sum(axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["dense_per_step", "dense_last_step"])
+def test_a_tower_without_steps_fails_its_trial(head):
+    with pytest.raises(TrialError, match=r"expected \[batch, steps, channels\]"):
+        add_head(keras.Input((2, 3, 4)), 2, head)
 
 
 def test_no_head_for_other_problems():
