@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from model_search import problem as problems
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult, TrialState
+from model_search.problem import problem_types
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
@@ -25,7 +25,8 @@ def make_spec(
             asked for.
     """
     learning = {"cooldown_share": 0.0} | fields.pop("learning", {})
-    fields.setdefault("blocks_to_use", MIXED if problems.problem_type(problem_type).reads_maps else DENSE)
+    reading_maps = {known.name for known in problem_types() if known.reads_maps}
+    fields.setdefault("blocks_to_use", MIXED if problem_type in reading_maps else DENSE)
     fields.setdefault("minimum_depth", 1)
     fields.setdefault("maximum_depth", 4)
     is_type = search_type in PhoenixSpec.SearchType.DESCRIPTOR.values_by_name
