@@ -86,7 +86,10 @@ class InputLayout:
         side_by_side = tuple(name for name in chosen if name not in own)
         if not side_by_side:
             return cls(chosen, own)
-        return cls(chosen, {_VECTOR if FEATURES in own else FEATURES: _vector_spec(arrays, side_by_side), **own})
+        vector = FEATURES if FEATURES not in own else _VECTOR
+        while vector in own:
+            vector = f"{vector}_"
+        return cls(chosen, {vector: _vector_spec(arrays, side_by_side), **own})
 
     def widened(self, features: Any) -> InputLayout:
         """The same layout with as many steps as the longest padded sequences of this batch have."""

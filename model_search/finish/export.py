@@ -25,7 +25,7 @@ from model_search.errors import UserError
 from model_search.finish.input_names import signature_names
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
-from model_search.finish.serving import ModelBundle, Pieces, serving_model, serving_pieces, typed_dtype
+from model_search.finish.serving import ModelBundle, Pieces, input_names, serving_model, serving_pieces, typed_dtype
 from model_search.towers.inputs import structured
 
 __all__ = ["FORMATS", "ModelBundle", "export", "serving_model"]
@@ -157,8 +157,16 @@ def _has_table(layer: keras.Layer) -> bool:
 
 def _features_function(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:
     """A model that takes inputs as they are has nothing to parse: both signatures are the same."""
-    specs = {one.name: tf.TensorSpec(one.shape, one.dtype, name=one.name) for one in bundle.tower.inputs}
-    serve = tf.function(pieces.answer, input_signature=[structured(specs)], autograph=False)
+    read = bundle.tower.inputs
+    names = signature_names(input_names(bundle))
+    specs = {name: tf.TensorSpec(one.shape, one.dtype, name=name) for name, one in zip(names, read, strict=True)}
+
+    def answer(given: Any) -> dict[str, Any]:
+        if len(read) == 1:
+            return pieces.answer(given)
+        return pieces.answer({one.name: given[name] for name, one in zip(names, read, strict=True)})
+
+    serve = tf.function(answer, input_signature=[structured(specs)], autograph=False)
     return {"serving_default": serve, "serving_typed": serve}
 
 

@@ -10,7 +10,7 @@ from model_search.data.task import Task, TaskKind
 from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names
 from model_search.finish.preprocessing_layers import input_kind
-from model_search.finish.serving import ModelBundle
+from model_search.finish.serving import ModelBundle, input_names
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
@@ -61,14 +61,20 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its
         names as an input of the "keras" file and of the "saved_model", and its "kind" ("number", "text" or "date");
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
-        features that it puts side by side); "not_read", the reason for every other column; "metadata" as given.
+        features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
+        "not_read", the reason for every other column; "metadata" as given.
     """
     schema = bundle.schema
     features = () if schema is None else schema.features
     names = [feature.column for feature in features]
+    read = input_names(bundle) if schema is None else ()
+    outside = {
+        name: {"keras": own, "saved_model": served}
+        for name, own, served in zip(read, keras_names(read), signature_names(read), strict=True)
+    }
     return {
         "task": bundle.task.to_json(),
-        "inputs": {name: spec.to_json() for name, spec in bundle.input_specs.items()} if schema is None else {},
+        "inputs": {name: bundle.input_specs[name].to_json() | outside[name] for name in read},
         "columns": [
             {"column": feature.column, "keras": own, "saved_model": served, "kind": input_kind(feature)}
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
@@ -189,7 +195,12 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             "| input | shape of a row | type | holds |",
             "|---|---|---|---|",
         ]
-        return lines + [_input_line(name, spec, about["inputs"]) for name, spec in about["inputs"].items()]
+        lines += [_input_line(name, spec, about["inputs"]) for name, spec in about["inputs"].items()]
+        for name, spec in about["inputs"].items():
+            own, served = spec["keras"], spec["saved_model"]
+            if {own, served} != {name}:
+                lines += ["", f"`{_plain(name)}` is `{_plain(own)}` in model.keras, `{served}` in saved_model."]
+        return lines
     rows = [
         f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']]} |"
         for c in about["columns"]

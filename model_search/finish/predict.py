@@ -9,6 +9,7 @@ import numpy as np
 from model_search.data.rows import Arrays
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
+from model_search.towers.keras_inputs import row_name
 
 if TYPE_CHECKING:
     import keras
@@ -31,11 +32,11 @@ def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
         UserError: if an input is missing, or does not have the shape that the tower reads.
     """
     for tensor in tower.inputs:
-        expected, given = tuple(tensor.shape[1:]), inputs.get(tensor.name)
+        expected, given = tuple(tensor.shape[1:]), inputs.get(row_name(tensor.name))
         if given is None or given.shape[1:] != expected:
             found = "no such input" if given is None else f"shape {given.shape[1:]}"
-            raise UserError(f"received {found} for {tensor.name!r}; the model reads {expected} a row")
-    read = [inputs[tensor.name] for tensor in tower.inputs]
+            raise UserError(f"received {found} for {row_name(tensor.name)!r}; the model reads {expected} a row")
+    read = [inputs[row_name(tensor.name)] for tensor in tower.inputs]
     rows = max(1, _BATCH_NUMBERS // max(1, sum(int(np.prod(values.shape[1:])) for values in read)))
     # Called directly, not through `predict`: no graph is traced, for whatever number of rows.
     parts = [

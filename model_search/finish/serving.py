@@ -18,7 +18,8 @@ from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array
 from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
 from model_search.towers.heads import with_probabilities
-from model_search.towers.inputs import fresh_inputs, renamed, structured
+from model_search.towers.inputs import renamed, structured
+from model_search.towers.keras_inputs import row_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ModelBundle:
         """What the tower's inputs are."""
         if self.inputs is not None:
             return self.inputs
-        return {one.name: InputSpec(tuple(one.shape[1:]), str(one.dtype)) for one in self.tower.inputs}
+        return {row_name(one.name): InputSpec(tuple(one.shape[1:]), str(one.dtype)) for one in self.tower.inputs}
 
     def __post_init__(self) -> None:
         if self.schema is not None and tuple(self.tower.input_shape[1:]) != (self.schema.width,):
@@ -68,6 +69,11 @@ class Pieces(NamedTuple):
         return self.answers(self.tower(features, training=False), training=False)
 
 
+def input_names(bundle: ModelBundle) -> tuple[str, ...]:
+    """The user's names of the inputs of a model without columns, in the order in which the tower reads them."""
+    return tuple(row_name(tensor.name) for tensor in bundle.tower.inputs)
+
+
 def typed_dtype(feature: Feature) -> str:
     """The dtype of a typed column."""
     return "float32" if isinstance(feature, NumberFeature) else "string"
@@ -77,16 +83,18 @@ def serving_model(bundle: ModelBundle) -> keras.Model:
     """The whole model.
 
     Its inputs are a dict by column name (`input_names.keras_names` says which names are changed), each [rows];
-    without a schema, the tower's own inputs, one by itself or a dict by name. Its outputs are a dict. For classes:
-    "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
+    without a schema, the inputs of a row, one by itself or a dict by name (changed likewise). Its outputs are a dict.
+    For classes: "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
     [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets). With a
     label for each step, all of them have an axis of steps after the rows.
     """
-    names = () if bundle.schema is None else keras_names(bundle.schema.columns)
+    names = keras_names(input_names(bundle) if bundle.schema is None else bundle.schema.columns)
     pieces = serving_pieces(bundle, taken=names)
     if bundle.schema is None:
-        own = structured(fresh_inputs(bundle.tower))
-        return keras.Model(own, pieces.answer(own), name="model")
+        read = bundle.tower.inputs
+        own = {n: keras.Input(one.shape[1:], dtype=one.dtype, name=n) for n, one in zip(names, read, strict=True)}
+        features = {one.name: own[n] for n, one in zip(names, read, strict=True)}
+        return keras.Model(structured(own), pieces.answer(structured(features)), name="model")
     inputs = {
         name: keras.Input((), dtype=typed_dtype(feature), name=name)
         for name, feature in zip(names, bundle.schema.features, strict=True)

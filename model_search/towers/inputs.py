@@ -11,13 +11,14 @@ from keras import layers, ops
 
 from model_search.data.rows import InputSpec, InputSpecs, main_inputs
 from model_search.errors import UserError
+from model_search.towers.keras_inputs import input_name
 
 
 class Entrance(NamedTuple):
     """Where a tower begins.
 
     Attributes:
-        inputs: The Keras inputs by name.
+        inputs: The Keras inputs by their names in Keras (see `keras_inputs.input_name`).
         tensor: What the first block reads, [batch, ...].
         lengths: int32 [batch], the valid steps of padded sequences, of the longest where a row has several; None where
             no step is padded.
@@ -42,17 +43,19 @@ def entrance(specs: InputSpecs, rank: int) -> Entrance:
     Raises:
         UserError: if inputs of these shapes cannot be joined.
     """
-    inputs = {name: keras.Input(spec.shape, dtype=spec.dtype, name=name) for name, spec in specs.items()}
+    inputs = {name: keras.Input(spec.shape, dtype=spec.dtype, name=input_name(name)) for name, spec in specs.items()}
+    named = {tensor.name: tensor for tensor in inputs.values()}
     main = main_inputs(specs)
     tensors = {name: _valid(inputs, name, spec) for name, spec in main.items()}
     lengths = _longest([inputs[name] for name in dict.fromkeys(s.lengths for s in main.values()) if name is not None])
     if len(tensors) == 1:
         name, tensor = next(iter(tensors.items()))
         keeps_type = specs[name].dtype == "int32" and specs[name].lengths is not None and rank > 1
-        return Entrance(inputs, tensor if keeps_type else _as_float(tensor), lengths)
+        return Entrance(named, tensor if keeps_type else _as_float(tensor), lengths)
     if rank > 1:
         tensors = {name: _by_step(tensor, specs[name], name) for name, tensor in tensors.items()}
-    return Entrance(inputs, _joined({name: _as_float(tensor) for name, tensor in tensors.items()}, rank), lengths)
+    floats = {input_name(name): _as_float(tensor) for name, tensor in tensors.items()}
+    return Entrance(named, _joined(floats, rank), lengths)
 
 
 def structured(tensors: Mapping[str, Any]) -> Any:
@@ -61,7 +64,7 @@ def structured(tensors: Mapping[str, Any]) -> Any:
 
 
 def fresh_inputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
-    """New Keras inputs like those of a model, by name."""
+    """New Keras inputs like those of a model, by their names in Keras."""
     return {tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for tensor in model.inputs}
 
 

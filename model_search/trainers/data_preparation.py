@@ -9,6 +9,7 @@ from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider
 from model_search.data.task import Task
 from model_search.errors import DataError
+from model_search.training.training_objectives import FROZEN
 
 
 def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
@@ -26,6 +27,11 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
     problems = list(_problems(data))
     if problems:
         raise DataError(f"{name} returned a {type(data).__name__} that cannot be used: {'; '.join(problems)}")
+    if FROZEN in data.input_specs:
+        raise DataError(
+            f"a feature is called {FROZEN!r}; the search gives rows an input of this name, the logits of towers that "
+            "an ensemble keeps as they are: give the feature another name"
+        )
     return data
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from model_search.data.rows import Arrays
+from model_search.towers.keras_inputs import row_name
 from model_search.training.runtime import tensorflow
 
 LARGE = 16_384  # values from which a parameter gets its own variable
@@ -83,8 +84,8 @@ class FlatTower:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the inputs that the model reads."""
-        return tuple(given.name for given in self._model.inputs)
+        """Names of the inputs that the model reads, as rows have them."""
+        return tuple(row_name(given.name) for given in self._model.inputs)
 
     def load(self, weights: Sequence[np.ndarray]) -> None:
         """Sets all weights, in the order of `model.get_weights()`."""
@@ -157,7 +158,7 @@ class FlatTower:
     def blocks_of_logits(self, inputs: Arrays) -> Iterator[np.ndarray]:
         """Like `logits`, but block by block, so that the caller can report progress in between."""
         tf = tensorflow()
-        given = [(inputs[tensor.name], tensor.dtype) for tensor in self._model.inputs]
+        given = [(inputs[row_name(tensor.name)], tensor.dtype) for tensor in self._model.inputs]
         width = max(1, sum(math.prod(values.shape[1:]) for values, _ in given))
         block = max(1, min(_FORWARD_ROWS, _FORWARD_VALUES // width))
         for start in range(0, max(1, len(given[0][0])), block):
@@ -220,7 +221,7 @@ class FlatTower:
         """Inputs in the structure that the model was made with: a tensor, or a dict by name."""
         structure = self._model.input
         if isinstance(structure, dict):
-            return dict(zip(self.input_names, inputs, strict=True))
+            return {tensor.name: given for tensor, given in zip(self._model.inputs, inputs, strict=True)}
         return list(inputs) if isinstance(structure, list | tuple) else inputs[0]
 
     def _moving_averages(self) -> np.ndarray:

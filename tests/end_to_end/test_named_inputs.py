@@ -10,6 +10,9 @@ import tensorflow as tf
 import model_search
 from model_search import blocks, single_trainer
 from model_search.blocks import catalogue
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError, UserError
 from model_search.spec.load import load_text
 
@@ -201,12 +204,104 @@ def check_exported_steps(study, tmp_path, features, proba, valid):
 def test_an_architecture_without_steps_fails_its_trial_alone(tmp_path):
     features, labels, _ = sequences(per_step=True)
     text = (
-        'problem_type: RNN_ALL_ACTIVATIONS blocks_to_use: ["NAMED_POOL", "NAMED_GRU"] maximum_depth: 1 '
-        'user_suggestions { architecture: "NAMED_POOL" } user_suggestions { architecture: "NAMED_GRU" }'
+        'problem_type: RNN_ALL_ACTIVATIONS blocks_to_use: ["NAMED_POOL", "NAMED_GRU"] minimum_depth: 1 '
+        'maximum_depth: 1 user_suggestions { architecture: "NAMED_POOL" } '
+        'user_suggestions { architecture: "NAMED_GRU" }'
     )
     study = search(tmp_path, Provider((features, labels)), text, number_models=1, finish="neither")
     assert study.trial(1).state == "failed" and "expected [batch, steps, channels]" in study.trial(1).reason
     assert [trial.plan.architecture for trial in study.history.completed] == [("NAMED_GRU",)]
+
+
+class Table(model_search.data.Provider):
+    """Rows that a provider prepares itself, with nothing in the description but the task."""
+
+    def __init__(self, rows, lengths):
+        self.all, self.lengths = rows, lengths
+        self.task = Task(TaskKind.CLASSIFICATION, "label", 2, (0, 1))
+
+    def number_of_classes(self):
+        return 2
+
+    def prepare(self, options):
+        train, valid = self.all.take(slice(0, 60)), self.all.take(slice(60, None))
+        return TableData(self.task, train, valid, "rows", {"task": self.task.to_json()}, lengths=self.lengths)
+
+
+def test_a_table_of_named_inputs_predicts_and_evaluates(tmp_path):
+    features, labels, _ = sequences()
+    vector = np.stack([features["age"], features["height"]], axis=1).astype(np.float32)
+    inputs = {"signal": features["signal"], "lengths": features["lengths"].astype(np.int32), "vector": vector}
+    provider = Table(Rows.of(inputs, labels.astype(np.int32)), {"signal": "lengths"})
+    study = search(tmp_path, provider, 'blocks_to_use: "FULLY_CONNECTED"', number_models=1, finish="neither")
+    predicted = study.predict(inputs)
+    assert predicted.shape == (ROWS,)
+    assert study.evaluate((inputs, labels))["accuracy"] == pytest.approx((predicted == labels).mean())
+    with pytest.raises(UserError, match="'vector' are missing"):
+        study.predict({name: inputs[name] for name in ("signal", "lengths")})
+
+
+def test_a_table_with_a_label_for_each_step_predicts_and_evaluates(tmp_path):
+    features, labels, valid = sequences(per_step=True)
+    inputs = {"signal": features["signal"], "lengths": features["lengths"].astype(np.int32)}
+    rows = Rows.of(inputs, np.where(valid, labels, 0).astype(np.int32), valid.astype(np.float32))
+    text = 'problem_type: RNN_ALL_ACTIVATIONS blocks_to_use: "NAMED_GRU" minimum_depth: 1 maximum_depth: 1'
+    study = search(tmp_path, Table(rows, {"signal": "lengths"}), text, number_models=1, finish="neither")
+    predicted = study.predict(inputs)
+    assert predicted.shape == labels.shape and (predicted.mask == ~valid).all()
+    assert study.evaluate((inputs, labels))["accuracy"] == pytest.approx((predicted == labels)[valid].mean())
+
+
+NAMES = ("grid/1", "grid_1", "logits", "answers", "tower", "cast", "my feature", "x", "x_flatten", "vector", "features")
+
+
+def test_features_may_have_any_name(tmp_path):
+    rng = np.random.default_rng(4)
+    features = {name: rng.normal(size=(ROWS, 3, 2)).astype(np.float32) for name in NAMES}
+    features |= {"age": rng.normal(size=ROWS)}
+    labels = (features["grid/1"][:, 0, 0] + features["logits"][:, 0, 0] > 0).astype(int)
+    ensemble = """ensemble_spec { ensemble_search_type: ADAPTIVE_ENSEMBLE_SEARCH combining_type: WEIGHTED_ENSEMBLE
+      adaptive_search { minimal_pool_size: 1 increase_width_every: 1 } }"""
+    study = search(
+        tmp_path, Provider((features, labels)), f'blocks_to_use: "FULLY_CONNECTED" {ensemble}', number_models=2
+    )
+    assert {trial.state.value for trial in study.trials} == {"completed"} and study.trial(2).plan.members
+    expected = study.predict_proba(features, 2).to_numpy()
+    changed = {**features, "logits": features["logits"] + 1}
+    assert not np.allclose(study.predict_proba(changed, 2), expected, atol=1e-4)
+    found = study.evaluate((features, labels), 2)["accuracy"]
+    assert found == pytest.approx((study.predict(features, 2) == labels).mean())
+    written = study.export(tmp_path / "exported", 2)
+    inputs = json.loads((written["card"].parent / "export.json").read_text(encoding="utf-8"))["inputs"]
+    assert set(inputs) == {*NAMES, "vector_"} and inputs["vector_"]["columns"] == ["age"]
+    values = {**features, "vector_": features["age"].astype(np.float32)[:, None]}
+    serve = tf.saved_model.load(str(written["saved_model"])).signatures["serving_default"]
+    served = serve(**{spec["saved_model"]: tf.constant(values[name]) for name, spec in inputs.items()})
+    np.testing.assert_allclose(served["probabilities"].numpy(), expected, atol=1e-5)
+    loaded = keras.models.load_model(written["keras"], safe_mode=True)
+    answers = loaded({spec["keras"]: values[name] for name, spec in inputs.items()})
+    np.testing.assert_allclose(np.asarray(answers["probabilities"]), expected, atol=1e-5)
+    assert {inputs[name]["keras"] for name in ("logits", "tower", "grid_1")} == {"logits", "tower", "grid_1"}
+    assert "`grid/1` is `grid_1_2` in model.keras" in written["card"].read_text(encoding="utf-8")
+
+
+def test_one_odd_name(tmp_path):
+    features, labels, _ = sequences()
+    features = {"a/b c": features["signal"]}
+    text = 'blocks_to_use: "FULLY_CONNECTED"'
+    study = search(tmp_path, Provider((features, labels)), text, number_models=1, finish="neither")
+    expected = study.predict_proba(features).to_numpy()
+    written = study.export(tmp_path / "exported")
+    serve = tf.saved_model.load(str(written["saved_model"])).signatures["serving_default"]
+    served = serve(a_b_c=tf.constant(features["a/b c"]))["probabilities"].numpy()
+    np.testing.assert_allclose(served, expected, atol=1e-5)
+
+
+def test_the_one_name_that_is_taken(tmp_path):
+    features, labels, _ = sequences()
+    features = {"frozen_logits": features["signal"], "age": features["age"]}
+    with pytest.raises(DataError, match=r"a feature is called 'frozen_logits'.*another name"):
+        search(tmp_path, Provider((features, labels)), 'blocks_to_use: "FULLY_CONNECTED"', number_models=1)
 
 
 def test_token_ids_stay_whole_numbers(tmp_path):
