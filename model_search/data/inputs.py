@@ -262,7 +262,10 @@ def _vector_spec(arrays: Arrays, names: Sequence[str]) -> InputSpec:
 def _as_input(array: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
     what = "the features" if name == FEATURES else f"feature {name!r}"
     _check_numbers(array, what)
-    array = as_float32(array, what) if spec.dtype == "float32" else _as_whole(array, what, spec.dtype)
+    if np.dtype(spec.dtype).kind == "f":
+        array = as_float32(array, what).astype(spec.dtype, copy=False)
+    else:
+        array = _as_whole(array, what, spec.dtype)
     if spec.shape == () and array.shape[1:] == (1,):
         array = array[:, 0]
     if spec.lengths is not None:

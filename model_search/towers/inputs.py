@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from model_search.data.rows import InputSpec, InputSpecs, main_inputs
 from model_search.errors import UserError
-from model_search.towers.keras_inputs import input_name
+from model_search.towers.keras_inputs import input_name, row_name
 
 
 class Entrance(NamedTuple):
@@ -112,7 +112,7 @@ def _joined(tensors: Mapping[str, keras.KerasTensor], rank: int) -> keras.KerasT
     if rank == 1:
         flat = [t if len(t.shape) == 2 else layers.Flatten(name=f"{n}_flatten")(t) for n, t in tensors.items()]
         return layers.Concatenate(name="inputs_side_by_side")(flat)
-    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+    shapes = {row_name(name): tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
     positions = {shape[:-1] for shape in shapes.values() if len(shape) == rank}
     if len(positions) != 1 or any(len(shape) not in (1, rank) for shape in shapes.values()):
         raise UserError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider
@@ -41,6 +43,11 @@ def _problems(data: PreparedData) -> list[str]:
         found.append(f"task is {type(data.task).__name__}; expected model_search.data.task.Task")
     if not isinstance(data.fingerprint, str) or not data.fingerprint:
         found.append(f"fingerprint is {data.fingerprint!r}; expected a text that changes with the rows")
+    found += [
+        f"input {name!r} is {spec.dtype}; expected numbers"
+        for name, spec in data.input_specs.items()
+        if np.dtype(spec.dtype).kind not in "fiu"
+    ]
     if not isinstance(data.description, Mapping):
         return [*found, f"description is {type(data.description).__name__}; expected a dict"]
     expected = {"task": "task.to_json()"}

@@ -1,3 +1,5 @@
+"""Names of inputs in Keras and back."""
+
 import pytest
 
 from model_search.towers.keras_inputs import input_name, row_name

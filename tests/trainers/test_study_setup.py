@@ -10,6 +10,7 @@ from model_search import constants
 from model_search.data import array_data
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
+from model_search.data.rows import Rows
 from model_search.errors import DataError
 from model_search.spec.load import load_spec
 from model_search.trainers.data_preparation import prepared
@@ -44,6 +45,7 @@ class Own(Provider):
         ({"description": {"schema": {"features": []}}}, r"description lacks 'task', 'columns'; expected"),
         ({"description": None}, "description is NoneType; expected a dict"),
         ({"fingerprint": ""}, "fingerprint is ''; expected a text"),
+        ({"train": Rows.of({"text": np.array(["a"])}, np.zeros(1))}, "input 'text' is <U1; expected numbers"),
         ({"task": "classes"}, "task is str; expected model_search.data.task.Task"),
         ({"task": None, "fingerprint": None}, "task is NoneType.*; fingerprint is None"),
     ],

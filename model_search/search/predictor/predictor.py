@@ -51,7 +51,7 @@ class Memory(Generic[_T]):
         running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
         # A completed trial never changes: the last one and their number say whether there are others now.
         latest = tuple(trial.id for trial in history.latest(1))
-        state = (history.completed_count, latest, len(history.failed), running)
+        state = (len(history), history.completed_count, latest, len(history.failed), running)
         last = self._last
         if last is not None and last[0] is history and last[1] == state:
             return last[2]

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from search_factory import completed, make_plan, make_spec, running
+from search_factory import completed, make_plan, make_spec, make_trial, running
 
+from model_search.metadata.trial import TrialState
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import GaussianProcesses, components
 from model_search.search.predictor.encoding import Encoder
-from model_search.search.predictor.predictor import MOST_TRIALS, Predictor, chosen, targets
+from model_search.search.predictor.predictor import MOST_TRIALS, Memory, Predictor, chosen, targets
 from model_search.search.space.grammar import Grammar
 
 BLOCKS = ("IDENTITY", "LOWRANK_1", "BOTTLENECK_32")
@@ -202,3 +203,12 @@ def test_words_that_all_names_have_and_the_flatten_block_tell_nothing():
     for blocks in (("TABLE_0", "TABLE_1", "PLATE_REDUCTION_FLATTEN"), BLOCKS, NORMED[:1]):
         counts = Encoder(blocks, 3, False, ()).encode([blocks[:1]]).counts
         assert counts.shape == (1, len(blocks))
+
+
+def test_what_is_remembered_is_made_again_after_a_trial_without_the_metric():
+    history, memory, made = History("loss", "minimize"), Memory(), itertools.count()
+    history.update([completed(1, 0.0)])
+    assert [memory.recall(history, lambda: next(made)) for _ in range(2)] == [0, 0]
+    history.update([make_trial(2, TrialState.COMPLETED, make_plan(2), accuracy=1.0)])
+    assert history.completed_count == 1
+    assert memory.recall(history, lambda: next(made)) == 1
