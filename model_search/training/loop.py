@@ -119,10 +119,12 @@ class TrainingLoop:
         """Sum of the losses of all updates."""
         tf = tensorflow()
         count = tf.shape(step_sizes)[0]
+        sizes, rates = tf.unstack(step_sizes, axis=1)
 
         def body(update: Any, total: Any) -> tuple[Any, Any]:
-            sizes = tf.unstack(tf.gather(step_sizes, update))
-            loss = self._update(self._batch(given, update), (first + update, *sizes))
+            size = tf.gather(sizes, update)
+            rate = tf.gather(rates, update) if self._hyperparameters.weight_decay > 0 else None
+            loss = self._update(self._batch(given, update), (first + update, size, rate))
             return update + 1, total + loss
 
         return tf.while_loop(
