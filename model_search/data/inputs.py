@@ -263,7 +263,8 @@ def _as_input(array: np.ndarray, name: str, spec: InputSpec) -> np.ndarray:
     what = "the features" if name == FEATURES else f"feature {name!r}"
     _check_numbers(array, what)
     if np.dtype(spec.dtype).kind == "f":
-        array = as_float32(array, what).astype(spec.dtype, copy=False)
+        floats = array if spec.columns else as_float32(array, what)  # columns have been converted one by one
+        array = floats.astype(spec.dtype, copy=False)
     else:
         array = _as_whole(array, what, spec.dtype)
     if spec.shape == () and array.shape[1:] == (1,):

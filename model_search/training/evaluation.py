@@ -26,7 +26,9 @@ class ValidationMetrics:
 
     def during_training(self, rows: Rows, logits: np.ndarray) -> tuple[float, float]:
         """The study's metric (NaN where these rows do not allow it) and the loss, on some of the validation rows."""
-        known = self._valid if rows is self._data.valid else LabelledRows.of_rows(self._data.task, rows)
+        # With frozen towers' logits as one more input, the rows are others, but their labels are not.
+        is_all = rows.label is self._data.valid.label
+        known = self._valid if is_all else LabelledRows.of_rows(self._data.task, rows)
         flat = known.logits(logits)
         loss = self._loss(known, flat)
         name = self._settings.metric
