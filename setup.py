@@ -32,6 +32,7 @@ setup(
         "numpy>=1.26",
         "optuna>=4",
         "pandas>=2.2",
+        "pillow>=10",
         "protobuf>=5.29",
         "psutil>=5.9",
         "rich>=13",

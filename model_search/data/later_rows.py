@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.array_data import as_rows, check_columns
+from model_search.data.images.later_pictures import IMAGE, labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout, as_array
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.stream_labels import LabelEncoding, read_weights
@@ -29,7 +30,7 @@ def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np
 
     Args:
         source: Path of a CSV file, DataFrame, dict of columns, or array; for a study whose data came from an
-            `input_fn`, a dict of arrays by feature or one array.
+            `input_fn`, a dict of arrays by feature or one array; for pictures, see `images.later_pictures`.
         description: The study's description of its data.
 
     Returns:
@@ -38,6 +39,8 @@ def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np
     Raises:
         DataError: if columns are missing, or the source cannot be read.
     """
+    if "images" in description:
+        return pictures_of(source, description)
     schema = description.get("schema")
     if schema is None:
         return InputLayout.from_description(description).read(source)
@@ -68,6 +71,8 @@ def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str,
     """
     if isinstance(source, tuple) and len(source) not in (2, 3):
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
+    if "images" in description:
+        return _picture_rows(source, description)
     if description.get("schema") is None:
         return _stream_rows(source, description)
     task = Task.from_json(description["task"])
@@ -88,6 +93,23 @@ def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str,
     targets = labels.to_rows(labels.encode(column.take(present), task), task)
     checked = None if weights is None else check_weights(weights)[present]
     return Rows.of(inputs_of(frame.iloc[present].reset_index(drop=True), description), targets, checked)
+
+
+def _picture_rows(source: Any, description: Mapping[str, Any]) -> Rows:
+    """Pictures with labels; those without one are dropped."""
+    import pandas as pd
+
+    task = Task.from_json(description["task"])
+    inputs, values, weights = labelled_pictures(source, description)
+    column = labels.read_labels(pd.Series(np.asarray(values), name=task.label))
+    if len(column.codes) != len(inputs[IMAGE]):
+        raise DataError(f"{len(inputs[IMAGE])} pictures, {len(column.codes)} labels; expected one label for each")
+    present = np.flatnonzero(~column.missing)
+    if not len(present):
+        raise DataError("no picture has a label; expected labels to evaluate on")
+    targets = labels.to_rows(labels.encode(column.take(present), task), task)
+    checked = None if weights is None else check_weights(pd.Series(np.asarray(weights), name="weight"))[present]
+    return Rows.of({IMAGE: inputs[IMAGE][present]}, targets, checked)
 
 
 def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:

@@ -24,6 +24,7 @@ class TableData:
         loss_fn: The provider's own loss.
         metric_fn: The provider's own metric.
         lengths: For each padded input, the name of the one that holds its lengths.
+        own_specs: Specs of inputs that say more than the arrays do.
     """
 
     task: Task
@@ -35,11 +36,12 @@ class TableData:
     loss_fn: Callable[..., Any] | None = None
     metric_fn: Callable[..., Any] | None = None
     lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    own_specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
         """The specs of the inputs."""
-        return self.train.specs(self.lengths)
+        return {**self.train.specs(self.lengths), **self.own_specs}
 
 
 @dataclasses.dataclass(frozen=True)

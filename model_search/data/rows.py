@@ -25,21 +25,41 @@ class InputSpec:
         dtype: NumPy's name of their type: "float32" features, "uint8" images, "int32" token ids or lengths.
         lengths: Name of the input that holds the number of valid steps of each row; None where no step is padded.
         columns: The raw features that it concatenates; empty if it is a single feature.
+        mean: For each channel (the last axis) what a tower subtracts from the values; empty if it reads them as they
+            are.
+        deviation: For each channel what it then divides them by.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
     lengths: str | None = None
     columns: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
-        return dataclasses.asdict(self) | {"shape": list(self.shape), "columns": list(self.columns)}
+        found: dict[str, Any] = {
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "lengths": self.lengths,
+            "columns": list(self.columns),
+        }
+        if self.mean:
+            found |= {"mean": list(self.mean), "deviation": list(self.deviation)}
+        return found
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> InputSpec:
         """Reads what `to_json` wrote."""
-        return cls(tuple(values["shape"]), values["dtype"], values.get("lengths"), tuple(values.get("columns", ())))
+        return cls(
+            tuple(values["shape"]),
+            values["dtype"],
+            values.get("lengths"),
+            tuple(values.get("columns", ())),
+            tuple(values.get("mean", ())),
+            tuple(values.get("deviation", ())),
+        )
 
 
 InputSpecs = Mapping[str, InputSpec]

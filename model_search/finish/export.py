@@ -21,7 +21,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from model_search.data.images.later_pictures import IMAGE
+from model_search.data.images.picture_format import PictureFormat
 from model_search.errors import UserError
+from model_search.finish.decoded_pictures import decoded_picture
 from model_search.finish.input_names import signature_names
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
@@ -144,15 +147,44 @@ def _save_saved_model(bundle: ModelBundle, path: pathlib.Path) -> None:
     # The models themselves would be traced and saved as well, which takes twice as long for no use.
     module.variables_read = [variable.value for variable in pieces.tower.variables]
     module.lookups = [layer for piece in pieces if piece is not None for layer in piece.layers if _has_table(layer)]
-    functions = (
-        _features_function(bundle, pieces) if pieces.preprocessing is None else _column_functions(bundle, pieces)
-    )
+    functions = _serving_functions(bundle, pieces)
     with _without_narration():
         tf.saved_model.save(module, str(path), signatures=functions)
 
 
 def _has_table(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.StringLookup | keras.layers.TextVectorization)
+
+
+def _serving_functions(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:
+    """The signatures, by name."""
+    if bundle.images is not None:
+        return _picture_functions(bundle.images, pieces)
+    if pieces.preprocessing is None:
+        return _features_function(bundle, pieces)
+    return _column_functions(bundle, pieces)
+
+
+def _picture_functions(wanted: PictureFormat, pieces: Pieces) -> dict[str, Callable[..., Any]]:
+    """`serving_default` takes the contents of PNG, JPEG, GIF or BMP files, `serving_typed` decoded pictures."""
+    encoded = {IMAGE: tf.TensorSpec([None], tf.string, name=IMAGE)}
+    decoded = {IMAGE: tf.TensorSpec([None, *wanted.shape], tf.uint8, name=IMAGE)}
+
+    def serve_encoded(given: dict[str, Any]) -> dict[str, Any]:
+        pictures = tf.map_fn(
+            lambda one: decoded_picture(one, wanted),
+            given[IMAGE],
+            fn_output_signature=tf.TensorSpec(wanted.shape, tf.uint8),
+        )
+        return pieces.answer(pictures)
+
+    def serve_typed(given: dict[str, Any]) -> dict[str, Any]:
+        return pieces.answer(given[IMAGE])
+
+    return {
+        "serving_default": tf.function(serve_encoded, input_signature=[encoded], autograph=False),
+        "serving_typed": tf.function(serve_typed, input_signature=[decoded], autograph=False),
+    }
 
 
 def _features_function(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:

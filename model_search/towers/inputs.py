@@ -32,9 +32,10 @@ class Entrance(NamedTuple):
 def entrance(specs: InputSpecs, rank: int) -> Entrance:
     """Makes the inputs of a tower.
 
-    Padded steps are set to zero, so that their values never matter. A single input is passed on as it is (bytes as
-    float32; whole numbers of a padded sequence, token ids, stay what they are). Several are joined along their last
-    axis: those of the rank that blocks read as they are, vectors repeated at every position of the others.
+    Values are normalised where the spec says how. Padded steps are set to zero, so that their values never matter. A
+    single input is passed on as it is (bytes as float32; whole numbers of a padded sequence, token ids, stay what they
+    are). Several are joined along their last axis: those of the rank that blocks read as they are, vectors repeated at
+    every position of the others.
 
     Args:
         specs: The inputs.
@@ -46,7 +47,7 @@ def entrance(specs: InputSpecs, rank: int) -> Entrance:
     inputs = {name: keras.Input(spec.shape, dtype=spec.dtype, name=input_name(name)) for name, spec in specs.items()}
     named = {tensor.name: tensor for tensor in inputs.values()}
     main = main_inputs(specs)
-    tensors = {name: _valid(inputs, name, spec) for name, spec in main.items()}
+    tensors = {name: _valid(_normalised(inputs[name], spec), inputs, spec) for name, spec in main.items()}
     lengths = _longest([inputs[name] for name in dict.fromkeys(s.lengths for s in main.values()) if name is not None])
     if len(tensors) == 1:
         name, tensor = next(iter(tensors.items()))
@@ -73,9 +74,16 @@ def renamed(model: keras.Model, name: str) -> keras.Model:
     return keras.Model(structured({tensor.name: tensor for tensor in model.inputs}), model.outputs[0], name=name)
 
 
-def _valid(inputs: Mapping[str, keras.KerasTensor], name: str, spec: InputSpec) -> keras.KerasTensor:
+def _normalised(tensor: keras.KerasTensor, spec: InputSpec) -> keras.KerasTensor:
+    """An input minus its mean, divided by its deviation, where the spec has them."""
+    if not spec.mean:
+        return tensor
+    variance = [value * value for value in spec.deviation]
+    return layers.Normalization(mean=list(spec.mean), variance=variance, name=f"{tensor.name}_normalised")(tensor)
+
+
+def _valid(tensor: keras.KerasTensor, inputs: Mapping[str, keras.KerasTensor], spec: InputSpec) -> keras.KerasTensor:
     """An input whose padded steps are zero."""
-    tensor = inputs[name]
     if spec.lengths is None:
         return tensor
     mask = ops.expand_dims(inputs[spec.lengths], 1) > np.arange(spec.shape[0], dtype="int32")

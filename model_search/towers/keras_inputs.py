@@ -9,7 +9,7 @@ from typing import Any
 _ESCAPED = "input."  # no plain name has a dot
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _OWN_LAYERS = re.compile(  # of towers, of the models that they are joined in, and of predictions
-    r"logits|\w+_flatten|inputs_side_by_side|frozen_logits|side_by_side|mixture|average|probabilities|temperature"
+    r"logits|\w+_flatten|\w+_normalised|inputs_side_by_side|frozen_logits|side_by_side|mixture|average|probabilities|temperature"
     r"|tower(_\d+)?|ensemble"
 )
 _NUMBER = re.compile(r"_\d+$")

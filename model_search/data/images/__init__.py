@@ -1,0 +1,1 @@
+"""Pictures: finding files and their labels, decoding, and turning them into rows."""

@@ -1,0 +1,113 @@
+"""Many picture files as one array, decoded by several threads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import pathlib
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from model_search.data.images.picture_format import DamagedPictureError, PictureFormat, PictureHeader, header
+from model_search.errors import DataError
+
+MAX_BYTES = 4 * 2**30  # of all pictures of a study in memory
+MAX_SIDE = 224  # of a picture whose size is not given
+_HEADERS = 2000  # files whose headers decide the size
+_PROGRESS_FROM = 500  # files from which progress is shown
+_BLOCK = 64  # files that a thread decodes at a time
+
+
+def chosen_format(
+    paths: Sequence[pathlib.Path], height: int | None, width: int | None, channels: int | None
+) -> tuple[PictureFormat, str]:
+    """The format for some files, and a sentence on what was chosen from them.
+
+    What is not given is chosen from the files' headers: the median height and width, scaled down until no side is
+    longer than `MAX_SIDE`; grey where all pictures are grey, and alpha where all have it.
+
+    Raises:
+        DataError: if no file is a picture.
+    """
+    if height is not None and width is not None and channels is not None:
+        return PictureFormat(height, width, channels), ""
+    step = max(1, len(paths) // _HEADERS)
+    found = [head for head in map(_header_or_none, paths[::step]) if head is not None]
+    if not found:
+        raise DataError(f"none of the {len(paths)} files is a picture, such as {paths[0]}")
+    kinds = Counter(head.channels for head in found)
+    middle = (float(np.median([head.height for head in found])), float(np.median([head.width for head in found])))
+    shrink = min(1.0, MAX_SIDE / max(middle))
+    size = [given or max(1, round(side * shrink)) for given, side in zip((height, width), middle, strict=True)]
+    if channels is None:
+        channels = next(iter(kinds)) if len(kinds) == 1 else 3
+    sizes = len({(head.height, head.width) for head in found})
+    chosen = PictureFormat(size[0], size[1], channels)
+    if sizes == 1 and len(kinds) == 1 and shrink == 1.0 and None in (height, width):
+        return chosen, ""
+    asked = "" if None in (height, width) else ", as asked"
+    return chosen, (
+        f"pictures of {sizes} different sizes are stretched to {chosen.height} x {chosen.width} pixels{asked}, with "
+        f"{chosen.channels} channel{'s' if chosen.channels > 1 else ''}"
+    )
+
+
+def decode(
+    paths: Sequence[pathlib.Path], wanted: PictureFormat, threads: int | None = None
+) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Decodes files.
+
+    Args:
+        paths: The files.
+        wanted: The format of the result.
+        threads: How many threads decode; as many as there are cores where None.
+
+    Returns:
+        uint8 [files, height, width, channels], and the damaged files: position and reason (their pictures are 0).
+
+    Raises:
+        DataError: if they need more than `MAX_BYTES` of memory.
+    """
+    needed = len(paths) * int(np.prod(wanted.shape))
+    if needed > MAX_BYTES:
+        raise DataError(
+            f"{len(paths)} pictures of {wanted.height} x {wanted.width} x {wanted.channels} need {needed / 2**30:.1f} "
+            f"GiB of memory; expected at most {MAX_BYTES / 2**30:.0f}: choose a smaller image_height and image_width"
+        )
+    found = np.zeros((len(paths), *wanted.shape), np.uint8)
+    damaged: list[tuple[int, str]] = []
+
+    def block(start: int) -> list[tuple[int, str]]:
+        bad = []
+        for row in range(start, min(start + _BLOCK, len(paths))):
+            try:
+                found[row] = wanted.read_file(paths[row])
+            except DamagedPictureError as error:
+                bad.append((row, str(error)))
+        return bad
+
+    starts = range(0, len(paths), _BLOCK)
+    with concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        for bad in _shown(pool.map(block, starts), len(paths)):
+            damaged += bad
+    return found, sorted(damaged)
+
+
+def _shown(blocks: object, files: int) -> list[list[tuple[int, str]]]:
+    """The blocks' results; a bar on a terminal shows how far the reading is."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    quiet = files < _PROGRESS_FROM or not console.is_terminal
+    total = -(-files // _BLOCK)
+    return list(track(blocks, "reading pictures", total, console=console, transient=True, disable=quiet))  # type: ignore[arg-type]
+
+
+def _header_or_none(path: pathlib.Path) -> PictureHeader | None:
+    try:
+        return header(path)
+    except DamagedPictureError:
+        return None

@@ -1,0 +1,122 @@
+"""Pictures to predict or to evaluate on after the search; brought into the study's format."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.data.images.decode_files import decode
+from model_search.data.images.picture_files import files_by_class, files_in, files_of_csv, named
+from model_search.data.images.picture_format import SUFFIXES, DamagedPictureError, PictureFormat
+from model_search.errors import DataError
+
+IMAGE = "image"  # the only input of a tower that reads pictures
+
+
+def picture_paths(source: Any) -> list[pathlib.Path] | None:
+    """The files that a source names, in the order of its predictions; None where it holds pictures itself.
+
+    Args:
+        source: A folder (all pictures below it, by path), a picture's path, a CSV file of paths, or a list of paths.
+
+    Raises:
+        DataError: if a path does not exist, or a folder has no pictures.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = pathlib.Path(source).expanduser()
+        if path.is_dir():
+            return list(files_in(path).paths)
+        if not path.is_file():
+            raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected pictures")
+        return (
+            [path]
+            if path.suffix.lower() in SUFFIXES
+            else list(files_of_csv(path, None, None, needs_labels=False).paths)
+        )
+    if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
+        return [pathlib.Path(item).expanduser() for item in source]
+    return None
+
+
+def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The pictures to predict, as a tower reads them.
+
+    Args:
+        source: As for `picture_paths`; or arrays [rows, height, width(, channels)] from 0 to 255, of any size (a list
+            of arrays may hold several sizes), a dict {"image": array}, or a list of encoded pictures (bytes).
+        description: The study's description of its data.
+
+    Raises:
+        DataError: if a picture cannot be read; the message names it.
+    """
+    wanted = PictureFormat.from_json(description["images"])
+    paths = picture_paths(source)
+    if paths is not None:
+        return {IMAGE: _decoded(paths, wanted)}
+    if isinstance(source, Mapping):
+        if set(source) != {IMAGE}:
+            raise DataError(f"received a dict of {sorted(map(str, source))}; expected {{'image': pictures}}")
+        return pictures_of(source[IMAGE], description)
+    if isinstance(source, np.ndarray) and source.dtype != object:
+        return {IMAGE: wanted.of_array(source)}
+    if hasattr(source, "numpy"):
+        return {IMAGE: wanted.of_array(source.numpy())}
+    if isinstance(source, Sequence | np.ndarray) and len(source):
+        return {IMAGE: np.stack([_one(item, row, wanted) for row, item in enumerate(source, start=1)])}
+    raise DataError(
+        f"received {type(source).__name__}; expected a folder, a list of files, or an array [rows, height, width, "
+        "channels] of pictures"
+    )
+
+
+def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], Sequence[Any], Any]:
+    """Pictures to evaluate on, their labels, and weights or None.
+
+    Args:
+        source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y) or (x, y, weights).
+        description: The study's description of its data.
+
+    Raises:
+        DataError: if there are no labels, or a picture cannot be read.
+    """
+    if isinstance(source, tuple):
+        return pictures_of(source[0], description), source[1], source[2] if len(source) == 3 else None
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"received {type(source).__name__}; expected a folder of folders of classes, a CSV file of paths and "
+            "labels, or a pair (pictures, labels)"
+        )
+    path = pathlib.Path(source).expanduser()
+    reading = description.get("reading", {})
+    files = (
+        files_by_class(path)
+        if path.is_dir()
+        else files_of_csv(path, reading.get("path_column"), reading.get("label_column"))
+    )
+    if files.labels is None:
+        raise DataError(f"{path} has no column of labels; expected one to evaluate on")
+    return {IMAGE: _decoded(files.paths, PictureFormat.from_json(description["images"]))}, files.labels, None
+
+
+def _decoded(paths: Sequence[pathlib.Path], wanted: PictureFormat) -> np.ndarray:
+    found, damaged = decode(paths, wanted)
+    if damaged:
+        shown = named([(paths[row], reason) for row, reason in damaged])
+        raise DataError(f"{len(damaged)} of {len(paths)} pictures cannot be read: {shown}; leave them out")
+    return found
+
+
+def _one(item: Any, row: int, wanted: PictureFormat) -> np.ndarray:
+    if isinstance(item, bytes):
+        try:
+            return wanted.read_bytes(item)
+        except DamagedPictureError as error:
+            raise DataError(f"picture {row} cannot be read: {error}") from None
+    array = np.asarray(item)
+    if array.ndim not in (2, 3):
+        raise DataError(f"picture {row} has the shape {array.shape}; expected [height, width] or with channels")
+    return wanted.of_array(array[None])[0]

@@ -1,0 +1,225 @@
+"""The format in which all pictures of a study reach a tower, and how one picture is brought into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_search.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 50_000_000  # of one picture; a larger one is refused before it is decoded
+MAX_FILE_BYTES = 200_000_000  # of one picture's file
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+
+class DamagedPictureError(DataError):
+    """A file that is no picture, or one that is not safe to decode; the message is the reason, without the name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureFormat:
+    """The format of a study's pictures.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        channels: 1 for grey, 3 for colour, 4 for colour and alpha.
+    """
+
+    height: int
+    width: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1 or self.height * self.width > MAX_PIXELS:
+            raise DataError(
+                f"image_height is {self.height} and image_width {self.width}; expected at least 1 pixel each and at "
+                f"most {MAX_PIXELS:,} in all"
+            )
+        if self.channels not in MODES:
+            raise DataError(f"channels is {self.channels}; expected 1 (grey), 3 (colour) or 4 (colour and alpha)")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.height, self.width, self.channels
+
+    def to_json(self) -> dict[str, int]:
+        """A JSON-able dict; `from_json` reads it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PictureFormat:
+        """Reads what `to_json` wrote."""
+        return cls(int(values["height"]), int(values["width"]), int(values["channels"]))
+
+    def read_file(self, path: str | os.PathLike[str]) -> np.ndarray:
+        """A file's picture, uint8 [height, width, channels].
+
+        Raises:
+            DamagedPictureError: if it cannot be decoded.
+        """
+        with opened(path) as picture:
+            return self.of(picture)
+
+    def read_bytes(self, encoded: bytes) -> np.ndarray:
+        """An encoded picture (the content of a PNG or JPEG file, say), uint8 [height, width, channels].
+
+        Raises:
+            DamagedPictureError: if it cannot be decoded.
+        """
+        with _checked(io.BytesIO(encoded)) as picture:
+            return self.of(picture)
+
+    def of(self, picture: Image) -> np.ndarray:
+        """A picture in this format, stretched to its size, uint8 [height, width, channels].
+
+        Raises:
+            DamagedPictureError: if it cannot be decoded.
+        """
+        from PIL import Image
+
+        try:
+            picture.load()
+            converted = _eight_bits(picture).convert(MODES[self.channels])
+            if converted.size != (self.width, self.height):
+                converted = converted.resize((self.width, self.height), Image.Resampling.BILINEAR)
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, TypeError) as error:
+            raise DamagedPictureError(f"it cannot be decoded ({error})") from None
+        return np.asarray(converted, dtype=np.uint8).reshape(self.shape)
+
+    def of_array(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures that are decoded already, in this format.
+
+        Args:
+            pictures: uint8 [rows, height, width] or [rows, height, width, channels].
+
+        Returns:
+            uint8 [rows, height, width, channels].
+
+        Raises:
+            DataError: if they are no such array.
+        """
+        from PIL import Image
+
+        array = checked_array(pictures)
+        if array.shape[1:] == self.shape:
+            return array
+        found = np.empty((len(array), *self.shape), np.uint8)
+        for row, values in enumerate(array):
+            found[row] = self.of(Image.fromarray(values[..., 0] if values.shape[2] == 1 else values))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureHeader:
+    """What a picture's header says.
+
+    Attributes:
+        width: In pixels.
+        height: In pixels.
+        channels: 1 for grey, 3 for colour, 4 where it has an alpha channel.
+    """
+
+    width: int
+    height: int
+    channels: int
+
+
+def header(path: str | os.PathLike[str]) -> PictureHeader:
+    """A picture's size and channels, without decoding it.
+
+    Raises:
+        DamagedPictureError: if the file is no picture, claims to be too large, or is animated.
+    """
+    with opened(path) as picture:
+        has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+        is_grey = picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
+        return PictureHeader(*picture.size, 4 if has_alpha else 1 if is_grey else 3)
+
+
+def opened(path: str | os.PathLike[str]) -> Image:
+    """A picture whose header has been read and checked; its pixels are not decoded yet.
+
+    Raises:
+        DamagedPictureError: if the file is no picture, claims to be too large, or is animated.
+    """
+    try:
+        size = pathlib.Path(path).stat().st_size
+    except OSError as error:
+        raise DamagedPictureError(f"it cannot be read ({error.strerror})") from None
+    if size > MAX_FILE_BYTES:
+        raise DamagedPictureError(f"its file has {size:,} bytes; expected at most {MAX_FILE_BYTES:,}")
+    return _checked(path)
+
+
+def checked_array(pictures: np.ndarray) -> np.ndarray:
+    """Pictures as uint8 [rows, height, width, channels].
+
+    Raises:
+        DataError: if they are no such array.
+    """
+    array = np.asarray(pictures)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[3] not in MODES or 0 in array.shape[1:]:
+        raise DataError(
+            f"received pictures of shape {np.shape(pictures)}; expected [rows, height, width] or [rows, height, width, "
+            "channels] with 1, 3 or 4 channels"
+        )
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"received pictures of type {array.dtype}; expected whole numbers from 0 to 255 (uint8)")
+    if array.size and not ((array >= 0) & (array <= 255) & (array == np.rint(array))).all():
+        raise DataError(
+            f"received pictures of type {array.dtype} from {array.min()} to {array.max()}; expected whole numbers from "
+            "0 to 255 (uint8): multiply pictures from 0 to 1 by 255 and round them"
+        )
+    return array.astype(np.uint8)
+
+
+def _checked(source: Any) -> Image:
+    import warnings
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is checked below
+            picture = Image.open(source)
+    except UnidentifiedImageError:
+        raise DamagedPictureError("it is no picture in a known format") from None
+    except Image.DecompressionBombError:
+        raise DamagedPictureError(f"it claims to have more than {MAX_PIXELS:,} pixels") from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, TypeError) as error:
+        raise DamagedPictureError(f"it cannot be read ({error})") from None
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        picture.close()
+        raise DamagedPictureError(f"it claims to have {width} x {height} pixels; expected at most {MAX_PIXELS:,}")
+    if getattr(picture, "n_frames", 1) > 1:
+        picture.close()
+        raise DamagedPictureError("it is animated, or holds several pages; expected one picture")
+    return picture
+
+
+def _eight_bits(picture: Image) -> Image:
+    """The picture with eight bits a channel; sixteen bits keep their upper eight."""
+    from PIL import Image
+
+    if not picture.mode.startswith("I") and picture.mode != "F":
+        return picture
+    values = np.asarray(picture, dtype=np.float64)
+    scale = 255.0 / 65535.0 if picture.mode.startswith("I") else 1.0
+    return Image.fromarray(np.clip(np.floor(values * scale), 0, 255).astype(np.uint8))

@@ -1,0 +1,181 @@
+"""The image provider: what it reads, what it chooses from the files, and files that are no pictures."""
+
+import numpy as np
+import pytest
+from picture_makers import digits, hostile_files, huge_png, write_digits
+from PIL import Image
+
+from model_search.data import image_data
+from model_search.data.images.later_pictures import labelled_pictures, pictures_of
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.task import TaskKind
+from model_search.errors import DataError
+
+OPTIONS = PrepareOptions(seed=1, batch_size=8)
+
+
+def test_folders_of_classes(tmp_path):
+    write_digits(tmp_path)
+    data = image_data.Provider(tmp_path).prepare(OPTIONS)
+    assert data.task.classes == ("digit_0", "digit_1", "digit_2")
+    assert data.input_specs["image"].shape == (8, 8, 1)
+    assert data.train.inputs["image"].dtype == np.uint8
+    assert (len(data.train), len(data.valid)) == (72, 18)
+    assert np.bincount(data.valid.label).tolist() == [6, 6, 6]
+
+
+def test_split_follows_the_seed_and_the_fraction(tmp_path):
+    write_digits(tmp_path)
+    one = image_data.Provider(tmp_path, eval_fraction=0.5).prepare(OPTIONS)
+    again = image_data.Provider(tmp_path, eval_fraction=0.5).prepare(OPTIONS)
+    other = image_data.Provider(tmp_path, eval_fraction=0.5).prepare(PrepareOptions(seed=2, batch_size=8))
+    assert len(one.valid) == 46  # half of 31, 29 and 30
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_train_valid_and_test_folders(tmp_path):
+    write_digits(tmp_path / "train", 60)
+    write_digits(tmp_path / "valid", 30)
+    write_digits(tmp_path / "test", 15)
+    data = image_data.Provider(tmp_path).prepare(OPTIONS)
+    assert (len(data.train), len(data.valid)) == (60, 30)
+    assert any("left alone" in note for note in data.description["notes"])
+
+
+def test_foreign_folder_beside_train(tmp_path):
+    write_digits(tmp_path / "train", 30)
+    write_digits(tmp_path / "extra", 30)
+    with pytest.raises(DataError, match="beside it 'extra'"):
+        image_data.Provider(tmp_path).prepare(OPTIONS)
+
+
+def test_csv_of_paths_and_numbers(tmp_path):
+    paths = write_digits(tmp_path / "pictures", 40)
+    lines = [f"{path.relative_to(tmp_path)},{number / 7:.3f}\n" for number, path in enumerate(paths)]
+    (tmp_path / "labels.csv").write_text("file,angle\n" + "".join(lines))
+    provider = image_data.Provider(filename=tmp_path / "labels.csv")
+    data = provider.prepare(OPTIONS)
+    assert (data.task.kind, provider.number_of_classes()) == (TaskKind.REGRESSION, 1)
+    assert len(data.train) + len(data.valid) == 40
+
+
+def test_arrays(tmp_path):
+    pictures, labels = digits(60)
+    data = image_data.Provider(x=pictures, y=labels, validation=(pictures[:9], labels[:9])).prepare(OPTIONS)
+    assert data.task.classes == (0, 1, 2)
+    assert np.array_equal(data.valid.inputs["image"][..., 0], pictures[:9])
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4), ("P", 3), ("1", 1), ("I;16", 1), ("LA", 4)]
+)
+def test_channels_are_chosen_from_the_files(tmp_path, mode, channels):
+    for path in write_digits(tmp_path, 30):
+        picture = Image.open(path)
+        wide = Image.fromarray(np.asarray(picture, np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
+        wide.save(path)
+    data = image_data.Provider(tmp_path).prepare(OPTIONS)
+    assert data.input_specs["image"].shape == (8, 8, channels)
+    if mode == "I;16":
+        expected = {picture.tobytes() for picture in digits(30)[0]}
+        assert {picture.tobytes() for picture in data.train.inputs["image"]} <= expected
+
+
+def test_mixed_sizes_are_stretched_to_the_median(tmp_path):
+    for number, path in enumerate(write_digits(tmp_path, 30)):
+        Image.open(path).resize(((10, 6), (20, 12), (300, 200))[number % 3]).save(path)
+    data = image_data.Provider(tmp_path).prepare(OPTIONS)
+    assert data.input_specs["image"].shape == (12, 20, 1)
+    assert any("3 different sizes are stretched to 12 x 20" in note for note in data.description["notes"])
+    assert image_data.Provider(tmp_path, 9, 7).prepare(OPTIONS).input_specs["image"].shape == (7, 9, 1)
+
+
+def test_large_pictures_are_capped(tmp_path):
+    for path in write_digits(tmp_path, 30):
+        Image.open(path).resize((640, 320)).save(path)
+    assert image_data.Provider(tmp_path).prepare(OPTIONS).input_specs["image"].shape == (112, 224, 1)
+
+
+def test_hostile_files_are_skipped_by_name(tmp_path):
+    root = tmp_path / "root"
+    write_digits(root, 30)
+    reasons = hostile_files(root / "digit_1")
+    data = image_data.Provider(root).prepare(OPTIONS)
+    note = next(note for note in data.description["notes"] if "left out" in note)
+    assert note.startswith(f"{len(reasons)} of 36 files are left out")
+    assert len(data.train) + len(data.valid) == 30
+
+
+@pytest.mark.parametrize("name", ["huge.png", "text.png", "empty.png", "truncated.png", "animated.gif"])
+def test_hostile_file_is_refused_by_name_at_prediction(tmp_path, name):
+    root = tmp_path / "root"
+    paths = write_digits(root, 30)
+    data = image_data.Provider(root).prepare(OPTIONS)
+    reason = hostile_files(root / "hostile")[name]
+    with pytest.raises(DataError, match=rf"1 of 2 pictures cannot be read: .*{name}: .*{reason}"):
+        pictures_of([paths[0], root / "hostile" / name], data.description)
+
+
+def test_only_damaged_files(tmp_path):
+    for number in range(12):
+        (tmp_path / f"c{number % 2}").mkdir(exist_ok=True)
+        huge_png(tmp_path / f"c{number % 2}" / f"{number}.png")
+    with pytest.raises(DataError, match="none of the 12 files is a picture"):
+        image_data.Provider(tmp_path).prepare(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({}, "received no pictures; expected one of input_dir, filename and x"),
+        ({"input_dir": "there-is-no-such"}, "there is no such folder"),
+        ({"input_dir": ".", "eval_fraction": 1.5}, "eval_fraction is 1.5"),
+        ({"x": np.zeros((12, 8, 8))}, "x and y belong together"),
+        ({"x": np.zeros((12, 8)), "y": np.zeros(12)}, "received pictures of shape"),
+        ({"x": np.full((12, 8, 8), 0.5), "y": np.zeros(12)}, "multiply pictures from 0 to 1 by 255"),
+        ({"x": np.zeros((12, 8, 8)), "y": np.arange(11)}, "12 pictures, 11 labels"),
+        ({"x": np.zeros((12, 8, 8)), "y": np.arange(12), "image_width": 0}, "image_width 0"),
+    ],
+)
+def test_mistakes_become_sentences(arguments, sentence):
+    with pytest.raises(DataError, match=sentence):
+        image_data.Provider(**arguments).prepare(OPTIONS)
+
+
+def test_folder_without_classes(tmp_path):
+    Image.fromarray(digits(1)[0][0]).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="holds no pictures in folders of classes"):
+        image_data.Provider(tmp_path).prepare(OPTIONS)
+
+
+def test_forms_of_later_pictures_agree(tmp_path):
+    paths = write_digits(tmp_path, 30)
+    description = image_data.Provider(tmp_path).prepare(OPTIONS).description
+    pictures = np.stack([np.asarray(Image.open(path)) for path in sorted(paths)])
+    ordered = sorted(paths)
+    forms = [
+        tmp_path,
+        [str(path) for path in ordered],
+        pictures,
+        pictures.astype(np.float64),
+        {"image": pictures[..., None]},
+        list(pictures),
+        [path.read_bytes() for path in ordered],
+    ]
+    found = [pictures_of(form, description)["image"] for form in forms]
+    for other in found[1:]:
+        assert np.array_equal(found[0], other)
+    assert pictures_of(ordered[3], description)["image"].shape == (1, 8, 8, 1)
+
+
+def test_labelled_pictures_of_folders_and_csv(tmp_path):
+    paths = write_digits(tmp_path / "p", 30)
+    (tmp_path / "l.csv").write_text(
+        "file,kind\n" + "".join(f"p/{p.parent.name}/{p.name},{p.parent.name}\n" for p in paths)
+    )
+    description = image_data.Provider(tmp_path / "p").prepare(OPTIONS).description
+    by_folder, by_csv = (labelled_pictures(source, description) for source in (tmp_path / "p", tmp_path / "l.csv"))
+    assert sorted(by_folder[1]) == sorted(by_csv[1])
+    with pytest.raises(DataError, match="no column of labels"):
+        (tmp_path / "bare.csv").write_text("file\n" + "".join(f"p/{p.parent.name}/{p.name}\n" for p in paths))
+        labelled_pictures(tmp_path / "bare.csv", description)
