@@ -10,7 +10,7 @@ import datetime
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -339,7 +339,7 @@ class Study:
 
         given = labelled_rows(data, self._record.data)
         rows = LabelledRows.of_rows(self.task, given)
-        logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
+        logits = rows.logits(tower_logits(self._built(self._chosen(trial), given.inputs), given.inputs))
         if self.task.kind is TaskKind.CLASSIFICATION:
             logits = logits / self._temperature(trial)
         return all_metrics(self.task, rows.labels, logits, rows.weights)
@@ -457,11 +457,12 @@ class Study:
             raise StudyError(f"study {self.name!r} has no final {kind}; study.finish() makes one")
         return found[0]
 
-    def _built(self, chosen: Trial | FinalModel) -> keras.Model:
+    def _built(self, chosen: Trial | FinalModel, inputs: Mapping[str, np.ndarray] | None = None) -> keras.Model:
+        """A model, with room for as many steps as these inputs have."""
         _load_tensorflow()
         from model_search.finish.study_models import StudyModels
 
-        models = StudyModels(self._parts)
+        models = StudyModels(self._parts, inputs)
         return models.of_final(chosen) if isinstance(chosen, FinalModel) else models.of_trial(chosen)
 
     def _temperature(self, trial: ModelChoice) -> float:
@@ -476,7 +477,8 @@ class Study:
         from model_search.finish.predict import tower_logits
 
         inputs = inputs_of(data, self._record.data)
-        return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
+        tower = self._built(self._chosen(trial), inputs)
+        return tower_logits(tower, inputs), steps_of(inputs, self._record.data)
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of

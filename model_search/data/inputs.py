@@ -102,6 +102,14 @@ class InputLayout:
             specs[name] = dataclasses.replace(specs[name], shape=(max(steps, shape[0]), *shape[1:]))
         return dataclasses.replace(self, specs=specs)
 
+    def with_room(self, inputs: Arrays) -> InputLayout:
+        """The same layout with at least as many steps as these inputs, which have been read already, have."""
+        specs = dict(self.specs)
+        for name in self.lengths:
+            shape = specs[name].shape
+            specs[name] = dataclasses.replace(specs[name], shape=(max(inputs[name].shape[1], shape[0]), *shape[1:]))
+        return dataclasses.replace(self, specs=specs)
+
     def read(self, features: Any) -> dict[str, np.ndarray]:
         """The inputs of some rows.
 

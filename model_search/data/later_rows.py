@@ -11,7 +11,9 @@ import numpy as np
 from model_search.data.array_data import as_rows, check_columns
 from model_search.data.images.later_pictures import IMAGE, labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout, as_array
-from model_search.data.rows import FEATURES, Rows
+from model_search.data.rows import FEATURES, LABEL, Rows
+from model_search.data.sequences.later_sequences import labelled_sequences, sequences_of
+from model_search.data.sequences.sequence_labels import encode_labels
 from model_search.data.stream_labels import LabelEncoding, read_weights
 from model_search.data.streams import StreamReader, valid_steps
 from model_search.data.tabular import labels
@@ -41,6 +43,8 @@ def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np
     """
     if "images" in description:
         return pictures_of(source, description)
+    if "sequences" in description:
+        return sequences_of(source, description)
     schema = description.get("schema")
     if schema is None:
         return InputLayout.from_description(description).read(source)
@@ -56,7 +60,7 @@ def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -
     """
     if not description.get("label_per_step", False):
         return None
-    return valid_steps(InputLayout.from_description(description), inputs)
+    return valid_steps(InputLayout.from_description(description).with_room(inputs), inputs)
 
 
 def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str, Any]) -> Rows:
@@ -73,6 +77,8 @@ def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str,
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if "images" in description:
         return _picture_rows(source, description)
+    if "sequences" in description:
+        return _sequence_rows(source, description)
     if description.get("schema") is None:
         return _stream_rows(source, description)
     task = Task.from_json(description["task"])
@@ -110,6 +116,20 @@ def _picture_rows(source: Any, description: Mapping[str, Any]) -> Rows:
     targets = labels.to_rows(labels.encode(column.take(present), task), task)
     checked = None if weights is None else check_weights(pd.Series(np.asarray(weights), name="weight"))[present]
     return Rows.of({IMAGE: inputs[IMAGE][present]}, targets, checked)
+
+
+def _sequence_rows(source: Any, description: Mapping[str, Any]) -> Rows:
+    """Sequences with labels; those without one are dropped."""
+    task = Task.from_json(description["task"])
+    found = labelled_sequences(source, description)
+    if found.labels is not None and len(found.labels) != len(found.sequences):
+        raise DataError(f"{len(found.sequences)} sequences, {len(found.labels)} labels; expected one for each")
+    encoded, present = encode_labels(found, bool(description.get("label_per_step", False)), task)
+    if not present.any():
+        raise DataError("no sequence has a label; expected labels to evaluate on")
+    known = found.sequences.take(present)
+    given = encoded.with_steps(known.values.shape[1])
+    return Rows(known.inputs, {LABEL: given.values(task)}, {} if given.weights is None else {LABEL: given.weights})
 
 
 def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:

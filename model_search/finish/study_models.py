@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import keras
 
 from model_search.data.inputs import InputLayout
+from model_search.data.rows import Arrays
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.final_models import FinalModel
@@ -27,10 +28,18 @@ from model_search.training.tower_specs import tower_spec
 
 
 class StudyModels:
-    """Builds models of one study: preprocessed inputs in, logits out."""
+    """Builds models of one study: preprocessed inputs in, logits out.
 
-    def __init__(self, study: StudyParts):
+    Args:
+        study: The study.
+        inputs: Inputs that the models must have room for: padded sequences may have more steps than in training, if
+            the tower's weights do not depend on their number.
+    """
+
+    def __init__(self, study: StudyParts, inputs: Arrays | None = None):
         self._study = study
+        layout = InputLayout.from_description(study.record.data)
+        self._specs = layout.specs if inputs is None else layout.with_room(inputs).specs
 
     def of_trial(self, trial: Trial) -> keras.Model:
         """The model of a completed trial; an ensemble with its members.
@@ -91,8 +100,7 @@ class StudyModels:
 
     def _build(self, plan: TrialPlan) -> keras.Model:
         record = self._study.record
-        specs = InputLayout.from_description(record.data).specs
-        return build_tower(tower_spec(plan, specs, self._study.task.logits_dimension, record.data["model"]))
+        return build_tower(tower_spec(plan, self._specs, self._study.task.logits_dimension, record.data["model"]))
 
     def _trial(self, number: int) -> Trial:
         trial = self._stored_trial(number)

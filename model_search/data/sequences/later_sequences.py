@@ -1,0 +1,69 @@
+"""Sequences to predict or to evaluate on after the search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded, padded
+from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
+from model_search.errors import DataError
+
+
+def sequences_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The inputs of a tower.
+
+    Args:
+        source: What the provider takes: a list of arrays, one padded array, a dict {"sequence": array, "lengths":
+            numbers}, or a file.
+        description: The study's description of its data.
+
+    Raises:
+        DataError: if they cannot be read, or have another number of channels than those in training.
+    """
+    return dict(_fitted(_read(source, description), description).sequences.inputs)
+
+
+def labelled_sequences(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+    """Sequences with labels to evaluate on.
+
+    Args:
+        source: A file with labels, or a pair (x, y), x being what `sequences_of` takes.
+        description: The study's description of its data.
+
+    Raises:
+        DataError: as `sequences_of`, or if there are no labels.
+    """
+    if isinstance(source, tuple):
+        found = _fitted(_read(source[0], description), description)
+        return LabelledSequences(found.sequences, np.asarray(source[1], dtype=object))
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(f"received {type(source).__name__}; expected a file with labels, or a pair (sequences, labels)")
+    found = _fitted(_read(source, description), description)
+    if found.labels is None:
+        raise DataError(f"{os.fspath(source)} has no labels; expected some to evaluate on")
+    return found
+
+
+def _read(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+    about = description["sequences"]
+    if isinstance(source, str | os.PathLike):
+        return read_file(source, LongColumns(**about["columns"]), bool(description.get("label_per_step", False)))
+    if isinstance(source, Mapping):
+        if SEQUENCE not in source or set(source) - {SEQUENCE, LENGTHS}:
+            raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")
+        return LabelledSequences(padded(source[SEQUENCE], source.get(LENGTHS)), None)
+    return LabelledSequences(padded(source), None)
+
+
+def _fitted(found: LabelledSequences, description: Mapping[str, Any]) -> LabelledSequences:
+    """The sequences, padded to as many steps as in training; longer ones stay longer."""
+    steps, channels = description["sequences"]["steps"], description["sequences"]["channels"]
+    width = found.sequences.values.shape[2]
+    if width != channels:
+        raise DataError(f"received sequences of {width} channels; expected {channels}, as in training")
+    fitted: Padded = found.sequences.with_steps(steps)
+    return LabelledSequences(fitted, found.labels, found.channels, found.ids)

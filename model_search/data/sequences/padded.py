@@ -1,0 +1,144 @@
+"""Sequences of different lengths as one padded array with lengths."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.data.rows import Arrays, InputSpec
+from model_search.errors import DataError
+
+SEQUENCE = "sequence"  # the input of a tower that reads sequences
+LENGTHS = "lengths"  # the input that holds their lengths
+
+
+@dataclasses.dataclass(frozen=True)
+class Padded:
+    """Sequences of equal width, padded at their ends with zeros.
+
+    Attributes:
+        values: float32 [rows, steps, channels].
+        lengths: int32 [rows], the valid steps of each row, at least 1.
+    """
+
+    values: np.ndarray
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Which steps are no padding, bool [rows, steps]."""
+        found: np.ndarray = np.arange(self.values.shape[1]) < self.lengths[:, None]
+        return found
+
+    @property
+    def inputs(self) -> Arrays:
+        """The inputs of a tower."""
+        return {SEQUENCE: self.values, LENGTHS: self.lengths}
+
+    def take(self, rows: np.ndarray) -> Padded:
+        """Some of the rows, by number or mask."""
+        return Padded(self.values[rows], self.lengths[rows])
+
+    def with_steps(self, at_least: int) -> Padded:
+        """The same sequences, padded to a number of steps, or to that of the longest if it has more."""
+        steps = max(at_least, int(self.lengths.max(initial=0)))
+        found = np.zeros((len(self), steps, self.values.shape[2]), np.float32)
+        kept = min(steps, self.values.shape[1])
+        found[:, :kept] = self.values[:, :kept]
+        return Padded(found, self.lengths)
+
+    def spec(self) -> InputSpec:
+        """What a tower reads, with the mean and the deviation of each channel over the valid steps."""
+        steps = self.values[self.valid].astype(np.float64)
+        deviation = steps.std(axis=0)
+        deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(steps).max(axis=0))] = 1.0
+        return InputSpec(
+            self.values.shape[1:],
+            lengths=LENGTHS,
+            mean=tuple(float(value) for value in steps.mean(axis=0)),
+            deviation=tuple(float(value) for value in deviation),
+        )
+
+
+def padded(x: Any, lengths: Any = None) -> Padded:
+    """Sequences as one array.
+
+    Args:
+        x: A list of arrays [steps, channels] (or [steps] for one channel) of different lengths; or an array [rows,
+            steps, channels] (or [rows, steps]).
+        lengths: The valid steps of each row of an array; all where None.
+
+    Raises:
+        DataError: if they have different widths, no steps, or hold what is no finite number.
+    """
+    if isinstance(x, np.ndarray) and x.dtype != object:
+        return _of_array(x, lengths)
+    if lengths is not None:
+        raise DataError("lengths belong to one padded array; a list of sequences has its own")
+    if not isinstance(x, Sequence | np.ndarray) or not len(x):
+        raise DataError(
+            f"received {type(x).__name__}; expected a list of sequences, or one array [rows, steps, channels]"
+        )
+    parts = [_of_one(item, row) for row, item in enumerate(x, start=1)]
+    width = parts[0].shape[1]
+    for row, part in enumerate(parts, start=1):
+        if part.shape[1] != width:
+            raise DataError(f"sequence {row} has {part.shape[1]} channels, sequence 1 has {width}; expected as many")
+    counts = np.array([len(part) for part in parts], np.int32)
+    values = np.zeros((len(parts), int(counts.max()), width), np.float64)
+    for row, part in enumerate(parts):
+        values[row, : len(part)] = part
+    return _checked(values, counts)
+
+
+def _of_array(x: np.ndarray, lengths: Any) -> Padded:
+    values = x[..., None] if x.ndim == 2 else x
+    if values.ndim != 3 or 0 in values.shape:
+        raise DataError(
+            f"received sequences of shape {x.shape}; expected [rows, steps, channels], or [rows, steps] for one channel"
+        )
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"received sequences of type {values.dtype}; expected numbers")
+    if lengths is None:
+        return _checked(values, np.full(len(values), values.shape[1], np.int32))
+    counts = np.asarray(lengths)
+    if counts.shape != (len(values),) or counts.dtype.kind not in "iuf" or (counts != np.rint(counts)).any():
+        raise DataError(
+            f"lengths have the shape {counts.shape}; expected a whole number for each of {len(values)} rows"
+        )
+    bad = np.flatnonzero((counts < 1) | (counts > values.shape[1]))
+    if len(bad):
+        raise DataError(f"the length in row {bad[0] + 1} is {counts[bad[0]]}; expected 1 to {values.shape[1]} steps")
+    return _checked(values, counts.astype(np.int32))
+
+
+def _of_one(item: Any, row: int) -> np.ndarray:
+    array = np.asarray(item)
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "biuf":
+        raise DataError(
+            f"sequence {row} is {array.dtype} of shape {np.shape(item)}; expected numbers [steps, channels], at least "
+            "one step"
+        )
+    return array
+
+
+def _checked(values: np.ndarray, counts: np.ndarray) -> Padded:
+    valid = np.arange(values.shape[1]) < counts[:, None]
+    with np.errstate(over="ignore"):
+        floats = values.astype(np.float32)
+    bad = ~np.isfinite(floats).all(axis=2) & valid
+    if bad.any():
+        rows = np.flatnonzero(bad.any(axis=1))
+        raise DataError(
+            f"{len(rows)} sequences hold missing or infinite numbers (the first is number {rows[0] + 1}, at step "
+            f"{np.flatnonzero(bad[rows[0]])[0] + 1}); fill them in, or leave these sequences out"
+        )
+    floats[~valid] = 0.0
+    return Padded(floats, counts)

@@ -1,0 +1,203 @@
+"""Files of sequences: `.ts` files of the UCR and UEA archives, and long CSV files with a row for each step."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from model_search.data.sequences.padded import Padded, padded
+from model_search.data.tabular import columns
+from model_search.data.tabular.csv_reading import read_csv
+from model_search.errors import DataError
+
+ID, TIME, LABEL = "id", "time", "label"  # names of the columns where none are given
+
+
+@dataclasses.dataclass(frozen=True)
+class LongColumns:
+    """The columns of a long CSV file.
+
+    Attributes:
+        id: Which sequence a row belongs to.
+        time: The order of its steps; the order of the rows where there is no such column.
+        label: The label, of the sequence or of the step.
+    """
+
+    id: str = ID
+    time: str = TIME
+    label: str = LABEL
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledSequences:
+    """Sequences with the user's own labels.
+
+    Attributes:
+        sequences: The sequences.
+        labels: A label for each sequence [rows], or for each step [rows, steps] (None at padded steps); None where
+            there are none.
+        channels: Names of the channels; empty where they have none.
+        ids: The ids of the sequences; empty where they have none.
+    """
+
+    sequences: Padded
+    labels: np.ndarray | None
+    channels: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    @property
+    def has_label_per_step(self) -> bool:
+        """Whether the labels are those of steps."""
+        labels = self.labels
+        return labels is not None and (labels.ndim > 1 or (len(labels) > 0 and np.ndim(labels[0]) > 0))
+
+
+def read_file(path: str | os.PathLike[str], names: LongColumns, per_step: bool) -> LabelledSequences:
+    """The sequences of a `.ts` file or of a long CSV file.
+
+    Args:
+        path: The file.
+        names: The columns of a CSV file.
+        per_step: Whether a CSV file's labels are those of steps.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    found = pathlib.Path(path).expanduser()
+    if found.suffix.lower() == ".ts":
+        return read_ts(found)
+    return read_long_csv(found, names, per_step)
+
+
+def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool) -> LabelledSequences:
+    """A CSV file with a row for each step: id, time, label, and a column for each channel.
+
+    Raises:
+        DataError: if a column is missing or a cell is no number, or a sequence has several labels.
+    """
+    import pandas as pd
+
+    frame = read_csv(path).frame
+    if names.id not in frame.columns:
+        raise DataError(f"{path} has no column {names.id!r} of sequences; its columns are {', '.join(frame.columns)}")
+    channels = [str(name) for name in frame.columns if name not in (names.id, names.time, names.label)]
+    if not channels:
+        raise DataError(f"{path} has no column of numbers beside {names.id!r}, {names.time!r} and {names.label!r}")
+    table = np.column_stack([_numbers(frame[name], path) for name in channels])
+    codes, ids = pd.factorize(frame[names.id].str.strip())
+    order = np.arange(len(frame))
+    if names.time in frame.columns:
+        order = np.argsort(_times(frame[names.time], path), kind="stable")
+    order = order[np.argsort(codes[order], kind="stable")]
+    bounds = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    members = np.split(order, bounds[1:])
+    sequences = padded([table[rows] for rows in members])
+    labels = None
+    if names.label in frame.columns:
+        cells = frame[names.label].to_numpy(dtype=object)
+        labels = _labels_by_step(cells, members, sequences) if per_step else _labels(cells, members, ids, path)
+    return LabelledSequences(sequences, labels, tuple(channels), tuple(map(str, ids)))
+
+
+def read_ts(path: pathlib.Path) -> LabelledSequences:
+    """A `.ts` file, of one channel or several, of equal or different lengths.
+
+    Raises:
+        DataError: naming the line that cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is no text in UTF-8; expected a .ts file") from None
+    head, body = _ts_head(lines, path)
+    if head.get("timestamps", "false").startswith("true"):
+        raise DataError(f"{path} has time stamps, which are not read; expected @timeStamps false")
+    has_labels = head.get("classlabel", head.get("targetlabel", "false")).startswith("true")
+    sequences: list[np.ndarray] = []
+    labels: list[str] = []
+    for number, line in body:
+        parts = line.split(":")
+        if has_labels:
+            labels.append(parts.pop().strip())
+        try:
+            series = [np.array(part.split(","), dtype=np.float64) for part in parts]
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: {error}; expected numbers, separated by commas") from None
+        if not series or len({len(one) for one in series}) != 1:
+            raise DataError(f"{path}, line {number}: the channels have different numbers of steps")
+        sequences.append(np.column_stack(series))
+    if not sequences:
+        raise DataError(f"{path} holds no sequences; expected them after @data")
+    return LabelledSequences(padded(sequences), np.array(labels, dtype=object) if has_labels else None)
+
+
+def _ts_head(lines: list[str], path: pathlib.Path) -> tuple[dict[str, str], Iterator[tuple[int, str]]]:
+    """The settings of a `.ts` file by their names in lower case, and its numbered lines of data."""
+    head: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith(("#", "%")):
+            continue
+        if text.lower() == "@data":
+            rest = ((n, one.strip()) for n, one in enumerate(lines[number:], start=number + 1))
+            return head, ((n, one) for n, one in rest if one and not one.startswith(("#", "%")))
+        if not text.startswith("@"):
+            break
+        name, _, value = text[1:].partition(" ")
+        head[name.lower()] = value.strip().lower()
+    raise DataError(f"{path} has no line @data; expected a .ts file with settings, @data, and a sequence a line")
+
+
+def _numbers(series: Any, path: pathlib.Path) -> np.ndarray:
+    values = columns.parse_numbers([cell.strip() for cell in series])
+    bad = np.flatnonzero(np.isnan(values))
+    if len(bad):
+        raise DataError(
+            f"{path}: column {series.name!r} has {len(bad)} cells without a number, such as "
+            f"{series.iloc[int(bad[0])]!r} in row {bad[0] + 1}; fill them in, or leave these sequences out"
+        )
+    return values
+
+
+def _times(series: Any, path: pathlib.Path) -> np.ndarray:
+    import pandas as pd
+
+    cells = series.str.strip()
+    values = columns.parse_numbers(list(cells))
+    if not np.isnan(values).any():
+        return values
+    stamps = pd.to_datetime(cells, errors="coerce", format="ISO8601")
+    if stamps.isna().any():
+        bad = int(np.flatnonzero(stamps.isna())[0])
+        raise DataError(
+            f"{path}: column {series.name!r} holds {cells.iloc[bad]!r} in row {bad + 1}; expected numbers or times"
+        )
+    return stamps.to_numpy().astype(np.int64)
+
+
+def _labels(cells: np.ndarray, members: list[np.ndarray], ids: Any, path: pathlib.Path) -> np.ndarray:
+    """The one label of each sequence."""
+    found = np.empty(len(members), dtype=object)
+    for number, rows in enumerate(members):
+        different = {cells[row] for row in rows if cells[row].strip()}
+        if len(different) > 1:
+            raise DataError(
+                f"{path}: sequence {ids[number]!r} has the labels {', '.join(map(repr, sorted(different)[:3]))}; "
+                "expected one label for each sequence, or the problem type RNN_ALL_ACTIVATIONS for one for each step"
+            )
+        found[number] = next(iter(different), "")
+    return found
+
+
+def _labels_by_step(cells: np.ndarray, members: list[np.ndarray], sequences: Padded) -> np.ndarray:
+    found = np.full(sequences.values.shape[:2], None, dtype=object)
+    for number, rows in enumerate(members):
+        found[number, : len(rows)] = cells[rows]
+    return found

@@ -1,0 +1,218 @@
+"""The sequence provider: every form of sequences and labels, and the sentences that mistakes become."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_search.data import sequence_data
+from model_search.data.later_rows import inputs_of, labelled_rows, steps_of
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.sequences.padded import padded
+from model_search.data.sequences.sequence_files import LongColumns
+from model_search.data.task import TaskKind
+from model_search.errors import DataError
+
+OPTIONS = PrepareOptions(seed=1, batch_size=8)
+PER_STEP = PrepareOptions(seed=1, batch_size=8, label_per_step=True)
+
+
+def made(count=40, channels=2, seed=0):
+    """Sequences of 2 to 7 steps and a class for each."""
+    generator = np.random.default_rng(seed)
+    x = [generator.normal(size=(2 + row % 6, channels)).astype(np.float32) for row in range(count)]
+    return x, np.array([("low", "high")[row % 2] for row in range(count)])
+
+
+def as_described(data):
+    """What a study remembers of its data, as far as later rows need it."""
+    return {**data.description, "inputs": {name: spec.to_json() for name, spec in data.input_specs.items()}}
+
+
+def test_ragged_sequences():
+    x, y = made()
+    data = sequence_data.Provider(x, y).prepare(OPTIONS)
+    assert data.task.classes == ("high", "low")
+    assert data.input_specs["sequence"].shape == (7, 2)
+    assert (len(data.train), len(data.valid)) == (32, 8)
+    steps = np.concatenate([one[:length] for one, length in zip(*data.train.inputs.values(), strict=True)])
+    assert np.allclose(data.input_specs["sequence"].mean, steps.mean(axis=0), atol=1e-6)
+    assert np.allclose(data.input_specs["sequence"].deviation, steps.std(axis=0), atol=1e-6)
+
+
+def test_padded_array_gives_the_same_as_its_ragged_form():
+    x, y = made()
+    whole = padded(x)
+    junk = np.where(whole.valid[..., None], whole.values, 77.0)
+    by_list = sequence_data.Provider(x, y).prepare(OPTIONS)
+    by_array = sequence_data.Provider(junk, y, whole.lengths).prepare(OPTIONS)
+    assert by_list.fingerprint == by_array.fingerprint
+
+
+def test_label_for_each_step():
+    x, _ = made()
+    y = [np.arange(len(one)) % 3 for one in x]
+    data = sequence_data.Provider(x, y).prepare(PER_STEP)
+    assert sequence_data.Provider(x, y).number_of_classes() == 3
+    valid = np.arange(7) < data.train.inputs["lengths"][:, None]
+    assert np.array_equal(data.train.weight > 0, valid)
+    assert np.array_equal(data.train.label, np.where(valid, np.arange(7) % 3, 0))
+
+
+def test_numbers_to_predict_for_each_step_are_scaled_by_the_valid_ones():
+    x, _ = made()
+    data = sequence_data.Provider(x, [one[:, 0] * 100.0 + 7 for one in x]).prepare(PER_STEP)
+    assert data.task.kind is TaskKind.REGRESSION
+    pairs = data.train.label[data.train.weight > 0]
+    assert pairs.shape[1] == 1
+    assert abs(pairs.mean()) < 1e-5
+    assert abs(pairs.std() - 1) < 1e-5
+
+
+def test_sequences_without_a_label_are_left_out_with_a_note():
+    x, y = made()
+    y = y.astype(object)
+    y[:3] = None
+    data = sequence_data.Provider(x, y).prepare(OPTIONS)
+    assert data.description["notes"] == ["3 of 40 sequences have no label and are left out"]
+    assert len(data.train) + len(data.valid) == 37
+
+
+def long_csv(path, x, labels, order):
+    lines = [
+        f"{row},{step},{one[step, 0]},{one[step, 1]},{labels[row]}\n"
+        for row, one in enumerate(x)
+        for step in range(len(one))
+    ]
+    path.write_text("id,time,left,right,label\n" + "".join(lines[place] for place in order(len(lines))))
+    return path
+
+
+def test_long_csv(tmp_path):
+    x, y = made()
+    shuffled = long_csv(tmp_path / "a.csv", x, y, np.random.default_rng(0).permutation)
+    assert (
+        sequence_data.Provider(long_csv(tmp_path / "b.csv", x, y, range)).prepare(OPTIONS).fingerprint
+        == sequence_data.Provider(x, y).prepare(OPTIONS).fingerprint
+    )
+    data = sequence_data.Provider(shuffled).prepare(OPTIONS)
+    found = {values[:length].tobytes() for values, length in zip(*data.train.inputs.values(), strict=True)}
+    assert found <= {one.tobytes() for one in x}
+    assert data.description["sequences"]["names"] == ["left", "right"]
+
+
+def test_long_csv_with_a_label_for_each_step(tmp_path):
+    x, _ = made()
+    lines = [f"s{row},{step},{one[step, 0]},{step % 3}\n" for row, one in enumerate(x) for step in range(len(one))]
+    (tmp_path / "a.csv").write_text("who,when,value,state\n" + "".join(lines))
+    provider = sequence_data.Provider(tmp_path / "a.csv", columns=LongColumns("who", "when", "state"))
+    data = provider.prepare(PER_STEP)
+    assert data.task.logits_dimension == 3
+    with pytest.raises(DataError, match=r"sequence 's0' has the labels .*expected one label for each sequence"):
+        provider.prepare(OPTIONS)
+
+
+TS = """# a comment
+@problemName made
+@univariate false
+@classLabel true a b
+@data
+"""
+
+
+def test_ts_file(tmp_path):
+    x, y = made()
+    text = "".join(
+        ":".join(",".join(map(str, one[:, channel])) for channel in range(2)) + f":{label}\n"
+        for one, label in zip(x, y, strict=True)
+    )
+    (tmp_path / "a.ts").write_text(TS + text)
+    assert (
+        sequence_data.Provider(tmp_path / "a.ts").prepare(OPTIONS).fingerprint
+        == sequence_data.Provider(x, y).prepare(OPTIONS).fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("1,2:3,4:a\n1,2:3,4,5:b\n", "line 7: the channels have different numbers of steps"),
+        ("1,?:3,4:a\n", "line 6: could not convert string"),
+        ("", "holds no sequences"),
+    ],
+)
+def test_damaged_ts_file(tmp_path, text, sentence):
+    (tmp_path / "a.ts").write_text(TS + text)
+    with pytest.raises(DataError, match=sentence):
+        sequence_data.Provider(tmp_path / "a.ts").prepare(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda x, y: (x, y[:-1]), "40 sequences, 39 labels"),
+        (lambda x, y: ([*x[:-1], x[0][:, :1]], y), "sequence 40 has 1 channels, sequence 1 has 2"),
+        (lambda x, y: ([*x[:-1], x[0][:0]], y), "sequence 40 is float32 of shape"),
+        (lambda x, y: ([*x[:-1], x[0] * np.nan], y), "1 sequences hold missing or infinite numbers"),
+        (lambda x, y: (np.zeros(40), y), "received sequences of shape"),
+        (lambda x, y: (x, None), "y is missing"),
+        (lambda x, y: (x[:6], y[:6]), "there are 6 labelled sequences"),
+        (lambda x, y: (x, [np.zeros(len(one)) for one in x]), "received a label for each step"),
+    ],
+)
+def test_mistakes_become_sentences(change, sentence):
+    with pytest.raises(DataError, match=sentence):
+        sequence_data.Provider(*change(*made())).prepare(OPTIONS)
+
+
+@pytest.mark.parametrize("lengths", [np.full(40, 8), np.full(40, 0), np.full(40, 1.5), np.full(39, 1)])
+def test_lengths_that_do_not_fit(lengths):
+    with pytest.raises(DataError, match="length"):
+        sequence_data.Provider(np.zeros((40, 7, 2)), np.arange(40) % 2, lengths).prepare(OPTIONS)
+
+
+def test_validation_data_may_be_longer():
+    x, y = made()
+    longer = [np.concatenate([one, one, one]) for one in x[:10]]
+    data = sequence_data.Provider(x, y, validation=(longer, y[:10])).prepare(OPTIONS)
+    assert data.input_specs["sequence"].shape == (21, 2)
+    assert (len(data.train), len(data.valid)) == (40, 10)
+
+
+def test_forms_of_later_sequences_agree():
+    x, y = made()
+    description = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
+    whole = padded(x[:5])
+    found = [
+        inputs_of(form, description)
+        for form in (x[:5], {"sequence": whole.values, "lengths": whole.lengths}, {"sequence": x[:5]})
+    ]
+    for other in found:
+        assert np.array_equal(other["sequence"], found[0]["sequence"])
+        assert np.array_equal(other["lengths"], found[0]["lengths"])
+    with pytest.raises(DataError, match="received sequences of 3 channels; expected 2"):
+        inputs_of([np.zeros((4, 3))], description)
+
+
+def test_later_sequences_may_be_longer():
+    x, _ = made()
+    y = [np.arange(len(one)) % 2 for one in x]
+    description = as_described(sequence_data.Provider(x, y).prepare(PER_STEP))
+    longer = [np.zeros((12, 2)), np.zeros((3, 2))]
+    inputs = inputs_of(longer, description)
+    assert inputs["sequence"].shape == (2, 12, 2)
+    assert steps_of(inputs, description).sum(axis=1).tolist() == [12, 3]
+    rows = labelled_rows((longer, [np.arange(12) % 2, np.arange(3) % 2]), description)
+    assert rows.weight.sum(axis=1).tolist() == [12, 3]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 3))
+def test_padding_keeps_every_step(lengths, channels):
+    generator = np.random.default_rng(0)
+    x = [generator.normal(size=(length, channels)).astype(np.float32) for length in lengths]
+    found = padded(x)
+    assert found.lengths.tolist() == lengths
+    for values, one in zip(found.values, x, strict=True):
+        assert np.array_equal(values[: len(one)], one)
+        assert not values[len(one) :].any()
