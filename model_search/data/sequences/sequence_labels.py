@@ -80,7 +80,7 @@ def encode_labels(found: LabelledSequences, per_step: bool, task: Task) -> tuple
     mask[valid] = known
     encoded = np.zeros(valid.shape, pairs.dtype)
     encoded[mask] = pairs
-    present: np.ndarray = mask.any(axis=1)
+    present = np.asarray(mask.any(axis=1))
     return EncodedLabels(encoded[present], mask[present].astype(np.float32)), present
 
 
