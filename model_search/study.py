@@ -273,19 +273,21 @@ class Study:
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with what is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
+        from model_search.data.audio.log_mel import LogMel
         from model_search.data.images.picture_format import PictureFormat
         from model_search.data.inputs import InputLayout
         from model_search.data.tabular.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
         chosen = self._chosen(trial)
-        schema, images = self._record.data.get("schema"), self._record.data.get("images")
+        schema, images, audio = (self._record.data.get(name) for name in ("schema", "images", "audio"))
         return ModelBundle(
             tower=self._built(chosen),
             task=self.task,
             schema=None if schema is None else FeatureSchema.from_json(schema),
             inputs=InputLayout.from_description(self._record.data).specs,
             images=None if images is None else PictureFormat.from_json(images),
+            audio=None if audio is None else LogMel.from_json(audio),
             temperature=self._temperature(trial),
             metadata=self._metadata(chosen),
         )

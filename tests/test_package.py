@@ -30,6 +30,7 @@ MANY_PARAMETERS = {
     "single_trainer.SingleTrainer.try_models": "the archived interface, and every option of a search",
     "quick.fit": "the short way to the same",
     "data.csv_data.Provider.__init__": "the archived interface",
+    "data.audio_data.Provider.__init__": "the forms that recordings come in",
     "data.image_data.Provider.__init__": "the archived interface, and the other forms that pictures come in",
 }
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from model_search.data.array_data import parse_task
+from model_search.data.files.labelled_files import LabelledFiles, files_of_csv, find_in_folders, named
 from model_search.data.images.decode_files import chosen_format, decode
 from model_search.data.images.later_pictures import IMAGE
-from model_search.data.images.picture_files import PictureFiles, files_of_csv, find_in_folders, named
-from model_search.data.images.picture_format import PictureFormat, checked_array
+from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider as BaseProvider
@@ -138,11 +138,11 @@ class Provider(BaseProvider):
     def _label_name(self) -> str:
         return "label" if self._label is None else self._label
 
-    def _files(self) -> tuple[PictureFiles, PictureFiles | None, list[str]]:
+    def _files(self) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
             return files_of_csv(self._filename, self._path_column, self._label), None, []
-        found = find_in_folders(self._input_dir or "")
+        found = find_in_folders(self._input_dir or "", PICTURES)
         notes = [] if found.test is None else [f"the pictures in {found.test} are left alone, for `evaluate`"]
         return found.train, found.valid, notes
 
@@ -203,7 +203,7 @@ class _Encoded:
         return Rows.of({IMAGE: self.pictures}, label_columns.to_rows(self.targets, task))
 
 
-def _read(files: PictureFiles, wanted: PictureFormat, notes: list[str]) -> _Labelled:
+def _read(files: LabelledFiles, wanted: PictureFormat, notes: list[str]) -> _Labelled:
     """The pictures that can be read; the others are named in a note."""
     pictures, damaged = decode(files.paths, wanted)
     lost = [*files.skipped, *((files.paths[row], reason) for row, reason in damaged)]

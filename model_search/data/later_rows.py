@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.array_data import as_rows, check_columns
+from model_search.data.audio.later_recordings import labelled_recordings, recordings_of
 from model_search.data.images.later_pictures import IMAGE, labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout, as_array
 from model_search.data.rows import FEATURES, LABEL, Rows
-from model_search.data.sequences.later_sequences import labelled_sequences, sequences_of
+from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
 from model_search.data.sequences.sequence_labels import encode_labels
 from model_search.data.stream_labels import LabelEncoding, read_weights
 from model_search.data.streams import StreamReader, valid_steps
@@ -43,6 +44,8 @@ def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np
     """
     if "images" in description:
         return pictures_of(source, description)
+    if "audio" in description:
+        return dict(fitted(recordings_of(source, description), description).sequences.inputs)
     if "sequences" in description:
         return sequences_of(source, description)
     schema = description.get("schema")
@@ -121,7 +124,10 @@ def _picture_rows(source: Any, description: Mapping[str, Any]) -> Rows:
 def _sequence_rows(source: Any, description: Mapping[str, Any]) -> Rows:
     """Sequences with labels; those without one are dropped."""
     task = Task.from_json(description["task"])
-    found = labelled_sequences(source, description)
+    if "audio" in description:
+        found = fitted(labelled_recordings(source, description), description)
+    else:
+        found = labelled_sequences(source, description)
     if found.labels is not None and len(found.labels) != len(found.sequences):
         raise DataError(f"{len(found.sequences)} sequences, {len(found.labels)} labels; expected one for each")
     encoded, present = encode_labels(found, bool(description.get("label_per_step", False)), task)

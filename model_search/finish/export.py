@@ -21,10 +21,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.later_pictures import IMAGE
 from model_search.data.images.picture_format import PictureFormat
+from model_search.data.sequences.padded import LENGTHS, SEQUENCE
 from model_search.errors import UserError
 from model_search.finish.decoded_pictures import decoded_picture
+from model_search.finish.encoded_sound import log_mel_features
 from model_search.finish.input_names import signature_names
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
@@ -160,6 +163,8 @@ def _serving_functions(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callabl
     """The signatures, by name."""
     if bundle.images is not None:
         return _picture_functions(bundle.images, pieces)
+    if bundle.audio is not None:
+        return _waveform_functions(bundle, bundle.audio, pieces)
     if pieces.preprocessing is None:
         return _features_function(bundle, pieces)
     return _column_functions(bundle, pieces)
@@ -184,6 +189,24 @@ def _picture_functions(wanted: PictureFormat, pieces: Pieces) -> dict[str, Calla
     return {
         "serving_default": tf.function(serve_encoded, input_signature=[encoded], autograph=False),
         "serving_typed": tf.function(serve_typed, input_signature=[decoded], autograph=False),
+    }
+
+
+def _waveform_functions(bundle: ModelBundle, wanted: LogMel, pieces: Pieces) -> dict[str, Callable[..., Any]]:
+    """`serving_default` takes padded waveforms and how many samples are valid, `serving_typed` features and steps."""
+    waveforms = {
+        "waveform": tf.TensorSpec([None, None], tf.float32, name="waveform"),
+        "samples": tf.TensorSpec([None], tf.int32, name="samples"),
+    }
+    steps = bundle.input_specs[SEQUENCE].shape[0]
+
+    def serve_waveforms(given: dict[str, Any]) -> dict[str, Any]:
+        features, lengths = log_mel_features(given["waveform"], given["samples"], wanted, steps)
+        return pieces.answer({SEQUENCE: features, LENGTHS: lengths})
+
+    return {
+        "serving_default": tf.function(serve_waveforms, input_signature=[waveforms], autograph=False),
+        "serving_typed": _features_function(bundle, pieces)["serving_typed"],
     }
 
 

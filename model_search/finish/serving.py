@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
 from model_search.data.rows import InputSpec, InputSpecs
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature
@@ -35,6 +36,7 @@ class ModelBundle:
         metadata: JSON-able, for the model card: study, trial, architecture, metrics, environment.
         inputs: What the tower's inputs are; taken from the tower where None.
         images: The format of the pictures that it reads; None where it reads none.
+        audio: The features of the recordings that it reads; None where it reads none.
     """
 
     tower: keras.Model
@@ -44,6 +46,7 @@ class ModelBundle:
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     inputs: InputSpecs | None = None
     images: PictureFormat | None = None
+    audio: LogMel | None = None
 
     @property
     def input_specs(self) -> InputSpecs:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.files.labelled_files import files_by_class, files_in, files_of_csv, named
 from model_search.data.images.decode_files import decode
-from model_search.data.images.picture_files import files_by_class, files_in, files_of_csv, named
-from model_search.data.images.picture_format import SUFFIXES, DamagedPictureError, PictureFormat
+from model_search.data.images.picture_format import PICTURES, DamagedPictureError, PictureFormat
 from model_search.errors import DataError
 
 IMAGE = "image"  # the only input of a tower that reads pictures
@@ -29,12 +29,12 @@ def picture_paths(source: Any) -> list[pathlib.Path] | None:
     if isinstance(source, str | os.PathLike):
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            return list(files_in(path).paths)
+            return list(files_in(path, PICTURES).paths)
         if not path.is_file():
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected pictures")
         return (
             [path]
-            if path.suffix.lower() in SUFFIXES
+            if path.suffix.lower() in PICTURES.suffixes
             else list(files_of_csv(path, None, None, needs_labels=False).paths)
         )
     if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
@@ -93,7 +93,7 @@ def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict
     path = pathlib.Path(source).expanduser()
     reading = description.get("reading", {})
     files = (
-        files_by_class(path)
+        files_by_class(path, PICTURES)
         if path.is_dir()
         else files_of_csv(path, reading.get("path_column"), reading.get("label_column"))
     )

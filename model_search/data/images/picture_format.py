@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.files.labelled_files import FileKind
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000  # of one picture; a larger one is refused before it is decoded
 MAX_FILE_BYTES = 200_000_000  # of one picture's file
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+PICTURES = FileKind(
+    "pictures", frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+)
 
 
 class DamagedPictureError(DataError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded, padded
+from model_search.data.sequences.padded import LENGTHS, SEQUENCE, padded
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
 from model_search.errors import DataError
 
@@ -24,7 +24,7 @@ def sequences_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nd
     Raises:
         DataError: if they cannot be read, or have another number of channels than those in training.
     """
-    return dict(_fitted(_read(source, description), description).sequences.inputs)
+    return dict(fitted(_read(source, description), description).sequences.inputs)
 
 
 def labelled_sequences(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
@@ -38,11 +38,11 @@ def labelled_sequences(source: Any, description: Mapping[str, Any]) -> LabelledS
         DataError: as `sequences_of`, or if there are no labels.
     """
     if isinstance(source, tuple):
-        found = _fitted(_read(source[0], description), description)
+        found = fitted(_read(source[0], description), description)
         return LabelledSequences(found.sequences, np.asarray(source[1], dtype=object))
     if not isinstance(source, str | os.PathLike):
         raise DataError(f"received {type(source).__name__}; expected a file with labels, or a pair (sequences, labels)")
-    found = _fitted(_read(source, description), description)
+    found = fitted(_read(source, description), description)
     if found.labels is None:
         raise DataError(f"{os.fspath(source)} has no labels; expected some to evaluate on")
     return found
@@ -59,11 +59,14 @@ def _read(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
     return LabelledSequences(padded(source), None)
 
 
-def _fitted(found: LabelledSequences, description: Mapping[str, Any]) -> LabelledSequences:
-    """The sequences, padded to as many steps as in training; longer ones stay longer."""
+def fitted(found: LabelledSequences, description: Mapping[str, Any]) -> LabelledSequences:
+    """The sequences, padded to as many steps as in training; longer ones stay longer.
+
+    Raises:
+        DataError: if they have another number of channels.
+    """
     steps, channels = description["sequences"]["steps"], description["sequences"]["channels"]
     width = found.sequences.values.shape[2]
     if width != channels:
         raise DataError(f"received sequences of {width} channels; expected {channels}, as in training")
-    fitted: Padded = found.sequences.with_steps(steps)
-    return LabelledSequences(fitted, found.labels, found.channels, found.ids)
+    return LabelledSequences(found.sequences.with_steps(steps), found.labels, found.channels, found.ids)

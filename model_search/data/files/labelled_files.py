@@ -1,4 +1,4 @@
-"""Which picture files there are, and what their labels are: folders of classes, or a CSV file of paths."""
+"""Which files there are, and what their labels are: folders of classes, or a CSV file of paths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from model_search.data.images.picture_format import SUFFIXES
 from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
 
@@ -19,7 +18,20 @@ MAX_NAMED = 5  # files that a note or a message names
 
 
 @dataclasses.dataclass(frozen=True)
-class PictureFiles:
+class FileKind:
+    """What kind of files is looked for.
+
+    Attributes:
+        name: What they are called in messages, in the plural.
+        suffixes: How their names end, in lower case, with the dot.
+    """
+
+    name: str
+    suffixes: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFiles:
     """Files with their labels.
 
     Attributes:
@@ -39,16 +51,16 @@ class FoundFolders:
 
     Attributes:
         train: The files to train on.
-        valid: Those of a folder of validation pictures; None where there is none.
-        test: The folder of test pictures, which a search leaves alone; None where there is none.
+        valid: Those of a folder of validation files; None where there is none.
+        test: The folder of test files, which a search leaves alone; None where there is none.
     """
 
-    train: PictureFiles
-    valid: PictureFiles | None
+    train: LabelledFiles
+    valid: LabelledFiles | None
     test: pathlib.Path | None
 
 
-def find_in_folders(input_dir: str | os.PathLike[str]) -> FoundFolders:
+def find_in_folders(input_dir: str | os.PathLike[str], kind: FileKind) -> FoundFolders:
     """The files of `input_dir/CLASS/FILE`, or of `input_dir/train/CLASS/FILE` with valid and test beside it.
 
     Raises:
@@ -58,7 +70,7 @@ def find_in_folders(input_dir: str | os.PathLike[str]) -> FoundFolders:
     children = {child.name.lower(): child for child in subfolders(root)}
     train = next((children[name] for name in TRAIN_FOLDERS if name in children), None)
     if train is None or not subfolders(train):
-        return FoundFolders(files_by_class(root), None, None)
+        return FoundFolders(files_by_class(root, kind), None, None)
     valid = next((children[name] for name in VALID_FOLDERS if name in children), None)
     test = next((children[name] for name in TEST_FOLDERS if name in children), None)
     others = sorted(set(children) - {*TRAIN_FOLDERS, *VALID_FOLDERS, *TEST_FOLDERS})
@@ -67,11 +79,11 @@ def find_in_folders(input_dir: str | os.PathLike[str]) -> FoundFolders:
             f"{root} has a folder {train.name!r} with folders of classes, and beside it {', '.join(map(repr, others))};"
             " expected folders of classes, or train, valid and test folders that hold them"
         )
-    return FoundFolders(files_by_class(train), None if valid is None else files_by_class(valid), test)
+    return FoundFolders(files_by_class(train, kind), None if valid is None else files_by_class(valid, kind), test)
 
 
-def files_by_class(folder: str | os.PathLike[str]) -> PictureFiles:
-    """The picture files of `folder/CLASS/...`, labelled by the folders' names, in the order of their paths.
+def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
+    """The files of `folder/CLASS/...`, labelled by the folders' names, in the order of their paths.
 
     Raises:
         DataError: if there are no such folders, or no files in them.
@@ -81,7 +93,7 @@ def files_by_class(folder: str | os.PathLike[str]) -> PictureFiles:
     labels: list[str] = []
     skipped: list[tuple[pathlib.Path, str]] = []
     for child in subfolders(root):
-        for path, reason in _walk(child, root):
+        for path, reason in _walk(child, root, kind):
             if reason is not None:
                 skipped.append((path, reason))
                 continue
@@ -89,29 +101,29 @@ def files_by_class(folder: str | os.PathLike[str]) -> PictureFiles:
             labels.append(child.name)
     if not paths:
         raise DataError(
-            f"{root} holds no pictures in folders of classes; expected {root}/CLASS/FILE.png (or .jpg, ...), a folder "
-            "for each class"
+            f"{root} holds no {kind.name} in folders of classes; expected {root}/CLASS/FILE, a folder for each class "
+            f"(files ending in {', '.join(sorted(kind.suffixes))})"
         )
-    return PictureFiles(tuple(paths), tuple(labels), tuple(skipped))
+    return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped))
 
 
-def files_in(folder: str | os.PathLike[str]) -> PictureFiles:
-    """All picture files below a folder, in the order of their paths, without labels.
+def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
+    """All files below a folder, in the order of their paths, without labels.
 
     Raises:
         DataError: if there is none.
     """
     root = as_folder(folder)
-    found = list(_walk(root, root))
+    found = list(_walk(root, root, kind))
     paths = tuple(path for path, reason in found if reason is None)
     if not paths:
-        raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return PictureFiles(paths, None, tuple((path, reason) for path, reason in found if reason is not None))
+        raise DataError(f"{root} holds no {kind.name} ({', '.join(sorted(kind.suffixes))})")
+    return LabelledFiles(paths, None, tuple((path, reason) for path, reason in found if reason is not None))
 
 
 def files_of_csv(
     filename: str | os.PathLike[str], path_column: str | None, label: str | None, *, needs_labels: bool = True
-) -> PictureFiles:
+) -> LabelledFiles:
     """The files that a CSV file names; relative paths start at its folder.
 
     Args:
@@ -135,7 +147,7 @@ def files_of_csv(
             raise DataError(f"{filename} has no {role} column {name!r}; its columns are {', '.join(names)}")
     folder = pathlib.Path(filename).resolve().parent
     paths = tuple(folder / cell.strip() for cell in frame[path_column])
-    return PictureFiles(paths, tuple(frame[label]) if label in names else None)
+    return LabelledFiles(paths, tuple(frame[label]) if label in names else None)
 
 
 def as_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -147,7 +159,7 @@ def as_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     folder = pathlib.Path(path).expanduser()
     if not folder.is_dir():
         what = "it is a file" if folder.exists() else "there is no such folder"
-        raise DataError(f"input_dir is {str(path)!r}, but {what}; expected a folder of folders of pictures")
+        raise DataError(f"input_dir is {str(path)!r}, but {what}; expected a folder of folders of classes")
     return folder
 
 
@@ -164,13 +176,13 @@ def named(paths: Sequence[tuple[pathlib.Path, str]]) -> str:
     return shown + (f"; and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else "")
 
 
-def _walk(folder: pathlib.Path, root: pathlib.Path) -> Iterator[tuple[pathlib.Path, str | None]]:
-    """Every picture file below a folder, by path; with the reason where it is left out."""
+def _walk(folder: pathlib.Path, root: pathlib.Path, kind: FileKind) -> Iterator[tuple[pathlib.Path, str | None]]:
+    """Every file of a kind below a folder, by path; with the reason where it is left out."""
     for place, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = pathlib.Path(place, name)
-            if path.suffix.lower() not in SUFFIXES or name[0] == ".":
+            if path.suffix.lower() not in kind.suffixes or name[0] == ".":
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
                 yield path, f"it is a link out of {root}"

@@ -1,0 +1,1 @@
+"""Sound: reading recordings and turning them into sequences of log-mel features."""

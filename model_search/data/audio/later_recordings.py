@@ -1,0 +1,106 @@
+"""Recordings to predict or to evaluate on after the search."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.data.audio.log_mel import LogMel
+from model_search.data.audio.recordings import RECORDINGS, features_of
+from model_search.data.files.labelled_files import files_by_class, files_in, files_of_csv, named
+from model_search.data.sequences.padded import padded
+from model_search.data.sequences.sequence_files import LabelledSequences
+from model_search.errors import DataError
+
+
+def recording_paths(source: Any) -> list[pathlib.Path] | None:
+    """The files that a source names, in the order of its predictions; None where it holds samples itself.
+
+    Args:
+        source: A folder (all recordings below it, by path), a recording's path, a CSV file of paths, or a list of
+            paths.
+
+    Raises:
+        DataError: if a path does not exist, or a folder has no recordings.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = pathlib.Path(source).expanduser()
+        if path.is_dir():
+            return list(files_in(path, RECORDINGS).paths)
+        if not path.is_file():
+            raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected recordings")
+        if path.suffix.lower() in RECORDINGS.suffixes:
+            return [path]
+        return list(files_of_csv(path, None, None, needs_labels=False).paths)
+    if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
+        return [pathlib.Path(item).expanduser() for item in source]
+    return None
+
+
+def recordings_of(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+    """The features of recordings, without labels.
+
+    Args:
+        source: As for `recording_paths`; or waveforms: a list of arrays [samples] from -1 to 1, at the study's rate.
+        description: The study's description of its data.
+
+    Raises:
+        DataError: if a recording cannot be read; the message names it.
+    """
+    wanted = LogMel.from_json(description["audio"])
+    paths = recording_paths(source)
+    if paths is not None:
+        return LabelledSequences(padded(_read(paths, wanted)), None)
+    if not isinstance(source, Sequence | np.ndarray) or not len(source):
+        raise DataError(f"received {type(source).__name__}; expected a folder, a list of files, or a list of waveforms")
+    return LabelledSequences(padded([wanted.features(_samples(one, row)) for row, one in enumerate(source, 1)]), None)
+
+
+def labelled_recordings(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+    """The features of recordings with labels.
+
+    Args:
+        source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y).
+        description: The study's description of its data.
+
+    Raises:
+        DataError: as `recordings_of`, or if there are no labels.
+    """
+    if isinstance(source, tuple):
+        return LabelledSequences(recordings_of(source[0], description).sequences, np.asarray(source[1], dtype=object))
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"received {type(source).__name__}; expected a folder of folders of classes, a CSV file of paths and "
+            "labels, or a pair (recordings, labels)"
+        )
+    path, reading = pathlib.Path(source).expanduser(), description.get("reading", {})
+    if path.is_dir():
+        files = files_by_class(path, RECORDINGS)
+    else:
+        files = files_of_csv(path, reading.get("path_column"), reading.get("label_column"))
+    features = _read(files.paths, LogMel.from_json(description["audio"]))
+    return LabelledSequences(padded(features), np.array(files.labels, dtype=object))
+
+
+def _read(paths: Sequence[pathlib.Path], wanted: LogMel) -> list[np.ndarray]:
+    found, damaged = features_of(paths, wanted)
+    if damaged:
+        shown = named([(paths[row], reason) for row, reason in damaged])
+        raise DataError(f"{len(damaged)} of {len(paths)} recordings cannot be read: {shown}; leave them out")
+    return found
+
+
+def _samples(one: Any, row: int) -> np.ndarray:
+    samples = np.asarray(one)
+    if samples.ndim != 1 or not samples.size or samples.dtype.kind not in "iuf":
+        raise DataError(f"waveform {row} is {samples.dtype} of shape {samples.shape}; expected numbers [samples]")
+    if samples.dtype.kind in "iu" or np.abs(samples).max() > 16:
+        raise DataError(
+            f"waveform {row} is {samples.dtype} from {samples.min()} to {samples.max()}; expected floats from -1 to 1: "
+            "divide whole numbers of 16 bits by 32768"
+        )
+    return samples.astype(np.float32)

@@ -1,0 +1,97 @@
+"""Log-mel features of a recording: what a tower reads of sound."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from model_search.errors import DataError
+
+FLOOR = 1e-6  # added to the energies, so that silence has a logarithm
+LOWEST_HERTZ = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LogMel:
+    """Logarithms of the energies in mel bands (Davis & Mermelstein 1980), a vector for each hop.
+
+    A recording shorter than a frame is padded with silence to one; what is left after the last whole frame is not read.
+
+    Attributes:
+        rate: Samples a second.
+        frame: Samples in a frame, which has a Hann window.
+        hop: Samples from one frame to the next.
+        bands: How many mel bands.
+    """
+
+    rate: int
+    frame: int
+    hop: int
+    bands: int
+
+    def __post_init__(self) -> None:
+        if min(self.rate, self.frame, self.hop, self.bands) < 1:
+            raise DataError(f"received {self}; expected whole numbers of at least 1")
+
+    @classmethod
+    def usual(cls, rate: int, bands: int = 40) -> LogMel:
+        """Frames of 25 ms, 10 ms apart."""
+        return cls(rate, max(1, round(0.025 * rate)), max(1, round(0.010 * rate)), bands)
+
+    @property
+    def bins(self) -> int:
+        """Length of the Fourier transform: the next power of two."""
+        return 1 << max(1, math.ceil(math.log2(self.frame)))
+
+    def to_json(self) -> dict[str, int]:
+        """A JSON-able dict; `from_json` reads it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LogMel:
+        """Reads what `to_json` wrote."""
+        return cls(int(values["rate"]), int(values["frame"]), int(values["hop"]), int(values["bands"]))
+
+    def steps(self, samples: int) -> int:
+        """How many vectors a recording of so many samples has."""
+        return 1 + max(0, samples - self.frame) // self.hop
+
+    @property
+    def window(self) -> np.ndarray:
+        """The periodic Hann window, float32 [frame]."""
+        return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.frame) / self.frame)).astype(np.float32)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Triangular mel filters, float32 [bins / 2 + 1, bands]; the lowest frequency has weight 0."""
+        edges = np.linspace(_mel(np.array(LOWEST_HERTZ)), _mel(np.array(self.rate / 2)), self.bands + 2)
+        place = _mel(np.linspace(0.0, self.rate / 2, self.bins // 2 + 1))[:, None]
+        rising = (place - edges[:-2]) / (edges[1:-1] - edges[:-2])
+        falling = (edges[2:] - place) / (edges[2:] - edges[1:-1])
+        found = np.maximum(0.0, np.minimum(rising, falling))
+        found[0] = 0.0
+        return found.astype(np.float32)
+
+    def features(self, waveform: np.ndarray) -> np.ndarray:
+        """The features of one recording.
+
+        Args:
+            waveform: Samples from -1 to 1 [samples], at `rate`.
+
+        Returns:
+            float32 [steps, bands].
+        """
+        samples = np.asarray(waveform, np.float32)
+        if len(samples) < self.frame:
+            samples = np.pad(samples, (0, self.frame - len(samples)))
+        frames = np.lib.stride_tricks.sliding_window_view(samples, self.frame)[:: self.hop]
+        spectrum = np.abs(np.fft.rfft(frames * self.window, self.bins)).astype(np.float32)
+        return np.log(np.square(spectrum) @ self.weights + np.float32(FLOOR))
+
+
+def _mel(hertz: np.ndarray) -> np.ndarray:
+    return 1127.0 * np.log1p(hertz / 700.0)

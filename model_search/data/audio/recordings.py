@@ -1,0 +1,123 @@
+"""Recordings: reading WAV files, and bringing them to one rate and one channel."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from model_search.data.audio.log_mel import LogMel
+from model_search.data.files.labelled_files import FileKind
+from model_search.errors import DataError
+
+MAX_FILE_BYTES = 500_000_000
+MAX_SECONDS = 600.0  # of one recording
+RECORDINGS = FileKind("recordings", frozenset({".wav", ".wave"}))
+
+
+class DamagedRecordingError(DataError):
+    """A file that is no recording; the message is the reason, without the name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A recording.
+
+    Attributes:
+        rate: Samples a second.
+        samples: float32 [samples], from -1 to 1; the mean of several channels.
+    """
+
+    rate: int
+    samples: np.ndarray
+
+    def at(self, rate: int) -> np.ndarray:
+        """The samples at another rate, by a polyphase filter."""
+        if rate == self.rate:
+            return self.samples
+        from math import gcd
+
+        from scipy.signal import resample_poly
+
+        common = gcd(rate, self.rate)
+        return np.asarray(resample_poly(self.samples, rate // common, self.rate // common), np.float32)
+
+
+def read_wav(path: str | os.PathLike[str]) -> Recording:
+    """A WAV file of whole numbers or floats.
+
+    Raises:
+        DamagedRecordingError: if it is none, or longer than `MAX_SECONDS`.
+    """
+    from scipy.io import wavfile
+
+    try:
+        size = pathlib.Path(path).stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise DamagedRecordingError(f"its file has {size:,} bytes; expected at most {MAX_FILE_BYTES:,}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks of other programs
+            rate, samples = wavfile.read(path)
+    except OSError as error:
+        raise DamagedRecordingError(f"it cannot be read ({error.strerror or error})") from None
+    except (
+        ValueError,
+        EOFError,
+        MemoryError,
+        TypeError,
+        KeyError,
+        IndexError,
+        ZeroDivisionError,
+        OverflowError,
+    ) as error:
+        raise DamagedRecordingError(f"it is no WAV file that can be read ({error})") from None
+    except Exception as error:  # SciPy raises struct.error, ValueError and others for a damaged header
+        raise DamagedRecordingError(f"it is no WAV file that can be read ({error})") from None
+    if not rate or not samples.size:
+        raise DamagedRecordingError("it holds no samples")
+    if len(samples) > MAX_SECONDS * rate:
+        raise DamagedRecordingError(f"it is {len(samples) / rate:.0f} s long; expected at most {MAX_SECONDS:.0f}")
+    floats = _as_floats(samples)
+    if not np.isfinite(floats).all():
+        raise DamagedRecordingError("it holds samples that are not finite")
+    return Recording(int(rate), floats if floats.ndim == 1 else floats.mean(axis=1))
+
+
+def features_of(
+    paths: Sequence[pathlib.Path], wanted: LogMel, threads: int | None = None
+) -> tuple[list[np.ndarray], list[tuple[int, str]]]:
+    """The features of many files.
+
+    Args:
+        paths: The files.
+        wanted: How features are computed; recordings of other rates are resampled.
+        threads: How many threads read; as many as there are cores where None.
+
+    Returns:
+        float32 [steps, bands] for each file, and the damaged files: position and reason (theirs have no step).
+    """
+
+    def one(path: pathlib.Path) -> np.ndarray | str:
+        try:
+            return wanted.features(read_wav(path).at(wanted.rate))
+        except DamagedRecordingError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        found = list(pool.map(one, paths))
+    empty = np.zeros((0, wanted.bands), np.float32)
+    damaged = [(row, reason) for row, reason in enumerate(found) if isinstance(reason, str)]
+    return [empty if isinstance(features, str) else features for features in found], damaged
+
+
+def _as_floats(samples: np.ndarray) -> np.ndarray:
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128.0) / 128.0
+    if samples.dtype.kind == "i":
+        return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+    return samples.astype(np.float32)

@@ -1,0 +1,164 @@
+"""Sound: WAV files in folders of classes or in a CSV file of paths and labels, as log-mel features."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections import Counter
+
+import numpy as np
+
+from model_search.data.array_data import parse_task
+from model_search.data.audio.log_mel import LogMel
+from model_search.data.audio.recordings import RECORDINGS, DamagedRecordingError, features_of, read_wav
+from model_search.data.files.labelled_files import LabelledFiles, files_in, files_of_csv, find_in_folders, named
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import PreparedData
+from model_search.data.provider import Provider as BaseProvider
+from model_search.data.sequences.padded import padded
+from model_search.data.sequences.prepare import prepare_sequences
+from model_search.data.sequences.sequence_files import LabelledSequences
+from model_search.data.sequences.sequence_labels import infer_sequence_task
+from model_search.data.task import TaskKind
+from model_search.errors import DataError
+
+_RATES_READ = 200  # files whose rates decide that of a study
+
+
+class Provider(BaseProvider):
+    """Recordings and their labels.
+
+    Args:
+        input_dir: A folder with a folder of WAV files for each class; or with folders "train" and, where there are
+            validation recordings, "valid", each of which holds folders of classes (a "test" folder is left alone).
+        filename: A CSV file of paths and labels instead of a folder; relative paths start at its folder.
+        validation_filename: A CSV file of paths and labels to validate on.
+        path_column: The CSV file's column of paths; the first where None.
+        label: The CSV file's column of labels; the second where None.
+        label_pattern: A regular expression whose first group, found in a file's name, is the label; `input_dir` then
+            needs no folders of classes. For example "([0-9])_".
+        rate: Samples a second; recordings of other rates are resampled. The most frequent one where None.
+        bands: Mel bands.
+        task: "classification" or "regression"; inferred from the labels where None.
+
+    Raises:
+        DataError: if the arguments do not fit.
+    """
+
+    def __init__(
+        self,
+        input_dir: str | os.PathLike[str] | None = None,
+        *,
+        filename: str | os.PathLike[str] | None = None,
+        validation_filename: str | os.PathLike[str] | None = None,
+        path_column: str | None = None,
+        label: str | None = None,
+        label_pattern: str | None = None,
+        rate: int | None = None,
+        bands: int = 40,
+        task: str | TaskKind | None = None,
+    ):
+        if (input_dir is None) == (filename is None):
+            raise DataError("expected input_dir (folders of classes) or filename (a CSV file of paths and labels)")
+        if label_pattern is not None and input_dir is None:
+            raise DataError("label_pattern reads the names of files in input_dir; a CSV file has its own labels")
+        if validation_filename is not None and filename is None:
+            raise DataError("validation_filename belongs to filename; with input_dir use folders train and valid")
+        self._input_dir, self._filename, self._validation = input_dir, filename, validation_filename
+        self._columns = (path_column, label)
+        self._pattern = None if label_pattern is None else _compiled(label_pattern)
+        self._rate, self._bands = rate, bands
+        self._task = parse_task(task)
+
+    def number_of_classes(self) -> int:
+        """The number of classes; 1 for regression."""
+        labels = np.array(self._files()[0].labels, dtype=object)
+        return infer_sequence_task(LabelledSequences(padded([[0.0]]), labels), False, self._task).logits_dimension
+
+    def prepare(self, options: PrepareOptions) -> PreparedData:
+        """Reads the recordings, computes their features and splits them."""
+        if options.label_per_step:
+            raise DataError(
+                "a recording has one label; expected the problem type RNN_LAST_ACTIVATIONS (a label for each step is "
+                "learnt from sequence_data)"
+            )
+        train, valid, notes = self._files()
+        wanted = LogMel.usual(self._chosen_rate(train, notes), self._bands)
+        parts = [_read(files, wanted, notes) for files in (train, valid) if files is not None]
+        return prepare_sequences(
+            parts,
+            dataclasses.replace(options, task_kind=options.task_kind or self._task),
+            {
+                "audio": wanted.to_json(),
+                "reading": {"source": "audio", "path_column": self._columns[0], "label_column": self._columns[1]},
+                "notes": notes,
+            },
+            (self.get_loss_fn(), self.get_metric_fn()),
+        )
+
+    def _files(self) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
+        """The files to train on, those to validate on where they are given, and notes."""
+        if self._filename is not None:
+            valid = None if self._validation is None else files_of_csv(self._validation, *self._columns)
+            return files_of_csv(self._filename, *self._columns), valid, []
+        if self._pattern is not None:
+            return *self._by_name(self._pattern), []
+        found = find_in_folders(self._input_dir or "", RECORDINGS)
+        notes = [] if found.test is None else [f"the recordings in {found.test} are left alone, for `evaluate`"]
+        return found.train, found.valid, notes
+
+    def _by_name(self, pattern: re.Pattern[str]) -> tuple[LabelledFiles, None]:
+        files = files_in(self._input_dir or "", RECORDINGS)
+        labels, paths, skipped = [], [], list(files.skipped)
+        for path in files.paths:
+            found = pattern.search(path.name)
+            if found is None:
+                skipped.append((path, f"its name has no {pattern.pattern}"))
+                continue
+            labels.append(found[1])
+            paths.append(path)
+        if not paths:
+            raise DataError(
+                f"no name of the {len(files.paths)} files has {pattern.pattern!r}, such as {files.paths[0]}"
+            )
+        return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped)), None
+
+    def _chosen_rate(self, files: LabelledFiles, notes: list[str]) -> int:
+        rates: Counter[int] = Counter()
+        step = max(1, len(files.paths) // _RATES_READ)
+        for path in files.paths[::step]:
+            try:
+                rates[read_wav(path).rate] += 1
+            except DamagedRecordingError:
+                continue
+        if not rates:
+            raise DataError(f"none of the {len(files.paths)} files is a recording, such as {files.paths[0]}")
+        chosen = self._rate or rates.most_common(1)[0][0]
+        if set(rates) != {chosen}:
+            notes.append(f"recordings of {', '.join(map(str, sorted(rates)))} Hz are resampled to {chosen} Hz")
+        return chosen
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"label_pattern is {pattern!r}, which is no regular expression: {error}") from None
+    if found.groups < 1:
+        raise DataError(f"label_pattern is {pattern!r}; expected a group that is the label, such as '([0-9])_'")
+    return found
+
+
+def _read(files: LabelledFiles, wanted: LogMel, notes: list[str]) -> LabelledSequences:
+    """The recordings that can be read; the others are named in a note."""
+    features, damaged = features_of(files.paths, wanted)
+    lost = [*files.skipped, *((files.paths[row], reason) for row, reason in damaged)]
+    if lost:
+        notes.append(f"{len(lost)} of {len(files.paths) + len(files.skipped)} files are left out: {named(lost)}")
+    bad = {row for row, _ in damaged}
+    keep = [row for row in range(len(features)) if row not in bad]
+    if not keep:
+        raise DataError(f"none of the {len(files.paths)} files can be read: {named(lost)}")
+    labels = np.array(files.labels, dtype=object)[keep]
+    return LabelledSequences(padded([features[row] for row in keep]), labels)

@@ -1,0 +1,1 @@
+"""Files with labels: folders of classes, and CSV files of paths."""

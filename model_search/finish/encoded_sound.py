@@ -1,0 +1,31 @@
+"""Log-mel features inside a SavedModel; the counterpart of `LogMel.features`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from model_search.data.audio.log_mel import FLOOR, LogMel
+
+
+def log_mel_features(waveforms: Any, samples: Any, wanted: LogMel, steps: int) -> tuple[Any, Any]:
+    """The features of padded waveforms.
+
+    Args:
+        waveforms: float32 [rows, samples], from -1 to 1.
+        samples: int32 [rows], the valid samples of each row.
+        wanted: How features are computed.
+        steps: Steps of the result; a longer recording is cut.
+
+    Returns:
+        float32 [rows, steps, bands] and int32 [rows], the valid steps.
+    """
+    is_valid = tf.range(tf.shape(waveforms)[1]) < samples[:, None]
+    silent = tf.where(is_valid, waveforms, 0.0)
+    silent = tf.pad(silent, [[0, 0], [0, (steps - 1) * wanted.hop + wanted.frame]])
+    frames = tf.signal.frame(silent, wanted.frame, wanted.hop)[:, :steps]
+    spectrum = tf.abs(tf.signal.rfft(frames * wanted.window, [wanted.bins]))
+    features = tf.math.log(tf.square(spectrum) @ wanted.weights + FLOOR)
+    lengths = 1 + tf.maximum(0, samples - wanted.frame) // wanted.hop
+    return tf.ensure_shape(features, [None, steps, wanted.bands]), tf.minimum(lengths, steps)

@@ -1,0 +1,149 @@
+"""The audio provider: WAV files of every kind, their features, and files that are no recordings."""
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from model_search.data import audio_data
+from model_search.data.audio.log_mel import LogMel
+from model_search.data.audio.recordings import read_wav
+from model_search.data.later_rows import inputs_of, labelled_rows
+from model_search.data.prepare_options import PrepareOptions
+from model_search.errors import DataError
+
+OPTIONS = PrepareOptions(seed=1, batch_size=8)
+RATE = 8000
+
+
+def tone(row, rate=RATE):
+    """A high or a low tone of 0.1 to 0.2 seconds, float32 [samples]."""
+    seconds = np.arange(int(rate * (0.1 + 0.01 * (row % 11)))) / rate
+    return (0.5 * np.sin(2 * np.pi * (400.0, 1500.0)[row % 2] * seconds + row)).astype(np.float32)
+
+
+def write_tones(folder, count=20):
+    """Writes tones as `folder/low|high/NUMBER.wav`; returns their paths in order."""
+    paths = []
+    for row in range(count):
+        path = folder / ("low", "high")[row % 2] / f"{row:03d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wavfile.write(path, RATE, (tone(row) * 32767).astype(np.int16))
+        paths.append(path)
+    return paths
+
+
+def as_described(data):
+    return {**data.description, "inputs": {name: spec.to_json() for name, spec in data.input_specs.items()}}
+
+
+def test_folders_of_classes(tmp_path):
+    write_tones(tmp_path)
+    data = audio_data.Provider(tmp_path).prepare(OPTIONS)
+    assert data.task.classes == ("high", "low")
+    assert data.input_specs["sequence"].shape == (LogMel.usual(RATE).steps(RATE // 5), 40)
+    assert (len(data.train), len(data.valid)) == (16, 4)
+
+
+def test_csv_of_paths_and_pattern_of_names_agree(tmp_path):
+    paths = write_tones(tmp_path / "flat")
+    for path in paths:
+        path.rename(tmp_path / "flat" / f"{path.parent.name}_{path.name}")
+    files = sorted((tmp_path / "flat").glob("*.wav"))
+    (tmp_path / "l.csv").write_text("path,kind\n" + "".join(f"flat/{f.name},{f.name.split('_')[0]}\n" for f in files))
+    by_csv = audio_data.Provider(filename=tmp_path / "l.csv").prepare(OPTIONS)
+    by_name = audio_data.Provider(tmp_path / "flat", label_pattern="([a-z]+)_").prepare(OPTIONS)
+    assert by_csv.fingerprint == by_name.fingerprint
+    with pytest.raises(DataError, match="none of the 20 names has"):
+        audio_data.Provider(tmp_path / "flat", label_pattern="([0-9])_of").prepare(OPTIONS)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "float32", "stereo"])
+def test_kinds_of_samples_agree(tmp_path, kind):
+    samples = tone(3)
+    forms = {
+        "uint8": np.round(samples * 127 + 128).astype(np.uint8),
+        "int16": (samples * 32767).astype(np.int16),
+        "int32": (samples * 2147483000).astype(np.int32),
+        "float32": samples,
+        "stereo": np.stack([samples * 2, samples * 0], axis=1),
+    }
+    wavfile.write(tmp_path / "a.wav", RATE, forms[kind])
+    found = read_wav(tmp_path / "a.wav")
+    assert found.rate == RATE
+    assert np.abs(found.samples - samples).max() < (0.01 if kind == "uint8" else 1e-4)
+
+
+def test_energy_lies_in_the_band_of_the_tone():
+    wanted = LogMel.usual(RATE)
+    low, high = (wanted.features(tone(row)).mean(axis=0).argmax() for row in (0, 1))
+    centres = np.linspace(np.log1p(20 / 700), np.log1p(RATE / 2 / 700), 42)[1:-1]
+    assert np.abs(700 * np.expm1(centres[[low, high]]) - [400, 1500]).max() < 80
+
+
+@pytest.mark.parametrize("samples", [1, 199, 200, 201, 279, 280, 281, 1000])
+def test_number_of_steps(samples):
+    wanted = LogMel.usual(RATE)
+    assert len(wanted.features(np.zeros(samples, np.float32))) == wanted.steps(samples)
+
+
+def test_other_rates_are_resampled_with_a_note(tmp_path):
+    paths = write_tones(tmp_path)
+    wavfile.write(paths[0], 16000, (tone(0, 16000) * 32767).astype(np.int16))
+    data = audio_data.Provider(tmp_path).prepare(OPTIONS)
+    assert data.description["notes"] == ["recordings of 8000, 16000 Hz are resampled to 8000 Hz"]
+    again = LogMel.usual(RATE).features(read_wav(paths[0]).at(RATE))
+    assert np.abs(again - LogMel.usual(RATE).features(tone(0)))[2:-2, 2:12].max() < 0.5
+
+
+def damaged(folder):
+    good = folder / "good.wav"
+    wavfile.write(good, RATE, (tone(1) * 32767).astype(np.int16))
+    content = good.read_bytes()
+    (folder / "text.wav").write_text("this is no recording")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "head.wav").write_bytes(content[:30])
+    (folder / "none.wav").write_bytes(content[:40] + (0).to_bytes(4, "little"))
+    wavfile.write(folder / "nan.wav", RATE, np.full(900, np.nan, np.float32))
+    wavfile.write(folder / "long.wav", 1, np.zeros(700, np.uint8))
+    good.unlink()
+    return ["text.wav", "empty.wav", "head.wav", "none.wav", "nan.wav", "long.wav"]
+
+
+def test_damaged_files_are_skipped_by_name_and_refused_at_prediction(tmp_path):
+    paths = write_tones(tmp_path)
+    names = damaged(tmp_path / "low")
+    data = audio_data.Provider(tmp_path).prepare(OPTIONS)
+    (note,) = (note for note in data.description["notes"] if "left out" in note)
+    assert note.startswith(f"{len(names)} of {20 + len(names)} files are left out")
+    assert len(data.train) + len(data.valid) == 20
+    for name in names:
+        with pytest.raises(DataError, match=rf"1 of 2 recordings cannot be read: .*{name}"):
+            inputs_of([paths[0], tmp_path / "low" / name], as_described(data))
+
+
+def test_forms_of_later_recordings_agree(tmp_path):
+    write_tones(tmp_path)
+    description = as_described(audio_data.Provider(tmp_path).prepare(OPTIONS))
+    files = sorted(tmp_path.glob("*/*.wav"))
+    found = [inputs_of(form, description) for form in (tmp_path, files, [read_wav(file).samples for file in files])]
+    for other in found[1:]:
+        assert np.array_equal(other["sequence"], found[0]["sequence"])
+    by_folder, by_pair = (labelled_rows(s, description) for s in (tmp_path, (files, [f.parent.name for f in files])))
+    assert np.array_equal(by_folder.label, by_pair.label)
+    with pytest.raises(DataError, match="divide whole numbers of 16 bits by 32768"):
+        inputs_of([(tone(1) * 32767).astype(np.int16)], description)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({}, "expected input_dir"),
+        ({"input_dir": "there-is-no-such"}, "there is no such folder"),
+        ({"input_dir": ".", "label_pattern": "("}, "no regular expression"),
+        ({"input_dir": ".", "label_pattern": "a"}, "expected a group"),
+        ({"filename": "a.csv", "label_pattern": "(a)"}, "a CSV file has its own labels"),
+    ],
+)
+def test_mistakes_become_sentences(arguments, sentence):
+    with pytest.raises(DataError, match=sentence):
+        audio_data.Provider(**arguments).prepare(OPTIONS)
