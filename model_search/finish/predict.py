@@ -9,13 +9,12 @@ import numpy as np
 from model_search.data.rows import Arrays
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
+from model_search.towers.block_rows import rows_at_a_time
 from model_search.towers.keras_inputs import row_name
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
-
-_BATCH_NUMBERS = 2**22  # input values in one forward pass: 16 MB
 
 
 def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
@@ -37,7 +36,7 @@ def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
             found = "no such input" if given is None else f"shape {given.shape[1:]}"
             raise UserError(f"received {found} for {row_name(tensor.name)!r}; the model reads {expected} a row")
     read = [inputs[row_name(tensor.name)] for tensor in tower.inputs]
-    rows = max(1, _BATCH_NUMBERS // max(1, sum(int(np.prod(values.shape[1:])) for values in read)))
+    rows = rows_at_a_time(tower)
     # Called directly, not through `predict`: no graph is traced, for whatever number of rows.
     parts = [
         np.asarray(tower(_structured(tower, [values[start : start + rows] for values in read]), training=False))

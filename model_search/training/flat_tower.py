@@ -22,9 +22,8 @@ from model_search.training.runtime import tensorflow
 
 LARGE = 16_384  # values from which a parameter gets its own variable
 _DRAWS = 64  # random draws that a layer may make in one step without repeating those of the next one
-_SETTLED = 1e-4  # share of a moving average's initial value that may remain
-_FORWARD_VALUES = 4_000_000  # input values per forward pass
 _FORWARD_ROWS = 4096
+_SETTLED = 1e-4  # share of a moving average's initial value that may remain
 
 
 class VariablePool:
@@ -158,9 +157,10 @@ class FlatTower:
     def blocks_of_logits(self, inputs: Arrays) -> Iterator[np.ndarray]:
         """Like `logits`, but block by block, so that the caller can report progress in between."""
         tf = tensorflow()
+        from model_search.towers.block_rows import rows_at_a_time
+
         given = [(inputs[row_name(tensor.name)], tensor.dtype) for tensor in self._model.inputs]
-        width = max(1, sum(math.prod(values.shape[1:]) for values, _ in given))
-        block = max(1, min(_FORWARD_ROWS, _FORWARD_VALUES // width))
+        block = min(_FORWARD_ROWS, rows_at_a_time(self._model))
         for start in range(0, max(1, len(given[0][0])), block):
             parts = (tf.constant(values[start : start + block], dtype) for values, dtype in given)
             yield self._forward(*parts).numpy()

@@ -59,7 +59,7 @@ def test_batches_give_what_one_pass_gives(monkeypatch):
     whole = predict.tower_logits(tower, {"features": rows})
     kernel, bias = tower.get_weights()
     np.testing.assert_allclose(whole, rows @ kernel + bias, atol=1e-5)
-    monkeypatch.setattr(predict, "_BATCH_NUMBERS", 12)
+    monkeypatch.setattr(predict, "rows_at_a_time", lambda tower: 3)
     np.testing.assert_allclose(predict.tower_logits(tower, {"features": rows}), whole, atol=1e-6)
     assert predict.tower_logits(tower, {"features": rows[:0]}).shape == (0, 2)
     with pytest.raises(UserError, match=r"shape \(2,\) for 'features'; the model reads \(3,\)"):

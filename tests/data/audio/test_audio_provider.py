@@ -53,7 +53,7 @@ def test_csv_of_paths_and_pattern_of_names_agree(tmp_path):
     by_csv = audio_data.Provider(filename=tmp_path / "l.csv").prepare(OPTIONS)
     by_name = audio_data.Provider(tmp_path / "flat", label_pattern="([a-z]+)_").prepare(OPTIONS)
     assert by_csv.fingerprint == by_name.fingerprint
-    with pytest.raises(DataError, match="none of the 20 names has"):
+    with pytest.raises(DataError, match="no name of the 20 files has"):
         audio_data.Provider(tmp_path / "flat", label_pattern="([0-9])_of").prepare(OPTIONS)
 
 
