@@ -9,4 +9,5 @@ settings.load_profile("no deadlines")
 
 def pytest_addoption(parser):
     parser.addoption("--full-faults", action="store_true", help="run tests/faults at full count, as `make test-faults`")
+    parser.addoption("--every-block", action="store_true", help="run the contract of blocks for wide ones, too")
     parser.addoption("--fault-table", help="a page whose table of figures is brought up to date by the fault tests")

@@ -87,13 +87,11 @@ def make_block(lookup_name: str, name: str | None = None) -> Block:
         name: The block's own name within a tower; the name in the catalogue where None.
 
     Raises:
-        UnsupportedError: if there is no such block, or this version cannot build it.
+        UnsupportedError: if there is no such block.
     """
     if not catalogue.is_known(lookup_name):
         raise UnsupportedError(catalogue.unknown(lookup_name))
     info = catalogue.get(lookup_name)
-    if not info.is_buildable:
-        raise UnsupportedError(f"This version cannot build the block {lookup_name} ({info.family}); leave it out.")
     cls = info.builder or getattr(importlib.import_module(str(info.module)), info.family)
     block = _construct(cls, lookup_name, info.init_args)
     # Set from outside, because a user's constructor need not accept a name.

@@ -31,7 +31,8 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
     for part in (
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
         check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
-        check_schedule.schedule, check_schedule.rules, check_schedule.tuning, _transfer, _refused, _unread,
+        check_schedule.schedule, check_schedule.rules, check_schedule.tuning, _transfer, _data_format, _refused,
+        _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -74,11 +75,9 @@ class Checker:
                 self.add(f"{name} is {_number(value)}; expected at least {_number(least)}.", (*path, name))
 
     def block(self, name: str, path: Path) -> None:
-        """A block is known and can be built."""
+        """A block is known."""
         if not catalogue.is_known(name):
             self.add(catalogue.unknown(name), path)
-        elif not catalogue.buildable(name):
-            self.add(f"Block {name} is known but cannot be built in this version; remove it.", path)
 
     def tower(self, tower: TowerSuggestion, path: Path, what: str) -> None:
         """A tower that is named in the specification: its blocks and its hyperparameters."""
@@ -100,10 +99,6 @@ class Checker:
 
 def _number(value: float) -> str:
     return f"{value:.7g}"  # a float32 has no more digits than that
-
-
-def _all_of(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _search(checker: Checker) -> None:
@@ -140,6 +135,8 @@ def _thresholds(checker: Checker) -> None:
             )
 
 
+_DATA_FORMAT = "NHWC"
+
 _PROBABILITIES = (
     "increase_complexity_probability",
     "mutate_probability",
@@ -171,29 +168,11 @@ def _blocks(checker: Checker) -> None:
     blocks = checker.spec.blocks_to_use
     if not blocks:
         checker.add("blocks_to_use is empty; name at least one block.", ("blocks_to_use",))
-    missing: dict[str, int] = {}
     for index, block in enumerate(blocks):
         if block == catalogue.EMPTY_BLOCK:
             checker.add(f"{block} is padding and cannot be searched; remove it.", ("blocks_to_use", index))
-        elif catalogue.is_known(block) and not catalogue.buildable(block):
-            missing.setdefault(block, index)
         else:
             checker.block(block, ("blocks_to_use", index))
-    if len(missing) > 1:
-        checker.add(
-            f"{_all_of(list(missing))} are known but cannot be built in this version; remove them.",
-            ("blocks_to_use", min(missing.values())),
-        )
-    else:
-        for block, index in missing.items():
-            checker.block(block, ("blocks_to_use", index))
-    added = checker.problem_type.added_block
-    if added is not None and not catalogue.buildable(added):
-        checker.add(
-            f"problem_type {checker.problem_type.name} adds the block {added} to its towers, which this version cannot "
-            "build; choose another problem_type.",
-            ("problem_type",),
-        )
 
 
 def _suggestions(checker: Checker) -> None:
@@ -340,6 +319,20 @@ def _transfer(checker: Checker) -> None:
             path,
             severity="warning",
         )
+
+
+def _data_format(checker: Checker) -> None:
+    given, path = checker.spec.cnn_data_format, ("cnn_data_format",)
+    if given == _DATA_FORMAT:
+        return
+    if checker.problem_type.reads_maps:
+        checker.add(
+            f"cnn_data_format is {given!r}; expected {_DATA_FORMAT!r}: maps have their channels last, [rows, height, "
+            "width, channels].",
+            path,
+        )
+    else:
+        checker.add("cnn_data_format is not read: only towers of maps have one.", path, severity="warning")
 
 
 def _refused(checker: Checker) -> None:

@@ -33,5 +33,4 @@ UNREAD: Mapping[str, str] = {
     "primary_task_name": "there is one task",
     "merge_losses_of_multitask": "there is one task",
     "pass_label_dict_as_is": "labels are those of the data provider",
-    "cnn_data_format": "only convolutional towers have a data format",
 }

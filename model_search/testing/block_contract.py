@@ -40,10 +40,10 @@ Array = NDArray[Any]
 SHAPES: dict[int, tuple[Shape, ...]] = {
     VECTOR_RANK: ((1,), (3,), (200,)),
     SEQUENCE_RANK: ((5, 3), (1, 2), (7, 1)),
-    MAP_RANK: ((4, 4, 3), (1, 1, 2), (5, 3, 1)),
+    MAP_RANK: ((5, 5, 6), (4, 4, 3), (1, 1, 2), (5, 3, 1)),
 }
 # The default shape.
-USUAL: dict[int, Shape] = {VECTOR_RANK: (3,), SEQUENCE_RANK: (5, 3), MAP_RANK: (4, 4, 3)}
+USUAL: dict[int, Shape] = {VECTOR_RANK: (3,), SEQUENCE_RANK: (5, 3), MAP_RANK: (5, 5, 6)}
 LENGTHS = (5, 3, 1, 4)
 LOGITS = 2
 SEEDS = range(8)
@@ -104,9 +104,13 @@ def tower(name: str, shape: Shape, seed: int = 0, **others: Any) -> keras.Model:
     return build_tower(_spec((name,), shape, block_hparams=settings_of(name), seed=seed, **others))
 
 
-def _spec(architecture: Sequence[str], shape: Shape, **others: Any) -> TowerSpec:
-    """A problem type whose towers read rows of that shape, and have one label per row."""
-    of_rank = (known.name for known in problem_types() if known.input_rank == len(shape) and not known.label_per_step)
+def _spec(architecture: Sequence[str], shape: Shape, label_per_step: bool = False, **others: Any) -> TowerSpec:
+    """A problem type whose towers read rows of that shape, and have one label per row, or per step."""
+    of_rank = (
+        known.name
+        for known in problem_types()
+        if known.input_rank == len(shape) and known.label_per_step == label_per_step
+    )
     return TowerSpec(tuple(architecture), {"features": InputSpec(shape)}, LOGITS, problem_type=next(of_rank), **others)
 
 
@@ -202,12 +206,15 @@ class BlockContract:
     def test_gradients_reach_the_input_and_all_weights(self, name: str) -> None:
         """For at least one of a few seeds: a ReLU of a narrow layer may be inactive for all rows of one seed."""
         shape, reached = shape_of(name), None
+        # All steps of a sequence are looked at: a layer that reads backwards has read nothing before the last one.
+        writes_steps = len(shape) == catalogue.get(name).output_rank(len(shape)) == SEQUENCE_RANK
         for seed in SEEDS:
-            model = tower(name, shape, seed)
+            model = tower(name, shape, seed, label_per_step=writes_steps)
             features = tf.constant(rows(shape))
             with tf.GradientTape() as tape:
                 tape.watch(features)
-                loss = tf.reduce_sum(model(features, training=False) * rows((LOGITS,), seed=1))
+                logits = model(features, training=False)
+                loss = tf.reduce_sum(logits * rows(logits.shape[1:], seed=1))
             gradients = tape.gradient(loss, [features, *(w.value for w in model.trainable_weights)])
             assert all(gradient is not None for gradient in gradients)
             found = np.array([bool(np.any(gradient)) for gradient in gradients])

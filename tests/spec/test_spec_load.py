@@ -193,8 +193,8 @@ def test_what_is_special_of_the_stock_specifications():
     ]
 
 
-@pytest.mark.parametrize("name", ["dnn", "small_dnn"])
-def test_the_stock_specifications_for_tables_can_be_searched(name):
+@pytest.mark.parametrize("name", sorted(STOCK))
+def test_the_stock_specifications_can_be_searched(name):
     expected = raw(STOCK[name])
     expected.search_type = PhoenixSpec.PREDICTOR_GUIDED_BEAM
     assert load_spec(STOCK[name]) == expected

@@ -200,7 +200,6 @@ def test_the_last_block_must_fit_the_logits():
     ("architecture", "others", "words"),
     [
         (("NO_SUCH_BLOCK",), {}, "no block 'NO_SUCH_BLOCK'"),
-        (("LSTM_128",), {}, "cannot build the block LSTM_128"),
         (("IDENTITY",), {"problem_type": "OTHER"}, "no problem type 'OTHER'"),
     ],
 )

@@ -36,14 +36,9 @@ def _check(checker: Checker) -> None:
             "blocks_to_use names no block for the cells; reductions and flatten blocks are none.", ("blocks_to_use", 0)
         )
     reduction = spec.reduction_block_type
-    if checker.problem_type.reads_maps or spec.HasField("reduction_block_type"):
-        if reduction and not catalogue.is_known(reduction):
-            checker.add(catalogue.unknown(reduction), ("reduction_block_type",))
-        elif reduction and not catalogue.buildable(reduction):
-            checker.add(
-                f"Block {reduction} is known but cannot be built in this version; name another reduction_block_type.",
-                ("reduction_block_type",),
-            )
+    is_read = checker.problem_type.reads_maps or spec.HasField("reduction_block_type")
+    if is_read and reduction and not catalogue.is_known(reduction):
+        checker.add(catalogue.unknown(reduction), ("reduction_block_type",))
 
 
 @register_search(

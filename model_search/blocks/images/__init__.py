@@ -1,0 +1,1 @@
+"""Blocks that read maps, [height, width, channels]."""
