@@ -40,10 +40,11 @@ EXIT_STOPPED = 1
 EXIT_INTERRUPTED = 130
 
 _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [flags]
+       model_search [search] --input_dir=DIR [--phoenix_dataset=audio] [flags]
        model_search leaderboard --experiment_name=NAME [--model_dir=DIR]
        model_search report [FILE.html] --experiment_name=NAME
-       model_search predict FILE.csv --experiment_name=NAME [--output=FILE]
-       model_search evaluate FILE.csv --experiment_name=NAME
+       model_search predict FILE.csv|DIR --experiment_name=NAME [--output=FILE]
+       model_search evaluate FILE.csv|DIR --experiment_name=NAME
        model_search export PATH --experiment_name=NAME [--trial=N|single|ensemble|student]
        model_search members --experiment_name=NAME
        model_search finish --experiment_name=NAME [--filename=FILE.csv --label=COLUMN]
@@ -85,7 +86,13 @@ def _define_flags() -> None:
     flags.DEFINE_string("validation_filename", None, "A CSV file to validate on; a part of the rows when absent.")
     flags.DEFINE_string("field_delim", None, "The delimiter; detected when absent.")
     flags.DEFINE_enum("task", None, ["classification", "regression"], "What to predict; inferred when absent.")
-    flags.DEFINE_string("phoenix_dataset", "", "Name of a registered provider; the CSV provider when empty.")
+    flags.DEFINE_string("input_dir", None, "The training data: a folder with a folder of pictures for each class.")
+    flags.DEFINE_integer("image_width", None, "Width to which pictures are stretched; chosen from them when absent.")
+    flags.DEFINE_integer("image_height", None, "Height to which pictures are stretched; chosen from them when absent.")
+    flags.DEFINE_float("eval_fraction", None, "Share of the pictures to validate on; a fifth when absent.")
+    flags.DEFINE_string(
+        "phoenix_dataset", "", "Name of a registered provider: csv, image, audio or your own; by the data when empty."
+    )
     flags.DEFINE_string("provider_module", None, "A Python file that registers a provider (and blocks).")
     flags.DEFINE_string("phoenix_spec_filename", None, "The search specification; the stock one when absent.")
     for field in dataclasses.fields(SearchOptions):
@@ -239,7 +246,6 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
 
 
 def _search(words: list[str], began: float) -> None:
-    from model_search import constants
     from model_search.single_trainer import SingleTrainer
 
     if words:
@@ -247,7 +253,7 @@ def _search(words: list[str], began: float) -> None:
     provider = _provider()
     options = _search_options()
     deadline = Deadline(options.time_limit, spent=time.monotonic() - began).earlier(EXPORT_SECONDS)
-    study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or constants.DEFAULT_DNN).run(options, deadline)
+    study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or _default_spec(provider)).run(options, deadline)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 
@@ -277,40 +283,28 @@ def _print_model_place(study: Study) -> None:
 
 
 def _provider() -> Provider:
-    from model_search.data import csv_data, provider
+    from model_search.data import csv_data_for_binary, image_data_for_binary, provider
 
-    if FLAGS.phoenix_dataset and FLAGS.phoenix_dataset not in ("csv", "csv_data_provider"):
+    if FLAGS.phoenix_dataset:
         return provider.lookup_provider(FLAGS.phoenix_dataset)
-    if not FLAGS.filename:
-        raise UserError("no data: name a CSV file with --filename=FILE.csv and its label column with --label=COLUMN")
-    if FLAGS.label is None and FLAGS.label_index is None:
-        raise UserError("no label: name the label column with --label=COLUMN (or --label_index=NUMBER, from 0)")
-    defaults = FLAGS.record_defaults
-    return csv_data.Provider(
-        label_index=FLAGS.label_index,
-        logits_dimension=FLAGS.logits_dimension,
-        record_defaults=None if defaults is None else [_default_value(text) for text in defaults.split(",")],
-        filename=FLAGS.filename,
-        validation_filename=FLAGS.validation_filename,
-        field_delim=FLAGS.field_delim,
-        label=FLAGS.label,
-        weight=FLAGS.weight,
-        task=FLAGS.task,
-    )
+    return image_data_for_binary.Provider() if FLAGS.input_dir else csv_data_for_binary.Provider()
 
 
-def _default_value(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _default_spec(provider: Provider) -> str:
+    """The stock specification for a kind of data."""
+    from model_search import constants
+    from model_search.data import audio_data, image_data
+
+    if isinstance(provider, image_data.Provider):
+        return constants.DEFAULT_IMAGE
+    return constants.DEFAULT_SOUND if isinstance(provider, audio_data.Provider) else constants.DEFAULT_DNN
 
 
 def _experiment_name() -> str:
     if FLAGS.experiment_name:
         return FLAGS.experiment_name
-    if FLAGS.filename:
-        return pathlib.Path(FLAGS.filename).stem
+    if FLAGS.filename or FLAGS.input_dir:
+        return pathlib.Path(FLAGS.filename or pathlib.Path(FLAGS.input_dir).resolve()).stem
     raise UserError("no study: name it with --experiment_name=NAME")
 
 
@@ -323,7 +317,7 @@ def _study() -> Study:
 def _finish(words: list[str]) -> None:
     if words:
         raise UserError(f"finish takes no further words, received {words}")
-    provider = _provider() if FLAGS.filename or FLAGS.phoenix_dataset else None
+    provider = _provider() if FLAGS.filename or FLAGS.input_dir or FLAGS.phoenix_dataset else None
     study = _study()
     study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters)
     study.print_leaderboard(FLAGS.top)

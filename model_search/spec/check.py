@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from model_search import problem
+from model_search.augmentations import AUGMENTATIONS
 from model_search.blocks import catalogue
 from model_search.constants import OPTIMIZERS
 from model_search.proto.hparam_pb2 import HParamDef
@@ -31,8 +32,8 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
     for part in (
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
         check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
-        check_schedule.schedule, check_schedule.rules, check_schedule.tuning, _transfer, _data_format, _refused,
-        _unread,
+        check_schedule.schedule, check_schedule.rules, check_schedule.tuning, _augmentations, _transfer, _data_format,
+        _refused, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -304,6 +305,17 @@ def _learning_rates(checker: Checker) -> None:
             whose = given.optimizer or "all optimizers"
             checker.add(f"This is a second learning_rate_range for {whose}; give one.", path)
         seen.add(given.optimizer)
+
+
+def _augmentations(checker: Checker) -> None:
+    about = checker.problem_type
+    fitting = [name for name, one in AUGMENTATIONS.items() if one.fits(about.input_rank, about.label_per_step)]
+    for index, name in enumerate(checker.spec.augmentations):
+        path: Path = ("augmentations", index)
+        if name not in AUGMENTATIONS:
+            checker.add(f"There is no augmentation {name!r}; expected {one_of(fitting)}.", path)
+        elif name not in fitting:
+            checker.add(f"The augmentation {name!r} does not fit {about.name}; expected {one_of(fitting)}.", path)
 
 
 def _transfer(checker: Checker) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from model_search.data.rows import Rows
+from model_search.training.augmentation.augmenter import Augmenter
 from model_search.training.flat_tower import FlatTower
 from model_search.training.gradients import loss_and_gradients
 from model_search.training.hyperparameters import Hyperparameters
@@ -59,6 +60,7 @@ class TrainingLoop:
         batch_size: Rows of an update.
         hyperparameters: What is in effect.
         objective: What is minimised.
+        augmenter: Augments the rows of each update; None leaves them as they are.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class TrainingLoop:
         batch_size: int,
         hyperparameters: Hyperparameters,
         objective: Objective,
+        augmenter: Augmenter | None = None,
     ):
         self._tower = tower
         self._table = like if isinstance(like, TableTensors) else None
@@ -75,6 +78,7 @@ class TrainingLoop:
         self._hyperparameters = hyperparameters
         self._optimizer = optimizer_of(hyperparameters)
         self._objective = objective
+        self._augmenter = augmenter
         wanted = {*tower.input_names, *objective.inputs_in_training}
         self._names = [
             (part, name) for part in _PARTS for name in getattr(like, part) if part != "inputs" or name in wanted
@@ -150,8 +154,16 @@ class TrainingLoop:
         tower, hyperparameters = self._tower, self._hyperparameters
         values = tower.read_groups()
 
+        if self._augmenter is not None:
+            batch = self._augmenter.batch(batch, number)
+
+        def model(inputs: Mapping[str, Any]) -> Any:
+            return tower.call(values, inputs, update=number)
+
         def batch_loss() -> Any:
-            return self._objective.batch_loss(batch, tower.call(values, batch.inputs, update=number))
+            if self._augmenter is not None:
+                return self._augmenter.mixed_loss(self._objective, batch, number, model)
+            return self._objective.batch_loss(batch, model(batch.inputs))
 
         loss, gradients = loss_and_gradients(batch_loss, values, self._batch_size)
         if hyperparameters.l2 > 0:

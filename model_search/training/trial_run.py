@@ -16,6 +16,7 @@ from model_search.data.rows import Rows
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.assembly import assemble, divide
+from model_search.training.augmentation.augmenter import Augmenter
 from model_search.training.batches import RowOrder, StreamOrder, skip, subset
 from model_search.training.checkpoints import BestCheckpoint, Evaluation, EvaluationRows, evaluation_updates
 from model_search.training.evaluation import ValidationMetrics
@@ -149,7 +150,9 @@ class TrialRun:
             if self._reads_frozen:
                 frozen = self._objective.frozen_input(self._frozen_train())
                 like = like.with_inputs({FROZEN: tensorflow().constant(frozen, "float32")})
-        return tower, TrainingLoop(tower, like, self._plan.batch_size, self._hyperparameters, self._objective)
+        plan = self._plan
+        augmenter = Augmenter.of(plan.hyperparameters, self._resources.data.input_specs, plan.seed)
+        return tower, TrainingLoop(tower, like, plan.batch_size, self._hyperparameters, self._objective, augmenter)
 
     @property
     def _reads_frozen(self) -> bool:

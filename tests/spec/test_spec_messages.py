@@ -46,7 +46,7 @@ PhoenixSpec: is_input_shared=46 bool; replay=47 ArchitectureReplay; temperature=
 PhoenixSpec: disable_last_dense_layer=50 bool; pass_label_dict_as_is=51 bool; merge_losses_of_multitask=52 bool
 PhoenixSpec: position_choices=1000 PositionChoices*; stages=1001 Stage*; identity_blocks=1002 string*
 PhoenixSpec: random_baseline_share=1003 float; starting_points=1004 bool true
-PhoenixSpec: search=1005 string; search_settings=1006 HParamDef; planner_rules=1007 string*
+PhoenixSpec: search=1005 string; search_settings=1006 HParamDef; planner_rules=1007 string*; augmentations=1008 string*
 PhoenixSpec: evolution=1010 EvolutionSpec; local_search=1012 LocalSearchSpec
 PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1013 GaussianProcessSpec
 PhoenixSpec: reinforce=1014 ReinforceSpec

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model_search.augmentations import AUGMENTATIONS, PREFIX
 from model_search.blocks import catalogue
 from model_search.constants import OPTIMIZERS
 from model_search.errors import SpecError
@@ -153,6 +154,7 @@ def build_space(spec: PhoenixSpec, train_steps: int) -> Space:
         parameters.append(Choice(name="batch_size", values=tuple(dict.fromkeys(learning.batch_sizes))))
     if learning.cooldown_share > 0:
         parameters.append(Choice(name="cooldown_share", values=(_tidy(learning.cooldown_share),)))
+    parameters += _augmentations(spec)
     for block in dict.fromkeys(spec.blocks_to_use):
         if block != EMPTY_BLOCK:
             parameters += _own_parameters(block)
@@ -246,6 +248,13 @@ def _dropout(learning: LearningSpec) -> Choice:
     shares = {NO_DROPOUT: off} | {rate: (1 - off) / len(rates) for rate in rates}
     possible = {value: share for value, share in shares.items() if share > 0}
     return Choice(name="dropout_rate", values=tuple(possible), weights=tuple(possible.values()))
+
+
+def _augmentations(spec: PhoenixSpec) -> Iterator[Parameter]:
+    for name in dict.fromkeys(spec.augmentations):
+        if name not in AUGMENTATIONS:
+            raise SpecError(f"augmentations names {name!r}; expected some of {', '.join(AUGMENTATIONS)}")
+        yield Choice(name=f"{PREFIX}{name}", values=AUGMENTATIONS[name].strengths)
 
 
 def _own_parameters(block: str) -> Iterator[Parameter]:

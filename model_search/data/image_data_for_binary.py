@@ -1,0 +1,63 @@
+"""The providers of pictures and of sound as the command's flags describe them."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from model_search.data import audio_data, image_data
+from model_search.data.provider import register_provider
+from model_search.errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+@register_provider("image")
+@register_provider("image_data_provider")
+class Provider(image_data.Provider):
+    """Reads the pictures of `--input_dir`, or those that the CSV file `--filename` names.
+
+    Raises:
+        UserError: if neither is given.
+    """
+
+    def __init__(self) -> None:
+        _check_data()
+        super().__init__(
+            input_dir=FLAGS.input_dir,
+            image_width=FLAGS.image_width,
+            image_height=FLAGS.image_height,
+            eval_fraction=FLAGS.eval_fraction,
+            filename=FLAGS.filename or None,
+            label=FLAGS.label,
+            task=FLAGS.task,
+        )
+
+
+@register_provider("audio")
+@register_provider("audio_data_provider")
+class AudioProvider(audio_data.Provider):
+    """Reads the recordings of `--input_dir`, or those that the CSV file `--filename` names.
+
+    Raises:
+        UserError: if neither is given.
+    """
+
+    def __init__(self) -> None:
+        _check_data()
+        super().__init__(
+            input_dir=FLAGS.input_dir,
+            filename=FLAGS.filename or None,
+            validation_filename=FLAGS.validation_filename,
+            label=FLAGS.label,
+            task=FLAGS.task,
+        )
+
+
+def _check_data() -> None:
+    if FLAGS.input_dir and FLAGS.filename:
+        raise UserError("received --input_dir and --filename; expected one of them: a folder, or a CSV file of paths")
+    if not FLAGS.input_dir and not FLAGS.filename:
+        raise UserError(
+            "no data: name a folder of folders of classes with --input_dir=DIR, or a CSV file of paths and labels with "
+            "--filename=FILE.csv"
+        )

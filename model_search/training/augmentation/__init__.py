@@ -1,0 +1,1 @@
+"""Augmentation of the rows of an update, inside the compiled loop."""
