@@ -9,6 +9,7 @@ This is the only module of the package that reads flags.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -16,14 +17,15 @@ import pathlib
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from absl import flags
 
 from model_search.deadline import Deadline
-from model_search.errors import ModelSearchError, StopStudyError, UserError
+from model_search.errors import DataWarning, ModelSearchError, StopStudyError, UserError
 from model_search.metadata.final_models import ModelChoice
 from model_search.trainers.option_fields import Flag, option_of
 from model_search.trainers.options import SearchOptions
@@ -155,7 +157,8 @@ def main(argv: list[str], spent: float = 0.0) -> int:
     try:
         words = _parse(argv)
         command, rest = _command(words[1:], began)
-        command(rest)
+        with _notes_on_stderr():
+            command(rest)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -169,6 +172,25 @@ def main(argv: list[str], spent: float = 0.0) -> int:
         print("\nstopped; everything finished is kept, the same command continues the study", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+@contextlib.contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    """What is said of cells that are not taken as they are, each sentence once, without the place in the source."""
+    seen = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, DataWarning):
+                usual(message, category, *place, **more)
+            elif str(message) not in seen:
+                seen.add(str(message))
+                print(f"note: {message}", file=sys.stderr)
+
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -367,7 +389,8 @@ def _predict(words: list[str]) -> None:
 
     source = _one(words, "predict", "CSV file")
     study = _study()
-    answers = pd.DataFrame({"prediction": study.predict(source, _model_choice()).tolist()})
+    found = study.predict(source, _model_choice())
+    answers = pd.DataFrame({"prediction": pd.Series(found.tolist(), dtype=found.dtype)})
     if study.task.kind is TaskKind.CLASSIFICATION:
         answers = answers.join(
             study.predict_proba(source, _model_choice()).rename(columns=lambda c: f"probability_{c}")

@@ -21,6 +21,9 @@ from model_search.towers.heads import with_probabilities
 from model_search.towers.inputs import renamed, structured
 from model_search.towers.keras_inputs import row_name
 
+# Of targets whose predictions float32 holds: the mean in standard deviations, and the standard deviation.
+_LARGEST_MEAN, _SMALLEST_SCALE, _LARGEST_SCALE = 1e3, 1e-30, 1e30
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelBundle:
@@ -85,8 +88,8 @@ def serving_model(bundle: ModelBundle) -> keras.Model:
     Its inputs are a dict by column name (`input_names.keras_names` says which names are changed), each [rows];
     without a schema, the inputs of a row, one by itself or a dict by name (changed likewise). Its outputs are a dict.
     For classes: "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
-    [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets). With a
-    label for each step, all of them have an axis of steps after the rows.
+    [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets), of
+    `units_dtype`. With a label for each step, all of them have an axis of steps after the rows.
     """
     names = keras_names(input_names(bundle) if bundle.schema is None else bundle.schema.columns)
     pieces = serving_pieces(bundle, taken=names)
@@ -128,12 +131,21 @@ def _answers(bundle: ModelBundle, name: str) -> keras.Model:
     task = bundle.task
     logits = keras.Input(bundle.tower.output_shape[1:], name="logits")
     if task.kind is TaskKind.REGRESSION:
-        values = layers.Rescaling(task.target_scale, offset=task.target_mean, name="units")(logits)
+        values = layers.Rescaling(task.target_scale, offset=task.target_mean, name="units", dtype=units_dtype(task))(
+            logits
+        )
         return keras.Model(logits, {"prediction": values[..., 0] if task.logits_dimension == 1 else values}, name=name)
     softmax = with_probabilities(keras.Model(logits, logits), task.kind, bundle.temperature)
     probabilities = softmax(logits)
     label = _labels(ops.argmax(probabilities, axis=-1), class_array(task))
     return keras.Model(logits, {"label": label, "probabilities": probabilities}, name=name)
+
+
+def units_dtype(task: Task) -> str:
+    """The dtype of predicted numbers: float64 where float32 does not hold them closely enough."""
+    size, scale = abs(task.target_mean), task.target_scale
+    is_near = size < _LARGEST_MEAN * scale
+    return "float32" if is_near and _SMALLEST_SCALE < scale < _LARGEST_SCALE else "float64"
 
 
 def _labels(codes: Any, classes: np.ndarray) -> Any:
@@ -148,6 +160,11 @@ def _labels(codes: Any, classes: np.ndarray) -> Any:
 
 
 def class_texts(classes: np.ndarray) -> list[str]:
-    """The classes as different texts, in their order: as they print, or as Python writes them where two print alike."""
+    """The classes as different texts, in their order.
+
+    As they print; as Python writes them where two print alike, or one ends with a zero byte (Keras cuts it off).
+    """
     texts = [str(label) for label in classes.tolist()]
-    return texts if len(set(texts)) == len(texts) else [repr(label) for label in classes.tolist()]
+    if len(set(texts)) == len(texts) and not any(text.endswith("\0") for text in texts):
+        return texts
+    return [repr(label) for label in classes.tolist()]
