@@ -172,7 +172,7 @@ def _as_given(values: Any) -> np.ndarray:
     """
     if isinstance(values, list | tuple) and not any(np.ndim(value) for value in values):
         kinds = {type(value) for value in values}
-        if kinds & {str, bytes} or len(kinds) > 1 or np.asarray(values).dtype.kind not in "bifM":
+        if len(kinds) > 1 or kinds <= {str, bytes} or (kinds == {int} and np.asarray(values).dtype.kind != "i"):
             objects = np.empty(len(values), dtype=object)
             objects[:] = values
             return objects

@@ -153,7 +153,7 @@ def label_array(values: Any) -> np.ndarray:
     Raises:
         DataError: if they are of several types, or cannot be one array.
     """
-    if isinstance(values, list | tuple) or getattr(values, "dtype", np.dtype(float)).kind == "O":
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype.kind == "O"):
         kinds = sorted({type(value).__name__ for value in values if not np.ndim(value)})
         texts = {"str", "bytes", "str_", "bytes_"}
         if len(kinds) > 1 and not {*kinds} <= texts and {*kinds} & {*texts, "bool", "bool_", "NoneType"}:

@@ -225,8 +225,13 @@ def _moment(text: str) -> pd.Timestamp | None:
         return None
 
 
-def fit_scale(task: Task, targets: np.ndarray) -> Task:
-    """The task with mean and standard deviation of the training targets (float64 [rows], the user's units).
+def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
+    """The task with mean and standard deviation of the training targets.
+
+    Args:
+        task: What is predicted.
+        targets: float64 [rows] (or [rows, targets]), in the user's units.
+        checked: Whether targets that float64 cannot tell apart are refused; a study of version 1.0 goes on with them.
 
     Raises:
         DataError: if they are too large, too small, or too close to each other for their size, to be told apart.
@@ -242,7 +247,7 @@ def fit_scale(task: Task, targets: np.ndarray) -> Task:
     if scale < SMALLEST_SCALE:
         raise DataError(f"{column} are too small to be learnt (up to {size:.6g}); multiply them by a constant")
     step = float(np.spacing(size))
-    if step > RESOLUTION * scale:
+    if checked and step > RESOLUTION * scale:
         raise DataError(
             f"{column} differ by about {scale:.6g}, but near {size:.17g} float64 tells numbers apart in steps of "
             f"{step:.6g} alone; subtract a constant from them, such as {mean:.17g}, before they become floats"

@@ -95,9 +95,6 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         DataError: if the rows cannot be learnt from.
     """
     rules = options.reading_rules
-    if rules < READING_RULES:
-        validation = None if raw.validation is None else _as_before(raw.validation)
-        raw = dataclasses.replace(raw, rows=_as_before(raw.rows), validation=validation)
     column, task = table_task(raw, options.task_kind, rules)
     notes: list[str] = []
     if task.kind is TaskKind.CLASSIFICATION:
@@ -114,8 +111,10 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         if not len(valid.targets):
             raise DataError("the validation data have no row with a label; expected at least one")
         split = {"by": "given validation data"}
+    if rules < READING_RULES:
+        train, valid = _as_before(train), _as_before(valid)
     split |= {"train_rows": len(train.targets), "valid_rows": len(valid.targets)}
-    task = labels.fit_scale(task, train.targets)
+    task = labels.fit_scale(task, train.targets, checked=rules >= READING_RULES)
     notes += labels.scale_notes(task, train.targets)
     schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds)
     notes += found
@@ -142,8 +141,8 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     )
 
 
-def _as_before(rows: RawRows) -> RawRows:
-    return dataclasses.replace(rows, frame=earlier_rules.read_frame(rows.frame))
+def _as_before(part: _Part) -> _Part:
+    return dataclasses.replace(part, frame=earlier_rules.read_frame(part.frame))
 
 
 def missing_labels(column: LabelColumn) -> str:
