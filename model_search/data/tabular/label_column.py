@@ -150,7 +150,7 @@ def parse_number(text: str, name: str = "label") -> int | float | None:
     value = float(text)
     if math.isinf(value) or (value == 0 and any(digit in "123456789" for digit in text.lower().partition("e")[0])):
         raise DataError(_beyond(name, text))
-    if abs(value) >= _EXACT:
+    if abs(value) >= _EXACT and "e" not in text.lower():  # with an exponent it is a float, as Python writes it
         exact = decimal.Decimal(text)
         if exact == int(exact):
             return value if value == int(exact) else int(exact)
