@@ -50,7 +50,7 @@ class Change:
     examples: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{example!r:.40}" for example in self.examples[:3])
+        shown = ", ".join(repr(one if len(one) <= 40 else f"{one[:37]}...") for one in self.examples[:3])
         shown += ", ..." if len(self.examples) > 3 else ""
         rows = "1 row holds" if self.rows == 1 else f"{self.rows} rows hold"
         return f"{rows} {self.what}{f' ({shown})' if shown else ''}, read as {self.taken_as}"
@@ -150,7 +150,7 @@ def read_numbers(series: pd.Series) -> tuple[np.ndarray, list[Change]]:
     if types.is_bool_dtype(series.dtype) or types.is_numeric_dtype(series.dtype):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
         changes = _number_changes(values, np.ones(len(values), dtype=np.int64), None)
-        if types.is_integer_dtype(series.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) > _EXACT:
+        if types.is_integer_dtype(series.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) >= _EXACT:
             changes += _rounded(series)
         return _tamed(values), changes
     return numbers_from_texts(*distinct_texts(series))
@@ -185,7 +185,7 @@ def _number_changes(values: np.ndarray, counts: np.ndarray, texts: Sequence[str]
         unread = np.isnan(values) & np.array([bool(text) for text in texts])
         found = change(unread, "no number", "missing") + found
         rounded = np.zeros(len(texts), dtype=bool)
-        for index in np.flatnonzero(np.abs(np.nan_to_num(values)) > _EXACT).tolist():
+        for index in np.flatnonzero(np.abs(np.nan_to_num(values)) >= _EXACT).tolist():
             text = texts[index].replace(",", "")
             is_long = _LONGEST_EXACT < len(text) < 300 and text.lstrip("+-").isdecimal()
             rounded[index] = is_long and int(text) != int(values[index])

@@ -260,8 +260,8 @@ def scale_notes(task: Task, targets: np.ndarray) -> list[str]:
     if task.kind is TaskKind.CLASSIFICATION:
         return []
     notes = []
-    size, smallest = float(np.max(np.abs(targets))), np.finfo(np.float32).tiny
-    if size > np.finfo(np.float32).max or task.target_scale < smallest:
+    size, float32 = float(np.max(np.abs(targets))), np.finfo(np.float32)
+    if size > float(float32.max) or task.target_scale < float(float32.tiny):
         notes.append(
             f"the numbers in {task.label!r} (up to {size:.6g}, standard deviation {task.target_scale:.6g}) are beyond "
             "float32; they are learnt scaled, and predictions come back in your units as float64"
