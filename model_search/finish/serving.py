@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from model_search.data.rows import InputSpec, InputSpecs
-from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature
+from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
@@ -21,8 +21,7 @@ from model_search.towers.heads import with_probabilities
 from model_search.towers.inputs import renamed, structured
 from model_search.towers.keras_inputs import row_name
 
-# Of targets whose predictions float32 holds: the mean in standard deviations, and the standard deviation.
-_LARGEST_MEAN, _SMALLEST_SCALE, _LARGEST_SCALE = 1e3, 1e-30, 1e30
+_FAR = 1e3  # mean of targets in their standard deviations, from which predictions are float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +78,7 @@ def input_names(bundle: ModelBundle) -> tuple[str, ...]:
 
 def typed_dtype(feature: Feature) -> str:
     """The dtype of a typed column."""
-    return "float32" if isinstance(feature, NumberFeature) else "string"
+    return feature.dtype if isinstance(feature, NumberFeature) else "string"
 
 
 def serving_model(bundle: ModelBundle) -> keras.Model:
@@ -131,9 +130,7 @@ def _answers(bundle: ModelBundle, name: str) -> keras.Model:
     task = bundle.task
     logits = keras.Input(bundle.tower.output_shape[1:], name="logits")
     if task.kind is TaskKind.REGRESSION:
-        values = layers.Rescaling(task.target_scale, offset=task.target_mean, name="units", dtype=units_dtype(task))(
-            logits
-        )
+        values = _in_units(logits, task)
         return keras.Model(logits, {"prediction": values[..., 0] if task.logits_dimension == 1 else values}, name=name)
     softmax = with_probabilities(keras.Model(logits, logits), task.kind, bundle.temperature)
     probabilities = softmax(logits)
@@ -141,11 +138,17 @@ def _answers(bundle: ModelBundle, name: str) -> keras.Model:
     return keras.Model(logits, {"label": label, "probabilities": probabilities}, name=name)
 
 
+def _in_units(logits: Any, task: Task) -> Any:
+    if units_dtype(task) == "float32":
+        return layers.Rescaling(task.target_scale, offset=task.target_mean, name="units")(logits)
+    # The layer would make float32 of its numbers first.
+    scale, mean = np.array(task.target_scale, "float64"), np.array(task.target_mean, "float64")
+    return ops.cast(logits, "float64") * scale + mean
+
+
 def units_dtype(task: Task) -> str:
     """The dtype of predicted numbers: float64 where float32 does not hold them closely enough."""
-    size, scale = abs(task.target_mean), task.target_scale
-    is_near = size < _LARGEST_MEAN * scale
-    return "float32" if is_near and _SMALLEST_SCALE < scale < _LARGEST_SCALE else "float64"
+    return float_type(task.target_mean, task.target_scale, _FAR)
 
 
 def _labels(codes: Any, classes: np.ndarray) -> Any:

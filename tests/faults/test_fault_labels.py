@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_search.data import array_data, csv_data
-from model_search.data.later_rows import inputs_of, labelled_rows
+from model_search.data.later_rows import labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import Task
 from model_search.errors import DataError
@@ -44,8 +44,8 @@ ODD_TEXTS = (
         "-0",
         "0",
         "0.0",
-        "١",
-        "１",
+        "\u0661",
+        "\uff11",
         "2020-01-01",
         "01/01/2020",
         "9007199254740993",
@@ -78,7 +78,7 @@ def is_number(value):
 def as_number(text):
     """The exact number that a text is, as people write it in a table; None where it is none."""
     digits = text.strip().lstrip("+-")
-    if not text.isascii() or digits[:1] == "0" and digits[1:2].isdigit() or "_" in text:
+    if not text.isascii() or "_" in text or (digits[:1] == "0" and digits[1:2].isdigit()):
         return None
     try:
         if "," in digits:

@@ -69,7 +69,7 @@ def test_targets_beyond_float32(figure, tmp_path):
     assert worst < 1e-3
     for name, targets in REFUSED.items():
         for provider, _ in providers(tmp_path, targets).values():
-            with pytest.raises(DataError, match="too large|too small|differ by about .* subtract a constant"):
+            with pytest.raises(DataError, match=r"too large|too small|differ by about .* subtract a constant"):
                 provider.prepare(OPTIONS)
                 raise AssertionError(name)
     figure(

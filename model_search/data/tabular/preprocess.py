@@ -72,8 +72,8 @@ class Preprocessor:
         """The columns that are read, each with its own type, as an exported model takes them.
 
         Returns:
-            By column: numbers float32 [rows] with NaN for missing; categories texts (object) [rows] with "" for
-            missing; dates texts (object) [rows], "YYYY-MM-DD HH:MM:SS" or "" for missing.
+            By column: numbers [rows] (see `NumberFeature.dtype`) with NaN for missing; categories texts (object) [rows]
+            with "" for missing; dates texts (object) [rows], "YYYY-MM-DD HH:MM:SS" or "" for missing.
 
         Raises:
             DataError: if columns are missing; the message names them.
@@ -83,7 +83,7 @@ class Preprocessor:
         for feature in self.schema.features:
             series = table[feature.column]
             if isinstance(feature, NumberFeature):
-                typed[feature.column] = columns.numbers_of(series).astype(np.float32)
+                typed[feature.column] = columns.numbers_of(series).astype(feature.dtype)
             elif isinstance(feature, CategoryFeature):
                 codes, cells = columns.distinct_cells(series)
                 known = frozenset(feature.vocabulary)
