@@ -26,6 +26,7 @@ PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII
 GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 _EXACT, _LONGEST_EXACT = 2**53, 15  # whole numbers up to this, and of so many digits, are float64 exactly
 _OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "empty"})  # see pandas' infer_dtype
+_INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
@@ -306,7 +307,7 @@ def _number(text: str) -> float:
         return float(text)
     if GROUPED_NUMBER.fullmatch(text):
         return float(text.replace(",", ""))
-    return math.nan
+    return math.inf if _INFINITE.fullmatch(text) else math.nan
 
 
 def _tamed(values: np.ndarray) -> np.ndarray:
