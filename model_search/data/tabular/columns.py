@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.errors import DataError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 MISSING_MARKERS = frozenset(
     {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "nat", "?", "-", "--", "."}
 )
+_LONGEST_SHOWN = 60  # characters of a cell in a message
 _LONGEST_MARKER = max(map(len, MISSING_MARKERS))
 # In a label, "none", "-", "?" and "." may well be classes.
 MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "nat"})
@@ -24,6 +27,7 @@ MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
+_A_DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
@@ -46,15 +50,58 @@ def canonical_text(value: Any) -> str:
     return canonical_text(str(value))
 
 
+def distinct_cells(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The different cells of a column.
+
+    Returns:
+        Codes int [rows], -1 where a cell is missing, and the cell of each code, object.
+
+    Raises:
+        DataError: if a cell is a list, a dict or the like; the message names the row.
+    """
+    import pandas as pd
+
+    cells = series.to_numpy(dtype=object)
+    try:
+        codes, values = pd.factorize(cells, use_na_sentinel=True)
+    except TypeError:
+        check_cells(series)
+        raise
+    return codes, values
+
+
+def check_cells(series: pd.Series) -> None:
+    """Refuses lists, dicts and the like.
+
+    Raises:
+        DataError: naming the first row that holds one.
+    """
+    if series.dtype != object:
+        return
+    for row, cell in enumerate(series.to_numpy(dtype=object)):
+        if not _is_hashable(cell):
+            shown = repr(cell) if len(repr(cell)) <= _LONGEST_SHOWN else f"{repr(cell)[:_LONGEST_SHOWN]}..."
+            raise DataError(
+                f"column {str(series.name)!r} holds a {type(cell).__name__} in row {row + 1} ({shown}); expected a "
+                "number, a text, a boolean or a date in each cell: give its parts columns of their own"
+            )
+
+
+def _is_hashable(cell: Any) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
+
+
 def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
     """A column as canonical texts.
 
     Returns:
         Codes int [rows], and the text of each code (two codes may share a text; missing is "").
     """
-    import pandas as pd
-
-    codes, values = pd.factorize(series.to_numpy(dtype=object), use_na_sentinel=True)
+    codes, values = distinct_cells(series)
     texts = [canonical_text(value) for value in values]
     if (codes < 0).any():
         codes = np.where(codes < 0, len(texts), codes)
@@ -103,11 +150,11 @@ def dates_of(series: pd.Series, order: str) -> np.ndarray:
     A time zone is ignored: the hour is taken as written.
     """
     if is_typed_date(series):
-        import pandas as pd
-
         naive = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
-        days = (naive - pd.Timestamp(0)) / pd.Timedelta(days=1)
-        return days.to_numpy(dtype=np.float64, na_value=np.nan)
+        moments = naive.to_numpy(dtype=naive.dtype)
+        # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
+        days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
+        return np.where(np.isnat(moments), np.nan, days)
     codes, texts = distinct_texts(series)
     return parse_dates(texts, order)[codes] if texts else np.empty(0)
 
