@@ -30,6 +30,10 @@ class StudyError(UserError):
     """A study that does not exist, cannot be read, or does not fit what is asked of it."""
 
 
+class DamagedRecordError(StudyError, ValueError):
+    """What a study's database says of it cannot be used: it was edited, damaged, or written by another version."""
+
+
 class UnsupportedError(UserError):
     """Something valid that this version cannot do."""
 

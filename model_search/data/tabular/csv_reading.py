@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.checked_json import need
 from model_search.data.tabular import columns
+from model_search.data.task import Task
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -134,9 +136,10 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     """
     from model_search.data.array_data import as_frame
 
-    remembered = description.get("reading", {})
-    task = description["task"]
-    features = [name for name in description["columns"] if name not in (task["label"], task["weight"])]
+    remembered = need(description.get("reading", {}), Mapping, "how the data are read")
+    task = Task.of_description(description)
+    names = need(description.get("columns"), list, "the columns")
+    features = [need(name, str, "a column") for name in names if name not in (task.label, task.weight)]
     if isinstance(source, str | os.PathLike):
         delimiter = remembered.get("delimiter")
         reading = Reading(
@@ -147,7 +150,7 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
         )
         if reading.header is not False:
             return read_csv(source, reading, label=features[0] if features else None).frame
-        return _read_headless(source, reading, description["columns"], features)
+        return _read_headless(source, reading, names, features)
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
 
