@@ -11,7 +11,6 @@ import numpy as np
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
-from model_search.data.tabular import columns
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     TableLike = str | os.PathLike[str] | pd.DataFrame | Mapping[str, Sequence[Any]] | np.ndarray
+
+
+_LONGEST_SHOWN = 60  # characters of a cell in a message
 
 
 class Provider(BaseProvider):
@@ -128,7 +130,7 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
         if len(frame.columns) != len(names):
             raise DataError("feature names are not unique; expected a different name for each column")
     for position in range(frame.shape[1]):
-        columns.check_cells(frame.iloc[:, position])
+        _check_cells(frame.iloc[:, position])
     doubled = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
     if doubled:
         raise DataError(f"there are several columns named {', '.join(map(repr, doubled))}; give each its own name")
@@ -183,7 +185,9 @@ def _series(values: Any, name: str) -> pd.Series:
     if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
         values = values.iloc[:, 0]
     if isinstance(values, pd.Series):
-        return values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
+        found = values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
+        _check_cells(found)
+        return found
     array = _array(values, f"{name}s")
     if array.dtype.kind in "US":
         array = array.astype(object)
@@ -193,8 +197,35 @@ def _series(values: Any, name: str) -> pd.Series:
         array = array.argmax(axis=1)
     if array.ndim != 1:
         raise DataError(f"{name}s have the shape {array.shape}; expected one dimension, [rows]")
-    return pd.Series(_flat(array, f"the {name} column"), name=name)
+    found = pd.Series(_flat(array, f"the {name} column"), name=name)
+    _check_cells(found)
+    return found
 
 
 def _is_one_hot(array: np.ndarray) -> bool:
     return bool(array.size and np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())
+
+
+def _check_cells(series: pd.Series) -> None:
+    """Refuses lists, dicts and the like.
+
+    Raises:
+        DataError: naming the first row that holds one.
+    """
+    if series.dtype != object:
+        return
+    for row, cell in enumerate(series.to_numpy(dtype=object)):
+        if not _is_hashable(cell):
+            shown = repr(cell) if len(repr(cell)) <= _LONGEST_SHOWN else f"{repr(cell)[:_LONGEST_SHOWN]}..."
+            raise DataError(
+                f"column {str(series.name)!r} holds a {type(cell).__name__} in row {row + 1} ({shown}); expected a "
+                "number, a text, a boolean or a date in each cell: give its parts columns of their own"
+            )
+
+
+def _is_hashable(cell: Any) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.errors import DataError
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 MISSING_MARKERS = frozenset(
     {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "nat", "?", "-", "--", "."}
 )
-_LONGEST_SHOWN = 60  # characters of a cell in a message
 _LONGEST_MARKER = max(map(len, MISSING_MARKERS))
 # In a label, "none", "-", "?" and "." may well be classes.
 MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "nat"})
@@ -50,58 +47,15 @@ def canonical_text(value: Any) -> str:
     return canonical_text(str(value))
 
 
-def distinct_cells(series: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """The different cells of a column.
-
-    Returns:
-        Codes int [rows], -1 where a cell is missing, and the cell of each code, object.
-
-    Raises:
-        DataError: if a cell is a list, a dict or the like; the message names the row.
-    """
-    import pandas as pd
-
-    cells = series.to_numpy(dtype=object)
-    try:
-        codes, values = pd.factorize(cells, use_na_sentinel=True)
-    except TypeError:
-        check_cells(series)
-        raise
-    return codes, values
-
-
-def check_cells(series: pd.Series) -> None:
-    """Refuses lists, dicts and the like.
-
-    Raises:
-        DataError: naming the first row that holds one.
-    """
-    if series.dtype != object:
-        return
-    for row, cell in enumerate(series.to_numpy(dtype=object)):
-        if not _is_hashable(cell):
-            shown = repr(cell) if len(repr(cell)) <= _LONGEST_SHOWN else f"{repr(cell)[:_LONGEST_SHOWN]}..."
-            raise DataError(
-                f"column {str(series.name)!r} holds a {type(cell).__name__} in row {row + 1} ({shown}); expected a "
-                "number, a text, a boolean or a date in each cell: give its parts columns of their own"
-            )
-
-
-def _is_hashable(cell: Any) -> bool:
-    try:
-        hash(cell)
-    except TypeError:
-        return False
-    return True
-
-
 def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
     """A column as canonical texts.
 
     Returns:
         Codes int [rows], and the text of each code (two codes may share a text; missing is "").
     """
-    codes, values = distinct_cells(series)
+    import pandas as pd
+
+    codes, values = pd.factorize(series.to_numpy(dtype=object), use_na_sentinel=True)
     texts = [canonical_text(value) for value in values]
     if (codes < 0).any():
         codes = np.where(codes < 0, len(texts), codes)

@@ -63,9 +63,10 @@ class LabelColumn:
 
 def read_labels(series: pd.Series) -> LabelColumn:
     """Reads a column of labels, text (as in a CSV file) or typed."""
+    import pandas as pd
     import pandas.api.types as types
 
-    codes, raw = columns.distinct_cells(series)
+    codes, raw = pd.factorize(series.to_numpy(dtype=object), use_na_sentinel=True)
     if columns.is_typed_number(series) or types.is_bool_dtype(series.dtype):
         labels = [_plain(value) for value in raw]
     else:
