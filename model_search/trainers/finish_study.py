@@ -125,6 +125,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
 def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
     """A study as the final stage reads it."""
     record = store.study().checked()
+    record = dataclasses.replace(record, name=paths.name_of(folder) or record.name)
     history = History(record.ranking)
     history.update(store.history()[0])
     return StudyParts(store, open_artefacts(folder, record.settings), record, history)
