@@ -18,7 +18,7 @@ from model_search.data.rows import FEATURES
 from model_search.errors import DamagedRecordError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
-from model_search.metadata.filesystem import place_warning
+from model_search.metadata.filesystem import place_warning, what_helps
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -75,7 +75,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     )
     if options.overwrite and folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     store = SqliteStore(folder / paths.DATABASE)
     record = store.create_study(wanted)
     store.update_settings(wanted.settings)
@@ -208,6 +208,14 @@ def _existing(database: pathlib.Path) -> StudyRecord | None:
         return None  # made, but killed before the record was written
     finally:
         store.close()
+
+
+def _make_folder(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cure = what_helps(error, "choose another root_dir")
+        raise StudyError(f"the study's folder {folder} cannot be made: {error.strerror or error}; {cure}") from error
 
 
 def _refuse_foreign_folder(folder: pathlib.Path) -> None:
