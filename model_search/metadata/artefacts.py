@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import errno
 import hashlib
 import io
 import os
@@ -17,12 +16,12 @@ from typing import BinaryIO
 import numpy as np
 
 from model_search.errors import DiskFullError, StoreError
-from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact, trial_of
+from model_search.metadata.filesystem import NO_ROOM
+from model_search.metadata.paths import artefact_path, gone, of_whom, resolve_artefact, trial_of
 from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
 
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _BLOCK_BYTES = 1 << 20
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal arrays make equal files
 _ARRAY = ".npy"
@@ -92,7 +91,7 @@ class LocalArtefacts(ArtefactStore):
                 raise
             _sync_folder(folder)
         except OSError as error:
-            kind, cure = (DiskFullError, "make room") if error.errno in _NO_ROOM else (StoreError, "mend that")
+            kind, cure = (DiskFullError, "make room") if error.errno in NO_ROOM else (StoreError, "mend that")
             raise kind(
                 f"{name} {of_whom(trial_id)} cannot be written in {self._folder}: {error.strerror or error}; "
                 f"{cure} and run again"
@@ -126,6 +125,8 @@ class LocalArtefacts(ArtefactStore):
     def _made_folder(self, trial_id: int | None, name: str) -> pathlib.Path:
         folder = (self._folder / artefact_path(trial_id, name, "")).parent
         if not folder.is_dir():
+            if not self._folder.is_dir():  # not made again, where a file of nothing else would lie in it
+                raise StoreError(f"{name} {of_whom(trial_id)} cannot be written: {gone(self._folder)}")
             folder.mkdir(parents=True, exist_ok=True)
             _sync_folder(folder.parent)
             _sync_folder(self._folder)

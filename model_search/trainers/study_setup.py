@@ -15,17 +15,17 @@ from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
-from model_search.errors import StudyError, UnsupportedError
+from model_search.errors import DamagedRecordError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
-from model_search.metadata.filesystem import place_warning
+from model_search.metadata.filesystem import place_warning, what_helps
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.check import problem_type
-from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
+from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.session import Session
@@ -75,7 +75,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     )
     if options.overwrite and folder.exists():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     store = SqliteStore(folder / paths.DATABASE)
     record = store.create_study(wanted)
     store.update_settings(wanted.settings)
@@ -202,11 +202,21 @@ def _existing(database: pathlib.Path) -> StudyRecord | None:
         return None
     store = SqliteStore(database)
     try:
-        return store.study()
+        return store.study().checked()
+    except DamagedRecordError:
+        raise
     except StudyError:
         return None  # made, but killed before the record was written
     finally:
         store.close()
+
+
+def _make_folder(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cure = what_helps(error, "choose another root_dir")
+        raise StudyError(f"the study's folder {folder} cannot be made: {error.strerror or error}; {cure}") from error
 
 
 def _refuse_foreign_folder(folder: pathlib.Path) -> None:
@@ -258,21 +268,12 @@ def _check_same_study(
         differences.append(f"the training data differ ({_data_difference(existing.data, now)})")
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
         differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
-    differences += incompatibilities(load_spec_text(existing.spec_text), spec)
+    differences += incompatibilities(stored_spec(existing.spec_text, existing.name), spec)
     if differences:
         raise StudyError(
             f"study {options.experiment_name!r} cannot be continued: {'; '.join(differences)}. "
             "Begin anew with overwrite=True, or choose another experiment_name"
         )
-
-
-def load_spec_text(text: str) -> PhoenixSpec:
-    """A specification that a study has stored."""
-    from google.protobuf import text_format
-
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-    return text_format.Parse(text, PhoenixSpec())
 
 
 def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
