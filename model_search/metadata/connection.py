@@ -21,11 +21,25 @@ _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database wi
 _SQLITE_SECONDS = 0.002
 _PAUSE_SECONDS, _LONGEST_PAUSE, _GROWTH = 0.001, 0.25, 1.5
 _TURNS: dict[tuple[int, str], threading.Lock] = {}  # by process, since a fork would inherit a lock that is held
+FileIdentity = tuple[int, int]  # device and number
 _PATH_BYTES = 500  # 512, less what is added to the names of journals
 
 
 class UnreadableStudyError(StudyError, StoreError):
     """The file is no study, or one that this version cannot read."""
+
+
+class VanishedStudyError(StoreError):
+    """The study that was open is no longer at its path: moved, deleted or overwritten."""
+
+    @classmethod
+    def of(cls, folder: pathlib.Path) -> VanishedStudyError:
+        """The error for a study's folder."""
+        return cls(
+            f"the study is no longer in {folder}: it was moved, deleted or overwritten while it was in use; nothing "
+            "more is written; if it was moved, run again with the root_dir and experiment_name that it has now, where "
+            "its finished trials are"
+        )
 
 
 def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
@@ -40,23 +54,42 @@ class Connection:
     transaction that reads first and asks for the lock later is refused at once by SQLite, whatever the timeout.
 
     Args:
-        path: The database's file; made where it is missing.
+        path: The database's file.
         lock_seconds: How long to wait for other processes.
+        create: Whether it is made where it is missing.
+        file: The identity that the file must have, as `file` of another connection; any where None.
+
+    Attributes:
+        path: The database's file; absolute, since the working folder may change.
+        file: Its identity (device and number), by which another file at the same path is noticed.
 
     Raises:
+        VanishedStudyError: if the file is not the one that is expected.
         StoreError: if the file cannot be opened.
     """
 
-    def __init__(self, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        lock_seconds: float = LOCK_SECONDS,
+        *,
+        create: bool = True,
+        file: FileIdentity | None = None,
+    ):
         from sqlite_utils import Database
 
-        self.path = path
+        self.path = path = path.absolute()
+        if file is not None and _identity(path) != file:
+            raise VanishedStudyError.of(path.parent)
+        if not create and not path.is_file():
+            raise UnreadableStudyError(f"{path} cannot be opened: {_why_not_opened(path)}")
         self._pid = os.getpid()
         self._lock_seconds = lock_seconds
         self._moments = random.Random()  # affects no result, and so needs no seed
         with self._plain_words():
             connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
             try:
+                self.file = _identity(path)
                 self.database = Database(connection, execute_plugins=False)
                 self._prepare()
             except BaseException:
@@ -87,16 +120,24 @@ class Connection:
         """An atomic transaction; the only way to write.
 
         Args:
-            write: Take the write lock at the start; otherwise what is read inside belongs to one moment.
+            write: Take the write lock at the start; otherwise what is read inside belongs to one moment, that of the
+                transaction around it if there is one.
 
         Raises:
+            VanishedStudyError: if another file, or none, is at the path by now. What was written to the old one would
+                be lost.
             StoreError: with a readable message, for any error of SQLite.
         """
         if os.getpid() != self._pid:
             raise StoreError(f"{self.path} was opened by another process; open it again after a fork")
+        if not write and self.database.conn.in_transaction:
+            yield
+            return
         with self._in_turn() if write else contextlib.nullcontext():
             self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
+                if write and _identity(self.path) != self.file:
+                    raise VanishedStudyError.of(self.path.parent)
                 with self._plain_words():
                     yield
                 self.execute("COMMIT")
@@ -182,6 +223,8 @@ def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float
             f"{path} cannot grow ({error}): the disk is full, over its quota, or failing; nothing of this step was "
             "written, make room and run again"
         )
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED:
+        return VanishedStudyError.of(path.parent)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return StoreError(f"{path} may not be written to ({error}); give this user the right, or copy the study")
     if code == sqlite3.SQLITE_CANTOPEN:
@@ -189,6 +232,15 @@ def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float
     if code == sqlite3.SQLITE_IOERR:
         return StoreError(f"{path}: the disk failed ({error}); nothing of this step was written")
     return StoreError(f"{path}: the database refuses this: {error}")
+
+
+def _identity(path: pathlib.Path) -> FileIdentity | None:
+    """Device and number of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _locked(path: pathlib.Path, seconds: float) -> StoreError:
@@ -205,7 +257,9 @@ def _why_not_opened(path: pathlib.Path) -> str:
             f"its path takes {size} bytes, and SQLite opens paths of up to {_PATH_BYTES}; choose a shorter root_dir or "
             "experiment_name"
         )
-    return "its folder does not exist" if not path.parent.is_dir() else "it is no file, or may not be read"
+    if not path.parent.is_dir():
+        return "its folder does not exist"
+    return "it is no file, or may not be read" if path.exists() else "there is no such file"
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
