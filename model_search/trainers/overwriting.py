@@ -70,6 +70,8 @@ class EarlierStudy:
         aside = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.old")
         try:
             with self._locked() as state:
+                if state is not None and state.record is None:
+                    return  # a study is being made, perhaps: there is nothing to delete yet
                 if state is not None and state != self.state:
                     raise self.begun_by_another()
                 if os.name == "posix":
