@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from model_search.errors import DiskFullError, StoreError
-from model_search.metadata.connection import VanishedStudyError
+from model_search.metadata.connection import VanishedStudyError, identity_of
 from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact, trial_of
 from model_search.metadata.trial import Artefact
 
@@ -77,10 +77,13 @@ class LocalArtefacts(ArtefactStore):
 
     def __init__(self, study_dir: str | os.PathLike[str]):
         self._folder = pathlib.Path(study_dir).absolute()  # the working folder may change
+        self._identity = identity_of(self._folder)
 
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
         """Writes under a temporary name, syncs, and renames; VanishedStudyError if the study's folder is gone."""
         try:
+            if self._identity is not None and identity_of(self._folder) != self._identity:
+                raise VanishedStudyError.of(self._folder)
             folder = self._made_folder(trial_id, name)
             temporary = folder / f".{secrets.token_hex(8)}.tmp"
             try:

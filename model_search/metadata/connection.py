@@ -79,17 +79,18 @@ class Connection:
         from sqlite_utils import Database
 
         self.path = path = path.absolute()
-        if file is not None and _identity(path) != file:
+        if file is not None and identity_of(path) != file:
             raise VanishedStudyError.of(path.parent)
         if not create and not path.is_file():
             raise UnreadableStudyError(f"{path} cannot be opened: {_why_not_opened(path)}")
         self._pid = os.getpid()
         self._lock_seconds = lock_seconds
+        self.file: FileIdentity | None = None
         self._moments = random.Random()  # affects no result, and so needs no seed
         with self._plain_words():
             connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
             try:
-                self.file = _identity(path)
+                self.file = identity_of(path)
                 self.database = Database(connection, execute_plugins=False)
                 self._prepare()
             except BaseException:
@@ -136,8 +137,8 @@ class Connection:
         with self._in_turn() if write else contextlib.nullcontext():
             self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
-                if write and _identity(self.path) != self.file:
-                    raise VanishedStudyError.of(self.path.parent)
+                if write:
+                    self._check_in_place()
                 with self._plain_words():
                     yield
                 self.execute("COMMIT")
@@ -146,11 +147,21 @@ class Connection:
                 raise
 
     def use_journal(self, mode: str) -> None:
-        """Changes the journal, which stays with the file; "wal" or "delete"."""
-        self.execute(f"PRAGMA journal_mode={mode}")
+        """Changes the journal, which stays with the file; "wal" or "delete".
+
+        A rollback journal is emptied at the end of a transaction, not deleted: SQLite deletes it by its path. If the
+        study's folder is renamed during a transaction, that would leave the journal in the renamed folder, where it
+        undoes the transaction later, and would delete the journal of whatever has taken the old path.
+        """
+        self.execute(f"PRAGMA journal_mode={'truncate' if mode == 'delete' else mode}")
 
     def close(self) -> None:
-        """Closes the connection; closing twice does no harm."""
+        """Closes the connection and deletes an empty journal; closing twice does no harm."""
+        with contextlib.suppress(sqlite3.Error):
+            if identity_of(self.path) == self.file and not self.database.conn.in_transaction:
+                mode = self.database.execute("PRAGMA journal_mode").fetchone()[0]
+                if mode == "truncate":
+                    self.database.execute("PRAGMA journal_mode=delete").fetchone()
         with self._plain_words():
             self.database.close()
 
@@ -158,13 +169,19 @@ class Connection:
         self.execute("PRAGMA foreign_keys=ON")
         self.execute("PRAGMA synchronous=FULL")
         mode = self.value("PRAGMA journal_mode")
-        if mode == "wal" and journal_mode() != "wal":
+        if mode != "wal" or journal_mode() != "wal":
             self.use_journal("delete")
 
     def _patiently(self, action: Callable[[], Any]) -> Any:
-        """Retries something that needs a lock for as long as others hold it."""
+        """Retries something that needs a lock for as long as others hold it.
+
+        A file that was moved is not even read: SQLite looks for a journal at the old path, and would undo with it
+        whatever another database there is about to write.
+        """
         deadline, pause = time.monotonic() + self._lock_seconds, _PAUSE_SECONDS
         with self._plain_words():
+            if not self.database.conn.in_transaction:
+                self._check_in_place()
             while True:
                 try:
                     return action()
@@ -173,6 +190,10 @@ class Connection:
                         raise
                     time.sleep(pause * self._moments.uniform(0.5, 1.5))
                     pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+
+    def _check_in_place(self) -> None:
+        if self.file is not None and identity_of(self.path) != self.file:
+            raise VanishedStudyError.of(self.path.parent)
 
     @contextlib.contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -196,6 +217,7 @@ class Connection:
         try:
             yield
         except sqlite3.Error as error:
+            self._check_in_place()
             raise in_plain_words(error, self.path, self._lock_seconds) from error
         except (OverflowError, UnicodeError) as error:
             raise UnstorableError(f"{self.path}: a value that the database cannot hold: {error}") from error
@@ -234,8 +256,8 @@ def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float
     return StoreError(f"{path}: the database refuses this: {error}")
 
 
-def _identity(path: pathlib.Path) -> FileIdentity | None:
-    """Device and number of a file; None where there is none."""
+def identity_of(path: pathlib.Path) -> FileIdentity | None:
+    """Device and number of a file or folder; None where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -18,7 +18,6 @@ from model_search.data.rows import FEATURES
 from model_search.errors import StoreError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
-from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.connection import VanishedStudyError
 from model_search.metadata.filesystem import place_warning
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -67,7 +66,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
             ready = _prepare(provider, spec, options, record)
         elif existing is not None:
             store.update_settings(ready.record.settings)
-        keep_validation(store, ready.artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
+        artefacts = open_artefacts(folder, record.settings)
+        keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
         with _writing_to(folder):
             _write_spec(store, folder)
     except BaseException:
@@ -78,7 +78,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         store=store,
         record=record,
         data=ready.data,
-        artefacts=ready.artefacts,
+        artefacts=artefacts,
         planner=ready.planner,
         settings=ready.settings,
         warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder)))),
@@ -94,14 +94,12 @@ class _Ready:
     Attributes:
         record: The study's, as it is created unless there is one.
         data: Prepared with the record's seed.
-        artefacts: Where the files of trials go.
         planner: Plans with the record's seed.
         settings: The settings that all trials share.
     """
 
     record: StudyRecord
     data: PreparedData
-    artefacts: ArtefactStore
     planner: Planner
     settings: TrainingSettings
 
@@ -139,7 +137,9 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         settings=_settings_record(options, spec) | {"artefacts": place},
         environment={},
     )
-    return _Ready(wanted, data, open_artefacts(folder, {"artefacts": place}), planner, settings)
+    if place is not None:
+        open_artefacts(folder, wanted.settings)  # refused where it cannot be used
+    return _Ready(wanted, data, planner, settings)
 
 
 def _seed(options: SearchOptions, existing: StudyRecord | None) -> int:

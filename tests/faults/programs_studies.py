@@ -1,6 +1,7 @@
 """Processes that begin, continue and overwrite studies; see programs.py."""
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import tempfile
@@ -15,10 +16,13 @@ from model_search.errors import ModelSearchError
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.search.history.history import History
 from model_search.spec.load import load_spec
+from model_search.trainers.executors.child_processes import run_in_processes
 from model_search.trainers.executors.worker_main import worker_parts
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.session import RunContext
 from model_search.trainers.study_setup import open_session
 from model_search.trainers.worker import Worker
 
@@ -103,6 +107,24 @@ def begin(folder, say, data="plain", stream=False, spec="plain", target=None, wa
         say(said)
     except ModelSearchError as error:
         say({"error": type(error).__name__, "message": str(error)})
+
+
+def in_two_processes(folder, say, target, seconds):
+    """A search in two processes, on an engine whose trials take so long."""
+    options = SearchOptions(target, 10, 5, folder / "runs", 8, "x", "me", progress=False, workers=2)
+    display = ProgressDisplay("loss", target, False)
+    try:
+        session = open_session(provider_of(), spec_of(), options)
+        session = dataclasses.replace(session, make_engine=functools.partial(make_cheap_engine, seconds))
+        display.finish = lambda trial, history: say({"done": trial.id} if trial.result else {"failed": trial.id})
+        say({"stopped": run_in_processes(session, RunContext(options, 2, Interrupts(), display)).value})
+    except ModelSearchError as error:
+        say({"error": type(error).__name__, "message": str(error)})
+
+
+def make_cheap_engine(seconds, data, settings):
+    """What the worker processes train with."""
+    return CheapEngine(lambda thing: None, seconds=seconds), {}
 
 
 def _wait_before(folder, say):

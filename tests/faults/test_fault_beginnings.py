@@ -107,9 +107,8 @@ def test_what_does_not_fit_the_first_is_refused(begin, count, figure, kind):
         expected, trials = check_whole(folder, data=data)
         assert joined == [expected] * len(joined)
         assert len(trials) == 4
-        if kind == "seed" and record.seed == 7:  # those that leave it out take the seed of the first
-            assert not refused
-        elif kind == "spec" and record.spec_text == to_text(spec_of("other")):  # more blocks are no obstacle
+        # Those that leave the seed out take that of the first; more blocks are no obstacle.
+        if (kind, record.seed) == ("seed", 7) or record.spec_text == to_text(spec_of("other")):
             assert not refused
         else:
             assert len(refused) == PROCESSES // 2

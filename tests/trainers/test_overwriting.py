@@ -34,7 +34,7 @@ def test_whoever_has_it_open_is_told_and_writes_nothing(begun):
         lambda: begun.artefacts.write(1, "weights.npz", b"x"),
         begun.store.another,
     ):
-        with pytest.raises(VanishedStudyError, match="is no longer in .*x: it was moved, deleted or overwritten"):
+        with pytest.raises(VanishedStudyError, match=r"is no longer in .*x: it was moved, deleted or overwritten"):
             act()
     assert list(begun.folder.parent.iterdir()) == []
 
