@@ -384,7 +384,7 @@ class Study:
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
-            self._stores.opened = SqliteStore(self._folder / paths.DATABASE)
+            self._stores.opened = SqliteStore(self._folder / paths.DATABASE, create=False)
         return self._stores.opened
 
     @property
