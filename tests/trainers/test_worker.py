@@ -1,5 +1,6 @@
 """The loop with a pretended engine: what is counted, replaced, put back, stopped."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -9,7 +10,7 @@ import pytest
 
 from model_search import constants
 from model_search.deadline import Deadline
-from model_search.errors import DiskFullError, RetryTrialError, StopStudyError, TrialError
+from model_search.errors import DiskFullError, RetryTrialError, StaleClaimError, StopStudyError, TrialError
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -161,6 +162,42 @@ def test_a_trial_that_is_not_to_blame_is_tried_again_a_few_times(tmp_path):
     assert store.trial(1).attempt == MAX_ATTEMPTS
     assert store.trial(2).reason == f"it is away for good (in attempt {MAX_ATTEMPTS})"
     assert len({plan.key for plan in engine.plans if plan.trial_id == 1}) == 1
+
+
+def test_a_worker_that_was_given_up_notices_it_at_its_next_step(tmp_path, monkeypatch):
+    given_up = []
+
+    class Lost:
+        """Its first check finds that the trial was put back."""
+
+        def __init__(self, another, seconds):
+            self.store = another()
+
+        @contextlib.contextmanager
+        def of(self, claim):
+            yield
+
+        def check(self):
+            if not given_up:
+                given_up.extend(self.store.reclaim(self.store.heartbeats()))
+                raise StaleClaimError("given to another worker")
+
+    monkeypatch.setattr("model_search.trainers.worker.Heartbeat", Lost)
+    ended, engine = [], PretendedEngine()
+    run = engine.run
+
+    def watched(plan, *arguments):
+        outcome = run(plan, *arguments)
+        ended.append(plan.trial_id)
+        return outcome
+
+    engine.run = watched
+    worker, store, _ = make_worker(tmp_path, engine)
+    assert worker.run(2) is StopReason.FINISHED
+    assert given_up == [1]
+    assert [plan.trial_id for plan in engine.plans] == [1, 1, 2]
+    assert ended == [1, 2]  # the first attempt ended at its first step
+    assert [trial.attempt for trial in store.history()[0]] == [2, 1]
 
 
 def test_a_store_that_cannot_be_written_stops_the_search(tmp_path):
