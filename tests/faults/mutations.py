@@ -4,13 +4,17 @@
     python tests/faults/mutations.py student      # those whose name or file contains a word
 """
 
+import argparse
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
+import queue
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 
 HERE = pathlib.Path(__file__).parent
@@ -94,13 +98,14 @@ def run_tests(root, tests):
             process.communicate()
 
 
-def survivors(chosen, folder, say=lambda text: None):
+def survivors(chosen, folder, say=lambda text: None, jobs=1):
     """Breaks each guard in turn.
 
     Args:
         chosen: The guards.
-        folder: An empty folder for the copy.
+        folder: An empty folder for the copies.
         say: Receives a line for each guard.
+        jobs: How many guards are broken at once, each in a copy of its own.
 
     Returns:
         A sentence for each guard that no test holds.
@@ -108,37 +113,57 @@ def survivors(chosen, folder, say=lambda text: None):
     Raises:
         AssertionError: if a test fails without any change, so that its failure would prove nothing.
     """
-    root = copy_of_sources(folder)
-    status, said = run_tests(root, sorted({guard.test for guard in chosen}))
+    copies = queue.SimpleQueue()
+    for number in range(jobs):
+        (folder / str(number)).mkdir()
+        copies.put(copy_of_sources(folder / str(number)))
+    whole = copies.get()
+    status, said = run_tests(whole, sorted({guard.test for guard in chosen}))
     assert status == _PASSED, f"the tests fail although nothing is broken:\n{said[-3000:]}"
-    found = []
-    for guard in chosen:
-        source = root / PACKAGE / guard.file
-        whole = source.read_text(encoding="utf-8")
-        source.write_text(whole.replace(guard.text, guard.replacement), encoding="utf-8")
+    copies.put(whole)
+
+    def survives(guard):
+        root = copies.get()
+        try:
+            found = _survives(guard, root)
+        finally:
+            copies.put(root)
+        say(f"noticed: {guard.name}" if found is None else f"NOT NOTICED: {found}")
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        return [found for found in pool.map(survives, chosen) if found is not None]
+
+
+def _survives(guard, root):
+    """Why a broken guard was not noticed: a sentence, or None."""
+    source = root / PACKAGE / guard.file
+    whole = source.read_text(encoding="utf-8")
+    source.write_text(whole.replace(guard.text, guard.replacement), encoding="utf-8")
+    try:
         status, said = run_tests(root, [guard.test])
+    finally:
         source.write_text(whole, encoding="utf-8")
-        if status == _FAILED:
-            say(f"noticed: {guard.name}")
-            continue
-        what = "passes" if status == _PASSED else f"ends with status {status}:\n{said[-1500:]}"
-        found.append(f"{guard.name} ({guard.file}): {guard.test} {what}")
-        say(f"NOT NOTICED: {found[-1]}")
-    return found
+    if status == _FAILED:
+        return None
+    what = "passes" if status == _PASSED else f"ends with status {status}:\n{said[-1500:]}"
+    return f"{guard.name} ({guard.file}): {guard.test} {what}"
 
 
-def main(words):
-    import tempfile
-
-    chosen = [guard for guard in guards() if not words or any(word in guard.name + guard.file for word in words)]
+def main():
+    parser = argparse.ArgumentParser(description="Breaks the guards of guards.toml; a test has to notice each.")
+    parser.add_argument("words", nargs="*", help="of the names or files of guards; all guards without")
+    parser.add_argument("--jobs", type=int, default=1, help="how many are broken at once")
+    given = parser.parse_args()
+    chosen = [g for g in guards() if not given.words or any(word in g.name + g.file for word in given.words)]
     missing = [sentence for guard in chosen if (sentence := guard.missing())]
     if missing:
         return "\n".join(missing)
     with tempfile.TemporaryDirectory() as folder:
-        found = survivors(chosen, pathlib.Path(folder), lambda text: print(text, flush=True))
+        found = survivors(chosen, pathlib.Path(folder), lambda text: print(text, flush=True), given.jobs)
     print(f"{len(chosen)} guards broken in turn: {len(chosen) - len(found)} noticed")
     return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

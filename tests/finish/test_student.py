@@ -135,6 +135,17 @@ def test_a_candidate_is_not_begun_where_it_would_not_be_ready():
     assert student.plan.architecture == SMALL
 
 
+def test_training_ends_when_the_time_is_over():
+    clock = Clock()
+
+    def slow(progress):
+        clock.now += 60.0 if progress.step else 0.0
+
+    student = distil(job(table(), steps=400, deadline=Deadline(50.0, clock=clock)), [Candidate(SMALL, 30)], slow)
+    assert student.plan.steps == 400
+    assert student.outcome.curve[-1][0] < 400
+
+
 class Clock:
     """A clock that stands still until it is moved."""
 
