@@ -1,7 +1,7 @@
 """Breaks the package's guards one by one, each in a copy, and runs the test that has to notice.
 
-    python tests/faults/mutations.py              # all of guards.toml
-    python tests/faults/mutations.py student      # those whose name or file contains a word
+python tests/faults/mutations.py              # all of guards.toml
+python tests/faults/mutations.py student      # those whose name or file contains a word
 """
 
 import argparse

@@ -8,10 +8,10 @@ from pretended import open_pretended
 
 from model_search import constants
 from model_search.data import array_data
+from model_search.data.csv_data import Provider as CsvProvider
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
 from model_search.data.rows import Rows
-from model_search.data.csv_data import Provider as CsvProvider
 from model_search.errors import DataError, StudyError
 from model_search.spec.load import load_spec
 from model_search.trainers.data_preparation import prepared

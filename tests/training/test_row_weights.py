@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from engine_cases import DENSE, class_rows, class_stream, class_table, plan, settings
+from engine_cases import DENSE, class_rows, class_table, plan, settings
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -65,5 +65,3 @@ def test_a_provider_s_loss_is_evaluated_with_weights_that_average_one():
     outcome = Engine(table, settings()).run(plan(DENSE, steps=8))
     assert received[-1].mean() == pytest.approx(1.0, rel=1e-5)
     assert outcome.metrics["loss"] == pytest.approx(outcome.metrics["log_loss"], rel=1e-4)
-
-
