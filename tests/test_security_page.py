@@ -88,10 +88,11 @@ def kept(tmp_path_factory):
     events, listening = [], [True]
 
     def hook(event, arguments):
-        if listening[0] and event in ("socket.bind", "socket.connect"):
-            # urllib3, which TensorFlow imports, tries once whether there is IPv6; it does not listen.
-            if not any("urllib3" in frame.filename for frame in traceback.extract_stack()):
-                events.append((event, arguments[1]))
+        if not listening[0] or event not in ("socket.bind", "socket.connect"):
+            return
+        # urllib3, which TensorFlow imports, tries once whether there is IPv6; it does not listen.
+        if not any("urllib3" in frame.filename for frame in traceback.extract_stack()):
+            events.append((event, arguments[1]))
 
     sys.addaudithook(hook)  # it cannot be removed
     data = top / "fileplant.csv"

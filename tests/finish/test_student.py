@@ -158,7 +158,7 @@ class Clock:
 
 def test_without_time_the_teacher_is_not_even_asked():
     clock, asked = Clock(), []
-    late = job(table(), teacher=lambda inputs: asked.append(inputs), deadline=Deadline(5.0, clock=clock))
+    late = job(table(), teacher=asked.append, deadline=Deadline(5.0, clock=clock))
     clock.now = 6.0
     with pytest.raises(NoTimeError):
         distil(late, [Candidate(SMALL, 30)])
