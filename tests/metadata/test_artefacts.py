@@ -48,7 +48,7 @@ def test_a_file_and_its_name_are_on_disk_when_the_call_returns(artefacts, tmp_pa
     synced, fsync = [], os.fsync
 
     def watched(descriptor):
-        synced.append(os.stat(descriptor).st_ino)
+        synced.append(os.fstat(descriptor).st_ino)
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)

@@ -98,6 +98,6 @@ def test_a_student_in_the_row_of_an_ensemble_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "study.db") as connection:
         connection.execute("UPDATE final_models SET record = ?", (make_student().to_json(),))
     connection.close()
-    with pytest.raises(StoreError, match="the final ensemble is damaged.*it is that of the student"):
+    with pytest.raises(StoreError, match=r"the final ensemble is damaged.*it is that of the student"):
         store.final_models()
     store.close()

@@ -109,6 +109,16 @@ def test_too_many_failures_in_a_row_stop_the_study_with_the_last_reason(tmp_path
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_failures_with_a_success_between_them_do_not_add_up(tmp_path):
+    def act(trial_id):
+        if trial_id % MAX_FAILURES_IN_A_ROW:
+            raise TrialError("no luck")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    assert worker.run(2) is StopReason.FINISHED
+    assert len(states(store)) == 2 * MAX_FAILURES_IN_A_ROW
+
+
 def test_one_of_two_blocks_that_cannot_be_built_does_not_stop_the_study(tmp_path, seed):
     class Engine(PretendedEngine):
         def run(self, plan, given=None, on_progress=None):
