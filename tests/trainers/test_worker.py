@@ -10,7 +10,14 @@ import pytest
 
 from model_search import constants
 from model_search.deadline import Deadline
-from model_search.errors import DiskFullError, RetryTrialError, StaleClaimError, StopStudyError, TrialError
+from model_search.errors import (
+    DiskFullError,
+    RepeatedPlanError,
+    RetryTrialError,
+    StaleClaimError,
+    StopStudyError,
+    TrialError,
+)
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -290,6 +297,43 @@ def test_a_time_limit_puts_the_running_trial_back_at_once(tmp_path):
     assert worker.run(5) is StopReason.TIME_LIMIT
     assert now == [25.0]
     assert states(store) == [TrialState.COMPLETED, TrialState.COMPLETED, TrialState.INTERRUPTED]
+
+
+def test_a_plan_that_another_worker_has_committed_is_planned_anew(tmp_path, monkeypatch):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine())
+    commit, refused = store.commit_plan, []
+
+    def first_refuses(claim, plan):
+        if not refused:
+            refused.append(plan)
+            raise RepeatedPlanError("another worker was faster")
+        commit(claim, plan)
+
+    monkeypatch.setattr(store, "commit_plan", first_refuses)
+    assert worker.run(1) is StopReason.FINISHED
+    assert store.trial(1).plan.key != refused[0].key
+
+
+def test_a_trial_that_the_planner_stops_says_when(tmp_path, monkeypatch):
+    monkeypatch.setattr(Planner, "stops", lambda self, plan, curve, history: plan.trial_id == 2)
+    asked_to_end = []
+
+    class Engine(PretendedEngine):
+        def run(self, plan, given=None, on_progress=None):
+            ends = on_progress(Progress(step=3, steps=plan.steps, loss=1.0, best=0.5, curve=((3, 0.5),)))
+            asked_to_end.append(ends)
+            return super().run(plan, given, lambda progress: False)
+
+    worker, store, _ = make_worker(tmp_path, Engine())
+    assert worker.run(2) is StopReason.FINISHED
+    assert asked_to_end == [False, True]
+    assert [trial.result.stopped_at for trial in store.history()[0]] == [None, 3]
+
+
+def test_a_time_that_is_over_at_the_beginning_leaves_one_model(tmp_path):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(), Deadline(0.0))
+    assert worker.run(5) is StopReason.TIME_LIMIT
+    assert states(store) == [TrialState.COMPLETED]
 
 
 def test_a_time_limit_leaves_one_model_that_has_trained_for_a_while(tmp_path):
