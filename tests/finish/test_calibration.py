@@ -70,6 +70,9 @@ def test_a_record_says_what_changed():
     assert found.fitted
     assert found.log_loss_after < found.log_loss_before
     assert found.error_after < found.error_before
+    weights = np.where(labels == 0, 5.0, 0.5)
+    weighted = calibrate(LabelledRows(CLASSES, labels, weights), 3 * logits).temperature
+    assert weighted == fit_temperature(3 * logits, labels, weights) != found.temperature
     given_one = calibrate(LabelledRows(CLASSES, labels), 3 * logits, given=2.0)
     assert (given_one.temperature, given_one.fitted) == (2.0, False)
     assert calibrate(LabelledRows(Task(TaskKind.REGRESSION, "y", 1), logits[:, :1]), logits[:, :1]) is None
