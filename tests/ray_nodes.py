@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -82,6 +83,7 @@ def cluster(ray):
     """Two nodes, to which the tests' process is connected. One cluster for a file: idle nodes disturb other tests."""
     from ray.cluster_utils import Cluster
 
+    handler = signal.getsignal(signal.SIGTERM)  # which Ray replaces
     made = Cluster(shutdown_at_exit=True)
     try:
         add_node(made, num_cpus=1, include_dashboard=False, no_monitor=True)
@@ -91,6 +93,7 @@ def cluster(ray):
     finally:
         ray.shutdown()
         made.shutdown()
+        signal.signal(signal.SIGTERM, handler)
 
 
 def add_node(cluster, **settings):

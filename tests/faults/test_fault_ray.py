@@ -163,10 +163,14 @@ def test_the_documented_commands_run_on_two_nodes(cluster, beside, tmp_path, fig
     port = free_port()
     commands = [shlex.split(line) for line in re.findall(r"^(?:first|second)\$ +(.*)$", PAGE, re.MULTILINE)]
     assert [words[:2] for words in commands] == [
-        ["ray", "get-auth-token"], ["ray", "start"], ["ray", "start"], ["ray", "stop"], ["ray", "stop"]
+        ["export", "RAY_AUTH_MODE=token"], ["ray", "get-auth-token"], ["ray", "start"],
+        ["export", "RAY_AUTH_MODE=token"], ["ray", "start"], ["ray", "stop"], ["ray", "stop"],
     ]  # fmt: skip
     (search,) = re.findall(r"^model_search (.*)$", PAGE, re.MULTILINE)
-    for words in commands[:3]:
+    for words in commands[:5]:
+        if words[0] == "export":
+            beside |= [words[1].split("=")]
+            continue
         local = [word.replace("6379", str(port)).replace("first", "127.0.0.1") for word in words]
         ray_command(local, beside, tmp_path)
     assert (tmp_path / ".ray" / "auth_token").is_file()
@@ -191,7 +195,7 @@ def test_the_documented_commands_run_on_two_nodes(cluster, beside, tmp_path, fig
     assert {trial.worker for trial in trials} <= {"ray-1", "ray-2"}
 
     ours = processes_in(beside["RAY_TMPDIR"])
-    for words in commands[3:]:
+    for words in commands[5:]:
         ray_command(words, beside, tmp_path)
     psutil.wait_procs(ours, timeout=120)
     assert [process for process in ours if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
