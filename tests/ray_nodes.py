@@ -48,13 +48,16 @@ def own_ray():
 
 
 def processes_in(folder):
-    """Processes other than this one whose Ray is in a folder: they have it in their environment."""
-    found = []
+    """Processes other than this one whose Ray is in a folder.
+
+    They have it in their environment, or are children of one that has: a process that names itself loses its own.
+    """
+    found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("RAY_TMPDIR") == str(folder) and process.pid != os.getpid():
-                found.append(process)
-    return found
+            if process.environ().get("RAY_TMPDIR") == str(folder):
+                found |= {one.pid: one for one in (process, *process.children(recursive=True))}
+    return [process for pid, process in found.items() if pid != os.getpid()]
 
 
 def end(processes):

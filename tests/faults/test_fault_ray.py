@@ -122,17 +122,14 @@ def call(words, environment, folder):
 
 
 # `ray stop` ends every Ray of this user. Here it sees the processes of one cluster only.
-RAY = """
-import os, psutil, sys
-every = psutil.process_iter
+RAY = f"""
+import os, sys
+sys.path.append({str(ROOT / "tests")!r})
+import psutil
+from ray_nodes import processes_in
 
-def ours(process):
-    try:
-        return process.environ().get("RAY_TMPDIR") == os.environ["RAY_TMPDIR"] and process.pid != os.getpid()
-    except psutil.Error:
-        return False
-
-psutil.process_iter = lambda *arguments, **named: filter(ours, every(*arguments, **named))
+ours = processes_in(os.environ["RAY_TMPDIR"])
+psutil.process_iter = lambda *arguments, **named: ours
 sys.argv[0] = "ray"
 from ray.scripts.scripts import main
 main()
