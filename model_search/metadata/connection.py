@@ -87,7 +87,7 @@ class Connection:
         self._pid = os.getpid()
         self._lock_seconds = lock_seconds
         self.file: FileIdentity | None = None
-        self._moments = random.Random()  # affects no result, and so needs no seed
+        self._moments = random.Random()  # noqa: S311 - affects no result, and so needs no seed
         with self._plain_words():
             connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
             try:
