@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test test-faults test-blocks lint types install clean bench-search
+.PHONY: search test test-faults test-mutations test-blocks audit lint types install clean bench-search
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -23,6 +23,12 @@ test-faults: $(STAMP)
 
 test-blocks: $(STAMP)
 	$(BIN)/python -m pytest tests/blocks --every-block
+
+test-mutations: $(STAMP)
+	$(BIN)/python tests/faults/mutations.py --jobs $(JOBS) $(GUARDS)
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

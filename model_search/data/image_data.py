@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from model_search.data.files.labelled_files import LabelledFiles, files_of_csv, 
 from model_search.data.images.decode_files import chosen_format, decode
 from model_search.data.images.later_pictures import IMAGE
 from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import InputSpec, Rows
@@ -23,6 +23,9 @@ from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.split import split_rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_PICTURES = 10
 
@@ -92,7 +95,9 @@ class Provider(BaseProvider):
         """The number of classes; 1 for regression."""
         train, _, _ = self._files() if self._arrays is None else (None, None, [])
         values = self._arrays[1] if self._arrays is not None else train.labels if train is not None else None
-        return label_columns.infer_task(_column(values, self._label_name), self._task).logits_dimension
+        return label_columns.infer_task(
+            label_columns.read_labels(_series(values, self._label_name)), self._task
+        ).logits_dimension
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
         """Decodes the pictures and splits them."""
@@ -101,9 +106,9 @@ class Provider(BaseProvider):
             parts, wanted = self._from_arrays(notes)
         else:
             parts, wanted = self._from_files(notes)
-        column = _column(parts[0].labels, self._label_name)
+        column = label_columns.read_labels(_series(parts[0].labels, self._label_name))
         task = label_columns.infer_task(column, options.task_kind or self._task)
-        encoded = [_encoded(part, task, self._label_name, notes) for part in parts]
+        encoded = [_encoded(part, task, notes) for part in parts]
         if len(encoded[0].targets) < MIN_PICTURES:
             raise DataError(
                 f"there are {len(encoded[0].targets)} pictures with a label; expected {MIN_PICTURES} or more"
@@ -117,6 +122,7 @@ class Provider(BaseProvider):
         spec = _normalised(train.pictures, wanted)
         description = {
             "task": task.to_json(),
+            "reading_rules": options.reading_rules,
             "images": wanted.to_json(),
             "columns": [IMAGE],
             "split": split,
@@ -219,7 +225,7 @@ def _read(files: LabelledFiles, wanted: PictureFormat, notes: list[str]) -> _Lab
     return _Labelled(pictures, labels)
 
 
-def _column(values: Any, name: str) -> label_columns.LabelColumn:
+def _series(values: Any, name: str) -> pd.Series:
     import pandas as pd
 
     if values is None:
@@ -229,16 +235,16 @@ def _column(values: Any, name: str) -> label_columns.LabelColumn:
     found = np.asarray(values)
     if found.ndim != 1:
         raise DataError(f"labels have the shape {found.shape}; expected one label for each picture")
-    return label_columns.read_labels(pd.Series(found, name=name))
+    return pd.Series(found, name=name)
 
 
-def _encoded(part: _Labelled, task: Task, name: str, notes: list[str]) -> _Encoded:
-    column = _column(part.labels, name)
+def _encoded(part: _Labelled, task: Task, notes: list[str]) -> _Encoded:
+    column = label_columns.read_like_training(_series(part.labels, task.label), task, READING_RULES)
     present = ~column.missing
     if not present.all():
         notes.append(f"{int((~present).sum())} pictures have no label and are left out")
     pictures = part.pictures if present.all() else part.pictures[present]
-    return _Encoded(pictures, label_columns.encode(column.take(np.flatnonzero(present)), task))
+    return _Encoded(pictures, label_columns.encode(column.take(np.flatnonzero(present)), task, note=notes.append))
 
 
 def _normalised(pictures: np.ndarray, wanted: PictureFormat) -> InputSpec:

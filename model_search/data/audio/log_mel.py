@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from model_search.data.checked_json import damaged, read_record
 from model_search.errors import DataError
 
 FLOOR = 1e-6  # added to the energies, so that silence has a logarithm
@@ -52,9 +52,16 @@ class LogMel:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> LogMel:
-        """Reads what `to_json` wrote."""
-        return cls(int(values["rate"]), int(values["frame"]), int(values["hop"]), int(values["bands"]))
+    def from_json(cls, values: Any) -> LogMel:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        try:
+            return read_record(cls, values, "the features of recordings")
+        except DataError as error:
+            raise damaged("the features of recordings", str(error)) from None
 
     def steps(self, samples: int) -> int:
         """How many vectors a recording of so many samples has."""

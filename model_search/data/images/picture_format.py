@@ -6,11 +6,11 @@ import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.checked_json import damaged, read_record
 from model_search.data.files.labelled_files import FileKind
 from model_search.errors import DataError
 
@@ -62,9 +62,16 @@ class PictureFormat:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PictureFormat:
-        """Reads what `to_json` wrote."""
-        return cls(int(values["height"]), int(values["width"]), int(values["channels"]))
+    def from_json(cls, values: Any) -> PictureFormat:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        try:
+            return read_record(cls, values, "the format of pictures")
+        except DataError as error:
+            raise damaged("the format of pictures", str(error)) from None
 
     def read_file(self, path: str | os.PathLike[str]) -> np.ndarray:
         """A file's picture, uint8 [height, width, channels].

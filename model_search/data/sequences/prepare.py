@@ -67,6 +67,7 @@ def prepare_sequences(
         description={
             **about,
             "task": task.to_json(),
+            "reading_rules": options.reading_rules,
             "sequences": {**about.get("sequences", {}), "steps": steps, "channels": channels},
             "columns": [SEQUENCE, LENGTHS],
             "split": split,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model_search.data.prepare_options import READING_RULES
 from model_search.data.rows import LABEL
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.tabular import labels as label_columns
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +64,19 @@ def infer_sequence_task(found: LabelledSequences, per_step: bool, kind: TaskKind
     Raises:
         DataError: if there is nothing to learn.
     """
-    return label_columns.infer_task(_column(_flat(found, per_step)[0]), kind)
+    return label_columns.infer_task(label_columns.read_labels(_series(_flat(found, per_step)[0])), kind)
 
 
-def encode_labels(found: LabelledSequences, per_step: bool, task: Task) -> tuple[EncodedLabels, np.ndarray]:
+def encode_labels(
+    found: LabelledSequences, per_step: bool, task: Task, note: Callable[[str], None] | None = None
+) -> tuple[EncodedLabels, np.ndarray]:
     """Encodes labels.
+
+    Args:
+        found: The sequences.
+        per_step: Whether there is a label for each step.
+        task: What is predicted.
+        note: Called with a sentence for labels that are not taken as they are.
 
     Returns:
         The labels of the sequences that have one, and which these are, bool [rows].
@@ -71,9 +85,9 @@ def encode_labels(found: LabelledSequences, per_step: bool, task: Task) -> tuple
         DataError: if there are classes that the task does not have, or the labels do not fit the steps.
     """
     cells, valid = _flat(found, per_step)
-    column = _column(cells)
+    column = label_columns.read_like_training(_series(cells), task, READING_RULES)
     known = column.codes >= 0
-    pairs = label_columns.encode(column.take(np.flatnonzero(known)), task)
+    pairs = label_columns.encode(column.take(np.flatnonzero(known)), task, note=note)
     if valid is None:
         return EncodedLabels(pairs), known
     mask = np.zeros(valid.shape, bool)
@@ -109,10 +123,10 @@ def _flat(found: LabelledSequences, per_step: bool) -> tuple[np.ndarray, np.ndar
     return np.concatenate(parts), valid
 
 
-def _column(cells: np.ndarray) -> label_columns.LabelColumn:
+def _series(cells: np.ndarray) -> pd.Series:
     import pandas as pd
 
-    return label_columns.read_labels(pd.Series(cells, name=LABEL))
+    return pd.Series(cells, name=LABEL)
 
 
 def _padded(values: np.ndarray, steps: int) -> np.ndarray:
