@@ -19,6 +19,7 @@ from model_search.data.task import Task, TaskKind
 from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -50,13 +51,13 @@ class Study:
         self._folder = folder
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
-        self._record = self._store.study()
+        self._record = named_by_folder(self._store.study(), folder)
         self._history = History(self._record.ranking)
         self._revision = 0
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """The experiment's name: that of its folder, where the study was copied or renamed."""
         return self._record.name
 
     @property
@@ -66,7 +67,7 @@ class Study:
 
     @property
     def record(self) -> StudyRecord:
-        """Specification, metric, seed, data and environment, as they were when the study began."""
+        """Specification, metric, seed, data and environment, as they were when the study began; the name as it is."""
         return self._record
 
     @property
@@ -391,7 +392,7 @@ class Study:
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
-        record, history, calibration = self._store.study(), self.history, None
+        record, history, calibration = named_by_folder(self._store.study(), self._folder), self.history, None
         best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
             calibration = None if best is None else self._calibration_of(best)

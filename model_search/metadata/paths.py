@@ -60,6 +60,18 @@ def list_studies(root_dir: str | os.PathLike[str]) -> list[str]:
     return sorted(_studies_below(root, root))
 
 
+def name_of(folder: pathlib.Path) -> str | None:
+    """The name of the study that a folder holds, as its path says; None where it is no folder that `study_dir` makes.
+
+    A copied or renamed study has the name of its folder; the record in it keeps the old one.
+    """
+    root, pieces = folder.parent, [folder.name]
+    while pieces[0].startswith(_CUT):
+        root, pieces = root.parent, [root.name, *pieces]
+    name = _decoded("".join(pieces))
+    return name if name is not None and study_dir(root, name) == folder else None
+
+
 def trial_dir(trial_id: int) -> str:
     """The folder of a trial's files, relative to the study's: "trials/000012"."""
     return f"{TRIALS}/{trial_id:06d}"
