@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import psutil
 from absl import flags
 
 from model_search.deadline import Deadline
 from model_search.errors import ModelSearchError, StopStudyError, UserError
 from model_search.metadata.final_models import ModelChoice
+from model_search.metadata.processes import seconds_since_start
 from model_search.trainers.option_fields import Flag, option_of
 from model_search.trainers.options import SearchOptions
 
@@ -134,7 +134,7 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def _seconds_of_this_process() -> float:
     """Seconds since the process was started for this command; 0 where it was started for something else."""
-    seconds = time.time() - psutil.Process().create_time()
+    seconds = seconds_since_start()
     return seconds if 0 <= seconds <= LONGEST_START else 0.0
 
 
