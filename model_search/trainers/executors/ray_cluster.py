@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from model_search.deadline import Deadline
-from model_search.errors import StaleClaimError, StoreError
+from model_search.errors import ModelSearchError, StaleClaimError, StoreError
 from model_search.metadata import paths
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
@@ -22,7 +22,7 @@ from model_search.metadata.store import Claim, Heartbeat
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.history.history import History
 from model_search.trainers.executors.ray_connection import Connection, connected
-from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, worker_parts
+from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, stopped, worker_parts
 from model_search.trainers.exit_policy import UNFIT, ExitPolicy, Next
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.monitor import Monitor
@@ -75,6 +75,8 @@ class RayWorker:
             if self._settings.threads:
                 tensorflow(1, self._settings.threads)
             session = SerializedJob.opened(self._parts).open(RayStore(self._keeper))
+        except ModelSearchError as error:
+            return stopped(error)
         except Exception as error:
             traceback.print_exc()
             return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
@@ -160,7 +162,7 @@ class _Cluster:
         )
         pinned = {"num_cpus": 0, "scheduling_strategy": here}
         folder = session.folder.resolve()
-        self._keeper = ray.remote(StoreKeeper).options(**pinned).remote(str(folder / paths.DATABASE))
+        self._keeper = ray.remote(StoreKeeper).options(**pinned).remote(str(folder / paths.DATABASE), {"create": False})
         self._files = ray.remote(FileKeeper).options(**pinned, max_concurrency=4).remote(str(folder))
         self._monitor = Monitor(session, context)
         self._exit_policy = ExitPolicy(self._target)
