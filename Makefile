@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test test-faults test-mutations lint types install clean bench-search
+.PHONY: search test test-faults test-mutations audit lint types install clean bench-search
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -23,6 +23,9 @@ test-faults: $(STAMP)
 
 test-mutations: $(STAMP)
 	$(BIN)/python tests/faults/mutations.py --jobs $(JOBS) $(GUARDS)
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
