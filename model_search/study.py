@@ -6,20 +6,22 @@ TensorFlow is loaded only when a model is asked for.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import os
 import pathlib
+import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.task import Task, TaskKind
-from model_search.errors import ModelSearchError, StudyError, UserError
+from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
 from model_search.metadata import paths
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
-from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -51,7 +53,7 @@ class Study:
         self._folder = folder
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
-        self._record = named_by_folder(self._store.study(), folder)
+        self._record = self._read_record()
         self._history = History(self._record.ranking)
         self._revision = 0
 
@@ -73,7 +75,7 @@ class Study:
     @property
     def task(self) -> Task:
         """What is predicted."""
-        return Task.from_json(self._record.data["task"])
+        return Task.of_description(self._record.data)
 
     @property
     def metric(self) -> str:
@@ -336,7 +338,7 @@ class Study:
         from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        given = labelled_rows(data, self._record.data)
+        given = labelled_rows(data, self._record.data, _note)
         rows = LabelledRows.of_rows(self.task, given)
         logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
         if self.task.kind is TaskKind.CLASSIFICATION:
@@ -374,6 +376,11 @@ class Study:
             return f"{head}, best {self.metric} {chosen.metrics[self.metric]:.5g} (final {chosen.kind})"
         return f"{head}, best {self.metric} {chosen.objective(self.metric):.5g} (trial {chosen.id})"
 
+    def _read_record(self) -> StudyRecord:
+        """The record, under the name that the study's folder has: a copied study has another one than its record."""
+        record = self._store.study().checked()
+        return dataclasses.replace(record, name=paths.name_of(self._folder) or record.name)
+
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
@@ -392,7 +399,7 @@ class Study:
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
-        record, history, calibration = named_by_folder(self._store.study(), self._folder), self.history, None
+        record, history, calibration = self._read_record(), self.history, None
         best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
             calibration = None if best is None else self._calibration_of(best)
@@ -474,7 +481,7 @@ class Study:
         from model_search.data.later_rows import inputs_of, steps_of
         from model_search.finish.predict import tower_logits
 
-        inputs = inputs_of(data, self._record.data)
+        inputs = inputs_of(data, self._record.data, _note)
         return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
@@ -482,6 +489,19 @@ class Study:
 
         parts = self._parts
         return {"study": self.name, **origin_of(chosen, parts.history, parts)}
+
+
+def _note(sentence: str) -> None:
+    """Warns the caller of this module; Python shows a sentence once for each line that it came from."""
+    warnings.warn(sentence, DataWarning, stacklevel=_calls_from_outside())
+
+
+def _calls_from_outside() -> int:
+    """How many calls of this package there are between its user and the caller, as `warnings.warn` counts them."""
+    frame, calls = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("model_search."):
+        frame, calls = frame.f_back, calls + 1
+    return calls
 
 
 def _load_tensorflow() -> None:

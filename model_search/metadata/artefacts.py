@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import errno
 import hashlib
 import io
 import os
@@ -18,12 +17,12 @@ import numpy as np
 
 from model_search.errors import DiskFullError, StoreError
 from model_search.metadata.connection import VanishedStudyError, identity_of
+from model_search.metadata.filesystem import NO_ROOM
 from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact, trial_of
 from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
 
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _BLOCK_BYTES = 1 << 20
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal arrays make equal files
 _ARRAY = ".npy"
@@ -98,7 +97,7 @@ class LocalArtefacts(ArtefactStore):
         except OSError as error:
             if not self._folder.is_dir():
                 raise VanishedStudyError.of(self._folder) from error
-            kind, cure = (DiskFullError, "make room") if error.errno in _NO_ROOM else (StoreError, "mend that")
+            kind, cure = (DiskFullError, "make room") if error.errno in NO_ROOM else (StoreError, "mend that")
             raise kind(
                 f"{name} {of_whom(trial_id)} cannot be written in {self._folder}: {error.strerror or error}; "
                 f"{cure} and run again"

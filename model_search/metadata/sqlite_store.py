@@ -274,8 +274,8 @@ class SqliteStore(Store):
                 if trial_id in needed:
                     continue
                 where = "WHERE trial_id = ? AND pruned_at IS NULL"
-                rows = self._db.rows(f"SELECT name, path, sha256, size FROM artefacts {where}", (trial_id,))
-                self._db.execute(f"UPDATE artefacts SET pruned_at = ? {where}", (_now(), trial_id))
+                rows = self._db.rows(f"SELECT name, path, sha256, size FROM artefacts {where}", (trial_id,))  # noqa: S608 - the condition is written here, its values are parameters
+                self._db.execute(f"UPDATE artefacts SET pruned_at = ? {where}", (_now(), trial_id))  # noqa: S608 - the condition is written here, its values are parameters
                 pruned += [records.read_artefact(*row) for row in rows]
         return pruned
 
@@ -347,12 +347,12 @@ class SqliteStore(Store):
 
     def _read(self, where: str, value: int) -> _TrialRows:
         """Rows of the trials that meet a condition of one value; inside a transaction."""
-        chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"
+        chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"  # noqa: S608 - `where` is a condition of this module
         columns = "trial_id, name, path, sha256, size, pruned_at IS NOT NULL"
         return _TrialRows(
-            trials=self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where}", (value,)),
-            curves=self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)),
-            artefacts=self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)),
+            trials=self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where}", (value,)),  # noqa: S608 - the condition is written here, its values are parameters
+            curves=self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)),  # noqa: S608 - the condition is written here, its values are parameters
+            artefacts=self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)),  # noqa: S608 - the condition is written here, its values are parameters
         )
 
     def _trials(self, read: _TrialRows) -> list[Trial]:
@@ -417,7 +417,7 @@ class SqliteStore(Store):
         """How many trials are completed, inside a transaction; they stay completed, so only changes are counted."""
         where = "revision > ? AND +state = ?" if self._counted_to else "id > ? AND state = ?"  # + says: not that index
         since = (self._counted_to, TrialState.COMPLETED.value)
-        self._completed += int(self._db.value(f"SELECT count(*) FROM trials WHERE {where}", since))
+        self._completed += int(self._db.value(f"SELECT count(*) FROM trials WHERE {where}", since))  # noqa: S608 - the condition is written here, its values are parameters
         self._counted_to = self._next_revision() - 1
         return self._completed
 

@@ -111,7 +111,7 @@ class SerializedJob:
     @staticmethod
     def opened(parts: Sequence[Any]) -> Any:
         """The object; only ever called with what the parent process has written."""
-        return pickle.loads(parts[0], buffers=parts[1:])
+        return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - the parent process has written it
 
 
 def _number(file: BinaryIO) -> int:

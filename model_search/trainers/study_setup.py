@@ -11,22 +11,22 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search import problem
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
-from model_search.errors import StoreError, StudyError, UnsupportedError
+from model_search.errors import DamagedRecordError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths
 from model_search.metadata.connection import VanishedStudyError
-from model_search.metadata.filesystem import place_warning
+from model_search.metadata.filesystem import place_warning, what_helps
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.check import problem_type
-from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
+from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
@@ -166,10 +166,8 @@ def _writing_to(folder: pathlib.Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_dir():
             raise VanishedStudyError.of(folder) from error
-        raise StoreError(
-            f"the study cannot be written to {folder}: {error.strerror or error}; make room or give the right to write "
-            "there, or choose another root_dir"
-        ) from error
+        cure = what_helps(error, "choose another root_dir")
+        raise StudyError(f"the study cannot be written to {folder}: {error.strerror or error}; {cure}") from error
 
 
 def _write_spec(store: Store, folder: pathlib.Path) -> None:
@@ -207,6 +205,7 @@ def prepare_options(
         token_ids=about.input_rank > problem.VECTOR_RANK,
         label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
+        reading_rules=READING_RULES if earlier is None else earlier.data.get("reading_rules", 1),
     )
 
 
@@ -280,7 +279,9 @@ def _existing(database: pathlib.Path) -> StudyRecord | None:
         return None
     store = SqliteStore(database)
     try:
-        return store.study()
+        return store.study().checked()
+    except DamagedRecordError:
+        raise
     except StudyError:
         return None  # made, but killed before the record was written
     finally:
@@ -309,21 +310,12 @@ def _check_same_study(
         differences.append(f"the training data differ ({_data_difference(existing.data, now)})")
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
         differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
-    differences += incompatibilities(load_spec_text(existing.spec_text), spec)
+    differences += incompatibilities(stored_spec(existing.spec_text, existing.name), spec)
     if differences:
         raise StudyError(
             f"study {options.experiment_name!r} cannot be continued: {'; '.join(differences)}. "
             "Begin anew with overwrite=True, or choose another experiment_name"
         )
-
-
-def load_spec_text(text: str) -> PhoenixSpec:
-    """A specification that a study has stored."""
-    from google.protobuf import text_format
-
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-    return text_format.Parse(text, PhoenixSpec())
 
 
 def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -94,7 +94,7 @@ class _WorkerProcess:
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         make_below(slot.log.parent.parent, slot.log.parent)
         with slot.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; this Python, a module of the package
                 [sys.executable, "-P", "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
