@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     TableLike = str | os.PathLike[str] | pd.DataFrame | Mapping[str, Sequence[Any]] | np.ndarray
+
+
+_SINGLE = (str, bytes, int, float, type(None), datetime.date, decimal.Decimal, np.generic)  # types of single values
 
 
 class Provider(BaseProvider):
@@ -170,12 +175,13 @@ def _as_given(values: Any) -> np.ndarray:
 
     NumPy would make texts of `[1, "a"]`, and floats of `[1, 2.5]`.
     """
-    if isinstance(values, list | tuple) and not any(np.ndim(value) for value in values):
-        kinds = {type(value) for value in values}
-        if len(kinds) > 1 or kinds <= {str, bytes} or (kinds == {int} and np.asarray(values).dtype.kind != "i"):
-            objects = np.empty(len(values), dtype=object)
-            objects[:] = values
-            return objects
+    kinds = {type(value) for value in values} if isinstance(values, list | tuple) else set()
+    is_flat = bool(kinds) and all(issubclass(kind, _SINGLE) for kind in kinds)
+    has_texts, is_mixed = kinds <= {str, bytes}, len(kinds) > 1
+    if is_flat and (has_texts or is_mixed or (kinds == {int} and np.asarray(values).dtype.kind != "i")):
+        objects = np.empty(len(values), dtype=object)
+        objects[:] = values
+        return objects
     return np.asarray(values)
 
 
