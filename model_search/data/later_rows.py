@@ -89,7 +89,7 @@ def labelled_rows(
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if description.get("schema") is None:
         return _stream_rows(source, description, note)
-    task = Task.from_json(description["task"])
+    task = Task.of_description(description)
     weights = None
     if isinstance(source, tuple):
         rows = as_rows(read_table(source[0], description), *source[1:])
@@ -128,7 +128,7 @@ def _stream_rows(source: Any, description: Mapping[str, Any], note: Note | None)
             "(features, labels, weights), as it yields them"
         )
     layout = InputLayout.from_description(description)
-    encoding = LabelEncoding(Task.from_json(description["task"]))
+    encoding = LabelEncoding(Task.of_description(description))
     reader = StreamReader(layout, encoding, bool(description.get("label_per_step", False)))
     found = label_array(source[1])
     weights = read_weights(source[2] if len(source) == 3 else None, len(found))

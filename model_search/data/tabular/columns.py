@@ -28,6 +28,7 @@ _EXACT, _LONGEST_EXACT = 2**53, 15  # whole numbers up to this, and of so many d
 _OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "empty"})  # see pandas' infer_dtype
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
+_A_DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
@@ -228,11 +229,11 @@ def dates_of(series: pd.Series, order: str) -> np.ndarray:
 def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]:
     """A column of dates as `dates_of` gives it, and what is not taken as it is."""
     if is_typed_date(series):
-        import pandas as pd
-
         naive = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
-        days = (naive - pd.Timestamp(0)) / pd.Timedelta(days=1)
-        return days.to_numpy(dtype=np.float64, na_value=np.nan), []
+        moments = naive.to_numpy(dtype=naive.dtype)
+        # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
+        days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
+        return np.where(np.isnat(moments), np.nan, days), []
     return dates_from_texts(*distinct_texts(series), order)
 
 

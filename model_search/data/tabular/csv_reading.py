@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.checked_json import need
 from model_search.data.tabular import columns
+from model_search.data.tabular.csv_rows import RowError, csv_rows
 from model_search.data.tabular.schema import MOSTLY
+from model_search.data.task import Task
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,10 +54,25 @@ class Reading:
     def __post_init__(self) -> None:
         if self.delimiter is not None and (not isinstance(self.delimiter, str) or len(self.delimiter) != 1):
             raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to detect it")
-        if self.header not in (True, False, "auto"):
+        if self.delimiter is not None and self.delimiter in '"\r\n\0':
+            raise DataError(
+                f"the delimiter is {self.delimiter!r}, which has another meaning in CSV; choose another one"
+            )
+        if not _is_encoding(self.encoding):
+            raise DataError(
+                f"there is no encoding {self.encoding!r}; common ones are 'utf-8', 'utf-16', 'cp1252', 'latin-1'"
+            )
+        if not isinstance(self.header, bool) and self.header != "auto":
             raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
         if self.decimal not in (None, ".", ","):
             raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to detect it")
+
+
+def _is_encoding(name: Any) -> bool:
+    try:
+        return "a".encode(name).decode(name) == "a"
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,9 +163,10 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     """
     from model_search.data.array_data import as_frame
 
-    remembered = description.get("reading", {})
-    task = description["task"]
-    features = [name for name in description["columns"] if name not in (task["label"], task["weight"])]
+    remembered = need(description.get("reading", {}), Mapping, "how the data are read")
+    task = Task.of_description(description)
+    names = need(description.get("columns"), list, "the columns")
+    features = [need(name, str, "a column") for name in names if name not in (task.label, task.weight)]
     if isinstance(source, str | os.PathLike):
         delimiter = remembered.get("delimiter")
         reading = Reading(
@@ -159,7 +178,7 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
         if reading.header is not False:
             table = read_csv(source, reading, label=features[0] if features else None)
         else:
-            table = _read_headless(source, reading, description["columns"], features)
+            table = _read_headless(source, reading, names, features)
         return table.with_points(remembered.get("number_columns", list(table.frame.columns)))
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
@@ -224,20 +243,17 @@ def _decode(content: bytes, encoding: str, path: pathlib.Path) -> str:
 
 def _rows(text: str, delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
     """The rows that are not blank, all of the same length."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     expected = 0
-    start = 1
     try:
-        for row in reader:
+        for start, row in csv_rows(io.StringIO(text, newline=""), delimiter):
             if row and (len(row) > 1 or row[0].strip()):
                 expected = expected or len(row)
                 if len(row) != expected:
                     raise DataError(_wrong_length(path, start, len(row), expected, delimiter))
                 yield row
-            start = reader.line_num + 1
-    except csv.Error as error:
+    except RowError as error:
         raise DataError(
-            f"{path}, line {start}: {error}; a quote that opens a field must close it, and stand doubled within it"
+            f"{path}, line {error.line}: {error}; a quote that opens a field must close it, and stand doubled within it"
         ) from None
 
 
@@ -261,7 +277,9 @@ def _sniff(text: str) -> str:
                 lengths[len(row)] += bool(row)
                 if lengths.total() >= SAMPLE_ROWS:
                     break
-        except csv.Error:
+        except csv.Error:  # a cell that is longer than this reader takes: the rows before it decide
+            pass
+        if not lengths:
             continue
         (length, count), total = lengths.most_common(1)[0], lengths.total()
         score = (count / max(total, 1), length)
