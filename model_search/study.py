@@ -518,7 +518,11 @@ def load_study(root_dir: str | os.PathLike[str], experiment_name: str) -> Study:
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)
-    if not (folder / paths.DATABASE).is_file():
+    try:
+        is_there = (folder / paths.DATABASE).is_file()
+    except OSError as error:
+        raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
+    if not is_there:
         others = paths.list_studies(root)
         hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
         raise StudyError(f"no study {experiment_name!r} in {root}{hint}")
