@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
+PART_ROWS = 2**16
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
@@ -46,20 +49,106 @@ def canonical_text(value: Any) -> str:
     return canonical_text(str(value))
 
 
+def cells_of(series: pd.Series) -> Iterator[np.ndarray]:
+    """The cells of a column in order, object [rows], block by block where the column is packed."""
+    packed = getattr(series.array, "cells", None)
+    return iter([series.to_numpy(dtype=object)]) if packed is None else packed()
+
+
+def parts_of(series: pd.Series) -> Iterator[pd.Series]:
+    """A column in parts, none of them long."""
+    import pandas as pd
+
+    if hasattr(series.array, "cells"):
+        yield from (pd.Series(cells, dtype=object) for cells in cells_of(series))
+    else:
+        yield from (series.iloc[start : start + PART_ROWS] for start in range(0, len(series), PART_ROWS))
+
+
+def distinct_cells(cells: np.ndarray) -> tuple[np.ndarray, list[Any], list[str]]:
+    """The different cells among some.
+
+    Args:
+        cells: Object [rows].
+
+    Returns:
+        Codes int [rows], the cell of each code, and its canonical text (two codes may share a text; missing is "").
+    """
+    import pandas as pd
+
+    codes, found = pd.factorize(cells, use_na_sentinel=True)
+    values, texts = list(found), [canonical_text(value) for value in found]
+    if (codes < 0).any():
+        codes = np.where(codes < 0, len(texts), codes)
+        values.append(None)
+        texts.append("")
+    return codes, values, texts
+
+
 def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
     """A column as canonical texts.
 
     Returns:
         Codes int [rows], and the text of each code (two codes may share a text; missing is "").
     """
-    import pandas as pd
+    parts: list[np.ndarray] = []
+    numbers: dict[str, int] = {}
+    for cells in cells_of(series):
+        codes, _, texts = distinct_cells(cells)
+        merged = [numbers.setdefault(text, len(numbers)) for text in texts]
+        parts.append(np.array(merged, dtype=np.int32)[codes] if merged else np.empty(0, np.int32))
+    return np.concatenate(parts) if parts else np.empty(0, np.int32), list(numbers)
 
-    codes, values = pd.factorize(series.to_numpy(dtype=object), use_na_sentinel=True)
-    texts = [canonical_text(value) for value in values]
-    if (codes < 0).any():
-        codes = np.where(codes < 0, len(texts), codes)
-        texts.append("")
-    return codes, texts
+
+def counts_of(series: pd.Series) -> dict[str, int]:
+    """Rows by canonical text, the missing ones under ""."""
+    counts: dict[str, int] = {}
+    for cells in cells_of(series):
+        codes, _, texts = distinct_cells(cells)
+        for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True):
+            counts[text] = counts.get(text, 0) + count
+    return counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """A column of texts read as numbers.
+
+    Attributes:
+        values: float64 [rows], NaN where there is none.
+        present: Rows that hold anything.
+        odd: The texts that are no numbers.
+        as_text: Whether a reader needs to know that they were texts: some are odd, have thousands separators, or
+            blanks or words for missing values.
+    """
+
+    values: np.ndarray
+    present: int
+    odd: frozenset[str]
+    as_text: bool
+
+
+def read_numbers(series: pd.Series, least: float = 0.0) -> Numbers | None:
+    """Reads a column of texts as numbers; None if less than the share `least` of those that are present are numbers."""
+    parts, present, lost, as_text = [], 0, 0, False
+    odd: set[str] = set()
+    for cells in cells_of(series):
+        codes, values, texts = distinct_cells(cells)
+        parsed, filled = parse_numbers(texts), np.array([bool(text) for text in texts], dtype=bool)
+        parts.append(parsed[codes])
+        present += int(filled[codes].sum())
+        lost += int((np.isnan(parsed) & filled)[codes].sum())
+        if lost > (1 - least) * len(series) + 1:
+            return None
+        odd.update(text for text, number in zip(texts, parsed, strict=True) if text and number != number)
+        as_text = as_text or any(
+            "," in text if text else isinstance(value, str) and value != ""
+            for value, text in zip(values, texts, strict=True)
+        )
+    if present and (present - lost) / present < least:
+        return None
+    found = np.concatenate(parts) if parts else np.empty(0)
+    return Numbers(found, present, frozenset(odd), as_text or bool(odd))
 
 
 def is_typed_number(series: pd.Series) -> bool:
@@ -82,8 +171,7 @@ def numbers_of(series: pd.Series) -> np.ndarray:
 
     if types.is_bool_dtype(series.dtype) or types.is_numeric_dtype(series.dtype):
         return _tamed(series.to_numpy(dtype=np.float64, na_value=np.nan))
-    codes, texts = distinct_texts(series)
-    return parse_numbers(texts)[codes] if texts else np.empty(0)
+    return _parsed(series, parse_numbers)
 
 
 def parse_numbers(texts: Sequence[str]) -> np.ndarray:
@@ -108,8 +196,13 @@ def dates_of(series: pd.Series, order: str) -> np.ndarray:
         naive = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
         days = (naive - pd.Timestamp(0)) / pd.Timedelta(days=1)
         return days.to_numpy(dtype=np.float64, na_value=np.nan)
-    codes, texts = distinct_texts(series)
-    return parse_dates(texts, order)[codes] if texts else np.empty(0)
+    return _parsed(series, lambda texts: parse_dates(texts, order))
+
+
+def _parsed(series: pd.Series, parse: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+    found = (distinct_cells(cells) for cells in cells_of(series))
+    parts = [parse(texts)[codes] for codes, _, texts in found if len(codes)]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
@@ -117,20 +210,56 @@ def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
     return np.array([_days(text, order) for text in texts], dtype=np.float64)
 
 
-def date_order(texts: Sequence[str]) -> tuple[str, bool]:
+def read_dates(series: pd.Series, least: float) -> tuple[np.ndarray, str, bool] | None:
+    """Reads a column of texts as dates; None if less than the share `least` of those that are present are dates.
+
+    Returns:
+        Days as in `dates_of`; the order in which they are read, and whether that had to be guessed.
+    """
+    order, guessed = date_order(_dated_texts(series, least))
+    parts, present, found = [], 0, 0
+    for cells in cells_of(series):
+        codes, _, texts = distinct_cells(cells)
+        days, filled = parse_dates(texts, order), np.array([bool(text) for text in texts], dtype=bool)
+        parts.append(days[codes])
+        present += int(filled[codes].sum())
+        found += int((~np.isnan(days))[codes].sum())
+        if present - found > (1 - least) * len(series) + 1:
+            return None
+    if found < least * present or not present:
+        return None
+    return np.concatenate(parts), order, guessed
+
+
+def _dated_texts(series: pd.Series, least: float) -> Iterator[str]:
+    """The different texts that look like a date; ends early where too many of the others are found."""
+    lost = 0
+    for cells in cells_of(series):
+        codes, _, texts = distinct_cells(cells)
+        dated = [bool(_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text)) for text in texts]
+        yield from itertools.compress(texts, dated)
+        other = [bool(text) and not is_dated for text, is_dated in zip(texts, dated, strict=True)]
+        lost += int(np.array(other, dtype=bool)[codes].sum())
+        if lost > (1 - least) * len(series) + 1:
+            return
+
+
+def date_order(texts: Iterable[str]) -> tuple[str, bool]:
     """The order in which dates with the year last are read.
 
     Returns:
         "ymd", "dmy" or "mdy"; and whether that had to be guessed.
     """
-    matches = [match for match in map(_YEAR_LAST.fullmatch, texts) if match]
-    if not matches:
+    first, day_first, month_first = "", False, False
+    for match in filter(None, map(_YEAR_LAST.fullmatch, texts)):
+        first = first or match[2]
+        day_first = day_first or int(match[1]) > 12
+        month_first = month_first or int(match[3]) > 12
+    if not first:
         return "ymd", False
-    day_first = any(int(match[1]) > 12 for match in matches)
-    month_first = any(int(match[3]) > 12 for match in matches)
     if day_first or month_first:
         return ("dmy" if day_first else "mdy"), day_first and month_first
-    return ("mdy" if matches[0][2] == "/" else "dmy"), True
+    return ("mdy" if first == "/" else "dmy"), True
 
 
 def date_parts(days: np.ndarray, parts: Sequence[str]) -> list[np.ndarray]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import gzip
 import io
+import itertools
 import os
 import pathlib
 import re
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.tabular import columns
+from model_search.data.tabular.csv_file import lines_of
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ DELIMITERS = (",", ";", "\t", "|")
 DELIMITER_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "a blank"}
 SAMPLE_CHARACTERS = 200_000
 SAMPLE_ROWS = 200
+DECIMAL_ROWS = 5 * SAMPLE_ROWS  # from which the decimal comma is detected
+BLOCK_ROWS, BLOCK_CELLS = 2**16, 2**21  # that are read as Python objects at a time
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -86,15 +88,49 @@ def read_csv(
     """
     import pandas as pd
 
+    from model_search.data.tabular.packed_text import PackedText, Selection, pack
+
+    file = open_csv(path, reading, label, names)
+    blocks = [[pack(cells) for cells in columns] for columns in file.blocks]
+    rows = Selection()
+    cells = {name: PackedText(column, rows) for name, column in zip(file.names, zip(*blocks, strict=True), strict=True)}
+    return CsvTable(pd.DataFrame(cells, copy=False), file.reading)
+
+
+@dataclasses.dataclass(frozen=True)
+class CsvFile:
+    """A CSV file that is read as its rows are asked for.
+
+    Attributes:
+        names: Of the columns.
+        reading: How it is read, with everything detected.
+        blocks: Its rows, some at a time: for each column its cells. At least one row.
+    """
+
+    names: tuple[str, ...]
+    reading: Reading
+    blocks: Iterator[list[tuple[str, ...]]]
+
+
+def open_csv(
+    path: str | os.PathLike[str],
+    reading: Reading | None = None,
+    label: str | None = None,
+    names: Sequence[str] | None = None,
+) -> CsvFile:
+    """Opens a CSV file, and detects how it is read from its first rows; arguments and errors as in `read_csv`."""
     reading = reading or Reading()
     path = pathlib.Path(path)
-    text = _decode(_read_bytes(path), reading.encoding, path)
-    delimiter = reading.delimiter or _sniff(text)
-    rows = _rows(text, delimiter, path)
+    lines = lines_of(path, reading.encoding)
+    sample = _first_lines(lines)
+    if not sample:
+        raise DataError(f"{path} is empty; expected a header and rows")
+    delimiter = reading.delimiter or _sniff("".join(sample))
+    rows = _rows(itertools.chain(sample, lines), delimiter, path)
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path} is empty; expected a header and rows")
-    body = list(rows)
+    body = list(itertools.islice(rows, DECIMAL_ROWS))
     stripped = [cell.strip() for cell in first]
     has_header = _is_header(stripped, body, label) if reading.header == "auto" else bool(reading.header)
     if has_header:
@@ -111,12 +147,29 @@ def read_csv(
     doubled = [name for name, count in Counter(header).items() if count > 1]
     if doubled:
         raise DataError(f"{path} has several columns named {', '.join(map(repr, doubled))}; give each its own name")
-    cells = [np.array(column, dtype=object) for column in zip(*body, strict=True)]
-    decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, cells)) else ".")
-    if decimal == ",":
-        cells = [_with_points(column) for column in cells]
-    frame = pd.DataFrame(dict(zip(header, cells, strict=True)), dtype=object)
-    return CsvTable(frame, Reading(delimiter, has_header, reading.encoding, decimal))
+    samples = zip(*body[:DECIMAL_ROWS], strict=True)
+    decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, samples)) else ".")
+    blocks = _blocks(itertools.chain(body, rows), len(header), decimal == ",")
+    return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks)
+
+
+def _first_lines(lines: Iterator[str]) -> list[str]:
+    """The lines from which everything is detected; one at least where the file has one."""
+    found, size = [], 0
+    for line in lines:
+        found.append(line)
+        size += len(line)
+        if size >= SAMPLE_CHARACTERS:
+            break
+    return found
+
+
+def _blocks(rows: Iterator[list[str]], width: int, decimal_comma: bool) -> Iterator[list[tuple[str, ...]]]:
+    """The columns of so many rows that their cells take little memory, again and again."""
+    number = max(1, min(BLOCK_ROWS, BLOCK_CELLS // width))
+    while block := list(itertools.islice(rows, number)):
+        cells = list(zip(*block, strict=True))
+        yield [_with_points(column) for column in cells] if decimal_comma else cells
 
 
 def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFrame:
@@ -166,51 +219,9 @@ def _read_headless(
     )
 
 
-def _read_bytes(path: pathlib.Path) -> bytes:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; expected a CSV file")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}{_where(path)}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path} is compressed by gzip, but damaged: {error}") from None
-    if not content.strip():
-        raise DataError(f"{path} is empty; expected a header and rows")
-    return content
-
-
-def _where(path: pathlib.Path) -> str:
-    return "" if path.is_absolute() else f" (looked for in {pathlib.Path.cwd()})"
-
-
-def _decode(content: bytes, encoding: str, path: pathlib.Path) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding.lower() in ("utf-8", "utf8", "utf-8-sig"):
-        raise DataError(f"{path} is UTF-16, not UTF-8; give encoding='utf-16', or save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        other = "cp1252" if encoding.lower().startswith("utf") else "utf-8"
-        raise DataError(
-            f"{path} is not {encoding}: byte 0x{content[error.start]:02x} in line {line} (at byte {error.start}); "
-            f"save it as UTF-8, or give its encoding, such as encoding={other!r}"
-        ) from None
-    except LookupError:
-        raise DataError(f"there is no encoding {encoding!r}; common ones are 'utf-8', 'cp1252', 'latin-1'") from None
-    if "\0" in text:
-        raise DataError(f"{path} holds zero bytes; expected a text file (UTF-16 needs encoding='utf-16')")
-    return text.removeprefix("\ufeff")
-
-
-def _rows(text: str, delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
+def _rows(lines: Iterable[str], delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
     """The rows that are not blank, all of the same length."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     expected = 0
     start = 1
     try:
@@ -277,8 +288,8 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], label: str |
     return len(set(filled)) == len(filled) and all(first[1:-1])
 
 
-def _has_decimal_comma(cells: np.ndarray) -> bool:
-    values = [text for cell in cells[: 5 * SAMPLE_ROWS] if (text := columns.canonical_text(cell))]
+def _has_decimal_comma(cells: Sequence[str]) -> bool:
+    values = [text for cell in cells if (text := columns.canonical_text(cell))]
     with_comma = [text for text in values if "," in text]
     return (
         bool(with_comma)
@@ -287,9 +298,9 @@ def _has_decimal_comma(cells: np.ndarray) -> bool:
     )
 
 
-def _with_points(cells: np.ndarray) -> np.ndarray:
+def _with_points(cells: Sequence[str]) -> tuple[str, ...]:
     def convert(cell: str) -> str:
         text = cell.strip()
         return text.replace(".", "").replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else cell
 
-    return np.array([convert(cell) for cell in cells], dtype=object)
+    return tuple(map(convert, cells))

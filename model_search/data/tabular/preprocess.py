@@ -49,7 +49,11 @@ class Preprocessor:
         matrix = np.zeros((len(table), self.schema.width), np.float32)
         start = 0
         for feature in self.schema.features:
-            _fill(matrix[:, start : start + feature.width], feature, table[feature.column])
+            block, series = matrix[:, start : start + feature.width], table[feature.column]
+            row = 0
+            for part in columns.parts_of(series):
+                _fill(block[row : row + len(part)], feature, part)
+                row += len(part)
             start += feature.width
         return matrix
 
