@@ -21,6 +21,8 @@ from model_search.data.task import Task
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from model_search.data.array_data import TableLike
 
 
@@ -70,24 +72,40 @@ def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str,
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if description.get("schema") is None:
         return _stream_rows(source, description)
-    task = Task.from_json(description["task"])
-    weights = None
     if isinstance(source, tuple):
         rows = as_rows(read_table(source[0], description), *source[1:])
         frame, series, weights = rows.frame, rows.labels, rows.weights
     else:
         frame = read_table(source, description)
-        check_columns(frame, [task.label], "the rows to evaluate on")
-        series = frame[task.label]
-        if task.weight is not None and task.weight in frame.columns:
-            weights = frame[task.weight]
+        series, weights = label_columns(frame, Task.from_json(description["task"]))
+    present, found = label_rows(series, weights, Task.from_json(description["task"]))
+    inputs = inputs_of(frame.iloc[present].reset_index(drop=True), description)
+    return Rows(inputs, found.labels, found.weights)
+
+
+def label_columns(frame: pd.DataFrame, task: Task) -> tuple[pd.Series, pd.Series | None]:
+    """The columns of labels and, where there is one, of weights.
+
+    Raises:
+        DataError: if there is no label column.
+    """
+    check_columns(frame, [task.label], "the rows to evaluate on")
+    has_weights = task.weight is not None and task.weight in frame.columns
+    return frame[task.label], frame[task.weight] if has_weights else None
+
+
+def label_rows(series: pd.Series, weights: pd.Series | None, task: Task) -> tuple[np.ndarray, Rows]:
+    """The numbers of the rows that have a label, and these rows, without inputs.
+
+    Raises:
+        DataError: if no row has a label, or one is unknown.
+    """
     column = labels.read_labels(series)
     present = np.flatnonzero(~column.missing)
     if not len(present):
         raise DataError(f"no row has a label (column {column.name!r}); expected labels to evaluate on")
     targets = labels.to_rows(labels.encode(column.take(present), task), task)
-    checked = None if weights is None else check_weights(weights)[present]
-    return Rows.of(inputs_of(frame.iloc[present].reset_index(drop=True), description), targets, checked)
+    return present, Rows.of({}, targets, None if weights is None else check_weights(weights)[present])
 
 
 def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:

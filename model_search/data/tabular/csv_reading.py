@@ -86,15 +86,20 @@ def read_csv(
     Raises:
         DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
     """
+    file = open_csv(path, reading, label, names)
+    return CsvTable(_whole(file), file.reading)
+
+
+def _whole(file: CsvFile) -> pd.DataFrame:
+    """All rows of a file, packed."""
     import pandas as pd
 
     from model_search.data.tabular.packed_text import PackedText, Selection, pack
 
-    file = open_csv(path, reading, label, names)
     blocks = [[pack(cells) for cells in columns] for columns in file.blocks]
     rows = Selection()
     cells = {name: PackedText(column, rows) for name, column in zip(file.names, zip(*blocks, strict=True), strict=True)}
-    return CsvTable(pd.DataFrame(cells, copy=False), file.reading)
+    return pd.DataFrame(cells, copy=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,34 +192,53 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     """
     from model_search.data.array_data import as_frame
 
-    remembered = description.get("reading", {})
-    task = description["task"]
-    features = [name for name in description["columns"] if name not in (task["label"], task["weight"])]
     if isinstance(source, str | os.PathLike):
-        delimiter = remembered.get("delimiter")
-        reading = Reading(
-            delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use a different one
-            header=remembered.get("header", "auto"),
-            encoding=remembered.get("encoding", "utf-8"),
-            decimal=remembered.get("decimal"),
-        )
-        if reading.header is not False:
-            return read_csv(source, reading, label=features[0] if features else None).frame
-        return _read_headless(source, reading, description["columns"], features)
+        return _whole(_open_later(source, description))
+    features = _features_of(description)
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
 
-def _read_headless(
-    source: str | os.PathLike[str], reading: Reading, names: Sequence[str], features: Sequence[str]
-) -> pd.DataFrame:
-    """A file without a header holds either all columns of the training file, or the features alone."""
-    frame = read_csv(source, reading).frame
+def table_pieces(source: TableLike, description: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
+    """The rows that `read_table` gives: those of a file some at a time, as they are read, others in one piece."""
+    import pandas as pd
+
+    if not isinstance(source, str | os.PathLike):
+        yield read_table(source, description)
+        return
+    file = _open_later(source, description)
+    for columns_ in file.blocks:
+        yield pd.DataFrame(
+            {name: np.array(cells, dtype=object) for name, cells in zip(file.names, columns_, strict=True)},
+            dtype=object,
+        )
+
+
+def _features_of(description: Mapping[str, Any]) -> list[str]:
+    task = description["task"]
+    return [name for name in description["columns"] if name not in (task["label"], task["weight"])]
+
+
+def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) -> CsvFile:
+    """A file that is read as the training file was.
+
+    Without a header it holds either all columns of the training file, or the features alone.
+    """
+    remembered, features = description.get("reading", {}), _features_of(description)
+    delimiter = remembered.get("delimiter")
+    reading = Reading(
+        delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use a different one
+        header=remembered.get("header", "auto"),
+        encoding=remembered.get("encoding", "utf-8"),
+        decimal=remembered.get("decimal"),
+    )
+    if reading.header is not False:
+        return open_csv(source, reading, label=features[0] if features else None)
+    file, names = open_csv(source, reading), description["columns"]
     for expected in (names, features):
-        if len(expected) == frame.shape[1]:
-            frame.columns = list(expected)
-            return frame
+        if len(expected) == len(file.names):
+            return dataclasses.replace(file, names=tuple(expected))
     raise DataError(
-        f"{source} has {frame.shape[1]} columns and no header; expected {len(names)} as in training, "
+        f"{source} has {len(file.names)} columns and no header; expected {len(names)} as in training, "
         f"or the {len(features)} without the label"
     )
 
