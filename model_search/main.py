@@ -9,6 +9,7 @@ This is the only module of the package that reads flags.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -17,14 +18,15 @@ import shlex
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from absl import flags
 
 from model_search.deadline import Deadline
-from model_search.errors import ModelSearchError, StopStudyError, UserError
+from model_search.errors import DataWarning, ModelSearchError, StopStudyError, UserError
 from model_search.metadata.final_models import ModelChoice
 from model_search.printable import printable, say
 from model_search.trainers.option_fields import Flag, option_of
@@ -162,7 +164,8 @@ def main(argv: list[str], spent: float = 0.0) -> int:
     try:
         words = _parse(argv)
         command, rest = _command(words[1:], began)
-        command(rest)
+        with _notes_on_stderr():
+            command(rest)
     except UserError as error:
         say(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -176,6 +179,25 @@ def main(argv: list[str], spent: float = 0.0) -> int:
         say("\nstopped; everything finished is kept, the same command continues the study", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+@contextlib.contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    """What is said of cells that are not taken as they are, each sentence once, without the place in the source."""
+    seen = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, DataWarning):
+                usual(message, category, *place, **more)
+            elif str(message) not in seen:
+                seen.add(str(message))
+                say(f"note: {message}", file=sys.stderr)
+
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -153,7 +153,7 @@ def _series(values: Any, name: str) -> pd.Series:
         values = values.iloc[:, 0]
     if isinstance(values, pd.Series):
         return values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
-    array = np.asarray(values)
+    array = _as_given(values)
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -162,7 +162,21 @@ def _series(values: Any, name: str) -> pd.Series:
         array = array.argmax(axis=1)
     if array.ndim != 1:
         raise DataError(f"{name}s have the shape {array.shape}; expected one dimension, [rows]")
-    return pd.Series(array, name=name)
+    return pd.Series(array, name=name, dtype=object if array.dtype == object else None)
+
+
+def _as_given(values: Any) -> np.ndarray:
+    """An array of the values; of a list of several types, or of more than NumPy's integers, an array of objects.
+
+    NumPy would make texts of `[1, "a"]`, and floats of `[1, 2.5]`.
+    """
+    if isinstance(values, list | tuple) and not any(np.ndim(value) for value in values):
+        kinds = {type(value) for value in values}
+        if len(kinds) > 1 or kinds <= {str, bytes} or (kinds == {int} and np.asarray(values).dtype.kind != "i"):
+            objects = np.empty(len(values), dtype=object)
+            objects[:] = values
+            return objects
+    return np.asarray(values)
 
 
 def _is_one_hot(array: np.ndarray) -> bool:

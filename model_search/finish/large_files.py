@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 
-from model_search.data.later_rows import inputs_of, label_columns, label_rows
+from model_search.data.later_rows import PieceReader, label_columns, label_rows
 from model_search.data.rows import Rows
 from model_search.data.tabular.csv_reading import table_pieces
+from model_search.data.tabular.preprocess import Note
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
@@ -35,19 +36,26 @@ if TYPE_CHECKING:
 FORMULA_STARTS = (*"=+-@\t\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def logits_in_pieces(tower: keras.Model, source: TableLike, description: Mapping[str, Any]) -> Iterator[np.ndarray]:
+def logits_in_pieces(
+    tower: keras.Model, source: TableLike, description: Mapping[str, Any], note: Note | None = None
+) -> Iterator[np.ndarray]:
     """A tower's logits [rows, width] for the rows of a table, some rows at a time where it is a file.
 
     Args:
         tower: Inputs to logits.
         source: As in `inputs_of`.
         description: The study's description of its data, a table's.
+        note: As in `inputs_of`; called at the end.
     """
+    reader = PieceReader(description)
     for frame in table_pieces(source, description):
-        yield tower_logits(tower, inputs_of(frame, description))
+        yield tower_logits(tower, reader.read(frame))
+    _say(reader.notes(), note)
 
 
-def labelled_logits(tower: keras.Model, source: TableLike, description: Mapping[str, Any]) -> tuple[Rows, np.ndarray]:
+def labelled_logits(
+    tower: keras.Model, source: TableLike, description: Mapping[str, Any], note: Note | None = None
+) -> tuple[Rows, np.ndarray]:
     """Labels, without inputs, and logits of the rows of a file that have a label.
 
     Of a file that is larger than memory, labels, weights and logits are held, but no features.
@@ -57,24 +65,32 @@ def labelled_logits(tower: keras.Model, source: TableLike, description: Mapping[
     """
     import pandas as pd
 
-    task = Task.from_json(description["task"])
+    task, reader = Task.of_description(description), PieceReader(description)
     logits, found, weights = [], [], []
     for frame in table_pieces(source, description):
         series, weight = label_columns(frame, task)
         found.append(PackedText.of(series))
         weights += [] if weight is None else [PackedText.of(weight)]
-        logits.append(tower_logits(tower, inputs_of(frame, description)))
+        logits.append(tower_logits(tower, reader.read(frame)))
     column = pd.concat([pd.Series(part, name=task.label) for part in found], ignore_index=True)
     weight = pd.concat([pd.Series(part, name=task.weight) for part in weights], ignore_index=True) if weights else None
-    present, rows = label_rows(column, weight, task)
+    present, rows = label_rows(column, weight, description, note)
+    _say(reader.notes(), note)
     return rows, np.concatenate(logits)[present]
+
+
+def _say(sentences: Iterable[str], note: Note | None) -> None:
+    if note is not None:
+        for sentence in sentences:
+            note(sentence)
 
 
 def answers_of(logits: np.ndarray, task: Task, temperature: float) -> pd.DataFrame:
     """What is written for each row: "prediction", and "probability_CLASS" for each class."""
     import pandas as pd
 
-    found = pd.DataFrame({"prediction": predict_labels(logits, task).tolist()})
+    labels = predict_labels(logits, task)
+    found = pd.DataFrame({"prediction": pd.Series(labels.tolist(), dtype=labels.dtype if labels.ndim == 1 else object)})
     if task.kind is not TaskKind.CLASSIFICATION:
         return found
     shares = predict_probabilities(logits, task, temperature)

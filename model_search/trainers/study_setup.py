@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search import problem
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
@@ -128,6 +128,7 @@ def prepare_options(
         token_ids=about.input_rank > problem.VECTOR_RANK,
         label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
+        reading_rules=READING_RULES if earlier is None else earlier.data.get("reading_rules", 1),
     )
 
 

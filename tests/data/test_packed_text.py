@@ -1,15 +1,22 @@
 """Columns that hold their cells packed are columns like any other."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_search.data.tabular import columns, packed_text
+from model_search.data.tabular import columns, packed_text, text_columns
 from model_search.data.tabular.packed_text import PackedText, Selection, pack
 
 CELLS = st.one_of(st.sampled_from(["", "a", "b", "ß", "1.5", " x ", "\ud800", "\x1f"]), st.text(max_size=6))
+
+
+def shortened(change):
+    """With as many examples as are kept of a column's parts."""
+    return dataclasses.replace(change, examples=change.examples[:4])
 
 
 def packed(cells, block_rows):
@@ -41,15 +48,16 @@ def test_blocks_change_nothing_that_is_read(cells, block_rows):
     series, plain = pd.Series(packed(cells, block_rows)), pd.Series(cells, dtype=object)
     codes, texts = columns.distinct_texts(series)
     assert [texts[code] for code in codes] == [columns.canonical_text(cell) for cell in cells]
-    assert columns.counts_of(series) == columns.counts_of(plain)
+    assert text_columns.counts_of(series) == text_columns.counts_of(plain)
     np.testing.assert_array_equal(columns.numbers_of(series), columns.numbers_of(plain))
     np.testing.assert_array_equal(columns.dates_of(series, "dmy"), columns.dates_of(plain, "dmy"))
+    assert [shortened(c) for c in columns.read_numbers(series)[1]] == [shortened(c) for c in columns.read_numbers(plain)[1]]
     for least in (0.0, 0.95):
-        one, other = columns.read_numbers(series, least), columns.read_numbers(plain, least)
+        one, other = text_columns.text_numbers(series, least), text_columns.text_numbers(plain, least)
         assert (one is None) == (other is None)
         if one is not None:
             np.testing.assert_array_equal(one.values, other.values)
-            assert (one.present, one.odd, one.as_text) == (other.present, other.odd, other.as_text)
+            assert (one.present, one.as_text, one.notes, one.zeros) == (other.present, other.as_text, other.notes, other.zeros)
 
 
 def test_columns_of_a_table_share_the_rows_that_are_chosen():

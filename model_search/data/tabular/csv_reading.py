@@ -10,13 +10,14 @@ import os
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.tabular import columns
 from model_search.data.tabular.csv_file import lines_of
+from model_search.data.tabular.schema import MOSTLY
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,6 +66,18 @@ class CsvTable:
     frame: pd.DataFrame
     reading: Reading
 
+    def number_columns(self, label: str | None = None) -> list[str]:
+        """Columns that hold numbers: of the label column all cells, of others nearly all."""
+        least = {str(name): 1.0 if name == label else MOSTLY for name in self.frame.columns}
+        return [name for name, share in least.items() if _share_of_numbers(columns.cells_of(self.frame[name])) >= share]
+
+    def with_points(self, names: Collection[str]) -> pd.DataFrame:
+        """The frame with points for the decimal commas of some columns, if the decimal is a comma."""
+        if self.reading.decimal != ",":
+            return self.frame
+        changed = {name: self.frame[name].array.map_cells(_with_points) for name in self.frame.columns if name in names}
+        return self.frame.assign(**changed)
+
 
 def read_csv(
     path: str | os.PathLike[str],
@@ -81,7 +94,7 @@ def read_csv(
         names: Names of the columns of a file without a header; "column_0", "column_1", ... where None.
 
     Returns:
-        A frame whose cells are all text, not stripped.
+        A frame whose cells are all text, not stripped; decimal commas are left as they are, see `CsvTable.with_points`.
 
     Raises:
         DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
@@ -154,7 +167,7 @@ def open_csv(
         raise DataError(f"{path} has several columns named {', '.join(map(repr, doubled))}; give each its own name")
     samples = zip(*body[:DECIMAL_ROWS], strict=True)
     decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, samples)) else ".")
-    blocks = _blocks(itertools.chain(body, rows), len(header), decimal == ",")
+    blocks = _blocks(itertools.chain(body, rows), len(header))
     return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks)
 
 
@@ -169,12 +182,11 @@ def _first_lines(lines: Iterator[str]) -> list[str]:
     return found
 
 
-def _blocks(rows: Iterator[list[str]], width: int, decimal_comma: bool) -> Iterator[list[tuple[str, ...]]]:
+def _blocks(rows: Iterator[list[str]], width: int) -> Iterator[list[tuple[str, ...]]]:
     """The columns of so many rows that their cells take little memory, again and again."""
     number = max(1, min(BLOCK_ROWS, BLOCK_CELLS // width))
     while block := list(itertools.islice(rows, number)):
-        cells = list(zip(*block, strict=True))
-        yield [_with_points(column) for column in cells] if decimal_comma else cells
+        yield list(zip(*block, strict=True))
 
 
 def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFrame:
@@ -193,7 +205,8 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     from model_search.data.array_data import as_frame
 
     if isinstance(source, str | os.PathLike):
-        return _whole(_open_later(source, description))
+        file, numbers = _open_later(source, description)
+        return CsvTable(_whole(file), file.reading).with_points(numbers)
     features = _features_of(description)
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
@@ -205,11 +218,13 @@ def table_pieces(source: TableLike, description: Mapping[str, Any]) -> Iterator[
     if not isinstance(source, str | os.PathLike):
         yield read_table(source, description)
         return
-    file = _open_later(source, description)
-    for columns_ in file.blocks:
+    file, numbers = _open_later(source, description)
+    commas = set(numbers) if file.reading.decimal == "," else set()
+    for block in file.blocks:
+        cells = dict(zip(file.names, block, strict=True))
+        points = {name: _with_points(cells[name]) for name in cells if name in commas}
         yield pd.DataFrame(
-            {name: np.array(cells, dtype=object) for name, cells in zip(file.names, columns_, strict=True)},
-            dtype=object,
+            {name: np.array(texts, dtype=object) for name, texts in (cells | points).items()}, dtype=object
         )
 
 
@@ -218,8 +233,8 @@ def _features_of(description: Mapping[str, Any]) -> list[str]:
     return [name for name in description["columns"] if name not in (task["label"], task["weight"])]
 
 
-def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) -> CsvFile:
-    """A file that is read as the training file was.
+def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) -> tuple[CsvFile, Collection[str]]:
+    """A file that is read as the training file was, and the columns in which a decimal comma is one.
 
     Without a header it holds either all columns of the training file, or the features alone.
     """
@@ -232,11 +247,12 @@ def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) 
         decimal=remembered.get("decimal"),
     )
     if reading.header is not False:
-        return open_csv(source, reading, label=features[0] if features else None)
+        file = open_csv(source, reading, label=features[0] if features else None)
+        return file, remembered.get("number_columns", file.names)
     file, names = open_csv(source, reading), description["columns"]
     for expected in (names, features):
         if len(expected) == len(file.names):
-            return dataclasses.replace(file, names=tuple(expected))
+            return dataclasses.replace(file, names=tuple(expected)), remembered.get("number_columns", expected)
     raise DataError(
         f"{source} has {len(file.names)} columns and no header; expected {len(names)} as in training, "
         f"or the {len(features)} without the label"
@@ -310,6 +326,15 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], label: str |
                 return False
     filled = [cell for cell in first if cell]
     return len(set(filled)) == len(filled) and all(first[1:-1])
+
+
+def _share_of_numbers(blocks: Iterable[Iterable[str]]) -> float:
+    """Share of the cells with a value that are numbers, with a decimal comma or without; 0 where there are none."""
+    present = numbers = 0
+    for text in filter(None, map(columns.canonical_text, itertools.chain.from_iterable(blocks))):
+        present += 1
+        numbers += bool(_DECIMAL_COMMA.fullmatch(text) or columns.PLAIN_NUMBER.fullmatch(text))
+    return numbers / max(present, 1)
 
 
 def _has_decimal_comma(cells: Sequence[str]) -> bool:

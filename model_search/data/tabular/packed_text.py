@@ -7,7 +7,7 @@ length plus 1 or 2 bytes elsewhere. Cells become Python objects again block by b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -193,6 +193,12 @@ class PackedText(ExtensionArray):
         return np.asarray(self) == np.asarray(other, dtype=object)
 
     __hash__ = ExtensionArray.__hash__
+
+    def map_cells(self, convert: Callable[[Sequence[str]], Sequence[str]]) -> PackedText:
+        """The same rows with other cells."""
+        if self._rows.numbers is not None:
+            return PackedText([pack(convert(cells.tolist())) for cells in self.cells()])
+        return PackedText([pack(convert(block.cells().tolist())) for block in self._blocks], self._rows)
 
     def isna(self) -> np.ndarray:
         """Which cells are missing: none."""

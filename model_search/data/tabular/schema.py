@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
+    DATE_PARTS,
     MISSING_CATEGORY,
     CategoryFeature,
     DateFeature,
@@ -17,6 +18,7 @@ from model_search.data.tabular.features import (
     FeatureSchema,
     NumberFeature,
 )
+from model_search.data.tabular.text_columns import TextNumbers, counts_of, text_dates, text_numbers
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -117,7 +119,8 @@ def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
     if kind is None and columns.is_typed_number(series):
         if types.is_complex_dtype(dtype):
             return Finding(dropped="complex numbers are not supported")
-        return _number(name, columns.numbers_of(series), target)
+        values, changes = columns.read_numbers(series)
+        return _noted(_number(name, values, target), changes)
     if kind is None and columns.is_typed_date(series):
         return _date(name, columns.dates_of(series, "ymd"), "ymd", target)
     if types.is_timedelta64_dtype(dtype):
@@ -128,30 +131,34 @@ def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
         return _category(series, numeric=plain and kind != TEXT)
-    numbers = columns.read_numbers(series, 0.0 if kind == NUMBER else MOSTLY)
+    numbers = text_numbers(series, 0.0 if kind == NUMBER else MOSTLY)
     if numbers is not None:
         return _number_from_text(name, numbers, target, forced=kind == NUMBER)
-    if (dates := columns.read_dates(series, MOSTLY)) is not None:
-        days, order, guessed = dates
-        found = _date(name, days, order, target)
-        if guessed and found.feature is not None:
-            reading = "day first" if order == "dmy" else "month first"
-            return dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
-        return found
+    dates = text_dates(series, MOSTLY)
+    if dates is not None:
+        found = _date(name, dates.days, dates.order, target)
+        if dates.guessed and found.feature is not None:
+            reading = "day first" if dates.order == "dmy" else "month first"
+            found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
+        return _noted(found, dates.notes)
     return _category(series, numeric=False)
 
 
-def _number_from_text(name: str, numbers: columns.Numbers, target: Target, *, forced: bool = False) -> Finding:
+def _noted(found: Finding, changes: Sequence[object]) -> Finding:
+    """The finding with a note of what is not taken as it is."""
+    if found.feature is None and found.fallback is None:
+        return found
+    return dataclasses.replace(found, note="; ".join(filter(None, (found.note, *map(str, changes)))))
+
+
+def _number_from_text(name: str, numbers: TextNumbers, target: Target, *, forced: bool = False) -> Finding:
     if not numbers.present:
         return Finding(dropped="it has no values")
-    found = _number(name, numbers.values, target, forced=forced)
+    found = _noted(_number(name, numbers.values, target, forced=forced), numbers.notes)
     if not isinstance(found.feature, NumberFeature):
         return found
-    odd, note = sorted(numbers.odd), ""
-    if odd:
-        shown = ", ".join(map(repr, odd[:3])) + (", ..." if len(odd) > 3 else "")
-        note = f"{len(odd)} of its values are no numbers ({shown}); they are read as missing"
-    return Finding(dataclasses.replace(found.feature, as_text=numbers.as_text), note=note)
+    found = dataclasses.replace(found, feature=dataclasses.replace(found.feature, as_text=numbers.as_text))
+    return _noted(found, [numbers.zeros] if numbers.zeros else [])
 
 
 def _number(name: str, values: np.ndarray, target: Target, *, forced: bool = False) -> Finding:
@@ -200,9 +207,8 @@ def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
     missing = np.isnan(days)
     if missing.all():
         return Finding(dropped="it has no values")
-    names = ("days", "month", "day", "weekday", "hour")
     fitted = {}
-    for part, values in zip(names, columns.date_parts(days[~missing], names), strict=True):
+    for part, values in zip(DATE_PARTS, columns.date_parts(days[~missing], DATE_PARTS), strict=True):
         if values.min() != values.max():
             fitted[part] = robust_scale(values)
     indicator = _indicator(missing, target)
@@ -213,7 +219,7 @@ def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
 
 
 def _category(series: pd.Series, *, numeric: bool) -> Finding:
-    name, counts = str(series.name), columns.counts_of(series)
+    name, counts = str(series.name), counts_of(series)
     if not any(counts):
         return Finding(dropped="it has no values")
     rows = sum(counts.values())
