@@ -6,6 +6,7 @@ TensorFlow is loaded only when a model is asked for.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import os
 import pathlib
@@ -52,7 +53,7 @@ class Study:
         self._folder = folder
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
-        self._record = self._store.study()
+        self._record = self._read_record()
         self._history = History(self._record.ranking)
         self._revision = 0
 
@@ -74,7 +75,7 @@ class Study:
     @property
     def task(self) -> Task:
         """What is predicted."""
-        return Task.from_json(self._record.data["task"])
+        return Task.of_description(self._record.data)
 
     @property
     def metric(self) -> str:
@@ -424,10 +425,15 @@ class Study:
             return f"{head}, best {self.metric} {chosen.metrics[self.metric]:.5g} (final {chosen.kind})"
         return f"{head}, best {self.metric} {chosen.objective(self.metric):.5g} (trial {chosen.id})"
 
+    def _read_record(self) -> StudyRecord:
+        """The record, under the name that the study's folder has: a copied study has another one than its record."""
+        record = self._store.study().checked()
+        return dataclasses.replace(record, name=paths.name_of(self._folder) or record.name)
+
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
-            self._stores.opened = SqliteStore(self._folder / paths.DATABASE)
+            self._stores.opened = SqliteStore(self._folder / paths.DATABASE, create=False)
         return self._stores.opened
 
     @property
@@ -442,7 +448,7 @@ class Study:
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
-        record, history, calibration = self._store.study(), self.history, None
+        record, history, calibration = self._read_record(), self.history, None
         best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
             calibration = None if best is None else self._calibration_of(best)

@@ -20,8 +20,8 @@ import numpy as np
 from model_search.data.later_rows import PieceReader, label_columns, label_rows
 from model_search.data.rows import Rows
 from model_search.data.tabular.csv_reading import table_pieces
-from model_search.data.tabular.preprocess import Note
 from model_search.data.tabular.packed_text import PackedText
+from model_search.data.tabular.preprocess import Note
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.predict import predict_labels, predict_probabilities, tower_logits

@@ -38,8 +38,10 @@ class SharedArtefacts(ArtefactStore):
             raise UserError("artefacts= needs fsspec: pip install fsspec, or model_search[ray]") from error
         try:
             self._system, root = url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
-            raise UserError(f"artefacts is {url!r}, which cannot be used: {error}; expected a folder or URL") from error
+        except Exception as error:  # every file system raises its own errors
+            raise UserError(
+                f"artefacts is {url!r}, which cannot be used: {_words(error)}; expected a folder or URL"
+            ) from error
         self._root = str(root).rstrip("/")
         self._renames = type(self._system).mv is not AbstractFileSystem.mv  # which copies, and expands "[1]"
 
@@ -105,4 +107,4 @@ def open_artefacts(folder: pathlib.Path, settings: Any) -> ArtefactStore:
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"

@@ -51,13 +51,20 @@ def test_blocks_change_nothing_that_is_read(cells, block_rows):
     assert text_columns.counts_of(series) == text_columns.counts_of(plain)
     np.testing.assert_array_equal(columns.numbers_of(series), columns.numbers_of(plain))
     np.testing.assert_array_equal(columns.dates_of(series, "dmy"), columns.dates_of(plain, "dmy"))
-    assert [shortened(c) for c in columns.read_numbers(series)[1]] == [shortened(c) for c in columns.read_numbers(plain)[1]]
+    assert [shortened(c) for c in columns.read_numbers(series)[1]] == [
+        shortened(c) for c in columns.read_numbers(plain)[1]
+    ]
     for least in (0.0, 0.95):
         one, other = text_columns.text_numbers(series, least), text_columns.text_numbers(plain, least)
         assert (one is None) == (other is None)
         if one is not None:
             np.testing.assert_array_equal(one.values, other.values)
-            assert (one.present, one.as_text, one.notes, one.zeros) == (other.present, other.as_text, other.notes, other.zeros)
+            assert (one.present, one.as_text, one.notes, one.zeros) == (
+                other.present,
+                other.as_text,
+                other.notes,
+                other.zeros,
+            )
 
 
 def test_columns_of_a_table_share_the_rows_that_are_chosen():

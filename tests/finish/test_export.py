@@ -365,6 +365,14 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(bundle, tmp_path):
     assert (mine / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_file_of_somebody_else_that_is_called_like_ours_is_not_replaced(bundle, tmp_path):
+    """Only a folder with the description of an export is one."""
+    (tmp_path / "model.keras").write_text("another model")
+    with pytest.raises(UserError, match=r"holds something other .*\(model\.keras\)"):
+        export(bundle, tmp_path)
+    assert (tmp_path / "model.keras").read_text() == "another model"
+
+
 def test_unknown_formats_are_refused(bundle, tmp_path):
     for formats in (("onnx",), ()):
         with pytest.raises(UserError, match="expected some of"):

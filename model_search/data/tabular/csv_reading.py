@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.checked_json import need
 from model_search.data.tabular import columns
 from model_search.data.tabular.csv_file import lines_of
+from model_search.data.tabular.csv_rows import RowError, csv_rows
 from model_search.data.tabular.schema import MOSTLY
+from model_search.data.task import Task
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,10 +56,25 @@ class Reading:
     def __post_init__(self) -> None:
         if self.delimiter is not None and (not isinstance(self.delimiter, str) or len(self.delimiter) != 1):
             raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to detect it")
-        if self.header not in (True, False, "auto"):
+        if self.delimiter is not None and self.delimiter in '"\r\n\0':
+            raise DataError(
+                f"the delimiter is {self.delimiter!r}, which has another meaning in CSV; choose another one"
+            )
+        if not _is_encoding(self.encoding):
+            raise DataError(
+                f"there is no encoding {self.encoding!r}; common ones are 'utf-8', 'utf-16', 'cp1252', 'latin-1'"
+            )
+        if not isinstance(self.header, bool) and self.header != "auto":
             raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
         if self.decimal not in (None, ".", ","):
             raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to detect it")
+
+
+def _is_encoding(name: Any) -> bool:
+    try:
+        return "a".encode(name).decode(name) == "a"
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,8 +247,12 @@ def table_pieces(source: TableLike, description: Mapping[str, Any]) -> Iterator[
 
 
 def _features_of(description: Mapping[str, Any]) -> list[str]:
-    task = description["task"]
-    return [name for name in description["columns"] if name not in (task["label"], task["weight"])]
+    task, names = Task.of_description(description), _columns_of(description)
+    return [name for name in names if name not in (task.label, task.weight)]
+
+
+def _columns_of(description: Mapping[str, Any]) -> list[str]:
+    return [need(name, str, "a column") for name in need(description.get("columns"), list, "the columns")]
 
 
 def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) -> tuple[CsvFile, Collection[str]]:
@@ -238,7 +260,8 @@ def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) 
 
     Without a header it holds either all columns of the training file, or the features alone.
     """
-    remembered, features = description.get("reading", {}), _features_of(description)
+    remembered = need(description.get("reading", {}), Mapping, "how the data are read")
+    features = _features_of(description)
     delimiter = remembered.get("delimiter")
     reading = Reading(
         delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use a different one
@@ -249,7 +272,7 @@ def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) 
     if reading.header is not False:
         file = open_csv(source, reading, label=features[0] if features else None)
         return file, remembered.get("number_columns", file.names)
-    file, names = open_csv(source, reading), description["columns"]
+    file, names = open_csv(source, reading), _columns_of(description)
     for expected in (names, features):
         if len(expected) == len(file.names):
             return dataclasses.replace(file, names=tuple(expected)), remembered.get("number_columns", expected)
@@ -261,20 +284,17 @@ def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) 
 
 def _rows(lines: Iterable[str], delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
     """The rows that are not blank, all of the same length."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     expected = 0
-    start = 1
     try:
-        for row in reader:
+        for start, row in csv_rows(lines, delimiter):
             if row and (len(row) > 1 or row[0].strip()):
                 expected = expected or len(row)
                 if len(row) != expected:
                     raise DataError(_wrong_length(path, start, len(row), expected, delimiter))
                 yield row
-            start = reader.line_num + 1
-    except csv.Error as error:
+    except RowError as error:
         raise DataError(
-            f"{path}, line {start}: {error}; a quote that opens a field must close it, and stand doubled within it"
+            f"{path}, line {error.line}: {error}; a quote that opens a field must close it, and stand doubled within it"
         ) from None
 
 
@@ -298,7 +318,9 @@ def _sniff(text: str) -> str:
                 lengths[len(row)] += bool(row)
                 if lengths.total() >= SAMPLE_ROWS:
                     break
-        except csv.Error:
+        except csv.Error:  # a cell that is longer than this reader takes: the rows before it decide
+            pass
+        if not lengths:
             continue
         (length, count), total = lengths.most_common(1)[0], lengths.total()
         score = (count / max(total, 1), length)
