@@ -6,20 +6,22 @@ TensorFlow is loaded only when a model is asked for.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import os
 import pathlib
+import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.task import Task, TaskKind
-from model_search.errors import ModelSearchError, StudyError, UserError
+from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
 from model_search.metadata import paths
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -57,7 +59,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """The experiment's name: that of its folder, where the study was copied or renamed."""
         return self._record.name
 
     @property
@@ -67,7 +69,7 @@ class Study:
 
     @property
     def record(self) -> StudyRecord:
-        """Specification, metric, seed, data and environment, as they were when the study began."""
+        """Specification, metric, seed, data and environment, as they were when the study began; the name as it is."""
         return self._record
 
     @property
@@ -326,6 +328,50 @@ class Study:
         rows, numbers = np.nonzero(steps)
         return found.set_axis(pd.MultiIndex.from_arrays([rows, numbers], names=["row", "step"]), axis="index")
 
+    def write_predictions(
+        self,
+        data: TableLike,
+        path: str | os.PathLike[str],
+        trial: ModelChoice = None,
+        escape_formulas: bool = False,
+    ) -> int:
+        """Writes a CSV file with a row for each row of the data: its prediction, and the probability of each class.
+
+        A CSV file is read, predicted and written some rows at a time, so that it need not fit into memory. The file is
+        there when all is written, or not at all.
+
+        Args:
+            data: A CSV file, a DataFrame, a dict of columns or an array.
+            path: The file to make; it is compressed if it ends in .gz, .bz2, .xz or .zip.
+            trial: As in `predict`.
+            escape_formulas: Whether texts that a spreadsheet would take for a formula get an apostrophe before them.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            UserError: if it cannot be written there, or the study has no table.
+        """
+        from model_search.finish.large_files import write_csv
+
+        return write_csv(self.prediction_frames(data, trial, escape_formulas), path)
+
+    def prediction_frames(
+        self, data: TableLike, trial: ModelChoice = None, escape_formulas: bool = False
+    ) -> Iterator[pd.DataFrame]:
+        """What `write_predictions` writes, some rows at a time."""
+        from model_search.finish import large_files
+
+        if self._record.data.get("schema") is None:
+            raise UserError(
+                f"study {self.name!r} was not made from a table, and has no columns to read from one; "
+                "give rows to `predict`, as the study's input_fn yields them"
+            )
+        tower, temperature = self.tower(trial), self._temperature(trial)
+        for logits in large_files.logits_in_pieces(tower, data, self._record.data, _note):
+            frame = large_files.answers_of(logits, self.task, temperature)
+            yield large_files.escape_formulas(frame) if escape_formulas else frame
+
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
         """Every usual metric of the task on rows with labels, best on rows that the search has not seen.
 
@@ -333,12 +379,17 @@ class Study:
         """
         from model_search.data.labelled_rows import LabelledRows
         from model_search.data.later_rows import labelled_rows
+        from model_search.finish.large_files import labelled_logits
         from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        given = labelled_rows(data, self._record.data)
+        if self._reads_in_pieces(data):
+            given, found = labelled_logits(self.tower(trial), data, self._record.data, _note)
+        else:
+            given = labelled_rows(data, self._record.data, _note)
+            found = tower_logits(self.tower(trial), given.inputs)
         rows = LabelledRows.of_rows(self.task, given)
-        logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
+        logits = rows.logits(found)
         if self.task.kind is TaskKind.CLASSIFICATION:
             logits = logits / self._temperature(trial)
         return all_metrics(self.task, rows.labels, logits, rows.weights)
@@ -376,13 +427,12 @@ class Study:
 
     def _read_record(self) -> StudyRecord:
         """The record, under the name that the study's folder has: a copied study has another one than its record."""
-        record = self._store.study().checked()
-        return dataclasses.replace(record, name=paths.name_of(self._folder) or record.name)
+        return named_by_folder(self._store.study().checked(), self._folder)
 
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
-            self._stores.opened = SqliteStore(self._folder / paths.DATABASE)
+            self._stores.opened = SqliteStore(self._folder / paths.DATABASE, create=False)
         return self._stores.opened
 
     @property
@@ -477,16 +527,36 @@ class Study:
     def _logits(self, data: TableLike, trial: ModelChoice) -> tuple[np.ndarray, np.ndarray | None]:
         """Logits [rows, ...], and which steps are valid where there is a label for each step."""
         from model_search.data.later_rows import inputs_of, steps_of
+        from model_search.finish.large_files import logits_in_pieces
         from model_search.finish.predict import tower_logits
 
-        inputs = inputs_of(data, self._record.data)
+        if self._reads_in_pieces(data):
+            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, _note))), None
+        inputs = inputs_of(data, self._record.data, _note)
         return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
+
+    def _reads_in_pieces(self, data: TableLike) -> bool:
+        """Whether rows are read some at a time, and their features are left again."""
+        return isinstance(data, str | os.PathLike) and self._record.data.get("schema") is not None
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of
 
         parts = self._parts
         return {"study": self.name, **origin_of(chosen, parts.history, parts)}
+
+
+def _note(sentence: str) -> None:
+    """Warns the caller of this module; Python shows a sentence once for each line that it came from."""
+    warnings.warn(sentence, DataWarning, stacklevel=_calls_from_outside())
+
+
+def _calls_from_outside() -> int:
+    """How many calls of this package there are between its user and the caller, as `warnings.warn` counts them."""
+    frame, calls = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("model_search."):
+        frame, calls = frame.f_back, calls + 1
+    return calls
 
 
 def _load_tensorflow() -> None:

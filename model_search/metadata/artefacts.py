@@ -16,8 +16,9 @@ from typing import BinaryIO
 import numpy as np
 
 from model_search.errors import DiskFullError, StoreError
+from model_search.metadata.connection import VanishedStudyError, identity_of
 from model_search.metadata.filesystem import NO_ROOM
-from model_search.metadata.paths import artefact_path, gone, of_whom, resolve_artefact, trial_of
+from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact, trial_of
 from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
@@ -74,11 +75,14 @@ class LocalArtefacts(ArtefactStore):
     """Keeps files in the study's folder, below `trials/`."""
 
     def __init__(self, study_dir: str | os.PathLike[str]):
-        self._folder = pathlib.Path(study_dir)
+        self._folder = pathlib.Path(study_dir).absolute()  # the working folder may change
+        self._identity = identity_of(self._folder)
 
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
-        """Writes under a temporary name, syncs, and renames."""
+        """Writes under a temporary name, syncs, and renames; VanishedStudyError if the study's folder is gone."""
         try:
+            if self._identity is not None and identity_of(self._folder) != self._identity:
+                raise VanishedStudyError.of(self._folder)
             folder = self._made_folder(trial_id, name)
             temporary = folder / f".{secrets.token_hex(8)}.tmp"
             try:
@@ -91,6 +95,8 @@ class LocalArtefacts(ArtefactStore):
                 raise
             _sync_folder(folder)
         except OSError as error:
+            if not self._folder.is_dir():
+                raise VanishedStudyError.of(self._folder) from error
             kind, cure = (DiskFullError, "make room") if error.errno in NO_ROOM else (StoreError, "mend that")
             raise kind(
                 f"{name} {of_whom(trial_id)} cannot be written in {self._folder}: {error.strerror or error}; "
@@ -125,12 +131,26 @@ class LocalArtefacts(ArtefactStore):
     def _made_folder(self, trial_id: int | None, name: str) -> pathlib.Path:
         folder = (self._folder / artefact_path(trial_id, name, "")).parent
         if not folder.is_dir():
-            if not self._folder.is_dir():  # not made again, where a file of nothing else would lie in it
-                raise StoreError(f"{name} {of_whom(trial_id)} cannot be written: {gone(self._folder)}")
-            folder.mkdir(parents=True, exist_ok=True)
+            make_below(self._folder, folder)
             _sync_folder(folder.parent)
             _sync_folder(self._folder)
         return folder
+
+
+def make_below(study_dir: pathlib.Path, folder: pathlib.Path) -> None:
+    """Makes a folder inside of a study's, which is never made: it may just have been moved elsewhere.
+
+    Raises:
+        VanishedStudyError: if the study's folder is gone.
+        OSError: if the folder cannot be made.
+    """
+    made = study_dir
+    try:
+        for part in folder.relative_to(study_dir).parts:
+            made /= part
+            made.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise VanishedStudyError.of(study_dir) from error
 
 
 def save_arrays(store: ArtefactStore, trial_id: int | None, name: str, arrays: Mapping[str, np.ndarray]) -> Artefact:

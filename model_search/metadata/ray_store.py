@@ -17,7 +17,7 @@ from typing import Any
 
 from model_search.errors import ModelSearchError, StoreError
 from model_search.metadata import paths
-from model_search.metadata.artefacts import ArtefactStore, Content, LocalArtefacts
+from model_search.metadata.artefacts import ArtefactStore, Content, LocalArtefacts, make_below
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.metadata.trial import Artefact, Trial
@@ -91,7 +91,7 @@ class FileKeeper:
     def log(self, trial_id: int, worker: str, text: str) -> None:
         """Adds to a worker's log of a trial."""
         path = self._folder / paths.trial_dir(trial_id) / f"{paths.file_name(worker)}.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_below(self._folder, path.parent)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
 

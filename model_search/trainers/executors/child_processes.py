@@ -20,6 +20,7 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.errors import StoreError
 from model_search.metadata import paths
+from model_search.metadata.artefacts import make_below
 from model_search.metadata.store import Claim
 from model_search.trainers import resources
 from model_search.trainers.executors.worker_main import WorkerSettings
@@ -91,9 +92,9 @@ class _WorkerProcess:
         self._job = job
         self._events = events
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        slot.log.parent.mkdir(parents=True, exist_ok=True)
+        make_below(slot.log.parent.parent, slot.log.parent)
         with slot.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; this Python, a module of the package
                 [sys.executable, "-P", "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
