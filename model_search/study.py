@@ -6,7 +6,6 @@ TensorFlow is loaded only when a model is asked for.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import os
 import pathlib
@@ -22,6 +21,7 @@ from model_search.data.task import Task, TaskKind
 from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
 from model_search.metadata import paths
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -59,7 +59,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """The experiment's name: that of its folder, where the study was copied or renamed."""
         return self._record.name
 
     @property
@@ -69,7 +69,7 @@ class Study:
 
     @property
     def record(self) -> StudyRecord:
-        """Specification, metric, seed, data and environment, as they were when the study began."""
+        """Specification, metric, seed, data and environment, as they were when the study began; the name as it is."""
         return self._record
 
     @property
@@ -378,8 +378,7 @@ class Study:
 
     def _read_record(self) -> StudyRecord:
         """The record, under the name that the study's folder has: a copied study has another one than its record."""
-        record = self._store.study().checked()
-        return dataclasses.replace(record, name=paths.name_of(self._folder) or record.name)
+        return named_by_folder(self._store.study().checked(), self._folder)
 
     @property
     def _store(self) -> SqliteStore:
@@ -519,7 +518,11 @@ def load_study(root_dir: str | os.PathLike[str], experiment_name: str) -> Study:
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)
-    if not (folder / paths.DATABASE).is_file():
+    try:
+        is_there = (folder / paths.DATABASE).is_file()
+    except OSError as error:
+        raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
+    if not is_there:
         others = paths.list_studies(root)
         hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
         raise StudyError(f"no study {experiment_name!r} in {root}{hint}")

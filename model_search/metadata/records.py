@@ -6,18 +6,26 @@ names the trial, never passed on.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.errors import StoreError, UnstorableError
 from model_search.metadata.final_models import FinalModel
-from model_search.metadata.paths import check_relative
+from model_search.metadata.paths import check_relative, name_of
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState, UnknownStartError
 
 _RECORD_TEXTS = ("name", "owner", "spec_text", "metric", "goal", "data_fingerprint")
+
+
+def named_by_folder(record: StudyRecord, folder: pathlib.Path) -> StudyRecord:
+    """The record with the name that its folder has: a study that was copied or renamed is found under that one."""
+    name = name_of(folder.absolute())
+    return record if name is None else dataclasses.replace(record, name=name)
 
 
 def strict_json(value: Any, what: str) -> str:

@@ -18,6 +18,7 @@ from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
 from model_search.metadata import paths
 from model_search.metadata.final_models import FinalModel, check_what, wants_student
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
@@ -124,8 +125,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
 
 def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
     """A study as the final stage reads it."""
-    record = store.study().checked()
-    record = dataclasses.replace(record, name=paths.name_of(folder) or record.name)
+    record = named_by_folder(store.study().checked(), folder)
     history = History(record.ranking)
     history.update(store.history()[0])
     return StudyParts(store, open_artefacts(folder, record.settings), record, history)

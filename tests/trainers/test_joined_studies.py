@@ -12,6 +12,7 @@ from model_search.data import array_data
 from model_search.errors import StudyError
 from model_search.metadata.connection import UnreadableStudyError, VanishedStudyError
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.spec.load import stored_spec
 from model_search.trainers import study_setup
 from model_search.trainers.serialization import Contents
 
@@ -185,7 +186,7 @@ def test_a_custom_split_needs_no_seed(first, opened, tmp_path):
     session, context = open_pretended(tmp_path)
     session.store.close()
     options = dataclasses.replace(context.options, experiment_name="given")
-    spec = study_setup.load_spec_text(session.record.spec_text)
+    spec = stored_spec(session.record.spec_text, "x")
     winners = []
     first(lambda: winners.append(study_setup.open_session(provider, spec, options)))
     second = study_setup.open_session(provider, spec, options)
