@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from model_search.errors import DiskFullError, StoreError, StudyError, UnstorableError
+from model_search.metadata.database_checks import check_files, restrict
 
 LOCK_SECONDS = 60.0
 _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database with a write-ahead log
@@ -54,9 +55,11 @@ class Connection:
         self._pid = os.getpid()
         self._lock_seconds = lock_seconds
         self._moments = random.Random()  # affects no result, and so needs no seed
+        check_files(path)
         with self._plain_words():
             connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
             try:
+                restrict(connection)
                 self.database = Database(connection, execute_plugins=False)
                 self._prepare()
             except BaseException:
@@ -175,6 +178,8 @@ def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float
         return UnreadableStudyError(
             f"{path} is damaged ({error}); restore a copy, or save what can be read with: sqlite3 {path} .recover"
         )
+    if code == sqlite3.SQLITE_TOOBIG or "too big" in str(error):
+        return UnstorableError(f"{path}: a text is larger than any that a study holds ({error}); restore a copy")
     if code == sqlite3.SQLITE_FULL:
         return DiskFullError(f"{path}: the disk is full; nothing of this step was written, make room and run again")
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_WRITE:

@@ -153,8 +153,10 @@ def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
 def _use(facts: StudyFacts) -> dict[str, Any]:
     """Lines to copy."""
     name = facts.record.name
-    study = f"load_study({facts.root!r}, {name!r})"
+    place = "" if facts.artefacts is None else f", artefacts={facts.artefacts!r}"
+    study = f"load_study({facts.root!r}, {name!r}{place})"
     words = [f"--model_dir={facts.root}", f"--experiment_name={name}"]
+    words += [] if facts.artefacts is None else [f"--artefacts={facts.artefacts}"]
     where = shlex.join(words)
     is_table = facts.record.data.get("schema") is not None
     python = ["import model_search", f"study = model_search.{study}"]

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import pathlib
 import secrets
-import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,10 @@ from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
 from model_search.errors import StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
-from model_search.metadata import paths
+from model_search.metadata import paths, study_folder
+from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.filesystem import place_warning
-from model_search.metadata.shared_artefacts import open_artefacts
+from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
@@ -57,8 +57,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         )
     if existing is not None:
         _check_same_study(existing, data, spec, metric, options)
-    place = _artefacts_place(existing, options)
-    artefacts = open_artefacts(folder, {"artefacts": place})
+    artefacts = _artefacts(folder, existing, options)
     settings = training_settings(spec, metric, options.eval_steps)
     settings = dataclasses.replace(settings, deterministic=options.deterministic, evaluator=planner.evaluator)
     wanted = StudyRecord(
@@ -70,17 +69,17 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, spec) | {"artefacts": place},
+        settings=_settings_record(options, spec) | {"artefacts": options.artefacts},
         environment={},
     )
     if options.overwrite and folder.exists():
-        shutil.rmtree(folder)
+        study_folder.delete_study(folder)
     folder.mkdir(parents=True, exist_ok=True)
     store = SqliteStore(folder / paths.DATABASE)
     record = store.create_study(wanted)
     store.update_settings(wanted.settings)
     keep_validation(store, artefacts, data, own_metric=metric.fn is not None)
-    (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
+    study_folder.write_text(folder, paths.SPECIFICATION, to_text(spec))
     return Session(
         folder=folder,
         store=store,
@@ -197,7 +196,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
 
 
 def _existing(database: pathlib.Path) -> StudyRecord | None:
-    if not database.is_file():
+    if not study_folder.check_own_file(database):
         return None
     store = SqliteStore(database)
     try:
@@ -235,17 +234,18 @@ def _refuse_running(name: str, database: pathlib.Path) -> None:
         store.close()
 
 
-def _artefacts_place(existing: StudyRecord | None, options: SearchOptions) -> str | None:
-    """Where the study keeps its files; None for its own folder. It cannot change after the study has begun."""
+def _artefacts(folder: pathlib.Path, existing: StudyRecord | None, options: SearchOptions) -> ArtefactStore:
+    """Where the study keeps its files, which cannot change after it has begun.
+
+    Raises:
+        StudyError: if the study keeps them elsewhere, or in a place that was not named.
+    """
     if existing is None:
-        return options.artefacts
-    place: str | None = existing.settings.get("artefacts")
-    if options.artefacts is not None and options.artefacts != place:
-        raise StudyError(
-            f"study {options.experiment_name!r} keeps its files in {place or 'its own folder'}, not in "
-            f"{options.artefacts}; leave artefacts out to continue it, or choose another experiment_name"
-        )
-    return place
+        return shared_artefacts(folder, options.artefacts)
+    found = open_artefacts(folder, existing, options.artefacts)
+    if isinstance(found, UnnamedPlace):
+        raise found.refusal()
+    return found
 
 
 def _check_same_study(

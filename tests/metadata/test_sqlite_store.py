@@ -304,7 +304,7 @@ def test_somebody_elses_database(database):
 def test_no_folder(tmp_path):
     with pytest.raises(UnreadableStudyError, match="folder does not exist"):
         SqliteStore(tmp_path / "nowhere" / "study.db")
-    with pytest.raises(UnreadableStudyError, match="is no file"):
+    with pytest.raises(StudyError, match="is no file"):
         SqliteStore(tmp_path)
 
 
