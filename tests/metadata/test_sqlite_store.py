@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_contract import RECORD, StoreContract, make_plan, make_result, run_one
 
-from model_search.errors import StoreError, UserError
+from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata import connection as connection_module
 from model_search.metadata.connection import UnreadableStudyError, journal_mode
 from model_search.metadata.sqlite_store import SqliteStore
