@@ -22,8 +22,16 @@ class DataError(UserError):
     """Data that cannot be read or learnt from."""
 
 
+class ProviderError(DataError):
+    """A provider's own code has raised an exception, which is the cause of this one."""
+
+
 class StudyError(UserError):
     """A study that does not exist, cannot be read, or does not fit what is asked of it."""
+
+
+class DamagedRecordError(StudyError, ValueError):
+    """What a study's database says of it cannot be used: it was edited, damaged, or written by another version."""
 
 
 class UnsupportedError(UserError):

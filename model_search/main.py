@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import importlib.util
 import pathlib
+import re
 import shlex
 import sys
 import time
@@ -22,8 +23,9 @@ from typing import TYPE_CHECKING
 import psutil
 from absl import flags
 
+from model_search.command_errors import NoOutput, ensure_standard_streams, run_in_words
 from model_search.deadline import Deadline
-from model_search.errors import ModelSearchError, StopStudyError, UserError
+from model_search.errors import ModelSearchError, ProviderError, UserError
 from model_search.metadata.final_models import ModelChoice
 from model_search.trainers.option_fields import Flag, option_of
 from model_search.trainers.options import SearchOptions
@@ -35,9 +37,8 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 EXPORT_SECONDS = 1.5  # of a time limit, left to writing the model
 LONGEST_START = 30.0  # seconds; a process that is older was not started for this command
-EXIT_USER_ERROR = 2
-EXIT_STOPPED = 1
-EXIT_INTERRUPTED = 130
+_SHOWING = ("leaderboard", "members", "evaluate", "predict")  # commands whose result is what they print
+_TRIAL_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [flags]
        model_search leaderboard --experiment_name=NAME [--model_dir=DIR]
@@ -129,6 +130,7 @@ _MODULE = FLAGS.find_module_defining_flag("filename") or __name__
 
 def run(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with the status that `main` returns."""
+    ensure_standard_streams()
     sys.exit(main(list(sys.argv if argv is None else argv), _seconds_of_this_process()))
 
 
@@ -146,29 +148,19 @@ def main(argv: list[str], spent: float = 0.0) -> int:
         spent: Seconds of a time limit that have passed already.
 
     Returns:
-        The exit status: 0 done, 1 the search had to stop, 2 something given is wrong, 130 interrupted.
+        The exit status, as `run_in_words` says.
     """
+    began = time.monotonic() - spent
+    return run_in_words(lambda: _run(argv, began), argv)
+
+
+def _run(argv: list[str], began: float) -> None:
     if any(argument in ("--help", "-h", "-help", "help") for argument in argv[1:2]) or "--help" in argv:
         print(_USAGE + "\n".join(_flag_help()))
-        return 0
-    began = time.monotonic() - spent
-    try:
-        words = _parse(argv)
-        command, rest = _command(words[1:], began)
-        command(rest)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except StopStudyError as error:
-        print(f"the search has stopped: {error}", file=sys.stderr)
-        return EXIT_STOPPED
-    except ModelSearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_STOPPED
-    except KeyboardInterrupt:
-        print("\nstopped; everything finished is kept, the same command continues the study", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
+        return
+    words = _parse(argv)
+    command, rest = _command(words[1:], began)
+    command(rest)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -217,7 +209,7 @@ def load_provider_module(path: pathlib.Path) -> None:
     except ModelSearchError:
         raise
     except Exception as error:
-        raise UserError(f"--provider_module: {path} failed with {type(error).__name__}: {error}") from error
+        raise ProviderError(f"--provider_module: {path} failed with {type(error).__name__}: {error}") from error
 
 
 def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None], list[str]]:
@@ -235,6 +227,11 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
         return commands["search"], []
     if words[0] not in commands:
         raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
+    if words[0] in _SHOWING and isinstance(sys.stdout, NoOutput) and not (words[0] == "predict" and FLAGS.output):
+        raise UserError(
+            f"standard output is closed, and {words[0]} does nothing but print; leave it open, or let predictions go "
+            "to a file with --output=FILE"
+        )
     return commands[words[0]], words[1:]
 
 
@@ -341,7 +338,7 @@ def _members(words: list[str]) -> None:
 def _model_choice() -> ModelChoice:
     """The value of --trial; the study raises if there is no such model."""
     given = FLAGS.trial
-    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
+    return int(given) if given is not None and _TRIAL_NUMBER.fullmatch(given) else given
 
 
 def _leaderboard(words: list[str]) -> None:

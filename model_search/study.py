@@ -51,7 +51,7 @@ class Study:
         self._artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
-        self._record = self._store.study()
+self._record = self._store.study().checked()
         self._artefacts = open_artefacts(folder, self._record, artefacts)
         self._history = History(self._record.ranking)
         self._revision = 0
@@ -74,7 +74,7 @@ class Study:
     @property
     def task(self) -> Task:
         """What is predicted."""
-        return Task.from_json(self._record.data["task"])
+        return Task.of_description(self._record.data)
 
     @property
     def metric(self) -> str:
@@ -396,7 +396,7 @@ class Study:
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
-        record, history, calibration = self._store.study(), self.history, None
+        record, history, calibration = self._store.study().checked(), self.history, None
         best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
             calibration = None if best is None else self._calibration_of(best)

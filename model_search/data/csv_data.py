@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.array_data import check_columns, parse_task
@@ -59,6 +60,18 @@ class Provider(BaseProvider):
         encoding: str = "utf-8",
         decimal: str | None = None,
     ):
+        for name, value in (("filename", filename), ("validation_filename", validation_filename)):
+            _check_path(name, value)
+        for name, value in (("label", label), ("weight", weight)):
+            if value is not None and not isinstance(value, str):
+                raise DataError(f"{name} is {value!r}; expected the name of a column (label_index takes a number)")
+        for name, value in (("label_index", label_index), ("logits_dimension", logits_dimension)):
+            if value is not None and (not isinstance(value, numbers.Integral) or isinstance(value, bool)):
+                raise DataError(f"{name} is {value!r}; expected a whole number, or None")
+        if record_defaults is not None and (
+            isinstance(record_defaults, str) or not isinstance(record_defaults, Iterable)
+        ):
+            raise DataError(f"record_defaults is {record_defaults!r}; expected a value for each column, or None")
         if not filename:
             raise DataError("no file was given; expected filename='train.csv'")
         if label is None and label_index is None:
@@ -150,3 +163,14 @@ class Provider(BaseProvider):
             )
         kinds = (schema.TEXT if isinstance(value, str) else schema.NUMBER for value in self._record_defaults)
         return dict(zip(names, kinds, strict=True))
+
+
+def _check_path(name: str, value: Any) -> None:
+    if value is None:
+        return
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        raise DataError(f"{name} is {value!r}; expected the path of a CSV file") from None
+    if not isinstance(path, str) or "\0" in path:
+        raise DataError(f"{name} is {path!r}; expected the path of a CSV file, a text without zero bytes")

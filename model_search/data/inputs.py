@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.checked_json import need
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs
 from model_search.errors import DataError, UnsupportedError
@@ -42,12 +43,18 @@ class InputLayout:
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> InputLayout:
-        """The inputs in a study's description of its data; studies of version 1.0 have one float32 input."""
-        names = tuple(description.get("columns", ())) if description.get("schema") is None else ()
+        """The inputs in a study's description of its data; studies of version 1.0 have one float32 input.
+
+        Raises:
+            DamagedRecordError: if there are none.
+        """
+        names = _names(description) if description.get("schema") is None else ()
         stored = description.get("inputs")
         if stored is not None:
-            return cls(names, {name: InputSpec.from_json(values) for name, values in stored.items()})
-        return cls(names, {FEATURES: InputSpec(tuple(description["feature_shape"]), columns=names)})
+            inputs = need(stored, Mapping, "the inputs").items()
+            return cls(names, {name: InputSpec.from_json(values) for name, values in inputs})
+        shape = {"shape": description.get("feature_shape"), "columns": list(names)}
+        return cls(names, {FEATURES: InputSpec.from_json(shape)})
 
     @classmethod
     def infer(cls, features: Any, names: Sequence[str] | None, options: PrepareOptions) -> InputLayout:
@@ -173,6 +180,10 @@ class InputLayout:
             counts = dict(zip(spec.columns, map(len, parts), strict=True))
             raise DataError(f"the features have different numbers of rows: {counts}; expected one number")
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _names(description: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(need(name, str, "a column") for name in need(description.get("columns", []), list, "the columns"))
 
 
 def as_array(values: Any, what: str) -> np.ndarray:

@@ -70,7 +70,7 @@ def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str,
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if description.get("schema") is None:
         return _stream_rows(source, description)
-    task = Task.from_json(description["task"])
+    task = Task.of_description(description)
     weights = None
     if isinstance(source, tuple):
         rows = as_rows(read_table(source[0], description), *source[1:])
@@ -99,7 +99,7 @@ def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:
             "(features, labels, weights), as it yields them"
         )
     layout = InputLayout.from_description(description)
-    encoding = LabelEncoding(Task.from_json(description["task"]))
+    encoding = LabelEncoding(Task.of_description(description))
     reader = StreamReader(layout, encoding, bool(description.get("label_per_step", False)))
     found = as_array(source[1], "the labels")
     weights = read_weights(source[2] if len(source) == 3 else None, len(found))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.checked_json import damaged, read_record
 from model_search.errors import DataError
 
 FEATURES = "features"  # the only input of a table
@@ -37,9 +38,23 @@ class InputSpec:
         return dataclasses.asdict(self) | {"shape": list(self.shape), "columns": list(self.columns)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> InputSpec:
-        """Reads what `to_json` wrote."""
-        return cls(tuple(values["shape"]), values["dtype"], values.get("lengths"), tuple(values.get("columns", ())))
+    def from_json(cls, values: Any) -> InputSpec:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        spec = read_record(cls, values, "an input")
+        if min(spec.shape, default=1) < 1 or not _is_numeric(spec.dtype):
+            raise damaged("an input", f"its shape is {spec.shape}, its type {spec.dtype}")
+        return spec
+
+
+def _is_numeric(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "fiu"
+    except TypeError:
+        return False
 
 
 InputSpecs = Mapping[str, InputSpec]

@@ -41,8 +41,10 @@ class SharedArtefacts(ArtefactStore):
             raise UserError("artefacts= needs fsspec: pip install fsspec, or model_search[ray]") from error
         try:
             self._system, root = url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
-            raise UserError(f"artefacts is {url!r}, which cannot be used: {error}; expected a folder or URL") from error
+        except Exception as error:  # every file system raises its own errors
+            raise UserError(
+                f"artefacts is {url!r}, which cannot be used: {_words(error)}; expected a folder or URL"
+            ) from error
         self._root = str(root).rstrip("/")
         # A folder is looked at for links as the study's own is.
         self._folder = LocalArtefacts(self._root) if isinstance(self._system, LocalFileSystem) else None
@@ -191,4 +193,4 @@ def shared_artefacts(folder: pathlib.Path, place: str | None) -> ArtefactStore:
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from google.protobuf import text_format
 
-from model_search.errors import SpecError
+from model_search.errors import DamagedRecordError, SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.spec.check import check, in_order, problem_type, search_type
 from model_search.spec.describe import explain, incompatibilities, warnings_of
@@ -24,6 +24,7 @@ __all__ = [
     "incompatibilities",
     "load_spec",
     "load_text",
+    "stored_spec",
     "to_text",
     "warnings_of",
 ]
@@ -64,9 +65,32 @@ def load_text(text: str, name: str = "The specification") -> PhoenixSpec:
     return _checked(parsed.spec, parsed.problems, parsed.positions, name)
 
 
+MOST_STORED = 1 << 20  # characters, which take a second to parse
+
+
 def to_text(spec: PhoenixSpec) -> str:
     """The specification as text that `load_spec` reads."""
     return text_format.MessageToString(spec, as_utf8=True)
+
+
+def stored_spec(text: str, study: str) -> PhoenixSpec:
+    """A specification that a study has stored; it was checked when the study began.
+
+    Raises:
+        DamagedRecordError: if it is none.
+    """
+    if len(text) > MOST_STORED:
+        raise DamagedRecordError(
+            f"the specification that study {study!r} has stored has {len(text):,} characters; {MOST_STORED:,} are read "
+            "at most"
+        )
+    try:
+        return text_format.Parse(text, PhoenixSpec())
+    except (text_format.ParseError, RecursionError) as error:
+        raise DamagedRecordError(
+            f"the specification that study {study!r} has stored cannot be read: {error}; restore a copy of its "
+            "database, or use the version of model_search that wrote it"
+        ) from error
 
 
 def _read(source: str | os.PathLike[str]) -> str:

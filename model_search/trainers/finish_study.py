@@ -23,12 +23,13 @@ from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.search.history.history import History
+from model_search.spec.load import stored_spec
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
-from model_search.trainers.study_setup import load_spec_text, prepare_options, training_settings
+from model_search.trainers.study_setup import prepare_options, training_settings
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import ResolvedMetric
 from model_search.training.outcome import Progress, TrainingSettings
@@ -128,7 +129,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
 
 def study_parts(store: Store, artefacts: ArtefactStore) -> StudyParts:
     """A study as the final stage reads it."""
-    record = store.study()
+    record = store.study().checked()
     history = History(record.ranking)
     history.update(store.history()[0])
     return StudyParts(store, artefacts, record, history)
@@ -140,10 +141,10 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     Raises:
         StudyError: if they have changed.
     """
-    stored = study.record.settings
-    batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
-    spec: PhoenixSpec = load_spec_text(stored["spec"])
-    data = prepared(provider, prepare_options(spec, study.record.seed, batch_size, eval_steps, study.record))
+    record = study.record
+    batch_size, eval_steps = record.whole_setting("batch_size"), record.settings.get("eval_steps")
+    spec: PhoenixSpec = stored_spec(record.settings.get("spec", record.spec_text), record.name)
+    data = prepared(provider, prepare_options(spec, record.seed, batch_size, eval_steps, record))
     if data.fingerprint != study.record.data_fingerprint:
         raise StudyError(f"the training data of study {study.record.name!r} differ from those that were given")
     return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)

@@ -14,7 +14,7 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
-from model_search.errors import StudyError, UnsupportedError
+from model_search.errors import DamagedRecordError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore
@@ -25,7 +25,7 @@ from model_search.metadata.store import StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.check import problem_type
-from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
+from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.session import Session
@@ -200,7 +200,9 @@ def _existing(database: pathlib.Path) -> StudyRecord | None:
         return None
     store = SqliteStore(database)
     try:
-        return store.study()
+        return store.study().checked()
+    except DamagedRecordError:
+        raise
     except StudyError:
         return None  # made, but killed before the record was written
     finally:
@@ -257,21 +259,12 @@ def _check_same_study(
         differences.append(f"the training data differ ({_data_difference(existing.data, now)})")
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
         differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
-    differences += incompatibilities(load_spec_text(existing.spec_text), spec)
+    differences += incompatibilities(stored_spec(existing.spec_text, existing.name), spec)
     if differences:
         raise StudyError(
             f"study {options.experiment_name!r} cannot be continued: {'; '.join(differences)}. "
             "Begin anew with overwrite=True, or choose another experiment_name"
         )
-
-
-def load_spec_text(text: str) -> PhoenixSpec:
-    """A specification that a study has stored."""
-    from google.protobuf import text_format
-
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-    return text_format.Parse(text, PhoenixSpec())
 
 
 def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

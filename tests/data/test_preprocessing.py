@@ -39,7 +39,7 @@ def test_the_transform_is_what_the_records_say():
 def test_json_round_trip():
     stored = json.loads(json.dumps(Preprocessor(SCHEMA).to_json(), allow_nan=False))
     assert Preprocessor.from_json(stored).schema == SCHEMA
-    with pytest.raises(ValueError, match="not a feature schema"):
+    with pytest.raises(ValueError, match="the schema of the features is damaged"):
         Preprocessor.from_json({"features": [{"kind": "sound"}], "dropped": {}})
 
 

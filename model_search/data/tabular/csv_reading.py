@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.checked_json import need
 from model_search.data.tabular import columns
+from model_search.data.tabular.csv_rows import RowError, csv_rows
+from model_search.data.task import Task
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,10 +53,25 @@ class Reading:
     def __post_init__(self) -> None:
         if self.delimiter is not None and (not isinstance(self.delimiter, str) or len(self.delimiter) != 1):
             raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to detect it")
-        if self.header not in (True, False, "auto"):
+        if self.delimiter is not None and self.delimiter in '"\r\n\0':
+            raise DataError(
+                f"the delimiter is {self.delimiter!r}, which has another meaning in CSV; choose another one"
+            )
+        if not _is_encoding(self.encoding):
+            raise DataError(
+                f"there is no encoding {self.encoding!r}; common ones are 'utf-8', 'utf-16', 'cp1252', 'latin-1'"
+            )
+        if not isinstance(self.header, bool) and self.header != "auto":
             raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
         if self.decimal not in (None, ".", ","):
             raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to detect it")
+
+
+def _is_encoding(name: Any) -> bool:
+    try:
+        return "a".encode(name).decode(name) == "a"
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,9 +152,10 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     """
     from model_search.data.array_data import as_frame
 
-    remembered = description.get("reading", {})
-    task = description["task"]
-    features = [name for name in description["columns"] if name not in (task["label"], task["weight"])]
+    remembered = need(description.get("reading", {}), Mapping, "how the data are read")
+    task = Task.of_description(description)
+    names = need(description.get("columns"), list, "the columns")
+    features = [need(name, str, "a column") for name in names if name not in (task.label, task.weight)]
     if isinstance(source, str | os.PathLike):
         delimiter = remembered.get("delimiter")
         reading = Reading(
@@ -147,7 +166,7 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
         )
         if reading.header is not False:
             return read_csv(source, reading, label=features[0] if features else None).frame
-        return _read_headless(source, reading, description["columns"], features)
+        return _read_headless(source, reading, names, features)
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
 
@@ -210,20 +229,17 @@ def _decode(content: bytes, encoding: str, path: pathlib.Path) -> str:
 
 def _rows(text: str, delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
     """The rows that are not blank, all of the same length."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     expected = 0
-    start = 1
     try:
-        for row in reader:
+        for start, row in csv_rows(io.StringIO(text, newline=""), delimiter):
             if row and (len(row) > 1 or row[0].strip()):
                 expected = expected or len(row)
                 if len(row) != expected:
                     raise DataError(_wrong_length(path, start, len(row), expected, delimiter))
                 yield row
-            start = reader.line_num + 1
-    except csv.Error as error:
+    except RowError as error:
         raise DataError(
-            f"{path}, line {start}: {error}; a quote that opens a field must close it, and stand doubled within it"
+            f"{path}, line {error.line}: {error}; a quote that opens a field must close it, and stand doubled within it"
         ) from None
 
 
@@ -247,7 +263,9 @@ def _sniff(text: str) -> str:
                 lengths[len(row)] += bool(row)
                 if lengths.total() >= SAMPLE_ROWS:
                     break
-        except csv.Error:
+        except csv.Error:  # a cell that is longer than this reader takes: the rows before it decide
+            pass
+        if not lengths:
             continue
         (length, count), total = lengths.most_common(1)[0], lengths.total()
         score = (count / max(total, 1), length)

@@ -18,6 +18,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from model_search.data.checked_json import damaged, need, read_record
+
+DATE_PARTS = ("days", "month", "day", "weekday", "hour")
 MISSING_CATEGORY = ""  # the missing value in a vocabulary, if it is informative
 
 
@@ -108,15 +111,29 @@ class FeatureSchema:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> FeatureSchema:
-        """Reads what `to_json` wrote; ValueError for anything else."""
-        try:
-            features = []
-            for item in values["features"]:
-                fields: dict[str, Any] = {
-                    k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k != "kind"
-                }
-                features.append(_KINDS[item["kind"]](**fields))
-            return cls(tuple(features), dict(values["dropped"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a feature schema: {error}") from error
+    def from_json(cls, values: Any) -> FeatureSchema:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        what = "the schema of the features"
+        features = []
+        for item in need(need(values, Mapping, what).get("features"), list, what):
+            kind = need(item, Mapping, f"a feature of {what}").get("kind")
+            if kind not in _KINDS:
+                raise damaged(what, f"a feature is of the kind {kind!r}; known are {', '.join(_KINDS)}")
+            fields = {name: value for name, value in item.items() if name != "kind"}
+            feature: Feature = read_record(_KINDS[kind], fields, f"a feature of {what}")
+            if isinstance(feature, DateFeature):
+                _check_parts(feature, what)
+            features.append(feature)
+        if not features:
+            raise damaged(what, "it has no feature")
+        return cls(tuple(features), dict(need(values.get("dropped", {}), Mapping, f"what was left out of {what}")))
+
+
+def _check_parts(feature: DateFeature, what: str) -> None:
+    same = len(feature.parts) == len(feature.centers) == len(feature.scales)
+    if not same or not set(feature.parts) <= set(DATE_PARTS) or not feature.parts:
+        raise damaged(what, f"the date {feature.column!r} has the parts {', '.join(feature.parts) or 'none'}")

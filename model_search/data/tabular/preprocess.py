@@ -82,7 +82,7 @@ class Preprocessor:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preprocessor:
-        """Reads what `to_json` wrote; ValueError where it is something else."""
+        """Reads what `to_json` wrote; DamagedRecordError where it is something else."""
         return cls(FeatureSchema.from_json(values))
 
     def _table(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pd.DataFrame:

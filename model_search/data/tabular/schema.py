@@ -10,6 +10,7 @@ import numpy as np
 
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
+    DATE_PARTS,
     MISSING_CATEGORY,
     CategoryFeature,
     DateFeature,
@@ -224,9 +225,8 @@ def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
     missing = np.isnan(days)
     if missing.all():
         return Finding(dropped="it has no values")
-    names = ("days", "month", "day", "weekday", "hour")
     fitted = {}
-    for part, values in zip(names, columns.date_parts(days[~missing], names), strict=True):
+    for part, values in zip(DATE_PARTS, columns.date_parts(days[~missing], DATE_PARTS), strict=True):
         if values.min() != values.max():
             fitted[part] = robust_scale(values)
     indicator = _indicator(missing, target)
