@@ -51,7 +51,7 @@ class Study:
         self._artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
-self._record = self._store.study().checked()
+        self._record = self._store.study().checked()
         self._artefacts = open_artefacts(folder, self._record, artefacts)
         self._history = History(self._record.ranking)
         self._revision = 0

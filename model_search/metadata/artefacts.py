@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import errno
 import hashlib
 import os
 import pathlib
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from model_search.errors import DiskFullError, StoreError
+from model_search.errors import StoreError
 from model_search.metadata import study_folder
 from model_search.metadata.array_files import ARRAY, MOST_FILE_BYTES, read_arrays
 from model_search.metadata.paths import artefact_path, check_relative, of_whom, trial_of
@@ -22,7 +21,6 @@ from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
 
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _BLOCK_BYTES = 1 << 20
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal arrays make equal files
 
@@ -85,11 +83,8 @@ class LocalArtefacts(ArtefactStore):
                 path = artefact_path(trial_id, name, sha256)
                 rename(posixpath.basename(path))
         except OSError as error:
-            kind, cure = (DiskFullError, "make room") if error.errno in _NO_ROOM else (StoreError, "mend that")
-            raise kind(
-                f"{name} {of_whom(trial_id)} cannot be written in {self._folder}: {error.strerror or error}; "
-                f"{cure} and run again"
-            ) from error
+            what = f"{name} {of_whom(trial_id)} cannot be written in {self._folder}"
+            raise study_folder.not_written(what, error) from error
         return Artefact(name=name, path=path, sha256=sha256, size=size)
 
     def read(self, artefact: Artefact) -> bytes:

@@ -33,6 +33,8 @@ STUDENT_WEIGHTS = "student_weights.npz"  # of the final student, by name
 VALIDATION_ROWS = "validation.npz"  # labels and weights
 
 _FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
+_LONGEST_PATH = 1000  # of a file below the study's folder; ours take 300
+_SHOWN = 200
 _NAME_BYTES = 400  # SQLite opens paths of up to 500 bytes
 _PUNCTUATION = frozenset(" !#$&'()+,-.;=@[]^_`{}~")
 _EMPTY = "%"
@@ -120,8 +122,11 @@ def check_relative(relative: str) -> str:
     """
     windows = pathlib.PureWindowsPath(relative)
     parts = re.split(r"[/\\]", relative)
-    if "\0" in relative or windows.drive or windows.root or any(part in ("", ".", "..") for part in parts):
-        raise StoreError(f"{relative!r} is not a path inside the study's folder; expected such as {trial_dir(12)}/name")
+    too_long = len(relative) > _LONGEST_PATH
+    if too_long or "\0" in relative or windows.drive or windows.root or any(part in ("", ".", "..") for part in parts):
+        raise StoreError(
+            f"{relative[:_SHOWN]!r} is not a path inside the study's folder; expected such as {trial_dir(12)}/name"
+        )
     return relative
 
 

@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.errors import StoreError, UnstorableError
+from model_search.metadata import limits
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import check_relative
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState, UnknownStartError
 
+_WORD = 2**64
 _RECORD_TEXTS = ("name", "owner", "spec_text", "metric", "goal", "data_fingerprint")
 
 
@@ -51,6 +53,9 @@ def write_plan(plan: TrialPlan) -> str:
     Raises:
         UnstorableError: if the plan holds what JSON cannot.
     """
+    too_large = _beyond_limits(plan)
+    if too_large:
+        raise UnstorableError(f"the plan of trial {plan.trial_id} is too large: {too_large}")
     try:
         return plan.to_json()
     except (TypeError, ValueError, RecursionError) as error:
@@ -80,11 +85,31 @@ def read_plan(trial_id: int, text: str) -> TrialPlan:
     maybe = [number for number in (plan.parent, plan.total_steps) if number is not None]
     if not all(type(number) is int for number in (*whole, *maybe)):
         raise _damaged(trial_id, "plan", "a number of it is not whole")
+    if not isinstance(plan.key, str) or not 0 <= plan.seed < _WORD:
+        raise _damaged(trial_id, "plan", "its key is no text, or its seed beyond 64 bits")
     if not isinstance(plan.hyperparameters, dict) or not all(isinstance(block, str) for block in plan.architecture):
         raise _damaged(trial_id, "plan", "its architecture or hyperparameters are something else")
     if not all(isinstance(value, str | int | float) for value in plan.hyperparameters.values()):
         raise _damaged(trial_id, "plan", "a hyperparameter is neither a number nor a text")
+    too_large = _beyond_limits(plan)
+    if too_large:
+        raise _damaged(trial_id, "plan", too_large)
     return plan
+
+
+def _beyond_limits(plan: TrialPlan) -> str:
+    """What of a plan is larger than anything that is trained, in words; empty where nothing is."""
+    steps = max(plan.steps, plan.total_steps or 0, plan.first_step)
+    wholes = [abs(value) for value in plan.hyperparameters.values() if type(value) is int]
+    sizes = {
+        "as a hyperparameter": (max(wholes, default=0), limits.MOST_HYPERPARAMETER),
+        "blocks": (len(plan.architecture), limits.MOST_BLOCKS),
+        "hyperparameters": (len(plan.hyperparameters), limits.MOST_HYPERPARAMETERS),
+        "steps": (steps, limits.MOST_STEPS),
+        "rows a batch": (plan.batch_size, limits.MOST_BATCH),
+        "trials that it builds on": (len(plan.builds_on), limits.MOST_TRIALS),
+    }
+    return "; ".join(f"{size:,} {what}, at most {most:,}" for what, (size, most) in sizes.items() if size > most)
 
 
 def write_result(trial_id: int, result: TrialResult) -> str:
@@ -200,6 +225,8 @@ def read_final(kind: str, text: str) -> FinalModel:
         model = FinalModel.from_json(text)
         if model.kind.value != kind:
             raise ValueError(f"it is that of the {model.kind}")
+        if model.plan is not None:
+            read_plan(model.plan.trial_id, model.plan.to_json())
         whole = (model.parameters, *model.trials, *(member.trial for member in model.members))
         if not all(type(number) is int for number in whole):
             raise ValueError("a number of it is not whole")

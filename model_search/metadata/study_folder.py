@@ -10,6 +10,7 @@ has the user's rights already and is not guarded against.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import secrets
@@ -18,13 +19,14 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from model_search.errors import StoreError, StudyError
+from model_search.errors import DiskFullError, StoreError, StudyError
 
 Folder = str | os.PathLike[str]
 
 # A file that is opened by its name must be the file itself (no link), and must not keep the program waiting (no pipe).
 _CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FILE_MODE = 0o666  # less the user's umask; nothing is executable
 
 
@@ -115,11 +117,15 @@ def write_text(folder: Folder, name: str, text: str) -> None:
     """Writes a file in a study's folder as a whole; a link of that name is replaced.
 
     Raises:
-        OSError: if it cannot be written.
+        DiskFullError: if there is no room.
+        StoreError: if it cannot be written for another reason.
     """
-    with new_file(pathlib.Path(folder)) as (file, rename):
-        file.write(text.encode("utf-8"))
-        rename(name)
+    try:
+        with new_file(pathlib.Path(folder)) as (file, rename):
+            file.write(text.encode("utf-8"))
+            rename(name)
+    except OSError as error:
+        raise not_written(f"{name} cannot be written in {folder}", error) from error
 
 
 def read_file(folder: Folder, relative: str, size: int | None = None) -> bytes:
@@ -158,9 +164,7 @@ def open_log(folder: Folder, relative: str) -> BinaryIO:
         place = inside(folder, relative)
         descriptor = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CAREFUL | _BINARY, _FILE_MODE)
     except OSError as error:
-        raise StoreError(
-            f"the log {place} cannot be written: {error.strerror or error}; mend that and run again"
-        ) from error
+        raise not_written(f"the log {place} cannot be written", error) from error
     file = os.fdopen(descriptor, "ab")
     try:
         _check_own(place, os.fstat(descriptor))
@@ -207,6 +211,12 @@ def delete_study(folder: pathlib.Path) -> None:
         shutil.rmtree(folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be deleted: {error.strerror or error}; delete it by hand") from error
+
+
+def not_written(what: str, error: OSError) -> StoreError:
+    """The error that something cannot be written, with what to do."""
+    kind, cure = (DiskFullError, "make room") if error.errno in _NO_ROOM else (StoreError, "mend that")
+    return kind(f"{what}: {error.strerror or error}; {cure} and run again")
 
 
 def sync_folder(folder: pathlib.Path) -> None:

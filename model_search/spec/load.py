@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+MOST_BYTES = 1 << 19  # of a specification as a message; tens of thousands of names
+MOST_STORED = 1 << 23  # characters of its text, which take seconds to parse
+
+
 def load_spec(source: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
     """Reads and checks a specification.
 
@@ -63,9 +67,6 @@ def load_text(text: str, name: str = "The specification") -> PhoenixSpec:
     if not parsed.is_complete:
         _refuse(parsed.problems, name)
     return _checked(parsed.spec, parsed.problems, parsed.positions, name)
-
-
-MOST_STORED = 1 << 20  # characters, which take a second to parse
 
 
 def to_text(spec: PhoenixSpec) -> str:
@@ -108,6 +109,8 @@ def _read(source: str | os.PathLike[str]) -> str:
 
 
 def _checked(spec: PhoenixSpec, found: Sequence[Problem], positions: Positions, name: str) -> PhoenixSpec:
+    if spec.ByteSize() > MOST_BYTES:
+        raise SpecError(f"{name} takes {spec.ByteSize():,} bytes; expected {MOST_BYTES:,} at most.")
     problems = [*found, *(problem for problem in check(spec, positions) if problem.severity == "error")]
     if problems:
         _refuse(in_order(problems), name)

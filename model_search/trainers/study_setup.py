@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 import secrets
@@ -14,11 +15,12 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
-from model_search.errors import DamagedRecordError, StudyError, UnsupportedError
+from model_search.errors import DamagedRecordError, DataError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.filesystem import place_warning
+from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
 from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -48,6 +50,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     existing = _earlier_study(folder, options)
     seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
     data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
+    _check_size(data)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     planner = _planner(spec, options, metric, seed)
     if planner.shares_rows and not isinstance(data, TableData):
@@ -92,6 +95,20 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         notes=tuple(filter(None, (data.task.inferred, *data.description.get("notes", ())))),
         keeping=options.keeping,
     )
+
+
+def _check_size(data: PreparedData) -> None:
+    """A study of larger data could not be read again.
+
+    Raises:
+        DataError: if a row has more numbers, or the task more classes, than any that is trained.
+    """
+    numbers = max(math.prod(spec.shape) for spec in data.input_specs.values())
+    if numbers > MOST_ROW_NUMBERS or data.task.logits_dimension > MOST_LOGITS:
+        raise DataError(
+            f"a row has {numbers:,} numbers, and the model {data.task.logits_dimension:,} outputs; expected "
+            f"{MOST_ROW_NUMBERS:,} and {MOST_LOGITS:,} at most"
+        )
 
 
 def _earlier_study(folder: pathlib.Path, options: SearchOptions) -> StudyRecord | None:

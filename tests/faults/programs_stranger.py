@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "golden")]
 
 CASE = "classification"
-MOST_SECONDS = 150
+MOST_SECONDS = 1800
 NOT_FOLLOWED = {"os.remove", "os.rename", "os.link", "os.symlink", "os.rmdir", "os.mkdir"}
 PATHS = {"open", "os.listdir", "os.scandir", "os.chdir", "os.truncate", "os.chmod", "os.utime", "sqlite3.connect"}
 PATHS |= NOT_FOLLOWED | {"shutil.rmtree", "shutil.move", "shutil.copyfile", "shutil.copytree", "ctypes.dlopen"}
@@ -59,7 +59,8 @@ class Watch:
         if event.startswith(FORBIDDEN):
             return repr(arguments)[:200]
         if event == "subprocess.Popen":
-            return "" if self.workers and "worker_process" in str(arguments[1]) else repr(arguments)[:200]
+            ours = "worker_process" in str(arguments[1]) or arguments[0] == "nvidia-smi"  # which counts the GPUs
+            return "" if self.workers and ours else repr(arguments)[:200]
         if event in ("compile", "exec", "import"):
             return self._code(event, arguments)
         if event not in PATHS:

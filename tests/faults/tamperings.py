@@ -1,4 +1,4 @@
-"""What a stranger may have done to a study: a table of tamperings, each a function of the study's folder and of another.
+"""What a stranger may have done to a study: a table of tamperings, functions of its folder and another.
 
 The other folder is a user's own, outside of the study ("outside"); links, paths and names lead there. `tampered` copies
 a study and tampers with the copy.
@@ -248,9 +248,7 @@ def bomb(arrays):
         zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open(f"{name}.npy", "w", force_zip64=True) as member,
     ):
-        np.lib.format.write_array_header_1_0(
-            member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 26,)}
-        )
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 26,)})
         for _ in range(1 << 8):
             member.write(bytes(1 << 20))
     return buffer.getvalue()
@@ -319,7 +317,7 @@ def nested(levels):
 
 
 FEATURE = {"kind": "category", "column": "colour", "vocabulary": ["a"], "numeric": False}
-SPEC_BOMB = "blocks_to_use: [" + ", ".join(['"FULLY_CONNECTED"'] * 400_000) + "]"
+SPEC_BOMB = "blocks_to_use: [" + ", ".join(['"FULLY_CONNECTED"'] * 1_000_000) + "]"
 TRIGGER = "CREATE TRIGGER x AFTER UPDATE ON trials BEGIN DELETE FROM artefacts; END"
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) AS id FROM c"
 

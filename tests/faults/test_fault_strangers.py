@@ -74,15 +74,21 @@ def run_watched(tmp_path, names):
     data.mkdir()
     for name in ("train.csv", "rows.csv"):
         shutil.copy(GOLDEN / name, data)
-    orders = {"readable": [str(data)], "scratch": str(scratch), "data": str(data), "warm": str(warm), "studies": studies}
+    orders = {
+        "readable": [str(data)],
+        "scratch": str(scratch),
+        "data": str(data),
+        "warm": str(warm),
+        "studies": studies,
+    }
     (tmp_path / "orders.json").write_text(json.dumps(orders))
     before, watcher = read_hashes(home), Watcher(home)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch), "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
-        with (tmp_path / "errors").open("w") as errors:
-            process = subprocess.run(
+        with (tmp_path / "said").open("w") as out, (tmp_path / "errors").open("w") as errors:
+            subprocess.run(
                 [sys.executable, str(HERE / "programs_stranger.py"), str(tmp_path / "orders.json")],
-                stdout=subprocess.PIPE,
+                stdout=out,
                 stderr=errors,
                 env=environment,
                 check=False,
@@ -90,7 +96,7 @@ def run_watched(tmp_path, names):
         seen = watcher.events()
     finally:
         watcher.close()
-    said = [json.loads(line) for line in process.stdout.splitlines() if line.startswith(b"{")]
+    said = [json.loads(line) for line in (tmp_path / "said").read_text().splitlines() if line.startswith("{")]
     assert len(said) == len(names), (tmp_path / "errors").read_text()[-5000:]
     assert read_hashes(home) == before
     assert seen == []
@@ -103,7 +109,8 @@ def problems_of(said):
     for one in said:
         tracebacks = [f"{what}: {text}" for what, (kind, text) in one["said"].items() if kind == "traceback"]
         long = [
-            f"{what}: {text[:300]}" for what, (kind, text) in one["said"].items()
+            f"{what}: {text[:300]}"
+            for what, (kind, text) in one["said"].items()
             if kind == "sentence" and (len(text) > 3000 or "Traceback" in text)
         ]
         if tracebacks or long or one["touched"]:
