@@ -6,6 +6,7 @@ TensorFlow is loaded only when a model is asked for.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import os
 import pathlib
@@ -51,7 +52,7 @@ class Study:
         self._artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
-        self._record = self._store.study().checked()
+        self._record = self._read_record()
         self._artefacts = open_artefacts(folder, self._record, artefacts)
         self._history = History(self._record.ranking)
         self._revision = 0
@@ -378,6 +379,11 @@ class Study:
             return f"{head}, best {self.metric} {chosen.metrics[self.metric]:.5g} (final {chosen.kind})"
         return f"{head}, best {self.metric} {chosen.objective(self.metric):.5g} (trial {chosen.id})"
 
+    def _read_record(self) -> StudyRecord:
+        """The record, under the name that the study's folder has: a copied study has another one than its record."""
+        record = self._store.study().checked()
+        return dataclasses.replace(record, name=paths.name_of(self._folder) or record.name)
+
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
@@ -396,7 +402,7 @@ class Study:
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
-        record, history, calibration = self._store.study().checked(), self.history, None
+        record, history, calibration = self._read_record(), self.history, None
         best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
             calibration = None if best is None else self._calibration_of(best)

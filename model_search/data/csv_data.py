@@ -60,14 +60,14 @@ class Provider(BaseProvider):
         encoding: str = "utf-8",
         decimal: str | None = None,
     ):
-        for name, value in (("filename", filename), ("validation_filename", validation_filename)):
-            _check_path(name, value)
-        for name, value in (("label", label), ("weight", weight)):
-            if value is not None and not isinstance(value, str):
-                raise DataError(f"{name} is {value!r}; expected the name of a column (label_index takes a number)")
-        for name, value in (("label_index", label_index), ("logits_dimension", logits_dimension)):
-            if value is not None and (not isinstance(value, numbers.Integral) or isinstance(value, bool)):
-                raise DataError(f"{name} is {value!r}; expected a whole number, or None")
+        for name, path in (("filename", filename), ("validation_filename", validation_filename)):
+            _check_path(name, path)
+        for name, column in (("label", label), ("weight", weight)):
+            if column is not None and not isinstance(column, str):
+                raise DataError(f"{name} is {column!r}; expected the name of a column (label_index takes a number)")
+        for name, number in (("label_index", label_index), ("logits_dimension", logits_dimension)):
+            if number is not None and (not isinstance(number, numbers.Integral) or isinstance(number, bool)):
+                raise DataError(f"{name} is {number!r}; expected a whole number, or None")
         if record_defaults is not None and (
             isinstance(record_defaults, str) or not isinstance(record_defaults, Iterable)
         ):

@@ -21,11 +21,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from model_search.data.input_functions import in_words
 from model_search.errors import UserError
 from model_search.finish.input_names import signature_names
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
 from model_search.finish.serving import ModelBundle, Pieces, input_names, serving_model, serving_pieces, typed_dtype
+from model_search.metadata.filesystem import what_helps
 from model_search.towers.inputs import structured
 
 __all__ = ["FORMATS", "ModelBundle", "export", "serving_model"]
@@ -69,8 +71,8 @@ def export(
             written = _fill(bundle, temporary, formats)
         return {name: target / file for name, file in written.items()}
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"the model cannot be written to {target}: {reason}") from error
+        reason = getattr(error, "strerror", None) or in_words(error)
+        raise UserError(f"the model cannot be written to {target}: {reason}; {what_helps(error)}") from error
 
 
 def _refuse_foreign(target: pathlib.Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from model_search.errors import DiskFullError, StoreError, StudyError, UnstorableError
 from model_search.metadata.database_checks import check_files, restrict
+from model_search.metadata.paths import gone
 
 LOCK_SECONDS = 60.0
 _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database with a write-ahead log
@@ -22,6 +23,7 @@ _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database wi
 _SQLITE_SECONDS = 0.002
 _PAUSE_SECONDS, _LONGEST_PAUSE, _GROWTH = 0.001, 0.25, 1.5
 _TURNS: dict[tuple[int, str], threading.Lock] = {}  # by process, since a fork would inherit a lock that is held
+_IF_GONE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 _PATH_BYTES = 500  # 512, less what is added to the names of journals
 
 
@@ -84,6 +86,19 @@ class Connection:
         """The first column of the first row; None where there is no row."""
         found = self.row(sql, parameters)
         return None if found is None else found[0]
+
+    def whole(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> int:
+        """The first column of the first row, a whole number.
+
+        Raises:
+            UnreadableStudyError: if it is something else: the database was edited, or damaged.
+        """
+        found = self.value(sql, parameters)
+        if type(found) is not int:
+            raise UnreadableStudyError(
+                f"{self.path} is damaged: a whole number of it is {found!r:.80}; restore a copy of the database"
+            )
+        return found
 
     @contextlib.contextmanager
     def transaction(self, write: bool = True) -> Iterator[None]:
@@ -158,13 +173,15 @@ class Connection:
         try:
             yield
         except sqlite3.Error as error:
-            raise in_plain_words(error, self.path, self._lock_seconds) from error
+            raise in_plain_words(error, self.path, self._lock_seconds, hasattr(self, "database")) from error
         except (OverflowError, UnicodeError) as error:
             raise UnstorableError(f"{self.path}: a value that the database cannot hold: {error}") from error
 
 
-def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS) -> StoreError:
-    """The error that an error of SQLite means for the study, with what to do."""
+def in_plain_words(
+    error: sqlite3.Error, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS, was_open: bool = False
+) -> StoreError:
+    """The error that an error of SQLite means for the study, with what to do; `was_open`: the file had been opened."""
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreError(
@@ -172,6 +189,8 @@ def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float
         )
     if _is_busy(error):
         return _locked(path, lock_seconds)
+    if _is_gone(error, path, was_open):
+        return StoreError(gone(path))
     if code == sqlite3.SQLITE_NOTADB:
         return UnreadableStudyError(f"{path} is not a study's database; name the folder of a study, or remove the file")
     if code == sqlite3.SQLITE_CORRUPT:
@@ -211,6 +230,14 @@ def _why_not_opened(path: pathlib.Path) -> str:
             "experiment_name"
         )
     return "its folder does not exist" if not path.parent.is_dir() else "it is no file, or may not be read"
+
+
+def _is_gone(error: sqlite3.Error, path: pathlib.Path, was_open: bool) -> bool:
+    """Whether an open file is no longer there, or another one has its place; SQLite says it in many ways."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    if code in (sqlite3.SQLITE_READONLY_DBMOVED, sqlite3.SQLITE_IOERR_DELETE_NOENT):
+        return True
+    return was_open and code & 0xFF in _IF_GONE and not path.exists()
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

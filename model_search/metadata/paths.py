@@ -114,6 +114,26 @@ def of_whom(trial_id: int | None) -> str:
     return "of the study" if trial_id is None else f"of trial {trial_id}"
 
 
+def gone(path: pathlib.Path) -> str:
+    """What is said of a study's folder or database that is no longer where it was."""
+    return (
+        f"{path} was deleted, moved or replaced while it was in use; nothing of this step is stored. Put it back and "
+        "run again, or name where it is now"
+    )
+
+
+def name_of(folder: pathlib.Path) -> str | None:
+    """The name of the study in a folder, from the folder: that of a copy is not that in its database.
+
+    None where no study has a folder of that name.
+    """
+    pieces, parent = [folder.name], folder.parent
+    while pieces[0].startswith(_CUT) and parent.name.endswith(_CUT):
+        pieces.insert(0, parent.name)
+        parent = parent.parent
+    return _decoded("".join(pieces))
+
+
 def check_relative(relative: str) -> str:
     """Returns a relative path unchanged if it stays inside the study's folder.
 

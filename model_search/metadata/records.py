@@ -15,11 +15,15 @@ from model_search.errors import StoreError, UnstorableError
 from model_search.metadata import limits
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import check_relative
-from model_search.metadata.store import StudyRecord
+from model_search.metadata.processes import ProcessIdentity
+from model_search.metadata.store import Heartbeat, StudyRecord
 from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState, UnknownStartError
 
 _WORD = 2**64
+_MOST_PROCESSES = 2**31
 _RECORD_TEXTS = ("name", "owner", "spec_text", "metric", "goal", "data_fingerprint")
+_SHORT_TEXTS = ("name", "owner", "metric", "goal", "data_fingerprint")
+_LONGEST = 10_000
 
 
 def strict_json(value: Any, what: str) -> str:
@@ -151,6 +155,8 @@ def read_result(
     """
     try:
         document = json.loads(text)
+        if not all(type(step) is int for step, _ in curve):
+            raise ValueError("a step of the curve is not whole")
         metrics = _numbers(document["metrics"])
         timings = _numbers(document["timings"])
         parameters, best_step = document["parameters"], document["best_step"]
@@ -239,6 +245,35 @@ def read_final(kind: str, text: str) -> FinalModel:
     return model
 
 
+def check_columns(trial_id: int, wholes: Sequence[Any], texts: Sequence[Any], texts_or_none: Sequence[Any]) -> None:
+    """Checks the types of a trial's columns, which SQLite does not.
+
+    Raises:
+        StoreError: if one is of another type.
+    """
+    if not all(type(value) is int for value in (trial_id, *wholes)):
+        raise _damaged(trial_id, "row", "a number of it is not whole")
+    if not all(isinstance(value, str) for value in (*texts, *(value for value in texts_or_none if value is not None))):
+        raise _damaged(trial_id, "row", "a text of it is something else")
+
+
+def read_heartbeat(trial_id: int, attempt: int, counter: int) -> Heartbeat:
+    """A heartbeat; StoreError where a number of it is something else."""
+    check_columns(trial_id, (attempt, counter), (), ())
+    return Heartbeat(trial_id, attempt, counter)
+
+
+def read_process(trial_id: int, host: str, boot: str, namespace: str, pid: int, started: str) -> ProcessIdentity:
+    """The process that is said to run a trial.
+
+    Its number becomes part of a path of the system: StoreError where it is no number.
+    """
+    check_columns(trial_id, (pid,), (host, boot, namespace, started), ())
+    if not 0 < pid < _MOST_PROCESSES:
+        raise _damaged(trial_id, "attempt", f"its process is number {pid}")
+    return ProcessIdentity(host, boot, namespace, pid, started)
+
+
 def read_state(trial_id: int, text: str) -> TrialState:
     """A state's column; StoreError where there is no such state."""
     try:
@@ -250,6 +285,11 @@ def read_state(trial_id: int, text: str) -> TrialState:
 def write_study(record: StudyRecord) -> tuple[str, str, str]:
     """What never changes, the settings and the environment, each as JSON."""
     lasting = {name: getattr(record, name) for name in _RECORD_TEXTS}
+    long = [name for name in _SHORT_TEXTS if len(lasting[name]) > _LONGEST]
+    if long:
+        raise UnstorableError(
+            f"the {long[0]} of the study has {len(lasting[long[0]]):,} characters; at most {_LONGEST:,}"
+        )
     lasting |= {"seed": int(record.seed), "data": dict(record.data)}
     return (
         strict_json(lasting, f"the record of study {record.name!r}"),
@@ -268,6 +308,8 @@ def read_study(record: str, settings: str, environment: str) -> StudyRecord:
         lasting = read_object(record)
         if type(lasting["seed"]) is not int or not all(isinstance(lasting[name], str) for name in _RECORD_TEXTS):
             raise ValueError("a text or the seed is something else")
+        if not 0 <= lasting["seed"] < _WORD or any(len(lasting[name]) > _LONGEST for name in _SHORT_TEXTS):
+            raise ValueError(f"a text is longer than {_LONGEST:,} characters, or the seed beyond 64 bits")
         if not isinstance(lasting["data"], dict):
             raise ValueError("the data's description is no object")
         return StudyRecord(**lasting, settings=read_object(settings), environment=read_object(environment))

@@ -10,7 +10,6 @@ has the user's rights already and is not guarded against.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import pathlib
 import secrets
@@ -20,13 +19,14 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from model_search.errors import DiskFullError, StoreError, StudyError
+from model_search.metadata.filesystem import NO_ROOM
+from model_search.metadata.paths import gone
 
 Folder = str | os.PathLike[str]
 
 # A file that is opened by its name must be the file itself (no link), and must not keep the program waiting (no pipe).
 _CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FILE_MODE = 0o666  # less the user's umask; nothing is executable
 
 
@@ -70,10 +70,13 @@ def make_folder(folder: Folder, relative: str) -> pathlib.Path:
 
     Raises:
         LinkedFileError: if one of them is a link.
+        StoreError: if the study's folder is gone.
         OSError: if it cannot be made.
     """
     place = inside(folder, relative)
     if not place.is_dir():
+        if not pathlib.Path(folder).is_dir():  # not made again, where files of nothing else would lie in it
+            raise StoreError(f"{place} cannot be made: {gone(pathlib.Path(folder))}")
         place.mkdir(parents=True, exist_ok=True)
         for above in (place, *place.parents):
             sync_folder(above)
@@ -215,7 +218,7 @@ def delete_study(folder: pathlib.Path) -> None:
 
 def not_written(what: str, error: OSError) -> StoreError:
     """The error that something cannot be written, with what to do."""
-    kind, cure = (DiskFullError, "make room") if error.errno in _NO_ROOM else (StoreError, "mend that")
+    kind, cure = (DiskFullError, "make room") if error.errno in NO_ROOM else (StoreError, "mend that")
     return kind(f"{what}: {error.strerror or error}; {cure} and run again")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model_search.errors import UserError
+from model_search.metadata.filesystem import what_helps
 from model_search.metadata.study_folder import new_file
 from model_search.report.charts import outline
 from model_search.report.facts import StudyFacts
@@ -39,9 +40,7 @@ def write_report(facts: StudyFacts, path: str | os.PathLike[str]) -> pathlib.Pat
             rename(target.name)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(
-            f"the report cannot be written to {target}: {reason}; give the path of a file in a folder that exists"
-        ) from error
+        raise UserError(f"the report cannot be written to {target}: {reason}; {what_helps(error)}") from error
     return target
 
 

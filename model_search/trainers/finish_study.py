@@ -46,7 +46,7 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         options: What the user asked for.
         deadline: When the final stage has to be done.
     """
-    study = study_parts(session.store, session.artefacts)
+    study = study_parts(session.folder, session.store, session.artefacts)
     if options.finish == "neither" or not study.completed or is_up_to_date(study, options.finish):
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
@@ -104,7 +104,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
     """
     store = SqliteStore(folder / paths.DATABASE)
     try:
-        study = study_parts(store, open_artefacts(folder, store.study(), options.artefacts))
+        study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
         display = ProgressDisplay(study.record.metric, 0, options.progress)
         metric_functions, distillation = MetricFunctions(), None
         with Interrupts() as interrupts:
@@ -127,9 +127,10 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
         store.close()
 
 
-def study_parts(store: Store, artefacts: ArtefactStore) -> StudyParts:
+def study_parts(folder: pathlib.Path, store: Store, artefacts: ArtefactStore) -> StudyParts:
     """A study as the final stage reads it."""
     record = store.study().checked()
+    record = dataclasses.replace(record, name=paths.name_of(folder) or record.name)
     history = History(record.ranking)
     history.update(store.history()[0])
     return StudyParts(store, artefacts, record, history)

@@ -77,7 +77,7 @@ def replay_trial(
         raise UserError(f"data is a {type(provider).__name__}; expected the provider that the study was made with")
     store = SqliteStore(folder / paths.DATABASE)
     try:
-        study = study_parts(store, open_artefacts(folder, store.study(), artefacts))
+        study = study_parts(folder, store, open_artefacts(folder, store.study(), artefacts))
         trial, _, _ = _completed(study, trial_id)
         if metric_fn is None and study.kept().own_metric:
             raise StudyError(

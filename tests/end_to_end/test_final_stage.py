@@ -263,7 +263,7 @@ def test_a_final_stage_without_time_still_makes_the_ensemble(tmp_path, search, c
         deadline=Deadline(0.0),
     )
     with pytest.raises(NoTimeError, match="no student: no time is left"):
-        run_stage(study_parts(store, LocalArtefacts(study.folder)), stage)
+        run_stage(study_parts(study.folder, store, LocalArtefacts(study.folder)), stage)
     store.close()
     (ensemble,) = model_search.load_study(tmp_path, "study").final_models
     assert ensemble.kind is FinalKind.ENSEMBLE

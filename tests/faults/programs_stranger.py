@@ -74,7 +74,7 @@ class Watch:
             name, place = arguments[0], arguments[1]
         else:
             name, place = "", arguments[0].co_filename if event == "exec" else arguments[1]
-        if place is None or not isinstance(place, str) or place.startswith("<") or not os.path.isabs(place):
+        if place is None or not isinstance(place, str) or not place.startswith(os.sep):
             return ""
         return "" if self._is_readable(os.path.realpath(place)) else f"{name} {place}"
 
@@ -85,13 +85,12 @@ class Watch:
     def _place(self, study, event, place, arguments, writes):
         if isinstance(place, int) or place is None:
             return ""  # opened before
-        path = os.path.abspath(os.fsdecode(place))
+        path = pathlib.Path.cwd() / os.fsdecode(place)
         follows = event not in NOT_FOLLOWED and not (event == "open" and (arguments[2] or 0) & os.O_NOFOLLOW)
-        parent, name = os.path.split(path)
-        real = os.path.realpath(path) if follows else os.path.join(os.path.realpath(parent), name)
+        real = os.path.realpath(path) if follows else f"{os.path.realpath(path.parent)}/{path.name}"
         if self._is_in(real, study) or self._is_in(real, self._scratch):
             return ""
-        if event in ("os.mkdir", "os.listdir", "os.scandir") and real == os.path.dirname(study):
+        if event in ("os.mkdir", "os.listdir", "os.scandir") and real == study.rpartition("/")[0]:
             return ""  # the folder of studies
         if real in ("/dev/null",) or (not writes and self._is_readable(real)):
             return ""

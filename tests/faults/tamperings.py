@@ -17,8 +17,10 @@ import zipfile
 
 import numpy as np
 
+from model_search.metadata.processes import ProcessIdentity
+
 CODE = "__import__('os').system('touch executed')"
-LONG = 100_000_000
+HUGE_TEXT = "hex(zeroblob(35000000))"
 HTML = '<img src=x onerror="alert(1)"><script src="http://localhost:1/x.js"></script>'
 DATABASE = "study.db"
 TRIAL = 4  # a completed trial that trained one tower
@@ -137,6 +139,17 @@ def super_journal(folder, outside):
     trailer = struct.pack(">I", (1 << 30) // page + 1) + victim
     trailer += struct.pack(">II", len(victim), sum(victim)) + bytes.fromhex("d9d505f920a163d7")
     (folder / f"{DATABASE}-journal").write_bytes(head.ljust(512, b"\0") + trailer)
+
+
+def process(pid):
+    """The worker of every trial is said to be a process of this machine."""
+
+    def act(folder, outside):
+        here = ProcessIdentity.of()
+        found = (here.host, here.boot, here.namespace, pid.replace("OUTSIDE", str(outside)))
+        sql("UPDATE attempts SET host = ?, boot = ?, namespace = ?, pid = ?", *found)(folder, outside)
+
+    return act
 
 
 # Files and links.
@@ -317,9 +330,11 @@ def nested(levels):
 
 
 FEATURE = {"kind": "category", "column": "colour", "vocabulary": ["a"], "numeric": False}
+MANY_COLUMNS = [FEATURE | {"column": str(n)} for n in range(10**5)]
 SPEC_BOMB = "blocks_to_use: [" + ", ".join(['"FULLY_CONNECTED"'] * 1_000_000) + "]"
 TRIGGER = "CREATE TRIGGER x AFTER UPDATE ON trials BEGIN DELETE FROM artefacts; END"
-ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) AS id FROM c"
+COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) AS id FROM c"
+ENDLESS = f"CREATE VIEW final_models AS {COUNT}"
 
 TAMPERINGS = {
     # Places of files.
@@ -380,14 +395,14 @@ TAMPERINGS = {
     "path: of the student": Tampering(student("$.artefacts[0].path", "../../outside/thesis.txt")),
     # The schema of the database.
     "schema: a trigger": Tampering(sql(TRIGGER), quick=True),
-    "schema: an endless view": Tampering(both(sql("DROP TABLE final_models"), sql(f"CREATE VIEW final_models AS {ENDLESS}"))),
+    "schema: an endless view": Tampering(both(sql("DROP TABLE final_models"), sql(ENDLESS))),
     "schema: a column that computes": Tampering(sql("ALTER TABLE trials ADD COLUMN x AS (zeroblob(900000000))")),
     "schema: an index that computes": Tampering(sql("CREATE INDEX x ON trials(upper(worker))")),
     "schema: a super-journal": Tampering(super_journal, quick=True),
     "schema: another encoding": Tampering(encoding(2)),
     # Fields of the study.
     "study: a name that climbs": Tampering(record("$.name", "../../outside")),
-    "study: a name of 70 MB": Tampering(sql("UPDATE study SET record = json_set(record, '$.name', hex(zeroblob(35000000)))")),
+    "study: a name of 70 MB": Tampering(sql(f"UPDATE study SET record = json_set(record, '$.name', {HUGE_TEXT})")),
     "study: a name with HTML": Tampering(record("$.name", HTML)),
     "study: a null byte": Tampering(record("$.owner", "a\0b")),
     "study: a seed of 10^30": Tampering(record("$.seed", 10**18)),
@@ -416,7 +431,7 @@ TAMPERINGS = {
     "data: 10^6 categories": Tampering(
         record("$.data.schema.features", [FEATURE | {"vocabulary": [str(n) for n in range(10**6)]}])
     ),
-    "data: 10^5 columns": Tampering(record("$.data.schema.features", [FEATURE | {"column": str(n)} for n in range(10**5)])),
+    "data: 10^5 columns": Tampering(record("$.data.schema.features", MANY_COLUMNS)),
     "data: unknown feature": Tampering(record("$.data.schema.features", [{"kind": CODE, "column": "x"}])),
     "data: a text for a number": Tampering(record("$.data.schema.features[0].scale", CODE)),
     "data: a scale of 0": Tampering(record("$.data.schema.features[0].scale", 0)),
@@ -456,7 +471,7 @@ TAMPERINGS = {
         both(
             INTERRUPT,
             sql("UPDATE trials SET state = 'running' WHERE id = 4"),
-            sql("UPDATE attempts SET host = ?, boot = ?, namespace = ?, pid = ?", "HOST", "BOOT", "NAMESPACE", "../OUTSIDE"),
+            process("../../OUTSIDE"),
         )
     ),
 }  # fmt: skip

@@ -90,9 +90,8 @@ def _long_row(source: _Lines, delimiter: str) -> list[str]:
     place = 0
     while True:
         if text[place : place + 1] == '"':
-            closing, text = _closing_quote(text, place + 1, source)
-            cells.append(text[place + 1 : closing].replace('""', '"'))
-            place = closing + 1
+            cell, text, place = _quoted(source, text, place + 1)
+            cells.append(cell)
         else:
             found = plain.match(text, place)
             place = place if found is None else found.end()
@@ -105,16 +104,18 @@ def _long_row(source: _Lines, delimiter: str) -> list[str]:
         place += 1
 
 
-def _closing_quote(text: str, place: int, source: _Lines) -> tuple[int, str]:
-    """Where the quote is closed that opens before `place`, and the text, with as many more lines as that takes."""
+def _quoted(source: _Lines, text: str, place: int) -> tuple[str, str, int]:
+    """A quoted cell whose content begins at `place`; with the text in which it ends, and the place after its quote."""
+    parts: list[str] = []
     while True:
-        place = text.find('"', place)
-        while place >= 0 and text[place + 1 : place + 2] == '"':
-            place = text.find('"', place + 2)
-        if place >= 0:
-            return place, text
-        before = len(text)
+        closing = text.find('"', place)
+        while closing >= 0 and text[closing + 1 : closing + 2] == '"':
+            closing = text.find('"', closing + 2)
+        if closing >= 0:
+            parts.append(text[place:closing])
+            return "".join(parts).replace('""', '"'), text, closing + 1
+        parts.append(text[place:])
         line = next(source, None)
         if line is None:
             raise csv.Error("unexpected end of data")
-        text, place = text + line, before
+        text, place = line, 0
