@@ -308,8 +308,8 @@ def read_study(record: str, settings: str, environment: str) -> StudyRecord:
         lasting = read_object(record)
         if type(lasting["seed"]) is not int or not all(isinstance(lasting[name], str) for name in _RECORD_TEXTS):
             raise ValueError("a text or the seed is something else")
-        if not 0 <= lasting["seed"] < _WORD or any(len(lasting[name]) > _LONGEST for name in _SHORT_TEXTS):
-            raise ValueError(f"a text is longer than {_LONGEST:,} characters, or the seed beyond 64 bits")
+        if any(len(lasting[name]) > _LONGEST for name in _SHORT_TEXTS):
+            raise ValueError(f"a text is longer than {_LONGEST:,} characters")
         if not isinstance(lasting["data"], dict):
             raise ValueError("the data's description is no object")
         return StudyRecord(**lasting, settings=read_object(settings), environment=read_object(environment))

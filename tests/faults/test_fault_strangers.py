@@ -118,14 +118,43 @@ def problems_of(said):
     return found
 
 
+ROWS = {
+    "places of files that a stranger's study names": ("place",),
+    "links, hard links and pipes on every path that is written or read": ("link", "hard link", "pipe", "folder"),
+    "zip bombs, huge shapes, pickles and code in a study's files; paths that lead out": ("file", "path"),
+    "a stranger's database: triggers, views, a super-journal, fields of studies, data, plans, results": (
+        "schema", "study", "data", "plan", "result", "final", "process",
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 def test_tampered_studies(full, figure, tmp_path):
     names = [name for name, tampering in TAMPERINGS.items() if full or tampering.quick]
     said = run_watched(tmp_path, names)
     assert problems_of(said) == {}
-    uses = [kind for one in said for kind, _ in one["said"].values()]
-    figure(
-        f"studies of a stranger, tampered with in {len(names)} ways",
-        f"{len(uses)} uses: {uses.count('answer')} answers, {uses.count('sentence')} sentences, 0 tracebacks, nothing "
-        "outside read, written or deleted, no connection, no code executed",
-    )
+    for row, groups in ROWS.items():
+        uses = [use for one in said if one["name"].partition(":")[0] in groups for use in one["said"].values()]
+        kinds = [kind for kind, _ in uses]
+        studies = sum(one["name"].partition(":")[0] in groups for one in said)
+        figure(
+            f"{row}, {studies} studies",
+            f"{len(uses)} uses: {kinds.count('answer')} answers, {kinds.count('sentence')} sentences; nothing outside "
+            "read, written or deleted, no connection, no code executed",
+        )
+
+
+def test_the_watcher_notices_what_is_done_outside(tmp_path):
+    folder = decoy(tmp_path / "home")
+    watcher = Watcher(folder)
+    (folder / "letters" / "one.txt").read_text()
+    (folder / "thesis.txt").rename(folder / "moved.txt")
+    seen = "\n".join(watcher.events())
+    watcher.close()
+    assert "letters/one.txt" in seen
+    assert "moved.txt" in seen
+
+
+def test_every_tampering_belongs_to_a_row():
+    assert {name.partition(":")[0] for name in TAMPERINGS} == {group for groups in ROWS.values() for group in groups}
+    assert len(TAMPERINGS) >= 40
