@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test test-faults lint types install clean bench-search
+.PHONY: search test test-faults test-mutations audit lint types install clean bench-search
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -20,6 +20,12 @@ test: $(STAMP)
 
 test-faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults --full-faults --fault-table=docs/faults.md
+
+test-mutations: $(STAMP)
+	$(BIN)/python tests/faults/mutations.py --jobs $(JOBS) $(GUARDS)
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

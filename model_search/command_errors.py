@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from model_search.errors import ModelSearchError, ProviderError, StopStudyError, UserError
+from model_search.metadata.filesystem import NO_ROOM
 
 EXIT_DONE = 0
 EXIT_STOPPED = 1
@@ -84,12 +85,18 @@ def _run(command: Callable[[], None], words: Sequence[str]) -> int:
             f"or fewer --workers{_log_of(error, words)}"
         )
     except OSError as error:
-        _say(f"error: {_reason(error)}{_log_of(error, words)}")
+        if error.errno in NO_ROOM and error.filename is None:
+            _drop_output()
+            _say(f"error: standard output, or a file, cannot be written: {_reason(error)}{_log_of(error, words)}")
+        else:
+            _say(f"error: {_reason(error)}{_log_of(error, words)}")
     except Exception as error:
         _say(
             f"error: something unexpected has happened, which is a fault of model_search: {type(error).__name__}: "
             f"{error}{_log_of(error, words)}; to report it, send that file, which names your files and columns"
         )
+    else:
+        return EXIT_DONE
     return EXIT_STOPPED
 
 

@@ -72,3 +72,7 @@ class StopStudyError(ModelSearchError):
 
 class SpaceExhaustedError(StopStudyError):
     """Every architecture and hyperparameter bin of the search space has been tried."""
+
+
+class DataWarning(UserWarning):
+    """Cells are not taken as they are: says what they hold, in how many rows, and what they count as."""

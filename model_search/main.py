@@ -9,6 +9,7 @@ This is the only module of the package that reads flags.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -17,15 +18,16 @@ import re
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from absl import flags
 
 from model_search.command_errors import NoOutput, ensure_standard_streams, run_in_words
 from model_search.deadline import Deadline
-from model_search.errors import ModelSearchError, ProviderError, UserError
+from model_search.errors import DataWarning, ModelSearchError, ProviderError, UserError
 from model_search.metadata.final_models import ModelChoice
 from model_search.trainers.option_fields import Flag, option_of
 from model_search.trainers.options import SearchOptions
@@ -160,7 +162,27 @@ def _run(argv: list[str], began: float) -> None:
         return
     words = _parse(argv)
     command, rest = _command(words[1:], began)
-    command(rest)
+    with _notes_on_stderr():
+        command(rest)
+
+
+@contextlib.contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    """What is said of cells that are not taken as they are, each sentence once, without the place in the source."""
+    seen = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, DataWarning):
+                usual(message, category, *place, **more)
+            elif str(message) not in seen:
+                seen.add(str(message))
+                print(f"note: {message}", file=sys.stderr)
+
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -366,7 +388,8 @@ def _predict(words: list[str]) -> None:
 
     source = _one(words, "predict", "CSV file")
     study = _study()
-    answers = pd.DataFrame({"prediction": study.predict(source, _model_choice()).tolist()})
+    found = study.predict(source, _model_choice())
+    answers = pd.DataFrame({"prediction": pd.Series(found.tolist(), dtype=found.dtype)})
     if study.task.kind is TaskKind.CLASSIFICATION:
         answers = answers.join(
             study.predict_proba(source, _model_choice()).rename(columns=lambda c: f"probability_{c}")

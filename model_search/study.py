@@ -10,14 +10,16 @@ import dataclasses
 import datetime
 import os
 import pathlib
+import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.task import Task, TaskKind
-from model_search.errors import ModelSearchError, StudyError, UserError
+from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -340,7 +342,7 @@ class Study:
         from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        given = labelled_rows(data, self._record.data)
+        given = labelled_rows(data, self._record.data, _note)
         rows = LabelledRows.of_rows(self.task, given)
         logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
         if self.task.kind is TaskKind.CLASSIFICATION:
@@ -387,7 +389,7 @@ class Study:
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
-            self._stores.opened = SqliteStore(self._folder / paths.DATABASE)
+            self._stores.opened = SqliteStore(self._folder / paths.DATABASE, create=False)
         return self._stores.opened
 
     @property
@@ -485,7 +487,7 @@ class Study:
         from model_search.data.later_rows import inputs_of, steps_of
         from model_search.finish.predict import tower_logits
 
-        inputs = inputs_of(data, self._record.data)
+        inputs = inputs_of(data, self._record.data, _note)
         return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
@@ -493,6 +495,19 @@ class Study:
 
         parts = self._parts
         return {"study": self.name, **origin_of(chosen, parts.history, parts)}
+
+
+def _note(sentence: str) -> None:
+    """Warns the caller of this module; Python shows a sentence once for each line that it came from."""
+    warnings.warn(sentence, DataWarning, stacklevel=_calls_from_outside())
+
+
+def _calls_from_outside() -> int:
+    """How many calls of this package there are between its user and the caller, as `warnings.warn` counts them."""
+    frame, calls = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("model_search."):
+        frame, calls = frame.f_back, calls + 1
+    return calls
 
 
 def _load_tensorflow() -> None:

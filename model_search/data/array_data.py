@@ -188,7 +188,7 @@ def _series(values: Any, name: str) -> pd.Series:
         found = values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
         _check_cells(found)
         return found
-    array = _array(values, f"{name}s")
+    array = _as_given(values, f"{name}s")
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -197,9 +197,28 @@ def _series(values: Any, name: str) -> pd.Series:
         array = array.argmax(axis=1)
     if array.ndim != 1:
         raise DataError(f"{name}s have the shape {array.shape}; expected one dimension, [rows]")
-    found = pd.Series(_flat(array, f"the {name} column"), name=name)
+    found = pd.Series(_flat(array, f"the {name} column"), name=name, dtype=object if array.dtype == object else None)
     _check_cells(found)
     return found
+
+
+def _as_given(values: Any, what: str) -> np.ndarray:
+    """An array of the values; of a list of several types, or of more than NumPy's integers, an array of objects.
+
+    NumPy would make texts of `[1, "a"]`, and floats of `[1, 2.5]`.
+    """
+    if isinstance(values, list | tuple) and not any(_has_parts(value) for value in values):
+        kinds = {type(value) for value in values}
+        if len(kinds) > 1 or kinds <= {str, bytes} or (kinds == {int} and np.asarray(values).dtype.kind != "i"):
+            objects = np.empty(len(values), dtype=object)
+            objects[:] = values
+            return objects
+    return _array(values, what)
+
+
+def _has_parts(value: Any) -> bool:
+    """Whether a label is a list or an array itself; one of parts that differ in length counts, too."""
+    return isinstance(value, list | tuple | np.ndarray) and not _is_single(value)
 
 
 def _is_one_hot(array: np.ndarray) -> bool:

@@ -16,7 +16,14 @@ from model_search.data.inputs import InputLayout, as_array
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import StreamData
 from model_search.data.rows import FEATURES, LABEL, Rows, concatenate
-from model_search.data.stream_labels import FITTING_BATCHES, LabelEncoding, read_weights, valid_labels
+from model_search.data.stream_labels import (
+    FITTING_BATCHES,
+    LabelEncoding,
+    label_array,
+    read_weights,
+    scale_notes,
+    valid_labels,
+)
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError, ProviderError, TrialError, UnsupportedError
 
@@ -101,7 +108,7 @@ class _Source:
             raise UnsupportedError(
                 "the input_fn yields a dict of labels; this version learns one task: yield one tensor"
             )
-        found = as_array(element[1], "the labels")
+        found = label_array(element[1])
         if any(count != len(found) for count in counts.values()):
             shown = next((count for count in counts.values() if count != len(found)), len(found))
             raise DataError(f"a batch has {shown} rows of features and {len(found)} labels; expected as many")
@@ -176,6 +183,8 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
     _check_weights(sample, evaluation)
     reader = _reader(provider, options, sample, evaluation)
     task = reader.encoding.task
+    learnt = [_labels_of(reader.layout, batch, options.label_per_step) for batch in sample]
+    rounded = reader.layout.rounded([batch.features for batch in (*sample, *evaluation)])
     valid = concatenate([reader.rows(batch.features, batch.labels, batch.weights) for batch in evaluation])
 
     def train_batches(seed: int) -> Iterator[Rows]:
@@ -200,7 +209,7 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
             "inputs": reader.layout.to_json(),
             "label_per_step": reader.per_step,
             "reading": {"source": "input_fn"},
-            "notes": [],
+            "notes": [*scale_notes(task, learnt), *rounded],
         },
         loss_fn=provider.get_loss_fn(),
         metric_fn=provider.get_metric_fn(),

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from model_search.data.tabular.features import Feature, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names
@@ -16,7 +17,7 @@ from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
 
 _KINDS = {
-    "number": "number (float32), NaN for missing",
+    "number": "number ({dtype}), NaN for missing",
     "text": 'text, "" for missing',
     "date": 'date as text, YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, "" for missing',
 }
@@ -43,12 +44,12 @@ _USE_KERAS = (
     _READ_ROWS.replace("import tensorflow as tf\n", "import keras\nimport tensorflow as tf\n")
     + """
 
-def typed(cells, kind):
-    return tf.constant([float(cell or "nan") for cell in cells] if kind == "number" else cells)
+def typed(cells, dtype="string"):
+    return tf.constant(cells if dtype == "string" else [float(cell or "nan") for cell in cells], dtype)
 
 
 model = keras.models.load_model("model.keras")
-answers = model({c["keras"]: typed([row[c["column"]] for row in rows], c["kind"]) for c in columns})
+answers = model({c["keras"]: typed([row[c["column"]] for row in rows], c.get("dtype", "string")) for c in columns})
 print({name: values.numpy() for name, values in answers.items()})
 """
 )
@@ -59,7 +60,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
 
     Returns:
         "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its
-        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number", "text" or "date");
+        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number" with its "dtype",
+        "text" or "date");
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "not_read", the reason for every other column; "metadata" as given.
@@ -76,12 +78,22 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "task": bundle.task.to_json(),
         "inputs": {name: bundle.input_specs[name].to_json() | outside[name] for name in read},
         "columns": [
-            {"column": feature.column, "keras": own, "saved_model": served, "kind": input_kind(feature)}
+            {
+                "column": feature.column,
+                "keras": own,
+                "saved_model": served,
+                "kind": input_kind(feature),
+                **_dtype(feature),
+            }
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
         "not_read": {} if schema is None else dict(schema.dropped),
         "metadata": dict(bundle.metadata),
     }
+
+
+def _dtype(feature: Feature) -> dict[str, str]:
+    return {"dtype": feature.dtype} if isinstance(feature, NumberFeature) else {}
 
 
 def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -> dict[str, Any]:
@@ -202,15 +214,15 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
                 lines += ["", f"`{_plain(name)}` is `{_plain(own)}` in model.keras, `{served}` in saved_model."]
         return lines
     rows = [
-        f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']]} |"
+        f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']].format(**c)} |"
         for c in about["columns"]
     ]
     lines = ["| column | in model.keras | in saved_model | typed |", "|---|---|---|---|", *rows]
     lines += [
         "",
-        "A category that was not there in training counts as unknown; so does what cannot be read as a number",
+        "A category that was not there in training counts as unknown; what cannot be read as a number or a date, and",
+        "an infinite number, as missing; a number beyond 1e30 as 1e30.",
     ]
-    lines += ["or a date."]
     if about["not_read"]:
         lines += [
             "",

@@ -16,6 +16,7 @@ import numpy as np
 from model_search.errors import StoreError
 from model_search.metadata import study_folder
 from model_search.metadata.array_files import ARRAY, MOST_FILE_BYTES, read_arrays
+from model_search.metadata.connection import identity_of
 from model_search.metadata.paths import artefact_path, check_relative, of_whom, trial_of
 from model_search.metadata.trial import Artefact
 
@@ -72,17 +73,22 @@ class LocalArtefacts(ArtefactStore):
     """Keeps files in the study's folder, below `trials/`."""
 
     def __init__(self, study_dir: str | os.PathLike[str]):
-        self._folder = pathlib.Path(study_dir)
+        self._folder = pathlib.Path(study_dir).absolute()  # the working folder may change
+        self._identity = identity_of(self._folder)
 
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
-        """Writes under a temporary name, syncs, and renames."""
+        """Writes under a temporary name, syncs, and renames; VanishedStudyError if the study's folder is gone."""
         try:
+            if self._identity is not None and identity_of(self._folder) != self._identity:
+                raise study_folder.VanishedStudyError.of(self._folder)
             folder = study_folder.make_folder(self._folder, posixpath.dirname(artefact_path(trial_id, name, "")))
             with study_folder.new_file(folder) as (file, rename):
                 sha256, size = _write_whole(file, content)
                 path = artefact_path(trial_id, name, sha256)
                 rename(posixpath.basename(path))
         except OSError as error:
+            if not self._folder.is_dir():
+                raise study_folder.VanishedStudyError.of(self._folder) from error
             what = f"{name} {of_whom(trial_id)} cannot be written in {self._folder}"
             raise study_folder.not_written(what, error) from error
         return Artefact(name=name, path=path, sha256=sha256, size=size)

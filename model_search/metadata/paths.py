@@ -114,14 +114,6 @@ def of_whom(trial_id: int | None) -> str:
     return "of the study" if trial_id is None else f"of trial {trial_id}"
 
 
-def gone(path: pathlib.Path) -> str:
-    """What is said of a study's folder or database that is no longer where it was."""
-    return (
-        f"{path} was deleted, moved or replaced while it was in use; nothing of this step is stored. Put it back and "
-        "run again, or name where it is now"
-    )
-
-
 def name_of(folder: pathlib.Path) -> str | None:
     """The name of the study in a folder, from the folder: that of a copy is not that in its database.
 

@@ -85,8 +85,8 @@ def _answers(pid: int) -> bool:
 
 def _start_by_ps(pid: int) -> str | None:
     try:
-        found = subprocess.run(
-            ["ps", "-o", "lstart=", "-o", "state=", "-p", str(pid)],
+        found = subprocess.run(  # noqa: S603 - no shell; the only variable is a number
+            ["ps", "-o", "lstart=", "-o", "state=", "-p", str(pid)],  # noqa: S607 - its place depends on the system
             capture_output=True,
             text=True,
             check=False,

@@ -80,6 +80,19 @@ class StudyRecord:
             raise _damaged(self.name, f"its setting {name} is {value!r}")
         return value
 
+    def is_same(self, other: StudyRecord) -> bool:
+        """Whether both are of studies on the same data, seed, specification and metric, with files in the same place.
+
+        Whatever was prepared for the one fits the other. Owner, other settings and environment may differ.
+        """
+
+        def made_of(record: StudyRecord) -> tuple[Any, ...]:
+            inputs = "inputs" in record.data  # an earlier version prepared rows without names of inputs
+            what = record.seed, record.data_fingerprint, record.spec_text, record.metric, record.goal
+            return *what, inputs, record.settings.get("artefacts")
+
+        return made_of(self) == made_of(other)
+
     @property
     def ranking(self) -> Ranking:
         """How trials and final models of the study are compared."""

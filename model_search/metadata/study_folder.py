@@ -13,14 +13,12 @@ import contextlib
 import os
 import pathlib
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from model_search.errors import DiskFullError, StoreError, StudyError
 from model_search.metadata.filesystem import NO_ROOM
-from model_search.metadata.paths import gone
 
 Folder = str | os.PathLike[str]
 
@@ -28,6 +26,19 @@ Folder = str | os.PathLike[str]
 _CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _FILE_MODE = 0o666  # less the user's umask; nothing is executable
+
+
+class VanishedStudyError(StoreError):
+    """The study that was open is no longer at its path: moved, deleted or overwritten."""
+
+    @classmethod
+    def of(cls, folder: pathlib.Path) -> VanishedStudyError:
+        """The error for a study's folder."""
+        return cls(
+            f"the study is no longer in {folder}: it was moved, deleted or overwritten while it was in use; nothing "
+            "more is written; if it was moved, run again with the root_dir and experiment_name that it has now, where "
+            "its finished trials are"
+        )
 
 
 class LinkedFileError(StudyError, StoreError):
@@ -66,22 +77,25 @@ def check_target(folder: Folder, target: Folder) -> None:
 
 
 def make_folder(folder: Folder, relative: str) -> pathlib.Path:
-    """Makes a folder in a study's folder (which exists), with those on the way to it; it may be there already.
+    """Makes a folder in a study's folder, with those on the way to it; it may be there already.
+
+    The study's own folder is never made: it may just have been moved elsewhere.
 
     Raises:
         LinkedFileError: if one of them is a link.
-        StoreError: if the study's folder is gone.
+        VanishedStudyError: if the study's folder is gone.
         OSError: if it cannot be made.
     """
     place = inside(folder, relative)
     if not place.is_dir():
-        if not pathlib.Path(folder).is_dir():  # not made again, where files of nothing else would lie in it
-            raise StoreError(f"{place} cannot be made: {gone(pathlib.Path(folder))}")
-        place.mkdir(parents=True, exist_ok=True)
-        for above in (place, *place.parents):
-            sync_folder(above)
-            if above == pathlib.Path(folder):
-                break
+        made = pathlib.Path(folder)
+        try:
+            for part in place.relative_to(made).parts:
+                above, made = made, made / part
+                made.mkdir(exist_ok=True)
+                sync_folder(above)
+        except FileNotFoundError as error:
+            raise VanishedStudyError.of(pathlib.Path(folder)) from error
     return place
 
 
@@ -120,15 +134,11 @@ def write_text(folder: Folder, name: str, text: str) -> None:
     """Writes a file in a study's folder as a whole; a link of that name is replaced.
 
     Raises:
-        DiskFullError: if there is no room.
-        StoreError: if it cannot be written for another reason.
+        OSError: if it cannot be written.
     """
-    try:
-        with new_file(pathlib.Path(folder)) as (file, rename):
-            file.write(text.encode("utf-8"))
-            rename(name)
-    except OSError as error:
-        raise not_written(f"{name} cannot be written in {folder}", error) from error
+    with new_file(pathlib.Path(folder)) as (file, rename):
+        file.write(text.encode("utf-8"))
+        rename(name)
 
 
 def read_file(folder: Folder, relative: str, size: int | None = None) -> bytes:
@@ -158,7 +168,7 @@ def open_log(folder: Folder, relative: str) -> BinaryIO:
 
     Raises:
         LinkedFileError: if the way to it leads through a link, it is no file, or it has other names elsewhere.
-        StoreError: if it cannot be opened.
+        StoreError: if it cannot be opened, or the study's folder is gone.
     """
     path = pathlib.PurePath(relative)
     place = pathlib.Path(folder) / path
@@ -199,21 +209,6 @@ def delete_file(folder: Folder, relative: str) -> None:
         OSError: if it cannot be deleted.
     """
     inside(folder, relative).unlink(missing_ok=True)
-
-
-def delete_study(folder: pathlib.Path) -> None:
-    """Deletes a study's folder with all that is in it; links are deleted, what they lead to stays.
-
-    Raises:
-        LinkedFileError: if the folder is a link.
-        StoreError: if something cannot be deleted.
-    """
-    if folder.is_symlink():
-        raise LinkedFileError(f"{folder} is a link, which is not overwritten; delete it, or choose another name")
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be deleted: {error.strerror or error}; delete it by hand") from error
 
 
 def not_written(what: str, error: OSError) -> StoreError:

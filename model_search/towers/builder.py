@@ -122,7 +122,7 @@ def _drops_out(spec: TowerSpec, position: int) -> bool:
 
 
 def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
-    return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")
+    return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")  # noqa: S311 - no secret; the trial's seed decides
 
 
 def _apply(

@@ -102,7 +102,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
     Raises:
         UserError: if the data are not those of the study, or there is nothing to make a model of.
     """
-    store = SqliteStore(folder / paths.DATABASE)
+    store = SqliteStore(folder / paths.DATABASE, create=False)
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
         display = ProgressDisplay(study.record.metric, 0, options.progress)

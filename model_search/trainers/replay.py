@@ -75,7 +75,7 @@ def replay_trial(
     """
     if not isinstance(provider, Provider):
         raise UserError(f"data is a {type(provider).__name__}; expected the provider that the study was made with")
-    store = SqliteStore(folder / paths.DATABASE)
+    store = SqliteStore(folder / paths.DATABASE, create=False)
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), artefacts))
         trial, _, _ = _completed(study, trial_id)

@@ -9,6 +9,7 @@ neighbour `.exit`. All children end with the server.
 import contextlib
 import dataclasses
 import datetime
+import importlib
 import json
 import math
 import os
@@ -268,7 +269,9 @@ def _child(order):
 
     status = 1
     try:
-        globals()[order["role"]](pathlib.Path(order["config"].pop("folder")), say, **order["config"])
+        module, _, role = order["role"].rpartition(".")
+        act = getattr(importlib.import_module(module), role) if module else globals()[role]
+        act(pathlib.Path(order["config"].pop("folder")), say, **order["config"])
         status = 0
     except BaseException:
         say({"error": "unexpected", "message": traceback.format_exc()})
@@ -298,6 +301,9 @@ def serve():
             break
         *lines, waiting = (waiting + got).split(b"\n")
         for order in map(json.loads, lines):
+            module = order["role"].rpartition(".")[0]  # a module beside this one, which is loaded but once
+            if module and module not in sys.modules:
+                getattr(importlib.import_module(module), "warm_up", int)()
             pid = os.fork()
             if not pid:
                 _child(order)

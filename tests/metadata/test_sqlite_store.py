@@ -17,7 +17,7 @@ from model_search.metadata import connection as connection_module
 from model_search.metadata import limits
 from model_search.metadata.connection import UnreadableStudyError, journal_mode
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import StudyRecord
+from model_search.metadata.store import Heartbeat, StudyRecord
 from model_search.metadata.trial import (
     COMBININGS,
     DISTILLATION_LOSSES,
@@ -467,7 +467,7 @@ def test_a_study_made_with_a_write_ahead_log_goes_back_to_a_rollback_journal(fin
     connection.close()
     monkeypatch.setattr(connection_module, "journal_mode", lambda: "delete")
     store = SqliteStore(finished)
-    assert store._db.value("PRAGMA journal_mode") == "delete"
+    assert store._db.value("PRAGMA journal_mode") == "truncate"
     assert len(store.history()[0]) == 3
     store.close()
 
@@ -486,6 +486,32 @@ def test_settings_are_the_only_part_of_a_record_that_changes(open_store):
     store.create_study(RECORD)
     store.update_settings({"a": [1, 2]})
     assert store.create_study(RECORD) == dataclasses.replace(RECORD, settings={"a": [1, 2]})
+
+
+def test_every_change_of_a_trial_is_one_transaction(open_store):
+    """A kill between two would leave a claim without a heartbeat, or a result without its files."""
+    store = open_store()
+    store.create_study(RECORD)
+    begun = []
+    store._db.database.conn.set_trace_callback(lambda sql: begun.append(sql) if sql.startswith("BEGIN") else None)
+
+    def changed_at_once(change):
+        begun.clear()
+        found = change()
+        assert begun == ["BEGIN IMMEDIATE"]
+        return found
+
+    claim = changed_at_once(lambda: store.claim("w", 5))
+    changed_at_once(lambda: store.heartbeat(claim))
+    changed_at_once(lambda: store.commit_plan(claim, make_plan(1)))
+    changed_at_once(lambda: store.release(claim))
+    again = changed_at_once(lambda: store.claim("w", 5))
+    changed_at_once(lambda: store.commit_plan(again, again.plan))
+    changed_at_once(lambda: store.complete(again, make_result()))
+    other = changed_at_once(lambda: store.claim("w", 5))
+    changed_at_once(lambda: store.fail(other, "no luck"))
+    lost = changed_at_once(lambda: store.claim("w", 5))
+    assert changed_at_once(lambda: store.reclaim([Heartbeat(lost.trial_id, 1, 1)])) == [lost.trial_id]
 
 
 def test_every_commit_is_on_disk_when_the_call_returns(database):

@@ -8,7 +8,9 @@ import pytest
 from model_search.errors import StoreError, StudyError
 from model_search.metadata import study_folder
 from model_search.metadata.artefacts import LocalArtefacts
-from model_search.metadata.study_folder import LinkedFileError
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.study_folder import LinkedFileError, VanishedStudyError
+from model_search.trainers.overwriting import EarlierStudy
 
 
 @pytest.fixture
@@ -85,9 +87,17 @@ def test_a_file_that_is_written_takes_the_place_of_a_link(study, outside, link):
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(study):
     (study / "spec.pbtxt").mkdir()
-    with pytest.raises(StoreError, match=r"spec.pbtxt cannot be written in .*Is a directory; mend that"):
+    with pytest.raises(IsADirectoryError):
         study_folder.write_text(study, "spec.pbtxt", "new")
     assert [path.name for path in study.iterdir()] == ["spec.pbtxt"]
+
+
+def test_the_folder_of_a_study_is_never_made(study):
+    study.rmdir()
+    for act in (lambda: study_folder.make_folder(study, "a/b"), lambda: study_folder.open_log(study, "logs/w.log")):
+        with pytest.raises(VanishedStudyError, match="no longer in"):
+            act()
+    assert not study.exists()
 
 
 def test_a_log_goes_on_where_it_was(study):
@@ -145,19 +155,21 @@ def test_a_target_elsewhere_is_the_users_own_matter(study, outside, tmp_path):
 
 
 def test_overwriting_deletes_links_and_not_what_they_lead_to(study, outside):
+    SqliteStore(study / "study.db").close()
     (study / "trials").mkdir()
     (study / "trials" / "link").symlink_to(outside)
     (study / "own").symlink_to(outside / "own.txt")
-    study_folder.delete_study(study)
+    EarlierStudy.found("study", study).delete()
     assert not study.exists()
     assert unchanged(outside)
 
 
 def test_a_study_that_is_itself_a_link_is_not_overwritten(outside, tmp_path):
+    SqliteStore(outside / "study.db").close()
     (tmp_path / "link").symlink_to(outside)
-    with pytest.raises(StudyError, match="is a link, which is not overwritten"):
-        study_folder.delete_study(tmp_path / "link")
-    assert unchanged(outside)
+    with pytest.raises(StudyError, match="is a link, and is not overwritten"):
+        EarlierStudy.found("link", tmp_path / "link")
+    assert (outside / "study.db").exists()
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import re
@@ -23,6 +24,9 @@ MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan
 
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+_EXACT, _LONGEST_EXACT = 2**53, 15  # whole numbers up to this, and of so many digits, are float64 exactly
+_OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "empty"})  # see pandas' infer_dtype
+_INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
 _A_DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}
 EPOCH = datetime.date(1970, 1, 1).toordinal()
@@ -31,20 +35,78 @@ _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
 
 
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Cells of a column that are not taken as they are.
+
+    Attributes:
+        what: What the cells hold.
+        taken_as: What they are taken as.
+        rows: How many rows hold them.
+        examples: Some of them.
+    """
+
+    what: str
+    taken_as: str
+    rows: int
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shown = ", ".join(repr(one if len(one) <= 40 else f"{one[:37]}...") for one in self.examples[:3])
+        shown += ", ..." if len(self.examples) > 3 else ""
+        rows = "1 row holds" if self.rows == 1 else f"{self.rows} rows hold"
+        return f"{rows} {self.what}{f' ({shown})' if shown else ''}, read as {self.taken_as}"
+
+
 def canonical_text(value: Any) -> str:
     """A cell as text: stripped, whole numbers without a fraction, "" for every missing-value marker."""
     if isinstance(value, str):
         text = value.strip()
         return "" if len(text) <= _LONGEST_MARKER and text.lower() in MISSING_MARKERS else text
-    if value is None or value != value:
+    if value is None:
         return ""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, float | np.floating):
+        if math.isnan(value):
+            return ""
         return str(int(value)) if math.isfinite(value) and value == int(value) else repr(float(value))
     if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat(*((" ",) if isinstance(value, datetime.datetime) else ()))
+        return "" if value != value else value.isoformat(*((" ",) if isinstance(value, datetime.datetime) else ()))
+    if isinstance(value, bytes):
+        try:
+            return canonical_text(value.decode("utf-8"))
+        except UnicodeDecodeError:
+            return repr(value)
     return canonical_text(str(value))
+
+
+def distinct_cells(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    """The different cells of a column; cells of different types are different (True, 1 and 1.0 are equal in Python).
+
+    Returns:
+        Codes int [rows], -1 where a cell is None or NaN; and the cell of each code.
+    """
+    import pandas as pd
+    import pandas.api.types as types
+
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        codes, numbers = pd.factorize(series.to_numpy(), use_na_sentinel=True)
+        return codes, numbers.tolist()
+    cells = series.to_numpy(dtype=object)
+    if types.infer_dtype(cells, skipna=True) in _OF_ONE_TYPE:
+        codes, values = pd.factorize(cells, use_na_sentinel=True)
+        return codes, list(values)
+    found: dict[Any, int] = {}
+    values, codes = [], np.full(len(cells), -1, dtype=np.int64)
+    for row in np.flatnonzero(~pd.isna(cells)).tolist():
+        cell = cells[row]
+        key = (type(cell), cell if isinstance(cell, str | bytes | int | float) else repr(cell))
+        if key not in found:
+            found[key] = len(values)
+            values.append(cell)
+        codes[row] = found[key]
+    return codes, values
 
 
 def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -53,10 +115,8 @@ def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
     Returns:
         Codes int [rows], and the text of each code (two codes may share a text; missing is "").
     """
-    import pandas as pd
-
-    codes, values = pd.factorize(series.to_numpy(dtype=object), use_na_sentinel=True)
-    texts = [canonical_text(value) for value in values]
+    codes, cells = distinct_cells(series)
+    texts = [canonical_text(cell) for cell in cells]
     if (codes < 0).any():
         codes = np.where(codes < 0, len(texts), codes)
         texts.append("")
@@ -79,23 +139,83 @@ def is_typed_date(series: pd.Series) -> bool:
 
 def numbers_of(series: pd.Series) -> np.ndarray:
     """A column as float64 [rows]; NaN where a cell is missing, infinite or no number."""
+    return read_numbers(series)[0]
+
+
+def read_numbers(series: pd.Series) -> tuple[np.ndarray, list[Change]]:
+    """A column as float64 [rows], as `numbers_of` gives it, and what is not taken as it is."""
     import pandas.api.types as types
 
+    if types.is_complex_dtype(series.dtype):
+        rows = int(series.notna().sum())
+        return np.full(len(series), np.nan), [Change("complex numbers", "missing", rows)] if rows else []
     if types.is_bool_dtype(series.dtype) or types.is_numeric_dtype(series.dtype):
-        return _tamed(series.to_numpy(dtype=np.float64, na_value=np.nan))
-    codes, texts = distinct_texts(series)
-    return parse_numbers(texts)[codes] if texts else np.empty(0)
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        changes = _number_changes(values, np.ones(len(values), dtype=np.int64), None)
+        if types.is_integer_dtype(series.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) >= _EXACT:
+            changes += _rounded(series)
+        return _tamed(values), changes
+    return numbers_from_texts(*distinct_texts(series))
+
+
+def numbers_from_texts(codes: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, list[Change]]:
+    """As `read_numbers`, of a column as `distinct_texts` gives it."""
+    if not texts:
+        return np.empty(0), []
+    values = _parsed(texts)
+    counts = np.bincount(codes, minlength=len(texts))
+    return _tamed(values)[codes], _number_changes(values, counts, texts)
+
+
+def _number_changes(values: np.ndarray, counts: np.ndarray, texts: Sequence[str] | None) -> list[Change]:
+    """What is not taken as it is.
+
+    Args:
+        values: float64, each for as many rows as `counts` says; not yet capped.
+        counts: int, as many.
+        texts: What each value was read from; None where they are typed.
+    """
+
+    def change(mask: np.ndarray, what: str, taken_as: str) -> list[Change]:
+        rows = int(counts[mask].sum())
+        of_texts = () if texts is None else tuple(sorted(texts[index] for index in np.flatnonzero(mask).tolist()))
+        return [Change(what, taken_as, rows, of_texts)] if rows else []
+
+    found = change(np.isinf(values), "infinite numbers", "missing")
+    found += change(np.isfinite(values) & (np.abs(values) > LARGEST), f"numbers beyond {LARGEST:g}", f"{LARGEST:g}")
+    if texts is not None:
+        unread = np.isnan(values) & np.array([bool(text) for text in texts])
+        found = change(unread, "no number", "missing") + found
+        rounded = np.zeros(len(texts), dtype=bool)
+        for index in np.flatnonzero(np.abs(np.nan_to_num(values)) >= _EXACT).tolist():
+            text = texts[index].replace(",", "")
+            is_long = _LONGEST_EXACT < len(text) < 300 and text.lstrip("+-").isdecimal()
+            rounded[index] = is_long and int(text) != int(values[index])
+        found += change(rounded, "whole numbers beyond 2**53", "the nearest float64")
+    return found
+
+
+def _rounded(series: pd.Series) -> list[Change]:
+    codes, cells = distinct_cells(series)
+    counts = np.bincount(codes[codes >= 0], minlength=len(cells))
+    rows = sum(count for cell, count in zip(cells, counts.tolist(), strict=True) if int(cell) != int(float(cell)))
+    return [Change("whole numbers beyond 2**53", "the nearest float64", rows)] if rows else []
 
 
 def parse_numbers(texts: Sequence[str]) -> np.ndarray:
     """Texts as float64; NaN where there is no number. "1,234.5" is read with its thousands separators."""
+    return _tamed(_parsed(texts))
+
+
+def _parsed(texts: Sequence[str]) -> np.ndarray:
+    """As `parse_numbers`, but not capped; infinite ones stay infinite."""
     try:
         joined = "".join(texts)
         if joined.isascii() and "_" not in joined:  # float() takes other digits, too, and 1_000
-            return _tamed(np.array([float(text) if text else math.nan for text in texts], dtype=np.float64))
+            return np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
     except ValueError:
         pass
-    return _tamed(np.array([_number(text) for text in texts], dtype=np.float64))
+    return np.array([_number(text) for text in texts], dtype=np.float64)
 
 
 def dates_of(series: pd.Series, order: str) -> np.ndarray:
@@ -103,14 +223,29 @@ def dates_of(series: pd.Series, order: str) -> np.ndarray:
 
     A time zone is ignored: the hour is taken as written.
     """
+    return read_dates(series, order)[0]
+
+
+def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]:
+    """A column of dates as `dates_of` gives it, and what is not taken as it is."""
     if is_typed_date(series):
         naive = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
         moments = naive.to_numpy(dtype=naive.dtype)
         # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
         days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
-        return np.where(np.isnat(moments), np.nan, days)
-    codes, texts = distinct_texts(series)
-    return parse_dates(texts, order)[codes] if texts else np.empty(0)
+        return np.where(np.isnat(moments), np.nan, days), []
+    return dates_from_texts(*distinct_texts(series), order)
+
+
+def dates_from_texts(codes: np.ndarray, texts: Sequence[str], order: str) -> tuple[np.ndarray, list[Change]]:
+    """As `read_dates`, of a column as `distinct_texts` gives it."""
+    if not texts:
+        return np.empty(0), []
+    days = parse_dates(texts, order)
+    unread = np.isnan(days) & np.array([bool(text) for text in texts])
+    rows = int(np.bincount(codes, minlength=len(texts))[unread].sum())
+    examples = tuple(sorted(texts[index] for index in np.flatnonzero(unread).tolist()))
+    return days[codes], [Change("no date", "missing", rows, examples)] if rows else []
 
 
 def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
@@ -173,7 +308,7 @@ def _number(text: str) -> float:
         return float(text)
     if GROUPED_NUMBER.fullmatch(text):
         return float(text.replace(",", ""))
-    return math.nan
+    return math.inf if _INFINITE.fullmatch(text) else math.nan
 
 
 def _tamed(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import pathlib
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from model_search.data.checked_json import need
 from model_search.data.tabular import columns
 from model_search.data.tabular.csv_rows import RowError, csv_rows
+from model_search.data.tabular.schema import MOSTLY
 from model_search.data.task import Task
 from model_search.errors import DataError
 
@@ -81,6 +82,18 @@ class CsvTable:
     frame: pd.DataFrame
     reading: Reading
 
+    def number_columns(self, label: str | None = None) -> list[str]:
+        """Columns that hold numbers: of the label column all cells, of others nearly all."""
+        least = {str(name): 1.0 if name == label else MOSTLY for name in self.frame.columns}
+        return [name for name, share in least.items() if _share_of_numbers(self.frame[name].to_numpy()) >= share]
+
+    def with_points(self, names: Collection[str]) -> pd.DataFrame:
+        """The frame with points for the decimal commas of some columns, if the decimal is a comma."""
+        if self.reading.decimal != ",":
+            return self.frame
+        points = {name: _with_points(self.frame[name].to_numpy()) for name in self.frame.columns if name in names}
+        return self.frame.assign(**points)
+
 
 def read_csv(
     path: str | os.PathLike[str],
@@ -97,7 +110,7 @@ def read_csv(
         names: Names of the columns of a file without a header; "column_0", "column_1", ... where None.
 
     Returns:
-        A frame whose cells are all text, not stripped.
+        A frame whose cells are all text, not stripped; decimal commas are left as they are, see `CsvTable.with_points`.
 
     Raises:
         DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
@@ -131,8 +144,6 @@ def read_csv(
         raise DataError(f"{path} has several columns named {', '.join(map(repr, doubled))}; give each its own name")
     cells = [np.array(column, dtype=object) for column in zip(*body, strict=True)]
     decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, cells)) else ".")
-    if decimal == ",":
-        cells = [_with_points(column) for column in cells]
     frame = pd.DataFrame(dict(zip(header, cells, strict=True)), dtype=object)
     return CsvTable(frame, Reading(delimiter, has_header, reading.encoding, decimal))
 
@@ -165,20 +176,23 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
             decimal=remembered.get("decimal"),
         )
         if reading.header is not False:
-            return read_csv(source, reading, label=features[0] if features else None).frame
-        return _read_headless(source, reading, names, features)
+            table = read_csv(source, reading, label=features[0] if features else None)
+        else:
+            table = _read_headless(source, reading, names, features)
+        return table.with_points(remembered.get("number_columns", list(table.frame.columns)))
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
 
 def _read_headless(
     source: str | os.PathLike[str], reading: Reading, names: Sequence[str], features: Sequence[str]
-) -> pd.DataFrame:
+) -> CsvTable:
     """A file without a header holds either all columns of the training file, or the features alone."""
-    frame = read_csv(source, reading).frame
+    table = read_csv(source, reading)
+    frame = table.frame
     for expected in (names, features):
         if len(expected) == frame.shape[1]:
             frame.columns = list(expected)
-            return frame
+            return table
     raise DataError(
         f"{source} has {frame.shape[1]} columns and no header; expected {len(names)} as in training, "
         f"or the {len(features)} without the label"
@@ -293,6 +307,13 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], label: str |
                 return False
     filled = [cell for cell in first if cell]
     return len(set(filled)) == len(filled) and all(first[1:-1])
+
+
+def _share_of_numbers(cells: np.ndarray) -> float:
+    """Share of the cells with a value that are numbers, with a decimal comma or without; 0 where there are none."""
+    texts = [text for cell in cells if (text := columns.canonical_text(cell))]
+    numbers = (bool(_DECIMAL_COMMA.fullmatch(text) or columns.PLAIN_NUMBER.fullmatch(text)) for text in texts)
+    return sum(numbers) / max(len(texts), 1)
 
 
 def _has_decimal_comma(cells: np.ndarray) -> bool:

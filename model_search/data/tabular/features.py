@@ -22,6 +22,13 @@ from model_search.data.checked_json import damaged, need, read_record
 
 DATE_PARTS = ("days", "month", "day", "weekday", "hour")
 MISSING_CATEGORY = ""  # the missing value in a vocabulary, if it is informative
+_FAR = 1e4  # from 0, in units of the scale: there float32 has an error of a thousandth of it
+_SMALLEST, _LARGEST = 1e-30, 1e30
+
+
+def float_type(center: float, scale: float, far: float) -> str:
+    """float32 for numbers around `center`, `scale` apart; float64 where that is further from 0 than `far` scales."""
+    return "float32" if abs(center) < far * scale and _SMALLEST < scale < _LARGEST else "float64"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +46,11 @@ class NumberFeature:
     def width(self) -> int:
         """Number of columns in the matrix."""
         return 1 + self.indicator
+
+    @property
+    def dtype(self) -> str:
+        """The type of typed values: float32, or float64 where that does not hold them closely enough."""
+        return float_type(self.center, self.scale, _FAR)
 
 
 @dataclasses.dataclass(frozen=True)

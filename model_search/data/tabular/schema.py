@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from model_search.data.tabular.features import (
     FeatureSchema,
     NumberFeature,
 )
+from model_search.data.tabular.label_column import has_leading_zero
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
     if kind is None and columns.is_typed_number(series):
         if types.is_complex_dtype(dtype):
             return Finding(dropped="complex numbers are not supported")
-        return _number(name, columns.numbers_of(series), target)
+        values, changes = columns.read_numbers(series)
+        return _noted(_number(name, values, target), changes)
     if kind is None and columns.is_typed_date(series):
         return _date(name, columns.dates_of(series, "ymd"), "ymd", target)
     if types.is_timedelta64_dtype(dtype):
@@ -138,14 +140,21 @@ def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
     if share >= MOSTLY:
         return _number_from_text(name, series, codes, texts, target)
     order, guessed = columns.date_order(texts)
-    days = columns.parse_dates(texts, order)
-    if _share(days, codes, texts) >= MOSTLY:
-        found = _date(name, days[codes], order, target)
+    if _share(columns.parse_dates(texts, order), codes, texts) >= MOSTLY:
+        days, changes = columns.dates_from_texts(codes, texts, order)
+        found = _date(name, days, order, target)
         if guessed and found.feature is not None:
             reading = "day first" if order == "dmy" else "month first"
-            return dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
-        return found
+            found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
+        return _noted(found, changes)
     return _category(name, counts, numeric=False)
+
+
+def _noted(found: Finding, changes: Sequence[object]) -> Finding:
+    """The finding with a note of what is not taken as it is."""
+    if found.feature is None and found.fallback is None:
+        return found
+    return dataclasses.replace(found, note="; ".join(filter(None, (found.note, *map(str, changes)))))
 
 
 def _counts(codes: np.ndarray, texts: list[str]) -> dict[str, int]:
@@ -165,18 +174,27 @@ def _share(parsed: np.ndarray, codes: np.ndarray, texts: list[str]) -> float:
 def _number_from_text(
     name: str, series: pd.Series, codes: np.ndarray, texts: list[str], target: Target, *, forced: bool = False
 ) -> Finding:
-    parsed = columns.parse_numbers(texts)
-    found = _number(name, parsed[codes], target, forced=forced)
+    values, changes = columns.numbers_from_texts(codes, texts)
+    found = _noted(_number(name, values, target, forced=forced), changes)
     if not isinstance(found.feature, NumberFeature):
         return found
-    odd = sorted({texts[index] for index in np.flatnonzero(np.isnan(parsed)) if texts[index]})
     blank = series.to_numpy(dtype=object)[np.array([not text for text in texts])[codes]]
-    as_text = bool(odd) or any("," in text for text in texts) or any(isinstance(c, str) and c != "" for c in blank)
-    note = ""
-    if odd:
-        shown = ", ".join(map(repr, odd[:3])) + (", ..." if len(odd) > 3 else "")
-        note = f"{len(odd)} of its values are no numbers ({shown}); they are read as missing"
-    return Finding(dataclasses.replace(found.feature, as_text=as_text), note=note)
+    odd = any(text for text, number in zip(texts, columns.parse_numbers(texts), strict=True) if np.isnan(number))
+    as_text = odd or any("," in text for text in texts) or any(isinstance(c, str) and c != "" for c in blank)
+    found = dataclasses.replace(found, feature=dataclasses.replace(found.feature, as_text=as_text))
+    return _noted(found, _leading_zeros(codes, texts))
+
+
+def _leading_zeros(codes: np.ndarray, texts: Sequence[str]) -> list[str]:
+    """A sentence about numbers that are written like identifiers (01234) and would be others without their zeros."""
+    coded = [index for index, text in enumerate(texts) if text.isdecimal() and has_leading_zero(text)]
+    if not coded:
+        return []
+    rows = int(np.isin(codes, coded).sum())
+    shown = ", ".join(repr(text) for text in sorted(texts[index] for index in coded)[:3])
+    return [
+        f"{rows} rows hold numbers with leading zeros ({shown}), read as numbers; as texts they would be categories"
+    ]
 
 
 def _number(name: str, values: np.ndarray, target: Target, *, forced: bool = False) -> Finding:

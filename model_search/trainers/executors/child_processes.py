@@ -92,7 +92,7 @@ class _WorkerProcess:
         self._events = events
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         with study_folder.open_log(slot.folder, slot.log) as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; this Python, a module of the package
                 [sys.executable, "-P", "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -20,11 +20,12 @@ import traceback
 from typing import Any, BinaryIO
 
 from model_search.deadline import Deadline
+from model_search.errors import ModelSearchError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.history.history import History
-from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, worker_parts
+from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, stopped, worker_parts
 from model_search.trainers.exit_policy import UNFIT
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.serialization import SerializedJob
@@ -149,7 +150,9 @@ def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, eve
             tensorflow(1, settings.threads)  # before the user's own modules load it noisily
         contents = SerializedJob.opened(reader.parts())
         folder = contents.session["folder"]
-        session = contents.open(SqliteStore(folder / paths.DATABASE))
+        session = contents.open(SqliteStore(folder / paths.DATABASE, create=False))
+    except ModelSearchError as error:
+        return stopped(error)
     except Exception as error:
         traceback.print_exc()
         return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
