@@ -181,8 +181,9 @@ def open_artefacts(folder: pathlib.Path, record: StudyRecord, place: str | None)
     if stored is None or place.rstrip("/") != stored.rstrip("/"):
         own = "its own folder" if stored is None else ascii(stored[:_SHOWN])
         raise StudyError(
-            f"study {record.name!r} keeps its files in {own}, not in {place!r}; "
-            + ("leave artefacts out" if stored is None else "name that place, or choose another study")
+            f"study {record.name!r} keeps its files in {own}, not in {place}; "
+            + ("leave artefacts out to continue it" if stored is None else "name that place")
+            + ", or choose another study"
         )
     return shared_artefacts(folder, place)
 

@@ -52,7 +52,7 @@ def test_a_search_goes_on_where_the_place_is_named_again(moved):
     root, place = moved
     with pytest.raises(StudyError, match="only if you name it"):
         CASE.search(root, number_models=9)
-    with pytest.raises(StudyError, match="not in '/elsewhere'"):
+    with pytest.raises(StudyError, match="not in /elsewhere"):
         CASE.search(root, number_models=9, artefacts="/elsewhere")
     study = CASE.search(root, number_models=9, finish="neither", artefacts=place)
     assert len(study.leaderboard()) >= 9

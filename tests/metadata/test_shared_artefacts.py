@@ -71,7 +71,7 @@ def record_of(place):
 def test_a_study_without_a_place_keeps_its_files_in_its_folder(tmp_path):
     assert isinstance(open_artefacts(tmp_path, record_of(None), None), LocalArtefacts)
     assert isinstance(shared_artefacts(tmp_path, None), LocalArtefacts)
-    with pytest.raises(StudyError, match="keeps its files in its own folder, not in '/elsewhere'; leave artefacts out"):
+    with pytest.raises(StudyError, match="keeps its files in its own folder, not in /elsewhere; leave artefacts out"):
         open_artefacts(tmp_path, record_of(None), "/elsewhere")
 
 
@@ -80,7 +80,7 @@ def test_a_place_counts_if_it_is_named_again(tmp_path):
     shared = open_artefacts(tmp_path / "adult", record_of(place), place + "/")
     shared.write(1, "x", b"hello")
     assert list((tmp_path / "shared" / "adult" / "trials" / "000001").iterdir())
-    with pytest.raises(StudyError, match=r"keeps its files in '.*shared', not in '/elsewhere'"):
+    with pytest.raises(StudyError, match=r"keeps its files in '.*shared', not in /elsewhere"):
         open_artefacts(tmp_path / "adult", record_of(place), "/elsewhere")
 
 

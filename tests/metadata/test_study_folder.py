@@ -9,6 +9,7 @@ from model_search.errors import StoreError, StudyError
 from model_search.metadata import study_folder
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import StudyRecord
 from model_search.metadata.study_folder import LinkedFileError, VanishedStudyError
 from model_search.trainers.overwriting import EarlierStudy
 
@@ -155,7 +156,9 @@ def test_a_target_elsewhere_is_the_users_own_matter(study, outside, tmp_path):
 
 
 def test_overwriting_deletes_links_and_not_what_they_lead_to(study, outside):
-    SqliteStore(study / "study.db").close()
+    store = SqliteStore(study / "study.db")
+    store.create_study(StudyRecord("study", "me", "", "loss", "minimize", 1, "f", {}, {}, {}))
+    store.close()
     (study / "trials").mkdir()
     (study / "trials" / "link").symlink_to(outside)
     (study / "own").symlink_to(outside / "own.txt")

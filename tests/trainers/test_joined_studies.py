@@ -87,7 +87,8 @@ def test_what_does_not_fit_the_first_is_refused(first, opened, options, words):
 
 
 def test_files_elsewhere_are_those_of_the_first(first, opened, tmp_path):
-    first(lambda: opened(artefacts=str(tmp_path / "elsewhere"), seed=5))
+    place = str(tmp_path / "elsewhere")
+    first(lambda: opened(artefacts=place, seed=5))
     second = opened(seed=5)
     assert second.record.settings["artefacts"] == str(tmp_path / "elsewhere")
     assert second.store.study().settings["artefacts"] == str(tmp_path / "elsewhere")
