@@ -6,14 +6,13 @@ TensorFlow is loaded only when a model is asked for.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import os
 import pathlib
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from model_search.data.task import Task, TaskKind
 from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -61,7 +61,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """The experiment's name: that of its folder, where the study was copied or renamed."""
         return self._record.name
 
     @property
@@ -71,7 +71,7 @@ class Study:
 
     @property
     def record(self) -> StudyRecord:
-        """Specification, metric, seed, data and environment, as they were when the study began."""
+        """Specification, metric, seed, data and environment, as they were when the study began; the name as it is."""
         return self._record
 
     @property
@@ -332,6 +332,50 @@ class Study:
         rows, numbers = np.nonzero(steps)
         return found.set_axis(pd.MultiIndex.from_arrays([rows, numbers], names=["row", "step"]), axis="index")
 
+    def write_predictions(
+        self,
+        data: TableLike,
+        path: str | os.PathLike[str],
+        trial: ModelChoice = None,
+        escape_formulas: bool = False,
+    ) -> int:
+        """Writes a CSV file with a row for each row of the data: its prediction, and the probability of each class.
+
+        A CSV file is read, predicted and written some rows at a time, so that it need not fit into memory. The file is
+        there when all is written, or not at all.
+
+        Args:
+            data: A CSV file, a DataFrame, a dict of columns or an array.
+            path: The file to make; it is compressed if it ends in .gz, .bz2, .xz or .zip.
+            trial: As in `predict`.
+            escape_formulas: Whether texts that a spreadsheet would take for a formula get an apostrophe before them.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            UserError: if it cannot be written there, or the study has no table.
+        """
+        from model_search.finish.large_files import write_csv
+
+        return write_csv(self.prediction_frames(data, trial, escape_formulas), path)
+
+    def prediction_frames(
+        self, data: TableLike, trial: ModelChoice = None, escape_formulas: bool = False
+    ) -> Iterator[pd.DataFrame]:
+        """What `write_predictions` writes, some rows at a time."""
+        from model_search.finish import large_files
+
+        if self._record.data.get("schema") is None:
+            raise UserError(
+                f"study {self.name!r} was not made from a table, and has no columns to read from one; "
+                "give rows to `predict`, as the study's input_fn yields them"
+            )
+        tower, temperature = self.tower(trial), self._temperature(trial)
+        for logits in large_files.logits_in_pieces(tower, data, self._record.data, _note):
+            frame = large_files.answers_of(logits, self.task, temperature)
+            yield large_files.escape_formulas(frame) if escape_formulas else frame
+
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
         """Every usual metric of the task on rows with labels, best on rows that the search has not seen.
 
@@ -339,12 +383,17 @@ class Study:
         """
         from model_search.data.labelled_rows import LabelledRows
         from model_search.data.later_rows import labelled_rows
+        from model_search.finish.large_files import labelled_logits
         from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        given = labelled_rows(data, self._record.data, _note)
+        if self._reads_in_pieces(data):
+            given, found = labelled_logits(self.tower(trial), data, self._record.data, _note)
+        else:
+            given = labelled_rows(data, self._record.data, _note)
+            found = tower_logits(self.tower(trial), given.inputs)
         rows = LabelledRows.of_rows(self.task, given)
-        logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
+        logits = rows.logits(found)
         if self.task.kind is TaskKind.CLASSIFICATION:
             logits = logits / self._temperature(trial)
         return all_metrics(self.task, rows.labels, logits, rows.weights)
@@ -383,8 +432,7 @@ class Study:
 
     def _read_record(self) -> StudyRecord:
         """The record, under the name that the study's folder has: a copied study has another one than its record."""
-        record = self._store.study().checked()
-        return dataclasses.replace(record, name=paths.name_of(self._folder) or record.name)
+        return named_by_folder(self._store.study().checked(), self._folder)
 
     @property
     def _store(self) -> SqliteStore:
@@ -485,10 +533,17 @@ class Study:
     def _logits(self, data: TableLike, trial: ModelChoice) -> tuple[np.ndarray, np.ndarray | None]:
         """Logits [rows, ...], and which steps are valid where there is a label for each step."""
         from model_search.data.later_rows import inputs_of, steps_of
+        from model_search.finish.large_files import logits_in_pieces
         from model_search.finish.predict import tower_logits
 
+        if self._reads_in_pieces(data):
+            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, _note))), None
         inputs = inputs_of(data, self._record.data, _note)
         return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
+
+    def _reads_in_pieces(self, data: TableLike) -> bool:
+        """Whether rows are read some at a time, and their features are left again."""
+        return isinstance(data, str | os.PathLike) and self._record.data.get("schema") is not None
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of
@@ -522,14 +577,12 @@ def load_study(
 ) -> Study:
     """Opens a study that `try_models` has created, in any process.
 
-    A study from a stranger may be opened: whatever it says, no code of it runs, and nothing outside of its folder is
-    read, written or deleted.
+    It may be a stranger's: no code of it runs, and nothing outside of its folder is read, written or deleted.
 
     Args:
         root_dir: Folder of all studies.
         experiment_name: Name of the study.
-        artefacts: The folder or URL that the study was made with for the files of its trials, if it was made with one.
-            The leaderboard needs no files.
+        artefacts: The folder or URL that it was made with for its trials' files, if any; the leaderboard needs none.
 
     Raises:
         StudyError: if there is none; the message names the existing studies. Or if it keeps its files elsewhere than in
@@ -537,7 +590,11 @@ def load_study(
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)
-    if not study_folder.check_own_file(folder / paths.DATABASE):
+    try:
+        is_there = study_folder.check_own_file(folder / paths.DATABASE)
+    except OSError as error:
+        raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
+    if not is_there:
         others = paths.list_studies(root)
         hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
         raise StudyError(f"no study {experiment_name!r} in {root}{hint}")

@@ -64,6 +64,18 @@ def list_studies(root_dir: str | os.PathLike[str]) -> list[str]:
     return sorted(_studies_below(root, root))
 
 
+def name_of(folder: pathlib.Path) -> str | None:
+    """The name of the study that a folder holds, as its path says; None where it is no folder that `study_dir` makes.
+
+    A copied or renamed study has the name of its folder; the record in it keeps the old one.
+    """
+    root, pieces = folder.parent, [folder.name]
+    while pieces[0].startswith(_CUT):
+        root, pieces = root.parent, [root.name, *pieces]
+    name = _decoded("".join(pieces))
+    return name if name is not None and study_dir(root, name) == folder else None
+
+
 def trial_dir(trial_id: int) -> str:
     """The folder of a trial's files, relative to the study's: "trials/000012"."""
     return f"{TRIALS}/{trial_id:06d}"
@@ -112,18 +124,6 @@ def artefact_path(trial_id: int | None, name: str, sha256: str) -> str:
 def of_whom(trial_id: int | None) -> str:
     """Whose a file is, in words: "of trial 12", "of the study"."""
     return "of the study" if trial_id is None else f"of trial {trial_id}"
-
-
-def name_of(folder: pathlib.Path) -> str | None:
-    """The name of the study in a folder, from the folder: that of a copy is not that in its database.
-
-    None where no study has a folder of that name.
-    """
-    pieces, parent = [folder.name], folder.parent
-    while pieces[0].startswith(_CUT) and parent.name.endswith(_CUT):
-        pieces.insert(0, parent.name)
-        parent = parent.parent
-    return _decoded("".join(pieces))
 
 
 def check_relative(relative: str) -> str:

@@ -6,15 +6,17 @@ names the trial, never passed on.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.errors import StoreError, UnstorableError
 from model_search.metadata import limits
 from model_search.metadata.final_models import FinalModel
-from model_search.metadata.paths import check_relative
+from model_search.metadata.paths import check_relative, name_of
 from model_search.metadata.processes import ProcessIdentity
 from model_search.metadata.store import Heartbeat, StudyRecord
 from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState, UnknownStartError
@@ -24,6 +26,12 @@ _MOST_PROCESSES = 2**31
 _RECORD_TEXTS = ("name", "owner", "spec_text", "metric", "goal", "data_fingerprint")
 _SHORT_TEXTS = ("name", "owner", "metric", "goal", "data_fingerprint")
 _LONGEST = 10_000
+
+
+def named_by_folder(record: StudyRecord, folder: pathlib.Path) -> StudyRecord:
+    """The record with the name that its folder has: a study that was copied or renamed is found under that one."""
+    name = name_of(folder.absolute())
+    return record if name is None else dataclasses.replace(record, name=name)
 
 
 def strict_json(value: Any, what: str) -> str:

@@ -19,6 +19,7 @@ from model_search.finish.final_stage import StageOptions, is_up_to_date, run_sta
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final_models import FinalModel, check_what, wants_student
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
@@ -129,8 +130,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
 
 def study_parts(folder: pathlib.Path, store: Store, artefacts: ArtefactStore) -> StudyParts:
     """A study as the final stage reads it."""
-    record = store.study().checked()
-    record = dataclasses.replace(record, name=paths.name_of(folder) or record.name)
+    record = named_by_folder(store.study().checked(), folder)
     history = History(record.ranking)
     history.update(store.history()[0])
     return StudyParts(store, artefacts, record, history)

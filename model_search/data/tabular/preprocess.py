@@ -35,6 +35,13 @@ def standardise(values: np.ndarray, center: float, scale: float) -> np.ndarray:
     return z / np.hypot(1.0, z / CLIP)
 
 
+def sentences(changes: Mapping[str, Sequence[columns.Change]]) -> Iterator[str]:
+    """A sentence for each column in which something is not taken as it is."""
+    for name, found in changes.items():
+        if found:
+            yield f"column {name!r}: {'; '.join(map(str, found))}"
+
+
 class Preprocessor:
     """Applies a fitted `FeatureSchema`; the same for training, validation and prediction.
 
@@ -59,15 +66,27 @@ class Preprocessor:
         Raises:
             DataError: if columns are missing; the message names them.
         """
+        matrix, changes = self.transform_and_compare(frame)
+        if note is not None:
+            for sentence in sentences(changes):
+                note(sentence)
+        return matrix
+
+    def transform_and_compare(
+        self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]
+    ) -> tuple[np.ndarray, dict[str, list[columns.Change]]]:
+        """The matrix that `transform` gives, and, by column, what is not taken as it is."""
         table = self._table(frame)
         matrix = np.zeros((len(table), self.schema.width), np.float32)
-        start = 0
+        start, changes = 0, {}
         for feature in self.schema.features:
-            changes = _fill(matrix[:, start : start + feature.width], feature, table[feature.column])
-            if changes and note is not None:
-                note(f"column {feature.column!r}: {'; '.join(map(str, changes))}")
+            row, found = 0, []
+            for part in columns.parts_of(table[feature.column]):
+                found.append(_fill(matrix[row : row + len(part), start : start + feature.width], feature, part))
+                row += len(part)
+            changes[feature.column] = columns.merged(found)
             start += feature.width
-        return matrix
+        return matrix, changes
 
     def typed_columns(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
         """The columns that are read, each with its own type, as an exported model takes them.

@@ -24,6 +24,7 @@ from model_search.errors import ModelSearchError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan
+from model_search.printable import PrintableFormatter
 from model_search.search.history.history import History
 from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, stopped, worker_parts
 from model_search.trainers.exit_policy import UNFIT
@@ -128,7 +129,9 @@ def main() -> None:
     """Works until there is nothing to do, and ends the process without TensorFlow's slow shutdown."""
     orders, events = _own_pipes()
     settings = WorkerSettings(**json.loads(orders.readline()))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     interrupts = Interrupts(Deadline(settings.seconds))
     reader = _Orders(orders, settings, interrupts)
     reader.start()
