@@ -296,10 +296,12 @@ def _print_model_place(study: Study) -> None:
         # The search itself has succeeded; only the export is missing.
         say(f"  not written: {error}")
     root, name = FLAGS.model_dir, study.name
-    where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}"])
+    place = [] if FLAGS.artefacts is None else [f"--artefacts={FLAGS.artefacts}"]
+    where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}", *place])
     say(f"predict:    model_search predict NEW.csv {where}")
     say(f"report:     model_search report {where}")
-    say(f"in Python:  model_search.load_study({root!r}, {name!r}).predict('NEW.csv')")
+    named = "".join(f", artefacts={FLAGS.artefacts!r}" for _ in place)
+    say(f"in Python:  model_search.load_study({root!r}, {name!r}{named}).predict('NEW.csv')")
 
 
 def _provider() -> Provider:
@@ -343,7 +345,7 @@ def _experiment_name() -> str:
 def _study() -> Study:
     from model_search.study import load_study
 
-    return load_study(FLAGS.model_dir, _experiment_name())
+    return load_study(FLAGS.model_dir, _experiment_name(), FLAGS.artefacts)
 
 
 def _finish(words: list[str]) -> None:

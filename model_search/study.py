@@ -19,7 +19,7 @@ import numpy as np
 
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
-from model_search.metadata import paths
+from model_search.metadata import paths, study_folder
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -27,7 +27,7 @@ from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
-from model_search.trainers.options import as_root_dir
+from model_search.trainers.option_fields import as_path, as_root_dir
 
 if TYPE_CHECKING:
     import keras
@@ -49,11 +49,13 @@ class Study:
     Get one from `SingleTrainer.try_models`, `model_search.fit` or `model_search.load_study`.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, artefacts: str | None = None):
         self._folder = folder
+        self._artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
         self._record = self._read_record()
+        self._artefacts = open_artefacts(folder, self._record, artefacts)
         self._history = History(self._record.ranking)
         self._revision = 0
 
@@ -170,7 +172,7 @@ class Study:
         """
         from model_search.trainers.finish_study import FinishOptions, finish_study
 
-        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress))
+        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress, self._artefacts_place))
         return self.final_models
 
     def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
@@ -189,7 +191,7 @@ class Study:
         """
         from model_search.trainers.replay import replay_trial
 
-        return replay_trial(self._folder, trial, data, metric)
+        return replay_trial(self._folder, trial, data, metric, self._artefacts_place)
 
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
@@ -245,6 +247,8 @@ class Study:
         """
         from model_search.report.html import write_report
 
+        if path is not None:
+            study_folder.check_target(self._folder, path)
         return write_report(self._facts(), self._folder if path is None else path)
 
     def best_model(self) -> keras.Model:
@@ -404,6 +408,7 @@ class Study:
         Returns:
             What was written, by format.
         """
+        study_folder.check_target(self._folder, path)
         _load_tensorflow()
         from model_search.finish.export import export
 
@@ -439,7 +444,7 @@ class Study:
     def _parts(self) -> StudyParts:
         from model_search.finish.final_ensemble import StudyParts
 
-        return StudyParts(self._store, open_artefacts(self._folder, self._record.settings), self._record, self.history)
+        return StudyParts(self._store, self._artefacts, self._record, self.history)
 
     def _facts(self) -> StudyFacts:
         from model_search.report.facts import StudyFacts
@@ -460,6 +465,7 @@ class Study:
             calibration=calibration,
             root=os.fspath(pathlib.Path(*self._folder.parts[: len(self._folder.parts) - depth])),
             made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            artefacts=self._artefacts_place,
         )
 
     def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:
@@ -566,20 +572,30 @@ def _load_tensorflow() -> None:
     tensorflow()
 
 
-def load_study(root_dir: str | os.PathLike[str], experiment_name: str) -> Study:
+def load_study(
+    root_dir: str | os.PathLike[str], experiment_name: str, artefacts: str | os.PathLike[str] | None = None
+) -> Study:
     """Opens a study that `try_models` has created, in any process.
 
+    It may be a stranger's: no code of it runs, and nothing outside of its folder is read, written or deleted.
+
+    Args:
+        root_dir: Folder of all studies.
+        experiment_name: Name of the study.
+        artefacts: The folder or URL that it was made with for its trials' files, if any; the leaderboard needs none.
+
     Raises:
-        StudyError: if there is none; the message names the existing studies.
+        StudyError: if there is none; the message names the existing studies. Or if it keeps its files elsewhere than in
+            `artefacts`.
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)
     try:
-        is_there = (folder / paths.DATABASE).is_file()
+        is_there = study_folder.check_own_file(folder / paths.DATABASE)
     except OSError as error:
         raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
     if not is_there:
         others = paths.list_studies(root)
         hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
         raise StudyError(f"no study {experiment_name!r} in {root}{hint}")
-    return Study(folder)
+    return Study(folder, None if artefacts is None else as_path(artefacts))
