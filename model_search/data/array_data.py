@@ -106,7 +106,7 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if names is not None and (isinstance(names, str) or not isinstance(names, Iterable)):
+    if names is not None and (isinstance(names, str) or not isinstance(names, Iterable) or _is_single(names)):
         raise DataError(f"feature_names is {names!r}; expected a list of names, one for each column")
     if isinstance(x, pd.DataFrame):
         frame = x.reset_index(drop=True)
@@ -195,6 +195,8 @@ def _series(values: Any, name: str) -> pd.Series:
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
         array = array.argmax(axis=1)
+    if array.dtype.kind == "c":
+        raise DataError(f"{name}s are complex numbers; expected real ones: give the parts columns of their own")
     if array.ndim != 1:
         raise DataError(f"{name}s have the shape {array.shape}; expected one dimension, [rows]")
     found = pd.Series(_flat(array, f"the {name} column"), name=name, dtype=object if array.dtype == object else None)

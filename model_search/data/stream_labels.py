@@ -13,6 +13,7 @@ from model_search.data.tabular import labels
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
 
+_PARTS = (list, tuple, np.ndarray)  # of labels that are no single values
 FITTING_BATCHES = 200  # batches of training data that the labels are inferred from
 
 
@@ -154,7 +155,7 @@ def label_array(values: Any) -> np.ndarray:
         DataError: if they are of several types, or cannot be one array.
     """
     if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype.kind == "O"):
-        kinds = sorted({type(value).__name__ for value in values if not np.ndim(value)})
+        kinds = sorted({type(value).__name__ for value in values if not isinstance(value, _PARTS)})
         texts = {"str", "bytes", "str_", "bytes_"}
         if len(kinds) > 1 and not {*kinds} <= texts and {*kinds} & {*texts, "bool", "bool_", "NoneType"}:
             raise DataError(f"the labels of a batch are of several types ({', '.join(kinds)}); expected one type")

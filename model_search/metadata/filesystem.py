@@ -54,6 +54,9 @@ def what_helps(error: BaseException, otherwise: str = "give another path") -> st
         otherwise: What to do about anything else than lacking room, rights or folders.
     """
     code = getattr(error, "errno", None)
+    if code is None:  # of a library that only has words for it
+        known = (one for one in (*NO_ROOM, *_NO_RIGHT) if os.strerror(one).casefold() in str(error).casefold())
+        code = next(known, None)
     if code in NO_ROOM:
         return "make room, or give a path on another disk"
     if code in _NO_RIGHT:

@@ -159,7 +159,7 @@ def test_numbers_beyond_float64_are_refused(tmp_path, number):
 
 def test_what_is_no_single_value_is_refused():
     column = pd.Series([[1], [2]] * 20)
-    with pytest.raises(DataError, match=r"holds a list \(\[1\]\); expected one text"):
+    with pytest.raises(DataError, match="holds a list"):
         from_array(column)
     with pytest.raises(DataError, match="not UTF-8"):
         from_array(pd.Series([b"\xff", b"a"] * 20))

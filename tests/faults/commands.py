@@ -7,6 +7,7 @@ import os
 import pathlib
 import tempfile
 
+import absl.logging  # defines flags, which a flagsaver would take away again  # noqa: F401
 from absl.testing import flagsaver
 
 from model_search import main

@@ -104,6 +104,16 @@ def test_another_metric_or_seed_is_refused(tmp_path, changes, words):
     open_pretended(tmp_path, seed=7)[0].store.close()
 
 
+def test_a_specification_that_does_not_go_with_the_study_is_refused(tmp_path):
+    session, context = open_pretended(tmp_path, seed=7)
+    session.store.close()
+    provider = CsvProvider(filename=str(tmp_path / "table.csv"), label="y")
+    spec = load_spec(constants.DEFAULT_DNN)
+    removed = spec.blocks_to_use.pop()
+    with pytest.raises(StudyError, match=f"'x' cannot be continued: blocks_to_use no longer has {removed}"):
+        open_session(provider, spec, context.options)
+
+
 def test_other_data_are_refused(tmp_path):
     open_pretended(tmp_path, seed=7)[0].store.close()
     other_table(tmp_path).replace(tmp_path / "table.csv")
@@ -114,7 +124,7 @@ def test_other_data_are_refused(tmp_path):
 
 def test_a_final_stage_takes_the_study_s_own_data(tmp_path):
     session, _ = open_pretended(tmp_path)
-    parts = study_parts(session.folder, session.store)
+    parts = study_parts(session.folder, session.store, session.artefacts)
     data, _ = same_data(parts, CsvProvider(filename=str(tmp_path / "table.csv"), label="y"))
     assert data.fingerprint == session.record.data_fingerprint
     with pytest.raises(StudyError, match="the training data of study 'x' differ"):
