@@ -1,7 +1,7 @@
 """The flatten family: blocks that make a vector of a map, [height, width, channels].
 
-Definitions are those of the archived system, for maps with the channels last, but for `GlobalPoolingFlatten`. Layers are
-named after the block that makes them (`<block>_<part>`).
+Definitions are those of the archived system, for maps with the channels last, but for `GlobalPoolingFlatten`. Layers
+are named after the block that makes them (`<block>_<part>`).
 """
 
 from __future__ import annotations
