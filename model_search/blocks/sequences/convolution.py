@@ -71,7 +71,8 @@ class BatchNormConv1DBlock(SequenceBlock):
         )(without_padding(sequence, lengths))
         mask = None if lengths is None else valid_steps(output, lengths)
         output = layers.BatchNormalization(momentum=0.9, name=f"{self.name}_norm")(output, mask=mask)
-        return layers.ReLU(name=f"{self.name}_relu")(output)
+        # An operation, unlike a layer, does not pass Keras' mask on; later blocks have the lengths.
+        return ops.relu(output)
 
 
 class TemporalConvolutionBlock(SequenceBlock):

@@ -48,9 +48,9 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
 
     Where blocks are ordered by rank (in a CNN): the blocks that read maps or sequences in their order, one flatten
     block (the first there is, else the one that the problem type adds), then the others (dense layers) in their order.
-    In towers of sequences a block that reads a sequence cannot follow one that has made a vector of it: such blocks come
-    before it, with one that makes vectors of sequences only (the first there is) as the last of them. Every other order
-    is legal. `EMPTY_BLOCK` is only padding and vanishes.
+    In towers of sequences a block that reads a sequence cannot follow one that has made a vector of it: such blocks
+    come before it, with one that makes vectors of sequences only (the first there is) as the last of them. Every other
+    order is legal. `EMPTY_BLOCK` is only padding and vanishes.
 
     Args:
         architecture: Names of blocks, input to output.

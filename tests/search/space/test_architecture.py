@@ -86,9 +86,15 @@ def test_elsewhere_every_order_that_can_be_read_is_legal(problem_type):
     ("given_order", "fixed"),
     [
         (["FULLY_CONNECTED", "LSTM_128"], ["LSTM_128", "FULLY_CONNECTED"]),
-        (["GRU_64", "ATTENTION_POOLING", "IDENTITY", "LSTM_128"], ["GRU_64", "LSTM_128", "ATTENTION_POOLING", "IDENTITY"]),
+        (
+            ["GRU_64", "ATTENTION_POOLING", "IDENTITY", "LSTM_128"],
+            ["GRU_64", "LSTM_128", "ATTENTION_POOLING", "IDENTITY"],
+        ),
         (["MASKED_MAX_POOLING", "MASKED_MEAN_POOLING"], ["MASKED_MAX_POOLING"]),
-        (["FULLY_CONNECTED", "MASKED_MEAN_POOLING", "LOWRANK_1"], ["MASKED_MEAN_POOLING", "FULLY_CONNECTED", "LOWRANK_1"]),
+        (
+            ["FULLY_CONNECTED", "MASKED_MEAN_POOLING", "LOWRANK_1"],
+            ["MASKED_MEAN_POOLING", "FULLY_CONNECTED", "LOWRANK_1"],
+        ),
     ],
 )
 def test_what_reads_sequences_comes_before_what_makes_vectors_of_them(given_order, fixed):
