@@ -114,6 +114,62 @@ _DENSE_STARTING_POINTS = (
     ),
 )
 
+# A small convolutional network, a residual and a densely connected one. The stock specification is `image`.
+_IMAGE_STARTING_POINTS = (
+    StartingPoint(
+        (
+            "BATCHNORM_CONVOLUTION_32",
+            "MAX_POOLING_2X2",
+            "BATCHNORM_CONVOLUTION_64",
+            "MAX_POOLING_2X2",
+            "BATCHNORM_CONVOLUTION_128",
+            DEFAULT_FLATTEN,
+        ),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": -1.0, "weight_decay": 1e-4},
+    ),
+    StartingPoint(
+        (
+            "BATCHNORM_CONVOLUTION_32",
+            "PREACTIVATION_RESNET_32",
+            "PREACTIVATION_RESNET_STRIDE_64_2",
+            "PREACTIVATION_RESNET_64",
+            "PREACTIVATION_RESNET_STRIDE_128_2",
+            "PREACTIVATION_RESNET_128",
+            DEFAULT_FLATTEN,
+        ),
+        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": -1.0, "weight_decay": 1e-4},
+    ),
+    StartingPoint(
+        (
+            "BATCHNORM_CONVOLUTION_32",
+            "DENSENET_12_4",
+            "DENSENET_TRANSITION",
+            "DENSENET_24_4",
+            "DENSENET_TRANSITION",
+            "DENSENET_24_4",
+            DEFAULT_FLATTEN,
+        ),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": -1.0, "weight_decay": 1e-4},
+    ),
+)
+
+# Convolutions, a recurrent network and attention, each with pooling of the valid steps. The stock specification is
+# `sequence`.
+_SEQUENCE_STARTING_POINTS = (
+    StartingPoint(
+        ("BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": 0.2},
+    ),
+    StartingPoint(
+        ("BI_LSTM_64", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
+    ),
+    StartingPoint(
+        ("TRANSFORMER_ENCODER_64_4", "TRANSFORMER_ENCODER_64_4", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": 0.1},
+    ),
+)
+
 # The default where a specification names no problem type.
 DEFAULT_PROBLEM_TYPE = "DNN"
 
@@ -148,8 +204,20 @@ def problem_types() -> tuple[ProblemType, ...]:
 
 for _problem in (
     ProblemType("DNN", VECTOR_RANK, starting_points=_DENSE_STARTING_POINTS),
-    ProblemType("CNN", MAP_RANK, ordered_by_rank=True, added_block=DEFAULT_FLATTEN),
+    ProblemType(
+        "CNN",
+        MAP_RANK,
+        ordered_by_rank=True,
+        added_block=DEFAULT_FLATTEN,
+        starting_points=_IMAGE_STARTING_POINTS,
+    ),
     ProblemType("RNN_ALL_ACTIVATIONS", SEQUENCE_RANK, head="dense_per_step", needs_lengths=True, label_per_step=True),
-    ProblemType("RNN_LAST_ACTIVATIONS", SEQUENCE_RANK, head="dense_last_step", needs_lengths=True),
+    ProblemType(
+        "RNN_LAST_ACTIVATIONS",
+        SEQUENCE_RANK,
+        head="dense_last_step",
+        needs_lengths=True,
+        starting_points=_SEQUENCE_STARTING_POINTS,
+    ),
 ):
     register_problem_type(_problem)

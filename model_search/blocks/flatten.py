@@ -1,13 +1,13 @@
 """The flatten family: blocks that make a vector of a map, [height, width, channels].
 
-Definitions are those of the archived system, for maps with the channels last. Layers are named after the block that
-makes them (`<block>_<part>`).
+Definitions are those of the archived system, for maps with the channels last, but for `GlobalPoolingFlatten`. Layers
+are named after the block that makes them (`<block>_<part>`).
 """
 
 from __future__ import annotations
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from model_search.blocks.block import Block, BlockSettings
 from model_search.errors import TrialError
@@ -73,6 +73,21 @@ class PlateReductionFlatten(_MapFlatten):
     def reduce(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
         """See the class."""
         return layers.GlobalAveragePooling2D(name=f"{self.name}_mean")(tensor)
+
+
+class GlobalPoolingFlatten(_MapFlatten):
+    """The maximum of every channel over height and width; with `mean`, the mean of every channel before it."""
+
+    def __init__(self, mean: bool = False) -> None:
+        super().__init__()
+        self._mean = mean
+
+    def reduce(self, tensor: keras.KerasTensor) -> keras.KerasTensor:
+        """See the class."""
+        maximum = layers.GlobalMaxPooling2D(name=f"{self.name}_maximum")(tensor)
+        if not self._mean:
+            return maximum
+        return ops.concatenate([layers.GlobalAveragePooling2D(name=f"{self.name}_mean")(tensor), maximum], axis=-1)
 
 
 class DownsampleFlattenBlock(_MapFlatten):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from model_search import problem
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
-from model_search.problem import DEFAULT_FLATTEN, ProblemType
+from model_search.problem import DEFAULT_FLATTEN, SEQUENCE_RANK, VECTOR_RANK, ProblemType
 from model_search.search.space.equivalence import Equivalence
 from model_search.spec import check
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_FLATTEN", "EMPTY_BLOCK", "NOTHING_IS_EQUIVALENT", "Architecture", "body_of", "canonical", "fix_order",
-    "get_allowed_depth", "grow", "problem_type_of", "replace", "replaceable_positions",
+    "get_allowed_depth", "grow", "problem_type_of", "reorders", "replace", "replaceable_positions",
 ]  # fmt: skip
 
 Architecture = tuple[str, ...]
@@ -48,7 +48,9 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
 
     Where blocks are ordered by rank (in a CNN): the blocks that read maps or sequences in their order, one flatten
     block (the first there is, else the one that the problem type adds), then the others (dense layers) in their order.
-    Elsewhere every order is legal. `EMPTY_BLOCK` is only padding and vanishes.
+    In towers of sequences a block that reads a sequence cannot follow one that has made a vector of it: such blocks
+    come before it, with one that makes vectors of sequences only (the first there is) as the last of them. Every other
+    order is legal. `EMPTY_BLOCK` is only padding and vanishes.
 
     Args:
         architecture: Names of blocks, input to output.
@@ -56,7 +58,7 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
     """
     blocks = [name for name in architecture if name != EMPTY_BLOCK]
     if not problem_type.ordered_by_rank:
-        return tuple(blocks)
+        return _sequences_first(blocks) if problem_type.input_rank == SEQUENCE_RANK else tuple(blocks)
     flatten: list[str] = []
     ordered: list[str] = []
     unordered: list[str] = []
@@ -65,6 +67,30 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
         (flatten if info.is_flatten else ordered if info.order_important else unordered).append(name)
     added = [] if problem_type.added_block is None else [problem_type.added_block]
     return (*ordered, *(flatten or added)[:1], *unordered)
+
+
+def reorders(blocks: Sequence[str], problem_type: ProblemType) -> bool:
+    """Whether `fix_order` may change the order of some architecture of these blocks."""
+    infos = [catalogue.get(name) for name in blocks]
+    makes_vectors = any(info.output_rank(problem_type.input_rank) == VECTOR_RANK for info in infos)
+    reads_sequences = any(info.reads_rank == SEQUENCE_RANK for info in infos)
+    is_of_sequences = problem_type.input_rank == SEQUENCE_RANK
+    return problem_type.ordered_by_rank or (is_of_sequences and makes_vectors and reads_sequences)
+
+
+def _sequences_first(blocks: Sequence[str]) -> Architecture:
+    """No block that reads sequences after one that makes a vector of them; all others stay where they are."""
+    infos = [catalogue.get(name) for name in blocks]
+    makes_vector = [info.output_rank(SEQUENCE_RANK) == VECTOR_RANK for info in infos]
+    first = makes_vector.index(True) if any(makes_vector) else len(infos)
+    later = infos[first:]
+    if not any(info.reads_rank == SEQUENCE_RANK for info in later[1:]):
+        return tuple(blocks)
+    read = [info for info in later if info.reads_rank == SEQUENCE_RANK]
+    writing = [info.name for info in read if info.output_rank(SEQUENCE_RANK) != VECTOR_RANK]
+    pooling = [info.name for info in read if info.output_rank(SEQUENCE_RANK) == VECTOR_RANK]
+    others = [info.name for info in later if info.reads_rank != SEQUENCE_RANK]
+    return (*blocks[:first], *writing, *pooling[:1], *others)
 
 
 def canonical(

@@ -22,6 +22,7 @@ from model_search.search.space.architecture import (
     get_allowed_depth,
     grow,
     problem_type_of,
+    reorders,
     replace,
     replaceable_positions,
 )
@@ -311,7 +312,7 @@ class Grammar:
                 continue
             architecture = self._ordered(drawn)
             # Otherwise no two draws give the same tower, and nothing has to be remembered.
-            if self.problem_type.ordered_by_rank or self.equivalence.identity_blocks:
+            if reorders(self.blocks, self.problem_type) or self.equivalence.identity_blocks:
                 same = self.canonical(architecture)
                 if same in seen:
                     continue

@@ -1,10 +1,10 @@
 """Starting points of a search: towers that were good on other data, with their hyperparameters.
 
-They warm-start a search that has no trials of its own yet. The towers of each problem type are in
-`problem.py`. Those for vectors were chosen on seven tables of different origin, size and task, not those of
-`benchmarks/search_on_data.py`; `benchmarks/starting_points.py` chooses them. After Feurer et al., "Initializing
-Bayesian Hyperparameter Optimization via Meta-Learning", AAAI 2015, and, for how they are chosen, Feurer et al.,
-"Auto-sklearn 2.0", JMLR 2022 (greedily: each one improves most on those before).
+They warm-start a search that has no trials of its own yet. The towers of each problem type are in `problem.py`. Those
+for maps and sequences are small forms of well-known networks. Those for vectors were chosen on seven tables of
+different origin, size and task, not those of `benchmarks/search_on_data.py`; `benchmarks/starting_points.py` chooses
+them. After Feurer et al., "Initializing Bayesian Hyperparameter Optimization via Meta-Learning", AAAI 2015, and, for
+how they are chosen, Feurer et al., "Auto-sklearn 2.0", JMLR 2022 (greedily: each one improves most on those before).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def starting_points(grammar: Grammar, space: Space) -> tuple[StartingPoint, ...]
         StartingPoint(point.architecture, _searched(point, space))
         for point in grammar.problem_type.starting_points
         if grammar.fits(point.architecture)
-        and set(point.architecture) <= set(grammar.blocks)
+        and set(point.architecture) <= {*grammar.blocks, grammar.problem_type.added_block}
         and grammar.minimum_depth <= len(point.architecture) <= grammar.maximum_depth
     )
 
