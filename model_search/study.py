@@ -369,14 +369,21 @@ class Study:
         """What `write_predictions` writes, some rows at a time."""
         from model_search.finish import large_files
 
-        if self._record.data.get("schema") is None:
-            raise UserError(
-                f"study {self.name!r} was not made from a table, and has no columns to read from one; "
-                "give rows to `predict`, as the study's input_fn yields them"
+        about, temperature = self._record.data, self._temperature(trial)
+        files = large_files.files_of(data, about)
+        if files is not None:
+            frames = large_files.answers_of_files(
+                files, lambda paths: self._logits(paths, trial)[0], self.task, temperature
             )
-        tower, temperature = self.tower(trial), self._temperature(trial)
-        for logits in large_files.logits_in_pieces(tower, data, self._record.data, warn):
-            frame = large_files.answers_of(logits, self.task, temperature)
+        elif about.get("schema") is not None:
+            pieces = large_files.logits_in_pieces(self.tower(trial), data, about, warn)
+            frames = (large_files.answers_of(logits, self.task, temperature) for logits in pieces)
+        else:
+            raise UserError(
+                f"study {self.name!r} was not made from a table or from files, and has no columns to read from one; "
+                "give rows to `predict`, as the study's provider yields them"
+            )
+        for frame in frames:
             yield large_files.escape_formulas(frame) if escape_formulas else frame
 
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:

@@ -37,8 +37,8 @@ import model_search
 from model_search import constants
 from model_search.spec.load import load_spec
 assert model_search.__file__.startswith(sys.path[0]), model_search.__file__
-for name in ("DEFAULT_DNN", "DEFAULT_CNN", "DEFAULT_RNN_ALL", "DEFAULT_RNN_LAST", "DEFAULT_IMAGE", "DEFAULT_SEQUENCE"):
-    path = getattr(constants, name)
+for name in ("DNN", "CNN", "RNN_ALL", "RNN_LAST", "IMAGE", "SEQUENCE", "SOUND"):
+    path = getattr(constants, f"DEFAULT_{name}")
     assert type(path) is str and path.startswith(sys.path[0]) and open(path).read(), path
 print(load_spec(constants.DEFAULT_DNN).maximum_depth)
 """

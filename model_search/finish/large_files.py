@@ -12,11 +12,13 @@ import os
 import pathlib
 import secrets
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 
+from model_search.data.audio.later_recordings import recording_paths
+from model_search.data.images.later_pictures import picture_paths
 from model_search.data.later_rows import PieceReader, label_columns, label_rows
 from model_search.data.rows import Rows
 from model_search.data.tabular.csv_reading import table_pieces
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from model_search.data.array_data import TableLike
 
+_FILES = 512  # pictures or recordings that are read at a time
 # Spreadsheets take a cell that begins with one of these for a formula; some take the full-width forms, too.
 FORMULA_STARTS = (*"=+-@\t\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -51,6 +54,34 @@ def logits_in_pieces(
     for frame in table_pieces(source, description):
         yield tower_logits(tower, reader.read(frame))
     _say(reader.notes(), note)
+
+
+def files_of(source: Any, description: Mapping[str, Any]) -> list[pathlib.Path] | None:
+    """The pictures or recordings that a source names; None for a study of other data, or a source that names none."""
+    if "images" in description:
+        return picture_paths(source)
+    return recording_paths(source) if "audio" in description else None
+
+
+def answers_of_files(
+    paths: Sequence[pathlib.Path],
+    logits_of: Callable[[list[str]], np.ndarray],
+    task: Task,
+    temperature: float,
+) -> Iterator[pd.DataFrame]:
+    """The answers for pictures or recordings, some files at a time, with the name of each in the column "file".
+
+    Args:
+        paths: The files.
+        logits_of: From some of them to logits [files, width].
+        task: What is predicted.
+        temperature: Divides the logits.
+    """
+    for start in range(0, len(paths), _FILES):
+        piece = [str(path) for path in paths[start : start + _FILES]]
+        frame = answers_of(logits_of(piece), task, temperature)
+        frame.insert(0, "file", piece)
+        yield frame
 
 
 def labelled_logits(
