@@ -23,13 +23,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from absl import flags
 
 from model_search.command_errors import NoOutput, ensure_standard_streams, run_in_words
 from model_search.deadline import Deadline
 from model_search.errors import DataWarning, ModelSearchError, ProviderError, UserError
 from model_search.metadata.final_models import ModelChoice
+from model_search.metadata.processes import seconds_since_start
 from model_search.printable import printable, say
 from model_search.trainers.option_fields import Flag, option_of
 from model_search.trainers.options import SearchOptions
@@ -145,7 +145,7 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def _seconds_of_this_process() -> float:
     """Seconds since the process was started for this command; 0 where it was started for something else."""
-    seconds = time.time() - psutil.Process().create_time()
+    seconds = seconds_since_start()
     return seconds if 0 <= seconds <= LONGEST_START else 0.0
 
 
@@ -296,10 +296,12 @@ def _print_model_place(study: Study) -> None:
         # The search itself has succeeded; only the export is missing.
         say(f"  not written: {error}")
     root, name = FLAGS.model_dir, study.name
-    where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}"])
+    place = [] if FLAGS.artefacts is None else [f"--artefacts={FLAGS.artefacts}"]
+    where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}", *place])
     say(f"predict:    model_search predict NEW.csv {where}")
     say(f"report:     model_search report {where}")
-    say(f"in Python:  model_search.load_study({root!r}, {name!r}).predict('NEW.csv')")
+    named = "".join(f", artefacts={FLAGS.artefacts!r}" for _ in place)
+    say(f"in Python:  model_search.load_study({root!r}, {name!r}{named}).predict('NEW.csv')")
 
 
 def _provider() -> Provider:
@@ -343,7 +345,7 @@ def _experiment_name() -> str:
 def _study() -> Study:
     from model_search.study import load_study
 
-    return load_study(FLAGS.model_dir, _experiment_name())
+    return load_study(FLAGS.model_dir, _experiment_name(), FLAGS.artefacts)
 
 
 def _finish(words: list[str]) -> None:

@@ -9,17 +9,16 @@ import contextlib
 import datetime
 import os
 import pathlib
-import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.notes import warn
 from model_search.data.task import Task, TaskKind
-from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
-from model_search.metadata import paths
+from model_search.errors import ModelSearchError, StudyError, UserError
+from model_search.metadata import paths, study_folder
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -27,7 +26,7 @@ from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
-from model_search.trainers.options import as_root_dir
+from model_search.trainers.option_fields import as_path, as_root_dir
 
 if TYPE_CHECKING:
     import keras
@@ -49,11 +48,13 @@ class Study:
     Get one from `SingleTrainer.try_models`, `model_search.fit` or `model_search.load_study`.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, artefacts: str | None = None):
         self._folder = folder
+        self._artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
         self._record = self._read_record()
+        self._artefacts = open_artefacts(folder, self._record, artefacts)
         self._history = History(self._record.ranking)
         self._revision = 0
 
@@ -170,7 +171,7 @@ class Study:
         """
         from model_search.trainers.finish_study import FinishOptions, finish_study
 
-        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress))
+        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress, self._artefacts_place))
         return self.final_models
 
     def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
@@ -189,7 +190,7 @@ class Study:
         """
         from model_search.trainers.replay import replay_trial
 
-        return replay_trial(self._folder, trial, data, metric)
+        return replay_trial(self._folder, trial, data, metric, self._artefacts_place)
 
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
@@ -245,6 +246,8 @@ class Study:
         """
         from model_search.report.html import write_report
 
+        if path is not None:
+            study_folder.check_target(self._folder, path)
         return write_report(self._facts(), self._folder if path is None else path)
 
     def best_model(self) -> keras.Model:
@@ -368,7 +371,7 @@ class Study:
                 "give rows to `predict`, as the study's input_fn yields them"
             )
         tower, temperature = self.tower(trial), self._temperature(trial)
-        for logits in large_files.logits_in_pieces(tower, data, self._record.data, _note):
+        for logits in large_files.logits_in_pieces(tower, data, self._record.data, warn):
             frame = large_files.answers_of(logits, self.task, temperature)
             yield large_files.escape_formulas(frame) if escape_formulas else frame
 
@@ -384,9 +387,9 @@ class Study:
         from model_search.training.metrics import all_metrics
 
         if self._reads_in_pieces(data):
-            given, found = labelled_logits(self.tower(trial), data, self._record.data, _note)
+            given, found = labelled_logits(self.tower(trial), data, self._record.data, warn)
         else:
-            given = labelled_rows(data, self._record.data, _note)
+            given = labelled_rows(data, self._record.data, warn)
             found = tower_logits(self.tower(trial), given.inputs)
         rows = LabelledRows.of_rows(self.task, given)
         logits = rows.logits(found)
@@ -404,6 +407,7 @@ class Study:
         Returns:
             What was written, by format.
         """
+        study_folder.check_target(self._folder, path)
         _load_tensorflow()
         from model_search.finish.export import export
 
@@ -439,7 +443,7 @@ class Study:
     def _parts(self) -> StudyParts:
         from model_search.finish.final_ensemble import StudyParts
 
-        return StudyParts(self._store, open_artefacts(self._folder, self._record.settings), self._record, self.history)
+        return StudyParts(self._store, self._artefacts, self._record, self.history)
 
     def _facts(self) -> StudyFacts:
         from model_search.report.facts import StudyFacts
@@ -460,6 +464,7 @@ class Study:
             calibration=calibration,
             root=os.fspath(pathlib.Path(*self._folder.parts[: len(self._folder.parts) - depth])),
             made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            artefacts=self._artefacts_place,
         )
 
     def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:
@@ -531,8 +536,8 @@ class Study:
         from model_search.finish.predict import tower_logits
 
         if self._reads_in_pieces(data):
-            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, _note))), None
-        inputs = inputs_of(data, self._record.data, _note)
+            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, warn))), None
+        inputs = inputs_of(data, self._record.data, warn)
         return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
 
     def _reads_in_pieces(self, data: TableLike) -> bool:
@@ -546,19 +551,6 @@ class Study:
         return {"study": self.name, **origin_of(chosen, parts.history, parts)}
 
 
-def _note(sentence: str) -> None:
-    """Warns the caller of this module; Python shows a sentence once for each line that it came from."""
-    warnings.warn(sentence, DataWarning, stacklevel=_calls_from_outside())
-
-
-def _calls_from_outside() -> int:
-    """How many calls of this package there are between its user and the caller, as `warnings.warn` counts them."""
-    frame, calls = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("model_search."):
-        frame, calls = frame.f_back, calls + 1
-    return calls
-
-
 def _load_tensorflow() -> None:
     """Imports TensorFlow quietly, before anything else does."""
     from model_search.training.runtime import tensorflow
@@ -566,20 +558,30 @@ def _load_tensorflow() -> None:
     tensorflow()
 
 
-def load_study(root_dir: str | os.PathLike[str], experiment_name: str) -> Study:
+def load_study(
+    root_dir: str | os.PathLike[str], experiment_name: str, artefacts: str | os.PathLike[str] | None = None
+) -> Study:
     """Opens a study that `try_models` has created, in any process.
 
+    It may be a stranger's: no code of it runs, and nothing outside of its folder is read, written or deleted.
+
+    Args:
+        root_dir: Folder of all studies.
+        experiment_name: Name of the study.
+        artefacts: The folder or URL that it was made with for its trials' files, if any; the leaderboard needs none.
+
     Raises:
-        StudyError: if there is none; the message names the existing studies.
+        StudyError: if there is none; the message names the existing studies. Or if it keeps its files elsewhere than in
+            `artefacts`.
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)
     try:
-        is_there = (folder / paths.DATABASE).is_file()
+        is_there = study_folder.check_own_file(folder / paths.DATABASE)
     except OSError as error:
         raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
     if not is_there:
         others = paths.list_studies(root)
         hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
         raise StudyError(f"no study {experiment_name!r} in {root}{hint}")
-    return Study(folder)
+    return Study(folder, None if artefacts is None else as_path(artefacts))

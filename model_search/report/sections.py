@@ -153,8 +153,10 @@ def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
 def _use(facts: StudyFacts) -> dict[str, Any]:
     """Lines to copy."""
     name = facts.record.name
-    study = f"load_study({facts.root!r}, {name!r})"
+    place = "" if facts.artefacts is None else f", artefacts={facts.artefacts!r}"
+    study = f"load_study({facts.root!r}, {name!r}{place})"
     words = [f"--model_dir={facts.root}", f"--experiment_name={name}"]
+    words += [] if facts.artefacts is None else [f"--artefacts={facts.artefacts}"]
     where = shlex.join(words)
     is_table = facts.record.data.get("schema") is not None
     python = ["import model_search", f"study = model_search.{study}"]
@@ -257,7 +259,7 @@ def _curves(facts: StudyFacts) -> Chart | None:
 
 def _searched(facts: StudyFacts) -> list[tuple[str, str]]:
     record, settings = facts.record, facts.record.settings
-    found = [("search", line) for line in _spec_in_words(settings.get("spec") or record.spec_text)]
+    found = [("search", line) for line in _spec_in_words(settings.get("spec") or record.spec_text, record.name)]
     found += [("metric", f"validation {record.metric}, {record.goal}d")]
     names = ("number_models", "train_steps", "batch_size", "eval_steps", "sampler", "deterministic")
     shown = [f"{name} {settings[name]}" for name in names if settings.get(name) is not None]
@@ -266,16 +268,13 @@ def _searched(facts: StudyFacts) -> list[tuple[str, str]]:
     return [*found, ("data fingerprint", record.data_fingerprint)]
 
 
-def _spec_in_words(text: str) -> list[str]:
-    from google.protobuf import text_format
-
+def _spec_in_words(text: str, study: str) -> list[str]:
     from model_search.errors import ModelSearchError
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-    from model_search.spec.load import explain
+    from model_search.spec.load import explain, stored_spec
 
     try:
-        return explain(text_format.Parse(text, PhoenixSpec())).splitlines()
-    except (text_format.ParseError, ModelSearchError):
+        return explain(stored_spec(text, study)).splitlines()
+    except ModelSearchError:
         return ["The specification cannot be read by this version; it is shown below as it is stored."]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from model_search.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_SHOWN = 50  # names in a message
 CLIP = 3.0  # features never leave (-3, 3)
 _WHOLE_WITH_FRACTION = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 
@@ -125,13 +126,21 @@ class Preprocessor:
         import pandas as pd
 
         table = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(dict(frame))
-        missing = [column for column in self.schema.columns if column not in table.columns]
+        there = set(table.columns)
+        missing = [column for column in self.schema.columns if column not in there]
         if missing:
             raise DataError(
-                f"the data lack {'column' if len(missing) == 1 else 'columns'} {', '.join(map(repr, missing))}; "
-                f"the model reads: {', '.join(self.schema.columns)}"
+                f"the data lack {'column' if len(missing) == 1 else 'columns'} {shown(map(repr, missing))}; "
+                f"the model reads: {shown(self.schema.columns)}"
             )
         return table
+
+
+def shown(names: Iterable[str]) -> str:
+    """Names in a message: all of them, or the first of very many."""
+    found = list(names)
+    rest = len(found) - _MOST_SHOWN
+    return f"{', '.join(found[:_MOST_SHOWN])}{f' and {rest} more' if rest > 0 else ''}"
 
 
 def _fill(block: np.ndarray, feature: Feature, series: pd.Series) -> list[columns.Change]:
