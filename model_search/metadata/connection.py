@@ -23,6 +23,7 @@ _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database wi
 _SQLITE_SECONDS = 0.002
 _PAUSE_SECONDS, _LONGEST_PAUSE, _GROWTH = 0.001, 0.25, 1.5
 _TURNS: dict[tuple[int, str], threading.Lock] = {}  # by process, since a fork would inherit a lock that is held
+_IF_GONE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 FileIdentity = tuple[int, int]  # device and number
 _PATH_BYTES = 500  # 512, less what is added to the names of journals
 
@@ -222,13 +223,15 @@ class Connection:
             yield
         except sqlite3.Error as error:
             self._check_in_place()
-            raise in_plain_words(error, self.path, self._lock_seconds) from error
+            raise in_plain_words(error, self.path, self._lock_seconds, hasattr(self, "database")) from error
         except (OverflowError, UnicodeError) as error:
             raise UnstorableError(f"{self.path}: a value that the database cannot hold: {error}") from error
 
 
-def in_plain_words(error: sqlite3.Error, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS) -> StoreError:
-    """The error that an error of SQLite means for the study, with what to do."""
+def in_plain_words(
+    error: sqlite3.Error, path: pathlib.Path, lock_seconds: float = LOCK_SECONDS, was_open: bool = False
+) -> StoreError:
+    """The error that an error of SQLite means for the study, with what to do; `was_open`: the file had been opened."""
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreError(
@@ -288,6 +291,14 @@ def _why_not_opened(path: pathlib.Path) -> str:
     if not path.parent.is_dir():
         return "its folder does not exist"
     return "it is no file, or may not be read" if path.exists() else "there is no such file"
+
+
+def _is_gone(error: sqlite3.Error, path: pathlib.Path, was_open: bool) -> bool:
+    """Whether an open file is no longer there, or another one has its place; SQLite says it in many ways."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    if code in (sqlite3.SQLITE_READONLY_DBMOVED, sqlite3.SQLITE_IOERR_DELETE_NOENT):
+        return True
+    return was_open and code & 0xFF in _IF_GONE and not path.exists()
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
