@@ -112,10 +112,9 @@ def trains(root, trials, workers, disk_limit):
         for process in [here, *here.children(recursive=True)]:
             try:
                 taken = (process.memory_info().rss, process.num_fds(), process.num_threads())
-            except psutil.Error:
+            except psutil.Error:  # it has just ended
                 continue
-            if "multiprocessing" not in " ".join(process.cmdline()):
-                processes.setdefault(str(process.pid), []).append((number, *taken))
+            processes.setdefault(str(process.pid), []).append((number, *taken))
         seen.append((number, _size(folder, "study.db*"), _size(folder, "**/*.npz"), _size(folder, "**/*.log")))
 
     trainer = SingleTrainer(Provider(features, (features[:, 0] > 0).astype(int)), constants.DEFAULT_DNN)
