@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _KINDS: dict[type, str] = {bool: "b", int: "i", float: "f"}  # of NumPy
 _BATCH_NUMBERS = 2**22  # input values in one forward pass: 16 MB
+_BATCH_ROWS = 2**13  # and rows: the layers of a tower may be much wider than its input
 
 
 def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
@@ -38,7 +39,7 @@ def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
             found = "no such input" if given is None else f"shape {given.shape[1:]}"
             raise UserError(f"received {found} for {row_name(tensor.name)!r}; the model reads {expected} a row")
     read = [inputs[row_name(tensor.name)] for tensor in tower.inputs]
-    rows = max(1, _BATCH_NUMBERS // max(1, sum(int(np.prod(values.shape[1:])) for values in read)))
+    rows = max(1, min(_BATCH_ROWS, _BATCH_NUMBERS // max(1, sum(int(np.prod(values.shape[1:])) for values in read))))
     # Called directly, not through `predict`: no graph is traced, for whatever number of rows.
     parts = [
         np.asarray(tower(_structured(tower, [values[start : start + rows] for values in read]), training=False))
