@@ -324,7 +324,7 @@ def test_a_stream_of_empty_batches_ends_with_an_error():
 
 @pytest.mark.parametrize("labels", [[1, "a", "b"], [True, "a", "b"], ["a", None, "b"], ["a", [1], 2]])
 def test_labels_of_several_types_are_refused(labels):
-    with pytest.raises(DataError, match="of several types|cannot be read as one array"):
+    with pytest.raises(DataError, match=r"of several types|cannot be read as one array"):
         Stub([(X[:3], labels)]).prepare(OPTIONS)
 
 
