@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test test-faults test-mutations audit lint types install clean bench-search
+.PHONY: search test test-faults test-mutations audit lint types install clean bench-search bench-memory
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -37,6 +37,9 @@ types: $(STAMP)
 bench-search: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/nas_tables.py --seeds 100 --jobs $(JOBS) --plot best_so_far.png $(BENCH_FLAGS)
+
+bench-memory: $(STAMP)
+	$(BIN)/python benchmarks/memory.py --search --trials 1000 $(BENCH_FLAGS)
 
 install: $(STAMP)
 

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import platform
-import re
 import sys
 import tempfile
 import traceback
@@ -14,14 +13,13 @@ from collections.abc import Callable, Sequence
 
 from model_search.errors import ModelSearchError, ProviderError, StopStudyError, UserError
 from model_search.metadata.filesystem import NO_ROOM
+from model_search.printable import printable
 
 EXIT_DONE = 0
 EXIT_STOPPED = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # as a shell reports a process that SIGPIPE has ended
-
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class NoOutput(io.StringIO):
@@ -153,4 +151,4 @@ def _reason(error: OSError) -> str:
 def _say(text: str) -> None:
     """One line on standard error, where control characters (of names) cannot change what a terminal shows."""
     with contextlib.suppress(OSError, ValueError):
-        print(_UNSEEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text), file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)

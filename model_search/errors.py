@@ -5,9 +5,17 @@ its one sentence and exits with status 2), a `TrialError` ends one trial, a `Sto
 that is raised in a trial fails that trial with the exception's message.
 """
 
+from __future__ import annotations
+
+from model_search.printable import printable
+
 
 class ModelSearchError(Exception):
     """Base of all errors that this package raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message; control characters in names and labels that it quotes are shown as escapes."""
+        return printable(super().__str__())
 
 
 class UserError(ModelSearchError):

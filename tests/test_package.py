@@ -16,7 +16,7 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "optuna", "scipy"}
 ROOMS = [
     "testing", "main", "command_errors", "quick", "single_trainer", "study", "trainers", "finish", "report", "training",
     "towers", "blocks", "data", "search", "metadata", "spec", "constants", "catalogue", "problem", "ranking", "proto",
-    "deadline", "registries", "errors",
+    "deadline", "registries", "errors", "printable",
 ]  # fmt: skip
 WITHOUT_TENSORFLOW = [
     "search", "metadata", "spec", "proto", "report", "trainers", "problem", "ranking", "deadline", "catalogue"

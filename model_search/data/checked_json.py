@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ def read_record(cls: type[Record], values: Any, what: str) -> Record:
         DamagedRecordError: if a field is missing, unknown, or of another type.
     """
     values = need(values, Mapping, what)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     unknown = [str(name) for name in values if name not in hints]
     if unknown:
         raise damaged(what, f"it has {', '.join(unknown)}, which this version does not know")
@@ -52,6 +53,11 @@ def need(value: Any, kind: type[Any], what: str) -> Any:
 def damaged(what: str, why: str) -> DamagedRecordError:
     """The error that a part of a record is damaged."""
     return DamagedRecordError(f"{what} is damaged in the study's database: {why}; restore a copy of the database")
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _is_needed(field: dataclasses.Field[Any]) -> bool:

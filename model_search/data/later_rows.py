@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from model_search.data.rows import FEATURES, Rows
 from model_search.data.stream_labels import LabelEncoding, label_array, read_weights
 from model_search.data.streams import StreamReader, valid_steps
 from model_search.data.tabular import earlier_rules, labels
+from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
-from model_search.data.tabular.preprocess import Note, Preprocessor
+from model_search.data.tabular.preprocess import Note, Preprocessor, sentences
 from model_search.data.tabular.table import check_weights, missing_labels
 from model_search.data.task import Task
 from model_search.errors import DataError
@@ -56,6 +57,31 @@ def _features(frame: pd.DataFrame, description: Mapping[str, Any], note: Note | 
     return {FEATURES: Preprocessor.from_json(description["schema"]).transform(frame, note)}
 
 
+class PieceReader:
+    """Reads the features of a table piece by piece; what is not taken as it is, is said for all pieces together.
+
+    Args:
+        description: The study's description of its data.
+    """
+
+    def __init__(self, description: Mapping[str, Any]):
+        self._earlier = _rules(description) < READING_RULES
+        self._preprocessor = Preprocessor.from_json(description["schema"])
+        self._changes: dict[str, list[Change]] = {}
+
+    def read(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        """The inputs of some rows, as `inputs_of` gives them."""
+        frame = earlier_rules.read_frame(frame) if self._earlier else frame
+        matrix, changes = self._preprocessor.transform_and_compare(frame)
+        for name, found in changes.items():
+            self._changes[name] = merged([self._changes.get(name, []), found])
+        return {FEATURES: matrix}
+
+    def notes(self) -> Iterator[str]:
+        """A sentence for each column in which cells are not taken as they are."""
+        return sentences(self._changes)
+
+
 def _rules(description: Mapping[str, Any]) -> int:
     return int(description.get("reading_rules", 1))
 
@@ -89,18 +115,43 @@ def labelled_rows(
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if description.get("schema") is None:
         return _stream_rows(source, description, note)
-    task = Task.of_description(description)
-    weights = None
     if isinstance(source, tuple):
         rows = as_rows(read_table(source[0], description), *source[1:])
         frame, series, weights = rows.frame, rows.labels, rows.weights
     else:
         frame = read_table(source, description)
-        check_columns(frame, [task.label], "the rows to evaluate on")
-        series = frame[task.label]
-        if task.weight is not None and task.weight in frame.columns:
-            weights = frame[task.weight]
-    rules = _rules(description)
+        series, weights = label_columns(frame, Task.of_description(description))
+    present, found = label_rows(series, weights, description, note)
+    inputs = _features(frame.iloc[present].reset_index(drop=True), description, note)
+    return Rows(inputs, found.labels, found.weights)
+
+
+def label_columns(frame: pd.DataFrame, task: Task) -> tuple[pd.Series, pd.Series | None]:
+    """The columns of labels and, where there is one, of weights.
+
+    Raises:
+        DataError: if there is no label column.
+    """
+    check_columns(frame, [task.label], "the rows to evaluate on")
+    has_weights = task.weight is not None and task.weight in frame.columns
+    return frame[task.label], frame[task.weight] if has_weights else None
+
+
+def label_rows(
+    series: pd.Series, weights: pd.Series | None, description: Mapping[str, Any], note: Note | None = None
+) -> tuple[np.ndarray, Rows]:
+    """The numbers of the rows that have a label, and these rows, without inputs.
+
+    Args:
+        series: The labels of all rows.
+        weights: Their weights, if they have some.
+        description: The study's description of its data.
+        note: As for `inputs_of`.
+
+    Raises:
+        DataError: if no row has a label, or one is unknown.
+    """
+    task, rules = Task.of_description(description), _rules(description)
     column = labels.read_like_training(series, task, rules)
     present = np.flatnonzero(~column.missing)
     lost = len(column.codes) - len(present)
@@ -109,8 +160,7 @@ def labelled_rows(
     if not len(present):
         raise DataError(f"no row has a label (column {column.name!r}); expected labels to evaluate on")
     targets = labels.to_rows(labels.encode(column.take(present), task, rules, note), task)
-    checked = None if weights is None else check_weights(weights)[present]
-    return Rows.of(_features(frame.iloc[present].reset_index(drop=True), description, note), targets, checked)
+    return present, Rows.of({}, targets, None if weights is None else check_weights(weights)[present])
 
 
 def _note_rounded(layout: InputLayout, features: Any, note: Note | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.errors import DataError
+from model_search.metadata.limits import MOST_ROW_NUMBERS
 
 FEATURES = "features"  # the only input of a table
 LABEL = "label"  # the default name of the task
@@ -45,7 +47,8 @@ class InputSpec:
             DamagedRecordError: for anything else.
         """
         spec = read_record(cls, values, "an input")
-        if min(spec.shape, default=1) < 1 or not _is_numeric(spec.dtype):
+        large = math.prod(spec.shape) > MOST_ROW_NUMBERS
+        if min(spec.shape, default=1) < 1 or large or not _is_numeric(spec.dtype):
             raise damaged("an input", f"its shape is {spec.shape}, its type {spec.dtype}")
         return spec
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model_search.data.checked_json import damaged, read_record
+from model_search.metadata.limits import MOST_LOGITS
 
 Label = str | int | float | bool
 
@@ -56,7 +57,7 @@ class Task:
         """
         task = read_record(cls, values, "the task")
         if (
-            task.logits_dimension < 1
+            not 1 <= task.logits_dimension <= MOST_LOGITS
             or len(task.classes) not in (0, task.logits_dimension)
             or not task.target_scale > 0
         ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from model_search.finish.preprocessing_layers import input_kind
 from model_search.finish.serving import ModelBundle, input_names
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial
+from model_search.printable import printable_line
 from model_search.search.history.history import History
 
 _KINDS = {
@@ -21,6 +23,8 @@ _KINDS = {
     "text": 'text, "" for missing',
     "date": 'date as text, YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, "" for missing',
 }
+_MARKUP = re.compile(r"[<>&|`~\[\]]|\\(?=[!-/:-@\[-`{-~])")  # a backslash means itself but before punctuation
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _READ_ROWS = """\
 import csv
 import json
@@ -169,7 +173,7 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
     sentences += [f"{_plain(note)}." for note in metadata.get("notes", ())]
     sentences += _calibration(metadata.get("calibration"))
     versions = [
-        f"{k} {v}" for k, v in metadata.get("environment", {}).items() if k in ("python", "tensorflow", "keras")
+        f"{k} {_plain(v)}" for k, v in metadata.get("environment", {}).items() if k in ("python", "tensorflow", "keras")
     ]
     if versions:
         sentences.append(f"Made with {', '.join(versions)}.")
@@ -191,7 +195,7 @@ def _answers(task: Task) -> list[str]:
     if task.kind is TaskKind.REGRESSION:
         shape = "one number a row" if task.logits_dimension == 1 else f"{task.logits_dimension} numbers a row"
         return [f"`prediction`: {shape}, in the units of the training data."]
-    classes = ", ".join(f"`{_plain(repr(label))}`" for label in task.classes) or f"0 to {task.logits_dimension - 1}"
+    classes = ", ".join(f"{_code(repr(label))}" for label in task.classes) or f"0 to {task.logits_dimension - 1}"
     return [
         "`label`: the most probable class of each row; `probabilities`: a column for each class, in this order:",
         "",
@@ -211,7 +215,7 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
         for name, spec in about["inputs"].items():
             own, served = spec["keras"], spec["saved_model"]
             if {own, served} != {name}:
-                lines += ["", f"`{_plain(name)}` is `{_plain(own)}` in model.keras, `{served}` in saved_model."]
+                lines += ["", f"{_code(name)} is {_code(own)} in model.keras, {_code(served)} in saved_model."]
         return lines
     rows = [
         f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']].format(**c)} |"
@@ -237,11 +241,23 @@ def _input_line(name: str, spec: Mapping[str, Any], specs: Mapping[str, Any]) ->
     if padded:
         holds = f"the valid steps of {', '.join(map(_plain, padded))}"
     elif spec["lengths"]:
-        holds = f"padded steps, the first axis; `{_plain(spec['lengths'])}` says how many are valid"
+        holds = f"padded steps, the first axis; {_code(spec['lengths'])} says how many are valid"
     shape = " x ".join(map(str, spec["shape"])) or "one number"
-    return f"| `{_plain(name)}` | {shape} | {spec['dtype']} | {holds} |"
+    return f"| {_code(name)} | {shape} | {spec['dtype']} | {holds} |"
 
 
 def _plain(text: Any) -> str:
-    """Text that stays within its line and its cell of a table."""
-    return " ".join(str(text).replace("|", "\\|").split()) or "(no name)"
+    """Text that stays within its line and its cell of a table, and is neither HTML nor a link nor code."""
+    return _MARKUP.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), _in_one_line(text)) or "(no name)"
+
+
+def _code(text: Any) -> str:
+    """Text as code: whatever it holds is shown as it is."""
+    shown = _in_one_line(text).replace("|", "\\|") or "(no name)"
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    room = " " if shown[0] == "`" or shown[-1] == "`" else ""
+    return f"{fence}{room}{shown}{room}{fence}"
+
+
+def _in_one_line(text: Any) -> str:
+    return printable_line(" ".join(str(text).split()))

@@ -54,7 +54,7 @@ class StudyModels:
         """
         if model.plan is not None:
             weights = needed_arrays(self._study.artefacts, model.artefacts, STUDENT_WEIGHTS, "the student")
-            return trained_model(TrainedTower(model.plan, weights), self._build)
+            return self._with_weights(TrainedTower(model.plan, weights))
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
@@ -82,7 +82,12 @@ class StudyModels:
         return {number: self._own_tower(number) for number in numbers}
 
     def _own_tower(self, number: int) -> keras.Model:
-        return trained_model(self.trained(number), self._build)
+        return self._with_weights(self.trained(number))
+
+    def _with_weights(self, tower: TrainedTower) -> keras.Model:
+        """A tower is no larger than its stored weights, whatever its plan and the data's description say."""
+        stored = sum(array.size for array in tower.weights.values())
+        return trained_model(tower, lambda plan: self._build(plan, stored))
 
     def trained(self, number: int) -> TrainedTower:
         """The own tower of a completed trial, to be built or trained further.
@@ -92,10 +97,11 @@ class StudyModels:
         """
         return stored_tower(self._stored_trial, self._study.artefacts, number)
 
-    def _build(self, plan: TrialPlan) -> keras.Model:
+    def _build(self, plan: TrialPlan, most_parameters: int) -> keras.Model:
         record = self._study.record
         specs = InputLayout.from_description(record.data).specs
-        return build_tower(tower_spec(plan, specs, self._study.task.logits_dimension, _options(record.data)))
+        spec = tower_spec(plan, specs, self._study.task.logits_dimension, _options(record.data))
+        return build_tower(spec, most_parameters)
 
     def _trial(self, number: int) -> Trial:
         trial = self._stored_trial(number)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from model_search.errors import DiskFullError, StoreError, StudyError, UnstorableError
+from model_search.metadata.database_checks import check_files, restrict
+from model_search.metadata.study_folder import VanishedStudyError
 
 LOCK_SECONDS = 60.0
 _WAL_IS_SOUND = (3, 51, 3)  # before, several writers could damage a database with a write-ahead log
@@ -28,19 +30,6 @@ _PATH_BYTES = 500  # 512, less what is added to the names of journals
 
 class UnreadableStudyError(StudyError, StoreError):
     """The file is no study, or one that this version cannot read."""
-
-
-class VanishedStudyError(StoreError):
-    """The study that was open is no longer at its path: moved, deleted or overwritten."""
-
-    @classmethod
-    def of(cls, folder: pathlib.Path) -> VanishedStudyError:
-        """The error for a study's folder."""
-        return cls(
-            f"the study is no longer in {folder}: it was moved, deleted or overwritten while it was in use; nothing "
-            "more is written; if it was moved, run again with the root_dir and experiment_name that it has now, where "
-            "its finished trials are"
-        )
 
 
 def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
@@ -88,10 +77,12 @@ class Connection:
         self._lock_seconds = lock_seconds
         self.file: FileIdentity | None = None
         self._moments = random.Random()  # noqa: S311 - affects no result, and so needs no seed
+        check_files(path)
         with self._plain_words():
             connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
             try:
                 self.file = identity_of(path)
+                restrict(connection)
                 self.database = Database(connection, execute_plugins=False)
                 self._prepare()
             except BaseException:
@@ -116,6 +107,19 @@ class Connection:
         """The first column of the first row; None where there is no row."""
         found = self.row(sql, parameters)
         return None if found is None else found[0]
+
+    def whole(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> int:
+        """The first column of the first row, a whole number.
+
+        Raises:
+            UnreadableStudyError: if it is something else: the database was edited, or damaged.
+        """
+        found = self.value(sql, parameters)
+        if type(found) is not int:
+            raise UnreadableStudyError(
+                f"{self.path} is damaged: a whole number of it is {found!r:.80}; restore a copy of the database"
+            )
+        return found
 
     @contextlib.contextmanager
     def transaction(self, write: bool = True) -> Iterator[None]:
@@ -243,6 +247,8 @@ def in_plain_words(
         return UnreadableStudyError(
             f"{path} is damaged ({error}); restore a copy, or save what can be read with: sqlite3 {path} .recover"
         )
+    if code == sqlite3.SQLITE_TOOBIG or "too big" in str(error):
+        return UnstorableError(f"{path}: a text is larger than any that a study holds ({error}); restore a copy")
     if code == sqlite3.SQLITE_FULL:
         return DiskFullError(f"{path}: the disk is full; nothing of this step was written, make room and run again")
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_WRITE:

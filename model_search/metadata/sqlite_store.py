@@ -116,7 +116,7 @@ class SqliteStore(Store):
                 (TrialState.INTERRUPTED.value,),
             )
             if interrupted is None:
-                claim = Claim(int(self._db.value("SELECT coalesce(max(id), 0) + 1 FROM trials")), 1, name)
+                claim = Claim(self._db.whole("SELECT coalesce(max(id), 0) + 1 FROM trials"), 1, name)
                 self._db.execute(
                     "INSERT INTO trials (id, state, worker, attempt, created_at, revision) VALUES (?, ?, ?, ?, ?, ?)",
                     (claim.trial_id, TrialState.CLAIMED.value, name, claim.attempt, _now(), self._next_revision()),
@@ -232,7 +232,7 @@ class SqliteStore(Store):
             "FROM trials t JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.state IN (?, ?)",
             _HELD,
         )
-        dead = [Heartbeat(*row[:3]) for row in held if ProcessIdentity(*row[3:]).is_gone()]
+        dead = [records.read_heartbeat(*row[:3]) for row in held if records.read_process(row[0], *row[3:]).is_gone()]
         return self.reclaim(dead) if dead else []
 
     def heartbeats(self) -> list[Heartbeat]:
@@ -242,7 +242,7 @@ class SqliteStore(Store):
             "JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.state IN (?, ?) ORDER BY t.id",
             _HELD,
         )
-        return [Heartbeat(*row) for row in rows]
+        return [records.read_heartbeat(*row) for row in rows]
 
     def reclaim(self, stale: Iterable[Heartbeat]) -> list[int]:
         """Compares and sets in one transaction."""
@@ -252,7 +252,7 @@ class SqliteStore(Store):
     def history(self, since: int = 0) -> tuple[list[Trial], int]:
         """Reads what changed and the revision, of one moment."""
         with self._db.transaction(write=False):
-            revision = int(self._db.value("SELECT coalesce(max(revision), 0) FROM trials"))
+            revision = self._db.whole("SELECT coalesce(max(revision), 0) FROM trials")
             read = self._read("revision > ?", since)
         return self._trials(read), revision
 
@@ -367,6 +367,7 @@ class SqliteStore(Store):
         # Sorted here: asked to sort, SQLite goes through all trials instead of the index of revisions.
         for trial_id, state, attempt, revision, worker, plan, result, *rest in sorted(read.trials):
             reason, created_at, finished_at, environment_id = rest
+            records.check_columns(trial_id, (attempt, revision), (worker, created_at), (reason, finished_at))
             trials.append(
                 Trial(
                     id=trial_id,
@@ -411,18 +412,18 @@ class SqliteStore(Store):
     def _environment_id(self, document: str) -> int:
         digest = hashlib.sha256(document.encode()).hexdigest()
         self._db.execute("INSERT OR IGNORE INTO environments (sha256, document) VALUES (?, ?)", (digest, document))
-        return int(self._db.value("SELECT id FROM environments WHERE sha256 = ?", (digest,)))
+        return self._db.whole("SELECT id FROM environments WHERE sha256 = ?", (digest,))
 
     def _count_completed(self) -> int:
         """How many trials are completed, inside a transaction; they stay completed, so only changes are counted."""
         where = "revision > ? AND +state = ?" if self._counted_to else "id > ? AND state = ?"  # + says: not that index
         since = (self._counted_to, TrialState.COMPLETED.value)
-        self._completed += int(self._db.value(f"SELECT count(*) FROM trials WHERE {where}", since))  # noqa: S608 - the condition is written here, its values are parameters
+        self._completed += self._db.whole(f"SELECT count(*) FROM trials WHERE {where}", since)  # noqa: S608 - the condition is written here, its values are parameters
         self._counted_to = self._next_revision() - 1
         return self._completed
 
     def _next_revision(self) -> int:
-        return int(self._db.value("SELECT coalesce(max(revision), 0) + 1 FROM trials"))
+        return self._db.whole("SELECT coalesce(max(revision), 0) + 1 FROM trials")
 
     def _begin_attempt(self, claim: Claim) -> None:
         process = self._process

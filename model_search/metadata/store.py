@@ -59,6 +59,8 @@ class StudyRecord:
         Raises:
             DamagedRecordError: if one is something else: the database was edited, or damaged.
         """
+        if self.seed < 0:
+            raise _damaged(self.name, f"its seed is {self.seed}, below 0")
         if self.goal not in ("minimize", "maximize"):
             raise _damaged(self.name, f"its goal is {self.goal!r}, neither minimize nor maximize")
         for name, kinds in _SETTINGS.items():

@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+MOST_BYTES = 1 << 19  # of a specification as a message; tens of thousands of names
+MOST_STORED = 1 << 23  # characters of its text, which take seconds to parse
+
+
 def load_spec(source: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
     """Reads and checks a specification.
 
@@ -76,9 +80,14 @@ def stored_spec(text: str, study: str) -> PhoenixSpec:
     Raises:
         DamagedRecordError: if it is none.
     """
+    if len(text) > MOST_STORED:
+        raise DamagedRecordError(
+            f"the specification that study {study!r} has stored has {len(text):,} characters; {MOST_STORED:,} are read "
+            "at most"
+        )
     try:
         return text_format.Parse(text, PhoenixSpec())
-    except text_format.ParseError as error:
+    except (text_format.ParseError, RecursionError) as error:
         raise DamagedRecordError(
             f"the specification that study {study!r} has stored cannot be read: {error}; restore a copy of its "
             "database, or use the version of model_search that wrote it"
@@ -100,6 +109,8 @@ def _read(source: str | os.PathLike[str]) -> str:
 
 
 def _checked(spec: PhoenixSpec, found: Sequence[Problem], positions: Positions, name: str) -> PhoenixSpec:
+    if spec.ByteSize() > MOST_BYTES:
+        raise SpecError(f"{name} takes {spec.ByteSize():,} bytes; expected {MOST_BYTES:,} at most.")
     problems = [*found, *(problem for problem in check(spec, positions) if problem.severity == "error")]
     if problems:
         _refuse(in_order(problems), name)

@@ -17,6 +17,7 @@ from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
 from model_search.metadata import paths
+from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final_models import FinalModel, check_what, wants_student
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -46,7 +47,7 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         options: What the user asked for.
         deadline: When the final stage has to be done.
     """
-    study = study_parts(session.folder, session.store)
+    study = study_parts(session.folder, session.store, session.artefacts)
     if options.finish == "neither" or not study.completed or is_up_to_date(study, options.finish):
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
@@ -67,12 +68,16 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
 
 @dataclasses.dataclass(frozen=True)
 class FinishOptions:
-    """The arguments of `Study.finish`; what is made depends on the data where `what` is None."""
+    """The arguments of `Study.finish`; what is made depends on the data where `what` is None.
+
+    `artefacts` is where the user says that the study keeps its files; None for its own folder.
+    """
 
     data: Provider | None = None
     what: str | None = None
     student_parameters: int | None = None
     progress: bool | None = None
+    artefacts: str | None = None
 
     def __post_init__(self) -> None:
         check_what(self.made, self.student_parameters)
@@ -100,7 +105,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
     """
     store = SqliteStore(folder / paths.DATABASE, create=False)
     try:
-        study = study_parts(folder, store)
+        study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
         display = ProgressDisplay(study.record.metric, 0, options.progress)
         metric_functions, distillation = MetricFunctions(), None
         with Interrupts() as interrupts:
@@ -123,12 +128,12 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
         store.close()
 
 
-def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
+def study_parts(folder: pathlib.Path, store: Store, artefacts: ArtefactStore) -> StudyParts:
     """A study as the final stage reads it."""
     record = named_by_folder(store.study().checked(), folder)
     history = History(record.ranking)
     history.update(store.history()[0])
-    return StudyParts(store, open_artefacts(folder, record.settings), record, history)
+    return StudyParts(store, artefacts, record, history)
 
 
 def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, TrainingSettings]:

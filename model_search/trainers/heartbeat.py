@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from model_search.errors import StaleClaimError, StoreError
-from model_search.metadata.connection import VanishedStudyError
 from model_search.metadata.store import Claim, Store
+from model_search.metadata.study_folder import VanishedStudyError
 
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 60.0  # twelve beats

@@ -75,14 +75,16 @@ def option_of(field: dataclasses.Field[Any]) -> Option:
     return declared
 
 
-def whole(minimum: int, instead: str = "", allowed: Sequence[object] = ()) -> Check:
-    """A whole number of at least `minimum`, or one of the values that `instead` describes."""
+def whole(minimum: int, instead: str = "", allowed: Sequence[object] = (), maximum: int | None = None) -> Check:
+    """A whole number of at least `minimum` (and at most `maximum`), or one of the values that `instead` describes."""
 
     def check(name: str, value: Any) -> None:
         if any(value is other or value == other for other in allowed if type(value) is type(other)):
             return
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
             raise UserError(f"{name} is {value!r}; expected a whole number of at least {minimum}{instead}")
+        if maximum is not None and int(value) > maximum:
+            raise UserError(f"{name} is {value!r}; expected a whole number of at most {maximum}{instead}")
 
     return check
 

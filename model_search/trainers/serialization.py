@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 from model_search.blocks import catalogue
 from model_search.blocks.catalogue import BlockInfo
 from model_search.errors import StudyError, UserError
-from model_search.metadata.connection import VanishedStudyError
 from model_search.metadata.store import Store
+from model_search.metadata.study_folder import VanishedStudyError
 from model_search.search.declared import declarations_of_users, restore_declarations
 from model_search.trainers.session import Session
 from model_search.training.evaluator import EVALUATORS

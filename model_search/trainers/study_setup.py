@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import secrets
@@ -15,12 +16,13 @@ from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
-from model_search.errors import DamagedRecordError, StudyError, UnsupportedError
+from model_search.errors import DamagedRecordError, DataError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
-from model_search.metadata import paths
-from model_search.metadata.connection import VanishedStudyError
+from model_search.metadata import paths, study_folder
+from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.filesystem import place_warning, what_helps
-from model_search.metadata.shared_artefacts import open_artefacts
+from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
+from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
@@ -66,7 +68,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
             ready = _prepare(provider, spec, options, record)
         elif existing is not None:
             store.update_settings(ready.record.settings)
-        artefacts = open_artefacts(folder, record.settings)
+        artefacts = _artefacts(folder, record, options)
         keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
         with _writing_to(folder):
             _write_spec(store, folder)
@@ -112,6 +114,7 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
     """
     seed = _seed(options, existing)
     data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
+    _check_size(data)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     planner = _planner(spec, options, metric, seed)
     if planner.shares_rows and not isinstance(data, TableData):
@@ -121,8 +124,8 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         )
     if existing is not None:
         _check_same_study(existing, data, spec, metric, options)
-    place = _artefacts_place(existing, options)
     folder = paths.study_dir(options.root_dir, options.experiment_name)
+    _artefacts(folder, existing, options)  # refused before anything is written
     settings = training_settings(spec, metric, options.eval_steps)
     settings = dataclasses.replace(settings, deterministic=options.deterministic, evaluator=planner.evaluator)
     wanted = StudyRecord(
@@ -134,12 +137,24 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, spec) | {"artefacts": place},
+        settings=_settings_record(options, spec) | {"artefacts": options.artefacts},
         environment={},
     )
-    if place is not None:
-        open_artefacts(folder, wanted.settings)  # refused where it cannot be used
     return _Ready(wanted, data, planner, settings)
+
+
+def _check_size(data: PreparedData) -> None:
+    """A study of larger data could not be read again.
+
+    Raises:
+        DataError: if a row has more numbers, or the task more classes, than any that is trained.
+    """
+    numbers = max(math.prod(spec.shape) for spec in data.input_specs.values())
+    if numbers > MOST_ROW_NUMBERS or data.task.logits_dimension > MOST_LOGITS:
+        raise DataError(
+            f"a row has {numbers:,} numbers, and the model {data.task.logits_dimension:,} outputs; expected "
+            f"{MOST_ROW_NUMBERS:,} and {MOST_LOGITS:,} at most"
+        )
 
 
 def _seed(options: SearchOptions, existing: StudyRecord | None) -> int:
@@ -165,7 +180,7 @@ def _writing_to(folder: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_dir():
-            raise VanishedStudyError.of(folder) from error
+            raise study_folder.VanishedStudyError.of(folder) from error
         cure = what_helps(error, "choose another root_dir")
         raise StudyError(f"the study cannot be written to {folder}: {error.strerror or error}; {cure}") from error
 
@@ -177,12 +192,7 @@ def _write_spec(store: Store, folder: pathlib.Path) -> None:
     """
     written, text = None, _spec_text(store)
     while text != written:
-        temporary = folder / f".{secrets.token_hex(8)}.tmp"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(folder / "spec.pbtxt")
-        finally:
-            temporary.unlink(missing_ok=True)
+        study_folder.write_text(folder, paths.SPECIFICATION, text)
         written, text = text, _spec_text(store)
 
 
@@ -275,7 +285,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
 
 
 def _existing(database: pathlib.Path) -> StudyRecord | None:
-    if not database.is_file():
+    if not study_folder.check_own_file(database):
         return None
     store = SqliteStore(database)
     try:
@@ -288,17 +298,18 @@ def _existing(database: pathlib.Path) -> StudyRecord | None:
         store.close()
 
 
-def _artefacts_place(existing: StudyRecord | None, options: SearchOptions) -> str | None:
-    """Where the study keeps its files; None for its own folder. It cannot change after the study has begun."""
+def _artefacts(folder: pathlib.Path, existing: StudyRecord | None, options: SearchOptions) -> ArtefactStore:
+    """Where the study keeps its files, which cannot change after it has begun.
+
+    Raises:
+        StudyError: if the study keeps them elsewhere, or in a place that was not named.
+    """
     if existing is None:
-        return options.artefacts
-    place: str | None = existing.settings.get("artefacts")
-    if options.artefacts is not None and options.artefacts != place:
-        raise StudyError(
-            f"study {options.experiment_name!r} keeps its files in {place or 'its own folder'}, not in "
-            f"{options.artefacts}; leave artefacts out to continue it, or choose another experiment_name"
-        )
-    return place
+        return shared_artefacts(folder, options.artefacts)
+    found = open_artefacts(folder, existing, options.artefacts)
+    if isinstance(found, UnnamedPlace):
+        raise found.refusal()
+    return found
 
 
 def _check_same_study(

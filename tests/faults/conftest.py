@@ -13,6 +13,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.append(str(HERE.parent / "report"))  # made_studies.py
 FIGURES = []
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_contract import RECORD, StoreContract, make_plan, make_result, run_one
 
-from model_search.errors import StoreError, UserError
+from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata import connection as connection_module
+from model_search.metadata import limits
 from model_search.metadata.connection import UnreadableStudyError, VanishedStudyError, journal_mode
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Heartbeat, StudyRecord
@@ -79,6 +80,7 @@ def tamper(database, sql, *values):
 TEXTS = st.text(st.characters(), max_size=20)  # half surrogate pairs and NUL among them
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-(2**80), 2**80)
+SIZES = st.integers(-limits.MOST_HYPERPARAMETER, limits.MOST_HYPERPARAMETER)
 JSON = st.recursive(
     st.none() | st.booleans() | WHOLE | FINITE | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -103,10 +105,10 @@ PLANS = st.builds(
     trial_id=st.just(5),
     kind=st.sampled_from(TrialKind),
     architecture=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
-    hyperparameters=st.dictionaries(TEXTS, TEXTS | WHOLE | FINITE | st.booleans(), max_size=4),
-    steps=st.integers(0, 2**40),
-    batch_size=st.integers(1, 2**40),
-    seed=WHOLE,
+    hyperparameters=st.dictionaries(TEXTS, TEXTS | SIZES | FINITE | st.booleans(), max_size=4),
+    steps=st.integers(0, limits.MOST_STEPS),
+    batch_size=st.integers(1, limits.MOST_BATCH),
+    seed=st.integers(0, 2**64 - 1),
     key=TEXTS,
     members=st.sets(st.integers(1, 4), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids))),
     ensemble=st.builds(
@@ -304,7 +306,7 @@ def test_somebody_elses_database(database):
 def test_no_folder(tmp_path):
     with pytest.raises(UnreadableStudyError, match="folder does not exist"):
         SqliteStore(tmp_path / "nowhere" / "study.db")
-    with pytest.raises(UnreadableStudyError, match="is no file"):
+    with pytest.raises(StudyError, match="is no file"):
         SqliteStore(tmp_path)
 
 

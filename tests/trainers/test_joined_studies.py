@@ -10,8 +10,9 @@ from pretended import open_pretended
 
 from model_search.data import array_data
 from model_search.errors import StudyError
-from model_search.metadata.connection import UnreadableStudyError, VanishedStudyError
+from model_search.metadata.connection import UnreadableStudyError
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.study_folder import VanishedStudyError
 from model_search.spec.load import stored_spec
 from model_search.trainers import study_setup
 from model_search.trainers.serialization import Contents
@@ -87,10 +88,13 @@ def test_what_does_not_fit_the_first_is_refused(first, opened, options, words):
 
 
 def test_files_elsewhere_are_those_of_the_first(first, opened, tmp_path):
-    first(lambda: opened(artefacts=str(tmp_path / "elsewhere"), seed=5))
-    second = opened(seed=5)
-    assert second.record.settings["artefacts"] == str(tmp_path / "elsewhere")
-    assert second.store.study().settings["artefacts"] == str(tmp_path / "elsewhere")
+    place = str(tmp_path / "elsewhere")
+    first(lambda: opened(artefacts=place, seed=5))
+    with pytest.raises(StudyError, match="only if you name it"):
+        opened(seed=5)
+    second = opened(artefacts=place, seed=5)
+    assert second.record.settings["artefacts"] == place
+    assert second.store.study().settings["artefacts"] == place
     kept = second.artefacts.write(None, "more.npz", b"x")
     assert not (second.folder / kept.path).exists()
 

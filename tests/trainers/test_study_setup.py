@@ -124,7 +124,7 @@ def test_other_data_are_refused(tmp_path):
 
 def test_a_final_stage_takes_the_study_s_own_data(tmp_path):
     session, _ = open_pretended(tmp_path)
-    parts = study_parts(session.folder, session.store)
+    parts = study_parts(session.folder, session.store, session.artefacts)
     data, _ = same_data(parts, CsvProvider(filename=str(tmp_path / "table.csv"), label="y"))
     assert data.fingerprint == session.record.data_fingerprint
     with pytest.raises(StudyError, match="the training data of study 'x' differ"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,10 @@ _OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
 _A_DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}
+_WHATS = (  # the order in which changes are said
+    "no number", "infinite numbers", f"numbers beyond {LARGEST:g}", "whole numbers beyond 2**53"
+)  # fmt: skip
+_MOST_EXAMPLES = 4
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
@@ -81,6 +86,34 @@ def canonical_text(value: Any) -> str:
     return canonical_text(str(value))
 
 
+def cells_of(series: pd.Series) -> Iterator[np.ndarray]:
+    """The cells of a column in order, object [rows], block by block where the column is packed (`PackedText`)."""
+    packed = getattr(series.array, "cells", None)
+    return iter([series.to_numpy(dtype=object)]) if packed is None else packed()
+
+
+def parts_of(series: pd.Series) -> Iterator[pd.Series]:
+    """A column in parts that are read by themselves: a packed one block by block, any other as a whole."""
+    import pandas as pd
+
+    if hasattr(series.array, "cells"):
+        return (pd.Series(cells, name=series.name, dtype=object) for cells in cells_of(series))
+    return iter([series])
+
+
+def merged(changes: Iterable[Sequence[Change]]) -> list[Change]:
+    """The changes of a column's parts as those of the column."""
+    found: dict[tuple[str, str], Change] = {}
+    for one in itertools.chain.from_iterable(changes):
+        key = (one.what, one.taken_as)
+        if key in found:  # of many examples, so many as are shown, and one more
+            examples = tuple(sorted({*found[key].examples, *one.examples})[:_MOST_EXAMPLES])
+            found[key] = dataclasses.replace(one, rows=found[key].rows + one.rows, examples=examples)
+        else:
+            found[key] = one
+    return sorted(found.values(), key=lambda one: _WHATS.index(one.what) if one.what in _WHATS else 0)
+
+
 def distinct_cells(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
     """The different cells of a column; cells of different types are different (True, 1 and 1.0 are equal in Python).
 
@@ -90,6 +123,10 @@ def distinct_cells(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
     import pandas as pd
     import pandas.api.types as types
 
+    if hasattr(series.array, "cells"):
+        numbers_: dict[Any, int] = {}
+        parts = [_merge(distinct_cells(part), numbers_) for part in parts_of(series)]
+        return np.concatenate(parts) if parts else np.empty(0, np.int32), list(numbers_)
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
         codes, numbers = pd.factorize(series.to_numpy(), use_na_sentinel=True)
         return codes, numbers.tolist()
@@ -107,6 +144,13 @@ def distinct_cells(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
             values.append(cell)
         codes[row] = found[key]
     return codes, values
+
+
+def _merge(part: tuple[np.ndarray, list[Any]], numbers: dict[Any, int]) -> np.ndarray:
+    """The codes of a part of a column as codes of the column, whose different cells are collected in `numbers`."""
+    codes, cells = part
+    table = np.array([*(numbers.setdefault(cell, len(numbers)) for cell in cells), -1], dtype=np.int32)
+    return table[codes]
 
 
 def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -155,7 +199,8 @@ def read_numbers(series: pd.Series) -> tuple[np.ndarray, list[Change]]:
         if types.is_integer_dtype(series.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) >= _EXACT:
             changes += _rounded(series)
         return _tamed(values), changes
-    return numbers_from_texts(*distinct_texts(series))
+    parts = [numbers_from_texts(*distinct_texts(part)) for part in parts_of(series)]
+    return _joined([values for values, _ in parts]), merged(changes for _, changes in parts)
 
 
 def numbers_from_texts(codes: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, list[Change]]:
@@ -234,7 +279,17 @@ def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]
         # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
         days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
         return np.where(np.isnat(moments), np.nan, days), []
-    return dates_from_texts(*distinct_texts(series), order)
+    parts = [dates_from_texts(*distinct_texts(part), order) for part in parts_of(series)]
+    return _joined([days for days, _ in parts]), merged(changes for _, changes in parts)
+
+
+def looks_like_date(text: str) -> bool:
+    """Whether a text has the form of a date; its numbers may be none."""
+    return bool(_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text))
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
 
 def dates_from_texts(codes: np.ndarray, texts: Sequence[str], order: str) -> tuple[np.ndarray, list[Change]]:
@@ -253,20 +308,22 @@ def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
     return np.array([_days(text, order) for text in texts], dtype=np.float64)
 
 
-def date_order(texts: Sequence[str]) -> tuple[str, bool]:
+def date_order(texts: Iterable[str]) -> tuple[str, bool]:
     """The order in which dates with the year last are read.
 
     Returns:
         "ymd", "dmy" or "mdy"; and whether that had to be guessed.
     """
-    matches = [match for match in map(_YEAR_LAST.fullmatch, texts) if match]
-    if not matches:
+    first, day_first, month_first = "", False, False
+    for match in filter(None, map(_YEAR_LAST.fullmatch, texts)):
+        first = first or match[2]
+        day_first = day_first or int(match[1]) > 12
+        month_first = month_first or int(match[3]) > 12
+    if not first:
         return "ymd", False
-    day_first = any(int(match[1]) > 12 for match in matches)
-    month_first = any(int(match[3]) > 12 for match in matches)
     if day_first or month_first:
         return ("dmy" if day_first else "mdy"), day_first and month_first
-    return ("mdy" if matches[0][2] == "/" else "dmy"), True
+    return ("mdy" if first == "/" else "dmy"), True
 
 
 def date_parts(days: np.ndarray, parts: Sequence[str]) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from model_search.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_SHOWN = 50  # names in a message
 CLIP = 3.0  # features never leave (-3, 3)
 _WHOLE_WITH_FRACTION = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 
@@ -32,6 +33,13 @@ def standardise(values: np.ndarray, center: float, scale: float) -> np.ndarray:
     """``z = (x - center) / scale``, NaN at 0, then the smooth clip ``z / sqrt(1 + (z / 3)**2)``; float64 [rows]."""
     z = np.nan_to_num((values - center) / scale, nan=0.0, posinf=1e300, neginf=-1e300)
     return z / np.hypot(1.0, z / CLIP)
+
+
+def sentences(changes: Mapping[str, Sequence[columns.Change]]) -> Iterator[str]:
+    """A sentence for each column in which something is not taken as it is."""
+    for name, found in changes.items():
+        if found:
+            yield f"column {name!r}: {'; '.join(map(str, found))}"
 
 
 class Preprocessor:
@@ -58,15 +66,27 @@ class Preprocessor:
         Raises:
             DataError: if columns are missing; the message names them.
         """
+        matrix, changes = self.transform_and_compare(frame)
+        if note is not None:
+            for sentence in sentences(changes):
+                note(sentence)
+        return matrix
+
+    def transform_and_compare(
+        self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]
+    ) -> tuple[np.ndarray, dict[str, list[columns.Change]]]:
+        """The matrix that `transform` gives, and, by column, what is not taken as it is."""
         table = self._table(frame)
         matrix = np.zeros((len(table), self.schema.width), np.float32)
-        start = 0
+        start, changes = 0, {}
         for feature in self.schema.features:
-            changes = _fill(matrix[:, start : start + feature.width], feature, table[feature.column])
-            if changes and note is not None:
-                note(f"column {feature.column!r}: {'; '.join(map(str, changes))}")
+            row, found = 0, []
+            for part in columns.parts_of(table[feature.column]):
+                found.append(_fill(matrix[row : row + len(part), start : start + feature.width], feature, part))
+                row += len(part)
+            changes[feature.column] = columns.merged(found)
             start += feature.width
-        return matrix
+        return matrix, changes
 
     def typed_columns(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
         """The columns that are read, each with its own type, as an exported model takes them.
@@ -106,13 +126,21 @@ class Preprocessor:
         import pandas as pd
 
         table = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(dict(frame))
-        missing = [column for column in self.schema.columns if column not in table.columns]
+        there = set(table.columns)
+        missing = [column for column in self.schema.columns if column not in there]
         if missing:
             raise DataError(
-                f"the data lack {'column' if len(missing) == 1 else 'columns'} {', '.join(map(repr, missing))}; "
-                f"the model reads: {', '.join(self.schema.columns)}"
+                f"the data lack {'column' if len(missing) == 1 else 'columns'} {shown(map(repr, missing))}; "
+                f"the model reads: {shown(self.schema.columns)}"
             )
         return table
+
+
+def shown(names: Iterable[str]) -> str:
+    """Names in a message: all of them, or the first of very many."""
+    found = list(names)
+    rest = len(found) - _MOST_SHOWN
+    return f"{', '.join(found[:_MOST_SHOWN])}{f' and {rest} more' if rest > 0 else ''}"
 
 
 def _fill(block: np.ndarray, feature: Feature, series: pd.Series) -> list[columns.Change]:

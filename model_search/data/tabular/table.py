@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -220,19 +220,26 @@ def fingerprint(parts: list[_Part], task: Task) -> str:
     for part in parts:
         for name in part.frame.columns:
             digest.update(f"\n{name}\n".encode("utf-8", "surrogatepass"))
-            digest.update(_cells(part.frame[name]))
+            for cells in _bytes_of(part.frame[name]):
+                digest.update(cells)
         digest.update(part.targets.tobytes())
         digest.update(b"" if part.weights is None else part.weights.tobytes())
     return digest.hexdigest()
 
 
-def _cells(series: pd.Series) -> bytes:
+def _bytes_of(series: pd.Series) -> Iterator[bytes]:
+    """The column as bytes, a part after the other: numbers, or texts with a separator between them."""
     if columns.is_typed_number(series):
-        return columns.numbers_of(series).tobytes()
-    cells = series.to_numpy(dtype=object)
-    try:
-        text = "\x1f".join(cells)
-    except TypeError:  # not all of them are texts
-        codes, texts = columns.distinct_texts(series)
-        text = "\x1f".join(np.array(texts, dtype=object)[codes])
-    return text.encode("utf-8", "surrogatepass")
+        yield columns.numbers_of(series).tobytes()
+        return
+    separator = ""
+    for cells in columns.cells_of(series):
+        if not len(cells):
+            continue
+        try:
+            text = "\x1f".join(cells)
+        except TypeError:  # not all of them are texts
+            codes, texts = columns.distinct_texts(series)
+            text = "\x1f".join(np.array(texts, dtype=object)[codes])
+        yield (separator + text).encode("utf-8", "surrogatepass")
+        separator = "\x1f"

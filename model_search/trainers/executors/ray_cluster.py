@@ -20,6 +20,7 @@ from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
 from model_search.metadata.store import Claim, Heartbeat
 from model_search.metadata.trial import Trial, TrialPlan
+from model_search.printable import PrintableFormatter
 from model_search.search.history.history import History
 from model_search.trainers.executors.ray_connection import Connection, connected
 from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, stopped, worker_parts
@@ -97,7 +98,7 @@ class _LogSender:
         self._trial: int | None = None
         self._text = io.StringIO()
         handler = logging.StreamHandler(self._text)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
 
     def note(self, text: str) -> None:
