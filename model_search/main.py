@@ -23,13 +23,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from absl import flags
 
 from model_search.command_errors import NoOutput, ensure_standard_streams, run_in_words
 from model_search.deadline import Deadline
 from model_search.errors import DataWarning, ModelSearchError, ProviderError, UserError
 from model_search.metadata.final_models import ModelChoice
+from model_search.metadata.processes import seconds_since_start
 from model_search.printable import printable, say
 from model_search.trainers.option_fields import Flag, option_of
 from model_search.trainers.options import SearchOptions
@@ -145,7 +145,7 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 def _seconds_of_this_process() -> float:
     """Seconds since the process was started for this command; 0 where it was started for something else."""
-    seconds = time.time() - psutil.Process().create_time()
+    seconds = seconds_since_start()
     return seconds if 0 <= seconds <= LONGEST_START else 0.0
 
 

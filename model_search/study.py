@@ -9,16 +9,15 @@ import contextlib
 import datetime
 import os
 import pathlib
-import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.notes import warn
 from model_search.data.task import Task, TaskKind
-from model_search.errors import DataWarning, ModelSearchError, StudyError, UserError
+from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
 from model_search.metadata.records import named_by_folder
@@ -372,7 +371,7 @@ class Study:
                 "give rows to `predict`, as the study's input_fn yields them"
             )
         tower, temperature = self.tower(trial), self._temperature(trial)
-        for logits in large_files.logits_in_pieces(tower, data, self._record.data, _note):
+        for logits in large_files.logits_in_pieces(tower, data, self._record.data, warn):
             frame = large_files.answers_of(logits, self.task, temperature)
             yield large_files.escape_formulas(frame) if escape_formulas else frame
 
@@ -388,9 +387,9 @@ class Study:
         from model_search.training.metrics import all_metrics
 
         if self._reads_in_pieces(data):
-            given, found = labelled_logits(self.tower(trial), data, self._record.data, _note)
+            given, found = labelled_logits(self.tower(trial), data, self._record.data, warn)
         else:
-            given = labelled_rows(data, self._record.data, _note)
+            given = labelled_rows(data, self._record.data, warn)
             found = tower_logits(self.tower(trial), given.inputs)
         rows = LabelledRows.of_rows(self.task, given)
         logits = rows.logits(found)
@@ -537,8 +536,8 @@ class Study:
         from model_search.finish.predict import tower_logits
 
         if self._reads_in_pieces(data):
-            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, _note))), None
-        inputs = inputs_of(data, self._record.data, _note)
+            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, warn))), None
+        inputs = inputs_of(data, self._record.data, warn)
         return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
 
     def _reads_in_pieces(self, data: TableLike) -> bool:
@@ -550,19 +549,6 @@ class Study:
 
         parts = self._parts
         return {"study": self.name, **origin_of(chosen, parts.history, parts)}
-
-
-def _note(sentence: str) -> None:
-    """Warns the caller of this module; Python shows a sentence once for each line that it came from."""
-    warnings.warn(sentence, DataWarning, stacklevel=_calls_from_outside())
-
-
-def _calls_from_outside() -> int:
-    """How many calls of this package there are between its user and the caller, as `warnings.warn` counts them."""
-    frame, calls = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("model_search."):
-        frame, calls = frame.f_back, calls + 1
-    return calls
 
 
 def _load_tensorflow() -> None:

@@ -161,8 +161,7 @@ def _use(facts: StudyFacts) -> dict[str, Any]:
     is_table = facts.record.data.get("schema") is not None
     python = ["import model_search", f"study = model_search.{study}"]
     python += ['study.predict("NEW.csv")' if is_table else "study.predict(rows)"]
-    task = facts.record.data.get("task")
-    if isinstance(task, Mapping) and task.get("kind") == TaskKind.CLASSIFICATION:
+    if _fields(facts.record.data.get("task")).get("kind") == TaskKind.CLASSIFICATION:
         python += ['study.predict_proba("NEW.csv")' if is_table else "study.predict_proba(rows)"]
     shell = [f"model_search predict NEW.csv {where}"] if is_table else []
     shell += [f"model_search export exported {where}"]
@@ -291,16 +290,26 @@ def _data_in_words(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "predicted", f"{task.label}, {task.logits_dimension} classes{named}"
     else:
         yield "predicted", f"{task.label}, {'a number' if task.logits_dimension == 1 else 'numbers'}"
-    schema = data.get("schema")
+    schema = _fields(data.get("schema"))
     if schema:
-        yield "columns read", str(len(schema.get("features", ())))
-        for column, reason in schema.get("dropped", {}).items():
+        yield "columns read", str(len(_items(schema.get("features"))))
+        for column, reason in _fields(schema.get("dropped")).items():
             yield "column not read", f"{column}: {reason}"
     elif "inputs" in data or "feature_shape" in data:
         for name, spec in InputLayout.from_description(data).specs.items():
             yield f"input {name}", f"{' x '.join(map(str, spec.shape)) or 'a number'} a row, {spec.dtype}"
-    for note in data.get("notes", ()):
+    for note in _items(data.get("notes")):
         yield "note", str(note)
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    """An object of the record; without fields where it was edited into something else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: Any) -> Sequence[Any]:
+    """A list of the record; empty where it was edited into something else."""
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _environments(completed: Iterable[Trial], own: Mapping[str, Any]) -> list[str]:

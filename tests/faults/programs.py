@@ -24,6 +24,7 @@ import traceback
 import numpy as np
 
 from model_search import constants
+from model_search.deadline import Deadline
 from model_search.errors import ModelSearchError, RetryTrialError, TrialError
 from model_search.metadata import sqlite_store
 from model_search.metadata.artefacts import LocalArtefacts
@@ -134,6 +135,7 @@ def search(folder, say, target, name="w", **options):
         target: Completed trials.
         name: The worker's.
         options: seconds: of a trial; beat, grace: of the heartbeat; elsewhere: pretend to be on another host;
+            time_limit: seconds;
             clock: seconds that all clocks are wrong by; fails: share of trials that go wrong; size: of the weights.
     """
     if options.get("elsewhere"):
@@ -155,7 +157,7 @@ def search(folder, say, target, name="w", **options):
         engine=CheapEngine(say, **{key: options[key] for key in ("seconds", "fails", "size") if key in options}),
         artefacts=LocalArtefacts(folder),
         environment={"cpu": "some"},
-        interrupts=Interrupts(),
+        interrupts=Interrupts(Deadline(options.get("time_limit"))),
         display=Silence(),
         callbacks=(done,),
         heartbeat_seconds=options.get("beat", 5.0),

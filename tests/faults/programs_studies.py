@@ -1,18 +1,26 @@
 """Processes that begin, continue and overwrite studies; see programs.py."""
 
 import dataclasses
+import datetime
 import functools
 import hashlib
+import os
 import pathlib
+import random
+import signal
 import tempfile
+import time
 
 import numpy as np
-from programs import CheapEngine, Silence, wait_for_start
+import programs
+from programs import DATABASE, CheapEngine, Silence, wait_for_start
 
 from model_search import constants
 from model_search.data.array_data import Provider as ArrayProvider
 from model_search.data.provider import Provider
 from model_search.errors import ModelSearchError
+from model_search.finish.replacing import whole_or_not
+from model_search.metadata.connection import Connection
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.search.history.history import History
 from model_search.spec.load import load_spec
@@ -149,3 +157,54 @@ def _work(session, say, target, valid):
 
     parts = worker_parts(dataclasses.replace(session, make_engine=make_engine), Interrupts(), Silence())
     say({"stopped": Worker("w", parts).run(target).value})
+
+
+def replaces(folder, say, files):
+    """Replaces a folder without end by one whose files all hold the next number."""
+    number = 0
+    while True:
+        number += 1
+        with whole_or_not(folder / "model") as temporary:
+            temporary.mkdir()
+            for name in range(files):
+                (temporary / str(name)).write_text(str(number))
+        say(number)
+
+
+def migrates(folder, say, statement, after):
+    """Opens a study of an earlier version, and is killed before or after one of the statements that upgrade it."""
+    execute, number = Connection.execute, 0
+
+    def counted(connection, sql, parameters=()):
+        nonlocal number
+        number += 1
+        if number == statement and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        found = execute(connection, sql, parameters)
+        if number == statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    Connection.execute = counted
+    SqliteStore(folder / DATABASE).close()
+    say({"statements": number})
+
+
+def search_with_jumping_clock(folder, say, target, seed, time_limit=None, **options):
+    """The worker loop on a machine whose wall clock jumps by hours at every other reading, either way."""
+    rng, wall = random.Random(seed), time.time
+    moment = datetime.datetime
+
+    def jumping():
+        return wall() + rng.choice((0.0, 7200.0, -7200.0, 1e8, -1e8))
+
+    class Jumping(moment):
+        @classmethod
+        def now(cls, tz=None):
+            return moment.fromtimestamp(jumping(), tz)
+
+    time.time = jumping
+    datetime.datetime = Jumping
+    began = time.monotonic()
+    programs.search(folder, say, target, time_limit=time_limit, **options)
+    say({"seconds": time.monotonic() - began})

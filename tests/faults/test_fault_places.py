@@ -1,6 +1,7 @@
 """Places that cannot be written, odd paths, copied studies, and studies that vanish while they are in use."""
 
 import errno
+import json
 import os
 import pathlib
 import shutil
@@ -14,12 +15,16 @@ from commands import call, check_one_sentence
 from programs import make_plan, make_record, make_result
 
 import model_search
-from model_search.errors import StoreError, StudyError, UserError
+from model_search.data.csv_data import Provider
+from model_search.data.later_rows import inputs_of
+from model_search.errors import ModelSearchError, StoreError, StudyError, UserError
 from model_search.finish import export as export_module
 from model_search.metadata import connection, paths
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.filesystem import what_helps
+from model_search.metadata.shared_artefacts import SharedArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.trainers.finish_study import same_data, study_parts
 
 ROWS = [f"{i % 7},{i * 37 % 11},{'yes' if i % 7 > 3 else 'no'}" for i in range(60)]
 NOBODY = 65534
@@ -135,7 +140,7 @@ def test_a_user_who_may_not_write(trained, open_folder, figure):
 def test_odd_paths(count, figure, tmp_path, monkeypatch):
     """Each name for the folder of studies, the data, the study and the export; all of it is found again."""
     monkeypatch.chdir(tmp_path)
-    odd = ODD[: count(len(ODD), 3)]
+    odd = ODD[: count(len(ODD), 2)]
     for name in odd:
         folder = tmp_path / "above" / name
         data, root = csv_at(folder, f"{name}.csv"), folder / "runs"
@@ -199,7 +204,7 @@ def test_a_full_disk_while_reporting_and_exporting(trained, tmp_path, count, fig
         ("export", str(tmp_path / "model.keras"), *study),
         ("export", str(tmp_path / "model"), *study),
     ]
-    sizes = [0, 1, 100, 1000, 5000, 10_000, 20_000][:: count(1, 3)]
+    sizes = [0, 1, 100, 1000, 5000, 10_000, 20_000][:: count(1, 4)]
     code = LIMITED.format(path=[str(ROOT), str(pathlib.Path(__file__).parent)], calls=calls, sizes=sizes)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     found = [eval(line) for line in done.stdout.splitlines()]
@@ -308,3 +313,102 @@ def test_one_model_and_a_second(trained, tmp_path):
     done = search(trained / "train.csv", tmp_path, "short", "--time_limit=1", "--experiment_max_num_trials=200")
     assert done.status == 0, done
     assert model_search.load_study(tmp_path, "short").history.completed_count >= 1
+
+
+JUNK = [None, 5, -1, 0.5, "", "junk", [], ["junk"], {}, {"junk": 1}, True]
+SPECS = ["", "junk: {", "minimum_depth: 'x'"]
+
+
+def leaves(value, place=()):
+    """The places in a JSON document, with those of lists and objects themselves."""
+    if place:
+        yield place
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inner:
+        yield from leaves(one, (*place, name))
+
+
+def changed(value, place, junk):
+    if not place:
+        return junk
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[place[0]] = changed(value[place[0]], place[1:], junk)
+    return copy
+
+
+def use(root, name, data):
+    """What reads most of a record; a search is continued as far as its data and its settings are checked."""
+    study = model_search.load_study(root, name)
+    study.leaderboard()
+    study.report()
+    inputs_of(data, study.record.data)
+    _ = study.task
+    study.bundle()
+    study.evaluate(data)
+    same_data(
+        study_parts(study.folder, SqliteStore(study.folder / paths.DATABASE)), Provider(filename=data, label="label")
+    )
+
+
+def test_junk_in_the_record_of_a_study(trained, tmp_path, count, figure):
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    database, data = tmp_path / "runs" / "adult" / paths.DATABASE, trained / "train.csv"
+    use(tmp_path / "runs", "adult", data)
+    opened = sqlite3.connect(database)
+    opened.execute("PRAGMA ignore_check_constraints=ON")
+    whole = {column: opened.execute(f"SELECT {column} FROM study").fetchone()[0] for column in ("record", "settings")}
+    edits = [
+        (column, place, junk)
+        for column, text in whole.items()
+        for place in leaves(json.loads(text))
+        for junk in (*JUNK, *(SPECS if place[-1] in ("spec", "spec_text") else ()))
+    ]
+    edits = edits[:: count(1, 23)]
+    refused = 0
+    for column, place, junk in edits:
+        text = json.dumps(changed(json.loads(whole[column]), place, junk))
+        opened.execute(f"UPDATE study SET {column} = ?", (text,))
+        opened.commit()
+        try:
+            use(tmp_path / "runs", "adult", data)
+        except ModelSearchError as error:
+            assert "\n" not in str(error), (column, place, junk)
+            refused += 1
+        except Exception as error:
+            raise AssertionError(f"{column} {place} is {junk!r}: {type(error).__name__}: {error}") from error
+        opened.execute(f"UPDATE study SET {column} = ?", (whole[column],))
+        opened.commit()
+    opened.close()
+    assert refused > len(edits) / 4
+    figure(
+        f"junk in the record of a study, {len(edits)} edits",
+        f"{refused} refused in one sentence each, the others change nothing that is read",
+    )
+
+
+def test_a_remote_file_system_that_raises_anything(monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+
+    class AwayError(Exception):
+        pass
+
+    def away(*arguments, **named):
+        raise AwayError("no route\nto the server")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsspec.core, "url_to_fs", away)
+        with pytest.raises(UserError, match="cannot be used: AwayError: no route to the server; expected"):
+            SharedArtefacts("memory://x")
+    artefacts = SharedArtefacts("memory://x")
+    written = artefacts.write(1, "weights.npz", b"content")
+    for name, action in (
+        ("pipe_file", lambda: artefacts.write(1, "weights.npz", b"content")),
+        ("makedirs", lambda: artefacts.write(1, "weights.npz", b"content")),
+        ("cat_file", lambda: artefacts.read(written)),
+        ("rm_file", lambda: artefacts.delete(written)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(fsspec.filesystem("memory")), name, away)
+            with pytest.raises(StoreError, match="AwayError: no route to the server"):
+                action()
+    assert call("leaderboard", "--experiment_name=x", "--artefacts=nosuch://x").status == 2

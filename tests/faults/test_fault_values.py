@@ -114,7 +114,7 @@ CHANGED = [
     ("n", ["1_0", "٣", "0x1"], "3 rows hold no number ('0x1', '1_0', '٣'), read as missing"),
     ("n", pd.to_timedelta([1, 2, 3], unit="D"), "3 rows hold no number"),
     ("n", [datetime.timedelta(1), 1, 2], "1 row holds no number"),
-    ("n", [[1.0], (2,), 3], "2 rows hold no number ('(2,)', '[1.0]')"),
+    ("n", [(1.0,), (2,), 3], "2 rows hold no number ('(1.0,)', '(2,)')"),
     ("n", np.array([1 + 1j, 2, 3]), "3 rows hold complex numbers, read as missing"),
     ("n", [2**53 + 1, 2**53, 1], "1 row holds whole numbers beyond 2**53"),
     ("n", ["9007199254740993", "9007199254740992", "1"], "1 row holds whole numbers beyond 2**53 ('9007199254740993')"),
@@ -128,7 +128,7 @@ CHANGED = [
     ("c", [b"u", b"v", b"w"], "1 row holds categories that were not there, or rare, in training ('w')"),
     ("c", [1.5, 1.50, 15], "1 row holds categories that were not there, or rare, in training ('15')"),
     ("c", ["1.50", "1.5", "u"], "1 row holds categories that were not there, or rare, in training ('1.50')"),
-    ("c", [["u"], "u", "v"], "1 row holds categories that were not there, or rare, in training (\"['u']\")"),
+    ("c", [("u",), "u", "v"], "1 row holds categories that were not there, or rare, in training (\"('u',)\")"),
     ("c", [pd.Timedelta(1, "D"), "u", "v"], "1 row holds categories"),
     ("c", ["u", " u ", "v"], None),
     ("c", [None, "NA", "u"], None),
@@ -176,6 +176,13 @@ def test_changed_cells_are_noted_with_their_rows(figure, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["n", "c", "d"])
+def test_lists_in_cells_are_refused(name):
+    data = array_data.Provider(train_table(), np.arange(60) % 2).prepare(OPTIONS)
+    with pytest.raises(DataError, match=f"column '{name}' holds a list in row 2"):
+        inputs_of(one_column(name, ["1", ["1"], "2"]), data.description)
+
+
 def test_changed_cells_are_noted_in_training_too():
     frame = train_table()
     frame["n"] = [np.inf, 1e39, *np.arange(58) % 7]
@@ -186,7 +193,7 @@ def test_changed_cells_are_noted_in_training_too():
     said = "\n".join(notes.description["notes"])
     assert "column 'n': 1 row holds infinite numbers, read as missing; 1 row holds numbers beyond 1e+30" in said
     assert "column 'd': 1 row holds no date ('soon'), read as missing" in said
-    assert "column 'z': 60 rows hold numbers with leading zeros ('010', '010', '011'" in said or "leading zeros" in said
+    assert "column 'z': 60 rows hold numbers with leading zeros ('010', '011', '012'), read as numbers" in said
     assert "validation rows, column 'c': 1 row holds categories that were not there" in said
 
 

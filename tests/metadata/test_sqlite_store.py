@@ -15,7 +15,7 @@ from store_contract import RECORD, StoreContract, make_plan, make_result, run_on
 from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata import connection as connection_module
 from model_search.metadata import limits
-from model_search.metadata.connection import UnreadableStudyError, journal_mode
+from model_search.metadata.connection import UnreadableStudyError, VanishedStudyError, journal_mode
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Heartbeat, StudyRecord
 from model_search.metadata.trial import (
@@ -512,6 +512,20 @@ def test_every_change_of_a_trial_is_one_transaction(open_store):
     changed_at_once(lambda: store.fail(other, "no luck"))
     lost = changed_at_once(lambda: store.claim("w", 5))
     assert changed_at_once(lambda: store.reclaim([Heartbeat(lost.trial_id, 1, 1)])) == [lost.trial_id]
+
+
+def test_a_study_that_was_moved_is_not_even_read(tmp_path):
+    """SQLite would look for a journal at the old path, and undo with it what belongs to another database there."""
+    (tmp_path / "old").mkdir()
+    store = SqliteStore(tmp_path / "old" / "study.db")
+    store.create_study(RECORD)
+    assert store.history() == ([], 0)
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(VanishedStudyError, match="no longer in"):
+        store.history()
+    with pytest.raises(VanishedStudyError, match="no longer in"):
+        store.claim("w", 1)
+    store.close()
 
 
 def test_every_commit_is_on_disk_when_the_call_returns(database):

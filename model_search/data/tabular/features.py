@@ -133,7 +133,7 @@ class FeatureSchema:
         features = []
         for item in need(need(values, Mapping, what).get("features"), list, what):
             kind = need(item, Mapping, f"a feature of {what}").get("kind")
-            if kind not in _KINDS:
+            if not isinstance(kind, str) or kind not in _KINDS:
                 raise damaged(what, f"a feature is of the kind {kind!r}; known are {', '.join(_KINDS)}")
             fields = {name: value for name, value in item.items() if name != "kind"}
             feature: Feature = read_record(_KINDS[kind], fields, f"a feature of {what}")
