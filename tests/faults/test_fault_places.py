@@ -346,7 +346,8 @@ def use(root, name, data):
     study.bundle()
     study.evaluate(data)
     same_data(
-        study_parts(study.folder, SqliteStore(study.folder / paths.DATABASE)), Provider(filename=data, label="label")
+        study_parts(study.folder, SqliteStore(study.folder / paths.DATABASE), LocalArtefacts(study.folder)),
+        Provider(filename=data, label="label"),
     )
 
 
