@@ -338,7 +338,7 @@ def use(root, name, data):
     study.bundle()
     study.evaluate(data)
     same_data(
-        study_parts(study.folder, SqliteStore(study.folder / paths.DATABASE), None),
+        study_parts(study.folder, SqliteStore(study.folder / paths.DATABASE), LocalArtefacts(study.folder)),
         Provider(filename=data, label="label"),
     )
 
