@@ -246,9 +246,9 @@ class Study:
         """
         from model_search.report.html import write_report
 
-        if path is not None:
-            study_folder.check_target(self._folder, path)
-        return write_report(self._facts(), self._folder if path is None else path)
+        target = self._folder if path is None else path
+        study_folder.check_target(self._folder, target)
+        return write_report(self._facts(), target)
 
     def best_model(self) -> keras.Model:
         """The best model as a Keras model: raw typed columns in, labels and probabilities (or predictions) out."""
@@ -584,8 +584,7 @@ def load_study(
         artefacts: The folder or URL that it was made with for its trials' files, if any; the leaderboard needs none.
 
     Raises:
-        StudyError: if there is none; the message names the existing studies. Or if it keeps its files elsewhere than in
-            `artefacts`.
+        StudyError: if there is none (the message names the existing studies), or it keeps its files elsewhere.
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)

@@ -146,7 +146,7 @@ def given_temperature(record: StudyRecord) -> float | None:
     """The temperature that the specification names, the latest one where the study was continued; None for none."""
     from model_search.spec.load import stored_spec
 
-    spec = stored_spec(record.settings.get("spec", record.spec_text), record.name)
+    spec = stored_spec(record.settings.get("spec") or record.spec_text, record.name)
     return spec.temperature if spec.HasField("temperature") else None
 
 

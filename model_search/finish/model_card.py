@@ -48,12 +48,13 @@ _USE_KERAS = (
     _READ_ROWS.replace("import tensorflow as tf\n", "import keras\nimport tensorflow as tf\n")
     + """
 
-def typed(cells, dtype="string"):
-    return tf.constant(cells if dtype == "string" else [float(cell or "nan") for cell in cells], dtype)
+def typed(cells, kind, dtype="float32"):
+    return tf.constant(cells) if kind != "number" else tf.constant([float(cell or "nan") for cell in cells], dtype)
 
 
 model = keras.models.load_model("model.keras")
-answers = model({c["keras"]: typed([row[c["column"]] for row in rows], c.get("dtype", "string")) for c in columns})
+inputs = {c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dtype", "float32")) for c in columns}
+answers = model({name: typed(*given) for name, given in inputs.items()})
 print({name: values.numpy() for name, values in answers.items()})
 """
 )
@@ -64,8 +65,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
 
     Returns:
         "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its
-        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number" with its "dtype",
-        "text" or "date");
+        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number", "text" or
+        "date"), and the "dtype" of numbers that are not float32;
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "not_read", the reason for every other column; "metadata" as given.
@@ -97,7 +98,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
 
 
 def _dtype(feature: Feature) -> dict[str, str]:
-    return {"dtype": feature.dtype} if isinstance(feature, NumberFeature) else {}
+    is_double = isinstance(feature, NumberFeature) and feature.dtype != "float32"
+    return {"dtype": "float64"} if is_double else {}
 
 
 def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -> dict[str, Any]:
@@ -218,8 +220,7 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
                 lines += ["", f"{_code(name)} is {_code(own)} in model.keras, {_code(served)} in saved_model."]
         return lines
     rows = [
-        f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']].format(**c)} |"
-        for c in about["columns"]
+        f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_typed(c)} |" for c in about["columns"]
     ]
     lines = ["| column | in model.keras | in saved_model | typed |", "|---|---|---|---|", *rows]
     lines += [
@@ -233,6 +234,11 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             "Not read: " + "; ".join(f"{_plain(k)} ({_plain(v)})" for k, v in about["not_read"].items()) + ".",
         ]
     return lines
+
+
+def _typed(column: Mapping[str, Any]) -> str:
+    """What a column holds in typed form."""
+    return _KINDS[column["kind"]].format(**{"dtype": "float32", **column})
 
 
 def _input_line(name: str, spec: Mapping[str, Any], specs: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KINDS: dict[type, str] = {bool: "b", int: "i", float: "f"}  # of NumPy
+_BATCH_ROWS = 2**13  # in one forward pass
 
 
 def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
@@ -38,7 +39,7 @@ def tower_logits(tower: keras.Model, inputs: Arrays) -> np.ndarray:
             found = "no such input" if given is None else f"shape {given.shape[1:]}"
             raise UserError(f"received {found} for {row_name(tensor.name)!r}; the model reads {expected} a row")
     read = [inputs[row_name(tensor.name)] for tensor in tower.inputs]
-    rows = rows_at_a_time(tower)
+    rows = min(_BATCH_ROWS, rows_at_a_time(tower))
     # Called directly, not through `predict`: no graph is traced, for whatever number of rows.
     parts = [
         np.asarray(tower(_structured(tower, [values[start : start + rows] for values in read]), training=False))

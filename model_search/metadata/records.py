@@ -293,7 +293,7 @@ def read_state(trial_id: int, text: str) -> TrialState:
 def write_study(record: StudyRecord) -> tuple[str, str, str]:
     """What never changes, the settings and the environment, each as JSON."""
     lasting = {name: getattr(record, name) for name in _RECORD_TEXTS}
-    long = [name for name in _SHORT_TEXTS if len(lasting[name]) > _LONGEST]
+    long = [name for name in _SHORT_TEXTS if len(str(lasting[name])) > _LONGEST]
     if long:
         raise UnstorableError(
             f"the {long[0]} of the study has {len(lasting[long[0]]):,} characters; at most {_LONGEST:,}"

@@ -87,9 +87,9 @@ class StudyRecord:
         """
 
         def made_of(record: StudyRecord) -> tuple[Any, ...]:
-            inputs = "inputs" in record.data  # an earlier version prepared rows without names of inputs
             what = record.seed, record.data_fingerprint, record.spec_text, record.metric, record.goal
-            return *what, inputs, record.settings.get("artefacts")
+            how = "inputs" in record.data, record.data.get("reading_rules", 1)  # earlier versions prepared otherwise
+            return *what, *how, record.settings.get("artefacts")
 
         return made_of(self) == made_of(other)
 

@@ -80,6 +80,8 @@ def stored_spec(text: str, study: str) -> PhoenixSpec:
     Raises:
         DamagedRecordError: if it is none.
     """
+    if not isinstance(text, str):
+        raise DamagedRecordError(f"the specification that study {study!r} has stored is {text!r:.80}; restore a copy")
     if len(text) > MOST_STORED:
         raise DamagedRecordError(
             f"the specification that study {study!r} has stored has {len(text):,} characters; {MOST_STORED:,} are read "

@@ -144,7 +144,7 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     """
     record = study.record
     batch_size, eval_steps = record.whole_setting("batch_size"), record.settings.get("eval_steps")
-    spec: PhoenixSpec = stored_spec(record.settings.get("spec", record.spec_text), record.name)
+    spec: PhoenixSpec = stored_spec(record.settings.get("spec") or record.spec_text, record.name)
     data = prepared(provider, prepare_options(spec, record.seed, batch_size, eval_steps, record))
     if data.fingerprint != study.record.data_fingerprint:
         raise StudyError(f"the training data of study {study.record.name!r} differ from those that were given")

@@ -57,8 +57,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     ready = _prepare(provider, spec, options, existing)
     if deleted is not None:
         deleted.delete()
-    with _writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     store = SqliteStore(folder / paths.DATABASE)
     try:
         record = store.create_study(ready.record)
@@ -173,6 +172,14 @@ def _seed(options: SearchOptions, existing: StudyRecord | None) -> int:
     return existing.seed
 
 
+def _make_folder(folder: pathlib.Path) -> None:
+    """Makes the study's folder; that it cannot be made does not mean that it has vanished."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(folder, error) from error
+
+
 @contextlib.contextmanager
 def _writing_to(folder: pathlib.Path) -> Iterator[None]:
     """Errors of the file system, in a sentence."""
@@ -181,8 +188,12 @@ def _writing_to(folder: pathlib.Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_dir():
             raise study_folder.VanishedStudyError.of(folder) from error
-        cure = what_helps(error, "choose another root_dir")
-        raise StudyError(f"the study cannot be written to {folder}: {error.strerror or error}; {cure}") from error
+        raise _not_written(folder, error) from error
+
+
+def _not_written(folder: pathlib.Path, error: OSError) -> StudyError:
+    cure = what_helps(error, "choose another root_dir")
+    return StudyError(f"the study cannot be written to {folder}: {error.strerror or error}; {cure}")
 
 
 def _write_spec(store: Store, folder: pathlib.Path) -> None:

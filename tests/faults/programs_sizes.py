@@ -69,7 +69,7 @@ def reads(path):
 
 
 def predicts(paths, root):
-    """Predicts and evaluates files one after the other with one study; says the most memory after each."""
+    """Predicts files one after the other with one study, and evaluates the last; says the most memory after each."""
     from model_search.study import load_study
 
     study = load_study(root, "small")
@@ -77,11 +77,11 @@ def predicts(paths, root):
     for path in paths:
         out = path + ".out"
         rows = study.write_predictions(path, out)
-        metrics = study.evaluate(path)
         with pathlib.Path(out).open() as file:
             lines = sum(1 for _ in file)
-        found.append({"rows": rows, "lines": lines, "peak": peak_bytes(), "accuracy": metrics["accuracy"]})
-    return found
+        found.append({"rows": rows, "lines": lines, "peak": peak_bytes()})
+    study.evaluate(paths[-1])
+    return [*found, {"rows": rows, "lines": lines, "peak": peak_bytes()}]
 
 
 def makes(root, path):
@@ -112,10 +112,11 @@ def trains(root, trials, workers, disk_limit):
         for process in [here, *here.children(recursive=True)]:
             try:
                 taken = (process.memory_info().rss, process.num_fds(), process.num_threads())
-            except psutil.Error:
+            except psutil.Error:  # it has just ended
                 continue
-            if "multiprocessing" not in " ".join(process.cmdline()):
-                processes.setdefault(str(process.pid), []).append((number, *taken))
+            if not taken[0]:  # it is ending
+                continue
+            processes.setdefault(str(process.pid), []).append((number, *taken))
         seen.append((number, _size(folder, "study.db*"), _size(folder, "**/*.npz"), _size(folder, "**/*.log")))
 
     trainer = SingleTrainer(Provider(features, (features[:, 0] > 0).astype(int)), constants.DEFAULT_DNN)

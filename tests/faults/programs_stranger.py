@@ -11,6 +11,7 @@ import faulthandler
 import json
 import os
 import pathlib
+import re
 import sys
 import sysconfig
 import time
@@ -92,6 +93,8 @@ class Watch:
             return ""
         if event in ("os.mkdir", "os.listdir", "os.scandir") and real == study.rpartition("/")[0]:
             return ""  # the folder of studies
+        if re.match(rf"{re.escape(study.rpartition('/')[0])}/\.study\.[0-9a-f]+\.old(/|$)", real):
+            return ""  # the study itself, renamed before it is overwritten
         if real in ("/dev/null",) or (not writes and self._is_readable(real)):
             return ""
         if event in ("os.listdir", "os.scandir", "ctypes.dlopen") and self._is_readable(real):

@@ -269,7 +269,7 @@ def test_without_room_for_a_log_it_is_told_all_the_same(place, monkeypatch):
 
 
 def test_control_characters_of_names_are_shown_as_such(place, monkeypatch):
-    assert raising(monkeypatch, UserError("a\x1b[2Jb\u202ec")).err == "error: a\\x1b[2Jb\\x202ec\n"
+    assert raising(monkeypatch, UserError("a\x1b[2Jb\u202ec")).err == "error: a\\x1b[2Jb\\u202ec\n"
 
 
 def test_a_full_or_left_standard_output_is_told(place):

@@ -80,6 +80,8 @@ def as_number(text):
     digits = text.strip().lstrip("+-")
     if not text.isascii() or "_" in text or (digits[:1] == "0" and digits[1:2].isdigit()):
         return None
+    if digits.isdigit():
+        return fractions.Fraction(text.strip())  # exact, also beyond what float64 holds
     try:
         if "," in digits:
             head, *groups = digits.partition(".")[0].split(",")

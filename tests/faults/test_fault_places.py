@@ -18,7 +18,7 @@ import model_search
 from model_search.data.csv_data import Provider
 from model_search.data.later_rows import inputs_of
 from model_search.errors import ModelSearchError, StoreError, StudyError, UserError
-from model_search.finish import export as export_module
+from model_search.finish import replacing
 from model_search.metadata import connection, paths
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.filesystem import what_helps
@@ -40,6 +40,7 @@ ODD = [
     "~x",
     "#",
 ]
+GONE = "it was moved, deleted or overwritten while it was in use"
 ROOT = pathlib.Path(model_search.__file__).parents[1]
 
 
@@ -227,7 +228,7 @@ def test_a_full_disk_says_what_helps_when_exporting(trained, tmp_path, monkeypat
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(export_module, "_to_disk", full)
+    monkeypatch.setattr(replacing, "_to_disk", full)
     with pytest.raises(UserError, match="No space left on device; make room"):
         model_search.load_study(trained / "runs", "adult").export(tmp_path / "model.keras")
     assert not list(tmp_path.iterdir())
@@ -272,21 +273,12 @@ def test_a_study_that_is_gone_while_it_is_in_use(tmp_path, how):
         lambda: store.complete(claim, make_result(1)),
         lambda: store.update_settings({"a": 1}),
     ):
-        with pytest.raises(StoreError, match="was deleted, moved or replaced while it was in use"):
+        with pytest.raises(StoreError, match=GONE):
             action()
     if how != "replaced":
-        with pytest.raises(StoreError, match="was deleted, moved or replaced"):
+        with pytest.raises(StoreError, match=GONE):
             LocalArtefacts(folder).write(1, "weights.npz", b"content")
         assert not folder.exists()
-
-
-def test_a_transaction_whose_folder_vanishes(tmp_path):
-    (tmp_path / "s").mkdir()
-    opened = connection.Connection(tmp_path / "s" / "x.db")
-    opened.execute("CREATE TABLE t (a)")
-    with pytest.raises(StoreError, match="was deleted, moved or replaced"), opened.transaction():
-        opened.execute("INSERT INTO t VALUES (1)")
-        (tmp_path / "s").rename(tmp_path / "moved")
 
 
 def test_a_medium_that_is_read_only_is_no_vanished_study(tmp_path):
@@ -346,7 +338,8 @@ def use(root, name, data):
     study.bundle()
     study.evaluate(data)
     same_data(
-        study_parts(study.folder, SqliteStore(study.folder / paths.DATABASE)), Provider(filename=data, label="label")
+        study_parts(study.folder, SqliteStore(study.folder / paths.DATABASE), LocalArtefacts(study.folder)),
+        Provider(filename=data, label="label"),
     )
 
 

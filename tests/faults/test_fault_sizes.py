@@ -20,6 +20,7 @@ STEADY = 0.25  # share of the trials after which the caches of TensorFlow and th
 # Reading a table: at most its features, so many times the file, and so much.
 TIMES_THE_FILE, AT_MOST = 1.5, 150 * MB
 MOST_GROWTH = 64 * MB  # of a prediction, from few rows to ten times as many
+MOST_EVALUATED = 200  # bytes a row: labels, logits, and what metrics make of them
 
 
 def run(role, **words):
@@ -106,22 +107,22 @@ def test_a_thousand_columns_of_text(count, figure, tmp_path):
     assert found["peak"] <= found["features"] + TIMES_THE_FILE * size + AT_MOST
 
 
-def test_predictions_take_as_much_memory_for_ten_times_as_many_rows(count, figure, tmp_path):
-    few = count(200_000, 20_000)
-    sizes, paths = (few, 10 * few), []
+def test_predictions_take_as_much_memory_for_many_times_as_many_rows(count, figure, tmp_path):
+    sizes, paths = (count(200_000, 70_000), count(2_000_000, 210_000)), []
     for rows in sizes:
         paths.append(str(tmp_path / f"{rows}.csv"))
         programs_sizes.write_rows(paths[-1], rows, seed=1)
     programs_sizes.write_rows(tmp_path / "train.csv", 500)
     run("makes", root=str(tmp_path / "runs"), path=str(tmp_path / "train.csv"))
-    (small, large), _ = run("predicts", paths=paths, root=str(tmp_path / "runs"))
-    growth = large["peak"] - small["peak"]
+    (small, large, evaluated), _ = run("predicts", paths=paths, root=str(tmp_path / "runs"))
+    growth, more = large["peak"] - small["peak"], evaluated["peak"] - large["peak"]
     figure(
-        f"{sizes[1]:,} rows predicted and evaluated, after {sizes[0]:,}",
-        f"{growth / MB:.0f} MB more memory for a file of {pathlib.Path(paths[1]).stat().st_size / MB:.0f} MB; "
-        "every row in its place",
+        f"{sizes[1]:,} rows predicted, after {sizes[0]:,}",
+        f"{growth / MB:.0f} MB more memory for a file of {pathlib.Path(paths[1]).stat().st_size / MB:.0f} MB, "
+        f"{more / sizes[1]:.0f} bytes a row to evaluate it",
     )
     assert [found["rows"] for found in (small, large)] == list(sizes)
     assert [found["lines"] - 1 for found in (small, large)] == list(sizes)
     assert growth <= MOST_GROWTH
+    assert more <= AT_MOST + MOST_EVALUATED * sizes[1]
     assert not list(tmp_path.glob(".*.part"))

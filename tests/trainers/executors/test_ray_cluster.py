@@ -45,9 +45,11 @@ def test_files_may_go_to_a_place_that_all_machines_see(cluster, tmp_path):
     assert len(list((tmp_path / "shared" / "x" / "trials").glob("*/*.npz"))) == 4
     for trial in session.store.history()[0]:
         assert len(load_arrays(session.artefacts, trial.result.artefacts[0])) == 1
-    with pytest.raises(StudyError, match="keeps its files in file://"):
+    with pytest.raises(StudyError, match="keeps its files in 'file://"):
         open_pretended(tmp_path, artefacts="/elsewhere")
-    assert states(run(tmp_path, number_models=3)[1]) == [TrialState.COMPLETED] * 3
+    with pytest.raises(StudyError, match="only if you name it"):
+        open_pretended(tmp_path)
+    assert states(run(tmp_path, number_models=3, artefacts=url)[1]) == [TrialState.COMPLETED] * 3
     assert len(list((tmp_path / "shared" / "x" / "trials").glob("*/*.npz"))) == 6
 
 
