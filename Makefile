@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test test-faults test-blocks lint types install clean bench-search
+.PHONY: search test test-faults test-blocks test-mutations audit lint types install clean bench-search bench-memory
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -24,6 +24,12 @@ test-faults: $(STAMP)
 test-blocks: $(STAMP)
 	$(BIN)/python -m pytest tests/blocks --every-block
 
+test-mutations: $(STAMP)
+	$(BIN)/python tests/faults/mutations.py --jobs $(JOBS) $(GUARDS)
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -34,6 +40,9 @@ types: $(STAMP)
 bench-search: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/nas_tables.py --seeds 100 --jobs $(JOBS) --plot best_so_far.png $(BENCH_FLAGS)
+
+bench-memory: $(STAMP)
+	$(BIN)/python benchmarks/memory.py --search --trials 1000 $(BENCH_FLAGS)
 
 install: $(STAMP)
 

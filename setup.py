@@ -42,7 +42,15 @@ setup(
         "threadpoolctl>=3",
     ],
     extras_require={
-        "dev": ["fsspec>=2024.2", "hypothesis>=6", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "setuptools>=77", "wheel"],
+        "dev": [
+            "model_search[ray]",
+            "hypothesis>=6",
+            "mypy>=1.10",
+            "pytest>=8",
+            "ruff>=0.6",
+            "setuptools>=77",
+            "wheel",
+        ],
         "ray": ["fsspec>=2024.2", "ray>=2.40"],
         "bench": ["keras-tuner>=1.4", "matplotlib>=3.8", "tensorboard"],
     },

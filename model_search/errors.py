@@ -5,9 +5,17 @@ its one sentence and exits with status 2), a `TrialError` ends one trial, a `Sto
 that is raised in a trial fails that trial with the exception's message.
 """
 
+from __future__ import annotations
+
+from model_search.printable import printable
+
 
 class ModelSearchError(Exception):
     """Base of all errors that this package raises on purpose."""
+
+    def __str__(self) -> str:
+        """The message; control characters in names and labels that it quotes are shown as escapes."""
+        return printable(super().__str__())
 
 
 class UserError(ModelSearchError):
@@ -22,8 +30,16 @@ class DataError(UserError):
     """Data that cannot be read or learnt from."""
 
 
+class ProviderError(DataError):
+    """A provider's own code has raised an exception, which is the cause of this one."""
+
+
 class StudyError(UserError):
     """A study that does not exist, cannot be read, or does not fit what is asked of it."""
+
+
+class DamagedRecordError(StudyError, ValueError):
+    """What a study's database says of it cannot be used: it was edited, damaged, or written by another version."""
 
 
 class UnsupportedError(UserError):
@@ -64,3 +80,7 @@ class StopStudyError(ModelSearchError):
 
 class SpaceExhaustedError(StopStudyError):
     """Every architecture and hyperparameter bin of the search space has been tried."""
+
+
+class DataWarning(UserWarning):
+    """Cells are not taken as they are: says what they hold, in how many rows, and what they count as."""

@@ -9,22 +9,28 @@ This is the only module of the package that reads flags.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util
 import pathlib
+import re
 import shlex
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import psutil
 from absl import flags
 
+from model_search.command_errors import NoOutput, ensure_standard_streams, run_in_words
 from model_search.deadline import Deadline
-from model_search.errors import ModelSearchError, StopStudyError, UserError
+from model_search.errors import DataWarning, ModelSearchError, ProviderError, UserError
 from model_search.metadata.final_models import ModelChoice
+from model_search.metadata.processes import seconds_since_start
+from model_search.printable import printable, say
 from model_search.trainers.option_fields import Flag, option_of
 from model_search.trainers.options import SearchOptions
 
@@ -35,9 +41,8 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 EXPORT_SECONDS = 1.5  # of a time limit, left to writing the model
 LONGEST_START = 30.0  # seconds; a process that is older was not started for this command
-EXIT_USER_ERROR = 2
-EXIT_STOPPED = 1
-EXIT_INTERRUPTED = 130
+_SHOWING = ("leaderboard", "members", "evaluate", "predict")  # commands whose result is what they print
+_TRIAL_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [flags]
        model_search leaderboard --experiment_name=NAME [--model_dir=DIR]
@@ -94,6 +99,11 @@ def _define_flags() -> None:
         "trial", None, "A trial's number, single, ensemble or student; the best of all when absent (predict, ...)."
     )
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
+    flags.DEFINE_bool(
+        "escape_formulas",
+        False,
+        "Put an apostrophe before texts in predictions that a spreadsheet would take for a formula.",
+    )
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
     help_text = "Accepted for old scripts; has no effect."
     for name, default in _WITHOUT_EFFECT.items():
@@ -129,12 +139,13 @@ _MODULE = FLAGS.find_module_defining_flag("filename") or __name__
 
 def run(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with the status that `main` returns."""
+    ensure_standard_streams()
     sys.exit(main(list(sys.argv if argv is None else argv), _seconds_of_this_process()))
 
 
 def _seconds_of_this_process() -> float:
     """Seconds since the process was started for this command; 0 where it was started for something else."""
-    seconds = time.time() - psutil.Process().create_time()
+    seconds = seconds_since_start()
     return seconds if 0 <= seconds <= LONGEST_START else 0.0
 
 
@@ -146,29 +157,39 @@ def main(argv: list[str], spent: float = 0.0) -> int:
         spent: Seconds of a time limit that have passed already.
 
     Returns:
-        The exit status: 0 done, 1 the search had to stop, 2 something given is wrong, 130 interrupted.
+        The exit status, as `run_in_words` says.
     """
-    if any(argument in ("--help", "-h", "-help", "help") for argument in argv[1:2]) or "--help" in argv:
-        print(_USAGE + "\n".join(_flag_help()))
-        return 0
     began = time.monotonic() - spent
-    try:
-        words = _parse(argv)
-        command, rest = _command(words[1:], began)
+    return run_in_words(lambda: _run(argv, began), argv)
+
+
+def _run(argv: list[str], began: float) -> None:
+    if any(argument in ("--help", "-h", "-help", "help") for argument in argv[1:2]) or "--help" in argv:
+        say(_USAGE + "\n".join(_flag_help()))
+        return
+    words = _parse(argv)
+    command, rest = _command(words[1:], began)
+    with _notes_on_stderr():
         command(rest)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except StopStudyError as error:
-        print(f"the search has stopped: {error}", file=sys.stderr)
-        return EXIT_STOPPED
-    except ModelSearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_STOPPED
-    except KeyboardInterrupt:
-        print("\nstopped; everything finished is kept, the same command continues the study", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
+
+
+@contextlib.contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    """What is said of cells that are not taken as they are, each sentence once, without the place in the source."""
+    seen = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, DataWarning):
+                usual(message, category, *place, **more)
+            elif str(message) not in seen:
+                seen.add(str(message))
+                say(f"note: {message}", file=sys.stderr)
+
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -181,7 +202,7 @@ def _parse(argv: list[str]) -> list[str]:
         raise UserError(f"{error}; `model_search --help` lists the flags") from None
     idle = [name for name in _WITHOUT_EFFECT if FLAGS[name].present]
     if idle:
-        print(f"note: {', '.join('--' + name for name in idle)}: accepted, no effect in this version", file=sys.stderr)
+        say(f"note: {', '.join('--' + name for name in idle)}: accepted, no effect in this version", file=sys.stderr)
     return words
 
 
@@ -217,7 +238,7 @@ def load_provider_module(path: pathlib.Path) -> None:
     except ModelSearchError:
         raise
     except Exception as error:
-        raise UserError(f"--provider_module: {path} failed with {type(error).__name__}: {error}") from error
+        raise ProviderError(f"--provider_module: {path} failed with {type(error).__name__}: {error}") from error
 
 
 def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None], list[str]]:
@@ -235,6 +256,11 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
         return commands["search"], []
     if words[0] not in commands:
         raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
+    if words[0] in _SHOWING and isinstance(sys.stdout, NoOutput) and not (words[0] == "predict" and FLAGS.output):
+        raise UserError(
+            f"standard output is closed, and {words[0]} does nothing but print; leave it open, or let predictions go "
+            "to a file with --output=FILE"
+        )
     return commands[words[0]], words[1:]
 
 
@@ -262,18 +288,20 @@ def _search_options() -> SearchOptions:
 def _print_model_place(study: Study) -> None:
     target = study.folder / "final"
     best = study.best
-    print(f"\nbest model: {f'final {best}' if isinstance(best, str) else f'trial {best}'}, in {target}")
+    say(f"\nbest model: {f'final {best}' if isinstance(best, str) else f'trial {best}'}, in {target}")
     try:
         for kind, path in study.export(target).items():
-            print(f"  {kind}: {path}")
+            say(f"  {kind}: {path}")
     except UserError as error:
         # The search itself has succeeded; only the export is missing.
-        print(f"  not written: {error}")
+        say(f"  not written: {error}")
     root, name = FLAGS.model_dir, study.name
-    where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}"])
-    print(f"predict:    model_search predict NEW.csv {where}")
-    print(f"report:     model_search report {where}")
-    print(f"in Python:  model_search.load_study({root!r}, {name!r}).predict('NEW.csv')")
+    place = [] if FLAGS.artefacts is None else [f"--artefacts={FLAGS.artefacts}"]
+    where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}", *place])
+    say(f"predict:    model_search predict NEW.csv {where}")
+    say(f"report:     model_search report {where}")
+    named = "".join(f", artefacts={FLAGS.artefacts!r}" for _ in place)
+    say(f"in Python:  model_search.load_study({root!r}, {name!r}{named}).predict('NEW.csv')")
 
 
 def _provider() -> Provider:
@@ -317,7 +345,7 @@ def _experiment_name() -> str:
 def _study() -> Study:
     from model_search.study import load_study
 
-    return load_study(FLAGS.model_dir, _experiment_name())
+    return load_study(FLAGS.model_dir, _experiment_name(), FLAGS.artefacts)
 
 
 def _finish(words: list[str]) -> None:
@@ -333,13 +361,13 @@ def _finish(words: list[str]) -> None:
 def _members(words: list[str]) -> None:
     if words:
         raise UserError(f"members takes no further words, received {words}")
-    print(_study().members().to_string(index=False))
+    say(_study().members().to_string(index=False))
 
 
 def _model_choice() -> ModelChoice:
     """The value of --trial; the study raises if there is no such model."""
     given = FLAGS.trial
-    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
+    return int(given) if given is not None and _TRIAL_NUMBER.fullmatch(given) else given
 
 
 def _leaderboard(words: list[str]) -> None:
@@ -351,7 +379,7 @@ def _leaderboard(words: list[str]) -> None:
 def _report(words: list[str]) -> None:
     if len(words) > 1:
         raise UserError(f"report takes one path at most, received {words}")
-    print(f"report: {_study().report(words[0] if words else None)}")
+    say(f"report: {_study().report(words[0] if words else None)}")
 
 
 def _one(words: list[str], command: str, what: str) -> str:
@@ -361,34 +389,31 @@ def _one(words: list[str], command: str, what: str) -> str:
 
 
 def _predict(words: list[str]) -> None:
-    import pandas as pd
-
-    from model_search.data.task import TaskKind
-
     source = _one(words, "predict", "CSV file")
-    study = _study()
-    answers = pd.DataFrame({"prediction": study.predict(source, _model_choice()).tolist()})
-    if study.task.kind is TaskKind.CLASSIFICATION:
-        answers = answers.join(
-            study.predict_proba(source, _model_choice()).rename(columns=lambda c: f"probability_{c}")
-        )
+    study, choice = _study(), _model_choice()
     if FLAGS.output:
-        answers.to_csv(FLAGS.output, index=False)
-        print(f"{len(answers)} predictions written to {FLAGS.output}", file=sys.stderr)
-    else:
-        print(answers.to_csv(index=False), end="")
+        rows = study.write_predictions(source, FLAGS.output, choice, FLAGS.escape_formulas)
+        say(f"{rows} predictions written to {FLAGS.output}", file=sys.stderr)
+        return
+    from model_search.finish.large_files import append_csv
+
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:  # an error in the middle prints nothing
+        append_csv(study.prediction_frames(source, choice, FLAGS.escape_formulas), file)
+        file.seek(0)
+        for line in file:
+            sys.stdout.write(printable(line) if sys.stdout.isatty() else line)
 
 
 def _evaluate(words: list[str]) -> None:
     source = _one(words, "evaluate", "CSV file with labels")
     for name, value in _study().evaluate(source, _model_choice()).items():
-        print(f"{name}: {value:.6g}")
+        say(f"{name}: {value:.6g}")
 
 
 def _export(words: list[str]) -> None:
     target = _one(words, "export", "folder to make, or a path ending in .keras")
     for kind, path in _study().export(target, _model_choice()).items():
-        print(f"{kind}: {path}")
+        say(f"{kind}: {path}")
 
 
 def own_flags() -> list[flags.Flag]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import secrets
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ def fit(
         train_steps: Training steps (batches) per model.
         batch_size: Rows per step.
         root_dir: Folder of all studies.
-        experiment_name: Name of the study; made from the time where None. Naming an earlier study continues it.
+        experiment_name: Name of the study; a new one, made from the time, where None. Naming an earlier study
+            continues it.
         spec: The search specification.
         validation: (x, y) to validate on; a part of the rows where None.
         task: "classification" or "regression"; inferred from `y` where None.
@@ -63,6 +65,11 @@ def fit(
         train_steps=train_steps,
         root_dir=pathlib.Path(root_dir),
         batch_size=batch_size,
-        experiment_name=experiment_name or time.strftime("fit-%Y%m%d-%H%M%S"),
+        experiment_name=experiment_name or _fresh_name(),
         **arguments,
     )
+
+
+def _fresh_name() -> str:
+    """A name that no other study has: two may begin in one second, and a clock may be set back."""
+    return f"{time.strftime('fit-%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"

@@ -153,4 +153,4 @@ class SingleTrainer:
             session.store.close()
         if reason is StopReason.INTERRUPTED:
             raise KeyboardInterrupt
-        return Study(session.folder)
+        return Study(session.folder, options.artefacts)

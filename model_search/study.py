@@ -10,21 +10,23 @@ import datetime
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.notes import warn
 from model_search.data.task import Task, TaskKind
 from model_search.errors import ModelSearchError, StudyError, UserError
-from model_search.metadata import paths
+from model_search.metadata import paths, study_folder
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
-from model_search.trainers.options import as_root_dir
+from model_search.trainers.option_fields import as_path, as_root_dir
 
 if TYPE_CHECKING:
     import keras
@@ -46,17 +48,19 @@ class Study:
     Get one from `SingleTrainer.try_models`, `model_search.fit` or `model_search.load_study`.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, artefacts: str | None = None):
         self._folder = folder
+        self._artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
-        self._record = self._store.study()
+        self._record = self._read_record()
+        self._artefacts = open_artefacts(folder, self._record, artefacts)
         self._history = History(self._record.ranking)
         self._revision = 0
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """The experiment's name: that of its folder, where the study was copied or renamed."""
         return self._record.name
 
     @property
@@ -66,13 +70,13 @@ class Study:
 
     @property
     def record(self) -> StudyRecord:
-        """Specification, metric, seed, data and environment, as they were when the study began."""
+        """Specification, metric, seed, data and environment, as they were when the study began; the name as it is."""
         return self._record
 
     @property
     def task(self) -> Task:
         """What is predicted."""
-        return Task.from_json(self._record.data["task"])
+        return Task.of_description(self._record.data)
 
     @property
     def metric(self) -> str:
@@ -167,7 +171,7 @@ class Study:
         """
         from model_search.trainers.finish_study import FinishOptions, finish_study
 
-        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress))
+        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress, self._artefacts_place))
         return self.final_models
 
     def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
@@ -186,7 +190,7 @@ class Study:
         """
         from model_search.trainers.replay import replay_trial
 
-        return replay_trial(self._folder, trial, data, metric)
+        return replay_trial(self._folder, trial, data, metric, self._artefacts_place)
 
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
@@ -242,6 +246,8 @@ class Study:
         """
         from model_search.report.html import write_report
 
+        if path is not None:
+            study_folder.check_target(self._folder, path)
         return write_report(self._facts(), self._folder if path is None else path)
 
     def best_model(self) -> keras.Model:
@@ -325,6 +331,50 @@ class Study:
         rows, numbers = np.nonzero(steps)
         return found.set_axis(pd.MultiIndex.from_arrays([rows, numbers], names=["row", "step"]), axis="index")
 
+    def write_predictions(
+        self,
+        data: TableLike,
+        path: str | os.PathLike[str],
+        trial: ModelChoice = None,
+        escape_formulas: bool = False,
+    ) -> int:
+        """Writes a CSV file with a row for each row of the data: its prediction, and the probability of each class.
+
+        A CSV file is read, predicted and written some rows at a time, so that it need not fit into memory. The file is
+        there when all is written, or not at all.
+
+        Args:
+            data: A CSV file, a DataFrame, a dict of columns or an array.
+            path: The file to make; it is compressed if it ends in .gz, .bz2, .xz or .zip.
+            trial: As in `predict`.
+            escape_formulas: Whether texts that a spreadsheet would take for a formula get an apostrophe before them.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            UserError: if it cannot be written there, or the study has no table.
+        """
+        from model_search.finish.large_files import write_csv
+
+        return write_csv(self.prediction_frames(data, trial, escape_formulas), path)
+
+    def prediction_frames(
+        self, data: TableLike, trial: ModelChoice = None, escape_formulas: bool = False
+    ) -> Iterator[pd.DataFrame]:
+        """What `write_predictions` writes, some rows at a time."""
+        from model_search.finish import large_files
+
+        if self._record.data.get("schema") is None:
+            raise UserError(
+                f"study {self.name!r} was not made from a table, and has no columns to read from one; "
+                "give rows to `predict`, as the study's input_fn yields them"
+            )
+        tower, temperature = self.tower(trial), self._temperature(trial)
+        for logits in large_files.logits_in_pieces(tower, data, self._record.data, warn):
+            frame = large_files.answers_of(logits, self.task, temperature)
+            yield large_files.escape_formulas(frame) if escape_formulas else frame
+
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
         """Every usual metric of the task on rows with labels, best on rows that the search has not seen.
 
@@ -332,12 +382,17 @@ class Study:
         """
         from model_search.data.labelled_rows import LabelledRows
         from model_search.data.later_rows import labelled_rows
+        from model_search.finish.large_files import labelled_logits
         from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        given = labelled_rows(data, self._record.data)
+        if self._reads_in_pieces(data):
+            given, found = labelled_logits(self.tower(trial), data, self._record.data, warn)
+        else:
+            given = labelled_rows(data, self._record.data, warn)
+            found = tower_logits(self.tower(trial), given.inputs)
         rows = LabelledRows.of_rows(self.task, given)
-        logits = rows.logits(tower_logits(self.tower(trial), given.inputs))
+        logits = rows.logits(found)
         if self.task.kind is TaskKind.CLASSIFICATION:
             logits = logits / self._temperature(trial)
         return all_metrics(self.task, rows.labels, logits, rows.weights)
@@ -352,6 +407,7 @@ class Study:
         Returns:
             What was written, by format.
         """
+        study_folder.check_target(self._folder, path)
         _load_tensorflow()
         from model_search.finish.export import export
 
@@ -373,17 +429,21 @@ class Study:
             return f"{head}, best {self.metric} {chosen.metrics[self.metric]:.5g} (final {chosen.kind})"
         return f"{head}, best {self.metric} {chosen.objective(self.metric):.5g} (trial {chosen.id})"
 
+    def _read_record(self) -> StudyRecord:
+        """The record, under the name that the study's folder has: a copied study has another one than its record."""
+        return named_by_folder(self._store.study().checked(), self._folder)
+
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
-            self._stores.opened = SqliteStore(self._folder / paths.DATABASE)
+            self._stores.opened = SqliteStore(self._folder / paths.DATABASE, create=False)
         return self._stores.opened
 
     @property
     def _parts(self) -> StudyParts:
         from model_search.finish.final_ensemble import StudyParts
 
-        return StudyParts(self._store, open_artefacts(self._folder, self._record.settings), self._record, self.history)
+        return StudyParts(self._store, self._artefacts, self._record, self.history)
 
     def _facts(self) -> StudyFacts:
         from model_search.report.facts import StudyFacts
@@ -391,7 +451,7 @@ class Study:
 
         # The folder of studies, as far above this one as the name makes it.
         depth = len(paths.study_dir("", self.name).parts)
-        record, history, calibration = self._store.study(), self.history, None
+        record, history, calibration = self._read_record(), self.history, None
         best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
             calibration = None if best is None else self._calibration_of(best)
@@ -404,6 +464,7 @@ class Study:
             calibration=calibration,
             root=os.fspath(pathlib.Path(*self._folder.parts[: len(self._folder.parts) - depth])),
             made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            artefacts=self._artefacts_place,
         )
 
     def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:
@@ -471,10 +532,17 @@ class Study:
     def _logits(self, data: TableLike, trial: ModelChoice) -> tuple[np.ndarray, np.ndarray | None]:
         """Logits [rows, ...], and which steps are valid where there is a label for each step."""
         from model_search.data.later_rows import inputs_of, steps_of
+        from model_search.finish.large_files import logits_in_pieces
         from model_search.finish.predict import tower_logits
 
-        inputs = inputs_of(data, self._record.data)
+        if self._reads_in_pieces(data):
+            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, warn))), None
+        inputs = inputs_of(data, self._record.data, warn)
         return tower_logits(self.tower(trial), inputs), steps_of(inputs, self._record.data)
+
+    def _reads_in_pieces(self, data: TableLike) -> bool:
+        """Whether rows are read some at a time, and their features are left again."""
+        return isinstance(data, str | os.PathLike) and self._record.data.get("schema") is not None
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of
@@ -490,16 +558,30 @@ def _load_tensorflow() -> None:
     tensorflow()
 
 
-def load_study(root_dir: str | os.PathLike[str], experiment_name: str) -> Study:
+def load_study(
+    root_dir: str | os.PathLike[str], experiment_name: str, artefacts: str | os.PathLike[str] | None = None
+) -> Study:
     """Opens a study that `try_models` has created, in any process.
 
+    It may be a stranger's: no code of it runs, and nothing outside of its folder is read, written or deleted.
+
+    Args:
+        root_dir: Folder of all studies.
+        experiment_name: Name of the study.
+        artefacts: The folder or URL that it was made with for its trials' files, if any; the leaderboard needs none.
+
     Raises:
-        StudyError: if there is none; the message names the existing studies.
+        StudyError: if there is none; the message names the existing studies. Or if it keeps its files elsewhere than in
+            `artefacts`.
     """
     root = as_root_dir(root_dir)
     folder = paths.study_dir(root, experiment_name)
-    if not (folder / paths.DATABASE).is_file():
+    try:
+        is_there = study_folder.check_own_file(folder / paths.DATABASE)
+    except OSError as error:
+        raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
+    if not is_there:
         others = paths.list_studies(root)
         hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
         raise StudyError(f"no study {experiment_name!r} in {root}{hint}")
-    return Study(folder)
+    return Study(folder, None if artefacts is None else as_path(artefacts))

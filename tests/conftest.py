@@ -1,6 +1,7 @@
 """Options of the whole suite."""
 
 from hypothesis import HealthCheck, settings
+from ray_nodes import cluster, ray  # noqa: F401 - fixtures
 
 # A busy machine may take long for any one example, which says nothing about the code.
 settings.register_profile("no deadlines", deadline=None, suppress_health_check=[HealthCheck.too_slow])

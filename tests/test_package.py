@@ -14,9 +14,9 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "optuna", "scipy"}
 
 # A room may import those after it, never those before it.
 ROOMS = [
-    "testing", "main", "quick", "single_trainer", "study", "trainers", "finish", "report", "training", "towers",
-    "blocks", "data", "search", "metadata", "spec", "constants", "catalogue", "problem", "ranking", "proto", "deadline",
-    "registries", "errors",
+    "testing", "main", "command_errors", "quick", "single_trainer", "study", "trainers", "finish", "report", "training",
+    "towers", "blocks", "data", "search", "metadata", "spec", "constants", "catalogue", "problem", "ranking", "proto",
+    "deadline", "registries", "errors", "printable",
 ]  # fmt: skip
 WITHOUT_TENSORFLOW = [
     "search", "metadata", "spec", "proto", "report", "trainers", "problem", "ranking", "deadline", "catalogue"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     TableLike = str | os.PathLike[str] | pd.DataFrame | Mapping[str, Sequence[Any]] | np.ndarray
+
+
+_LONGEST_SHOWN = 60  # characters of a cell in a message
 
 
 class Provider(BaseProvider):
@@ -103,16 +106,19 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if names is not None and (isinstance(names, str) or not isinstance(names, Iterable) or _is_single(names)):
+        raise DataError(f"feature_names is {names!r}; expected a list of names, one for each column")
     if isinstance(x, pd.DataFrame):
         frame = x.reset_index(drop=True)
         frame.columns = [str(name) for name in frame.columns]
     elif isinstance(x, Mapping):
-        lengths = {name: len(np.atleast_1d(np.asarray(values, dtype=object))) for name, values in x.items()}
+        found = {str(name): _column(values) for name, values in x.items()}
+        lengths = {name: len(values) for name, values in found.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"the columns differ in length: {lengths}")
-        frame = pd.DataFrame({str(name): values if np.ndim(values) else [values] for name, values in x.items()})
+        frame = pd.DataFrame({name: _flat(values, f"column {name!r}") for name, values in found.items()})
     else:
-        array = np.asarray(x)
+        array = _array(x, "features")
         if array.ndim == 1 and isinstance(x, pd.Series):
             array, names = array[:, None], names or [str(x.name or "x0")]
         if array.ndim != 2:
@@ -123,10 +129,37 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
         frame = pd.DataFrame({str(name): array[:, i] for i, name in enumerate(names)})
         if len(frame.columns) != len(names):
             raise DataError("feature names are not unique; expected a different name for each column")
+    for position in range(frame.shape[1]):
+        _check_cells(frame.iloc[:, position])
     doubled = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
     if doubled:
         raise DataError(f"there are several columns named {', '.join(map(repr, doubled))}; give each its own name")
     return frame
+
+
+def _column(values: Any) -> Any:
+    """A column of a dict: whatever has a length, or one value."""
+    is_one = isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__") or _is_single(values)
+    return [values] if is_one else values
+
+
+def _flat(values: Any, what: str) -> Any:
+    """A column as pandas takes it; DataError where it has several axes or several fields."""
+    if isinstance(values, np.ndarray) and (values.ndim != 1 or values.dtype.names is not None):
+        raise DataError(f"{what} has the shape {values.shape} and type {values.dtype}; expected one value for each row")
+    return values
+
+
+def _is_single(values: Any) -> bool:
+    """Whether it is an array without an axis, which has no length although it seems so."""
+    return getattr(values, "ndim", 1) == 0
+
+
+def _array(values: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"the {what} cannot be read as one array ({error}); expected rows of one length") from None
 
 
 def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = None) -> RawRows:
@@ -152,18 +185,68 @@ def _series(values: Any, name: str) -> pd.Series:
     if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
         values = values.iloc[:, 0]
     if isinstance(values, pd.Series):
-        return values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
-    array = np.asarray(values)
+        found = values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
+        _check_cells(found)
+        return found
+    array = _as_given(values, f"{name}s")
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
         array = array.argmax(axis=1)
+    if array.dtype.kind == "c":
+        raise DataError(f"{name}s are complex numbers; expected real ones: give the parts columns of their own")
     if array.ndim != 1:
         raise DataError(f"{name}s have the shape {array.shape}; expected one dimension, [rows]")
-    return pd.Series(array, name=name)
+    found = pd.Series(_flat(array, f"the {name} column"), name=name, dtype=object if array.dtype == object else None)
+    _check_cells(found)
+    return found
+
+
+def _as_given(values: Any, what: str) -> np.ndarray:
+    """An array of the values; of a list of several types, or of more than NumPy's integers, an array of objects.
+
+    NumPy would make texts of `[1, "a"]`, and floats of `[1, 2.5]`.
+    """
+    if isinstance(values, list | tuple) and not any(_has_parts(value) for value in values):
+        kinds = {type(value) for value in values}
+        if len(kinds) > 1 or kinds <= {str, bytes} or (kinds == {int} and np.asarray(values).dtype.kind != "i"):
+            objects = np.empty(len(values), dtype=object)
+            objects[:] = values
+            return objects
+    return _array(values, what)
+
+
+def _has_parts(value: Any) -> bool:
+    """Whether a label is a list or an array itself; one of parts that differ in length counts, too."""
+    return isinstance(value, list | tuple | np.ndarray) and not _is_single(value)
 
 
 def _is_one_hot(array: np.ndarray) -> bool:
-    return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())
+    return bool(array.size and np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())
+
+
+def _check_cells(series: pd.Series) -> None:
+    """Refuses lists, dicts and the like.
+
+    Raises:
+        DataError: naming the first row that holds one.
+    """
+    if series.dtype != object:
+        return
+    for row, cell in enumerate(series.to_numpy(dtype=object)):
+        if not _is_hashable(cell):
+            shown = repr(cell) if len(repr(cell)) <= _LONGEST_SHOWN else f"{repr(cell)[:_LONGEST_SHOWN]}..."
+            raise DataError(
+                f"column {str(series.name)!r} holds a {type(cell).__name__} in row {row + 1} ({shown}); expected a "
+                "number, a text, a boolean or a date in each cell: give its parts columns of their own"
+            )
+
+
+def _is_hashable(cell: Any) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.array_data import check_columns, parse_task
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.tabular import csv_reading, schema
@@ -28,7 +29,8 @@ class Provider(BaseProvider):
         label_index: Number of the label column, from 0 (negative: from the end); or give `label`.
         logits_dimension: Number of classes; counted where None. Above 1 it means classes.
         record_defaults: A value for each column: a number marks a column of numbers, a text one of categories; the
-            values have no effect otherwise. Inferred if None.
+            values have no effect otherwise. Of the label, a text says that numbers are texts (1.1 and 1.10 are two
+            classes). Inferred if None.
         filename: The file; it may be compressed by gzip.
         validation_filename: A file to validate on; a part of the rows where None.
         field_delim: Between the fields; detected (comma, semicolon, tab, bar) if None.
@@ -59,6 +61,18 @@ class Provider(BaseProvider):
         encoding: str = "utf-8",
         decimal: str | None = None,
     ):
+        for name, path in (("filename", filename), ("validation_filename", validation_filename)):
+            _check_path(name, path)
+        for name, column in (("label", label), ("weight", weight)):
+            if column is not None and not isinstance(column, str):
+                raise DataError(f"{name} is {column!r}; expected the name of a column (label_index takes a number)")
+        for name, number in (("label_index", label_index), ("logits_dimension", logits_dimension)):
+            if number is not None and (not isinstance(number, numbers.Integral) or isinstance(number, bool)):
+                raise DataError(f"{name} is {number!r}; expected a whole number, or None")
+        if record_defaults is not None and (
+            isinstance(record_defaults, str) or not isinstance(record_defaults, Iterable)
+        ):
+            raise DataError(f"record_defaults is {record_defaults!r}; expected a value for each column, or None")
         if not filename:
             raise DataError("no file was given; expected filename='train.csv'")
         if label is None and label_index is None:
@@ -80,9 +94,9 @@ class Provider(BaseProvider):
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
         """Reads the file, splits the rows and turns them into features."""
-        return prepare_table(self._read(), options)
+        return prepare_table(self._read(options.reading_rules), options)
 
-    def _read(self) -> RawTable:
+    def _read(self, rules: int = READING_RULES) -> RawTable:
         table = csv_reading.read_csv(self._filename, self._reading, self._label)
         names = [str(name) for name in table.frame.columns]
         label = self._find_label(names)
@@ -90,20 +104,26 @@ class Provider(BaseProvider):
             self._check_name(self._weight, names, "weight")
             if self._weight == label:
                 raise DataError(f"column {label!r} is given as label and as weight; expected two different columns")
+        kinds = self._kinds(names)
+        numbers, reading = names, {"source": "csv", **dataclasses.asdict(table.reading)}
+        if rules >= READING_RULES and table.reading.decimal == ",":  # version 1.0 replaced commas in all columns
+            found = table.number_columns(label)
+            numbers = [name for name in names if name in found or kinds.get(name) == schema.NUMBER]
+            reading["number_columns"] = numbers
         validation = None
         if self._validation_filename is not None:
             how = dataclasses.replace(self._reading, header=table.reading.header, decimal=table.reading.decimal)
             other = csv_reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
             check_columns(other.frame, names, f"the validation data ({self._validation_filename})")
-            validation = self._rows(other.frame[names], label)
+            validation = self._rows(other.with_points(numbers)[names], label)
         return RawTable(
-            rows=self._rows(table.frame, label),
+            rows=self._rows(table.with_points(numbers), label),
             validation=validation,
             columns=tuple(names),
             task_kind=self._task,
             logits_dimension=self._logits_dimension,
-            kinds=self._kinds(names),
-            reading={"source": "csv", **dataclasses.asdict(table.reading)},
+            kinds=kinds,
+            reading=reading,
             source=str(self._filename),
             loss_fn=self.get_loss_fn(),
             metric_fn=self.get_metric_fn(),
@@ -150,3 +170,14 @@ class Provider(BaseProvider):
             )
         kinds = (schema.TEXT if isinstance(value, str) else schema.NUMBER for value in self._record_defaults)
         return dict(zip(names, kinds, strict=True))
+
+
+def _check_path(name: str, value: Any) -> None:
+    if value is None:
+        return
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        raise DataError(f"{name} is {value!r}; expected the path of a CSV file") from None
+    if not isinstance(path, str) or "\0" in path:
+        raise DataError(f"{name} is {path!r}; expected the path of a CSV file, a text without zero bytes")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.checked_json import need
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs
 from model_search.errors import DataError, UnsupportedError
@@ -42,12 +43,18 @@ class InputLayout:
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> InputLayout:
-        """The inputs in a study's description of its data; studies of version 1.0 have one float32 input."""
-        names = tuple(description.get("columns", ())) if description.get("schema") is None else ()
+        """The inputs in a study's description of its data; studies of version 1.0 have one float32 input.
+
+        Raises:
+            DamagedRecordError: if there are none.
+        """
+        names = _names(description) if description.get("schema") is None else ()
         stored = description.get("inputs")
         if stored is not None:
-            return cls(names, {name: InputSpec.from_json(values) for name, values in stored.items()})
-        return cls(names, {FEATURES: InputSpec(tuple(description["feature_shape"]), columns=names)})
+            inputs = need(stored, Mapping, "the inputs").items()
+            return cls(names, {name: InputSpec.from_json(values) for name, values in inputs})
+        shape = {"shape": description.get("feature_shape"), "columns": list(names)}
+        return cls(names, {FEATURES: InputSpec.from_json(shape)})
 
     @classmethod
     def infer(cls, features: Any, names: Sequence[str] | None, options: PrepareOptions) -> InputLayout:
@@ -129,6 +136,27 @@ class InputLayout:
             _check_lengths(found[lengths], lengths, found[name].shape[1])
         return found
 
+    def rounded(self, batches: Sequence[Any]) -> list[str]:
+        """A sentence for each feature that holds numbers which float32 cannot tell apart, or takes for 0.
+
+        Args:
+            batches: Features as `read` takes them; what it refuses is left to it.
+        """
+        counts: dict[str, int] = {}
+        for features in batches:
+            by_name = {} if isinstance(features, str | os.PathLike) else {"": features}
+            if self.names and (isinstance(features, Mapping) or hasattr(features, "columns")):
+                by_name = {name: features[name] for name in self.names if name in features}
+            for name, values in by_name.items():
+                rows = 0 if isinstance(values, Mapping) else _rounded_rows(values)
+                counts[name] = counts.get(name, 0) + rows
+        what = "whole numbers beyond 2**24, or numbers below 1e-45, which float32 rounds"
+        return [
+            f"{f'feature {name!r}' if name else 'the features'}: {rows} rows hold {what}"
+            for name, rows in counts.items()
+            if rows
+        ]
+
     def _single(self, features: Any) -> np.ndarray:
         if isinstance(features, Mapping):
             if len(features) != 1:
@@ -175,6 +203,10 @@ class InputLayout:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
+def _names(description: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(need(name, str, "a column") for name in need(description.get("columns", []), list, "the columns"))
+
+
 def as_array(values: Any, what: str) -> np.ndarray:
     """Values as a NumPy array whose first axis is the rows.
 
@@ -204,6 +236,17 @@ def as_float32(array: np.ndarray, what: str) -> np.ndarray:
     if not np.isfinite(floats).all():
         raise DataError(f"{what} holds NaN or infinite numbers; replace them in the input_fn")
     return floats[:, None] if floats.ndim == 1 else floats
+
+
+def _rounded_rows(values: Any) -> int:
+    """Rows with whole numbers that are others as float32, or numbers that become 0."""
+    array = np.asarray(values.numpy() if hasattr(values, "numpy") else values)
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize < 4 or array.dtype == np.float32 or array.ndim == 0:
+        return 0
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float32)
+    lost = (floats == 0) & (array != 0) if array.dtype.kind == "f" else floats.astype(np.float64) != array
+    return int(lost.reshape(len(array), -1).any(axis=1).sum())
 
 
 def _check_numbers(array: np.ndarray, what: str) -> None:

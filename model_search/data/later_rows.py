@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.array_data import as_rows, check_columns
-from model_search.data.inputs import InputLayout, as_array
+from model_search.data.inputs import InputLayout
+from model_search.data.prepare_options import READING_RULES
 from model_search.data.rows import FEATURES, Rows
-from model_search.data.stream_labels import LabelEncoding, read_weights
+from model_search.data.stream_labels import LabelEncoding, label_array, read_weights
 from model_search.data.streams import StreamReader, valid_steps
-from model_search.data.tabular import labels
+from model_search.data.tabular import earlier_rules, labels
+from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
-from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.table import check_weights
+from model_search.data.tabular.preprocess import Note, Preprocessor, sentences
+from model_search.data.tabular.table import check_weights, missing_labels
 from model_search.data.task import Task
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from model_search.data.array_data import TableLike
 
 
-def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | None = None) -> dict[str, np.ndarray]:
     """The inputs as a tower reads them.
 
     Args:
         source: Path of a CSV file, DataFrame, dict of columns, or array; for a study whose data came from an
             `input_fn`, a dict of arrays by feature or one array.
         description: The study's description of its data.
+        note: Called with a sentence for each column in which cells are not taken as they are.
 
     Returns:
         Arrays [rows, ...] by name.
@@ -40,8 +45,45 @@ def inputs_of(source: TableLike, description: Mapping[str, Any]) -> dict[str, np
     """
     schema = description.get("schema")
     if schema is None:
-        return InputLayout.from_description(description).read(source)
-    return {FEATURES: Preprocessor.from_json(schema).transform(read_table(source, description))}
+        layout = InputLayout.from_description(description)
+        _note_rounded(layout, source, note)
+        return layout.read(source)
+    return _features(read_table(source, description), description, note)
+
+
+def _features(frame: pd.DataFrame, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:
+    if _rules(description) < READING_RULES:
+        frame = earlier_rules.read_frame(frame)
+    return {FEATURES: Preprocessor.from_json(description["schema"]).transform(frame, note)}
+
+
+class PieceReader:
+    """Reads the features of a table piece by piece; what is not taken as it is, is said for all pieces together.
+
+    Args:
+        description: The study's description of its data.
+    """
+
+    def __init__(self, description: Mapping[str, Any]):
+        self._earlier = _rules(description) < READING_RULES
+        self._preprocessor = Preprocessor.from_json(description["schema"])
+        self._changes: dict[str, list[Change]] = {}
+
+    def read(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        """The inputs of some rows, as `inputs_of` gives them."""
+        frame = earlier_rules.read_frame(frame) if self._earlier else frame
+        matrix, changes = self._preprocessor.transform_and_compare(frame)
+        for name, found in changes.items():
+            self._changes[name] = merged([self._changes.get(name, []), found])
+        return {FEATURES: matrix}
+
+    def notes(self) -> Iterator[str]:
+        """A sentence for each column in which cells are not taken as they are."""
+        return sentences(self._changes)
+
+
+def _rules(description: Mapping[str, Any]) -> int:
+    return int(description.get("reading_rules", 1))
 
 
 def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> np.ndarray | None:
@@ -56,12 +98,15 @@ def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -
     return valid_steps(InputLayout.from_description(description), inputs)
 
 
-def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str, Any]) -> Rows:
+def labelled_rows(
+    source: TableLike | tuple[Any, ...], description: Mapping[str, Any], note: Note | None = None
+) -> Rows:
     """Rows with labels; rows without one are dropped.
 
     Args:
         source: As for `inputs_of`, with the label column among the columns; or a pair (x, y) or (x, y, weights).
         description: The study's description of its data.
+        note: As for `inputs_of`; called for labels, too.
 
     Raises:
         DataError: if there is no label column, or it holds unknown classes.
@@ -69,28 +114,62 @@ def labelled_rows(source: TableLike | tuple[Any, ...], description: Mapping[str,
     if isinstance(source, tuple) and len(source) not in (2, 3):
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if description.get("schema") is None:
-        return _stream_rows(source, description)
-    task = Task.from_json(description["task"])
-    weights = None
+        return _stream_rows(source, description, note)
     if isinstance(source, tuple):
         rows = as_rows(read_table(source[0], description), *source[1:])
         frame, series, weights = rows.frame, rows.labels, rows.weights
     else:
         frame = read_table(source, description)
-        check_columns(frame, [task.label], "the rows to evaluate on")
-        series = frame[task.label]
-        if task.weight is not None and task.weight in frame.columns:
-            weights = frame[task.weight]
-    column = labels.read_labels(series)
+        series, weights = label_columns(frame, Task.of_description(description))
+    present, found = label_rows(series, weights, description, note)
+    inputs = _features(frame.iloc[present].reset_index(drop=True), description, note)
+    return Rows(inputs, found.labels, found.weights)
+
+
+def label_columns(frame: pd.DataFrame, task: Task) -> tuple[pd.Series, pd.Series | None]:
+    """The columns of labels and, where there is one, of weights.
+
+    Raises:
+        DataError: if there is no label column.
+    """
+    check_columns(frame, [task.label], "the rows to evaluate on")
+    has_weights = task.weight is not None and task.weight in frame.columns
+    return frame[task.label], frame[task.weight] if has_weights else None
+
+
+def label_rows(
+    series: pd.Series, weights: pd.Series | None, description: Mapping[str, Any], note: Note | None = None
+) -> tuple[np.ndarray, Rows]:
+    """The numbers of the rows that have a label, and these rows, without inputs.
+
+    Args:
+        series: The labels of all rows.
+        weights: Their weights, if they have some.
+        description: The study's description of its data.
+        note: As for `inputs_of`.
+
+    Raises:
+        DataError: if no row has a label, or one is unknown.
+    """
+    task, rules = Task.of_description(description), _rules(description)
+    column = labels.read_like_training(series, task, rules)
     present = np.flatnonzero(~column.missing)
+    lost = len(column.codes) - len(present)
+    if lost and note is not None:
+        note(f"{lost} rows have no label in column {column.name!r} and are left out{missing_labels(column)}")
     if not len(present):
         raise DataError(f"no row has a label (column {column.name!r}); expected labels to evaluate on")
-    targets = labels.to_rows(labels.encode(column.take(present), task), task)
-    checked = None if weights is None else check_weights(weights)[present]
-    return Rows.of(inputs_of(frame.iloc[present].reset_index(drop=True), description), targets, checked)
+    targets = labels.to_rows(labels.encode(column.take(present), task, rules, note), task)
+    return present, Rows.of({}, targets, None if weights is None else check_weights(weights)[present])
 
 
-def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:
+def _note_rounded(layout: InputLayout, features: Any, note: Note | None) -> None:
+    if note is not None:
+        for sentence in layout.rounded([features]):
+            note(sentence)
+
+
+def _stream_rows(source: Any, description: Mapping[str, Any], note: Note | None) -> Rows:
     """Rows with labels, in the form in which the study's `input_fn` yielded them."""
     if not isinstance(source, tuple):
         shown = f"a path ({os.fspath(source)!r})" if isinstance(source, str | os.PathLike) else type(source).__name__
@@ -99,10 +178,11 @@ def _stream_rows(source: Any, description: Mapping[str, Any]) -> Rows:
             "(features, labels, weights), as it yields them"
         )
     layout = InputLayout.from_description(description)
-    encoding = LabelEncoding(Task.from_json(description["task"]))
+    encoding = LabelEncoding(Task.of_description(description))
     reader = StreamReader(layout, encoding, bool(description.get("label_per_step", False)))
-    found = as_array(source[1], "the labels")
+    found = label_array(source[1])
     weights = read_weights(source[2] if len(source) == 3 else None, len(found))
     if weights is not None and not weights.any():
         raise DataError("the weights are all 0; expected some above 0")
+    _note_rounded(layout, source[0], note)
     return reader.rows(source[0], found, weights)

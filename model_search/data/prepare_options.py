@@ -7,6 +7,8 @@ import dataclasses
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
+READING_RULES = 2  # how cells are read: 1 as version 1.0 did (see `tabular/earlier_rules.py`), 2 as now
+
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
@@ -25,6 +27,7 @@ class PrepareOptions:
         label_per_step: Whether there is a label for each step.
         flat_inputs: Whether all features of a stream are concatenated into one vector, as version 1.0 did, so that
             its studies can be continued.
+        reading_rules: How the cells of a table are read; a study goes on with the rules that it began with.
     """
 
     seed: int
@@ -36,6 +39,7 @@ class PrepareOptions:
     token_ids: bool = True
     label_per_step: bool = False
     flat_inputs: bool = False
+    reading_rules: int = READING_RULES
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from model_search.data.checked_json import damaged, read_record
 from model_search.errors import DataError
+from model_search.metadata.limits import MOST_ROW_NUMBERS
 
 FEATURES = "features"  # the only input of a table
 LABEL = "label"  # the default name of the task
@@ -37,9 +40,24 @@ class InputSpec:
         return dataclasses.asdict(self) | {"shape": list(self.shape), "columns": list(self.columns)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> InputSpec:
-        """Reads what `to_json` wrote."""
-        return cls(tuple(values["shape"]), values["dtype"], values.get("lengths"), tuple(values.get("columns", ())))
+    def from_json(cls, values: Any) -> InputSpec:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        spec = read_record(cls, values, "an input")
+        large = math.prod(spec.shape) > MOST_ROW_NUMBERS
+        if min(spec.shape, default=1) < 1 or large or not _is_numeric(spec.dtype):
+            raise damaged("an input", f"its shape is {spec.shape}, its type {spec.dtype}")
+        return spec
+
+
+def _is_numeric(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "fiu"
+    except TypeError:
+        return False
 
 
 InputSpecs = Mapping[str, InputSpec]

@@ -13,6 +13,7 @@ from model_search.data.tabular import labels
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
 
+_PARTS = (list, tuple, np.ndarray)  # of labels that are no single values
 FITTING_BATCHES = 200  # batches of training data that the labels are inferred from
 
 
@@ -108,7 +109,7 @@ class LabelEncoding:
                 f"the labels of a batch have the shape {found.shape}, or are not finite; "
                 f"expected {task.logits_dimension} finite numbers for each row (or step)"
             )
-        return ((values - task.target_mean) / task.target_scale).astype(np.float32)
+        return labels.scaled_targets(values, task)
 
     def _indices(self, flat: np.ndarray, found: np.ndarray) -> np.ndarray:
         task = self.task
@@ -147,6 +148,29 @@ def valid_labels(found: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return _of_valid_steps(found, valid, "labels")
 
 
+def label_array(values: Any) -> np.ndarray:
+    """Labels as yielded, as an array; what NumPy would turn into other labels is refused.
+
+    Raises:
+        DataError: if they are of several types, or cannot be one array.
+    """
+    if isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.dtype.kind == "O"):
+        kinds = sorted({type(value).__name__ for value in values if not isinstance(value, _PARTS)})
+        texts = {"str", "bytes", "str_", "bytes_"}
+        if len(kinds) > 1 and not {*kinds} <= texts and {*kinds} & {*texts, "bool", "bool_", "NoneType"}:
+            raise DataError(f"the labels of a batch are of several types ({', '.join(kinds)}); expected one type")
+    return as_array(values, "the labels")
+
+
+def scale_notes(task: Task, sample: Sequence[np.ndarray]) -> list[str]:
+    """Sentences on what scaling does to the targets of some batches; one at most for each target."""
+    if task.kind is not TaskKind.REGRESSION:
+        return []
+    targets = np.concatenate([part.astype(np.float64).reshape(len(part), -1) for part in sample])
+    found = [labels.scale_notes(task, targets[:, index]) for index in range(targets.shape[1])]
+    return list(dict.fromkeys(sentence for sentences in found for sentence in sentences))
+
+
 def read_weights(values: Any, rows: int) -> np.ndarray | None:
     """The weights of some rows as yielded, float32 [rows] or [rows, steps]; None where there are none.
 
@@ -170,6 +194,11 @@ def read_weights(values: Any, rows: int) -> np.ndarray | None:
     weights = found.astype(np.float32)
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise DataError("the weights hold a number below 0, NaN or infinity; expected numbers from 0 on")
+    if ((weights == 0) & (found != 0)).any():
+        raise DataError(
+            f"the weights hold {found[(weights == 0) & (found != 0)].flat[0]}, too small for float32; multiply all "
+            "weights by a constant"
+        )
     return weights
 
 
@@ -245,4 +274,7 @@ def _classes(values: tuple[Label, ...]) -> Task:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise DataError(f"the input_fn yields the label {value!r:.80}, which is not UTF-8 text") from None

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from model_search.data.input_functions import StreamProvider, elements, open_data
 from model_search.data.inputs import InputLayout, as_array
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import StreamData
 from model_search.data.rows import FEATURES, LABEL, Rows, concatenate
-from model_search.data.stream_labels import FITTING_BATCHES, LabelEncoding, read_weights, valid_labels
+from model_search.data.stream_labels import (
+    FITTING_BATCHES,
+    LabelEncoding,
+    label_array,
+    read_weights,
+    scale_notes,
+    valid_labels,
+)
 from model_search.data.task import Task, TaskKind
-from model_search.errors import DataError, UnsupportedError
+from model_search.errors import DataError, ProviderError, TrialError, UnsupportedError
 
 MAX_EVAL_ROWS = 100_000
 MAX_EVAL_BYTES = 1 << 30
-
-
-class StreamProvider(Protocol):
-    """The part of a provider that is needed here; see `provider.Provider`."""
-
-    def get_input_fn(self, hparams: Any, mode: str, batch_size: int) -> Callable[[], Any]:
-        """Opens the data."""
-
-    def number_of_classes(self) -> int:
-        """Number of classes, or of targets."""
-
-    def get_feature_columns(self) -> Sequence[Any] | None:
-        """Features to read, in order."""
-
-    def get_loss_fn(self) -> Callable[..., Any] | None:
-        """The provider's own loss."""
-
-    def get_metric_fn(self) -> Callable[..., Any] | None:
-        """The provider's own metric."""
+MAX_EMPTY_BATCHES = 1000  # in a row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,17 +59,29 @@ class _Source:
     batch_size: int
 
     def batches(self, mode: str, seed: int) -> Iterator[_Batch]:
-        """One pass over the data."""
-        hparams = types.SimpleNamespace(batch_size=self.batch_size)
-        input_fn = self.provider.get_input_fn(hparams, mode, self.batch_size)
-        if not callable(input_fn):
-            raise DataError(f"get_input_fn({mode!r}) returned {type(input_fn).__name__}; expected a function")
-        opened = input_fn()
+        """One pass over the data, without batches of zero rows.
+
+        Raises:
+            DataError: if there are many of these in a row: the data may be endless and empty.
+        """
+        empty = 0
+        for batch in self._yielded(mode, seed):
+            empty = 0 if len(batch.labels) else empty + 1
+            if not empty:
+                yield batch
+            elif empty >= MAX_EMPTY_BATCHES:
+                raise DataError(
+                    f"the input_fn for {mode!r} yields batches of zero rows ({empty} in a row); expected rows in them"
+                )
+
+    def _yielded(self, mode: str, seed: int) -> Iterator[_Batch]:
+        opened = open_data(self.provider, mode, self.batch_size)
         if isinstance(opened, tuple):
             yield from self._cut(self._batch(opened), seed if mode == "train" else None)
         elif hasattr(opened, "__iter__"):
-            for element in opened:
-                yield self._batch(element)
+            with contextlib.closing(elements(opened, mode)) as found:
+                for element in found:
+                    yield self._batch(element)
         else:
             raise DataError(
                 f"the input_fn for {mode!r} returned {type(opened).__name__}; "
@@ -106,7 +108,7 @@ class _Source:
             raise UnsupportedError(
                 "the input_fn yields a dict of labels; this version learns one task: yield one tensor"
             )
-        found = as_array(element[1], "the labels")
+        found = label_array(element[1])
         if any(count != len(found) for count in counts.values()):
             shown = next((count for count in counts.values() if count != len(found)), len(found))
             raise DataError(f"a batch has {shown} rows of features and {len(found)} labels; expected as many")
@@ -174,20 +176,22 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
     source = _Source(provider, options.batch_size)
     evaluation = list(_bounded(source.batches("eval", options.seed), options.eval_steps))
     if not evaluation:
-        raise DataError("the input_fn for 'eval' yields no batch; expected at least one")
+        raise DataError("the input_fn for 'eval' yields no batch with rows; expected at least one")
     sample = list(itertools.islice(source.batches("train", options.seed), FITTING_BATCHES))
     if not sample:
-        raise DataError("the input_fn for 'train' yields no batch; expected at least one")
+        raise DataError("the input_fn for 'train' yields no batch with rows; expected at least one")
     _check_weights(sample, evaluation)
     reader = _reader(provider, options, sample, evaluation)
     task = reader.encoding.task
+    learnt = [_labels_of(reader.layout, batch, options.label_per_step) for batch in sample]
+    rounded = reader.layout.rounded([batch.features for batch in (*sample, *evaluation)])
     valid = concatenate([reader.rows(batch.features, batch.labels, batch.weights) for batch in evaluation])
 
     def train_batches(seed: int) -> Iterator[Rows]:
         for epoch in itertools.count():
             empty = True
-            for batch in source.batches("train", _epoch_seed(seed, epoch)):
-                empty = empty and not len(batch.labels)
+            for batch in _in_a_trial(source.batches("train", _epoch_seed(seed, epoch))):
+                empty = False
                 yield reader.rows(batch.features, batch.labels, batch.weights)
             if empty:
                 raise DataError("the input_fn for 'train' yields no rows when it is opened again")
@@ -205,12 +209,20 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
             "inputs": reader.layout.to_json(),
             "label_per_step": reader.per_step,
             "reading": {"source": "input_fn"},
-            "notes": [],
+            "notes": [*scale_notes(task, learnt), *rounded],
         },
         loss_fn=provider.get_loss_fn(),
         metric_fn=provider.get_metric_fn(),
         lengths=reader.layout.lengths,
     )
+
+
+def _in_a_trial(batches: Iterator[_Batch]) -> Iterator[_Batch]:
+    """The same batches; what the provider raises while a trial trains ends this trial, not the search."""
+    try:
+        yield from batches
+    except ProviderError as error:
+        raise TrialError(str(error)) from error.__cause__
 
 
 def _reader(

@@ -7,6 +7,9 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
+from model_search.data.checked_json import damaged, read_record
+from model_search.metadata.limits import MOST_LOGITS
+
 Label = str | int | float | bool
 
 
@@ -46,6 +49,28 @@ class Task:
         return dataclasses.asdict(self) | {"kind": self.kind.value, "classes": list(self.classes)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Task:
-        """Reads what `to_json` wrote."""
-        return cls(**{**values, "kind": TaskKind(values["kind"]), "classes": tuple(values["classes"])})
+    def from_json(cls, values: Any) -> Task:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        task = read_record(cls, values, "the task")
+        if (
+            not 1 <= task.logits_dimension <= MOST_LOGITS
+            or len(task.classes) not in (0, task.logits_dimension)
+            or not task.target_scale > 0
+        ):
+            raise damaged(
+                "the task", f"{len(task.classes)} classes, {task.logits_dimension} logits, scale {task.target_scale}"
+            )
+        return task
+
+    @classmethod
+    def of_description(cls, description: Mapping[str, Any]) -> Task:
+        """The task in a study's description of its data.
+
+        Raises:
+            DamagedRecordError: if there is none.
+        """
+        return cls.from_json(description.get("task"))

@@ -80,7 +80,7 @@ def distilled_student(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
         )
-    stored, valid = study.record.settings, LabelledRows.of_rows(study.task, distillation.data.valid)
+    record, valid = study.record, LabelledRows.of_rows(study.task, distillation.data.valid)
     job = DistillationTask(
         data=distillation.data,
         settings=distillation.settings,
@@ -88,8 +88,8 @@ def distilled_student(
         valid_logits=valid_logits,
         members=tuple(member.trial for member in teacher.members),
         trial_id=1 + max(study.completed),
-        steps=stored["train_steps"],
-        batch_size=stored["batch_size"],
+        steps=record.whole_setting("train_steps"),
+        batch_size=record.whole_setting("batch_size"),
         seed=study.record.seed,
         deadline=Deadline() if deadline is None else deadline,
     )

@@ -13,19 +13,20 @@ import json
 import logging
 import os
 import pathlib
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from model_search.data.input_functions import in_words
 from model_search.errors import UserError
 from model_search.finish.input_names import signature_names
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
+from model_search.finish.replacing import whole_or_not
 from model_search.finish.serving import ModelBundle, Pieces, input_names, serving_model, serving_pieces, typed_dtype
+from model_search.metadata.filesystem import what_helps
 from model_search.towers.inputs import structured
 
 __all__ = ["FORMATS", "ModelBundle", "export", "serving_model"]
@@ -60,17 +61,17 @@ def export(
         if target.suffix == ".keras":
             if target.is_dir():
                 raise UserError(f"{target} is a folder; a path ending in .keras is a file, name another")
-            with _whole_or_not(target) as temporary:
+            with whole_or_not(target) as temporary:
                 _save_keras(bundle, temporary)
             return {"keras": target}
         _refuse_foreign(target)
-        with _whole_or_not(target) as temporary:
+        with whole_or_not(target) as temporary:
             temporary.mkdir()
             written = _fill(bundle, temporary, formats)
         return {name: target / file for name, file in written.items()}
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"the model cannot be written to {target}: {reason}") from error
+        reason = getattr(error, "strerror", None) or in_words(error)
+        raise UserError(f"the model cannot be written to {target}: {reason}; {what_helps(error)}") from error
 
 
 def _refuse_foreign(target: pathlib.Path) -> None:
@@ -85,39 +86,6 @@ def _refuse_foreign(target: pathlib.Path) -> None:
         raise UserError(
             f"{target} holds something other than an exported model ({shown}); move it or name another folder"
         )
-
-
-@contextlib.contextmanager
-def _whole_or_not(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary sibling of the target, which replaces the target on success and is deleted on failure."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-    temporary, old = beside.with_name(f"{beside.name}.new{target.suffix}"), beside.with_name(f"{beside.name}.old")
-    try:
-        yield temporary
-        _to_disk(temporary)
-        if temporary.is_dir() and target.exists():
-            target.rename(old)
-            try:
-                temporary.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-        else:
-            temporary.replace(target)
-    finally:
-        for leftover in (temporary, old):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
-
-
-def _to_disk(path: pathlib.Path) -> None:
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file():
-            with file.open("rb+") as opened:
-                os.fsync(opened.fileno())
 
 
 def _fill(bundle: ModelBundle, folder: pathlib.Path, formats: Sequence[str]) -> dict[str, str]:

@@ -42,7 +42,7 @@ class StudyParts:
     @property
     def task(self) -> Task:
         """What is predicted."""
-        return Task.from_json(self.record.data["task"])
+        return Task.of_description(self.record.data)
 
     @property
     def completed(self) -> tuple[int, ...]:
@@ -144,11 +144,9 @@ def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
 
 def given_temperature(record: StudyRecord) -> float | None:
     """The temperature that the specification names, the latest one where the study was continued; None for none."""
-    from google.protobuf import text_format
+    from model_search.spec.load import stored_spec
 
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-    spec = text_format.Parse(record.settings.get("spec", record.spec_text), PhoenixSpec())
+    spec = stored_spec(record.settings.get("spec", record.spec_text), record.name)
     return spec.temperature if spec.HasField("temperature") else None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from model_search.data.tabular.features import Feature, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names
@@ -13,13 +15,16 @@ from model_search.finish.preprocessing_layers import input_kind
 from model_search.finish.serving import ModelBundle, input_names
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial
+from model_search.printable import printable_line
 from model_search.search.history.history import History
 
 _KINDS = {
-    "number": "number (float32), NaN for missing",
+    "number": "number ({dtype}), NaN for missing",
     "text": 'text, "" for missing',
     "date": 'date as text, YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, "" for missing',
 }
+_MARKUP = re.compile(r"[<>&|`~\[\]]|\\(?=[!-/:-@\[-`{-~])")  # a backslash means itself but before punctuation
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _READ_ROWS = """\
 import csv
 import json
@@ -43,12 +48,12 @@ _USE_KERAS = (
     _READ_ROWS.replace("import tensorflow as tf\n", "import keras\nimport tensorflow as tf\n")
     + """
 
-def typed(cells, kind):
-    return tf.constant([float(cell or "nan") for cell in cells] if kind == "number" else cells)
+def typed(cells, dtype="string"):
+    return tf.constant(cells if dtype == "string" else [float(cell or "nan") for cell in cells], dtype)
 
 
 model = keras.models.load_model("model.keras")
-answers = model({c["keras"]: typed([row[c["column"]] for row in rows], c["kind"]) for c in columns})
+answers = model({c["keras"]: typed([row[c["column"]] for row in rows], c.get("dtype", "string")) for c in columns})
 print({name: values.numpy() for name, values in answers.items()})
 """
 )
@@ -59,7 +64,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
 
     Returns:
         "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its
-        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number", "text" or "date");
+        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number" with its "dtype",
+        "text" or "date");
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "not_read", the reason for every other column; "metadata" as given.
@@ -76,12 +82,22 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "task": bundle.task.to_json(),
         "inputs": {name: bundle.input_specs[name].to_json() | outside[name] for name in read},
         "columns": [
-            {"column": feature.column, "keras": own, "saved_model": served, "kind": input_kind(feature)}
+            {
+                "column": feature.column,
+                "keras": own,
+                "saved_model": served,
+                "kind": input_kind(feature),
+                **_dtype(feature),
+            }
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
         "not_read": {} if schema is None else dict(schema.dropped),
         "metadata": dict(bundle.metadata),
     }
+
+
+def _dtype(feature: Feature) -> dict[str, str]:
+    return {"dtype": feature.dtype} if isinstance(feature, NumberFeature) else {}
 
 
 def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -> dict[str, Any]:
@@ -157,7 +173,7 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
     sentences += [f"{_plain(note)}." for note in metadata.get("notes", ())]
     sentences += _calibration(metadata.get("calibration"))
     versions = [
-        f"{k} {v}" for k, v in metadata.get("environment", {}).items() if k in ("python", "tensorflow", "keras")
+        f"{k} {_plain(v)}" for k, v in metadata.get("environment", {}).items() if k in ("python", "tensorflow", "keras")
     ]
     if versions:
         sentences.append(f"Made with {', '.join(versions)}.")
@@ -179,7 +195,7 @@ def _answers(task: Task) -> list[str]:
     if task.kind is TaskKind.REGRESSION:
         shape = "one number a row" if task.logits_dimension == 1 else f"{task.logits_dimension} numbers a row"
         return [f"`prediction`: {shape}, in the units of the training data."]
-    classes = ", ".join(f"`{_plain(repr(label))}`" for label in task.classes) or f"0 to {task.logits_dimension - 1}"
+    classes = ", ".join(f"{_code(repr(label))}" for label in task.classes) or f"0 to {task.logits_dimension - 1}"
     return [
         "`label`: the most probable class of each row; `probabilities`: a column for each class, in this order:",
         "",
@@ -199,18 +215,18 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
         for name, spec in about["inputs"].items():
             own, served = spec["keras"], spec["saved_model"]
             if {own, served} != {name}:
-                lines += ["", f"`{_plain(name)}` is `{_plain(own)}` in model.keras, `{served}` in saved_model."]
+                lines += ["", f"{_code(name)} is {_code(own)} in model.keras, {_code(served)} in saved_model."]
         return lines
     rows = [
-        f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']]} |"
+        f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_KINDS[c['kind']].format(**c)} |"
         for c in about["columns"]
     ]
     lines = ["| column | in model.keras | in saved_model | typed |", "|---|---|---|---|", *rows]
     lines += [
         "",
-        "A category that was not there in training counts as unknown; so does what cannot be read as a number",
+        "A category that was not there in training counts as unknown; what cannot be read as a number or a date, and",
+        "an infinite number, as missing; a number beyond 1e30 as 1e30.",
     ]
-    lines += ["or a date."]
     if about["not_read"]:
         lines += [
             "",
@@ -225,11 +241,23 @@ def _input_line(name: str, spec: Mapping[str, Any], specs: Mapping[str, Any]) ->
     if padded:
         holds = f"the valid steps of {', '.join(map(_plain, padded))}"
     elif spec["lengths"]:
-        holds = f"padded steps, the first axis; `{_plain(spec['lengths'])}` says how many are valid"
+        holds = f"padded steps, the first axis; {_code(spec['lengths'])} says how many are valid"
     shape = " x ".join(map(str, spec["shape"])) or "one number"
-    return f"| `{_plain(name)}` | {shape} | {spec['dtype']} | {holds} |"
+    return f"| {_code(name)} | {shape} | {spec['dtype']} | {holds} |"
 
 
 def _plain(text: Any) -> str:
-    """Text that stays within its line and its cell of a table."""
-    return " ".join(str(text).replace("|", "\\|").split()) or "(no name)"
+    """Text that stays within its line and its cell of a table, and is neither HTML nor a link nor code."""
+    return _MARKUP.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), _in_one_line(text)) or "(no name)"
+
+
+def _code(text: Any) -> str:
+    """Text as code: whatever it holds is shown as it is."""
+    shown = _in_one_line(text).replace("|", "\\|") or "(no name)"
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    room = " " if shown[0] == "`" or shown[-1] == "`" else ""
+    return f"{fence}{room}{shown}{room}{fence}"
+
+
+def _in_one_line(text: Any) -> str:
+    return printable_line(" ".join(str(text).split()))

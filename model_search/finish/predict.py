@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+_KINDS: dict[type, str] = {bool: "b", int: "i", float: "f"}  # of NumPy
 _BATCH_NUMBERS = 2**22  # input values in one forward pass: 16 MB
 
 
@@ -98,9 +99,9 @@ def class_array(task: Task) -> np.ndarray:
     """
     classes = list(task.classes) or list(range(task.logits_dimension))
     kinds = {type(label) for label in classes}
-    if len(kinds) == 1 and kinds <= {bool, int, float}:
+    if len(kinds) == 1 and kinds <= _KINDS.keys():
         array = np.array(classes)
-        if array.dtype.kind in "bif":  # whole numbers beyond 64 bits have none
+        if array.dtype.kind == _KINDS[kinds.pop()]:  # whole numbers beyond 64 bits may be floats or objects
             return array
     objects = np.empty(len(classes), dtype=object)
     objects[:] = classes

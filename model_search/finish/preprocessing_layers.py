@@ -72,7 +72,7 @@ def preprocessing_model(schema: FeatureSchema) -> keras.Model:
 
 def lookup_token(vocabulary: Collection[str]) -> str:
     """An out-of-vocabulary token that is not in the vocabulary."""
-    token = "[other]"
+    token = "[other]"  # noqa: S105 - a word that stands for all others
     while token in vocabulary:
         token = f"[{token}]"
     return token

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from model_search.data.rows import InputSpec, InputSpecs
-from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature
+from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
@@ -20,6 +20,8 @@ from model_search.finish.preprocessing_layers import lookup_token, preprocessing
 from model_search.towers.heads import with_probabilities
 from model_search.towers.inputs import renamed, structured
 from model_search.towers.keras_inputs import row_name
+
+_FAR = 1e3  # mean of targets in their standard deviations, from which predictions are float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,7 @@ def input_names(bundle: ModelBundle) -> tuple[str, ...]:
 
 def typed_dtype(feature: Feature) -> str:
     """The dtype of a typed column."""
-    return "float32" if isinstance(feature, NumberFeature) else "string"
+    return feature.dtype if isinstance(feature, NumberFeature) else "string"
 
 
 def serving_model(bundle: ModelBundle) -> keras.Model:
@@ -85,8 +87,8 @@ def serving_model(bundle: ModelBundle) -> keras.Model:
     Its inputs are a dict by column name (`input_names.keras_names` says which names are changed), each [rows];
     without a schema, the inputs of a row, one by itself or a dict by name (changed likewise). Its outputs are a dict.
     For classes: "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
-    [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets). With a
-    label for each step, all of them have an axis of steps after the rows.
+    [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets), of
+    `units_dtype`. With a label for each step, all of them have an axis of steps after the rows.
     """
     names = keras_names(input_names(bundle) if bundle.schema is None else bundle.schema.columns)
     pieces = serving_pieces(bundle, taken=names)
@@ -128,12 +130,25 @@ def _answers(bundle: ModelBundle, name: str) -> keras.Model:
     task = bundle.task
     logits = keras.Input(bundle.tower.output_shape[1:], name="logits")
     if task.kind is TaskKind.REGRESSION:
-        values = layers.Rescaling(task.target_scale, offset=task.target_mean, name="units")(logits)
+        values = _in_units(logits, task)
         return keras.Model(logits, {"prediction": values[..., 0] if task.logits_dimension == 1 else values}, name=name)
     softmax = with_probabilities(keras.Model(logits, logits), task.kind, bundle.temperature)
     probabilities = softmax(logits)
     label = _labels(ops.argmax(probabilities, axis=-1), class_array(task))
     return keras.Model(logits, {"label": label, "probabilities": probabilities}, name=name)
+
+
+def _in_units(logits: Any, task: Task) -> Any:
+    if units_dtype(task) == "float32":
+        return layers.Rescaling(task.target_scale, offset=task.target_mean, name="units")(logits)
+    # The layer would make float32 of its numbers first.
+    scale, mean = np.array(task.target_scale, "float64"), np.array(task.target_mean, "float64")
+    return ops.cast(logits, "float64") * scale + mean
+
+
+def units_dtype(task: Task) -> str:
+    """The dtype of predicted numbers: float64 where float32 does not hold them closely enough."""
+    return float_type(task.target_mean, task.target_scale, _FAR)
 
 
 def _labels(codes: Any, classes: np.ndarray) -> Any:
@@ -148,6 +163,11 @@ def _labels(codes: Any, classes: np.ndarray) -> Any:
 
 
 def class_texts(classes: np.ndarray) -> list[str]:
-    """The classes as different texts, in their order: as they print, or as Python writes them where two print alike."""
+    """The classes as different texts, in their order.
+
+    As they print; as Python writes them where two print alike, or one ends with a zero byte (Keras cuts it off).
+    """
     texts = [str(label) for label in classes.tolist()]
-    return texts if len(set(texts)) == len(texts) else [repr(label) for label in classes.tolist()]
+    if len(set(texts)) == len(texts) and not any(text.endswith("\0") for text in texts):
+        return texts
+    return [repr(label) for label in classes.tolist()]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 
+from model_search.data.checked_json import damaged, need
 from model_search.data.inputs import InputLayout
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS
 from model_search.metadata.trial import Trial, TrialPlan
+from model_search.problem import problem_types
 from model_search.towers.builder import build_tower
 from model_search.towers.ensemble_models import (
     Tensors,
@@ -51,7 +54,7 @@ class StudyModels:
         """
         if model.plan is not None:
             weights = needed_arrays(self._study.artefacts, model.artefacts, STUDENT_WEIGHTS, "the student")
-            return trained_model(TrainedTower(model.plan, weights), self._build)
+            return self._with_weights(TrainedTower(model.plan, weights))
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
@@ -79,7 +82,12 @@ class StudyModels:
         return {number: self._own_tower(number) for number in numbers}
 
     def _own_tower(self, number: int) -> keras.Model:
-        return trained_model(self.trained(number), self._build)
+        return self._with_weights(self.trained(number))
+
+    def _with_weights(self, tower: TrainedTower) -> keras.Model:
+        """A tower is no larger than its stored weights, whatever its plan and the data's description say."""
+        stored = sum(array.size for array in tower.weights.values())
+        return trained_model(tower, lambda plan: self._build(plan, stored))
 
     def trained(self, number: int) -> TrainedTower:
         """The own tower of a completed trial, to be built or trained further.
@@ -89,10 +97,11 @@ class StudyModels:
         """
         return stored_tower(self._stored_trial, self._study.artefacts, number)
 
-    def _build(self, plan: TrialPlan) -> keras.Model:
+    def _build(self, plan: TrialPlan, most_parameters: int) -> keras.Model:
         record = self._study.record
         specs = InputLayout.from_description(record.data).specs
-        return build_tower(tower_spec(plan, specs, self._study.task.logits_dimension, record.data["model"]))
+        spec = tower_spec(plan, specs, self._study.task.logits_dimension, _options(record.data))
+        return build_tower(spec, most_parameters)
 
     def _trial(self, number: int) -> Trial:
         trial = self._stored_trial(number)
@@ -108,3 +117,15 @@ class StudyModels:
         if trial.plan is None or trial.result is None:
             raise StudyError(f"trial {trial.id} is {trial.state} and has no model")
         return trial.plan
+
+
+def _options(description: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the study's models are built, as `tower_spec` reads it."""
+    what = "how models are built"
+    options: Mapping[str, Any] = need(description.get("model"), Mapping, what)
+    name = need(options.get("problem_type"), str, f"problem_type of {what}")
+    if name not in {known.name for known in problem_types()}:
+        raise damaged(what, f"its problem type is {name!r}")
+    for flag in ("dropout_between_blocks", "disable_last_dense_layer"):
+        need(options.get(flag), bool, f"{flag} of {what}")
+    return options

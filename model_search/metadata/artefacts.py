@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import abc
-import contextlib
-import errno
 import hashlib
-import io
 import os
 import pathlib
-import secrets
+import posixpath
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
 import numpy as np
 
-from model_search.errors import DiskFullError, StoreError
-from model_search.metadata.paths import artefact_path, of_whom, resolve_artefact, trial_of
+from model_search.errors import StoreError
+from model_search.metadata import study_folder
+from model_search.metadata.array_files import ARRAY, MOST_FILE_BYTES, read_arrays
+from model_search.metadata.connection import identity_of
+from model_search.metadata.paths import artefact_path, check_relative, of_whom, trial_of
 from model_search.metadata.trial import Artefact
 
 Content = bytes | Callable[[BinaryIO], None]
 
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _BLOCK_BYTES = 1 << 20
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal arrays make equal files
-_ARRAY = ".npy"
 
 
 class DamagedArtefactError(StoreError):
@@ -75,61 +73,49 @@ class LocalArtefacts(ArtefactStore):
     """Keeps files in the study's folder, below `trials/`."""
 
     def __init__(self, study_dir: str | os.PathLike[str]):
-        self._folder = pathlib.Path(study_dir)
+        self._folder = pathlib.Path(study_dir).absolute()  # the working folder may change
+        self._identity = identity_of(self._folder)
 
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
-        """Writes under a temporary name, syncs, and renames."""
+        """Writes under a temporary name, syncs, and renames; VanishedStudyError if the study's folder is gone."""
         try:
-            folder = self._made_folder(trial_id, name)
-            temporary = folder / f".{secrets.token_hex(8)}.tmp"
-            try:
-                sha256, size = _write_whole(temporary, content)
+            if self._identity is not None and identity_of(self._folder) != self._identity:
+                raise study_folder.VanishedStudyError.of(self._folder)
+            folder = study_folder.make_folder(self._folder, posixpath.dirname(artefact_path(trial_id, name, "")))
+            with study_folder.new_file(folder) as (file, rename):
+                sha256, size = _write_whole(file, content)
                 path = artefact_path(trial_id, name, sha256)
-                temporary.replace(self._folder / path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-                raise
-            _sync_folder(folder)
+                rename(posixpath.basename(path))
         except OSError as error:
-            kind, cure = (DiskFullError, "make room") if error.errno in _NO_ROOM else (StoreError, "mend that")
-            raise kind(
-                f"{name} {of_whom(trial_id)} cannot be written in {self._folder}: {error.strerror or error}; "
-                f"{cure} and run again"
-            ) from error
+            if not self._folder.is_dir():
+                raise study_folder.VanishedStudyError.of(self._folder) from error
+            what = f"{name} {of_whom(trial_id)} cannot be written in {self._folder}"
+            raise study_folder.not_written(what, error) from error
         return Artefact(name=name, path=path, sha256=sha256, size=size)
 
     def read(self, artefact: Artefact) -> bytes:
         """Reads the whole file and compares its size and hash."""
-        path = resolve_artefact(self._folder, artefact.path)
+        path = self._folder / check_relative(artefact.path)
+        check_size(artefact)
         try:
-            content = path.read_bytes()
+            content = study_folder.read_file(self._folder, artefact.path, artefact.size)
         except OSError as error:
             raise DamagedArtefactError(
                 f"{artefact.name} cannot be read from {path}: {error.strerror or error}"
             ) from error
-        if len(content) != artefact.size or hashlib.sha256(content).hexdigest() != artefact.sha256:
-            raise DamagedArtefactError(
-                f"{path} is damaged: it has {len(content)} bytes and is not the file of {artefact.size} bytes that the "
-                "trial wrote; restore a copy, or choose another trial"
-            )
+        except ValueError as error:
+            raise _not_what_was_written(path, str(error), artefact) from error
+        if hashlib.sha256(content).hexdigest() != artefact.sha256:
+            raise _not_what_was_written(path, f"it has {len(content)} bytes", artefact)
         return content
 
     def delete(self, artefact: Artefact) -> None:
         """Unlinks the file."""
-        path = resolve_artefact(self._folder, artefact.path)
+        path = self._folder / check_relative(artefact.path)
         try:
-            path.unlink(missing_ok=True)
+            study_folder.delete_file(self._folder, artefact.path)
         except OSError as error:
             raise StoreError(f"{path} cannot be deleted: {error.strerror or error}; delete it by hand") from error
-
-    def _made_folder(self, trial_id: int | None, name: str) -> pathlib.Path:
-        folder = (self._folder / artefact_path(trial_id, name, "")).parent
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
-            _sync_folder(self._folder)
-        return folder
 
 
 def save_arrays(store: ArtefactStore, trial_id: int | None, name: str, arrays: Mapping[str, np.ndarray]) -> Artefact:
@@ -157,57 +143,57 @@ def load_arrays(store: ArtefactStore, artefact: Artefact) -> dict[str, np.ndarra
             f"{artefact.name} of trial {trial_id} was deleted to save room (keep_models, disk_limit); "
             f"study.replay({trial_id}, data) makes it again"
         )
-    content = store.read(artefact)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {
-                entry.removesuffix(_ARRAY): np.lib.format.read_array(
-                    io.BytesIO(archive.read(entry)), allow_pickle=False
-                )
-                for entry in archive.namelist()
-            }
+        return read_arrays(store.read(artefact))
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
         raise DamagedArtefactError(f"{artefact.name} ({artefact.path}) does not hold plain arrays: {error}") from error
 
 
-def _write_whole(path: pathlib.Path, content: Content) -> tuple[str, int]:
-    """Writes a new file and syncs it to disk; returns the SHA-256 of what is read back, and the size in bytes."""
-    with path.open("x+b") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            content(file)
-        file.flush()
-        os.fsync(file.fileno())
-        digest, size = hashlib.sha256(), 0
-        file.seek(0)
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            size += len(block)
+def check_size(artefact: Artefact) -> None:
+    """Checks how much of the memory a file would take, before it is read.
+
+    Raises:
+        DamagedArtefactError: if that is more than a file of a study takes.
+    """
+    if artefact.size > MOST_FILE_BYTES:
+        raise DamagedArtefactError(
+            f"{artefact.name} ({artefact.path}) is said to have {artefact.size:,} bytes; a file of a study has "
+            f"{MOST_FILE_BYTES:,} at most, and it is not read"
+        )
+
+
+def _not_what_was_written(path: pathlib.Path, found: str, artefact: Artefact) -> DamagedArtefactError:
+    return DamagedArtefactError(
+        f"{path} is damaged: {found} and is not the file of {artefact.size} bytes that the trial wrote; restore a "
+        "copy, or choose another trial"
+    )
+
+
+def _write_whole(file: BinaryIO, content: Content) -> tuple[str, int]:
+    """Writes into a new file; returns the SHA-256 of what is read back, and the size in bytes."""
+    if isinstance(content, bytes):
+        file.write(content)
+    else:
+        content(file)
+    file.flush()
+    digest, size = hashlib.sha256(), 0
+    file.seek(0)
+    while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
+        size += len(block)
     return digest.hexdigest(), size
 
 
 def _write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for key, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(key + _ARRAY, _ZIP_EPOCH), "w", force_zip64=True) as entry:
+            with archive.open(zipfile.ZipInfo(key + ARRAY, _ZIP_EPOCH), "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
 def _check_storable(key: str, array: np.ndarray) -> None:
-    if zipfile.ZipInfo(key + _ARRAY).filename != key + _ARRAY:
+    if zipfile.ZipInfo(key + ARRAY).filename != key + ARRAY:
         raise ValueError(f"an array is named {key!r}; choose a name without NUL or backslash")
     dtype = np.asanyarray(array).dtype
     if dtype.hasobject or dtype.isbuiltin == 2:
         raise ValueError(f"array {key!r} is of type {dtype}, which cannot be stored without pickle; convert it first")
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    """Makes a new name in a folder survive a power cut, where the system supports that."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

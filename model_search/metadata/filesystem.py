@@ -1,7 +1,8 @@
-"""Warns if a study's database lies on a network file system rather than on a local disk."""
+"""What the file system has to do with errors: databases on network file systems, and what helps when a write fails."""
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 
@@ -38,3 +39,28 @@ def place_warning(path: str | os.PathLike[str]) -> str:
         f"{path} is on a network file system ({kind}), whose locks cannot be relied on: let only one machine work on "
         "this study, or choose a root_dir on a local disk (executor='ray' lets many machines work on it there)"
     )
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_NO_RIGHT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_PLACE = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+def what_helps(error: BaseException, otherwise: str = "give another path") -> str:
+    """What to do when a file cannot be written where the user wants it.
+
+    Args:
+        error: What was raised.
+        otherwise: What to do about anything else than lacking room, rights or folders.
+    """
+    code = getattr(error, "errno", None)
+    if code is None:  # of a library that only has words for it
+        known = (one for one in (*NO_ROOM, *_NO_RIGHT) if os.strerror(one).casefold() in str(error).casefold())
+        code = next(known, None)
+    if code in NO_ROOM:
+        return "make room, or give a path on another disk"
+    if code in _NO_RIGHT:
+        return "give a path in a folder that you may write to"
+    if code in _NO_PLACE:
+        return "give a path in a folder that exists"
+    return otherwise

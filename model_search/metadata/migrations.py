@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import model_search
 from model_search.metadata.connection import Connection, UnreadableStudyError, journal_mode
+from model_search.metadata.database_checks import foreign_parts
 
 APPLICATION_ID = 0x4D534442  # "MSDB": distinguishes a study's database from any other
 
@@ -168,12 +169,14 @@ def upgrade(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
     """
     with connection.transaction(write=False):
         version = _version(connection, migrations)
+        _check_schema(connection, migrations, version)
     if version == migrations[-1].version:
         return
     if version == 0:
         connection.use_journal(journal_mode())
     with connection.transaction():
         version = _version(connection, migrations)
+        _check_schema(connection, migrations, version)
         connection.execute(_MIGRATIONS_TABLE)
         for step in migrations:
             if step.version > version:
@@ -195,6 +198,21 @@ def _version(connection: Connection, migrations: Sequence[Migration]) -> int:
             f"{newest}); upgrade with: pip install --upgrade model_search"
         )
     return version
+
+
+def _check_schema(connection: Connection, migrations: Sequence[Migration], version: int) -> None:
+    """Refuses a database whose tables were changed: what computes a column, or runs when one is written, is code."""
+    if not version:
+        return
+    steps = [step for step in migrations if step.version <= version]
+    made = (_MIGRATIONS_TABLE, *(statement for step in steps for statement in step.statements))
+    found = connection.rows("SELECT type, name, tbl_name, sql FROM sqlite_master")
+    foreign = foreign_parts(found, made)
+    if foreign:
+        raise UnreadableStudyError(
+            f"{connection.path} has other tables, indices or triggers than a study ({', '.join(foreign)[:200]}); drop "
+            "what was added to it, or restore a copy"
+        )
 
 
 def _apply(connection: Connection, step: Migration) -> None:

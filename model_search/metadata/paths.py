@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from model_search.errors import StoreError, StudyError
 
 DATABASE = "study.db"
+SPECIFICATION = "spec.pbtxt"
+LOGS = "logs"
 TRIALS = "trials"
 STUDY_FILES = "files"
 
@@ -31,6 +33,8 @@ STUDENT_WEIGHTS = "student_weights.npz"  # of the final student, by name
 VALIDATION_ROWS = "validation.npz"  # labels and weights
 
 _FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
+_LONGEST_PATH = 1000  # of a file below the study's folder; ours take 300
+_SHOWN = 200
 _NAME_BYTES = 400  # SQLite opens paths of up to 500 bytes
 _PUNCTUATION = frozenset(" !#$&'()+,-.;=@[]^_`{}~")
 _EMPTY = "%"
@@ -60,6 +64,18 @@ def list_studies(root_dir: str | os.PathLike[str]) -> list[str]:
     return sorted(_studies_below(root, root))
 
 
+def name_of(folder: pathlib.Path) -> str | None:
+    """The name of the study that a folder holds, as its path says; None where it is no folder that `study_dir` makes.
+
+    A copied or renamed study has the name of its folder; the record in it keeps the old one.
+    """
+    root, pieces = folder.parent, [folder.name]
+    while pieces[0].startswith(_CUT):
+        root, pieces = root.parent, [root.name, *pieces]
+    name = _decoded("".join(pieces))
+    return name if name is not None and study_dir(root, name) == folder else None
+
+
 def trial_dir(trial_id: int) -> str:
     """The folder of a trial's files, relative to the study's: "trials/000012"."""
     return f"{TRIALS}/{trial_id:06d}"
@@ -69,6 +85,16 @@ def trial_of(artefact: str) -> int | None:
     """The trial that an artefact's path belongs to; None for one of the study itself."""
     found = re.match(rf"{TRIALS}/(\d+)/", artefact)
     return None if found is None else int(found[1])
+
+
+def trial_log(trial_id: int, worker: str) -> str:
+    """A worker's log of a trial, relative to the study's folder."""
+    return f"{trial_dir(trial_id)}/{file_name(worker)}.log"
+
+
+def worker_log(worker: str) -> str:
+    """A worker process's own log, relative to the study's folder."""
+    return f"{LOGS}/{file_name(worker)}.log"
 
 
 def file_name(name: str) -> str:
@@ -108,25 +134,12 @@ def check_relative(relative: str) -> str:
     """
     windows = pathlib.PureWindowsPath(relative)
     parts = re.split(r"[/\\]", relative)
-    if "\0" in relative or windows.drive or windows.root or any(part in ("", ".", "..") for part in parts):
-        raise StoreError(f"{relative!r} is not a path inside the study's folder; expected such as {trial_dir(12)}/name")
+    too_long = len(relative) > _LONGEST_PATH
+    if too_long or "\0" in relative or windows.drive or windows.root or any(part in ("", ".", "..") for part in parts):
+        raise StoreError(
+            f"{relative[:_SHOWN]!r} is not a path inside the study's folder; expected such as {trial_dir(12)}/name"
+        )
     return relative
-
-
-def resolve_artefact(study_dir: str | os.PathLike[str], relative: str) -> pathlib.Path:
-    """The file that a relative path from the database names.
-
-    Raises:
-        StoreError: if it would lie outside the study's folder after links are followed.
-    """
-    folder = pathlib.Path(study_dir).resolve()
-    try:
-        found = (folder / check_relative(relative)).resolve()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{relative!r} is not a path that can be followed: {error}") from error
-    if not found.is_relative_to(folder) or found == folder:
-        raise StoreError(f"{relative!r} leads out of the study's folder {folder}; it is not followed")
-    return found
 
 
 def _tokens(name: str) -> list[str]:

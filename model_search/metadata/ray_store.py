@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from model_search.errors import ModelSearchError, StoreError
-from model_search.metadata import paths
+from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore, Content, LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
@@ -90,10 +90,8 @@ class FileKeeper:
 
     def log(self, trial_id: int, worker: str, text: str) -> None:
         """Adds to a worker's log of a trial."""
-        path = self._folder / paths.trial_dir(trial_id) / f"{paths.file_name(worker)}.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
+        with study_folder.open_log(self._folder, paths.trial_log(trial_id, worker)) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _answer(act: Callable[[], Any]) -> tuple[bool, Any]:

@@ -6,18 +6,32 @@ names the trial, never passed on.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.errors import StoreError, UnstorableError
+from model_search.metadata import limits
 from model_search.metadata.final_models import FinalModel
-from model_search.metadata.paths import check_relative
-from model_search.metadata.store import StudyRecord
+from model_search.metadata.paths import check_relative, name_of
+from model_search.metadata.processes import ProcessIdentity
+from model_search.metadata.store import Heartbeat, StudyRecord
 from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState, UnknownStartError
 
+_WORD = 2**64
+_MOST_PROCESSES = 2**31
 _RECORD_TEXTS = ("name", "owner", "spec_text", "metric", "goal", "data_fingerprint")
+_SHORT_TEXTS = ("name", "owner", "metric", "goal", "data_fingerprint")
+_LONGEST = 10_000
+
+
+def named_by_folder(record: StudyRecord, folder: pathlib.Path) -> StudyRecord:
+    """The record with the name that its folder has: a study that was copied or renamed is found under that one."""
+    name = name_of(folder.absolute())
+    return record if name is None else dataclasses.replace(record, name=name)
 
 
 def strict_json(value: Any, what: str) -> str:
@@ -51,6 +65,9 @@ def write_plan(plan: TrialPlan) -> str:
     Raises:
         UnstorableError: if the plan holds what JSON cannot.
     """
+    too_large = _beyond_limits(plan)
+    if too_large:
+        raise UnstorableError(f"the plan of trial {plan.trial_id} is too large: {too_large}")
     try:
         return plan.to_json()
     except (TypeError, ValueError, RecursionError) as error:
@@ -80,11 +97,31 @@ def read_plan(trial_id: int, text: str) -> TrialPlan:
     maybe = [number for number in (plan.parent, plan.total_steps) if number is not None]
     if not all(type(number) is int for number in (*whole, *maybe)):
         raise _damaged(trial_id, "plan", "a number of it is not whole")
+    if not isinstance(plan.key, str) or not 0 <= plan.seed < _WORD:
+        raise _damaged(trial_id, "plan", "its key is no text, or its seed beyond 64 bits")
     if not isinstance(plan.hyperparameters, dict) or not all(isinstance(block, str) for block in plan.architecture):
         raise _damaged(trial_id, "plan", "its architecture or hyperparameters are something else")
     if not all(isinstance(value, str | int | float) for value in plan.hyperparameters.values()):
         raise _damaged(trial_id, "plan", "a hyperparameter is neither a number nor a text")
+    too_large = _beyond_limits(plan)
+    if too_large:
+        raise _damaged(trial_id, "plan", too_large)
     return plan
+
+
+def _beyond_limits(plan: TrialPlan) -> str:
+    """What of a plan is larger than anything that is trained, in words; empty where nothing is."""
+    steps = max(plan.steps, plan.total_steps or 0, plan.first_step)
+    wholes = [abs(value) for value in plan.hyperparameters.values() if type(value) is int]
+    sizes = {
+        "as a hyperparameter": (max(wholes, default=0), limits.MOST_HYPERPARAMETER),
+        "blocks": (len(plan.architecture), limits.MOST_BLOCKS),
+        "hyperparameters": (len(plan.hyperparameters), limits.MOST_HYPERPARAMETERS),
+        "steps": (steps, limits.MOST_STEPS),
+        "rows a batch": (plan.batch_size, limits.MOST_BATCH),
+        "trials that it builds on": (len(plan.builds_on), limits.MOST_TRIALS),
+    }
+    return "; ".join(f"{size:,} {what}, at most {most:,}" for what, (size, most) in sizes.items() if size > most)
 
 
 def write_result(trial_id: int, result: TrialResult) -> str:
@@ -126,6 +163,8 @@ def read_result(
     """
     try:
         document = json.loads(text)
+        if not all(type(step) is int for step, _ in curve):
+            raise ValueError("a step of the curve is not whole")
         metrics = _numbers(document["metrics"])
         timings = _numbers(document["timings"])
         parameters, best_step = document["parameters"], document["best_step"]
@@ -200,6 +239,8 @@ def read_final(kind: str, text: str) -> FinalModel:
         model = FinalModel.from_json(text)
         if model.kind.value != kind:
             raise ValueError(f"it is that of the {model.kind}")
+        if model.plan is not None:
+            read_plan(model.plan.trial_id, model.plan.to_json())
         whole = (model.parameters, *model.trials, *(member.trial for member in model.members))
         if not all(type(number) is int for number in whole):
             raise ValueError("a number of it is not whole")
@@ -210,6 +251,35 @@ def read_final(kind: str, text: str) -> FinalModel:
             f"the final {kind} is damaged in the database: {error}; run the final stage again to replace it"
         ) from error
     return model
+
+
+def check_columns(trial_id: int, wholes: Sequence[Any], texts: Sequence[Any], texts_or_none: Sequence[Any]) -> None:
+    """Checks the types of a trial's columns, which SQLite does not.
+
+    Raises:
+        StoreError: if one is of another type.
+    """
+    if not all(type(value) is int for value in (trial_id, *wholes)):
+        raise _damaged(trial_id, "row", "a number of it is not whole")
+    if not all(isinstance(value, str) for value in (*texts, *(value for value in texts_or_none if value is not None))):
+        raise _damaged(trial_id, "row", "a text of it is something else")
+
+
+def read_heartbeat(trial_id: int, attempt: int, counter: int) -> Heartbeat:
+    """A heartbeat; StoreError where a number of it is something else."""
+    check_columns(trial_id, (attempt, counter), (), ())
+    return Heartbeat(trial_id, attempt, counter)
+
+
+def read_process(trial_id: int, host: str, boot: str, namespace: str, pid: int, started: str) -> ProcessIdentity:
+    """The process that is said to run a trial.
+
+    Its number becomes part of a path of the system: StoreError where it is no number.
+    """
+    check_columns(trial_id, (pid,), (host, boot, namespace, started), ())
+    if not 0 < pid < _MOST_PROCESSES:
+        raise _damaged(trial_id, "attempt", f"its process is number {pid}")
+    return ProcessIdentity(host, boot, namespace, pid, started)
 
 
 def read_state(trial_id: int, text: str) -> TrialState:
@@ -223,6 +293,11 @@ def read_state(trial_id: int, text: str) -> TrialState:
 def write_study(record: StudyRecord) -> tuple[str, str, str]:
     """What never changes, the settings and the environment, each as JSON."""
     lasting = {name: getattr(record, name) for name in _RECORD_TEXTS}
+    long = [name for name in _SHORT_TEXTS if len(lasting[name]) > _LONGEST]
+    if long:
+        raise UnstorableError(
+            f"the {long[0]} of the study has {len(lasting[long[0]]):,} characters; at most {_LONGEST:,}"
+        )
     lasting |= {"seed": int(record.seed), "data": dict(record.data)}
     return (
         strict_json(lasting, f"the record of study {record.name!r}"),
@@ -241,6 +316,8 @@ def read_study(record: str, settings: str, environment: str) -> StudyRecord:
         lasting = read_object(record)
         if type(lasting["seed"]) is not int or not all(isinstance(lasting[name], str) for name in _RECORD_TEXTS):
             raise ValueError("a text or the seed is something else")
+        if any(len(lasting[name]) > _LONGEST for name in _SHORT_TEXTS):
+            raise ValueError(f"a text is longer than {_LONGEST:,} characters")
         if not isinstance(lasting["data"], dict):
             raise ValueError("the data's description is no object")
         return StudyRecord(**lasting, settings=read_object(settings), environment=read_object(environment))

@@ -7,13 +7,15 @@ import hashlib
 import pathlib
 import posixpath
 import secrets
-from typing import Any
 
-from model_search.errors import StoreError, UserError
-from model_search.metadata.artefacts import ArtefactStore, Content, DamagedArtefactError, LocalArtefacts
+from model_search.errors import StoreError, StudyError, UserError
+from model_search.metadata.artefacts import ArtefactStore, Content, DamagedArtefactError, LocalArtefacts, check_size
 from model_search.metadata.paths import artefact_path, check_relative
 from model_search.metadata.ray_store import as_bytes
+from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Artefact
+
+_SHOWN = 200  # characters of what a study says
 
 
 class SharedArtefacts(ArtefactStore):
@@ -34,17 +36,24 @@ class SharedArtefacts(ArtefactStore):
         try:
             from fsspec import AbstractFileSystem
             from fsspec.core import url_to_fs
+            from fsspec.implementations.local import LocalFileSystem
         except ImportError as error:
             raise UserError("artefacts= needs fsspec: pip install fsspec, or model_search[ray]") from error
         try:
             self._system, root = url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
-            raise UserError(f"artefacts is {url!r}, which cannot be used: {error}; expected a folder or URL") from error
+        except Exception as error:  # every file system raises its own errors
+            raise UserError(
+                f"artefacts is {url!r}, which cannot be used: {_words(error)}; expected a folder or URL"
+            ) from error
         self._root = str(root).rstrip("/")
+        # A folder is looked at for links as the study's own is.
+        self._folder = LocalArtefacts(self._root) if isinstance(self._system, LocalFileSystem) else None
         self._renames = type(self._system).mv is not AbstractFileSystem.mv  # which copies, and expands "[1]"
 
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
         """Writes the whole file at once."""
+        if self._folder is not None:
+            return self._written_locally(self._folder, trial_id, name, content)
         whole = as_bytes(content)
         sha256 = hashlib.sha256(whole).hexdigest()
         path = artefact_path(trial_id, name, sha256)
@@ -62,6 +71,16 @@ class SharedArtefacts(ArtefactStore):
             ) from error
         return Artefact(name=name, path=path, sha256=sha256, size=len(whole))
 
+    def _written_locally(self, folder: LocalArtefacts, trial_id: int | None, name: str, content: Content) -> Artefact:
+        try:
+            pathlib.Path(self._root).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{name} of trial {trial_id} cannot be written in {self._url}: {_words(error)}; give the right to "
+                "write, and run again"
+            ) from error
+        return folder.write(trial_id, name, content)
+
     def _write_and_rename(self, target: str, whole: bytes) -> None:
         temporary = f"{posixpath.dirname(target)}/.{secrets.token_hex(8)}.tmp"
         try:
@@ -74,8 +93,13 @@ class SharedArtefacts(ArtefactStore):
 
     def read(self, artefact: Artefact) -> bytes:
         """Reads the whole file and compares its size and hash."""
+        if self._folder is not None:
+            return self._folder.read(artefact)
+        check_size(artefact)
         place = f"{self._root}/{check_relative(artefact.path)}"
         try:
+            if self._system.size(place) not in (artefact.size, None):
+                raise OSError("it has another size: it is damaged")
             content: bytes = self._system.cat_file(place)
         except Exception as error:
             raise DamagedArtefactError(
@@ -90,6 +114,9 @@ class SharedArtefacts(ArtefactStore):
 
     def delete(self, artefact: Artefact) -> None:
         """Removes the file."""
+        if self._folder is not None:
+            self._folder.delete(artefact)
+            return
         place = f"{self._root}/{check_relative(artefact.path)}"
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -98,11 +125,73 @@ class SharedArtefacts(ArtefactStore):
             raise StoreError(f"{self._url}/{artefact.path} cannot be deleted: {_words(error)}") from error
 
 
-def open_artefacts(folder: pathlib.Path, settings: Any) -> ArtefactStore:
-    """Where a study keeps its files: in its folder, or where its settings say."""
-    url = settings.get("artefacts")
-    return LocalArtefacts(folder) if url is None else SharedArtefacts(f"{url.rstrip('/')}/{folder.name}")
+class UnnamedPlace(ArtefactStore):
+    """Stands for a place of files that a study names and its user does not: it is never touched.
+
+    Args:
+        study: The study's name.
+        place: What the study says of it.
+    """
+
+    def __init__(self, study: str, place: str):
+        self._study = study
+        self._place = place
+
+    def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
+        """Refuses."""
+        raise self.refusal()
+
+    def read(self, artefact: Artefact) -> bytes:
+        """Refuses."""
+        raise self.refusal()
+
+    def delete(self, artefact: Artefact) -> None:
+        """Refuses."""
+        raise self.refusal()
+
+    def refusal(self) -> StudyError:
+        """What its user can do."""
+        shown = ascii(self._place[:_SHOWN])
+        return StudyError(
+            f"study {self._study!r} keeps the files of its trials in {shown}, which is used only if you name it, too: "
+            f"give artefacts={shown} (--artefacts) if you trust that place"
+        )
+
+
+def open_artefacts(folder: pathlib.Path, record: StudyRecord, place: str | None) -> ArtefactStore:
+    """Where a study keeps its files: in its folder, or in the place that its user names.
+
+    A study may come from a stranger. The place that is stored with it is compared only: nothing is opened there unless
+    the user names the same one.
+
+    Args:
+        folder: The study's.
+        record: What the study is.
+        place: The place that the user names; None for none.
+
+    Raises:
+        StudyError: if the user names another place than the study.
+        UserError: if the place cannot be used.
+    """
+    stored = record.settings.get("artefacts")
+    if stored is not None and not isinstance(stored, str):
+        raise StudyError(f"the settings of study {record.name!r} are damaged: artefacts is {stored!r:.80}")
+    if place is None:
+        return LocalArtefacts(folder) if stored is None else UnnamedPlace(record.name, stored)
+    if stored is None or place.rstrip("/") != stored.rstrip("/"):
+        own = "its own folder" if stored is None else ascii(stored[:_SHOWN])
+        raise StudyError(
+            f"study {record.name!r} keeps its files in {own}, not in {place}; "
+            + ("leave artefacts out to continue it" if stored is None else "name that place")
+            + ", or choose another study"
+        )
+    return shared_artefacts(folder, place)
+
+
+def shared_artefacts(folder: pathlib.Path, place: str | None) -> ArtefactStore:
+    """The files of a study in a place that its user names; in its own folder where None."""
+    return LocalArtefacts(folder) if place is None else SharedArtefacts(f"{place.rstrip('/')}/{folder.name}")
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"

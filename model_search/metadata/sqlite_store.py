@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
 import pathlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError, UserError
 from model_search.metadata import records
-from model_search.metadata.connection import Connection
+from model_search.metadata.connection import Connection, FileIdentity
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.migrations import upgrade
 from model_search.metadata.processes import ProcessIdentity
@@ -41,15 +42,26 @@ class SqliteStore(Store):
     on disk when the call returns.
 
     Args:
-        path: The file; made where it is missing, in a folder that exists.
+        path: The file, in a folder that exists.
         worker_pid: The process whose end means that claims made here are dead; this process where None.
         max_attempts: How often the workers of one trial may vanish before it is LOST.
+        create: Whether the file is made where it is missing.
+        file: The identity that the file must have, as `file` of another store; any where None.
 
     Raises:
+        VanishedStudyError: also by every write, if the study was moved, deleted or overwritten while it was open.
         StoreError: if the file is no study's database, or cannot be opened; says what to do.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, worker_pid: int | None = None, max_attempts: int = 3):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        worker_pid: int | None = None,
+        max_attempts: int = 3,
+        create: bool = True,
+        file: FileIdentity | None = None,
+    ):
         if max_attempts < 1:
             raise UserError(f"max_attempts is {max_attempts}; expected at least 1")
         self._max_attempts = max_attempts
@@ -58,7 +70,7 @@ class SqliteStore(Store):
         self._environments: dict[int, dict[str, Any]] = {}
         self._plans: dict[int, tuple[str, TrialPlan]] = {}  # of unfinished trials, as text and read
         self._completed, self._counted_to = 0, 0
-        self._db = Connection(pathlib.Path(path))
+        self._db = Connection(pathlib.Path(path), create=create, file=file)
         try:
             upgrade(self._db)
         except BaseException:
@@ -104,7 +116,7 @@ class SqliteStore(Store):
                 (TrialState.INTERRUPTED.value,),
             )
             if interrupted is None:
-                claim = Claim(int(self._db.value("SELECT coalesce(max(id), 0) + 1 FROM trials")), 1, name)
+                claim = Claim(self._db.whole("SELECT coalesce(max(id), 0) + 1 FROM trials"), 1, name)
                 self._db.execute(
                     "INSERT INTO trials (id, state, worker, attempt, created_at, revision) VALUES (?, ?, ?, ?, ?, ?)",
                     (claim.trial_id, TrialState.CLAIMED.value, name, claim.attempt, _now(), self._next_revision()),
@@ -220,7 +232,7 @@ class SqliteStore(Store):
             "FROM trials t JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.state IN (?, ?)",
             _HELD,
         )
-        dead = [Heartbeat(*row[:3]) for row in held if ProcessIdentity(*row[3:]).is_gone()]
+        dead = [records.read_heartbeat(*row[:3]) for row in held if records.read_process(row[0], *row[3:]).is_gone()]
         return self.reclaim(dead) if dead else []
 
     def heartbeats(self) -> list[Heartbeat]:
@@ -230,7 +242,7 @@ class SqliteStore(Store):
             "JOIN attempts a ON a.trial_id = t.id AND a.attempt = t.attempt WHERE t.state IN (?, ?) ORDER BY t.id",
             _HELD,
         )
-        return [Heartbeat(*row) for row in rows]
+        return [records.read_heartbeat(*row) for row in rows]
 
     def reclaim(self, stale: Iterable[Heartbeat]) -> list[int]:
         """Compares and sets in one transaction."""
@@ -240,7 +252,7 @@ class SqliteStore(Store):
     def history(self, since: int = 0) -> tuple[list[Trial], int]:
         """Reads what changed and the revision, of one moment."""
         with self._db.transaction(write=False):
-            revision = int(self._db.value("SELECT coalesce(max(revision), 0) FROM trials"))
+            revision = self._db.whole("SELECT coalesce(max(revision), 0) FROM trials")
             read = self._read("revision > ?", since)
         return self._trials(read), revision
 
@@ -262,8 +274,8 @@ class SqliteStore(Store):
                 if trial_id in needed:
                     continue
                 where = "WHERE trial_id = ? AND pruned_at IS NULL"
-                rows = self._db.rows(f"SELECT name, path, sha256, size FROM artefacts {where}", (trial_id,))
-                self._db.execute(f"UPDATE artefacts SET pruned_at = ? {where}", (_now(), trial_id))
+                rows = self._db.rows(f"SELECT name, path, sha256, size FROM artefacts {where}", (trial_id,))  # noqa: S608 - the condition is written here, its values are parameters
+                self._db.execute(f"UPDATE artefacts SET pruned_at = ? {where}", (_now(), trial_id))  # noqa: S608 - the condition is written here, its values are parameters
                 pruned += [records.read_artefact(*row) for row in rows]
         return pruned
 
@@ -308,7 +320,20 @@ class SqliteStore(Store):
 
     def another(self) -> SqliteStore:
         """A second connection, for another thread of this process."""
-        return SqliteStore(self._db.path, worker_pid=self._worker_pid, max_attempts=self._max_attempts)
+        return SqliteStore(
+            self._db.path, worker_pid=self._worker_pid, max_attempts=self._max_attempts, file=self._db.file
+        )
+
+    @property
+    def file(self) -> FileIdentity | None:
+        """The identity of the file that is open."""
+        return self._db.file
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Keeps all others from writing; yields the study's revision. Inside, this store may only read."""
+        with self._db.transaction():
+            yield self._next_revision() - 1
 
     def close(self) -> None:
         """Closes the connection; closing twice does no harm."""
@@ -322,12 +347,12 @@ class SqliteStore(Store):
 
     def _read(self, where: str, value: int) -> _TrialRows:
         """Rows of the trials that meet a condition of one value; inside a transaction."""
-        chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"
+        chosen = f"trial_id IN (SELECT id FROM trials WHERE {where} AND result IS NOT NULL) ORDER BY trial_id, position"  # noqa: S608 - `where` is a condition of this module
         columns = "trial_id, name, path, sha256, size, pruned_at IS NOT NULL"
         return _TrialRows(
-            trials=self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where}", (value,)),
-            curves=self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)),
-            artefacts=self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)),
+            trials=self._db.rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE {where}", (value,)),  # noqa: S608 - the condition is written here, its values are parameters
+            curves=self._db.rows(f"SELECT trial_id, step, value FROM curve WHERE {chosen}", (value,)),  # noqa: S608 - the condition is written here, its values are parameters
+            artefacts=self._db.rows(f"SELECT {columns} FROM artefacts WHERE {chosen}", (value,)),  # noqa: S608 - the condition is written here, its values are parameters
         )
 
     def _trials(self, read: _TrialRows) -> list[Trial]:
@@ -342,6 +367,7 @@ class SqliteStore(Store):
         # Sorted here: asked to sort, SQLite goes through all trials instead of the index of revisions.
         for trial_id, state, attempt, revision, worker, plan, result, *rest in sorted(read.trials):
             reason, created_at, finished_at, environment_id = rest
+            records.check_columns(trial_id, (attempt, revision), (worker, created_at), (reason, finished_at))
             trials.append(
                 Trial(
                     id=trial_id,
@@ -386,18 +412,18 @@ class SqliteStore(Store):
     def _environment_id(self, document: str) -> int:
         digest = hashlib.sha256(document.encode()).hexdigest()
         self._db.execute("INSERT OR IGNORE INTO environments (sha256, document) VALUES (?, ?)", (digest, document))
-        return int(self._db.value("SELECT id FROM environments WHERE sha256 = ?", (digest,)))
+        return self._db.whole("SELECT id FROM environments WHERE sha256 = ?", (digest,))
 
     def _count_completed(self) -> int:
         """How many trials are completed, inside a transaction; they stay completed, so only changes are counted."""
         where = "revision > ? AND +state = ?" if self._counted_to else "id > ? AND state = ?"  # + says: not that index
         since = (self._counted_to, TrialState.COMPLETED.value)
-        self._completed += int(self._db.value(f"SELECT count(*) FROM trials WHERE {where}", since))
+        self._completed += self._db.whole(f"SELECT count(*) FROM trials WHERE {where}", since)  # noqa: S608 - the condition is written here, its values are parameters
         self._counted_to = self._next_revision() - 1
         return self._completed
 
     def _next_revision(self) -> int:
-        return int(self._db.value("SELECT coalesce(max(revision), 0) + 1 FROM trials"))
+        return self._db.whole("SELECT coalesce(max(revision), 0) + 1 FROM trials")
 
     def _begin_attempt(self, claim: Claim) -> None:
         process = self._process

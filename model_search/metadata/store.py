@@ -7,9 +7,22 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from model_search.errors import DamagedRecordError
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
 from model_search.ranking import Ranking, as_ranking
+
+_SETTINGS: Mapping[str, tuple[type, ...]] = {
+    "number_models": (int,),
+    "train_steps": (int,),
+    "eval_steps": (int,),
+    "batch_size": (int,),
+    "time_limit": (int, float),
+    "sampler": (str,),
+    "deterministic": (bool,),
+    "spec": (str,),
+    "artefacts": (str,),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +53,56 @@ class StudyRecord:
     settings: Mapping[str, Any]
     environment: Mapping[str, Any]
 
+    def checked(self) -> StudyRecord:
+        """The same record, if its goal and its settings are what they can be.
+
+        Raises:
+            DamagedRecordError: if one is something else: the database was edited, or damaged.
+        """
+        if self.seed < 0:
+            raise _damaged(self.name, f"its seed is {self.seed}, below 0")
+        if self.goal not in ("minimize", "maximize"):
+            raise _damaged(self.name, f"its goal is {self.goal!r}, neither minimize nor maximize")
+        for name, kinds in _SETTINGS.items():
+            value = self.settings.get(name)
+            if value is not None and (type(value) not in kinds or (int in kinds and value <= 0)):
+                raise _damaged(self.name, f"its setting {name} is {value!r}")
+        return self
+
+    def whole_setting(self, name: str) -> int:
+        """A setting that is a whole number above 0.
+
+        Raises:
+            DamagedRecordError: if it is missing.
+        """
+        value = self.settings.get(name)
+        if type(value) is not int or value < 1:
+            raise _damaged(self.name, f"its setting {name} is {value!r}")
+        return value
+
+    def is_same(self, other: StudyRecord) -> bool:
+        """Whether both are of studies on the same data, seed, specification and metric, with files in the same place.
+
+        Whatever was prepared for the one fits the other. Owner, other settings and environment may differ.
+        """
+
+        def made_of(record: StudyRecord) -> tuple[Any, ...]:
+            inputs = "inputs" in record.data  # an earlier version prepared rows without names of inputs
+            what = record.seed, record.data_fingerprint, record.spec_text, record.metric, record.goal
+            return *what, inputs, record.settings.get("artefacts")
+
+        return made_of(self) == made_of(other)
+
     @property
     def ranking(self) -> Ranking:
         """How trials and final models of the study are compared."""
         return as_ranking(self.metric, self.goal)
+
+
+def _damaged(study: str, why: str) -> DamagedRecordError:
+    return DamagedRecordError(
+        f"the record of study {study!r} is damaged in its database: {why}; restore a copy of the database"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ class StudyFacts:
         calibration: Of the best model; None where there is none.
         root: The folder of studies that contains the study, as its user writes it.
         made_at: When the report is made, for people.
+        artefacts: Where its user says that the study keeps its files; None for its own folder.
     """
 
     record: StudyRecord
@@ -33,3 +34,4 @@ class StudyFacts:
     calibration: Calibration | None
     root: str
     made_at: str
+    artefacts: str | None = None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from model_search.errors import UserError
+from model_search.metadata.filesystem import what_helps
+from model_search.metadata.study_folder import new_file
 from model_search.report.charts import outline
 from model_search.report.facts import StudyFacts
 from model_search.report.numbers import duration, figure, share
@@ -33,21 +34,13 @@ def write_report(facts: StudyFacts, path: str | os.PathLike[str]) -> pathlib.Pat
     if target.is_dir():
         target = target / REPORT
     content = render(facts).encode("utf-8")
-    part = target.parent / f".report-{secrets.token_hex(8)}.part"
     try:
-        try:
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        with new_file(target.parent) as (file, rename):
+            file.write(content)
+            rename(target.name)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(
-            f"the report cannot be written to {target}: {reason}; give the path of a file in a folder that exists"
-        ) from error
+        raise UserError(f"the report cannot be written to {target}: {reason}; {what_helps(error)}") from error
     return target
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import BLOCK_ARROW, Trial, TrialResult
+from model_search.printable import printable, printable_line
 from model_search.search.history.history import History
 
 if TYPE_CHECKING:
@@ -101,12 +102,17 @@ def seconds_of(result: TrialResult) -> float:
 def leaderboard_table(frame: pd.DataFrame, title: str, top: int) -> Table:
     """The first `top` rows of a leaderboard as a table for a terminal; a tower takes a line per block."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(title=Text(printable_line(title), style="table.title"), title_justify="left", caption_justify="left")
     for name in frame.columns:
-        table.add_column(name, justify="left" if name in ("kind", "blocks") else "right", no_wrap=name != "blocks")
+        table.add_column(
+            Text(printable_line(name)),
+            justify="left" if name in ("kind", "blocks") else "right",
+            no_wrap=name != "blocks",
+        )
     for values in frame.head(top).itertuples(index=False):
-        table.add_row(*(_text(name, value) for name, value in zip(frame.columns, values, strict=True)))
+        table.add_row(*(Text(printable(_text(name, value))) for name, value in zip(frame.columns, values, strict=True)))
     if len(frame) > top:
         table.caption = f"{len(frame) - top} more"
     return table

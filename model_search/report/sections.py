@@ -153,13 +153,15 @@ def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
 def _use(facts: StudyFacts) -> dict[str, Any]:
     """Lines to copy."""
     name = facts.record.name
-    study = f"load_study({facts.root!r}, {name!r})"
+    place = "" if facts.artefacts is None else f", artefacts={facts.artefacts!r}"
+    study = f"load_study({facts.root!r}, {name!r}{place})"
     words = [f"--model_dir={facts.root}", f"--experiment_name={name}"]
+    words += [] if facts.artefacts is None else [f"--artefacts={facts.artefacts}"]
     where = shlex.join(words)
     is_table = facts.record.data.get("schema") is not None
     python = ["import model_search", f"study = model_search.{study}"]
     python += ['study.predict("NEW.csv")' if is_table else "study.predict(rows)"]
-    if facts.record.data.get("task", {}).get("kind") == TaskKind.CLASSIFICATION:
+    if _fields(facts.record.data.get("task")).get("kind") == TaskKind.CLASSIFICATION:
         python += ['study.predict_proba("NEW.csv")' if is_table else "study.predict_proba(rows)"]
     shell = [f"model_search predict NEW.csv {where}"] if is_table else []
     shell += [f"model_search export exported {where}"]
@@ -257,7 +259,7 @@ def _curves(facts: StudyFacts) -> Chart | None:
 
 def _searched(facts: StudyFacts) -> list[tuple[str, str]]:
     record, settings = facts.record, facts.record.settings
-    found = [("search", line) for line in _spec_in_words(settings.get("spec") or record.spec_text)]
+    found = [("search", line) for line in _spec_in_words(settings.get("spec") or record.spec_text, record.name)]
     found += [("metric", f"validation {record.metric}, {record.goal}d")]
     names = ("number_models", "train_steps", "batch_size", "eval_steps", "sampler", "deterministic")
     shown = [f"{name} {settings[name]}" for name in names if settings.get(name) is not None]
@@ -266,16 +268,13 @@ def _searched(facts: StudyFacts) -> list[tuple[str, str]]:
     return [*found, ("data fingerprint", record.data_fingerprint)]
 
 
-def _spec_in_words(text: str) -> list[str]:
-    from google.protobuf import text_format
-
+def _spec_in_words(text: str, study: str) -> list[str]:
     from model_search.errors import ModelSearchError
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-    from model_search.spec.load import explain
+    from model_search.spec.load import explain, stored_spec
 
     try:
-        return explain(text_format.Parse(text, PhoenixSpec())).splitlines()
-    except (text_format.ParseError, ModelSearchError):
+        return explain(stored_spec(text, study)).splitlines()
+    except ModelSearchError:
         return ["The specification cannot be read by this version; it is shown below as it is stored."]
 
 
@@ -291,16 +290,26 @@ def _data_in_words(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "predicted", f"{task.label}, {task.logits_dimension} classes{named}"
     else:
         yield "predicted", f"{task.label}, {'a number' if task.logits_dimension == 1 else 'numbers'}"
-    schema = data.get("schema")
+    schema = _fields(data.get("schema"))
     if schema:
-        yield "columns read", str(len(schema.get("features", ())))
-        for column, reason in schema.get("dropped", {}).items():
+        yield "columns read", str(len(_items(schema.get("features"))))
+        for column, reason in _fields(schema.get("dropped")).items():
             yield "column not read", f"{column}: {reason}"
     elif "inputs" in data or "feature_shape" in data:
         for name, spec in InputLayout.from_description(data).specs.items():
             yield f"input {name}", f"{' x '.join(map(str, spec.shape)) or 'a number'} a row, {spec.dtype}"
-    for note in data.get("notes", ()):
+    for note in _items(data.get("notes")):
         yield "note", str(note)
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    """An object of the record; without fields where it was edited into something else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: Any) -> Sequence[Any]:
+    """A list of the record; empty where it was edited into something else."""
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _environments(completed: Iterable[Trial], own: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from google.protobuf import text_format
 
-from model_search.errors import SpecError
+from model_search.errors import DamagedRecordError, SpecError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.spec.check import check, in_order, problem_type, search_type
 from model_search.spec.describe import explain, incompatibilities, warnings_of
@@ -24,9 +24,14 @@ __all__ = [
     "incompatibilities",
     "load_spec",
     "load_text",
+    "stored_spec",
     "to_text",
     "warnings_of",
 ]
+
+
+MOST_BYTES = 1 << 19  # of a specification as a message; tens of thousands of names
+MOST_STORED = 1 << 23  # characters of its text, which take seconds to parse
 
 
 def load_spec(source: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
@@ -69,6 +74,26 @@ def to_text(spec: PhoenixSpec) -> str:
     return text_format.MessageToString(spec, as_utf8=True)
 
 
+def stored_spec(text: str, study: str) -> PhoenixSpec:
+    """A specification that a study has stored; it was checked when the study began.
+
+    Raises:
+        DamagedRecordError: if it is none.
+    """
+    if len(text) > MOST_STORED:
+        raise DamagedRecordError(
+            f"the specification that study {study!r} has stored has {len(text):,} characters; {MOST_STORED:,} are read "
+            "at most"
+        )
+    try:
+        return text_format.Parse(text, PhoenixSpec())
+    except (text_format.ParseError, RecursionError) as error:
+        raise DamagedRecordError(
+            f"the specification that study {study!r} has stored cannot be read: {error}; restore a copy of its "
+            "database, or use the version of model_search that wrote it"
+        ) from error
+
+
 def _read(source: str | os.PathLike[str]) -> str:
     name = os.fspath(source)
     try:
@@ -84,6 +109,8 @@ def _read(source: str | os.PathLike[str]) -> str:
 
 
 def _checked(spec: PhoenixSpec, found: Sequence[Problem], positions: Positions, name: str) -> PhoenixSpec:
+    if spec.ByteSize() > MOST_BYTES:
+        raise SpecError(f"{name} takes {spec.ByteSize():,} bytes; expected {MOST_BYTES:,} at most.")
     problems = [*found, *(problem for problem in check(spec, positions) if problem.severity == "error")]
     if problems:
         _refuse(in_order(problems), name)

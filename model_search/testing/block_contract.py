@@ -55,7 +55,7 @@ sys.modules["model_search"] = None
 import keras, numpy as np
 found = {}
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
-    arrays = np.load(path.with_suffix(".npz"))
+    arrays = np.load(path.with_suffix(".npz"), allow_pickle=False)
     try:
         model = keras.saving.load_model(path, safe_mode=True)
         inputs = [arrays[name] for name in sorted(arrays.files)]
@@ -152,7 +152,7 @@ def load_with_plain_keras(folder: pathlib.Path, names: Iterable[str]) -> dict[st
         np.savez(folder / f"{name}.npz", **arrays)
         expected[name] = np.asarray(model(inputs if len(inputs) > 1 else inputs[0], training=False))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - no shell; this Python, the loader above
         [sys.executable, "-c", _LOADER, str(folder)],
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from model_search.blocks.block import Block, BlockSettings, call_block
 from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
+from model_search.metadata.limits import MOST_PARAMETERS, MOST_PLAIN_NUMBERS
 from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
 from model_search.towers.heads import add_head, without_mask
 from model_search.towers.inputs import entrance, structured
@@ -60,11 +62,16 @@ class TowerSpec:
             raise UserError(f"dropout_rate is {self.dropout_rate}; expected a number below 1.")
 
 
-def build_tower(spec: TowerSpec) -> keras.Model:
+def build_tower(spec: TowerSpec, most_parameters: int = MOST_PARAMETERS) -> keras.Model:
     """Builds a tower.
 
     Initial weights depend only on `spec.seed` and the position of each block. Names of layers are
     `<position>_<BLOCK>_<part>` (positions from 0) and `logits`, whatever was built before in this process.
+
+    Args:
+        spec: What to build.
+        most_parameters: How many numbers its weights may have: of a stored tower, as many as are stored. Where the spec
+            has large numbers they are counted before memory is taken for them.
 
     Returns:
         A functional model from the inputs (one by itself, several as a dict by name) to logits, float32
@@ -72,8 +79,23 @@ def build_tower(spec: TowerSpec) -> keras.Model:
 
     Raises:
         UnsupportedError: if a block, or the problem type, cannot be built by this version.
-        TrialError: if a block fails or returns something invalid.
+        TrialError: if a block fails or returns something invalid, or the tower is too large.
     """
+    if _has_large_numbers(spec):
+        with keras.StatelessScope(initialize_variables=False):
+            found = sum(math.prod(weight.shape) for weight in _built(spec).weights)
+        if found > most_parameters:
+            raise TrialError(f"the tower would have {found:,} parameters; expected {most_parameters:,} at most")
+    return _built(spec)
+
+
+def _has_large_numbers(spec: TowerSpec) -> bool:
+    sizes = [math.prod(one.shape) for one in spec.inputs.values()]
+    sizes += [value for value in spec.block_hparams.values() if isinstance(value, int)]
+    return sum(sizes) + spec.logits_dimension > MOST_PLAIN_NUMBERS
+
+
+def _built(spec: TowerSpec) -> keras.Model:
     problem = problem_type(spec.problem_type)
     with own_names():
         begin = entrance(spec.inputs, problem.input_rank)
@@ -100,7 +122,7 @@ def _drops_out(spec: TowerSpec, position: int) -> bool:
 
 
 def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
-    return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")
+    return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")  # noqa: S311 - no secret; the trial's seed decides
 
 
 def _apply(

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from model_search.data.input_functions import in_words
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider
 from model_search.data.task import Task
-from model_search.errors import DataError
+from model_search.errors import DataError, ModelSearchError, ProviderError
 from model_search.training.training_objectives import FROZEN
 
 
@@ -19,9 +20,15 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
 
     Raises:
         DataError: if what `prepare` returns cannot be used; lists what is missing and what is expected.
+        ProviderError: if `prepare` raises anything but an error of this package.
     """
-    data = provider.prepare(options)
     name = f"{type(provider).__name__}.prepare"
+    try:
+        data = provider.prepare(options)
+    except (ModelSearchError, MemoryError):
+        raise
+    except Exception as error:
+        raise ProviderError(f"{name} raised {in_words(error)}") from error
     if not isinstance(data, TableData | StreamData):
         raise DataError(
             f"{name} returned {type(data).__name__}; expected model_search.data.prepared_data.TableData or StreamData"

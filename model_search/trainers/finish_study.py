@@ -17,17 +17,20 @@ from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
 from model_search.metadata import paths
+from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final_models import FinalModel, check_what, wants_student
+from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.search.history.history import History
+from model_search.spec.load import stored_spec
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
-from model_search.trainers.study_setup import load_spec_text, prepare_options, training_settings
+from model_search.trainers.study_setup import prepare_options, training_settings
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import ResolvedMetric
 from model_search.training.outcome import Progress, TrainingSettings
@@ -44,7 +47,7 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         options: What the user asked for.
         deadline: When the final stage has to be done.
     """
-    study = study_parts(session.folder, session.store)
+    study = study_parts(session.folder, session.store, session.artefacts)
     if options.finish == "neither" or not study.completed or is_up_to_date(study, options.finish):
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
@@ -65,12 +68,16 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
 
 @dataclasses.dataclass(frozen=True)
 class FinishOptions:
-    """The arguments of `Study.finish`; what is made depends on the data where `what` is None."""
+    """The arguments of `Study.finish`; what is made depends on the data where `what` is None.
+
+    `artefacts` is where the user says that the study keeps its files; None for its own folder.
+    """
 
     data: Provider | None = None
     what: str | None = None
     student_parameters: int | None = None
     progress: bool | None = None
+    artefacts: str | None = None
 
     def __post_init__(self) -> None:
         check_what(self.made, self.student_parameters)
@@ -96,9 +103,9 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
     Raises:
         UserError: if the data are not those of the study, or there is nothing to make a model of.
     """
-    store = SqliteStore(folder / paths.DATABASE)
+    store = SqliteStore(folder / paths.DATABASE, create=False)
     try:
-        study = study_parts(folder, store)
+        study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
         display = ProgressDisplay(study.record.metric, 0, options.progress)
         metric_functions, distillation = MetricFunctions(), None
         with Interrupts() as interrupts:
@@ -121,12 +128,12 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
         store.close()
 
 
-def study_parts(folder: pathlib.Path, store: Store) -> StudyParts:
+def study_parts(folder: pathlib.Path, store: Store, artefacts: ArtefactStore) -> StudyParts:
     """A study as the final stage reads it."""
-    record = store.study()
+    record = named_by_folder(store.study().checked(), folder)
     history = History(record.ranking)
     history.update(store.history()[0])
-    return StudyParts(store, open_artefacts(folder, record.settings), record, history)
+    return StudyParts(store, artefacts, record, history)
 
 
 def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, TrainingSettings]:
@@ -135,10 +142,10 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     Raises:
         StudyError: if they have changed.
     """
-    stored = study.record.settings
-    batch_size, eval_steps = stored["batch_size"], stored["eval_steps"]
-    spec: PhoenixSpec = load_spec_text(stored["spec"])
-    data = prepared(provider, prepare_options(spec, study.record.seed, batch_size, eval_steps, study.record))
+    record = study.record
+    batch_size, eval_steps = record.whole_setting("batch_size"), record.settings.get("eval_steps")
+    spec: PhoenixSpec = stored_spec(record.settings.get("spec", record.spec_text), record.name)
+    data = prepared(provider, prepare_options(spec, record.seed, batch_size, eval_steps, record))
     if data.fingerprint != study.record.data_fingerprint:
         raise StudyError(f"the training data of study {study.record.name!r} differ from those that were given")
     return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from model_search.errors import StaleClaimError, StoreError
 from model_search.metadata.store import Claim, Store
+from model_search.metadata.study_folder import VanishedStudyError
 
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 60.0  # twelve beats
@@ -44,7 +45,7 @@ class Heartbeat:
         self._seconds = seconds
         self._patience = patience
         self._moved = 0.0
-        self._lost: StaleClaimError | None = None
+        self._lost: StoreError | None = None
 
     @contextlib.contextmanager
     def of(self, claim: Claim) -> Iterator[None]:
@@ -64,6 +65,7 @@ class Heartbeat:
 
         Raises:
             StaleClaimError: if the trial was given to another worker in the meantime.
+            VanishedStudyError: if the study is no longer where it was.
         """
         self._moved = self._clock()
         if self._lost is not None:
@@ -78,7 +80,7 @@ class Heartbeat:
                 try:
                     store = self._another() if store is None else store
                     store.heartbeat(claim)
-                except StaleClaimError as error:
+                except (StaleClaimError, VanishedStudyError) as error:
                     if not done.is_set():
                         self._lost = error
                     return

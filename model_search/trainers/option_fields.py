@@ -75,14 +75,16 @@ def option_of(field: dataclasses.Field[Any]) -> Option:
     return declared
 
 
-def whole(minimum: int, instead: str = "", allowed: Sequence[object] = ()) -> Check:
-    """A whole number of at least `minimum`, or one of the values that `instead` describes."""
+def whole(minimum: int, instead: str = "", allowed: Sequence[object] = (), maximum: int | None = None) -> Check:
+    """A whole number of at least `minimum` (and at most `maximum`), or one of the values that `instead` describes."""
 
     def check(name: str, value: Any) -> None:
         if any(value is other or value == other for other in allowed if type(value) is type(other)):
             return
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
             raise UserError(f"{name} is {value!r}; expected a whole number of at least {minimum}{instead}")
+        if maximum is not None and int(value) > maximum:
+            raise UserError(f"{name} is {value!r}; expected a whole number of at most {maximum}{instead}")
 
     return check
 
@@ -124,15 +126,21 @@ def is_positive(value: object) -> bool:
 
 def as_path(value: str | os.PathLike[str]) -> str:
     """A path, or a URL, as text."""
-    return os.fspath(value)
+    try:
+        return os.fspath(value)
+    except TypeError:
+        raise UserError(f"artefacts is {value!r}; expected a folder or a URL") from None
 
 
 def as_root_dir(root_dir: str | os.PathLike[str]) -> pathlib.Path:
     """The folder of all studies, as a path; `~` is the home folder."""
     try:
-        return pathlib.Path(root_dir).expanduser()
-    except TypeError:
+        path = pathlib.Path(root_dir).expanduser()
+    except (TypeError, RuntimeError):  # no path; the home folder of no one
         raise UserError(f"root_dir is {root_dir!r}; expected a path") from None
+    if "\0" in str(path):
+        raise UserError(f"root_dir is {str(path)!r}; expected a path without zero bytes")
+    return path
 
 
 def workers_of(written: str | None) -> int | str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from model_search.errors import UserError
 from model_search.metadata.final_models import FINISH_CHOICES, KEEP_MODELS, check_what, wants_student
+from model_search.metadata.limits import MOST_BATCH, MOST_STEPS
 from model_search.metadata.trial import Trial
 from model_search.search.samplers.sampler import sampler_names
 from model_search.trainers.option_fields import (
@@ -89,7 +90,7 @@ class SearchOptions:
     )
     train_steps: int = option(
         "Training steps (batches) per trial.",
-        check=whole(1),
+        check=whole(1, maximum=MOST_STEPS),
         flag=Flag("phoenix_train_steps", int, 1000, "Training steps per model.", minimum=1),
     )
     eval_steps: int | None = option(
@@ -105,7 +106,7 @@ class SearchOptions:
     )
     batch_size: int = option(
         "Rows per step.",
-        check=whole(1),
+        check=whole(1, maximum=MOST_BATCH),
         flag=Flag("phoenix_batch_size", int, 100, "Rows per training step.", minimum=1),
     )
     experiment_name: str = option(

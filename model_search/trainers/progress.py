@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from model_search.metadata.trial import Trial, TrialPlan, TrialState
+from model_search.printable import printable, printable_line, say
 from model_search.search.history.history import History
 from model_search.training.outcome import Progress
 
@@ -40,7 +41,7 @@ class ProgressDisplay:
     def __init__(self, metric: str, target: int, enabled: bool | None = None):
         self._metric = metric
         self._target = target
-        self._console = Console(file=sys.stderr, quiet=enabled is False, highlight=False)
+        self._console = Console(file=sys.stderr, quiet=enabled is False, highlight=False, emoji=False)
         self._bars: Bars | None = None
         self._study_bar = TaskID(0)
         self._trial_bars: dict[str, TaskID] = {}
@@ -48,7 +49,7 @@ class ProgressDisplay:
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal and not self._console.quiet:
             self._bars = Bars(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -68,12 +69,12 @@ class ProgressDisplay:
 
     def note(self, text: str) -> None:
         """Prints one line."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Prints one line even if progress is silent: a warning that something that was asked for is not done."""
         if self._console.quiet:
-            print(text, file=sys.stderr)
+            say(text, file=sys.stderr)
         else:
             self.note(text)
 
@@ -97,8 +98,8 @@ class ProgressDisplay:
         if self._bars is None:
             return
         if worker not in self._trial_bars:
-            self._trial_bars[worker] = self._bars.add_task(text or "", total=steps)
-        said: dict[str, Any] = {} if text is None else {"description": text}
+            self._trial_bars[worker] = self._bars.add_task(printable_line(text or ""), total=steps)
+        said: dict[str, Any] = {} if text is None else {"description": printable_line(text)}
         self._bars.update(self._trial_bars[worker], completed=step, total=steps, visible=True, **said)
 
     def hide(self, worker: str) -> None:

@@ -14,6 +14,7 @@ from model_search.errors import StudyError, UserError
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata import paths
 from model_search.metadata.artefacts import DamagedArtefactError
+from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan, TrialResult
 from model_search.search.history.history import History
@@ -52,7 +53,11 @@ class Replayed:
 
 
 def replay_trial(
-    folder: pathlib.Path, trial_id: int, provider: Provider, metric_fn: Callable[..., float] | None = None
+    folder: pathlib.Path,
+    trial_id: int,
+    provider: Provider,
+    metric_fn: Callable[..., float] | None = None,
+    artefacts: str | None = None,
 ) -> Replayed:
     """Runs a completed trial's plan again.
 
@@ -61,6 +66,7 @@ def replay_trial(
         trial_id: The trial.
         provider: The data that the study was made with.
         metric_fn: The study's metric, where it is a function.
+        artefacts: Where the user says that the study keeps its files; None for its own folder.
 
     Raises:
         UserError: if the data are different, the trial is not completed, or the metric is missing.
@@ -69,9 +75,9 @@ def replay_trial(
     """
     if not isinstance(provider, Provider):
         raise UserError(f"data is a {type(provider).__name__}; expected the provider that the study was made with")
-    store = SqliteStore(folder / paths.DATABASE)
+    store = SqliteStore(folder / paths.DATABASE, create=False)
     try:
-        study = study_parts(folder, store)
+        study = study_parts(folder, store, open_artefacts(folder, store.study(), artefacts))
         trial, _, _ = _completed(study, trial_id)
         if metric_fn is None and study.kept().own_metric:
             raise StudyError(

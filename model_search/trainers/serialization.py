@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 
 from model_search.blocks import catalogue
 from model_search.blocks.catalogue import BlockInfo
-from model_search.errors import UserError
+from model_search.errors import StudyError, UserError
 from model_search.metadata.store import Store
+from model_search.metadata.study_folder import VanishedStudyError
 from model_search.search.declared import declarations_of_users, restore_declarations
 from model_search.trainers.session import Session
 from model_search.training.evaluator import EVALUATORS
@@ -43,7 +44,17 @@ class Contents:
         return cls(values, blocks, declarations_of_users(), EVALUATORS.of_users())
 
     def open(self, store: Store) -> Session:
-        """The session in the worker's process, the blocks registered as they were in the sender's."""
+        """The session in the worker's process, the blocks registered as they were in the sender's.
+
+        Raises:
+            VanishedStudyError: if the study is another one by now, begun anew under the same name.
+        """
+        with contextlib.suppress(StudyError):  # being made
+            if store.study().is_same(self.session["record"]):
+                return self._opened(store)
+        raise VanishedStudyError.of(self.session["folder"])
+
+    def _opened(self, store: Store) -> Session:
         for info in self.blocks:  # importing the user's module may have registered some, perhaps under other numbers
             if catalogue.is_known(info.name):
                 catalogue.unregister(info.name)
@@ -100,7 +111,7 @@ class SerializedJob:
     @staticmethod
     def opened(parts: Sequence[Any]) -> Any:
         """The object; only ever called with what the parent process has written."""
-        return pickle.loads(parts[0], buffers=parts[1:])
+        return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - the parent process has written it
 
 
 def _number(file: BinaryIO) -> int:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import secrets
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search import problem
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
-from model_search.errors import StudyError, UnsupportedError
+from model_search.errors import DamagedRecordError, DataError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
-from model_search.metadata import paths
-from model_search.metadata.filesystem import place_warning
-from model_search.metadata.shared_artefacts import open_artefacts
+from model_search.metadata import paths, study_folder
+from model_search.metadata.artefacts import ArtefactStore
+from model_search.metadata.filesystem import place_warning, what_helps
+from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
+from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import StudyRecord
+from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.check import problem_type
-from model_search.spec.load import incompatibilities, load_spec, to_text, warnings_of
+from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
+from model_search.trainers.overwriting import EarlierStudy
 from model_search.trainers.session import Session
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
@@ -39,15 +43,78 @@ if TYPE_CHECKING:
 def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
     """Prepares the data, then creates the study or checks that the existing one fits.
 
-    Nothing is written before the data and the metric have been checked.
+    Nothing is written before the data and the metric have been checked. Of several processes that begin one study at
+    once, one creates it. The others find its record, check their data, specification and metric against it, and
+    prepare their data again with its seed, as if they had begun later.
 
     Raises:
         UserError: for data, specification, metric or study that do not fit; the message says what to do.
+        VanishedStudyError: if the study is deleted or moved while it is opened.
     """
-    folder = paths.study_dir(options.root_dir, options.experiment_name)
-    existing = _earlier_study(folder, options)
-    seed = _first_given(existing.seed if existing else None, options.seed, secrets.randbelow(2**31))
+    folder = paths.study_dir(options.root_dir, options.experiment_name).absolute()
+    deleted = EarlierStudy.found(options.experiment_name, folder) if options.overwrite else None
+    existing = None if options.overwrite else _existing(folder / paths.DATABASE)
+    ready = _prepare(provider, spec, options, existing)
+    if deleted is not None:
+        deleted.delete()
+    with _writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    store = SqliteStore(folder / paths.DATABASE)
+    try:
+        record = store.create_study(ready.record)
+        if not record.is_same(ready.record if existing is None else existing):  # another process was first
+            if deleted is not None:
+                raise deleted.begun_by_another()
+            ready = _prepare(provider, spec, options, record)
+        elif existing is not None:
+            store.update_settings(ready.record.settings)
+        artefacts = _artefacts(folder, record, options)
+        keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
+        with _writing_to(folder):
+            _write_spec(store, folder)
+    except BaseException:
+        store.close()
+        raise
+    return Session(
+        folder=folder,
+        store=store,
+        record=record,
+        data=ready.data,
+        artefacts=artefacts,
+        planner=ready.planner,
+        settings=ready.settings,
+        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder)))),
+        notes=tuple(filter(None, (ready.data.task.inferred, *ready.data.description.get("notes", ())))),
+        keeping=options.keeping,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ready:
+    """All that a study takes, before anything is written.
+
+    Attributes:
+        record: The study's, as it is created unless there is one.
+        data: Prepared with the record's seed.
+        planner: Plans with the record's seed.
+        settings: The settings that all trials share.
+    """
+
+    record: StudyRecord
+    data: PreparedData
+    planner: Planner
+    settings: TrainingSettings
+
+
+def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, existing: StudyRecord | None) -> _Ready:
+    """Prepares data, metric and planner for a new study, or for the existing one, which they have to fit.
+
+    Raises:
+        UserError: for data, specification or metric that cannot be used, or do not fit the existing study.
+    """
+    seed = _seed(options, existing)
     data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
+    _check_size(data)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     planner = _planner(spec, options, metric, seed)
     if planner.shares_rows and not isinstance(data, TableData):
@@ -57,8 +124,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         )
     if existing is not None:
         _check_same_study(existing, data, spec, metric, options)
-    place = _artefacts_place(existing, options)
-    artefacts = open_artefacts(folder, {"artefacts": place})
+    folder = paths.study_dir(options.root_dir, options.experiment_name)
+    _artefacts(folder, existing, options)  # refused before anything is written
     settings = training_settings(spec, metric, options.eval_steps)
     settings = dataclasses.replace(settings, deterministic=options.deterministic, evaluator=planner.evaluator)
     wanted = StudyRecord(
@@ -70,49 +137,69 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, spec) | {"artefacts": place},
+        settings=_settings_record(options, spec) | {"artefacts": options.artefacts},
         environment={},
     )
-    if options.overwrite and folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    store = SqliteStore(folder / paths.DATABASE)
-    record = store.create_study(wanted)
-    store.update_settings(wanted.settings)
-    keep_validation(store, artefacts, data, own_metric=metric.fn is not None)
-    (folder / "spec.pbtxt").write_text(to_text(spec), encoding="utf-8")
-    return Session(
-        folder=folder,
-        store=store,
-        record=record,
-        data=data,
-        artefacts=artefacts,
-        planner=planner,
-        settings=settings,
-        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder)))),
-        notes=tuple(filter(None, (data.task.inferred, *data.description.get("notes", ())))),
-        keeping=options.keeping,
-    )
+    return _Ready(wanted, data, planner, settings)
 
 
-def _earlier_study(folder: pathlib.Path, options: SearchOptions) -> StudyRecord | None:
-    """The study that is to be continued; None where a new one begins.
+def _check_size(data: PreparedData) -> None:
+    """A study of larger data could not be read again.
 
     Raises:
-        StudyError: if it must not be overwritten, or has a different seed.
+        DataError: if a row has more numbers, or the task more classes, than any that is trained.
     """
-    database = folder / paths.DATABASE
-    if options.overwrite:
-        _refuse_foreign_folder(folder)
-        _refuse_running(options.experiment_name, database)
-        return None
-    existing = _existing(database)
-    if existing is not None and options.seed is not None and options.seed != existing.seed:
+    numbers = max(math.prod(spec.shape) for spec in data.input_specs.values())
+    if numbers > MOST_ROW_NUMBERS or data.task.logits_dimension > MOST_LOGITS:
+        raise DataError(
+            f"a row has {numbers:,} numbers, and the model {data.task.logits_dimension:,} outputs; expected "
+            f"{MOST_ROW_NUMBERS:,} and {MOST_LOGITS:,} at most"
+        )
+
+
+def _seed(options: SearchOptions, existing: StudyRecord | None) -> int:
+    """The seed of the existing study; of a new one the given seed, or a random one.
+
+    Raises:
+        StudyError: if the existing study has another seed than the given one.
+    """
+    if existing is None:
+        return secrets.randbelow(2**31) if options.seed is None else options.seed
+    if options.seed is not None and options.seed != existing.seed:
         raise StudyError(
             f"study {options.experiment_name!r} has seed {existing.seed}, not {options.seed}; leave the seed out to "
             "continue it, or begin anew with overwrite=True or another experiment_name"
         )
-    return existing
+    return existing.seed
+
+
+@contextlib.contextmanager
+def _writing_to(folder: pathlib.Path) -> Iterator[None]:
+    """Errors of the file system, in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not folder.is_dir():
+            raise study_folder.VanishedStudyError.of(folder) from error
+        cure = what_helps(error, "choose another root_dir")
+        raise StudyError(f"the study cannot be written to {folder}: {error.strerror or error}; {cure}") from error
+
+
+def _write_spec(store: Store, folder: pathlib.Path) -> None:
+    """Writes the specification that the study has for people to read.
+
+    Another process may change it meanwhile; whoever writes last has seen the last change.
+    """
+    written, text = None, _spec_text(store)
+    while text != written:
+        study_folder.write_text(folder, paths.SPECIFICATION, text)
+        written, text = text, _spec_text(store)
+
+
+def _spec_text(store: Store) -> str:
+    record = store.study()
+    text: str = record.settings.get("spec") or record.spec_text
+    return text
 
 
 def prepare_options(
@@ -128,6 +215,7 @@ def prepare_options(
         token_ids=about.input_rank > problem.VECTOR_RANK,
         label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
+        reading_rules=READING_RULES if earlier is None else earlier.data.get("reading_rules", 1),
     )
 
 
@@ -197,55 +285,31 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
 
 
 def _existing(database: pathlib.Path) -> StudyRecord | None:
-    if not database.is_file():
+    if not study_folder.check_own_file(database):
         return None
     store = SqliteStore(database)
     try:
-        return store.study()
+        return store.study().checked()
+    except DamagedRecordError:
+        raise
     except StudyError:
         return None  # made, but killed before the record was written
     finally:
         store.close()
 
 
-def _refuse_foreign_folder(folder: pathlib.Path) -> None:
-    """`overwrite` deletes the folder, so it must be a study's."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / paths.DATABASE).is_file():
-        raise StudyError(f"{folder} is not a study (it has no {paths.DATABASE}); it is not overwritten, name another")
+def _artefacts(folder: pathlib.Path, existing: StudyRecord | None, options: SearchOptions) -> ArtefactStore:
+    """Where the study keeps its files, which cannot change after it has begun.
 
-
-def _refuse_running(name: str, database: pathlib.Path) -> None:
-    """`overwrite` must not delete a study that others are working on."""
-    if not database.is_file():
-        return
-    try:
-        store = SqliteStore(database)
-    except StudyError:
-        return  # damaged, which may be why it is overwritten
-    try:
-        store.reclaim_dead()
-        held = [beat.trial_id for beat in store.heartbeats()]
-        if held:
-            raise StudyError(
-                f"study {name!r} is being worked on (trials {', '.join(map(str, held))}, by "
-                f"{', '.join(sorted({store.trial(number).worker for number in held}))}); stop that first, or choose "
-                f"another experiment_name; if no one works on it any more, delete {database.parent}"
-            )
-    finally:
-        store.close()
-
-
-def _artefacts_place(existing: StudyRecord | None, options: SearchOptions) -> str | None:
-    """Where the study keeps its files; None for its own folder. It cannot change after the study has begun."""
+    Raises:
+        StudyError: if the study keeps them elsewhere, or in a place that was not named.
+    """
     if existing is None:
-        return options.artefacts
-    place: str | None = existing.settings.get("artefacts")
-    if options.artefacts is not None and options.artefacts != place:
-        raise StudyError(
-            f"study {options.experiment_name!r} keeps its files in {place or 'its own folder'}, not in "
-            f"{options.artefacts}; leave artefacts out to continue it, or choose another experiment_name"
-        )
-    return place
+        return shared_artefacts(folder, options.artefacts)
+    found = open_artefacts(folder, existing, options.artefacts)
+    if isinstance(found, UnnamedPlace):
+        raise found.refusal()
+    return found
 
 
 def _check_same_study(
@@ -257,21 +321,12 @@ def _check_same_study(
         differences.append(f"the training data differ ({_data_difference(existing.data, now)})")
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
         differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
-    differences += incompatibilities(load_spec_text(existing.spec_text), spec)
+    differences += incompatibilities(stored_spec(existing.spec_text, existing.name), spec)
     if differences:
         raise StudyError(
             f"study {options.experiment_name!r} cannot be continued: {'; '.join(differences)}. "
             "Begin anew with overwrite=True, or choose another experiment_name"
         )
-
-
-def load_spec_text(text: str) -> PhoenixSpec:
-    """A specification that a study has stored."""
-    from google.protobuf import text_format
-
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-    return text_format.Parse(text, PhoenixSpec())
 
 
 def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -295,7 +350,3 @@ def _settings_record(options: SearchOptions, spec: PhoenixSpec) -> dict[str, Any
         "deterministic": options.deterministic,
         "spec": to_text(spec),
     }
-
-
-def _first_given(*values: int | None) -> int:
-    return next(value for value in values if value is not None)

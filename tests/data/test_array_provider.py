@@ -52,6 +52,7 @@ def test_labels_go_with_their_rows():
     for rows in (data.train, data.valid):
         order = rows.inputs["features"][:, 0].argsort()
         assert (np.diff(rows.label[order]) >= 0).all()
+        assert set(rows.label.tolist()) == {0, 1, 2}
     assert len(data.train) + len(data.valid) == 60
 
 

@@ -39,7 +39,7 @@ def test_the_transform_is_what_the_records_say():
 def test_json_round_trip():
     stored = json.loads(json.dumps(Preprocessor(SCHEMA).to_json(), allow_nan=False))
     assert Preprocessor.from_json(stored).schema == SCHEMA
-    with pytest.raises(ValueError, match="not a feature schema"):
+    with pytest.raises(ValueError, match="the schema of the features is damaged"):
         Preprocessor.from_json({"features": [{"kind": "sound"}], "dropped": {}})
 
 
@@ -132,3 +132,24 @@ def test_numbers_survive_text(value):
 @pytest.mark.parametrize("text", ["1_000", "1,00", "1,2345", "1.2.3", "0x1F", "1e", "--1", "1 000", "inf", "nan", "١٢"])
 def test_what_is_no_number(text):
     assert np.isnan(columns.parse_numbers([text])).all()
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "numeric", "cells", "expected"),
+    [
+        (("1.0", "2.5"), False, [1.0, 2.5, "1.0", "1"], [0, 1, 0, 2]),  # learnt from a file, then typed
+        (("1", "2.5"), True, ["1.0", "1", "2.5", "1.5"], [0, 0, 1, 2]),  # learnt typed, then from a file
+        (("1.1", "1.10"), False, ["1.10", "1.1", 1.1, "1.100"], [1, 0, 0, 2]),
+        (("01234", "1234"), False, ["1234", "01234", 1234, "001234"], [1, 0, 1, 2]),
+        (("1", "True"), False, [True, 1, 1.0, "True"], [1, 0, 0, 1]),
+        (("1", "True"), False, [1, True, "1", "true"], [0, 1, 0, 2]),
+        (("u", "b'v'"), False, [b"u", b"v", b"\xff"], [0, 2, 2]),
+        (("2020-01-01",), False, [pd.Timestamp("2020-01-01"), "2020-01-01"], [0, 0]),
+    ],
+)
+def test_categories_are_found_however_they_are_given(vocabulary, numeric, cells, expected):
+    schema = FeatureSchema((CategoryFeature("c", vocabulary, numeric=numeric),))
+    preprocessor = Preprocessor(schema)
+    frame = pd.DataFrame({"c": pd.Series(cells, dtype=object)})
+    assert preprocessor.transform(frame).argmax(1).tolist() == expected
+    assert preprocessor.transform(preprocessor.typed_columns(frame)).argmax(1).tolist() == expected

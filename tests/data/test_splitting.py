@@ -1,9 +1,13 @@
 """Splits: disjoint, complete, stratified, seeded."""
 
 import numpy as np
+import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_search.data.array_data import Provider
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.tabular.split import split_rows
 
 fractions = st.floats(0.05, 0.6)
@@ -29,6 +33,27 @@ def test_plain(rows, fraction, seed):
     train, valid, _ = split_rows(rows, fraction, seed)
     assert sorted([*train, *valid]) == list(range(rows))
     assert abs(len(valid) - rows * fraction) <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_fitted_on_the_validation_rows_of_a_split(seed):
+    """Medians, vocabularies and the scale of targets are those of the training rows."""
+    rng = np.random.default_rng(seed)
+    numbers, targets = rng.normal(size=200), rng.normal(size=200)
+    options = PrepareOptions(seed=seed, batch_size=8)
+    data = Provider(numbers[:, None], targets).prepare(options)
+    train, valid, _ = split_rows(200, options.valid_fraction, seed)
+    assert (len(data.train), len(data.valid)) == (len(train), len(valid))
+    (feature,) = data.preprocessor.schema.features
+    assert feature.center == pytest.approx(np.median(numbers[train]))
+    assert feature.center != pytest.approx(np.median(numbers))
+    assert data.task.target_mean == pytest.approx(targets[train].mean())
+    texts = np.full(200, "common", dtype=object)
+    texts[valid[:20]] = "of validation"
+    frame = pd.DataFrame({"number": numbers, "text": texts})
+    texts[train[:20]] = "of training"
+    features = Provider(frame, targets).prepare(options).preprocessor.schema.features
+    assert features[1].vocabulary == ("common", "of training")
 
 
 def test_rows_are_shuffled_and_the_seed_matters():

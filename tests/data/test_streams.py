@@ -320,3 +320,39 @@ def test_a_stream_of_empty_batches_ends_with_an_error():
     provider.train = [(X[:0], Y[:0])]
     with pytest.raises(DataError, match="yields no rows when it is opened again"):
         next(iter_rows for iter_rows in data.train_batches(1) if len(iter_rows))
+
+
+@pytest.mark.parametrize("labels", [[1, "a", "b"], [True, "a", "b"], ["a", None, "b"], ["a", [1], 2]])
+def test_labels_of_several_types_are_refused(labels):
+    with pytest.raises(DataError, match=r"of several types|cannot be read as one array"):
+        Stub([(X[:3], labels)]).prepare(OPTIONS)
+
+
+def test_bytes_that_are_no_text_are_refused_and_not_merged():
+    labels = np.array([b"\xff", b"\xfe", b"a"] * 4, dtype=object)
+    with pytest.raises(DataError, match=r"label b'\\xff', which is not UTF-8"):
+        Stub(batches(y=labels)).prepare(OPTIONS)
+
+
+def test_what_float32_rounds_is_noted_with_its_rows():
+    features = {"id": np.arange(12, dtype=np.int64) + 2**24, "x": X[:, 0].astype(np.float64)}
+    data = Stub([(features, Y)], classes=3).prepare(OPTIONS)
+    assert data.description["notes"] == [
+        "feature 'id': 12 rows hold whole numbers beyond 2**24, or numbers below 1e-45, which float32 rounds"
+    ]  # 6 odd ones in the training and in the evaluation batches each
+    assert Stub(batches()).prepare(OPTIONS).description["notes"] == []
+    said = []
+    labelled_rows(({"id": [2**24 + 1, 3], "x": [1e-60, 1.0]}, [0, 1]), data.description, said.append)
+    assert [note.partition(" hold")[0] for note in said] == ["feature 'id': 1 rows", "feature 'x': 1 rows"]
+
+
+def test_targets_and_weights_that_float32_does_not_hold():
+    data = Stub(batches(y=1e39 * X[:, 0].astype(np.float64)), classes=1).prepare(OPTIONS)
+    assert any("beyond float32" in note for note in data.description["notes"])
+    assert np.isfinite(data.valid.label).all() and data.valid.label.std() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(DataError, match="subtract a constant"):
+        Stub(batches(y=1e16 + X[:, 0].astype(np.float64)), classes=1).prepare(OPTIONS)
+    with pytest.raises(DataError, match="too small for float32"):
+        Stub([(X, Y, np.full(12, 1e-60))]).prepare(OPTIONS)
+    with pytest.raises(DataError, match="too far from those of training"):
+        labelled_rows((X[:1], [1e300]), Stub(batches(y=X[:, 0] / 7), classes=1).prepare(OPTIONS).description)

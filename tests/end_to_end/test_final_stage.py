@@ -20,6 +20,7 @@ from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_stage import StageOptions, run_stage
 from model_search.finish.student import NoTimeError
 from model_search.metadata import paths
+from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.final_models import FinalKind
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.spec.load import load_spec
@@ -262,7 +263,7 @@ def test_a_final_stage_without_time_still_makes_the_ensemble(tmp_path, search, c
         deadline=Deadline(0.0),
     )
     with pytest.raises(NoTimeError, match="no student: no time is left"):
-        run_stage(study_parts(study.folder, store), stage)
+        run_stage(study_parts(study.folder, store, LocalArtefacts(study.folder)), stage)
     store.close()
     (ensemble,) = model_search.load_study(tmp_path, "study").final_models
     assert ensemble.kind is FinalKind.ENSEMBLE

@@ -13,6 +13,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.append(str(HERE.parent / "report"))  # made_studies.py
 FIGURES = []
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -22,15 +23,32 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         return
     full = config.getoption("--full-faults")
     terminalreporter.section(f"faults, {'full' if full else 'reduced'} count")
-    for fault, figure in FIGURES:
-        terminalreporter.line(f"{fault}: {figure}")
+    for section, rows in sections().items():
+        terminalreporter.line(section, bold=True)
+        for fault, figure in rows:
+            terminalreporter.line(f"  {fault}: {figure}")
     page = config.getoption("--fault-table")
     if page and exitstatus == 0:
-        table = ["| fault | figure |", "|---|---|", *(f"| {fault} | {figure} |" for fault, figure in FIGURES)]
+        table = []
+        for section, rows in sections().items():
+            table += [
+                "",
+                f"| {section} | figure |",
+                "|---|---|",
+                *(f"| {fault} | {figure} |" for fault, figure in rows),
+            ]
         text = pathlib.Path(page).read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
         after = rest.split(END)[1]
-        pathlib.Path(page).write_text("\n".join([before + BEGIN, *table, END + after]), encoding="utf-8")
+        pathlib.Path(page).write_text("\n".join([before + BEGIN, *table, "", END + after]), encoding="utf-8")
+
+
+def sections():
+    """The rows by the module that they come from, whose docstring is their heading."""
+    found = {}
+    for section, *row in FIGURES:
+        found.setdefault(section, []).append(row)
+    return found
 
 
 @pytest.fixture
@@ -46,9 +64,10 @@ def count(full):
 
 
 @pytest.fixture
-def figure():
+def figure(request):
     """`figure(fault, what was found)`: a row of the table."""
-    return lambda fault, found: FIGURES.append((fault, found))
+    section = " ".join(request.module.__doc__.split("\n\n")[0].split()).rstrip(".")
+    return lambda fault, found: FIGURES.append((section, fault, found))
 
 
 class Program:

@@ -9,6 +9,7 @@ neighbour `.exit`. All children end with the server.
 import contextlib
 import dataclasses
 import datetime
+import importlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ import traceback
 import numpy as np
 
 from model_search import constants
+from model_search.deadline import Deadline
 from model_search.errors import ModelSearchError, RetryTrialError, TrialError
 from model_search.metadata import sqlite_store
 from model_search.metadata.artefacts import LocalArtefacts
@@ -133,6 +135,7 @@ def search(folder, say, target, name="w", **options):
         target: Completed trials.
         name: The worker's.
         options: seconds: of a trial; beat, grace: of the heartbeat; elsewhere: pretend to be on another host;
+            time_limit: seconds;
             clock: seconds that all clocks are wrong by; fails: share of trials that go wrong; size: of the weights.
     """
     if options.get("elsewhere"):
@@ -154,7 +157,7 @@ def search(folder, say, target, name="w", **options):
         engine=CheapEngine(say, **{key: options[key] for key in ("seconds", "fails", "size") if key in options}),
         artefacts=LocalArtefacts(folder),
         environment={"cpu": "some"},
-        interrupts=Interrupts(),
+        interrupts=Interrupts(Deadline(options.get("time_limit"))),
         display=Silence(),
         callbacks=(done,),
         heartbeat_seconds=options.get("beat", 5.0),
@@ -268,7 +271,9 @@ def _child(order):
 
     status = 1
     try:
-        globals()[order["role"]](pathlib.Path(order["config"].pop("folder")), say, **order["config"])
+        module, _, role = order["role"].rpartition(".")
+        act = getattr(importlib.import_module(module), role) if module else globals()[role]
+        act(pathlib.Path(order["config"].pop("folder")), say, **order["config"])
         status = 0
     except BaseException:
         say({"error": "unexpected", "message": traceback.format_exc()})
@@ -298,6 +303,9 @@ def serve():
             break
         *lines, waiting = (waiting + got).split(b"\n")
         for order in map(json.loads, lines):
+            module = order["role"].rpartition(".")[0]  # a module beside this one, which is loaded but once
+            if module and module not in sys.modules:
+                getattr(importlib.import_module(module), "warm_up", int)()
             pid = os.fork()
             if not pid:
                 _child(order)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.finish.calibration import calibrate, calibration_error, fit_temperature, log_loss
+from model_search.finish.calibration import calibrate, calibration_error, fit_temperature, is_calibrated, log_loss
 
 CLASSES = Task(TaskKind.CLASSIFICATION, "y", 3)
 
@@ -70,11 +70,22 @@ def test_a_record_says_what_changed():
     assert found.fitted
     assert found.log_loss_after < found.log_loss_before
     assert found.error_after < found.error_before
+    weights = np.where(labels == 0, 5.0, 0.5)
+    weighted = calibrate(LabelledRows(CLASSES, labels, weights), 3 * logits).temperature
+    assert weighted == fit_temperature(3 * logits, labels, weights) != found.temperature
     given_one = calibrate(LabelledRows(CLASSES, labels), 3 * logits, given=2.0)
     assert (given_one.temperature, given_one.fitted) == (2.0, False)
     assert calibrate(LabelledRows(Task(TaskKind.REGRESSION, "y", 1), logits[:, :1]), logits[:, :1]) is None
     with pytest.raises(UserError, match="temperature is -1"):
         calibrate(LabelledRows(CLASSES, labels), logits, given=-1.0)
+
+
+def test_a_record_goes_with_a_given_temperature_or_with_a_fitted_one():
+    logits, labels = drawn()
+    fitted, given_one = (calibrate(LabelledRows(CLASSES, labels), logits, given=value) for value in (None, 2.0))
+    assert is_calibrated(fitted, None) and not is_calibrated(fitted, 2.0)
+    assert is_calibrated(given_one, 2.0) and not is_calibrated(given_one, 3.0) and not is_calibrated(given_one, None)
+    assert is_calibrated(None, None) and is_calibrated(None, 2.0)  # numbers have no temperature
 
 
 @settings(max_examples=50, deadline=None)

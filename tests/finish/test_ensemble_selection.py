@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.calibration import log_loss
-from model_search.finish.ensemble_selection import LabelledRows, SelectionSettings, ensemble_logits, select
+from model_search.finish.ensemble_selection import (
+    LabelledRows,
+    Selection,
+    SelectionSettings,
+    ensemble_logits,
+    select,
+)
 from model_search.finish.selection_objectives import make_objective
 from model_search.training.metrics import ResolvedMetric
 
@@ -54,6 +60,27 @@ def test_models_that_err_independently_make_a_better_ensemble_on_rows_not_seen()
     unseen = [logits[600:] for logits in candidates]
     single = min(log_loss(logits, labels[600:]) for logits in unseen)
     assert log_loss(mixed(found, unseen, CLASSES), labels[600:]) < 0.9 * single
+
+
+def test_what_was_chosen_on_some_rows_is_compared_on_others():
+    """Of random answers some look good on the rows that they are chosen on, ensembles most of all; none is better."""
+    greedy = SelectionSettings(bags=1, share=1.0, steps=40, patience=40, splits=2, split_bags=1, prior_rows=0)
+    gains = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(2, size=100).astype(np.int32)
+        candidates = [rng.normal(size=(100, 2)).astype(np.float32) for _ in range(40)]
+        rows = LabelledRows(Task(TaskKind.CLASSIFICATION, "y", 2), labels)
+        gains.append(select(candidates, rows, ResolvedMetric("accuracy", "maximize"), greedy, seed).gain)
+    assert abs(np.mean(gains)) < 0.05  # chosen and compared on the same rows it is about 0.08
+
+
+@pytest.mark.parametrize(
+    ("weights", "gain", "better"),
+    [({0: 0.5, 1: 0.5}, 0.1, True), ({0: 0.5, 1: 0.5}, 0.0, False), ({0: 1.0}, 0.1, False)],
+)
+def test_an_ensemble_is_better_by_its_gain(weights, gain, better):
+    assert Selection(weights, 0, gain, 0.0).beats_single is better
 
 
 def test_copies_of_one_model_gain_nothing():

@@ -38,6 +38,7 @@ HOSTILE_NAMES = (
         "\\",
     ),
 )
+ALIKE = ("1.1", "1.10", "2.0b", "1e3", "1000", " a", "a", "A", "TRUE", "true", "01", "1", "+1", "-0", "0")
 HOSTILE_LABELS = ("", "NA", "[UNK]", "[other]", "new\nline", "quote'\"", "ünï 列", " lead", "x,y")
 
 
@@ -110,12 +111,24 @@ CASES = {
     ),
 }
 SIMPLE_CELLS = {"x": ["-2", "-0.1", "0.2", "3"]}
+FAR_CELLS = {"x": ["1000000000", "1000000001", "1000000002"]}
 SIMPLE_TASKS = {
     "binary": classes_task("no", "yes"),
     "booleans": classes_task(False, True),
     "fractions": classes_task(0.1, 2.5, 3.0),
     "targets": Task(TaskKind.REGRESSION, "y", 2, target_mean=1e4, target_scale=2.0),
+    "alike": classes_task("1.1", "1.10", " 1.1"),
+    "exact": classes_task(2**53, 2**53 + 1),
+    "far": Task(TaskKind.REGRESSION, "y", 1, target_mean=1e9, target_scale=1e-3),
+    "huge": Task(TaskKind.REGRESSION, "y", 1, target_mean=-1e39, target_scale=1e40),
+    "tiny": Task(TaskKind.REGRESSION, "y", 1, target_mean=1e-50, target_scale=1e-50),
 }
+CASES["far column"] = (
+    FeatureSchema((NumberFeature("x", 1e9, 1.0),)),
+    Task(TaskKind.REGRESSION, "y", 1),
+    FAR_CELLS,
+    FAR_CELLS,
+)
 ROWS = {case: clean for case, (_, _, clean, _) in CASES.items()} | dict.fromkeys(SIMPLE_TASKS, SIMPLE_CELLS)
 RUN_THE_CARDS = """
 import io, json, os, re, sys, contextlib
@@ -196,7 +209,7 @@ def check_answers(answers, bundle, rows):
     expected = predict_labels(logits, bundle.task).tolist()
     if bundle.task.kind is TaskKind.REGRESSION:
         assert set(answers) == {"prediction"}
-        np.testing.assert_allclose(answers["prediction"], expected, rtol=1e-4)
+        np.testing.assert_allclose(answers["prediction"], expected, rtol=0, atol=1e-3 * bundle.task.target_scale)
         return
     probabilities = predict_probabilities(logits, bundle.task, bundle.temperature)
     np.testing.assert_allclose(answers["probabilities"], probabilities.to_numpy(), atol=1e-5)
@@ -222,6 +235,10 @@ def answers_in_process(task, logits):
         ((-1, 2, 2**40), [-1, 2, 2**40]),
         ((0.1, 2.5), [0.1, 2.5]),
         ((), [0, 1]),
+        (("a", "a\0", "b"), ["'a'", "'a\\x00'", "'b'"]),
+        ((-1, 2**63), ["-1", str(2**63)]),
+        ((1, 2.5, "1"), ["1", "2.5", "'1'"]),
+        (ALIKE, list(ALIKE)),
     ],
 )
 def test_every_class_can_be_the_answer(classes, labels):
@@ -241,7 +258,13 @@ def test_the_description_names_every_column(exported):
     about = json.loads((root / "whole" / "export.json").read_text())
     assert [column["column"] for column in about["columns"]] == list(HOSTILE_NAMES)
     by_name = {column["column"]: column for column in about["columns"]}
-    assert by_name["a b"] == {"column": "a b", "keras": "a b", "saved_model": "a_b_2", "kind": "number"}
+    assert by_name["a b"] == {
+        "column": "a b",
+        "keras": "a b",
+        "saved_model": "a_b_2",
+        "kind": "number",
+        "dtype": "float32",
+    }
     assert about["task"]["classes"] == [-1, 2, 2**40]
 
 
@@ -340,6 +363,14 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(bundle, tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         export(bundle, mine / "thesis.txt" / "below")
     assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_of_somebody_else_that_is_called_like_ours_is_not_replaced(bundle, tmp_path):
+    """Only a folder with the description of an export is one."""
+    (tmp_path / "model.keras").write_text("another model")
+    with pytest.raises(UserError, match=r"holds something other .*\(model\.keras\)"):
+        export(bundle, tmp_path)
+    assert (tmp_path / "model.keras").read_text() == "another model"
 
 
 def test_unknown_formats_are_refused(bundle, tmp_path):

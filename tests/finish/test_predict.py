@@ -16,7 +16,14 @@ def classes_task(*classes):
 
 @pytest.mark.parametrize(
     ("classes", "kind"),
-    [((False, True), bool), ((3, 7), int), ((0.5, 1.5), float), (("a", "b"), str), ((0, 2**70), int)],
+    [
+        ((False, True), bool),
+        ((3, 7), int),
+        ((0.5, 1.5), float),
+        (("a", "b"), str),
+        ((0, 2**70), int),
+        ((-1, 2**63), int),
+    ],
 )
 def test_labels_are_the_users_own(classes, kind):
     labels = predict.predict_labels(LOGITS, classes_task(*classes)).tolist()

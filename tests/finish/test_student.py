@@ -135,6 +135,65 @@ def test_a_candidate_is_not_begun_where_it_would_not_be_ready():
     assert student.plan.architecture == SMALL
 
 
+def test_training_ends_when_the_time_is_over():
+    clock = Clock()
+
+    def slow(progress):
+        clock.now += 60.0 if progress.step else 0.0
+
+    student = distil(job(table(), steps=400, deadline=Deadline(50.0, clock=clock)), [Candidate(SMALL, 30)], slow)
+    assert student.plan.steps == 400
+    assert student.outcome.curve[-1][0] < 400
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_without_time_the_teacher_is_not_even_asked():
+    clock, asked = Clock(), []
+    late = job(table(), teacher=asked.append, deadline=Deadline(5.0, clock=clock))
+    clock.now = 6.0
+    with pytest.raises(NoTimeError):
+        distil(late, [Candidate(SMALL, 30)])
+    assert not asked
+
+
+def test_no_candidate_is_begun_after_a_teacher_that_took_all_the_time(monkeypatch):
+    clock = Clock()
+
+    def slow(inputs):
+        clock.now += 100.0
+        return truth(inputs["features"])
+
+    monkeypatch.setattr(Engine, "run", lambda *arguments: pytest.fail("a student is trained although it is too late"))
+    with pytest.raises(NoTimeError):
+        distil(job(table(), teacher=slow, deadline=Deadline(50.0, clock=clock)), [Candidate(SMALL, 30)])
+
+
+@pytest.mark.parametrize(("left", "trainings"), [(9.0, 1), (11.0, 2)])
+def test_the_longer_training_is_not_begun_when_it_is_too_late(monkeypatch, left, trainings):
+    """The candidate takes 10 seconds besides the training itself."""
+    clock, steps, run = Clock(), [], Engine.run
+
+    def timed(self, plan, *arguments):
+        steps.append(plan.steps)
+        outcome = run(self, plan, *arguments)
+        clock.now = 100.0 - left
+        return outcome
+
+    monkeypatch.setattr(Engine, "run", timed)
+    student = distil(job(table(), deadline=Deadline(100.0, clock=clock)), [Candidate(SMALL, 30, seconds=10.0)])
+    assert steps == [60, 240][:trainings]
+    assert student.plan.steps in steps
+
+
 def test_the_teacher_answers_for_as_many_rows_as_half_of_the_time_allows():
     asked = []
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import os
 import pickle
 import zipfile
 
@@ -40,6 +41,21 @@ def test_what_is_written_is_read(artefacts, tmp_path):
     assert artefact.sha256 == hashlib.sha256(b"hello").hexdigest()
     assert artefacts.read(artefact) == b"hello"
     assert files(tmp_path) == [artefact.path] == [f"trials/000003/notes.{artefact.sha256[:16]}.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are synced where the system can")
+def test_a_file_and_its_name_are_on_disk_when_the_call_returns(artefacts, tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def watched(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    path = tmp_path / artefacts.write(3, "notes.txt", b"hello").path
+    assert synced[-1] == path.parent.stat().st_ino  # after the file was renamed
+    assert path.stat().st_ino in synced[:-1]
+    assert {tmp_path.stat().st_ino, path.parent.parent.stat().st_ino} <= set(synced)  # where folders were made
 
 
 def test_a_function_writes_and_may_go_back(artefacts):

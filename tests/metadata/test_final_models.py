@@ -73,7 +73,13 @@ def test_something_else_is_no_final_model(text):
         FinalModel.from_json(text)
 
 
-@pytest.mark.parametrize("change", [{"kind": "student"}, {"parameters": "many"}, {"members": []}, {"trials": None}])
+CLIMBS = [{"name": "w", "path": "../../w.npz", "sha256": "ab", "size": 1}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "student"}, {"parameters": "many"}, {"members": []}, {"trials": None}, {"artefacts": CLIMBS}],
+)
 def test_a_damaged_row_is_one_sentence(tmp_path, change):
     store = SqliteStore(tmp_path / "study.db")
     store.save_final_models([make_ensemble()])
@@ -82,5 +88,16 @@ def test_a_damaged_row_is_one_sentence(tmp_path, change):
         connection.execute("UPDATE final_models SET record = ?", (json.dumps(record),))
     connection.close()
     with pytest.raises(StoreError, match=r"the final ensemble is damaged.*run the final stage again"):
+        store.final_models()
+    store.close()
+
+
+def test_a_student_in_the_row_of_an_ensemble_is_refused(tmp_path):
+    store = SqliteStore(tmp_path / "study.db")
+    store.save_final_models([make_ensemble()])
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        connection.execute("UPDATE final_models SET record = ?", (make_student().to_json(),))
+    connection.close()
+    with pytest.raises(StoreError, match=r"the final ensemble is damaged.*it is that of the student"):
         store.final_models()
     store.close()

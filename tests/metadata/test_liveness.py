@@ -68,6 +68,13 @@ def test_nothing_outlives_a_restart_of_the_machine():
     assert me.is_gone() == bool(processes._boot())
 
 
+@pytest.mark.parametrize(("then", "now"), [("", "this one"), ("an earlier one", ""), ("", "")])
+def test_where_starts_of_the_machine_cannot_be_told_apart_nothing_is_gone(monkeypatch, then, now):
+    me = dataclasses.replace(ProcessIdentity.of(), boot=then)
+    monkeypatch.setattr(processes, "_boot", lambda: now)
+    assert not me.is_gone()
+
+
 def test_a_start_that_was_not_known_proves_nothing(way):
     assert not dataclasses.replace(ProcessIdentity.of(), started="").is_gone()
 

@@ -1,6 +1,5 @@
 """The store and the files behind Ray actors keep the contracts. One actor serves all tests."""
 
-import os
 import sys
 
 import pytest
@@ -9,8 +8,6 @@ from store_contract import RECORD, StoreContract
 
 from model_search.errors import StoreError
 from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
-
-ray = pytest.importorskip("ray", reason="Ray is an extra")
 
 
 class Wandering:
@@ -37,16 +34,14 @@ class Wandering:
 
 
 @pytest.fixture(scope="module")
-def actor():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init("local", num_cpus=1, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+def actor(ray, cluster):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     yield ray.remote(Wandering).remote()
-    ray.shutdown()
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture
-def keeper(actor, tmp_path):
+def keeper(ray, actor, tmp_path):
     ray.get(actor.move.remote(str(tmp_path)))
     return actor
 
@@ -71,13 +66,13 @@ class TestRayArtefacts(ArtefactContract):
         return act
 
 
-def test_only_the_methods_of_a_store_are_called(keeper):
+def test_only_the_methods_of_a_store_are_called(ray, keeper):
     done, answer = ray.get(keeper.ask.remote("__reduce__", (), {}))
     assert not done
     assert isinstance(answer, StoreError)
 
 
-def test_an_actor_that_has_ended_is_reported(keeper, tmp_path):
+def test_an_actor_that_has_ended_is_reported(ray, keeper, tmp_path):
     short = ray.remote(num_cpus=0)(StoreKeeper).remote(str(tmp_path / "other.db"))
     store = RayStore(short)
     store.create_study(RECORD)

@@ -3,9 +3,12 @@
 import pytest
 from artefact_contract import ArtefactContract
 
-from model_search.errors import StoreError, UserError
+from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata.artefacts import LocalArtefacts
-from model_search.metadata.shared_artefacts import SharedArtefacts, open_artefacts
+from model_search.metadata.shared_artefacts import SharedArtefacts, open_artefacts, shared_artefacts
+from model_search.metadata.store import StudyRecord
+from model_search.metadata.study_folder import LinkedFileError
+from model_search.metadata.trial import Artefact
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec comes with the extra for Ray")
 
@@ -61,9 +64,54 @@ def test_a_location_that_cannot_be_used_raises(tmp_path):
         SharedArtefacts(str(tmp_path / "file")).write(1, "x", b"hello")
 
 
-def test_where_a_study_keeps_its_files(tmp_path):
-    assert isinstance(open_artefacts(tmp_path, {}), LocalArtefacts)
-    assert isinstance(open_artefacts(tmp_path, {"artefacts": None}), LocalArtefacts)
-    shared = open_artefacts(tmp_path / "adult", {"artefacts": str(tmp_path / "shared")})
+def record_of(place):
+    return StudyRecord("adult", "me", "", "loss", "minimize", 1, "f", {}, {"artefacts": place}, {})
+
+
+def test_a_study_without_a_place_keeps_its_files_in_its_folder(tmp_path):
+    assert isinstance(open_artefacts(tmp_path, record_of(None), None), LocalArtefacts)
+    assert isinstance(shared_artefacts(tmp_path, None), LocalArtefacts)
+    with pytest.raises(StudyError, match="keeps its files in its own folder, not in /elsewhere; leave artefacts out"):
+        open_artefacts(tmp_path, record_of(None), "/elsewhere")
+
+
+def test_a_place_counts_if_it_is_named_again(tmp_path):
+    place = str(tmp_path / "shared")
+    shared = open_artefacts(tmp_path / "adult", record_of(place), place + "/")
     shared.write(1, "x", b"hello")
     assert list((tmp_path / "shared" / "adult" / "trials" / "000001").iterdir())
+    with pytest.raises(StudyError, match=r"keeps its files in '.*shared', not in /elsewhere"):
+        open_artefacts(tmp_path / "adult", record_of(place), "/elsewhere")
+
+
+@pytest.mark.parametrize("place", ["/nowhere", "s3://bucket/x", "memory://x", "http://localhost:1/", "nosuch://x"])
+def test_a_place_that_only_the_study_names_is_never_touched(tmp_path, place):
+    unnamed = open_artefacts(tmp_path / "adult", record_of(place), None)
+    artefact = Artefact("x", "trials/000001/x", "0" * 64, 1)
+    for act in (lambda: unnamed.write(1, "x", b""), lambda: unnamed.read(artefact), lambda: unnamed.delete(artefact)):
+        with pytest.raises(StudyError, match=f"only if you name it, too: give artefacts='{place}'"):
+            act()
+
+
+def test_what_is_said_of_a_place_is_short_and_without_control_characters(tmp_path):
+    unnamed = open_artefacts(tmp_path, record_of("s3://\x1b[31m\u202e" + "x" * 1000), None)
+    message = str(unnamed.refusal())
+    assert message.isprintable()
+    assert message.isascii()
+    assert len(message) < 700
+
+
+def test_a_place_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="damaged: artefacts is"):
+        open_artefacts(tmp_path, record_of(["x"]), None)
+
+
+def test_links_in_a_shared_folder_are_not_followed(tmp_path):
+    outside, place = tmp_path / "outside", tmp_path / "shared"
+    (place / "adult").mkdir(parents=True)
+    outside.mkdir()
+    (place / "adult" / "trials").symlink_to(outside)
+    for url in (str(place), f"file://{place}"):
+        with pytest.raises(LinkedFileError):
+            shared_artefacts(tmp_path / "adult", url).write(1, "x", b"hello")
+    assert not list(outside.iterdir())

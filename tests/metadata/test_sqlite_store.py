@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_contract import RECORD, StoreContract, make_plan, make_result, run_one
 
-from model_search.errors import StoreError, UserError
+from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata import connection as connection_module
-from model_search.metadata.connection import UnreadableStudyError, journal_mode
+from model_search.metadata import limits
+from model_search.metadata.connection import UnreadableStudyError, VanishedStudyError, journal_mode
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import StudyRecord
+from model_search.metadata.store import Heartbeat, StudyRecord
 from model_search.metadata.trial import (
     COMBININGS,
     DISTILLATION_LOSSES,
@@ -79,6 +80,7 @@ def tamper(database, sql, *values):
 TEXTS = st.text(st.characters(), max_size=20)  # half surrogate pairs and NUL among them
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-(2**80), 2**80)
+SIZES = st.integers(-limits.MOST_HYPERPARAMETER, limits.MOST_HYPERPARAMETER)
 JSON = st.recursive(
     st.none() | st.booleans() | WHOLE | FINITE | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -103,10 +105,10 @@ PLANS = st.builds(
     trial_id=st.just(5),
     kind=st.sampled_from(TrialKind),
     architecture=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
-    hyperparameters=st.dictionaries(TEXTS, TEXTS | WHOLE | FINITE | st.booleans(), max_size=4),
-    steps=st.integers(0, 2**40),
-    batch_size=st.integers(1, 2**40),
-    seed=WHOLE,
+    hyperparameters=st.dictionaries(TEXTS, TEXTS | SIZES | FINITE | st.booleans(), max_size=4),
+    steps=st.integers(0, limits.MOST_STEPS),
+    batch_size=st.integers(1, limits.MOST_BATCH),
+    seed=st.integers(0, 2**64 - 1),
     key=TEXTS,
     members=st.sets(st.integers(1, 4), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids))),
     ensemble=st.builds(
@@ -304,7 +306,7 @@ def test_somebody_elses_database(database):
 def test_no_folder(tmp_path):
     with pytest.raises(UnreadableStudyError, match="folder does not exist"):
         SqliteStore(tmp_path / "nowhere" / "study.db")
-    with pytest.raises(UnreadableStudyError, match="is no file"):
+    with pytest.raises(StudyError, match="is no file"):
         SqliteStore(tmp_path)
 
 
@@ -465,7 +467,7 @@ def test_a_study_made_with_a_write_ahead_log_goes_back_to_a_rollback_journal(fin
     connection.close()
     monkeypatch.setattr(connection_module, "journal_mode", lambda: "delete")
     store = SqliteStore(finished)
-    assert store._db.value("PRAGMA journal_mode") == "delete"
+    assert store._db.value("PRAGMA journal_mode") == "truncate"
     assert len(store.history()[0]) == 3
     store.close()
 
@@ -484,6 +486,46 @@ def test_settings_are_the_only_part_of_a_record_that_changes(open_store):
     store.create_study(RECORD)
     store.update_settings({"a": [1, 2]})
     assert store.create_study(RECORD) == dataclasses.replace(RECORD, settings={"a": [1, 2]})
+
+
+def test_every_change_of_a_trial_is_one_transaction(open_store):
+    """A kill between two would leave a claim without a heartbeat, or a result without its files."""
+    store = open_store()
+    store.create_study(RECORD)
+    begun = []
+    store._db.database.conn.set_trace_callback(lambda sql: begun.append(sql) if sql.startswith("BEGIN") else None)
+
+    def changed_at_once(change):
+        begun.clear()
+        found = change()
+        assert begun == ["BEGIN IMMEDIATE"]
+        return found
+
+    claim = changed_at_once(lambda: store.claim("w", 5))
+    changed_at_once(lambda: store.heartbeat(claim))
+    changed_at_once(lambda: store.commit_plan(claim, make_plan(1)))
+    changed_at_once(lambda: store.release(claim))
+    again = changed_at_once(lambda: store.claim("w", 5))
+    changed_at_once(lambda: store.commit_plan(again, again.plan))
+    changed_at_once(lambda: store.complete(again, make_result()))
+    other = changed_at_once(lambda: store.claim("w", 5))
+    changed_at_once(lambda: store.fail(other, "no luck"))
+    lost = changed_at_once(lambda: store.claim("w", 5))
+    assert changed_at_once(lambda: store.reclaim([Heartbeat(lost.trial_id, 1, 1)])) == [lost.trial_id]
+
+
+def test_a_study_that_was_moved_is_not_even_read(tmp_path):
+    """SQLite would look for a journal at the old path, and undo with it what belongs to another database there."""
+    (tmp_path / "old").mkdir()
+    store = SqliteStore(tmp_path / "old" / "study.db")
+    store.create_study(RECORD)
+    assert store.history() == ([], 0)
+    (tmp_path / "old").rename(tmp_path / "new")
+    with pytest.raises(VanishedStudyError, match="no longer in"):
+        store.history()
+    with pytest.raises(VanishedStudyError, match="no longer in"):
+        store.claim("w", 1)
+    store.close()
 
 
 def test_every_commit_is_on_disk_when_the_call_returns(database):

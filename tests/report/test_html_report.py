@@ -288,6 +288,15 @@ def test_hostile_names_are_text(tmp_path):
     assert page.said.count("{{ 7 * 7 }}{% raw %}") >= 6
 
 
+@pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\x1b", "\x7f", "\x9b"])
+def test_characters_that_reverse_or_control_a_text_are_not_shown(tmp_path, unseen):
+    made = Made(tmp_path, make_record(name=f"gnp{unseen}.exe", label=f"a{unseen}b"))
+    made.fail(f"no{unseen}luck")
+    page = made.study.report().read_text(encoding="utf-8")
+    assert unseen not in page
+    assert "gnp\ufffd.exe" in page and "a\ufffdb" in page and "no\ufffdluck" in page
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(max_size=30), other=st.text(), number=st.floats(allow_nan=False, allow_infinity=False))
 def test_any_name_makes_a_sound_page(tmp_path_factory, name, other, number):

@@ -148,6 +148,16 @@ def test_bytes_are_a_limit_too_and_the_worst_go_first(store, run, prune):
     assert kept(store) == [2]
 
 
+def test_a_limit_of_bytes_takes_nothing_that_is_needed(store, run, prune):
+    worst = run(0.9)
+    others = [run(loss) for loss in (0.1, 0.2, 0.3)]
+    run(None, kind=TrialKind.ENSEMBLE, architecture=(), members=(worst, others[0]), ensemble=EnsemblePlan("average"))
+    size = store.trial(1).result.artefacts[0].size
+    assert prune(size=2 * size) == others[1:]
+    assert prune(size=1) == []
+    assert kept(store) == [worst, others[0]]
+
+
 def test_a_few_too_many_are_left_for_the_next_time(store, run, prune):
     for number in range(41):
         run(float(number))

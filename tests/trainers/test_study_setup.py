@@ -8,12 +8,14 @@ from pretended import open_pretended
 
 from model_search import constants
 from model_search.data import array_data
+from model_search.data.csv_data import Provider as CsvProvider
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
 from model_search.data.rows import Rows
-from model_search.errors import DataError
+from model_search.errors import DataError, StudyError
 from model_search.spec.load import load_spec
 from model_search.trainers.data_preparation import prepared
+from model_search.trainers.finish_study import same_data, study_parts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.study_setup import open_session
@@ -83,3 +85,65 @@ def test_silence_is_for_progress_and_not_for_warnings(capfd):
         shown = capfd.readouterr().err
         assert shown.count("use_auxiliary_head is not done") == 1
         assert ("trial 1" in shown) is (enabled is not False)
+
+
+def other_table(folder):
+    text = (folder / "table.csv").read_text()
+    (folder / "other.csv").write_text(text.replace("59,", "60,"))
+    return folder / "other.csv"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"metric": "accuracy"}, "its metric is loss .*not accuracy"), ({"seed": 8}, "has seed 7, not 8")],
+)
+def test_another_metric_or_seed_is_refused(tmp_path, changes, words):
+    open_pretended(tmp_path, seed=7)[0].store.close()
+    with pytest.raises(StudyError, match=words):
+        open_pretended(tmp_path, **({"seed": 7} | changes))
+    open_pretended(tmp_path, seed=7)[0].store.close()
+
+
+def test_a_specification_that_does_not_go_with_the_study_is_refused(tmp_path):
+    session, context = open_pretended(tmp_path, seed=7)
+    session.store.close()
+    provider = CsvProvider(filename=str(tmp_path / "table.csv"), label="y")
+    spec = load_spec(constants.DEFAULT_DNN)
+    removed = spec.blocks_to_use.pop()
+    with pytest.raises(StudyError, match=f"'x' cannot be continued: blocks_to_use no longer has {removed}"):
+        open_session(provider, spec, context.options)
+
+
+def test_other_data_are_refused(tmp_path):
+    open_pretended(tmp_path, seed=7)[0].store.close()
+    other_table(tmp_path).replace(tmp_path / "table.csv")
+    with pytest.raises(StudyError, match="the training data differ"):
+        open_pretended(tmp_path, seed=7)
+    open_pretended(tmp_path, seed=7, overwrite=True)[0].store.close()
+
+
+def test_a_final_stage_takes_the_study_s_own_data(tmp_path):
+    session, _ = open_pretended(tmp_path)
+    parts = study_parts(session.folder, session.store, session.artefacts)
+    data, _ = same_data(parts, CsvProvider(filename=str(tmp_path / "table.csv"), label="y"))
+    assert data.fingerprint == session.record.data_fingerprint
+    with pytest.raises(StudyError, match="the training data of study 'x' differ"):
+        same_data(parts, CsvProvider(filename=str(other_table(tmp_path)), label="y"))
+
+
+def test_a_folder_that_is_no_study_is_not_overwritten(tmp_path):
+    folder = tmp_path / "runs" / "x"
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("three years of work")
+    with pytest.raises(StudyError, match="is not a study"):
+        open_pretended(tmp_path, overwrite=True)
+    assert (folder / "thesis.txt").read_text() == "three years of work"
+
+
+def test_a_study_that_is_being_worked_on_is_not_overwritten(tmp_path):
+    session, _ = open_pretended(tmp_path)
+    claim = session.store.claim("somebody", 5)
+    with pytest.raises(StudyError, match=r"is being worked on \(trials 1, by somebody\)"):
+        open_pretended(tmp_path, overwrite=True)
+    session.store.fail(claim, "over")
+    open_pretended(tmp_path, overwrite=True)[0].store.close()

@@ -1,5 +1,6 @@
 """The loop with a pretended engine: what is counted, replaced, put back, stopped."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -9,7 +10,14 @@ import pytest
 
 from model_search import constants
 from model_search.deadline import Deadline
-from model_search.errors import DiskFullError, RetryTrialError, StopStudyError, TrialError
+from model_search.errors import (
+    DiskFullError,
+    RepeatedPlanError,
+    RetryTrialError,
+    StaleClaimError,
+    StopStudyError,
+    TrialError,
+)
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
@@ -107,6 +115,16 @@ def test_too_many_failures_in_a_row_stop_the_study_with_the_last_reason(tmp_path
     assert states(store) == [TrialState.FAILED] * MAX_FAILURES_IN_A_ROW
 
 
+def test_failures_with_a_success_between_them_do_not_add_up(tmp_path):
+    def act(trial_id):
+        if trial_id % MAX_FAILURES_IN_A_ROW:
+            raise TrialError("no luck")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    assert worker.run(2) is StopReason.FINISHED
+    assert len(states(store)) == 2 * MAX_FAILURES_IN_A_ROW
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_one_of_two_blocks_that_cannot_be_built_does_not_stop_the_study(tmp_path, seed):
     class Engine(PretendedEngine):
@@ -161,6 +179,42 @@ def test_a_trial_that_is_not_to_blame_is_tried_again_a_few_times(tmp_path):
     assert store.trial(1).attempt == MAX_ATTEMPTS
     assert store.trial(2).reason == f"it is away for good (in attempt {MAX_ATTEMPTS})"
     assert len({plan.key for plan in engine.plans if plan.trial_id == 1}) == 1
+
+
+def test_a_worker_that_was_given_up_notices_it_at_its_next_step(tmp_path, monkeypatch):
+    given_up = []
+
+    class Lost:
+        """Its first check finds that the trial was put back."""
+
+        def __init__(self, another, seconds):
+            self.store = another()
+
+        @contextlib.contextmanager
+        def of(self, claim):
+            yield
+
+        def check(self):
+            if not given_up:
+                given_up.extend(self.store.reclaim(self.store.heartbeats()))
+                raise StaleClaimError("given to another worker")
+
+    monkeypatch.setattr("model_search.trainers.worker.Heartbeat", Lost)
+    ended, engine = [], PretendedEngine()
+    run = engine.run
+
+    def watched(plan, *arguments):
+        outcome = run(plan, *arguments)
+        ended.append(plan.trial_id)
+        return outcome
+
+    engine.run = watched
+    worker, store, _ = make_worker(tmp_path, engine)
+    assert worker.run(2) is StopReason.FINISHED
+    assert given_up == [1]
+    assert [plan.trial_id for plan in engine.plans] == [1, 1, 2]
+    assert ended == [1, 2]  # the first attempt ended at its first step
+    assert [trial.attempt for trial in store.history()[0]] == [2, 1]
 
 
 def test_a_store_that_cannot_be_written_stops_the_search(tmp_path):
@@ -245,6 +299,43 @@ def test_a_time_limit_puts_the_running_trial_back_at_once(tmp_path):
     assert states(store) == [TrialState.COMPLETED, TrialState.COMPLETED, TrialState.INTERRUPTED]
 
 
+def test_a_plan_that_another_worker_has_committed_is_planned_anew(tmp_path, monkeypatch):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine())
+    commit, refused = store.commit_plan, []
+
+    def first_refuses(claim, plan):
+        if not refused:
+            refused.append(plan)
+            raise RepeatedPlanError("another worker was faster")
+        commit(claim, plan)
+
+    monkeypatch.setattr(store, "commit_plan", first_refuses)
+    assert worker.run(1) is StopReason.FINISHED
+    assert store.trial(1).plan.key != refused[0].key
+
+
+def test_a_trial_that_the_planner_stops_says_when(tmp_path, monkeypatch):
+    monkeypatch.setattr(Planner, "stops", lambda self, plan, curve, history: plan.trial_id == 2)
+    asked_to_end = []
+
+    class Engine(PretendedEngine):
+        def run(self, plan, given=None, on_progress=None):
+            ends = on_progress(Progress(step=3, steps=plan.steps, loss=1.0, best=0.5, curve=((3, 0.5),)))
+            asked_to_end.append(ends)
+            return super().run(plan, given, lambda progress: False)
+
+    worker, store, _ = make_worker(tmp_path, Engine())
+    assert worker.run(2) is StopReason.FINISHED
+    assert asked_to_end == [False, True]
+    assert [trial.result.stopped_at for trial in store.history()[0]] == [None, 3]
+
+
+def test_a_time_that_is_over_at_the_beginning_leaves_one_model(tmp_path):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(), Deadline(0.0))
+    assert worker.run(5) is StopReason.TIME_LIMIT
+    assert states(store) == [TrialState.COMPLETED]
+
+
 def test_a_time_limit_leaves_one_model_that_has_trained_for_a_while(tmp_path):
     for limit, ended in ((0.5, 3.0), (7.0, 7.0)):  # a step is seen after two seconds, FIRST_SECONDS before the third
         now = [0.0]
@@ -276,6 +367,8 @@ def test_an_exhausted_space_ends_the_search_with_what_there_is(tmp_path):
     assert worker.run(100) is StopReason.EXHAUSTED
     done = [trial.plan.architecture for trial in store.history()[0] if trial.state is TrialState.COMPLETED]
     assert sorted(done) == [("FULLY_CONNECTED",), ("IDENTITY",)]
+    assert states(store)[-1] is TrialState.INTERRUPTED  # what was claimed for nothing is put back
+    assert not store.heartbeats()
     (tmp_path / "other").mkdir()
     with pytest.raises(StopStudyError, match="tried"):
         make_worker(tmp_path / "other", PretendedEngine(fail_all), spec=SMALL_SPACE)[0].run(100)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +25,42 @@ MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan
 
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+_EXACT, _LONGEST_EXACT = 2**53, 15  # whole numbers up to this, and of so many digits, are float64 exactly
+_OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "empty"})  # see pandas' infer_dtype
+_INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 LARGEST = 1e30  # larger numbers are clipped; their squares would overflow
+_A_DAY = {"s": 86400.0, "ms": 86400e3, "us": 86400e6, "ns": 86400e9}
+_WHATS = (  # the order in which changes are said
+    "no number", "infinite numbers", f"numbers beyond {LARGEST:g}", "whole numbers beyond 2**53"
+)  # fmt: skip
+_MOST_EXAMPLES = 4
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 _TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Cells of a column that are not taken as they are.
+
+    Attributes:
+        what: What the cells hold.
+        taken_as: What they are taken as.
+        rows: How many rows hold them.
+        examples: Some of them.
+    """
+
+    what: str
+    taken_as: str
+    rows: int
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shown = ", ".join(repr(one if len(one) <= 40 else f"{one[:37]}...") for one in self.examples[:3])
+        shown += ", ..." if len(self.examples) > 3 else ""
+        rows = "1 row holds" if self.rows == 1 else f"{self.rows} rows hold"
+        return f"{rows} {self.what}{f' ({shown})' if shown else ''}, read as {self.taken_as}"
 
 
 def canonical_text(value: Any) -> str:
@@ -35,15 +68,89 @@ def canonical_text(value: Any) -> str:
     if isinstance(value, str):
         text = value.strip()
         return "" if len(text) <= _LONGEST_MARKER and text.lower() in MISSING_MARKERS else text
-    if value is None or value != value:
+    if value is None:
         return ""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, float | np.floating):
+        if math.isnan(value):
+            return ""
         return str(int(value)) if math.isfinite(value) and value == int(value) else repr(float(value))
     if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat(*((" ",) if isinstance(value, datetime.datetime) else ()))
+        return "" if value != value else value.isoformat(*((" ",) if isinstance(value, datetime.datetime) else ()))
+    if isinstance(value, bytes):
+        try:
+            return canonical_text(value.decode("utf-8"))
+        except UnicodeDecodeError:
+            return repr(value)
     return canonical_text(str(value))
+
+
+def cells_of(series: pd.Series) -> Iterator[np.ndarray]:
+    """The cells of a column in order, object [rows], block by block where the column is packed (`PackedText`)."""
+    packed = getattr(series.array, "cells", None)
+    return iter([series.to_numpy(dtype=object)]) if packed is None else packed()
+
+
+def parts_of(series: pd.Series) -> Iterator[pd.Series]:
+    """A column in parts that are read by themselves: a packed one block by block, any other as a whole."""
+    import pandas as pd
+
+    if hasattr(series.array, "cells"):
+        return (pd.Series(cells, name=series.name, dtype=object) for cells in cells_of(series))
+    return iter([series])
+
+
+def merged(changes: Iterable[Sequence[Change]]) -> list[Change]:
+    """The changes of a column's parts as those of the column."""
+    found: dict[tuple[str, str], Change] = {}
+    for one in itertools.chain.from_iterable(changes):
+        key = (one.what, one.taken_as)
+        if key in found:  # of many examples, so many as are shown, and one more
+            examples = tuple(sorted({*found[key].examples, *one.examples})[:_MOST_EXAMPLES])
+            found[key] = dataclasses.replace(one, rows=found[key].rows + one.rows, examples=examples)
+        else:
+            found[key] = one
+    return sorted(found.values(), key=lambda one: _WHATS.index(one.what) if one.what in _WHATS else 0)
+
+
+def distinct_cells(series: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    """The different cells of a column; cells of different types are different (True, 1 and 1.0 are equal in Python).
+
+    Returns:
+        Codes int [rows], -1 where a cell is None or NaN; and the cell of each code.
+    """
+    import pandas as pd
+    import pandas.api.types as types
+
+    if hasattr(series.array, "cells"):
+        numbers_: dict[Any, int] = {}
+        parts = [_merge(distinct_cells(part), numbers_) for part in parts_of(series)]
+        return np.concatenate(parts) if parts else np.empty(0, np.int32), list(numbers_)
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        codes, numbers = pd.factorize(series.to_numpy(), use_na_sentinel=True)
+        return codes, numbers.tolist()
+    cells = series.to_numpy(dtype=object)
+    if types.infer_dtype(cells, skipna=True) in _OF_ONE_TYPE:
+        codes, values = pd.factorize(cells, use_na_sentinel=True)
+        return codes, list(values)
+    found: dict[Any, int] = {}
+    values, codes = [], np.full(len(cells), -1, dtype=np.int64)
+    for row in np.flatnonzero(~pd.isna(cells)).tolist():
+        cell = cells[row]
+        key = (type(cell), cell if isinstance(cell, str | bytes | int | float) else repr(cell))
+        if key not in found:
+            found[key] = len(values)
+            values.append(cell)
+        codes[row] = found[key]
+    return codes, values
+
+
+def _merge(part: tuple[np.ndarray, list[Any]], numbers: dict[Any, int]) -> np.ndarray:
+    """The codes of a part of a column as codes of the column, whose different cells are collected in `numbers`."""
+    codes, cells = part
+    table = np.array([*(numbers.setdefault(cell, len(numbers)) for cell in cells), -1], dtype=np.int32)
+    return table[codes]
 
 
 def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -52,10 +159,8 @@ def distinct_texts(series: pd.Series) -> tuple[np.ndarray, list[str]]:
     Returns:
         Codes int [rows], and the text of each code (two codes may share a text; missing is "").
     """
-    import pandas as pd
-
-    codes, values = pd.factorize(series.to_numpy(dtype=object), use_na_sentinel=True)
-    texts = [canonical_text(value) for value in values]
+    codes, cells = distinct_cells(series)
+    texts = [canonical_text(cell) for cell in cells]
     if (codes < 0).any():
         codes = np.where(codes < 0, len(texts), codes)
         texts.append("")
@@ -78,23 +183,84 @@ def is_typed_date(series: pd.Series) -> bool:
 
 def numbers_of(series: pd.Series) -> np.ndarray:
     """A column as float64 [rows]; NaN where a cell is missing, infinite or no number."""
+    return read_numbers(series)[0]
+
+
+def read_numbers(series: pd.Series) -> tuple[np.ndarray, list[Change]]:
+    """A column as float64 [rows], as `numbers_of` gives it, and what is not taken as it is."""
     import pandas.api.types as types
 
+    if types.is_complex_dtype(series.dtype):
+        rows = int(series.notna().sum())
+        return np.full(len(series), np.nan), [Change("complex numbers", "missing", rows)] if rows else []
     if types.is_bool_dtype(series.dtype) or types.is_numeric_dtype(series.dtype):
-        return _tamed(series.to_numpy(dtype=np.float64, na_value=np.nan))
-    codes, texts = distinct_texts(series)
-    return parse_numbers(texts)[codes] if texts else np.empty(0)
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        changes = _number_changes(values, np.ones(len(values), dtype=np.int64), None)
+        if types.is_integer_dtype(series.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) >= _EXACT:
+            changes += _rounded(series)
+        return _tamed(values), changes
+    parts = [numbers_from_texts(*distinct_texts(part)) for part in parts_of(series)]
+    return _joined([values for values, _ in parts]), merged(changes for _, changes in parts)
+
+
+def numbers_from_texts(codes: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, list[Change]]:
+    """As `read_numbers`, of a column as `distinct_texts` gives it."""
+    if not texts:
+        return np.empty(0), []
+    values = _parsed(texts)
+    counts = np.bincount(codes, minlength=len(texts))
+    return _tamed(values)[codes], _number_changes(values, counts, texts)
+
+
+def _number_changes(values: np.ndarray, counts: np.ndarray, texts: Sequence[str] | None) -> list[Change]:
+    """What is not taken as it is.
+
+    Args:
+        values: float64, each for as many rows as `counts` says; not yet capped.
+        counts: int, as many.
+        texts: What each value was read from; None where they are typed.
+    """
+
+    def change(mask: np.ndarray, what: str, taken_as: str) -> list[Change]:
+        rows = int(counts[mask].sum())
+        of_texts = () if texts is None else tuple(sorted(texts[index] for index in np.flatnonzero(mask).tolist()))
+        return [Change(what, taken_as, rows, of_texts)] if rows else []
+
+    found = change(np.isinf(values), "infinite numbers", "missing")
+    found += change(np.isfinite(values) & (np.abs(values) > LARGEST), f"numbers beyond {LARGEST:g}", f"{LARGEST:g}")
+    if texts is not None:
+        unread = np.isnan(values) & np.array([bool(text) for text in texts])
+        found = change(unread, "no number", "missing") + found
+        rounded = np.zeros(len(texts), dtype=bool)
+        for index in np.flatnonzero(np.abs(np.nan_to_num(values)) >= _EXACT).tolist():
+            text = texts[index].replace(",", "")
+            is_long = _LONGEST_EXACT < len(text) < 300 and text.lstrip("+-").isdecimal()
+            rounded[index] = is_long and int(text) != int(values[index])
+        found += change(rounded, "whole numbers beyond 2**53", "the nearest float64")
+    return found
+
+
+def _rounded(series: pd.Series) -> list[Change]:
+    codes, cells = distinct_cells(series)
+    counts = np.bincount(codes[codes >= 0], minlength=len(cells))
+    rows = sum(count for cell, count in zip(cells, counts.tolist(), strict=True) if int(cell) != int(float(cell)))
+    return [Change("whole numbers beyond 2**53", "the nearest float64", rows)] if rows else []
 
 
 def parse_numbers(texts: Sequence[str]) -> np.ndarray:
     """Texts as float64; NaN where there is no number. "1,234.5" is read with its thousands separators."""
+    return _tamed(_parsed(texts))
+
+
+def _parsed(texts: Sequence[str]) -> np.ndarray:
+    """As `parse_numbers`, but not capped; infinite ones stay infinite."""
     try:
         joined = "".join(texts)
         if joined.isascii() and "_" not in joined:  # float() takes other digits, too, and 1_000
-            return _tamed(np.array([float(text) if text else math.nan for text in texts], dtype=np.float64))
+            return np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
     except ValueError:
         pass
-    return _tamed(np.array([_number(text) for text in texts], dtype=np.float64))
+    return np.array([_number(text) for text in texts], dtype=np.float64)
 
 
 def dates_of(series: pd.Series, order: str) -> np.ndarray:
@@ -102,14 +268,39 @@ def dates_of(series: pd.Series, order: str) -> np.ndarray:
 
     A time zone is ignored: the hour is taken as written.
     """
-    if is_typed_date(series):
-        import pandas as pd
+    return read_dates(series, order)[0]
 
+
+def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]:
+    """A column of dates as `dates_of` gives it, and what is not taken as it is."""
+    if is_typed_date(series):
         naive = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
-        days = (naive - pd.Timestamp(0)) / pd.Timedelta(days=1)
-        return days.to_numpy(dtype=np.float64, na_value=np.nan)
-    codes, texts = distinct_texts(series)
-    return parse_dates(texts, order)[codes] if texts else np.empty(0)
+        moments = naive.to_numpy(dtype=naive.dtype)
+        # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
+        days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
+        return np.where(np.isnat(moments), np.nan, days), []
+    parts = [dates_from_texts(*distinct_texts(part), order) for part in parts_of(series)]
+    return _joined([days for days, _ in parts]), merged(changes for _, changes in parts)
+
+
+def looks_like_date(text: str) -> bool:
+    """Whether a text has the form of a date; its numbers may be none."""
+    return bool(_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text))
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
+
+
+def dates_from_texts(codes: np.ndarray, texts: Sequence[str], order: str) -> tuple[np.ndarray, list[Change]]:
+    """As `read_dates`, of a column as `distinct_texts` gives it."""
+    if not texts:
+        return np.empty(0), []
+    days = parse_dates(texts, order)
+    unread = np.isnan(days) & np.array([bool(text) for text in texts])
+    rows = int(np.bincount(codes, minlength=len(texts))[unread].sum())
+    examples = tuple(sorted(texts[index] for index in np.flatnonzero(unread).tolist()))
+    return days[codes], [Change("no date", "missing", rows, examples)] if rows else []
 
 
 def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
@@ -117,20 +308,22 @@ def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
     return np.array([_days(text, order) for text in texts], dtype=np.float64)
 
 
-def date_order(texts: Sequence[str]) -> tuple[str, bool]:
+def date_order(texts: Iterable[str]) -> tuple[str, bool]:
     """The order in which dates with the year last are read.
 
     Returns:
         "ymd", "dmy" or "mdy"; and whether that had to be guessed.
     """
-    matches = [match for match in map(_YEAR_LAST.fullmatch, texts) if match]
-    if not matches:
+    first, day_first, month_first = "", False, False
+    for match in filter(None, map(_YEAR_LAST.fullmatch, texts)):
+        first = first or match[2]
+        day_first = day_first or int(match[1]) > 12
+        month_first = month_first or int(match[3]) > 12
+    if not first:
         return "ymd", False
-    day_first = any(int(match[1]) > 12 for match in matches)
-    month_first = any(int(match[3]) > 12 for match in matches)
     if day_first or month_first:
         return ("dmy" if day_first else "mdy"), day_first and month_first
-    return ("mdy" if matches[0][2] == "/" else "dmy"), True
+    return ("mdy" if first == "/" else "dmy"), True
 
 
 def date_parts(days: np.ndarray, parts: Sequence[str]) -> list[np.ndarray]:
@@ -172,7 +365,7 @@ def _number(text: str) -> float:
         return float(text)
     if GROUPED_NUMBER.fullmatch(text):
         return float(text.replace(",", ""))
-    return math.nan
+    return math.inf if _INFINITE.fullmatch(text) else math.nan
 
 
 def _tamed(values: np.ndarray) -> np.ndarray:

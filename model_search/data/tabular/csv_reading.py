@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import gzip
 import io
+import itertools
 import os
 import pathlib
 import re
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.checked_json import need
 from model_search.data.tabular import columns
+from model_search.data.tabular.csv_file import lines_of
+from model_search.data.tabular.csv_rows import RowError, csv_rows
+from model_search.data.tabular.schema import MOSTLY
+from model_search.data.task import Task
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ DELIMITERS = (",", ";", "\t", "|")
 DELIMITER_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "a blank"}
 SAMPLE_CHARACTERS = 200_000
 SAMPLE_ROWS = 200
+DECIMAL_ROWS = 5 * SAMPLE_ROWS  # from which the decimal comma is detected
+BLOCK_ROWS, BLOCK_CELLS = 2**16, 2**21  # that are read as Python objects at a time
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -50,10 +56,26 @@ class Reading:
     def __post_init__(self) -> None:
         if self.delimiter is not None and (not isinstance(self.delimiter, str) or len(self.delimiter) != 1):
             raise DataError(f"the delimiter is {self.delimiter!r}; expected one character, or None to detect it")
-        if self.header not in (True, False, "auto"):
+        if self.delimiter is not None and self.delimiter in '"\r\n\0':
+            raise DataError(
+                f"the delimiter is {self.delimiter!r}, which has another meaning in CSV; choose another one"
+            )
+        if not _is_encoding(self.encoding):
+            raise DataError(
+                f"there is no encoding {self.encoding!r}; common ones are 'utf-8', 'utf-16', 'cp1252', 'latin-1'"
+            )
+        if not isinstance(self.header, bool) and self.header != "auto":
             raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
         if self.decimal not in (None, ".", ","):
             raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to detect it")
+
+
+def _is_encoding(name: Any) -> bool:
+    text = "a,b\n" * 40  # some take short texts only
+    try:
+        return text.encode(name).decode(name) == text
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +84,18 @@ class CsvTable:
 
     frame: pd.DataFrame
     reading: Reading
+
+    def number_columns(self, label: str | None = None) -> list[str]:
+        """Columns that hold numbers: of the label column all cells, of others nearly all."""
+        least = {str(name): 1.0 if name == label else MOSTLY for name in self.frame.columns}
+        return [name for name, share in least.items() if _share_of_numbers(columns.cells_of(self.frame[name])) >= share]
+
+    def with_points(self, names: Collection[str]) -> pd.DataFrame:
+        """The frame with points for the decimal commas of some columns, if the decimal is a comma."""
+        if self.reading.decimal != ",":
+            return self.frame
+        changed = {name: self.frame[name].array.map_cells(_with_points) for name in self.frame.columns if name in names}
+        return self.frame.assign(**changed)
 
 
 def read_csv(
@@ -79,22 +113,61 @@ def read_csv(
         names: Names of the columns of a file without a header; "column_0", "column_1", ... where None.
 
     Returns:
-        A frame whose cells are all text, not stripped.
+        A frame whose cells are all text, not stripped; decimal commas are left as they are, see `CsvTable.with_points`.
 
     Raises:
         DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
     """
+    file = open_csv(path, reading, label, names)
+    return CsvTable(_whole(file), file.reading)
+
+
+def _whole(file: CsvFile) -> pd.DataFrame:
+    """All rows of a file, packed."""
     import pandas as pd
 
+    from model_search.data.tabular.packed_text import PackedText, Selection, pack
+
+    blocks = [[pack(cells) for cells in columns] for columns in file.blocks]
+    rows = Selection()
+    cells = {name: PackedText(column, rows) for name, column in zip(file.names, zip(*blocks, strict=True), strict=True)}
+    return pd.DataFrame(cells, copy=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class CsvFile:
+    """A CSV file that is read as its rows are asked for.
+
+    Attributes:
+        names: Of the columns.
+        reading: How it is read, with everything detected.
+        blocks: Its rows, some at a time: for each column its cells. At least one row.
+    """
+
+    names: tuple[str, ...]
+    reading: Reading
+    blocks: Iterator[list[tuple[str, ...]]]
+
+
+def open_csv(
+    path: str | os.PathLike[str],
+    reading: Reading | None = None,
+    label: str | None = None,
+    names: Sequence[str] | None = None,
+) -> CsvFile:
+    """Opens a CSV file, and detects how it is read from its first rows; arguments and errors as in `read_csv`."""
     reading = reading or Reading()
     path = pathlib.Path(path)
-    text = _decode(_read_bytes(path), reading.encoding, path)
-    delimiter = reading.delimiter or _sniff(text)
-    rows = _rows(text, delimiter, path)
+    lines = lines_of(path, reading.encoding)
+    sample = _first_lines(lines)
+    if not sample:
+        raise DataError(f"{path} is empty; expected a header and rows")
+    delimiter = reading.delimiter or _sniff("".join(sample))
+    rows = _rows(itertools.chain(sample, lines), delimiter, path)
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path} is empty; expected a header and rows")
-    body = list(rows)
+    body = list(itertools.islice(rows, DECIMAL_ROWS))
     stripped = [cell.strip() for cell in first]
     has_header = _is_header(stripped, body, label) if reading.header == "auto" else bool(reading.header)
     if has_header:
@@ -111,12 +184,28 @@ def read_csv(
     doubled = [name for name, count in Counter(header).items() if count > 1]
     if doubled:
         raise DataError(f"{path} has several columns named {', '.join(map(repr, doubled))}; give each its own name")
-    cells = [np.array(column, dtype=object) for column in zip(*body, strict=True)]
-    decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, cells)) else ".")
-    if decimal == ",":
-        cells = [_with_points(column) for column in cells]
-    frame = pd.DataFrame(dict(zip(header, cells, strict=True)), dtype=object)
-    return CsvTable(frame, Reading(delimiter, has_header, reading.encoding, decimal))
+    samples = zip(*body[:DECIMAL_ROWS], strict=True)
+    decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, samples)) else ".")
+    blocks = _blocks(itertools.chain(body, rows), len(header))
+    return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks)
+
+
+def _first_lines(lines: Iterator[str]) -> list[str]:
+    """The lines from which everything is detected; one at least where the file has one."""
+    found, size = [], 0
+    for line in lines:
+        found.append(line)
+        size += len(line)
+        if size >= SAMPLE_CHARACTERS:
+            break
+    return found
+
+
+def _blocks(rows: Iterator[list[str]], width: int) -> Iterator[list[tuple[str, ...]]]:
+    """The columns of so many rows that their cells take little memory, again and again."""
+    number = max(1, min(BLOCK_ROWS, BLOCK_CELLS // width))
+    while block := list(itertools.islice(rows, number)):
+        yield list(zip(*block, strict=True))
 
 
 def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFrame:
@@ -134,96 +223,79 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
     """
     from model_search.data.array_data import as_frame
 
-    remembered = description.get("reading", {})
-    task = description["task"]
-    features = [name for name in description["columns"] if name not in (task["label"], task["weight"])]
     if isinstance(source, str | os.PathLike):
-        delimiter = remembered.get("delimiter")
-        reading = Reading(
-            delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use a different one
-            header=remembered.get("header", "auto"),
-            encoding=remembered.get("encoding", "utf-8"),
-            decimal=remembered.get("decimal"),
-        )
-        if reading.header is not False:
-            return read_csv(source, reading, label=features[0] if features else None).frame
-        return _read_headless(source, reading, description["columns"], features)
+        file, numbers = _open_later(source, description)
+        return CsvTable(_whole(file), file.reading).with_points(numbers)
+    features = _features_of(description)
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
 
-def _read_headless(
-    source: str | os.PathLike[str], reading: Reading, names: Sequence[str], features: Sequence[str]
-) -> pd.DataFrame:
-    """A file without a header holds either all columns of the training file, or the features alone."""
-    frame = read_csv(source, reading).frame
+def table_pieces(source: TableLike, description: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
+    """The rows that `read_table` gives: those of a file some at a time, as they are read, others in one piece."""
+    import pandas as pd
+
+    if not isinstance(source, str | os.PathLike):
+        yield read_table(source, description)
+        return
+    file, numbers = _open_later(source, description)
+    commas = set(numbers) if file.reading.decimal == "," else set()
+    for block in file.blocks:
+        cells = dict(zip(file.names, block, strict=True))
+        points = {name: _with_points(cells[name]) for name in cells if name in commas}
+        yield pd.DataFrame(
+            {name: np.array(texts, dtype=object) for name, texts in (cells | points).items()}, dtype=object
+        )
+
+
+def _features_of(description: Mapping[str, Any]) -> list[str]:
+    task, names = Task.of_description(description), _columns_of(description)
+    return [name for name in names if name not in (task.label, task.weight)]
+
+
+def _columns_of(description: Mapping[str, Any]) -> list[str]:
+    return [need(name, str, "a column") for name in need(description.get("columns"), list, "the columns")]
+
+
+def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) -> tuple[CsvFile, Collection[str]]:
+    """A file that is read as the training file was, and the columns in which a decimal comma is one.
+
+    Without a header it holds either all columns of the training file, or the features alone.
+    """
+    remembered = need(description.get("reading", {}), Mapping, "how the data are read")
+    features = _features_of(description)
+    delimiter = remembered.get("delimiter")
+    reading = Reading(
+        delimiter=None if delimiter in DELIMITERS else delimiter,  # another file may use a different one
+        header=remembered.get("header", "auto"),
+        encoding=remembered.get("encoding", "utf-8"),
+        decimal=remembered.get("decimal"),
+    )
+    if reading.header is not False:
+        file = open_csv(source, reading, label=features[0] if features else None)
+        return file, remembered.get("number_columns", file.names)
+    file, names = open_csv(source, reading), _columns_of(description)
     for expected in (names, features):
-        if len(expected) == frame.shape[1]:
-            frame.columns = list(expected)
-            return frame
+        if len(expected) == len(file.names):
+            return dataclasses.replace(file, names=tuple(expected)), remembered.get("number_columns", expected)
     raise DataError(
-        f"{source} has {frame.shape[1]} columns and no header; expected {len(names)} as in training, "
+        f"{source} has {len(file.names)} columns and no header; expected {len(names)} as in training, "
         f"or the {len(features)} without the label"
     )
 
 
-def _read_bytes(path: pathlib.Path) -> bytes:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; expected a CSV file")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}{_where(path)}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path} is compressed by gzip, but damaged: {error}") from None
-    if not content.strip():
-        raise DataError(f"{path} is empty; expected a header and rows")
-    return content
-
-
-def _where(path: pathlib.Path) -> str:
-    return "" if path.is_absolute() else f" (looked for in {pathlib.Path.cwd()})"
-
-
-def _decode(content: bytes, encoding: str, path: pathlib.Path) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding.lower() in ("utf-8", "utf8", "utf-8-sig"):
-        raise DataError(f"{path} is UTF-16, not UTF-8; give encoding='utf-16', or save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        other = "cp1252" if encoding.lower().startswith("utf") else "utf-8"
-        raise DataError(
-            f"{path} is not {encoding}: byte 0x{content[error.start]:02x} in line {line} (at byte {error.start}); "
-            f"save it as UTF-8, or give its encoding, such as encoding={other!r}"
-        ) from None
-    except LookupError:
-        raise DataError(f"there is no encoding {encoding!r}; common ones are 'utf-8', 'cp1252', 'latin-1'") from None
-    if "\0" in text:
-        raise DataError(f"{path} holds zero bytes; expected a text file (UTF-16 needs encoding='utf-16')")
-    return text.removeprefix("\ufeff")
-
-
-def _rows(text: str, delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
+def _rows(lines: Iterable[str], delimiter: str, path: pathlib.Path) -> Iterator[list[str]]:
     """The rows that are not blank, all of the same length."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     expected = 0
-    start = 1
     try:
-        for row in reader:
+        for start, row in csv_rows(lines, delimiter):
             if row and (len(row) > 1 or row[0].strip()):
                 expected = expected or len(row)
                 if len(row) != expected:
                     raise DataError(_wrong_length(path, start, len(row), expected, delimiter))
                 yield row
-            start = reader.line_num + 1
-    except csv.Error as error:
+    except RowError as error:
         raise DataError(
-            f"{path}, line {start}: {error}; a quote that opens a field must close it, and stand doubled within it"
+            f"{path}, line {error.line}: {error}; a quote that opens a field must close it, and stand doubled within it"
         ) from None
 
 
@@ -247,7 +319,9 @@ def _sniff(text: str) -> str:
                 lengths[len(row)] += bool(row)
                 if lengths.total() >= SAMPLE_ROWS:
                     break
-        except csv.Error:
+        except csv.Error:  # a cell that is longer than this reader takes: the rows before it decide
+            pass
+        if not lengths:
             continue
         (length, count), total = lengths.most_common(1)[0], lengths.total()
         score = (count / max(total, 1), length)
@@ -277,8 +351,17 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], label: str |
     return len(set(filled)) == len(filled) and all(first[1:-1])
 
 
-def _has_decimal_comma(cells: np.ndarray) -> bool:
-    values = [text for cell in cells[: 5 * SAMPLE_ROWS] if (text := columns.canonical_text(cell))]
+def _share_of_numbers(blocks: Iterable[Iterable[str]]) -> float:
+    """Share of the cells with a value that are numbers, with a decimal comma or without; 0 where there are none."""
+    present = numbers = 0
+    for text in filter(None, map(columns.canonical_text, itertools.chain.from_iterable(blocks))):
+        present += 1
+        numbers += bool(_DECIMAL_COMMA.fullmatch(text) or columns.PLAIN_NUMBER.fullmatch(text))
+    return numbers / max(present, 1)
+
+
+def _has_decimal_comma(cells: Sequence[str]) -> bool:
+    values = [text for cell in cells if (text := columns.canonical_text(cell))]
     with_comma = [text for text in values if "," in text]
     return (
         bool(with_comma)
@@ -287,9 +370,9 @@ def _has_decimal_comma(cells: np.ndarray) -> bool:
     )
 
 
-def _with_points(cells: np.ndarray) -> np.ndarray:
+def _with_points(cells: Sequence[str]) -> tuple[str, ...]:
     def convert(cell: str) -> str:
         text = cell.strip()
         return text.replace(".", "").replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else cell
 
-    return np.array([convert(cell) for cell in cells], dtype=object)
+    return tuple(map(convert, cells))

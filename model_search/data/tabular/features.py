@@ -18,7 +18,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from model_search.data.checked_json import damaged, need, read_record
+
+DATE_PARTS = ("days", "month", "day", "weekday", "hour")
 MISSING_CATEGORY = ""  # the missing value in a vocabulary, if it is informative
+_FAR = 1e4  # from 0, in units of the scale: there float32 has an error of a thousandth of it
+_SMALLEST, _LARGEST = 1e-30, 1e30
+
+
+def float_type(center: float, scale: float, far: float) -> str:
+    """float32 for numbers around `center`, `scale` apart; float64 where that is further from 0 than `far` scales."""
+    return "float32" if abs(center) < far * scale and _SMALLEST < scale < _LARGEST else "float64"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +46,11 @@ class NumberFeature:
     def width(self) -> int:
         """Number of columns in the matrix."""
         return 1 + self.indicator
+
+    @property
+    def dtype(self) -> str:
+        """The type of typed values: float32, or float64 where that does not hold them closely enough."""
+        return float_type(self.center, self.scale, _FAR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,15 +123,29 @@ class FeatureSchema:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> FeatureSchema:
-        """Reads what `to_json` wrote; ValueError for anything else."""
-        try:
-            features = []
-            for item in values["features"]:
-                fields: dict[str, Any] = {
-                    k: tuple(v) if isinstance(v, list) else v for k, v in item.items() if k != "kind"
-                }
-                features.append(_KINDS[item["kind"]](**fields))
-            return cls(tuple(features), dict(values["dropped"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a feature schema: {error}") from error
+    def from_json(cls, values: Any) -> FeatureSchema:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        what = "the schema of the features"
+        features = []
+        for item in need(need(values, Mapping, what).get("features"), list, what):
+            kind = need(item, Mapping, f"a feature of {what}").get("kind")
+            if not isinstance(kind, str) or kind not in _KINDS:
+                raise damaged(what, f"a feature is of the kind {kind!r}; known are {', '.join(_KINDS)}")
+            fields = {name: value for name, value in item.items() if name != "kind"}
+            feature: Feature = read_record(_KINDS[kind], fields, f"a feature of {what}")
+            if isinstance(feature, DateFeature):
+                _check_parts(feature, what)
+            features.append(feature)
+        if not features:
+            raise damaged(what, "it has no feature")
+        return cls(tuple(features), dict(need(values.get("dropped", {}), Mapping, f"what was left out of {what}")))
+
+
+def _check_parts(feature: DateFeature, what: str) -> None:
+    same = len(feature.parts) == len(feature.centers) == len(feature.scales)
+    if not same or not set(feature.parts) <= set(DATE_PARTS) or not feature.parts:
+        raise damaged(what, f"the date {feature.column!r} has the parts {', '.join(feature.parts) or 'none'}")

@@ -1,16 +1,15 @@
-"""Labels of tables: reads the label column, infers the task and encodes the labels."""
+"""Labels of tables: infers the task, and encodes labels as classes or scaled numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.tabular import columns
+from model_search.data.tabular import earlier_rules
+from model_search.data.tabular.label_column import LabelColumn, is_number, parse_number, read_labels, shown
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
 
@@ -19,106 +18,21 @@ if TYPE_CHECKING:
 
 MAX_WHOLE_CLASSES = 20
 MAX_CLASSES = 1000
-_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)", re.ASCII)
+LARGEST_TARGET, SMALLEST_SCALE = 1e150, 1e-150  # their squares, which metrics are made of, are float64, too
+RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelColumn:
-    """A label column as the user's own values.
+def read_like_training(series: pd.Series, task: Task, rules: int) -> LabelColumn:
+    """Reads labels of other rows by the rules that the training labels were read by.
 
-    Attributes:
-        name: The column's name.
-        values: The different labels (str, int, float or bool), sorted.
-        codes: int [rows], position in `values`; -1 where the label is missing.
+    Args:
+        series: Text or typed values.
+        task: What is predicted.
+        rules: The study's `PrepareOptions.reading_rules`.
     """
-
-    name: str
-    values: tuple[Label, ...]
-    codes: np.ndarray
-
-    @property
-    def missing(self) -> np.ndarray:
-        """Mask [rows] of the rows without a label."""
-        return self.codes < 0
-
-    @property
-    def is_numeric(self) -> bool:
-        """Whether every label is a number (a boolean is not)."""
-        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every label is a whole number."""
-        return self.is_numeric and all(float(value).is_integer() for value in self.values)
-
-    def numbers(self) -> np.ndarray:
-        """float64 [rows], NaN where missing."""
-        table = np.array([float(value) for value in self.values] + [math.nan], dtype=np.float64)
-        return table[self.codes]
-
-    def take(self, rows: np.ndarray) -> LabelColumn:
-        """Some of the rows (numbers or a mask)."""
-        return dataclasses.replace(self, codes=self.codes[rows])
-
-
-def read_labels(series: pd.Series) -> LabelColumn:
-    """Reads a column of labels, text (as in a CSV file) or typed."""
-    import pandas as pd
-    import pandas.api.types as types
-
-    codes, raw = pd.factorize(series.to_numpy(dtype=object), use_na_sentinel=True)
-    if columns.is_typed_number(series) or types.is_bool_dtype(series.dtype):
-        labels = [_plain(value) for value in raw]
-    else:
-        labels = _from_cells(list(raw))
-    order = sorted({_key(label): label for label in labels if label is not None}.values(), key=_rank)
-    position = {_key(label): index for index, label in enumerate(order)}
-    translate = np.array([-1 if label is None else position[_key(label)] for label in labels] + [-1], dtype=np.int64)
-    return LabelColumn(str(series.name), tuple(order), translate[codes])
-
-
-def _from_cells(cells: Sequence[Any]) -> list[Label | None]:
-    """Different cells as labels: numbers if all of them are, else as they are."""
-    texts = [cell.strip() if isinstance(cell, str) else None for cell in cells]
-    if any(text is None for text in texts):
-        return [cell if text is None else text for cell, text in zip(map(_plain, cells), texts, strict=True)]
-    strings = [str(text) for text in texts]
-    numbers = columns.parse_numbers(["" if text.lower() in columns.MISSING_MARKERS else text for text in strings])
-    are_numbers = all(
-        text.lower() in columns.MISSING_MARKERS or (not math.isnan(number) and not _has_leading_zero(text))
-        for text, number in zip(strings, numbers, strict=True)
-    )
-    if are_numbers and not np.isnan(numbers).all():
-        whole = all(_WHOLE.fullmatch(text) for text, number in zip(strings, numbers, strict=True) if number == number)
-        return [None if math.isnan(number) else int(number) if whole else float(number) for number in numbers]
-    return [None if text.lower() in columns.MISSING_LABELS else text for text in strings]
-
-
-def _has_leading_zero(text: str) -> bool:
-    digits = text.lstrip("+-")
-    return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
-
-
-def _plain(value: Any) -> Label | None:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | str) else str(value)
-
-
-def _rank(label: Label) -> tuple[int, Any]:
-    return (1, label) if isinstance(label, str) else (0, label)
-
-
-def _key(label: Label) -> str:
-    """The canonical form of a label: the same for 1, 1.0 and "1", and for True and "True"."""
-    if isinstance(label, bool) or not isinstance(label, int | float | str):
-        return str(label)
-    if isinstance(label, str):
-        number = columns.parse_numbers([label])[0] if not _has_leading_zero(label) else math.nan
-        return label.strip() if math.isnan(number) else _key(float(number))
-    return str(int(label)) if float(label).is_integer() else repr(float(label))
+    if rules < 2:
+        return earlier_rules.read_labels(series)
+    return read_labels(series, as_text=any(isinstance(label, str) for label in task.classes))
 
 
 def infer_task(
@@ -187,13 +101,20 @@ def _classes(labels: LabelColumn, logits_dimension: int | None) -> tuple[Label, 
             f"column {labels.name!r} has {len(values)} different labels, logits_dimension is {logits_dimension}; "
             "leave logits_dimension out to have the classes counted"
         )
-    if labels.is_whole and all(0 <= float(value) < logits_dimension for value in values):
-        return tuple(range(logits_dimension))
+    if labels.is_whole and all(0 <= value < logits_dimension for value in values if is_number(value)):  # type: ignore[operator]
+        own = {int(value): value for value in values}
+        return tuple(own.get(number, number) for number in range(logits_dimension))
     return values
 
 
-def encode(labels: LabelColumn, task: Task) -> np.ndarray:
+def encode(labels: LabelColumn, task: Task, rules: int = 2, note: Callable[[str], None] | None = None) -> np.ndarray:
     """Labels as class indices int32 [rows], or as float64 [rows] in the user's units; no label may be missing.
+
+    Args:
+        labels: The labels.
+        task: What is predicted.
+        rules: The study's `PrepareOptions.reading_rules`.
+        note: Called with a sentence if labels are found that differ from a class in blanks.
 
     Raises:
         DataError: if there are classes that the task does not have; the message names them.
@@ -204,29 +125,180 @@ def encode(labels: LabelColumn, task: Task) -> np.ndarray:
                 f"the labels in column {labels.name!r} are no numbers; {task.label!r} is predicted as a number"
             )
         return labels.numbers()
-    position = {_key(value): index for index, value in enumerate(task.classes)}
     present = set(np.unique(labels.codes).tolist())
-    unknown = [value for index, value in enumerate(labels.values) if index in present and _key(value) not in position]
+    classes = _EarlierClasses(task.classes) if rules < 2 else _Classes(task.classes, is_date=labels.is_date)
+    found = [classes.find(value) if index in present else -1 for index, value in enumerate(labels.values)]
+    unknown = [value for index, value in enumerate(labels.values) if index in present and found[index] is None]
     if unknown:
-        shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        known = ", ".join(map(repr, task.classes[:10])) + (", ..." if len(task.classes) > 10 else "")
-        raise DataError(f"column {labels.name!r} holds classes never seen in training: {shown}; known are {known}")
-    table = np.array([position.get(_key(value), -1) for value in labels.values] + [-1], dtype=np.int32)
-    return table[labels.codes]
+        raise DataError(
+            f"column {labels.name!r} holds classes never seen in training: {shown(unknown, 5)}; known are "
+            f"{shown(task.classes, 10)}"
+        )
+    if classes.stripped and note is not None:
+        numbers = [index for index, value in enumerate(labels.values) if value in classes.stripped]
+        rows = int(np.isin(labels.codes, numbers).sum())
+        note(
+            f"{rows} labels in column {labels.name!r} differ from a class in blanks alone and are taken for it "
+            f"({shown(sorted(classes.stripped))})"
+        )
+    return np.array([-1 if index is None else index for index in [*found, -1]], dtype=np.int32)[labels.codes]
 
 
-def fit_scale(task: Task, targets: np.ndarray) -> Task:
-    """The task with mean and standard deviation of the training targets (float64 [rows], the user's units)."""
+class _Classes:
+    """Finds the class that a label of later rows is, however the rows were given: by value, then by its text.
+
+    A file holds True, 1 and a date as texts, a frame holds them typed. Whichever the training labels were, the other is
+    found, too, if it can only be one class.
+
+    Attributes:
+        stripped: Texts that were found without their surrounding blanks.
+    """
+
+    def __init__(self, classes: Sequence[Label], *, is_date: bool):
+        self._classes = tuple(classes)
+        self._typed = {(type(label), label): index for index, label in enumerate(classes)}
+        self._is_date = is_date
+        self.stripped: set[str] = set()
+
+    def find(self, label: Label) -> int | None:
+        """Position of the class, None where there is none."""
+        if (type(label), label) in self._typed:
+            return self._typed[type(label), label]
+        if isinstance(label, str):
+            return self._of_text(label)
+        if isinstance(label, bool):
+            return self._only(
+                lambda known: isinstance(known, str) and known.strip().casefold() == str(label).casefold()
+            )
+        texts = {str(label), repr(label), *([str(int(label))] if float(label).is_integer() else [])}
+        found = self._only(lambda known: is_number(known) and known == label)
+        return found if found is not None else self._only(lambda known: isinstance(known, str) and known in texts)
+
+    def _of_text(self, text: str) -> int | None:
+        found = self._only(lambda known: str(known) == text)
+        if found is None and self._is_date:
+            found = self._only(lambda known: isinstance(known, str) and _moment(known) == _moment(text))
+        if found is None and any(map(is_number, self._classes)):
+            number = _number_or_none(text)
+            found = self._only(lambda known: is_number(known) and known == number)
+        if found is None:
+            plain = text.strip()
+            found = self._only(lambda known: isinstance(known, bool) and str(known).casefold() == plain.casefold())
+        if found is None:
+            found = self._only(lambda known: isinstance(known, str) and known.strip() == plain)
+            if found is not None:
+                self.stripped.add(text)
+        return found
+
+    def _only(self, is_it: Callable[[Label], bool]) -> int | None:
+        """The one class of which it is true; None where there are none or several."""
+        found = [index for index, known in enumerate(self._classes) if is_it(known)]
+        return found[0] if len(found) == 1 else None
+
+
+class _EarlierClasses:
+    """As `_Classes`, by the rules of version 1.0."""
+
+    stripped: frozenset[str] = frozenset()
+
+    def __init__(self, classes: Sequence[Label]):
+        self._position = {earlier_rules.key(value): index for index, value in enumerate(classes)}
+
+    def find(self, label: Label) -> int | None:
+        """Position of the class, None where there is none."""
+        return self._position.get(earlier_rules.key(label))
+
+
+def _number_or_none(text: str) -> int | float | None:
+    try:
+        return parse_number(text)
+    except DataError:
+        return None  # beyond float64, and so no class
+
+
+def _moment(text: str) -> pd.Timestamp | None:
+    import pandas as pd
+
+    try:
+        return pd.Timestamp(text)
+    except ValueError:
+        return None
+
+
+def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
+    """The task with mean and standard deviation of the training targets.
+
+    Args:
+        task: What is predicted.
+        targets: float64 [rows] (or [rows, targets]), in the user's units.
+        checked: Whether targets that float64 cannot tell apart are refused; a study of version 1.0 goes on with them.
+
+    Raises:
+        DataError: if they are too large, too small, or too close to each other for their size, to be told apart.
+    """
     if task.kind is TaskKind.CLASSIFICATION:
         return task
+    size, column = float(np.max(np.abs(targets))), f"the labels in column {task.label!r}"
+    if not size <= LARGEST_TARGET:
+        raise DataError(f"{column} are too large to be learnt (up to {size:.6g}); divide them by a constant")
     mean, scale = float(np.mean(targets)), float(np.std(targets))
-    if not (math.isfinite(mean) and math.isfinite(scale)):
-        raise DataError(f"the labels in column {task.label!r} are too large to be learnt; divide them by a constant")
-    return dataclasses.replace(task, target_mean=mean, target_scale=scale or 1.0)
+    if targets.min() == targets.max():
+        return dataclasses.replace(task, target_mean=float(targets.flat[0]), target_scale=1.0)
+    if scale < SMALLEST_SCALE:
+        raise DataError(f"{column} are too small to be learnt (up to {size:.6g}); multiply them by a constant")
+    step = float(np.spacing(size))
+    if checked and step > RESOLUTION * scale:
+        raise DataError(
+            f"{column} differ by about {scale:.6g}, but near {size:.17g} float64 tells numbers apart in steps of "
+            f"{step:.6g} alone; subtract a constant from them, such as {mean:.17g}, before they become floats"
+        )
+    return dataclasses.replace(task, target_mean=mean, target_scale=scale)
+
+
+def scale_notes(task: Task, targets: np.ndarray) -> list[str]:
+    """Sentences on what scaling does to training targets (float64 [rows], the user's units)."""
+    if task.kind is TaskKind.CLASSIFICATION:
+        return []
+    notes = []
+    size, float32 = float(np.max(np.abs(targets))), np.finfo(np.float32)
+    if size > float(float32.max) or task.target_scale < float(float32.tiny):
+        notes.append(
+            f"the numbers in {task.label!r} (up to {size:.6g}, standard deviation {task.target_scale:.6g}) are beyond "
+            "float32; they are learnt scaled, and predictions come back in your units as float64"
+        )
+    different = len(np.unique(targets))
+    kept = len(np.unique(to_rows(targets, task)))
+    if kept < different / 2:
+        notes.append(
+            f"of {different} different numbers in {task.label!r} only {kept} stay different when they are scaled to "
+            f"float32, because some are far from all others (up to {size:.6g}); remove those, or take logarithms"
+        )
+    return notes
 
 
 def to_rows(targets: np.ndarray, task: Task) -> np.ndarray:
-    """Encoded labels as `Rows.labels` holds them: int32 [rows], or scaled float32 [rows, 1]."""
+    """Encoded labels as `Rows.labels` holds them: int32 [rows], or scaled float32 [rows, 1].
+
+    Raises:
+        DataError: if a number is too far from those of training to be scaled; the message names it.
+    """
     if task.kind is TaskKind.CLASSIFICATION:
         return targets.astype(np.int32)
-    return ((targets - task.target_mean) / task.target_scale).astype(np.float32)[:, None]
+    return scaled_targets(targets, task)[:, None]
+
+
+def scaled_targets(targets: np.ndarray, task: Task) -> np.ndarray:
+    """Numbers in the user's units, float64 of any shape, in the training targets' standard deviations, float32.
+
+    Raises:
+        DataError: as `to_rows`.
+    """
+    with np.errstate(over="ignore"):
+        scaled = ((targets - task.target_mean) / task.target_scale).astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(scaled))
+    if len(bad):
+        raise DataError(
+            f"label {targets.flat[bad[0]]:.17g} in column {task.label!r} is too far from those of training (mean "
+            f"{task.target_mean:.6g}, standard deviation {task.target_scale:.6g}) to be compared with them"
+        )
+    return scaled

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.tabular import columns
-from model_search.data.tabular.features import CategoryFeature, Feature, FeatureSchema, NumberFeature
+from model_search.data.tabular.features import (
+    MISSING_CATEGORY,
+    CategoryFeature,
+    Feature,
+    FeatureSchema,
+    NumberFeature,
+)
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_SHOWN = 50  # names in a message
 CLIP = 3.0  # features never leave (-3, 3)
+_WHOLE_WITH_FRACTION = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
+
+Note = Callable[[str], None]  # takes a sentence for people
 
 
 def standardise(values: np.ndarray, center: float, scale: float) -> np.ndarray:
     """``z = (x - center) / scale``, NaN at 0, then the smooth clip ``z / sqrt(1 + (z / 3)**2)``; float64 [rows]."""
     z = np.nan_to_num((values - center) / scale, nan=0.0, posinf=1e300, neginf=-1e300)
     return z / np.hypot(1.0, z / CLIP)
+
+
+def sentences(changes: Mapping[str, Sequence[columns.Change]]) -> Iterator[str]:
+    """A sentence for each column in which something is not taken as it is."""
+    for name, found in changes.items():
+        if found:
+            yield f"column {name!r}: {'; '.join(map(str, found))}"
 
 
 class Preprocessor:
@@ -33,11 +52,13 @@ class Preprocessor:
     def __init__(self, schema: FeatureSchema):
         self.schema = schema
 
-    def transform(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> np.ndarray:
+    def transform(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]], note: Note | None = None) -> np.ndarray:
         """The matrix of features.
 
         Args:
             frame: Raw columns by name, as text (as read from a CSV file) or typed; other columns are ignored.
+            note: Called with a sentence for each column in which cells are not taken as they are: with what they hold
+                (infinite numbers, what is no number or no date, unknown categories) and how many rows do.
 
         Returns:
             float32 [rows, schema.width], every number finite.
@@ -45,20 +66,34 @@ class Preprocessor:
         Raises:
             DataError: if columns are missing; the message names them.
         """
+        matrix, changes = self.transform_and_compare(frame)
+        if note is not None:
+            for sentence in sentences(changes):
+                note(sentence)
+        return matrix
+
+    def transform_and_compare(
+        self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]
+    ) -> tuple[np.ndarray, dict[str, list[columns.Change]]]:
+        """The matrix that `transform` gives, and, by column, what is not taken as it is."""
         table = self._table(frame)
         matrix = np.zeros((len(table), self.schema.width), np.float32)
-        start = 0
+        start, changes = 0, {}
         for feature in self.schema.features:
-            _fill(matrix[:, start : start + feature.width], feature, table[feature.column])
+            row, found = 0, []
+            for part in columns.parts_of(table[feature.column]):
+                found.append(_fill(matrix[row : row + len(part), start : start + feature.width], feature, part))
+                row += len(part)
+            changes[feature.column] = columns.merged(found)
             start += feature.width
-        return matrix
+        return matrix, changes
 
     def typed_columns(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
         """The columns that are read, each with its own type, as an exported model takes them.
 
         Returns:
-            By column: numbers float32 [rows] with NaN for missing; categories texts (object) [rows] with "" for
-            missing; dates texts (object) [rows], "YYYY-MM-DD HH:MM:SS" or "" for missing.
+            By column: numbers [rows] (see `NumberFeature.dtype`) with NaN for missing; categories texts (object) [rows]
+            with "" for missing; dates texts (object) [rows], "YYYY-MM-DD HH:MM:SS" or "" for missing.
 
         Raises:
             DataError: if columns are missing; the message names them.
@@ -68,10 +103,12 @@ class Preprocessor:
         for feature in self.schema.features:
             series = table[feature.column]
             if isinstance(feature, NumberFeature):
-                typed[feature.column] = columns.numbers_of(series).astype(np.float32)
+                typed[feature.column] = columns.numbers_of(series).astype(feature.dtype)
             elif isinstance(feature, CategoryFeature):
-                codes, texts = columns.distinct_texts(series)
-                typed[feature.column] = np.array(texts, dtype=object)[codes]
+                codes, cells = columns.distinct_cells(series)
+                known = frozenset(feature.vocabulary)
+                texts = [_category(cell, feature, known) for cell in cells]
+                typed[feature.column] = np.array([*texts, MISSING_CATEGORY], dtype=object)[codes]
             else:
                 typed[feature.column] = columns.iso_texts(columns.dates_of(series, feature.order))
         return typed
@@ -82,38 +119,75 @@ class Preprocessor:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preprocessor:
-        """Reads what `to_json` wrote; ValueError where it is something else."""
+        """Reads what `to_json` wrote; DamagedRecordError where it is something else."""
         return cls(FeatureSchema.from_json(values))
 
     def _table(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
         import pandas as pd
 
         table = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(dict(frame))
-        missing = [column for column in self.schema.columns if column not in table.columns]
+        there = set(table.columns)
+        missing = [column for column in self.schema.columns if column not in there]
         if missing:
             raise DataError(
-                f"the data lack {'column' if len(missing) == 1 else 'columns'} {', '.join(map(repr, missing))}; "
-                f"the model reads: {', '.join(self.schema.columns)}"
+                f"the data lack {'column' if len(missing) == 1 else 'columns'} {shown(map(repr, missing))}; "
+                f"the model reads: {shown(self.schema.columns)}"
             )
         return table
 
 
-def _fill(block: np.ndarray, feature: Feature, series: pd.Series) -> None:
+def shown(names: Iterable[str]) -> str:
+    """Names in a message: all of them, or the first of very many."""
+    found = list(names)
+    rest = len(found) - _MOST_SHOWN
+    return f"{', '.join(found[:_MOST_SHOWN])}{f' and {rest} more' if rest > 0 else ''}"
+
+
+def _fill(block: np.ndarray, feature: Feature, series: pd.Series) -> list[columns.Change]:
+    """Fills a feature's part of the matrix; returns what is not taken as it is."""
+    if isinstance(feature, CategoryFeature):
+        return _fill_categories(block, feature, series)
     if isinstance(feature, NumberFeature):
-        values = columns.numbers_of(series)
+        values, changes = columns.read_numbers(series)
         block[:, 0] = standardise(values, feature.center, feature.scale)
         missing = np.isnan(values)
-    elif isinstance(feature, CategoryFeature):
-        codes, texts = columns.distinct_texts(series)
-        position = {text: index for index, text in enumerate(feature.vocabulary)}
-        bins = np.array([position.get(text, len(position)) for text in texts], dtype=np.int64)
-        block[np.arange(len(codes)), bins[codes]] = 1.0
-        return
     else:
-        days = columns.dates_of(series, feature.order)
+        days, changes = columns.read_dates(series, feature.order)
         parts = columns.date_parts(days, feature.parts)
         for index, (values, center, scale) in enumerate(zip(parts, feature.centers, feature.scales, strict=True)):
             block[:, index] = standardise(values, center, scale)
         missing = np.isnan(days)
     if feature.indicator:
         block[:, -1] = missing
+    return changes
+
+
+def _fill_categories(block: np.ndarray, feature: CategoryFeature, series: pd.Series) -> list[columns.Change]:
+    codes, cells = columns.distinct_cells(series)
+    position = {text: index for index, text in enumerate(feature.vocabulary)}
+    texts = [_category(cell, feature, position) for cell in cells]
+    bins = np.array([position.get(text, len(position)) for text in [*texts, MISSING_CATEGORY]], dtype=np.int64)
+    block[np.arange(len(codes)), bins[codes]] = 1.0
+    unknown = [index for index, text in enumerate(texts) if text != MISSING_CATEGORY and text not in position]
+    rows = int(np.isin(codes, unknown).sum()) if unknown else 0
+    if not rows:
+        return []
+    what = "categories that were not there, or rare, in training"
+    return [columns.Change(what, "one category for all others", rows, tuple(sorted({texts[i] for i in unknown})))]
+
+
+def _category(cell: Any, feature: CategoryFeature, known: Collection[str]) -> str:
+    """The category of a cell: the known one among the ways in which it may be written, else its canonical text."""
+    return next((text for text in _writings(cell, feature) if text in known), columns.canonical_text(cell))
+
+
+def _writings(cell: Any, feature: CategoryFeature) -> Iterator[str]:
+    """The texts that a cell may be as a category: of 1.0 "1" and "1.0", of a midnight its day, too."""
+    text = columns.canonical_text(cell)
+    yield text
+    if isinstance(cell, float | np.floating):
+        yield repr(float(cell))
+    elif isinstance(cell, datetime.datetime):
+        yield text.removesuffix(" 00:00:00")
+    elif feature.numeric and isinstance(cell, str) and (match := _WHOLE_WITH_FRACTION.fullmatch(text)):
+        yield match[1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
+    DATE_PARTS,
     MISSING_CATEGORY,
     CategoryFeature,
     DateFeature,
@@ -17,6 +18,7 @@ from model_search.data.tabular.features import (
     FeatureSchema,
     NumberFeature,
 )
+from model_search.data.tabular.text_columns import TextNumbers, counts_of, text_dates, text_numbers
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -117,65 +119,46 @@ def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
     if kind is None and columns.is_typed_number(series):
         if types.is_complex_dtype(dtype):
             return Finding(dropped="complex numbers are not supported")
-        return _number(name, columns.numbers_of(series), target)
+        values, changes = columns.read_numbers(series)
+        return _noted(_number(name, values, target), changes)
     if kind is None and columns.is_typed_date(series):
         return _date(name, columns.dates_of(series, "ymd"), "ymd", target)
     if types.is_timedelta64_dtype(dtype):
         return Finding(dropped="durations are not supported; give them as a number of seconds or days")
-    codes, texts = columns.distinct_texts(series)
-    counts = _counts(codes, texts)
-    if not any(counts):
-        return Finding(dropped="it has no values")
-    if kind == NUMBER:
-        return _number_from_text(name, series, codes, texts, target, forced=True)
-    if kind == TEXT or isinstance(dtype, pd.CategoricalDtype) or types.is_bool_dtype(dtype):
+    is_category = isinstance(dtype, pd.CategoricalDtype) or types.is_bool_dtype(dtype)
+    if kind == TEXT or (is_category and kind != NUMBER):
         plain = types.is_bool_dtype(dtype) or (
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
-        return _category(name, counts, numeric=plain and kind != TEXT)
-    share = _share(columns.parse_numbers(texts), codes, texts)
-    if share >= MOSTLY:
-        return _number_from_text(name, series, codes, texts, target)
-    order, guessed = columns.date_order(texts)
-    days = columns.parse_dates(texts, order)
-    if _share(days, codes, texts) >= MOSTLY:
-        found = _date(name, days[codes], order, target)
-        if guessed and found.feature is not None:
-            reading = "day first" if order == "dmy" else "month first"
-            return dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
+        return _category(series, numeric=plain and kind != TEXT)
+    numbers = text_numbers(series, 0.0 if kind == NUMBER else MOSTLY)
+    if numbers is not None:
+        return _number_from_text(name, numbers, target, forced=kind == NUMBER)
+    dates = text_dates(series, MOSTLY)
+    if dates is not None:
+        found = _date(name, dates.days, dates.order, target)
+        if dates.guessed and found.feature is not None:
+            reading = "day first" if dates.order == "dmy" else "month first"
+            found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
+        return _noted(found, dates.notes)
+    return _category(series, numeric=False)
+
+
+def _noted(found: Finding, changes: Sequence[object]) -> Finding:
+    """The finding with a note of what is not taken as it is."""
+    if found.feature is None and found.fallback is None:
         return found
-    return _category(name, counts, numeric=False)
+    return dataclasses.replace(found, note="; ".join(filter(None, (found.note, *map(str, changes)))))
 
 
-def _counts(codes: np.ndarray, texts: list[str]) -> dict[str, int]:
-    """Rows by text, the missing ones under ""; a falsy dict key is the missing value."""
-    counts: dict[str, int] = {}
-    for text, count in zip(texts, np.bincount(codes, minlength=len(texts)), strict=True):
-        counts[text] = counts.get(text, 0) + int(count)
-    return counts
-
-
-def _share(parsed: np.ndarray, codes: np.ndarray, texts: list[str]) -> float:
-    """Share of the rows with a value whose value could be parsed."""
-    present = np.array([bool(text) for text in texts])[codes]
-    return float((~np.isnan(parsed[codes]) & present).sum() / max(present.sum(), 1))
-
-
-def _number_from_text(
-    name: str, series: pd.Series, codes: np.ndarray, texts: list[str], target: Target, *, forced: bool = False
-) -> Finding:
-    parsed = columns.parse_numbers(texts)
-    found = _number(name, parsed[codes], target, forced=forced)
+def _number_from_text(name: str, numbers: TextNumbers, target: Target, *, forced: bool = False) -> Finding:
+    if not numbers.present:
+        return Finding(dropped="it has no values")
+    found = _noted(_number(name, numbers.values, target, forced=forced), numbers.notes)
     if not isinstance(found.feature, NumberFeature):
         return found
-    odd = sorted({texts[index] for index in np.flatnonzero(np.isnan(parsed)) if texts[index]})
-    blank = series.to_numpy(dtype=object)[np.array([not text for text in texts])[codes]]
-    as_text = bool(odd) or any("," in text for text in texts) or any(isinstance(c, str) and c != "" for c in blank)
-    note = ""
-    if odd:
-        shown = ", ".join(map(repr, odd[:3])) + (", ..." if len(odd) > 3 else "")
-        note = f"{len(odd)} of its values are no numbers ({shown}); they are read as missing"
-    return Finding(dataclasses.replace(found.feature, as_text=as_text), note=note)
+    found = dataclasses.replace(found, feature=dataclasses.replace(found.feature, as_text=numbers.as_text))
+    return _noted(found, [numbers.zeros] if numbers.zeros else [])
 
 
 def _number(name: str, values: np.ndarray, target: Target, *, forced: bool = False) -> Finding:
@@ -224,9 +207,8 @@ def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
     missing = np.isnan(days)
     if missing.all():
         return Finding(dropped="it has no values")
-    names = ("days", "month", "day", "weekday", "hour")
     fitted = {}
-    for part, values in zip(names, columns.date_parts(days[~missing], names), strict=True):
+    for part, values in zip(DATE_PARTS, columns.date_parts(days[~missing], DATE_PARTS), strict=True):
         if values.min() != values.max():
             fitted[part] = robust_scale(values)
     indicator = _indicator(missing, target)
@@ -236,7 +218,10 @@ def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
     return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator=indicator, order=order))
 
 
-def _category(name: str, counts: dict[str, int], *, numeric: bool) -> Finding:
+def _category(series: pd.Series, *, numeric: bool) -> Finding:
+    name, counts = str(series.name), counts_of(series)
+    if not any(counts):
+        return Finding(dropped="it has no values")
     rows = sum(counts.values())
     present = {text: count for text, count in counts.items() if text}
     if len(counts) == 1:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from google.protobuf import text_format
-
-from model_search.errors import SpecError
+from model_search.errors import DamagedRecordError, SpecError
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
-from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.algorithms.tower_search import one_thread
 from model_search.search.history.history import History
 from model_search.search.predictor.predictor import Predictor
 from model_search.search.space.grammar import Grammar
+from model_search.spec.load import stored_spec
 
 LEAST_TRIALS = 10
 # How much of what a trial reached beyond what is expected of it is taken to be its own, not luck, at most.
@@ -58,10 +56,10 @@ def recommend_for(record: StudyRecord, history: History) -> Trial | None:
     else:
         full = history
     try:
-        spec = text_format.Parse(record.settings.get("spec") or record.spec_text, PhoenixSpec())
+        spec = stored_spec(record.settings.get("spec") or record.spec_text, record.name)
         with one_thread():
             recommended = recommend(full, Grammar.of(spec))
-    except (text_format.ParseError, SpecError):
+    except (DamagedRecordError, SpecError):
         recommended = None
     return recommended or next(iter(history.best(1)), None)
 

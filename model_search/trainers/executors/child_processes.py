@@ -19,7 +19,7 @@ from typing import Any
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.errors import StoreError
-from model_search.metadata import paths
+from model_search.metadata import paths, study_folder
 from model_search.metadata.store import Claim
 from model_search.trainers import resources
 from model_search.trainers.executors.worker_main import WorkerSettings
@@ -33,7 +33,6 @@ from model_search.trainers.session import RunContext, Session, tensorflow_engine
 from model_search.trainers.worker import StopReason
 
 STOP_SECONDS = 1.5
-LOGS = "logs"
 
 _TICK_SECONDS = 0.1
 _LOG_TAIL = 5
@@ -69,7 +68,8 @@ class _Slot:
     name: str
     threads: int
     environment: dict[str, str]
-    log: pathlib.Path
+    folder: pathlib.Path
+    log: str
 
 
 class _WorkerProcess:
@@ -91,9 +91,8 @@ class _WorkerProcess:
         self._job = job
         self._events = events
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        slot.log.parent.mkdir(parents=True, exist_ok=True)
-        with slot.log.open("ab") as log:
-            self._process = subprocess.Popen(
+        with study_folder.open_log(slot.folder, slot.log) as log:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; this Python, a module of the package
                 [sys.executable, "-P", "-m", _MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -204,8 +203,7 @@ class _WorkerPool:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[(number - 1) % len(gpus)]
                 if self._context.size > len(gpus):
                     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-            log = self._session.folder / LOGS / f"{paths.file_name(name)}.log"
-            slots.append(_Slot(name, shared, environment, log))
+            slots.append(_Slot(name, shared, environment, self._session.folder, paths.worker_log(name)))
         return slots
 
     def _start(self, slot: _Slot) -> None:
@@ -267,8 +265,8 @@ class _WorkerPool:
         if _was_killed_for_memory(worker):
             self._fail(worker, f"its worker was killed by the system ({how}): memory ran out")
         self._session.store.reclaim_dead()
-        name, log = worker.slot.name, worker.slot.log
-        self._exit_policy.died(name, how, f"Its log, {log}, ends with: {_tail(log)}")
+        name, log = worker.slot.name, worker.slot.folder / worker.slot.log
+        self._exit_policy.died(name, how, f"Its log, {log}, ends with: {_tail(worker.slot)}")
         self._context.display.note(f"{name} has died ({how}); another one takes its place")
         self._start(worker.slot)
 
@@ -345,9 +343,9 @@ def _words(worker: _WorkerProcess) -> str:
         return f"signal {-status}"
 
 
-def _tail(log: pathlib.Path) -> str:
+def _tail(slot: _Slot) -> str:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
+        lines = study_folder.read_file(slot.folder, slot.log).decode("utf-8", "replace").strip().splitlines()
+    except (OSError, StoreError):
         return "(it cannot be read)"
     return " | ".join(lines[-_LOG_TAIL:]) or "(nothing)"

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from model_search.deadline import Deadline
-from model_search.errors import StaleClaimError, StoreError, UserError
+from model_search.errors import ModelSearchError, StaleClaimError, StoreError
 from model_search.metadata import paths
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
 from model_search.metadata.store import Claim, Heartbeat
 from model_search.metadata.trial import Trial, TrialPlan
+from model_search.printable import PrintableFormatter
 from model_search.search.history.history import History
-from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, worker_parts
+from model_search.trainers.executors.ray_connection import Connection, connected
+from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, stopped, worker_parts
 from model_search.trainers.exit_policy import UNFIT, ExitPolicy, Next
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.monitor import Monitor
@@ -43,39 +45,12 @@ def run_on_ray(session: Session, context: RunContext) -> StopReason:
     """Runs trials on the cluster that `ray.init()` finds, or on this machine where there is none.
 
     Raises:
-        UserError: if Ray is not installed, or the user's objects cannot be sent.
+        UserError: if Ray is not installed, no cluster can be reached or started, or the user's objects cannot be sent.
         StopStudyError: if the search cannot go on.
     """
     job = SerializedJob(Contents.of(session), far=True)
-    with _connected() as ray, context.display:
-        return _Cluster(ray, session, context, job.parts).run()
-
-
-@contextlib.contextmanager
-def _connected() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("executor='ray' needs Ray: pip install model_search[ray]") from error
-    ours = not ray.is_initialized()
-    if ours:
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"no Ray cluster can be reached ({error}); start one with `ray start --head`, or unset RAY_ADDRESS to "
-                "use this machine alone"
-            ) from error
-    if ray.util.client.ray.is_connected():
-        raise UserError(
-            "this program is a Ray client (ray://...), but the study must lie on a machine of the cluster; run the "
-            "program on one of its machines"
-        )
-    try:
-        yield ray
-    finally:
-        if ours:
-            ray.shutdown()
+    with connected() as connection, context.display:
+        return _Cluster(connection, session, context, job.parts).run()
 
 
 class RayWorker:
@@ -101,6 +76,8 @@ class RayWorker:
             if self._settings.threads:
                 tensorflow(1, self._settings.threads)
             session = SerializedJob.opened(self._parts).open(RayStore(self._keeper))
+        except ModelSearchError as error:
+            return stopped(error)
         except Exception as error:
             traceback.print_exc()
             return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}
@@ -121,7 +98,7 @@ class _LogSender:
         self._trial: int | None = None
         self._text = io.StringIO()
         handler = logging.StreamHandler(self._text)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
 
     def note(self, text: str) -> None:
@@ -171,8 +148,11 @@ class _Slot:
 class _Cluster:
     """All actors of one call of `try_models`."""
 
-    def __init__(self, ray: Any, session: Session, context: RunContext, parts: Iterable[bytes | memoryview]):
-        self._ray = ray
+    def __init__(
+        self, connection: Connection, session: Session, context: RunContext, parts: Iterable[bytes | memoryview]
+    ):
+        self._ray = ray = connection.ray
+        self._logs = connection.logs
         self._session = session
         self._context = context
         self._target = context.options.number_models
@@ -183,7 +163,7 @@ class _Cluster:
         )
         pinned = {"num_cpus": 0, "scheduling_strategy": here}
         folder = session.folder.resolve()
-        self._keeper = ray.remote(StoreKeeper).options(**pinned).remote(str(folder / paths.DATABASE))
+        self._keeper = ray.remote(StoreKeeper).options(**pinned).remote(str(folder / paths.DATABASE), {"create": False})
         self._files = ray.remote(FileKeeper).options(**pinned, max_concurrency=4).remote(str(folder))
         self._monitor = Monitor(session, context)
         self._exit_policy = ExitPolicy(self._target)
@@ -303,7 +283,7 @@ class _Cluster:
             self._give_up([slot.name], lambda claim: self._session.store.fail(claim, f"memory ran out: {how}"))
         self._session.store.reclaim(self._held([slot.name]))
         self._context.display.note(f"{slot.name} is gone ({how}); its trial is run again")
-        self._exit_policy.died(slot.name, how, "Ray's own logs say more.")
+        self._exit_policy.died(slot.name, how, self._logs)
 
     def _held(self, names: Iterable[str]) -> list[Heartbeat]:
         """The trials that these workers hold."""

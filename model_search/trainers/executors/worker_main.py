@@ -89,6 +89,11 @@ def _trained_with(settings: TrainingSettings) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name != "metric_fn"}
 
 
+def stopped(error: ModelSearchError) -> dict[str, Any]:
+    """The exit message of a worker that an error of ours has ended."""
+    return {"reason": STOPPED, "kind": type(error).__name__, "message": str(error)}
+
+
 def run_worker(settings: WorkerSettings, make_parts: Callable[[], WorkerParts]) -> dict[str, Any]:
     """Runs trials until there is nothing to do; returns why it has ended, as `ExitPolicy` understands it."""
     try:
@@ -97,7 +102,7 @@ def run_worker(settings: WorkerSettings, make_parts: Callable[[], WorkerParts]) 
         reason = Worker(settings.name, dataclasses.replace(parts, callbacks=(guard,))).run(settings.target)
         return {"reason": GROWN if guard.grown else reason.value}
     except ModelSearchError as error:
-        return {"reason": STOPPED, "kind": type(error).__name__, "message": str(error)}
+        return stopped(error)
     except BaseException as error:
         traceback.print_exc()
         return {"reason": BROKEN, "message": f"{type(error).__name__}: {error}"}

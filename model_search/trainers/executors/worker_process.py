@@ -20,11 +20,13 @@ import traceback
 from typing import Any, BinaryIO
 
 from model_search.deadline import Deadline
-from model_search.metadata import paths
+from model_search.errors import ModelSearchError
+from model_search.metadata import paths, study_folder
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan
+from model_search.printable import PrintableFormatter
 from model_search.search.history.history import History
-from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, worker_parts
+from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, stopped, worker_parts
 from model_search.trainers.exit_policy import UNFIT
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.serialization import SerializedJob
@@ -63,9 +65,7 @@ class Reporter:
     def start(self, plan: TrialPlan) -> None:
         """The trial's log begins."""
         self._plan = plan
-        path = self._folder / paths.trial_dir(plan.trial_id) / f"{paths.file_name(self._name)}.log"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as log:
+        with study_folder.open_log(self._folder, paths.trial_log(plan.trial_id, self._name)) as log:
             _to(log.fileno())
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
         self.say("start", trial=plan.trial_id, kind=str(plan.kind), steps=plan.steps)
@@ -129,7 +129,9 @@ def main() -> None:
     """Works until there is nothing to do, and ends the process without TensorFlow's slow shutdown."""
     orders, events = _own_pipes()
     settings = WorkerSettings(**json.loads(orders.readline()))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     interrupts = Interrupts(Deadline(settings.seconds))
     reader = _Orders(orders, settings, interrupts)
     reader.start()
@@ -151,7 +153,9 @@ def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, eve
             tensorflow(1, settings.threads)  # before the user's own modules load it noisily
         contents = SerializedJob.opened(reader.parts())
         folder = contents.session["folder"]
-        session = contents.open(SqliteStore(folder / paths.DATABASE))
+        session = contents.open(SqliteStore(folder / paths.DATABASE, create=False))
+    except ModelSearchError as error:
+        return stopped(error)
     except Exception as error:
         traceback.print_exc()
         return {"reason": UNFIT, "message": f"{type(error).__name__}: {error}"}

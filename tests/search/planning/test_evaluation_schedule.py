@@ -12,9 +12,10 @@ from search_factory import make_plan, make_spec, make_trial, run_study
 from model_search.errors import SpecError
 from model_search.metadata.trial import StartKind, TrialKind, TrialResult, TrialState, WarmStart
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
+from model_search.ranking import as_ranking
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
-from model_search.search.planning.evaluation_schedule import Rung, SuccessiveHalving, make_rungs
+from model_search.search.planning.evaluation_schedule import Cell, Rung, SuccessiveHalving, make_rungs
 from model_search.search.planning.fidelity_views import View, Views
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.predictor.predictor import Predictor
@@ -43,6 +44,35 @@ def planner_of(spec, **settings):
 def loss_of(plan):
     """Better with every step; what an architecture is worth shows at once."""
     return float(np.random.default_rng(plan.seed).random()) + 100 / plan.steps
+
+
+def short(trial_id, loss, steps=100, **changes):
+    """A completed trial of a rung of `steps` steps."""
+    plan = make_plan(trial_id, steps=steps, total_steps=STEPS)
+    result = TrialResult({"loss": loss}, 1, steps, {}, **changes)
+    return dataclasses.replace(make_trial(trial_id, TrialState.COMPLETED, plan), result=result)
+
+
+def cell_of(*trials):
+    cell = Cell(as_ranking("loss", "minimize"))
+    for trial in trials:
+        cell.add(trial)
+    return cell
+
+
+def test_only_an_earlier_shorter_trial_that_has_a_metric_and_ran_to_its_end_is_continued():
+    good = short(3, 0.5)
+    assert cell_of(good, short(9, 0.1)).next_of_best(2, 8, 300) is good  # the better one has a larger number
+    assert cell_of(good, short(2, 0.1, steps=300)).next_of_best(2, 8, 300) is good
+    assert cell_of(good, short(2, 0.1, stopped_at=50)).next_of_best(2, 8, 300) is good
+    assert cell_of(good).next_of_best(1, 8, 300) is good
+    without = make_trial(2, TrialState.COMPLETED, make_plan(2, steps=100, total_steps=STEPS), accuracy=0.5)
+    assert cell_of(without).next_of_best(1, 8, 300) is None
+    assert cell_of(without).completed == 0
+    promoted = cell_of(good, short(4, 0.6))
+    promoted.promote(3)
+    assert promoted.next_of_best(2, 8, 300).id == 4
+    assert promoted.next_of_best(1, 8, 300) is None
 
 
 class ParallelStudy:

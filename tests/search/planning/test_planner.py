@@ -180,3 +180,11 @@ def test_a_beam_finds_its_parents_in_the_history():
     history = _history(*[completed(i, 10.0 - i, make_plan(i, ["IDENTITY"])) for i in range(1, 7)])
     plan = make_planner(make_spec()).plan(7, history)
     assert plan.parent == 6 and len(plan.architecture) == 2
+
+
+def test_a_trial_planned_late_descends_from_earlier_ones_only():
+    known = [completed(i, 10.0 - i, make_plan(i, ["IDENTITY"])) for i in range(1, 7)]
+    later = completed(9, 0.0, make_plan(9, ["FULLY_CONNECTED"]))
+    planner = make_planner(make_spec())
+    assert planner.plan(10, _history(*known, later)).parent == 9
+    assert planner.plan(7, _history(*known, later)) == planner.plan(7, _history(*known))

@@ -1,0 +1,90 @@
+"""Reads text files line by line: compressed or not, in any encoding, with one sentence about what is wrong."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import pathlib
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from model_search.errors import DataError
+
+_CHUNK = 2**18  # bytes
+_GZIP = b"\x1f\x8b"
+_UTF_8 = ("utf-8", "utf8", "utf-8-sig")
+
+
+def lines_of(path: pathlib.Path, encoding: str) -> Iterator[str]:
+    """The lines of a file, each with its end; it is read as they are asked for.
+
+    Args:
+        path: The file; it may be compressed by gzip, or be a pipe.
+        encoding: Of the text; a byte order mark is left out.
+
+    Raises:
+        DataError: if there is no such file, or it cannot be read or decoded.
+    """
+    pending: list[str] = []
+    for text in _texts(path, encoding):
+        if "\n" not in text and "\r" not in text:
+            pending.append(text)
+            continue
+        lines = list(io.StringIO("".join([*pending, text]), newline=""))
+        pending = [] if lines[-1].endswith("\n") else [lines.pop()]  # "\n" may follow "\r"
+        yield from lines
+    if last := "".join(pending):
+        yield last
+
+
+def _texts(path: pathlib.Path, encoding: str) -> Iterator[str]:
+    """The decoded file, a part at a time."""
+    try:
+        "".encode(encoding)
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() in _UTF_8 else encoding)()
+    except LookupError:
+        raise DataError(f"there is no encoding {encoding!r}; common ones are 'utf-8', 'cp1252', 'latin-1'") from None
+    bytes_before = lines_before = 0
+    for content in _contents(path):
+        if (
+            not bytes_before
+            and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            and encoding.lower() in _UTF_8
+        ):
+            raise DataError(f"{path} is UTF-16, not UTF-8; give encoding='utf-16', or save it as UTF-8")
+        try:
+            text = decoder.decode(content, final=not content)
+        except UnicodeDecodeError as error:
+            line = lines_before + error.object[: error.start].count(b"\n") + 1
+            place = bytes_before - (len(error.object) - len(content)) + error.start
+            other = "cp1252" if encoding.lower().startswith("utf") else "utf-8"
+            raise DataError(
+                f"{path} is not {encoding}: byte 0x{error.object[error.start]:02x} in line {line} (at byte {place}); "
+                f"save it as UTF-8, or give its encoding, such as encoding={other!r}"
+            ) from None
+        if "\0" in text:
+            raise DataError(f"{path} holds zero bytes; expected a text file (UTF-16 needs encoding='utf-16')")
+        yield text if bytes_before else text.removeprefix("\ufeff")
+        bytes_before += len(content)
+        lines_before += content.count(b"\n")
+
+
+def _contents(path: pathlib.Path) -> Iterator[bytes]:
+    """The bytes of a file, unpacked, a part at a time; an empty part at the end."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a CSV file")
+    try:
+        with path.open("rb") as raw:
+            file: IO[bytes] = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw  # type: ignore[assignment]
+            while content := file.read(_CHUNK):
+                yield content
+            yield b""
+    except FileNotFoundError:
+        where = "" if path.is_absolute() else f" (looked for in {pathlib.Path.cwd()})"
+        raise DataError(f"no such file: {path}{where}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is compressed by gzip, but damaged: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None

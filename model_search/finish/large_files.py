@@ -1,0 +1,189 @@
+"""Predicts and evaluates files that need not fit into memory: some rows at a time are read, predicted and left."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import csv
+import gzip
+import io
+import lzma
+import os
+import pathlib
+import secrets
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import numpy as np
+
+from model_search.data.later_rows import PieceReader, label_columns, label_rows
+from model_search.data.rows import Rows
+from model_search.data.tabular.csv_reading import table_pieces
+from model_search.data.tabular.packed_text import PackedText
+from model_search.data.tabular.preprocess import Note
+from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
+from model_search.finish.predict import predict_labels, predict_probabilities, tower_logits
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from model_search.data.array_data import TableLike
+
+# Spreadsheets take a cell that begins with one of these for a formula; some take the full-width forms, too.
+FORMULA_STARTS = (*"=+-@\t\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def logits_in_pieces(
+    tower: keras.Model, source: TableLike, description: Mapping[str, Any], note: Note | None = None
+) -> Iterator[np.ndarray]:
+    """A tower's logits [rows, width] for the rows of a table, some rows at a time where it is a file.
+
+    Args:
+        tower: Inputs to logits.
+        source: As in `inputs_of`.
+        description: The study's description of its data, a table's.
+        note: As in `inputs_of`; called at the end.
+    """
+    reader = PieceReader(description)
+    for frame in table_pieces(source, description):
+        yield tower_logits(tower, reader.read(frame))
+    _say(reader.notes(), note)
+
+
+def labelled_logits(
+    tower: keras.Model, source: TableLike, description: Mapping[str, Any], note: Note | None = None
+) -> tuple[Rows, np.ndarray]:
+    """Labels, without inputs, and logits of the rows of a file that have a label.
+
+    Of a file that is larger than memory, labels, weights and logits are held, but no features.
+
+    Raises:
+        DataError: if there is no label column, or it holds unknown classes.
+    """
+    import pandas as pd
+
+    task, reader = Task.of_description(description), PieceReader(description)
+    logits, found, weights = [], [], []
+    for frame in table_pieces(source, description):
+        series, weight = label_columns(frame, task)
+        found.append(PackedText.of(series))
+        weights += [] if weight is None else [PackedText.of(weight)]
+        logits.append(tower_logits(tower, reader.read(frame)))
+    column = pd.concat([pd.Series(part, name=task.label) for part in found], ignore_index=True)
+    weight = pd.concat([pd.Series(part, name=task.weight) for part in weights], ignore_index=True) if weights else None
+    present, rows = label_rows(column, weight, description, note)
+    _say(reader.notes(), note)
+    return rows, np.concatenate(logits)[present]
+
+
+def _say(sentences: Iterable[str], note: Note | None) -> None:
+    if note is not None:
+        for sentence in sentences:
+            note(sentence)
+
+
+def answers_of(logits: np.ndarray, task: Task, temperature: float) -> pd.DataFrame:
+    """What is written for each row: "prediction", and "probability_CLASS" for each class."""
+    import pandas as pd
+
+    labels = predict_labels(logits, task)
+    found = pd.DataFrame({"prediction": pd.Series(labels.tolist(), dtype=labels.dtype if labels.ndim == 1 else object)})
+    if task.kind is not TaskKind.CLASSIFICATION:
+        return found
+    shares = predict_probabilities(logits, task, temperature)
+    return found.join(shares.rename(columns=lambda label: f"probability_{label}"))
+
+
+def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with an apostrophe before each text that a spreadsheet would take for a formula; numbers stay."""
+    import pandas as pd
+
+    def escaped(cell: Any) -> Any:
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+    columns = [column if _is_number(column) else column.map(escaped) for _, column in frame.items()]
+    return pd.concat(columns, axis=1).rename(columns=escaped)
+
+
+def write_csv(parts: Iterable[pd.DataFrame], path: str | os.PathLike[str]) -> int:
+    """Writes frames below each other as one CSV file: whole, or not at all.
+
+    Args:
+        parts: Frames with the same columns.
+        path: The file; compressed if it ends in .gz, .bz2, .xz or .zip. A device or a pipe is written to as it is.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(_replaced(pathlib.Path(path)))
+            return append_csv(parts, file)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"the predictions cannot be written to {path}: {reason}") from None
+
+
+def append_csv(parts: Iterable[pd.DataFrame], file: TextIO) -> int:
+    """Writes frames below each other, with one header; returns the number of rows."""
+    rows = 0
+    for part in parts:
+        # Python's csv leaves a carriage return unquoted, and readers take it for the end of a row.
+        quoting = csv.QUOTE_NONNUMERIC if _has_carriage_return(part) else csv.QUOTE_MINIMAL
+        part.to_csv(file, index=False, header=not rows, quoting=quoting)
+        rows += len(part)
+    return rows
+
+
+@contextlib.contextmanager
+def _replaced(path: pathlib.Path) -> Iterator[TextIO]:
+    """A file under another name, which gets this name when all is written."""
+    if path.exists() and not path.is_file():
+        if path.is_dir():
+            raise UserError(f"the predictions cannot be written to {path}: it is a folder; give the path of a file")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    target = path.resolve()  # of a link, the file behind it
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with _open_packed(part, path.suffix.lower(), path.stem) as file:
+            yield file
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _open_packed(part: pathlib.Path, suffix: str, name: str) -> Iterator[TextIO]:
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    if suffix == ".zip":
+        with (
+            zipfile.ZipFile(part, "x", zipfile.ZIP_DEFLATED) as archive,
+            archive.open(name, "w") as raw,
+            io.TextIOWrapper(raw, encoding="utf-8", newline="") as file,
+        ):
+            yield file
+    elif suffix in openers:
+        with openers[suffix](part, "xt", encoding="utf-8", newline="") as packed:
+            yield cast(TextIO, packed)
+    else:
+        with part.open("x", encoding="utf-8", newline="") as file:
+            yield file
+
+
+def _has_carriage_return(frame: pd.DataFrame) -> bool:
+    texts = [column.unique() for _, column in frame.items() if not _is_number(column)]
+    return any("\r" in str(cell) for cells in (frame.columns, *texts) for cell in cells)
+
+
+def _is_number(series: pd.Series) -> bool:
+    import pandas.api.types as types
+
+    return types.is_numeric_dtype(series.dtype)

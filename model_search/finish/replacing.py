@@ -1,0 +1,82 @@
+"""Files and folders that are replaced as a whole: whoever reads the path finds the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import pathlib
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_HERE = -100  # AT_FDCWD
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+
+
+@contextlib.contextmanager
+def whole_or_not(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary sibling of the target, which replaces the target on success and is deleted on failure.
+
+    Two processes may do so at once: the last one's stays. A kill leaves the target as it was or as it is to be, and
+    perhaps a hidden sibling (".NAME.....new"), which may be deleted. Where the system cannot exchange two folders, a
+    kill between two renames leaves the earlier folder under such a name (".NAME.....old").
+
+    Raises:
+        OSError: if it cannot be written or replaced.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+    temporary, old = beside.with_name(f"{beside.name}.new{target.suffix}"), beside.with_name(f"{beside.name}.old")
+    try:
+        yield temporary
+        _to_disk(temporary)
+        if temporary.is_dir():
+            _replace_folder(temporary, target, old)
+        else:
+            temporary.replace(target)
+    finally:
+        for leftover in (temporary, old):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _replace_folder(temporary: pathlib.Path, target: pathlib.Path, old: pathlib.Path) -> None:
+    try:
+        temporary.rename(target)  # where there is none yet, or an empty one
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+    else:
+        return
+    if exchange(temporary, target):
+        return
+    target.rename(old)
+    try:
+        temporary.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+
+
+def exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Exchanges two paths in one step; False where the system or the file system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
+
+
+def _to_disk(path: pathlib.Path) -> None:
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())

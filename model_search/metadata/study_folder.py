@@ -1,0 +1,251 @@
+"""Reads and writes the files of a study's folder without following a link.
+
+A study may come from a stranger, as a copied folder or a downloaded archive. Whatever links it holds, nothing outside
+of its folder is read, written or deleted: each component of a path below the folder is looked at before it is used,
+files are written under a new name and renamed, and what is written in place (logs) is opened without following a link.
+The folder itself, which the user names, may be reached through links. Whoever can change the folder while it is used
+has the user's rights already and is not guarded against.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from model_search.errors import DiskFullError, StoreError, StudyError
+from model_search.metadata.filesystem import NO_ROOM
+
+Folder = str | os.PathLike[str]
+
+# A file that is opened by its name must be the file itself (no link), and must not keep the program waiting (no pipe).
+_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_FILE_MODE = 0o666  # less the user's umask; nothing is executable
+
+
+class VanishedStudyError(StoreError):
+    """The study that was open is no longer at its path: moved, deleted or overwritten."""
+
+    @classmethod
+    def of(cls, folder: pathlib.Path) -> VanishedStudyError:
+        """The error for a study's folder."""
+        return cls(
+            f"the study is no longer in {folder}: it was moved, deleted or overwritten while it was in use; nothing "
+            "more is written; if it was moved, run again with the root_dir and experiment_name that it has now, where "
+            "its finished trials are"
+        )
+
+
+class LinkedFileError(StudyError, StoreError):
+    """A link, or something else than a file, where a study keeps a file or a folder of its own."""
+
+
+def inside(folder: Folder, relative: str) -> pathlib.Path:
+    """The place that a relative path names in a study's folder; it need not exist.
+
+    Raises:
+        LinkedFileError: if the place, or a folder on the way to it, is a link.
+    """
+    place = pathlib.Path(folder)
+    for part in pathlib.PurePath(relative).parts:
+        place = place / part
+        try:
+            is_link = stat.S_ISLNK(place.lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            is_link = False
+        if is_link:
+            raise _link(place)
+    return place
+
+
+def check_target(folder: Folder, target: Folder) -> None:
+    """Checks a place that somebody names for a file or folder, if it is in a study's folder.
+
+    Raises:
+        LinkedFileError: if the way from the study's folder to it leads through a link.
+    """
+    place = pathlib.Path(os.path.abspath(pathlib.Path(target).expanduser()))  # noqa: PTH100 (resolve() follows links)
+    for above in reversed((place, *place.parents)):
+        if above.is_dir() and os.path.samefile(above, folder):  # noqa: PTH121
+            inside(above, os.fspath(place.relative_to(above)))
+            return
+
+
+def make_folder(folder: Folder, relative: str) -> pathlib.Path:
+    """Makes a folder in a study's folder, with those on the way to it; it may be there already.
+
+    The study's own folder is never made: it may just have been moved elsewhere.
+
+    Raises:
+        LinkedFileError: if one of them is a link.
+        VanishedStudyError: if the study's folder is gone.
+        OSError: if it cannot be made.
+    """
+    place = inside(folder, relative)
+    if not place.is_dir():
+        made = pathlib.Path(folder)
+        try:
+            for part in place.relative_to(made).parts:
+                above, made = made, made / part
+                made.mkdir(exist_ok=True)
+                sync_folder(above)
+        except FileNotFoundError as error:
+            raise VanishedStudyError.of(pathlib.Path(folder)) from error
+    return place
+
+
+@contextlib.contextmanager
+def new_file(folder: pathlib.Path) -> Iterator[tuple[BinaryIO, Callable[[str], pathlib.Path]]]:
+    """A new file under a temporary name in a checked folder; it is gone in the end unless it was renamed.
+
+    Yields:
+        The file, open for writing and reading, and a function that syncs it, renames it to a name in the folder, and
+        closes it. What has the name already is replaced, a link as well; what that leads to stays as it is.
+    """
+    temporary = folder / f".{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CAREFUL | _BINARY, _FILE_MODE)
+    renamed = False
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+
+            def rename(name: str) -> pathlib.Path:
+                nonlocal renamed
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+                temporary.replace(folder / name)
+                renamed = True
+                sync_folder(folder)
+                return folder / name
+
+            yield file, rename
+    finally:
+        if not renamed:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def write_text(folder: Folder, name: str, text: str) -> None:
+    """Writes a file in a study's folder as a whole; a link of that name is replaced.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with new_file(pathlib.Path(folder)) as (file, rename):
+        file.write(text.encode("utf-8"))
+        rename(name)
+
+
+def read_file(folder: Folder, relative: str, size: int | None = None) -> bytes:
+    """The content of a file in a study's folder.
+
+    Args:
+        folder: The study's.
+        relative: The file.
+        size: Its size in bytes; another one is noticed before anything is read.
+
+    Raises:
+        LinkedFileError: if the way to it leads through a link, or it is no file.
+        OSError: if it cannot be read.
+        ValueError: if it has another size.
+    """
+    place = inside(folder, relative)
+    with os.fdopen(os.open(place, os.O_RDONLY | _CAREFUL | _BINARY), "rb") as file:
+        about = os.fstat(file.fileno())
+        _check_file(place, about)
+        if size is not None and about.st_size != size:
+            raise ValueError(f"it has {about.st_size} bytes")
+        return file.read()
+
+
+def open_log(folder: Folder, relative: str) -> BinaryIO:
+    """Opens a log of a study, to write at its end; its folder is made where it is missing.
+
+    Raises:
+        LinkedFileError: if the way to it leads through a link, it is no file, or it has other names elsewhere.
+        StoreError: if it cannot be opened, or the study's folder is gone.
+    """
+    path = pathlib.PurePath(relative)
+    place = pathlib.Path(folder) / path
+    try:
+        make_folder(folder, os.fspath(path.parent))
+        place = inside(folder, relative)
+        descriptor = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CAREFUL | _BINARY, _FILE_MODE)
+    except OSError as error:
+        raise not_written(f"the log {place} cannot be written", error) from error
+    file = os.fdopen(descriptor, "ab")
+    try:
+        _check_own(place, os.fstat(descriptor))
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def check_own_file(place: pathlib.Path) -> bool:
+    """Whether a file is there, which others write in place; it is checked without being opened.
+
+    Raises:
+        LinkedFileError: if it is a link, no file, or has other names elsewhere.
+    """
+    try:
+        about = place.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    _check_own(place, about)
+    return True
+
+
+def delete_file(folder: Folder, relative: str) -> None:
+    """Deletes a file of a study; one that is not there is no error.
+
+    Raises:
+        LinkedFileError: if the way to it leads through a link.
+        OSError: if it cannot be deleted.
+    """
+    inside(folder, relative).unlink(missing_ok=True)
+
+
+def not_written(what: str, error: OSError) -> StoreError:
+    """The error that something cannot be written, with what to do."""
+    kind, cure = (DiskFullError, "make room") if error.errno in NO_ROOM else (StoreError, "mend that")
+    return kind(f"{what}: {error.strerror or error}; {cure} and run again")
+
+
+def sync_folder(folder: pathlib.Path) -> None:
+    """Makes a new name in a folder survive a power cut, where the system supports that."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_file(place: pathlib.Path, about: os.stat_result) -> None:
+    if not stat.S_ISREG(about.st_mode):
+        raise LinkedFileError(f"{place} is no file; a study's own file is expected there; move away what is")
+
+
+def _check_own(place: pathlib.Path, about: os.stat_result) -> None:
+    """What is written in place must be a file that has no other name: another one may be outside of the folder."""
+    if stat.S_ISLNK(about.st_mode):
+        raise _link(place)
+    _check_file(place, about)
+    if about.st_nlink > 1:
+        raise LinkedFileError(
+            f"{place} is a hard link, so that a file elsewhere would be changed with it; copy the study, or delete it"
+        )
+
+
+def _link(place: pathlib.Path) -> LinkedFileError:
+    return LinkedFileError(
+        f"{place} is a link, which is not followed: a study's files lie in its own folder; replace it by what it leads "
+        "to, if that is yours, or delete it"
+    )

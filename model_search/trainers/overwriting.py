@@ -1,0 +1,139 @@
+"""`overwrite=True`: an earlier study is deleted, but never one that others work on or have just begun."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import secrets
+import shutil
+from collections.abc import Iterator
+
+from model_search.errors import StudyError
+from model_search.metadata import paths
+from model_search.metadata.connection import FileIdentity, UnreadableStudyError
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import StudyRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """Which study a database holds: the identity of its file, the revision of its last change, its record."""
+
+    file: FileIdentity | None
+    revision: int
+    record: StudyRecord | None
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlierStudy:
+    """What was in a study's folder when a search with `overwrite` began.
+
+    Data may take minutes to prepare. What was begun or changed in the meantime is not the earlier study, and is not
+    deleted: its trials are somebody's work.
+
+    Attributes:
+        name: The experiment's.
+        folder: The study's.
+        state: What its database was; None where there is none, or one that cannot be read.
+    """
+
+    name: str
+    folder: pathlib.Path
+    state: _State | None = None
+
+    @classmethod
+    def found(cls, name: str, folder: pathlib.Path) -> EarlierStudy:
+        """Reads what is there.
+
+        Raises:
+            StudyError: if it must not be deleted: it is no study, or others are working on it.
+        """
+        here = cls(name, folder)
+        here._refuse_foreign()
+        with here._locked() as state:
+            return dataclasses.replace(here, state=state)
+
+    def delete(self) -> None:
+        """Deletes it; a folder that is not there is no error.
+
+        The folder is renamed first, while no other process can write, so that a search that claims a trial at this
+        moment either is noticed here, or is refused its claim.
+
+        Raises:
+            StudyError: if another process has begun the study anew, or has changed it, since it was found.
+        """
+        if not self.folder.exists():
+            return
+        self._refuse_foreign()
+        aside = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.old")
+        try:
+            with self._locked() as state:
+                if state is not None and state.record is None:
+                    return  # a study is being made, perhaps: there is nothing to delete yet
+                if state is not None and state != self.state:
+                    raise self.begun_by_another()
+                if os.name == "posix":
+                    self.folder.rename(aside)
+            if os.name != "posix":  # where a file that is open cannot be renamed
+                self.folder.rename(aside)
+            shutil.rmtree(aside)
+        except OSError as error:
+            raise StudyError(
+                f"{self.folder} cannot be deleted: {error.strerror or error}; delete it by hand, or choose another "
+                "experiment_name"
+            ) from error
+
+    def begun_by_another(self) -> StudyError:
+        """The error where the study is not the one that was to be deleted."""
+        return StudyError(
+            f"study {self.name!r} was begun or changed by another process just now, and is not overwritten; run again "
+            "without overwrite to join it, or choose another experiment_name"
+        )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[_State | None]:
+        """Keeps others from writing while no one works on the study; None where its database cannot be read.
+
+        A damaged one may be the reason for deleting it.
+        """
+        with contextlib.ExitStack() as opened:
+            state = None
+            with contextlib.suppress(UnreadableStudyError):
+                store = SqliteStore(self.folder / paths.DATABASE, create=False)
+                opened.callback(store.close)
+                store.reclaim_dead()
+                revision = opened.enter_context(store.locked())
+                self._refuse_running(store)
+                state = _State(store.file, revision, _record(store))
+            yield state
+
+    def _refuse_foreign(self) -> None:
+        """The folder is deleted, so it must be a study's."""
+        if self.folder.is_symlink():
+            raise StudyError(f"{self.folder} is a link, and is not overwritten; delete it, or name another study")
+        database = self.folder / paths.DATABASE
+        if self.folder.exists() and any(self.folder.iterdir()) and not database.is_file():
+            raise StudyError(
+                f"{self.folder} is not a study (it has no {paths.DATABASE}); it is not overwritten, name another"
+            )
+
+    def _refuse_running(self, store: SqliteStore) -> None:
+        held = [beat.trial_id for beat in store.heartbeats()]
+        if held:
+            workers = sorted({store.trial(number).worker for number in held})
+            raise StudyError(
+                f"study {self.name!r} is being worked on (trials {', '.join(map(str, held))}, by "
+                f"{', '.join(workers)}); stop that first, or choose another experiment_name; if no one works on it "
+                f"any more, delete {self.folder}"
+            )
+
+
+def _record(store: SqliteStore) -> StudyRecord | None:
+    try:
+        return store.study()
+    except UnreadableStudyError:
+        raise
+    except StudyError:
+        return None  # it was being made, and is none yet

@@ -1,0 +1,95 @@
+"""The final ensemble from what trials have stored, and the architectures that may become its student."""
+
+import numpy as np
+import pytest
+
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
+from model_search.errors import StudyError
+from model_search.finish import distillation
+from model_search.finish.distillation import DistillationContext, distilled_student
+from model_search.finish.final_ensemble import MetricFunctions, StudyParts, make_ensemble
+from model_search.finish.validation_rows import keep_validation
+from model_search.metadata.artefacts import LocalArtefacts, save_arrays
+from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
+from model_search.metadata.paths import VALID_LOGITS
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.store import StudyRecord
+from model_search.metadata.trial import TrialKind, TrialPlan, TrialResult
+from model_search.search.history.history import History
+from model_search.training.outcome import TrainingSettings
+
+TASK = Task(TaskKind.CLASSIFICATION, "label", 2, ("no", "yes"))
+LABELS = np.random.default_rng(0).integers(2, size=200).astype(np.int32)
+ROWS = Rows.of(np.zeros((200, 1), np.float32), LABELS)
+DATA = TableData(TASK, ROWS, ROWS, "f", {"task": TASK.to_json()})
+SETTINGS = {"train_steps": 10, "batch_size": 8, "spec": ""}
+
+
+def logits(noise, seed):
+    """The truth, and noise that differs by seed."""
+    score = 2.0 * LABELS - 1 + np.random.default_rng(seed).normal(size=200) * noise
+    return np.stack([-score, score], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study with a trial for each array of validation logits; the parameters of trial n are 100 n."""
+
+    def make(*arrays):
+        store, artefacts = SqliteStore(tmp_path / "study.db"), LocalArtefacts(tmp_path)
+        record = StudyRecord("s", "me", "", "loss", "minimize", 1, "f", DATA.description, SETTINGS, {})
+        store.create_study(record)
+        keep_validation(store, artefacts, DATA, own_metric=False)
+        for number, found in enumerate(arrays, 1):
+            claim = store.claim("w", 100)
+            store.commit_plan(
+                claim, TrialPlan(number, TrialKind.SEARCH, ("IDENTITY",) * number, {}, 10, 8, number, str(number))
+            )
+            file = save_arrays(artefacts, number, VALID_LOGITS, {"valid_logits": found})
+            store.complete(claim, TrialResult({"loss": 0.1 * number}, 100 * number, 10, {}, artefacts=(file,)))
+        history = History("loss", "minimize")
+        history.update(store.history()[0])
+        return StudyParts(store, artefacts, record, history)
+
+    return make
+
+
+def test_independent_models_are_accepted_with_all_their_members(study):
+    made, mixed = make_ensemble(study(*(logits(1.5, seed) for seed in range(4))), MetricFunctions())
+    assert made.accepted
+    assert len(made.members) > 1
+    assert mixed.shape == (200, 2)
+
+
+def test_an_ensemble_without_a_gain_is_not_accepted(study):
+    made, _ = make_ensemble(study(logits(1.0, 1), logits(1.0, 1)), MetricFunctions())
+    assert not made.accepted
+    assert "by a cross-fitted estimate it is not better than the best single model" in made.notes
+
+
+def test_logits_of_other_rows_take_no_part(study):
+    made, _ = make_ensemble(study(logits(1.5, 1), logits(1.5, 2)[:150], logits(1.5, 3)), MetricFunctions())
+    assert 2 not in {member.trial for member in made.members}
+    assert made.notes[0] == "1 trials took no part: their validation logits are gone"
+
+
+@pytest.mark.parametrize(("of_teacher", "given", "fit"), [(950, None, [1, 2, 3]), (950, 250, [1, 2]), (250, None, [])])
+def test_a_student_has_at_most_a_third_of_its_teacher_and_no_more_than_is_given(
+    study, monkeypatch, of_teacher, given, fit
+):
+    parts = study(*(logits(1.5, seed) for seed in range(5)))
+    offered = []
+
+    def distil(job, candidates, on_progress=None):
+        offered.extend(candidate.trial for candidate in candidates)
+        raise StudyError("enough is known")
+
+    monkeypatch.setattr(distillation, "distil", distil)
+    members = (FinalMember(1, 0.5, 0.1, 0.2), FinalMember(2, 0.5, 0.2, 0.1))
+    teacher = FinalModel(FinalKind.ENSEMBLE, {"loss": 0.1}, of_teacher, 0.0, (1, 2), members=members)
+    context = DistillationContext(DATA, TrainingSettings("DNN", "loss", "minimize"), given)
+    with pytest.raises(StudyError, match="enough is known" if fit else "no student: no architecture"):
+        distilled_student(parts, teacher, logits(0.1, 9), context)
+    assert offered == fit

@@ -1,0 +1,120 @@
+"""`overwrite=True`: what is deleted, and what is not."""
+
+import pytest
+from pretended import open_pretended
+
+from model_search.errors import StudyError
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.study_folder import VanishedStudyError
+from model_search.trainers.overwriting import EarlierStudy
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a study without trials, and its open session."""
+    session, _ = open_pretended(tmp_path)
+    yield session
+    session.store.close()
+
+
+def found(session):
+    return EarlierStudy.found("x", session.folder)
+
+
+def test_a_study_is_deleted_with_its_folder(begun):
+    found(begun).delete()
+    assert list(begun.folder.parent.iterdir()) == []
+
+
+def test_whoever_has_it_open_is_told_and_writes_nothing(begun):
+    found(begun).delete()
+    for act in (
+        lambda: begun.store.claim("w", 9),
+        lambda: begun.store.update_settings({}),
+        lambda: begun.artefacts.write(1, "weights.npz", b"x"),
+        begun.store.another,
+    ):
+        with pytest.raises(VanishedStudyError, match=r"is no longer in .*x: it was moved, deleted or overwritten"):
+            act()
+    assert list(begun.folder.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: session.store.update_settings({"number_models": 9}),
+        lambda session: session.store.fail(session.store.claim("w", 9), "no luck"),
+    ],
+    ids=["continued", "a trial more"],
+)
+def test_a_study_that_has_changed_since_is_kept(begun, change):
+    earlier = found(begun)
+    change(begun)
+    with pytest.raises(StudyError, match="begun or changed by another process just now, and is not overwritten"):
+        earlier.delete()
+    assert begun.store.study().name == "x"
+
+
+def test_a_study_that_was_begun_since_is_kept(tmp_path):
+    earlier = EarlierStudy.found("x", tmp_path / "runs" / "x")
+    session, _ = open_pretended(tmp_path)
+    with pytest.raises(StudyError, match="begun or changed by another process just now"):
+        earlier.delete()
+    session.store.claim("w", 9)
+    session.store.close()
+
+
+def test_a_study_begun_anew_in_the_same_place_is_another(tmp_path, begun):
+    earlier = found(begun)
+    found(begun).delete()
+    session, _ = open_pretended(tmp_path, seed=begun.record.seed)
+    with pytest.raises(StudyError, match="begun or changed by another process just now"):
+        earlier.delete()
+    session.store.close()
+
+
+def test_a_study_that_is_worked_on_is_kept(begun):
+    earlier = found(begun)
+    begun.store.claim("w", 9)
+    for act in (earlier.delete, lambda: found(begun)):
+        with pytest.raises(StudyError, match=r"is being worked on \(trials 1, by w\)"):
+            act()
+    assert begun.store.trial(1).state == "claimed"
+
+
+def test_a_database_without_a_record_yet_is_left_to_its_maker(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    store = SqliteStore(folder / "study.db")
+    EarlierStudy.found("x", folder).delete()
+    assert store.claim("w", 9).trial_id == 1
+    store.close()
+
+
+def test_a_damaged_study_is_deleted(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "study.db").write_bytes(b"no database" * 99)
+    EarlierStudy.found("x", folder).delete()
+    assert not folder.exists()
+
+
+def test_a_link_and_a_folder_of_something_else_are_kept(tmp_path, begun):
+    (tmp_path / "link").symlink_to(begun.folder)
+    with pytest.raises(StudyError, match="is a link, and is not overwritten"):
+        EarlierStudy.found("link", tmp_path / "link")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "precious").touch()
+    with pytest.raises(StudyError, match=r"other is not a study \(it has no study.db\)"):
+        EarlierStudy.found("other", other)
+    assert begun.store.study().name == "x"
+
+
+def test_a_folder_that_cannot_be_deleted_is_reported(begun, monkeypatch):
+    def refuse(*given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    with pytest.raises(StudyError, match="cannot be deleted: Permission denied; delete it by"):
+        found(begun).delete()
