@@ -186,5 +186,5 @@ _FOR_SEQUENCES = (
 MODERN = (
     *_FOR_MAPS,
     *_FOR_SEQUENCES,
-    Family("LayerNormalizationBlock", {"LAYER_NORMALIZATION": (337, {})}, module="model_search.blocks.dense"),
+    Family("LayerNormalizationBlock", {"LAYER_NORMALIZATION": (337, {})}, module="model_search.blocks.normalization"),
 )

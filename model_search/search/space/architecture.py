@@ -48,9 +48,8 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
 
     Where blocks are ordered by rank (in a CNN): the blocks that read maps or sequences in their order, one flatten
     block (the first there is, else the one that the problem type adds), then the others (dense layers) in their order.
-    In towers of sequences a block that reads a sequence cannot follow one that has made a vector of it: such blocks
-    come before it, with one that makes vectors of sequences only (the first there is) as the last of them. Every other
-    order is legal. `EMPTY_BLOCK` is only padding and vanishes.
+    In towers of sequences no block that reads sequences follows one that pools them (reads sequences and writes
+    vectors), of which there is one, the first. Every other order is legal. `EMPTY_BLOCK` is only padding and vanishes.
 
     Args:
         architecture: Names of blocks, input to output.
@@ -58,7 +57,7 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
     """
     blocks = [name for name in architecture if name != EMPTY_BLOCK]
     if not problem_type.ordered_by_rank:
-        return _sequences_first(blocks) if problem_type.input_rank == SEQUENCE_RANK else tuple(blocks)
+        return _pooled_last(blocks) if problem_type.input_rank == SEQUENCE_RANK else tuple(blocks)
     flatten: list[str] = []
     ordered: list[str] = []
     unordered: list[str] = []
@@ -71,26 +70,25 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
 
 def reorders(blocks: Sequence[str], problem_type: ProblemType) -> bool:
     """Whether `fix_order` may change the order of some architecture of these blocks."""
-    infos = [catalogue.get(name) for name in blocks]
-    makes_vectors = any(info.output_rank(problem_type.input_rank) == VECTOR_RANK for info in infos)
-    reads_sequences = any(info.reads_rank == SEQUENCE_RANK for info in infos)
-    is_of_sequences = problem_type.input_rank == SEQUENCE_RANK
-    return problem_type.ordered_by_rank or (is_of_sequences and makes_vectors and reads_sequences)
+    pools = any(map(_pools_sequences, map(catalogue.get, blocks)))
+    return problem_type.ordered_by_rank or (problem_type.input_rank == SEQUENCE_RANK and pools)
 
 
-def _sequences_first(blocks: Sequence[str]) -> Architecture:
-    """No block that reads sequences after one that makes a vector of them; all others stay where they are."""
+def _pools_sequences(info: catalogue.BlockInfo) -> bool:
+    return info.reads_rank == SEQUENCE_RANK and info.output_rank(SEQUENCE_RANK) == VECTOR_RANK
+
+
+def _pooled_last(blocks: Sequence[str]) -> Architecture:
+    """The first pooling block after all blocks that read sequences, without other ones; the rest stays as it is."""
     infos = [catalogue.get(name) for name in blocks]
-    makes_vector = [info.output_rank(SEQUENCE_RANK) == VECTOR_RANK for info in infos]
-    first = makes_vector.index(True) if any(makes_vector) else len(infos)
-    later = infos[first:]
-    if not any(info.reads_rank == SEQUENCE_RANK for info in later[1:]):
+    pools = [info for info in infos if _pools_sequences(info)]
+    if not pools:
         return tuple(blocks)
-    read = [info for info in later if info.reads_rank == SEQUENCE_RANK]
-    writing = [info.name for info in read if info.output_rank(SEQUENCE_RANK) != VECTOR_RANK]
-    pooling = [info.name for info in read if info.output_rank(SEQUENCE_RANK) == VECTOR_RANK]
+    first = infos.index(pools[0])
+    later = [info for info in infos[first:] if not _pools_sequences(info)]
+    reading = [info.name for info in later if info.reads_rank == SEQUENCE_RANK]
     others = [info.name for info in later if info.reads_rank != SEQUENCE_RANK]
-    return (*blocks[:first], *writing, *pooling[:1], *others)
+    return (*blocks[:first], *reading, pools[0].name, *others)
 
 
 def canonical(
