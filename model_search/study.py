@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.notes import warn
+from model_search.data.tabular.notes import warn
 from model_search.data.task import Task, TaskKind
 from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths, study_folder

@@ -56,6 +56,11 @@ EXCEPTIONS = {
         "trainers.serialization",
         "cloudpickle",
     ): "writes that job: the user's own provider goes to the workers by it",
+    (
+        "finish.decoded_pictures",
+        "tensorflow.io.decode_jpeg",
+    ): "reads pixels, not objects, when an exported model is served",
+    ("finish.decoded_pictures", "tensorflow.io.decode_png"): "the same",
     ("metadata.ray_store", "pickle"): "opens the trials that the study's own actor pickled, once for all workers",
 }
 

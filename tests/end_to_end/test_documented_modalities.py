@@ -25,7 +25,7 @@ def test_pictures(tmp_path, monkeypatch, capsys):
     study = names["study"]
     folder = sorted(pathlib.Path("digits/0").iterdir())
     assert np.array_equal(study.predict("digits/0"), study.predict(folder))
-    served = names["model"].signatures["serving_default"](image=names["tf"].constant([f.read_bytes() for f in folder]))
+    served = names["serve"](image=names["tf"].constant([f.read_bytes() for f in folder]))
     assert np.abs(served["probabilities"].numpy() - study.predict_proba(folder).to_numpy()).max() < 1e-3
     (searching, *reading) = [line for block in examples("images.md", "bash") for line in block.splitlines()]
     assert "--input_dir" in searching
