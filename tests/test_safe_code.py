@@ -59,7 +59,7 @@ EXCEPTIONS = {
     (
         "finish.decoded_pictures",
         "tensorflow.io.decode_jpeg",
-    ): "reads pixels, not objects, when an exported model is served",
+    ): "reads pixels, not objects, in an exported model",
     ("finish.decoded_pictures", "tensorflow.io.decode_png"): "the same",
     ("metadata.ray_store", "pickle"): "opens the trials that the study's own actor pickled, once for all workers",
 }

@@ -26,7 +26,9 @@ def test_pictures(tmp_path, monkeypatch, capsys):
     folder = sorted(pathlib.Path("digits/0").iterdir())
     assert np.array_equal(study.predict("digits/0"), study.predict(folder))
     served = names["serve"](image=names["tf"].constant([f.read_bytes() for f in folder]))
-    assert np.abs(served["probabilities"].numpy() - study.predict_proba(folder).to_numpy()).max() < 1e-3
+    assert (
+        np.abs(served["probabilities"].numpy() - study.predict_proba(folder).to_numpy()).max() < 0.05
+    )  # pixels differ by 1
     (searching, *reading) = [line for block in examples("images.md", "bash") for line in block.splitlines()]
     assert "--input_dir" in searching
     for line in reading:

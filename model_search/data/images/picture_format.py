@@ -103,7 +103,10 @@ class PictureFormat:
             picture.load()
             converted = _eight_bits(picture).convert(MODES[self.channels])
             if converted.size != (self.width, self.height):
-                converted = converted.resize((self.width, self.height), Image.Resampling.BILINEAR)
+                # Band by band: Pillow weighs colours by alpha otherwise, which an exported model does not.
+                size = (self.width, self.height)
+                bands = [band.resize(size, Image.Resampling.BILINEAR) for band in converted.split()]
+                converted = Image.merge(converted.mode, bands)
         except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, TypeError) as error:
             raise DamagedPictureError(f"it cannot be decoded ({error})") from None
         return np.asarray(converted, dtype=np.uint8).reshape(self.shape)

@@ -1,0 +1,52 @@
+"""What a SavedModel reads of files and waveforms is what the provider read of them in training."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from model_search.data.audio.log_mel import LogMel
+from model_search.data.images.picture_format import PictureFormat
+from model_search.finish.decoded_pictures import decoded_picture
+from model_search.finish.encoded_sound import log_mel_features
+
+
+def smooth(channels):
+    """A picture without edges, whose pixels any sound way of stretching keeps alike."""
+    place = np.mgrid[0:24, 0:36].sum(axis=0)[..., None] * np.arange(1, channels + 1)
+    return np.squeeze((127 + 100 * np.sin(place / 23)).astype(np.uint8))
+
+
+def encoded(picture, kind):
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("size", [(24, 36), (48, 50), (9, 11)])
+@pytest.mark.parametrize(
+    ("kind", "stored", "channels"),
+    [("PNG", 1, 1), ("PNG", 3, 3), ("PNG", 4, 4), ("PNG", 1, 3), ("JPEG", 3, 3), ("JPEG", 1, 1)],
+)
+def test_pictures(kind, stored, channels, size):
+    content, wanted = encoded(smooth(stored), kind), PictureFormat(*size, channels)
+    served = decoded_picture(tf.constant(content), wanted).numpy()
+    assert served.shape == wanted.shape
+    assert np.abs(served.astype(int) - wanted.read_bytes(content)).max() <= (0 if size == (24, 36) else 1)
+
+
+def test_sound():
+    generator, wanted = np.random.default_rng(0), LogMel.usual(8000)
+    waveforms = [generator.normal(scale=0.1, size=samples).astype(np.float32) for samples in (90, 200, 2000, 5000)]
+    longest = max(map(len, waveforms))
+    padded = np.full((4, longest), 7.0, np.float32)  # what is beyond the valid samples does not matter
+    for row, waveform in zip(padded, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    samples = tf.constant([len(waveform) for waveform in waveforms], tf.int32)
+    features, lengths = log_mel_features(tf.constant(padded), samples, wanted, steps=wanted.steps(4000))
+    for found, steps, waveform in zip(features.numpy(), lengths.numpy(), waveforms, strict=True):
+        expected = wanted.features(waveform)[: wanted.steps(4000)]
+        assert steps == len(expected)
+        assert np.abs(found[:steps] - expected).max() < 1e-3
