@@ -31,14 +31,9 @@ def averaging_one(weights: np.ndarray) -> np.ndarray:
 
     Weights of steps, [rows, steps], average 1 over the steps that count; a padded one weighs nothing.
     """
-    return (weights / weight_scale(weights)).astype(np.float32)
-
-
-def weight_scale(weights: np.ndarray) -> float:
-    """What weights are divided by so that they average 1; 1 where all of them are zero."""
     counted = weights if weights.ndim == 1 else weights[weights > 0]
     mean = float(np.mean(counted, dtype=np.float64)) if counted.size else 0.0
-    return mean if mean > 0 else 1.0
+    return (weights / (mean if mean > 0 else 1.0)).astype(np.float32)
 
 
 def _cross_entropy(labels: Any, logits: Any, weights: Any) -> Any:

@@ -25,7 +25,7 @@ from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
-from model_search.training.losses import batch_loss, weight_scale
+from model_search.training.losses import batch_loss
 from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.training_objectives import FROZEN, objective_of
@@ -86,8 +86,6 @@ class TrialRun:
         self._first, self._end = self._count.until(plan.first_step), self._count.until(plan.steps)
         self._rates = learning_rates(self._hyperparameters, self._count, settings.lr_warmup_steps)
         self._valid = self._with_frozen(data.valid, "valid", self._objective.inputs_in_evaluation)
-        # A stream's training rows are not known beforehand: its evaluation rows stand for them.
-        self._weight_scales = {task: weight_scale(weights) for task, weights in data.valid.weights.items()}
         updates = self._end - self._first
         self._evaluated = EvaluationRows.of(self._valid, updates, plan.batch_size, settings.eval_steps)
         self._best = BestCheckpoint(settings.goal)
@@ -185,12 +183,7 @@ class TrialRun:
     def _take(self, batches: RowOrder | StreamOrder, count: int) -> np.ndarray | Rows:
         """The next batches; on a stream, the frozen towers are run and their time is recorded."""
         taken = batches.take(count)
-        if not isinstance(taken, Rows):
-            return taken
-        scales = self._weight_scales
-        weights = {task: (found / scales.get(task, 1.0)).astype(np.float32) for task, found in taken.weights.items()}
-        taken = dataclasses.replace(taken, weights=weights)
-        if self._given.frozen is None or not self._reads_frozen:
+        if not isinstance(taken, Rows) or self._given.frozen is None or not self._reads_frozen:
             return taken
         if self._given.frozen.forward is None:
             raise TrialError("the frozen towers cannot be run on a stream; nothing to run them with was given")

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from engine_cases import DENSE, class_rows, class_stream, class_table, plan, settings
+from engine_cases import DENSE, class_rows, class_table, plan, settings
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -47,20 +47,6 @@ def test_a_common_factor_of_all_weights_changes_no_update(factor):
     other = dataclasses.replace(table, train=heavier(table.train, factor), valid=heavier(table.valid, factor))
     steep = plan(DENSE, optimizer="sgd", learning_rate=0.05)
     one, same = (Engine(data, settings()).run(steep) for data in (table, other))
-    assert one.metrics == same.metrics
-    np.testing.assert_array_equal(one.valid_logits, same.valid_logits)
-
-
-@pytest.mark.parametrize("factor", [1024.0, 1 / 64])
-def test_a_common_factor_of_the_weights_of_a_stream_changes_no_update(factor):
-    stream = class_stream(weighted=True)
-
-    def batches(seed):
-        return (heavier(rows, factor) for rows in stream.train_batches(seed))
-
-    other = dataclasses.replace(stream, train_batches=batches, valid=heavier(stream.valid, factor))
-    steep = plan(DENSE, optimizer="sgd", learning_rate=0.05)
-    one, same = (Engine(data, settings()).run(steep) for data in (stream, other))
     assert one.metrics == same.metrics
     np.testing.assert_array_equal(one.valid_logits, same.valid_logits)
 
