@@ -1,5 +1,8 @@
 """Options of the whole suite."""
 
+import sys
+
+import pytest
 from hypothesis import HealthCheck, settings
 from ray_nodes import cluster, ray  # noqa: F401 - fixtures
 
@@ -12,3 +15,14 @@ def pytest_addoption(parser):
     parser.addoption("--full-faults", action="store_true", help="run tests/faults at full count, as `make test-faults`")
     parser.addoption("--every-block", action="store_true", help="run the contract of blocks for wide ones, too")
     parser.addoption("--fault-table", help="a page whose table of figures is brought up to date by the fault tests")
+
+
+@pytest.fixture(autouse=True)
+def flags_are_not_left():
+    """What a test gives to the command within this process is not found by the next one."""
+    yield
+    main = sys.modules.get("model_search.main")
+    if main is not None:
+        for flag in main.own_flags():
+            flag.unparse()
+        main.FLAGS.unparse_flags()

@@ -79,13 +79,12 @@ class LocalArtefacts(ArtefactStore):
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
         """Writes under a temporary name, syncs, and renames; VanishedStudyError if the study's folder is gone."""
         try:
-            if self._identity is not None and identity_of(self._folder) != self._identity:
-                raise study_folder.VanishedStudyError.of(self._folder)
-            folder = study_folder.make_folder(self._folder, posixpath.dirname(artefact_path(trial_id, name, "")))
-            with study_folder.new_file(folder) as (file, rename):
-                sha256, size = _write_whole(file, content)
-                path = artefact_path(trial_id, name, sha256)
-                rename(posixpath.basename(path))
+            with study_folder.held(self._folder, self._identity) as place:
+                folder = study_folder.make_folder(place, posixpath.dirname(artefact_path(trial_id, name, "")))
+                with study_folder.new_file(folder) as (file, rename):
+                    sha256, size = _write_whole(file, content)
+                    path = artefact_path(trial_id, name, sha256)
+                    rename(posixpath.basename(path))
         except OSError as error:
             if not self._folder.is_dir():
                 raise study_folder.VanishedStudyError.of(self._folder) from error

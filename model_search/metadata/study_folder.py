@@ -76,6 +76,38 @@ def check_target(folder: Folder, target: Folder) -> None:
             return
 
 
+@contextlib.contextmanager
+def held(folder: pathlib.Path, identity: tuple[int, int] | None) -> Iterator[pathlib.Path]:
+    """A study's folder under a path that stays with it, should it be moved while it is used.
+
+    Where the system has no such path, it is the folder's own.
+
+    Args:
+        folder: The study's.
+        identity: Device and number of the folder as it was opened; any if None.
+
+    Raises:
+        VanishedStudyError: if another folder, or none, is at the path by now.
+    """
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        yield folder
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise VanishedStudyError.of(folder) from error
+    try:
+        found = os.fstat(descriptor)
+        if identity not in (None, (found.st_dev, found.st_ino)):
+            raise VanishedStudyError.of(folder)
+        place = pathlib.Path(f"/proc/self/fd/{descriptor}")
+        yield place if place.is_dir() else folder
+    except VanishedStudyError as error:
+        raise VanishedStudyError.of(folder) from error
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(folder: Folder, relative: str) -> pathlib.Path:
     """Makes a folder in a study's folder, with those on the way to it; it may be there already.
 

@@ -107,7 +107,7 @@ def test_with_two_worker_processes(start, figure, tmp_path, act):
     assert said.get("error") in ("VanishedStudyError", "StopStudyError"), json.dumps(said)
     assert GONE in said["message"]
     left = {path.name for path in (root / "x").iterdir()} if (root / "x").exists() else set()
-    assert left <= {DATABASE}
+    assert left <= {DATABASE}, sorted(map(str, root.rglob("*")))
     if kept is not None:
         acknowledged = {thing["done"] for thing in program.done()}
         assert acknowledged <= completed_of(kept)

@@ -263,7 +263,6 @@ def test_the_description_names_every_column(exported):
         "keras": "a b",
         "saved_model": "a_b_2",
         "kind": "number",
-        "dtype": "float32",
     }
     assert about["task"]["classes"] == [-1, 2, 2**40]
 
