@@ -82,7 +82,7 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool) -> Lab
     """
     import pandas as pd
 
-    frame = read_csv(path).frame
+    frame = read_csv(path).frame.astype(object)
     if names.id not in frame.columns:
         raise DataError(f"{path} has no column {names.id!r} of sequences; its columns are {', '.join(frame.columns)}")
     channels = [str(name) for name in frame.columns if name not in (names.id, names.time, names.label)]
