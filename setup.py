@@ -55,5 +55,5 @@ setup(
         "ray": ["fsspec>=2024.2", "ray>=2.40"],
         "bench": ["keras-tuner>=1.4", "matplotlib>=3.8", "tensorboard"],
     },
-    entry_points={"console_scripts": ["model_search = model_search.main:run"]},
+    entry_points={"console_scripts": ["model_search = model_search.__main__:run"]},
 )

@@ -47,7 +47,7 @@ print(load_spec(constants.DEFAULT_DNN).maximum_depth)
 
 def test_the_command_and_the_licence_of_the_wheel_are_in_order(unpacked):
     (points,) = unpacked.glob("*.dist-info/entry_points.txt")
-    assert "model_search = model_search.main:run" in points.read_text()
+    assert "model_search = model_search.__main__:run" in points.read_text()
     (licence,) = unpacked.glob("*.dist-info/**/LICENSE")
     assert licence.read_bytes() == (ROOT / "LICENSE").read_bytes()
     (metadata,) = unpacked.glob("*.dist-info/METADATA")

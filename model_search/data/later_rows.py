@@ -10,6 +10,7 @@ import numpy as np
 
 from model_search.data.array_data import as_rows, check_columns
 from model_search.data.audio.later_recordings import labelled_recordings, recordings_of
+from model_search.data.checked_json import need
 from model_search.data.images.later_pictures import IMAGE, labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout
 from model_search.data.prepare_options import READING_RULES
@@ -93,7 +94,7 @@ class PieceReader:
 
 
 def _rules(description: Mapping[str, Any]) -> int:
-    return int(description.get("reading_rules", 1))
+    return int(need(description.get("reading_rules", 1), int, "how cells are read"))
 
 
 def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> np.ndarray | None:

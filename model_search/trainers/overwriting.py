@@ -78,8 +78,12 @@ class EarlierStudy:
                     self.folder.rename(aside)
             if os.name != "posix":  # where a file that is open cannot be renamed
                 self.folder.rename(aside)
-            shutil.rmtree(aside)
+            while aside.exists():
+                with contextlib.suppress(FileNotFoundError):  # whoever had the study open deletes files of it, too
+                    shutil.rmtree(aside)
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self.folder.exists():
+                return  # another process has deleted it
             raise StudyError(
                 f"{self.folder} cannot be deleted: {error.strerror or error}; delete it by hand, or choose another "
                 "experiment_name"
