@@ -33,6 +33,7 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
         check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
         check_schedule.schedule, check_schedule.rules, check_schedule.tuning, _augmentations, _transfer, _data_format,
+        _auxiliary,
         _refused, _unread,
     ):  # fmt: skip
         part(checker)
@@ -345,6 +346,20 @@ def _data_format(checker: Checker) -> None:
         )
     else:
         checker.add("cnn_data_format is not read: only towers of maps have one.", path, severity="warning")
+
+
+def _auxiliary(checker: Checker) -> None:
+    spec, path = checker.spec, ("auxiliary_head_loss_weight",)
+    weight = spec.auxiliary_head_loss_weight
+    if spec.use_auxiliary_head and not 0 < weight < math.inf:
+        checker.add(
+            f"auxiliary_head_loss_weight is {_number(weight)}; expected more than 0 (0.4, say), or no "
+            "use_auxiliary_head.",
+            path,
+            ("use_auxiliary_head",),
+        )
+    elif weight and not spec.use_auxiliary_head:
+        checker.add("auxiliary_head_loss_weight is not read without use_auxiliary_head.", path, severity="warning")
 
 
 def _refused(checker: Checker) -> None:

@@ -26,8 +26,6 @@ REFUSED: Mapping[str, str] = {
 # Fields that are not read, with what happens instead.
 UNREAD: Mapping[str, str] = {
     "use_synchronous_optimizer": "each trial is trained by one process",
-    "use_auxiliary_head": "towers have their main head only",
-    "auxiliary_head_loss_weight": "towers have their main head only",
     "is_input_shared": "every trial is a tower of its own",
     "weight_feature_name": "rows weigh what the weight column given to the data provider says",
     "primary_task_name": "there is one task",

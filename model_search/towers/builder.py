@@ -6,10 +6,10 @@ import dataclasses
 import math
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from model_search.blocks import catalogue
 from model_search.blocks.block import Block, BlockSettings, call_block
@@ -17,8 +17,9 @@ from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.metadata.limits import MOST_PARAMETERS, MOST_PLAIN_NUMBERS
-from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
-from model_search.towers.heads import add_head, without_mask
+from model_search.problem import DEFAULT_PROBLEM_TYPE, SEQUENCE_RANK, problem_type
+from model_search.towers.auxiliary import NAME, auxiliary_logits
+from model_search.towers.heads import add_head, last_step, without_mask
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
 from model_search.towers.weight_names import layer_prefix
@@ -81,12 +82,51 @@ def build_tower(spec: TowerSpec, most_parameters: int = MOST_PARAMETERS) -> kera
         UnsupportedError: if a block, or the problem type, cannot be built by this version.
         TrialError: if a block fails or returns something invalid, or the tower is too large.
     """
-    if _has_large_numbers(spec):
-        with keras.StatelessScope(initialize_variables=False):
-            found = sum(math.prod(weight.shape) for weight in _built(spec).weights)
-        if found > most_parameters:
-            raise TrialError(f"the tower would have {found:,} parameters; expected {most_parameters:,} at most")
-    return _built(spec)
+    _check_parameters(spec, most_parameters)
+    with own_names():
+        return _built(spec).tower
+
+
+def build_with_auxiliary_head(spec: TowerSpec) -> tuple[keras.Model, keras.Model]:
+    """Builds a tower and the model that it is trained in, which has an auxiliary head besides (see `auxiliary.py`).
+
+    Args:
+        spec: What to build; `auxiliary_place` is not None for it.
+
+    Returns:
+        The tower, as `build_tower` makes it, and a model of the same layers whose outputs are the logits of the tower
+        and of the head, [batch, 2, ..., logits_dimension].
+
+    Raises:
+        UnsupportedError, TrialError: as `build_tower`.
+    """
+    _check_parameters(spec, MOST_PARAMETERS)
+    with own_names():
+        built = _built(spec)
+        with seeded(spec.seed, NAME):
+            head = auxiliary_logits(
+                built.tensors, spec.architecture, spec.problem_type, spec.logits_dimension, built.lengths
+            )
+        outputs = ops.stack([built.tower.outputs[0], head], axis=1)
+        return built.tower, keras.Model(built.tower.input, outputs, name="tower_with_auxiliary_head")
+
+
+class _Built(NamedTuple):
+    """A tower, its input and the outputs of its blocks, and the lengths of its rows."""
+
+    tower: keras.Model
+    tensors: list[keras.KerasTensor]
+    lengths: keras.KerasTensor | None
+
+
+def _check_parameters(spec: TowerSpec, most_parameters: int) -> None:
+    """Where the spec has large numbers, counts the weights before memory is taken for them."""
+    if not _has_large_numbers(spec):
+        return
+    with own_names(), keras.StatelessScope(initialize_variables=False):
+        found = sum(math.prod(weight.shape) for weight in _built(spec).tower.weights)
+    if found > most_parameters:
+        raise TrialError(f"the tower would have {found:,} parameters; expected {most_parameters:,} at most")
 
 
 def _has_large_numbers(spec: TowerSpec) -> bool:
@@ -95,23 +135,22 @@ def _has_large_numbers(spec: TowerSpec) -> bool:
     return sum(sizes) + spec.logits_dimension > MOST_PLAIN_NUMBERS
 
 
-def _built(spec: TowerSpec) -> keras.Model:
+def _built(spec: TowerSpec) -> _Built:
     problem = problem_type(spec.problem_type)
-    with own_names():
-        begin = entrance(spec.inputs, problem.input_rank)
-        tensors = [begin.tensor]
-        for position, lookup_name in enumerate(spec.architecture):
-            block = make_block(lookup_name, layer_prefix(position, lookup_name))
-            with seeded(spec.seed, block.name):
-                tensors = _apply(block, lookup_name, tensors, begin.lengths, spec.block_hparams)
-                if _drops_out(spec, position):
-                    tensors[-1] = _dropout(spec, block)(tensors[-1])
-        if spec.disable_last_dense_layer:
-            logits = _as_logits(tensors[-1], spec)
-        else:
-            with seeded(spec.seed, "head"):
-                logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
-        return keras.Model(structured(begin.inputs), logits, name="tower")
+    begin = entrance(spec.inputs, problem.input_rank)
+    tensors = [begin.tensor]
+    for position, lookup_name in enumerate(spec.architecture):
+        block = make_block(lookup_name, layer_prefix(position, lookup_name))
+        with seeded(spec.seed, block.name):
+            tensors = _apply(block, lookup_name, tensors, begin.lengths, spec.block_hparams)
+            if _drops_out(spec, position):
+                tensors[-1] = _dropout(spec, block)(tensors[-1])
+    if spec.disable_last_dense_layer:
+        logits = _as_logits(tensors[-1], spec, begin.lengths)
+    else:
+        with seeded(spec.seed, "head"):
+            logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
+    return _Built(keras.Model(structured(begin.inputs), logits, name="tower"), tensors, begin.lengths)
 
 
 def _drops_out(spec: TowerSpec, position: int) -> bool:
@@ -179,11 +218,12 @@ def _name_layers(output: keras.KerasTensor, known: list[keras.KerasTensor], pref
         operation.name = f"{prefix}_{index}_{type(operation).__name__.lower()}"
 
 
-def _as_logits(tensor: keras.KerasTensor, spec: TowerSpec) -> keras.KerasTensor:
-    if (
-        tensor.shape[-1] != spec.logits_dimension
-        or len(tensor.shape) != 2 + problem_type(spec.problem_type).label_per_step
-    ):
+def _as_logits(tensor: keras.KerasTensor, spec: TowerSpec, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
+    """The last block's output as logits; of a sequence with one label, its last valid step."""
+    problem = problem_type(spec.problem_type)
+    if problem.input_rank == SEQUENCE_RANK and not problem.label_per_step and len(tensor.shape) == 1 + SEQUENCE_RANK:
+        tensor = last_step(tensor, lengths)
+    if tensor.shape[-1] != spec.logits_dimension or len(tensor.shape) != 2 + problem.label_per_step:
         raise TrialError(
             f"disable_last_dense_layer makes the output of {spec.architecture[-1]} the logits; its shape is "
             f"{tuple(tensor.shape)}, expected (None, {spec.logits_dimension})."

@@ -14,21 +14,21 @@ from model_search.errors import TrialError, UnsupportedError, UserError
 HEAD_NAME = "logits"
 
 
-def dense_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTensor:
+def dense_head(tensor: keras.KerasTensor, units: int, name: str = HEAD_NAME) -> keras.KerasTensor:
     """A linear layer on the (flattened) tensor: float32 [batch, units]."""
     if len(tensor.shape) != 2:
-        tensor = layers.Flatten(name=f"{HEAD_NAME}_flatten")(tensor)
-    return layers.Dense(units, name=HEAD_NAME)(tensor)
+        tensor = layers.Flatten(name=f"{name}_flatten")(tensor)
+    return layers.Dense(units, name=name)(tensor)
 
 
-def dense_per_step_head(tensor: keras.KerasTensor, units: int) -> keras.KerasTensor:
+def dense_per_step_head(tensor: keras.KerasTensor, units: int, name: str = HEAD_NAME) -> keras.KerasTensor:
     """A linear layer at each step of a sequence: float32 [batch, steps, units].
 
     Raises:
         TrialError: if the tower has no steps any more.
     """
     _check_steps(tensor)
-    return without_mask(layers.Dense(units, name=HEAD_NAME)(tensor))
+    return without_mask(layers.Dense(units, name=name)(tensor))
 
 
 def without_mask(tensor: keras.KerasTensor) -> keras.KerasTensor:
@@ -40,23 +40,40 @@ def without_mask(tensor: keras.KerasTensor) -> keras.KerasTensor:
     return ops.reshape(tensor, (-1, *tensor.shape[1:]))
 
 
-def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
-    """A linear layer at the last valid step of a sequence: float32 [batch, units].
+def dense_last_step_head(
+    tensor: keras.KerasTensor, units: int, lengths: keras.KerasTensor | None, name: str = HEAD_NAME
+) -> keras.KerasTensor:
+    """A linear layer at the last valid step of a sequence: float32 [batch, units]."""
+    return layers.Dense(units, name=name)(last_step(tensor, lengths))
+
+
+def last_step(tensor: keras.KerasTensor, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
+    """The last valid step of a sequence: [batch, channels].
 
     A vector, which blocks may have made of the sequence, is used as it is.
+
+    Args:
+        tensor: The tower's last tensor.
+        lengths: int32 [batch], the valid steps; None where no step is padded.
+
+    Raises:
+        TrialError: if it is neither a sequence nor a vector.
     """
     if len(tensor.shape) == 2:
-        return layers.Dense(units, name=HEAD_NAME)(tensor)
+        return tensor
     _check_steps(tensor)
     if lengths is None:
-        return layers.Dense(units, name=HEAD_NAME)(tensor[:, -1])
+        return tensor[:, -1]
     is_last = ops.equal(ops.expand_dims(lengths, 1), np.arange(1, tensor.shape[1] + 1, dtype="int32"))
-    last = ops.sum(ops.where(ops.expand_dims(is_last, -1), tensor, ops.zeros_like(tensor)), axis=1)
-    return layers.Dense(units, name=HEAD_NAME)(last)
+    return ops.sum(ops.where(ops.expand_dims(is_last, -1), tensor, ops.zeros_like(tensor)), axis=1)
 
 
 def add_head(
-    tensor: keras.KerasTensor, units: int, head: str = "dense", lengths: keras.KerasTensor | None = None
+    tensor: keras.KerasTensor,
+    units: int,
+    head: str = "dense",
+    lengths: keras.KerasTensor | None = None,
+    name: str = HEAD_NAME,
 ) -> keras.KerasTensor:
     """Logits from a tower's last tensor.
 
@@ -65,6 +82,7 @@ def add_head(
         units: Width of the logits.
         head: Name of the head, as `ProblemType.head` has it.
         lengths: int32 [batch], the valid steps of padded sequences; None where no step is padded.
+        name: Name of the linear layer.
 
     Returns:
         float32 [batch, units], or [batch, steps, units] with a label for each step.
@@ -74,9 +92,9 @@ def add_head(
         TrialError: if the tower does not end in what the head reads.
     """
     heads: dict[str, Callable[[], keras.KerasTensor]] = {
-        "dense": lambda: dense_head(tensor, units),
-        "dense_per_step": lambda: dense_per_step_head(tensor, units),
-        "dense_last_step": lambda: dense_last_step_head(tensor, units, lengths),
+        "dense": lambda: dense_head(tensor, units, name),
+        "dense_per_step": lambda: dense_per_step_head(tensor, units, name),
+        "dense_last_step": lambda: dense_last_step_head(tensor, units, lengths, name),
     }
     if head not in heads:
         raise UnsupportedError(f"The head is {head!r}; expected one of {', '.join(heads)}.")

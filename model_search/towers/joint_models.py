@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,14 +24,22 @@ class JointModel(NamedTuple):
     Attributes:
         model: From the towers' inputs (and `frozen_logits`, the logits of frozen towers side by side, where it reads
             them) to the ensemble's logits [batch, ..., logits dimension]; or, with an own tower, to the ensemble's and
-            the own tower's, [batch, 2, ..., logits dimension].
+            the own tower's, [batch, 2, ..., logits dimension]; with an auxiliary head, to the tower's and the head's.
         towers: The towers that it trains.
         mixture: The layer that weighs the towers; None for an average.
+        auxiliary: Trainable parameters of an auxiliary head, which is in none of the towers.
     """
 
     model: keras.Model
     towers: tuple[keras.Model, ...]
     mixture: keras.layers.Layer | None
+    auxiliary: int = 0
+
+
+def with_auxiliary_head(tower: keras.Model, model: keras.Model) -> JointModel:
+    """A tower and the model that trains it together with an auxiliary head."""
+    count = sum(math.prod(v.shape) for v in model.trainable_variables)
+    return JointModel(model, (tower,), None, count - sum(math.prod(v.shape) for v in tower.trainable_variables))
 
 
 def mixture_of_logits(towers: int, logits_shape: Sequence[int], frozen: str) -> JointModel:

@@ -292,6 +292,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
         temperature=spec.temperature,
         disable_last_dense_layer=spec.disable_last_dense_layer,
         keep_train_logits=keeps_train_logits(spec),
+        auxiliary_weight=spec.auxiliary_head_loss_weight if spec.use_auxiliary_head else None,
     )
 
 

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 _START_DOES_NOT_FIT = "the weights to start from do not fit the tower"
 
 Build = Callable[[TrialPlan], "keras.Model"]
+BuildJoint = Callable[[TrialPlan], "JointModel"]
 
 
-def assemble(plan: TrialPlan, given: Given, build: Build, logits_shape: Sequence[int]) -> JointModel:
+def assemble(
+    plan: TrialPlan, given: Given, build: Build, logits_shape: Sequence[int], auxiliary: BuildJoint | None = None
+) -> JointModel:
     """The model that a plan trains.
 
     Args:
@@ -33,6 +36,7 @@ def assemble(plan: TrialPlan, given: Given, build: Build, logits_shape: Sequence
         given: What the plan builds on.
         build: Builds the own tower of a plan, with fresh weights.
         logits_shape: Shape of a tower's logits for one row.
+        auxiliary: Builds the own tower of a plan together with an auxiliary head; None for a plan without one.
 
     Raises:
         TrialError: if the weights to start from are not those of this tower, or the members are not those of the plan.
@@ -41,9 +45,12 @@ def assemble(plan: TrialPlan, given: Given, build: Build, logits_shape: Sequence
     from model_search.towers import joint_models
 
     ensemble = plan.ensemble
-    own = build(plan) if plan.architecture else None
+    joint = None if auxiliary is None else auxiliary(plan)
+    own = joint.towers[0] if joint is not None else build(plan) if plan.architecture else None
     if own is not None and given.initial_weights is not None:
         _set_weights([own], tower_weight_names(own, plan.architecture), given.initial_weights, _START_DOES_NOT_FIT)
+    if joint is not None:
+        return joint
     if ensemble is not None and not ensemble.freeze:
         if len(given.members) != len(plan.members):
             raise TrialError(

@@ -29,6 +29,9 @@ from model_search.training.trial_run import RunResources, TrialRun
 if TYPE_CHECKING:
     import keras
 
+    from model_search.towers.builder import TowerSpec
+    from model_search.towers.joint_models import JointModel
+
 __all__ = ["Engine", "OnProgress"]
 
 _SWEEP_EVERY = 20  # times the seconds that a garbage collection takes
@@ -83,10 +86,21 @@ class Engine(Evaluator):
         tensorflow()  # quietly, before the builder imports Keras
         from model_search.towers.builder import build_tower
 
-        task = self._data.task
-        options = dataclasses.asdict(self._settings)
         with plain_words(f"the tower {' > '.join(plan.architecture)} cannot be built"):
-            return build_tower(tower_spec(plan, self._data.input_specs, task.logits_dimension, options))
+            return build_tower(self._tower_spec(plan))
+
+    def build_with_auxiliary_head(self, plan: TrialPlan) -> JointModel:
+        """The own tower of a plan with fresh weights, in a model that has an auxiliary head besides."""
+        tensorflow()
+        from model_search.towers.builder import build_with_auxiliary_head
+        from model_search.towers.joint_models import with_auxiliary_head
+
+        with plain_words(f"the tower {' > '.join(plan.architecture)} cannot be built"):
+            return with_auxiliary_head(*build_with_auxiliary_head(self._tower_spec(plan)))
+
+    def _tower_spec(self, plan: TrialPlan) -> TowerSpec:
+        options = dataclasses.asdict(self._settings)
+        return tower_spec(plan, self._data.input_specs, self._data.task.logits_dimension, options)
 
     def forward(self, towers: Sequence[TrainedTower]) -> Callable[[Arrays], np.ndarray]:
         """Trained towers as a function: inputs [rows, ...] by name to logits, float32 [towers, rows, ...]."""
@@ -126,7 +140,15 @@ class Engine(Evaluator):
             )
         if isinstance(self._data, TableData) and self._table is None:
             self._table = TableTensors.of(self._data.train)
-        return RunResources(self._data, self._settings, self._metrics, self._pool, self._table, self.build)
+        return RunResources(
+            self._data,
+            self._settings,
+            self._metrics,
+            self._pool,
+            self._table,
+            self.build,
+            self.build_with_auxiliary_head,
+        )
 
 
 class _Sweeper:

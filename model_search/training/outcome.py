@@ -32,6 +32,7 @@ class TrainingSettings:
             distillations.
         deterministic: Use only operations whose results are the same bits each time.
         evaluator: Name of the evaluator that trains, see `evaluator.py`.
+        auxiliary_weight: What the loss of an auxiliary head is multiplied by; None where towers have none.
     """
 
     problem_type: str
@@ -48,6 +49,7 @@ class TrainingSettings:
     keep_train_logits: bool = False
     deterministic: bool = False
     evaluator: str = "engine"
+    auxiliary_weight: float | None = None
 
     @property
     def objective(self) -> Objective:

@@ -82,6 +82,33 @@ class Objective:
 
 
 @dataclasses.dataclass(frozen=True)
+class AuxiliaryObjective(Objective):
+    """A tower with an auxiliary head; the model's outputs are the logits of both, [batch, 2, ..., logits dimension].
+
+    The loss is that of the tower plus `weight` times that of the head; the tower alone is evaluated.
+
+    Attributes:
+        weight: What the head's loss is multiplied by.
+    """
+
+    weight: float = 0.0
+
+    def batch_loss(self, batch: Batch, outputs: Any) -> Any:
+        """See `Objective`."""
+        own, head = tensorflow().unstack(outputs, axis=1)
+        return self.loss(batch.label, own, batch.weight) + self.weight * self.loss(batch.label, head, batch.weight)
+
+    def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
+        """The tower's logits."""
+        del frozen
+        return outputs[:, 0]
+
+    def own(self, outputs: np.ndarray) -> np.ndarray:
+        """The tower's logits."""
+        return outputs[:, 0]
+
+
+@dataclasses.dataclass(frozen=True)
 class AverageObjective(Objective):
     """A new tower whose logits are averaged with those of frozen members.
 
@@ -215,19 +242,20 @@ class DistillationObjective(Objective):
         return tf.nn.softmax_cross_entropy_with_logits(soft, outputs)
 
 
-def objective_of(plan: TrialPlan, kind: TaskKind, loss: LossFn) -> Objective:
+def objective_of(plan: TrialPlan, kind: TaskKind, loss: LossFn, auxiliary: float | None = None) -> Objective:
     """The objective of a plan that trains something.
 
     Args:
         plan: The plan.
         kind: Classes or numbers.
         loss: The loss on the labels.
+        auxiliary: The weight of the auxiliary head's loss, if the plan's tower has such a head.
     """
     if plan.distillation is not None:
         return DistillationObjective(loss, plan.distillation, kind)
     ensemble = plan.ensemble
     if ensemble is None:
-        return Objective(loss)
+        return Objective(loss) if auxiliary is None else AuxiliaryObjective(loss, auxiliary)
     if not ensemble.freeze:
         return StackedObjective(loss, ensemble.residual) if plan.architecture else Objective(loss)
     if not plan.architecture:

@@ -15,6 +15,7 @@ from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import Rows
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
+from model_search.problem import problem_type
 from model_search.training.assembly import assemble, divide
 from model_search.training.augmentation.augmenter import Augmenter
 from model_search.training.batches import RowOrder, StreamOrder, skip, subset
@@ -28,7 +29,7 @@ from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
 from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
-from model_search.training.training_objectives import FROZEN, objective_of
+from model_search.training.training_objectives import FROZEN, AuxiliaryObjective, objective_of
 
 if TYPE_CHECKING:
     import keras
@@ -51,6 +52,7 @@ class RunResources:
         pool: The variables that all trials share.
         table: The training rows as tensors; None for a stream.
         build: Builds the own tower of a plan, with fresh weights.
+        build_with_auxiliary_head: The same in a model that has an auxiliary head besides.
     """
 
     data: PreparedData
@@ -59,6 +61,7 @@ class RunResources:
     pool: VariablePool
     table: TableTensors | None
     build: Callable[[TrialPlan], keras.Model]
+    build_with_auxiliary_head: Callable[[TrialPlan], JointModel]
 
 
 class TrialRun:
@@ -78,7 +81,9 @@ class TrialRun:
         self._on_progress = on_progress
         self._settings = settings = resources.settings
         data = resources.data
-        self._objective = objective_of(plan, data.task.kind, batch_loss(data.task, data.loss_fn))
+        self._objective = objective_of(
+            plan, data.task.kind, batch_loss(data.task, data.loss_fn), _auxiliary_weight(plan, settings)
+        )
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
         scaled_by = settings.maximum_depth if settings.parameter_scaled else None
         in_full = plan.steps if plan.total_steps is None else plan.total_steps
@@ -106,7 +111,9 @@ class TrialRun:
         with without_grappler():
             self._report(self._first)
             with self._timed("build"):
-                joint = assemble(self._plan, self._given, self._resources.build, self._logits_shape)
+                has_head = isinstance(self._objective, AuxiliaryObjective)
+                head = self._resources.build_with_auxiliary_head if has_head else None
+                joint = assemble(self._plan, self._given, self._resources.build, self._logits_shape, head)
             with self._timed("trace"), plain_words("the tower cannot be trained"):
                 tower, loop = self._compile(joint.model)
                 tower.load(joint.model.get_weights())
@@ -123,7 +130,7 @@ class TrialRun:
         weights, mixture = divide(joint, tower.weights(snapshot), self._plan, self._given.members)
         return TrialOutcome(
             metrics=metrics,
-            parameters=tower.parameters,
+            parameters=tower.parameters - joint.auxiliary,
             best_step=min(self._count.at(best.update), self._plan.steps),
             timings=dict(self._timings),
             curve=tuple(self._curve),
@@ -300,3 +307,16 @@ class TrialRun:
             yield
         finally:
             self._timings[phase] = self._timings.get(phase, 0.0) + time.perf_counter() - started
+
+
+def _auxiliary_weight(plan: TrialPlan, settings: TrainingSettings) -> float | None:
+    """The weight of the auxiliary head's loss; None for a plan whose tower is trained without such a head.
+
+    Towers of ensembles and students are, and those that are too short for one.
+    """
+    if settings.auxiliary_weight is None or plan.ensemble is not None or plan.distillation is not None:
+        return None
+    from model_search.towers.auxiliary import auxiliary_place
+
+    place = auxiliary_place(plan.architecture, problem_type(settings.problem_type))
+    return None if place is None else settings.auxiliary_weight

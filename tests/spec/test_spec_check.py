@@ -209,7 +209,7 @@ WARNINGS = [
     ("random_architecture_probability: 0.5", 34, "random_architecture_probability is not read"),
     ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
     ("cnn_data_format: 'NCHW'", 18, "cnn_data_format is not read: only towers of maps have one."),
-    ("use_auxiliary_head: true", 21, "towers have their main head only"),
+    ("auxiliary_head_loss_weight: 0.4", 29, "auxiliary_head_loss_weight is not read without use_auxiliary_head."),
     ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
     ("replicate_cell: true", 17, "replicate_cell is not read by PREDICTOR_GUIDED_BEAM; it is for CONSTRAINED_ADAP"),
     (
@@ -305,7 +305,7 @@ def test_a_message_without_text_is_checked_without_places():
 
 
 def test_everything_is_told_at_once_in_the_order_of_the_text():
-    text = "beam_size: 0\nblocks_to_use: 'NO'\nminimum_depth: 0\nuse_auxiliary_head: true\n"
+    text = "beam_size: 0\nblocks_to_use: 'NO'\nminimum_depth: 0\nuse_synchronous_optimizer: true\n"
     parsed = parse(text + "linear_model { }")
     problems = check(parsed.spec, parsed.positions)
     assert [problem.line for problem in problems] == [1, 2, 3, 4, 5]
@@ -347,7 +347,7 @@ def test_every_field_is_read_or_told_about():
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
         "evaluation_schedule", "tuning", "search", "search_settings", "planner_rules", "augmentations",
         "lengths_feature_name",
-        "cnn_data_format",
+        "cnn_data_format", "use_auxiliary_head", "auxiliary_head_loss_weight",
         *message_owners(), *readers(),
     }  # fmt: skip
     told = set(supported.UNREAD) | set(supported.REFUSED)

@@ -191,6 +191,17 @@ def test_the_last_block_can_be_the_logits():
     assert model.output_shape == (None, 2)
 
 
+def test_the_last_valid_step_of_a_sequence_can_be_the_logits():
+    inputs = {"features": InputSpec((5, 3), lengths="lengths"), "lengths": InputSpec((), "int32")}
+    of_steps, of_rows = (
+        build_tower(TowerSpec(("GRU_64",), inputs, 64, name, disable_last_dense_layer=True))
+        for name in ("RNN_ALL_ACTIVATIONS", "RNN_LAST_ACTIVATIONS")
+    )
+    given = {"features": np.random.default_rng(0).normal(size=(2, 5, 3)), "lengths": np.array([2, 5], "int32")}
+    steps = np.asarray(of_steps(given))
+    np.testing.assert_allclose(of_rows(given), np.stack([steps[0, 1], steps[1, 4]]), rtol=1e-5)
+
+
 def test_the_last_block_must_fit_the_logits():
     with pytest.raises(TrialError, match=r"FULLY_CONNECTED the logits; its shape is \(None, 3\), expected \(None, 2\)"):
         build_tower(spec("FULLY_CONNECTED", disable_last_dense_layer=True))
