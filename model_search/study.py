@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.tabular.notes import warn
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
@@ -75,8 +75,13 @@ class Study:
 
     @property
     def task(self) -> Task:
-        """What is predicted."""
+        """What is predicted; of several tasks, the one that models are compared by."""
         return Task.of_description(self._record.data)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """All tasks by name, the primary one first."""
+        return tasks_of(self._record.data)
 
     @property
     def metric(self) -> str:
@@ -295,45 +300,38 @@ class Study:
             images=None if images is None else PictureFormat.from_json(images),
             audio=None if audio is None else LogMel.from_json(audio),
             temperature=self._temperature(trial),
+            other_tasks=dict(list(self.tasks.items())[1:]),
+            other_temperature=self._temperatures(trial)[-1] if len(self.tasks) > 1 else 1.0,
             metadata=self._metadata(chosen),
         )
 
-    def predict(self, data: TableLike, trial: ModelChoice = None) -> np.ndarray:
+    def predict(self, data: TableLike, trial: ModelChoice = None) -> np.ndarray | dict[str, np.ndarray]:
         """Predictions for a CSV file, a DataFrame, a dict of columns or an array.
 
         Returns:
             [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets). With
-            a label for each step a masked array [rows, steps], in which padded steps are masked.
+            a label for each step a masked array [rows, steps], in which padded steps are masked. Of several tasks, a
+            dict of these by task.
         """
-        from model_search.finish.predict import predict_labels
+        from model_search.finish.predict import predict_tasks
 
         logits, steps = self._logits(data, trial)
-        found = predict_labels(logits, self.task)
-        if steps is None:
-            return found
-        padded = ~steps if found.ndim == 2 else np.repeat(~steps[..., None], found.shape[2], axis=2)
-        return np.ma.masked_array(found, mask=padded)
+        return predict_tasks(logits, self.tasks, steps)
 
-    def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame:
-        """Probabilities [rows, classes], one column per class, named by it.
+    def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
+        """Probabilities [rows, classes], one column per class, named by it; of several tasks, a dict by task.
 
         With a label for each step there is a row for each valid step, and the index holds "row" and "step".
 
         Raises:
             UserError: if the study predicts numbers.
         """
-        import pandas as pd
+        from model_search.finish.predict import predict_task_probabilities
 
-        from model_search.finish.predict import predict_probabilities
-
-        if self.task.kind is not TaskKind.CLASSIFICATION:
+        if all(task.kind is not TaskKind.CLASSIFICATION for task in self.tasks.values()):
             raise UserError(f"study {self.name!r} predicts numbers ({self.task.label}); it has no probabilities")
         logits, steps = self._logits(data, trial)
-        if steps is None:
-            return predict_probabilities(logits, self.task, self._temperature(trial))
-        found = predict_probabilities(logits[steps], self.task, self._temperature(trial))
-        rows, numbers = np.nonzero(steps)
-        return found.set_axis(pd.MultiIndex.from_arrays([rows, numbers], names=["row", "step"]), axis="index")
+        return predict_task_probabilities(logits, self.tasks, self._temperatures(trial), steps)
 
     def write_predictions(
         self,
@@ -369,15 +367,15 @@ class Study:
         """What `write_predictions` writes, some rows at a time."""
         from model_search.finish import large_files
 
-        about, temperature = self._record.data, self._temperature(trial)
+        about, temperatures, tasks = self._record.data, self._temperatures(trial), self.tasks
         files = large_files.files_of(data, about)
         if files is not None:
             frames = large_files.answers_of_files(
-                files, lambda paths: self._logits(paths, trial)[0], self.task, temperature
+                files, lambda paths: self._logits(paths, trial)[0], tasks, temperatures
             )
         elif about.get("schema") is not None:
             pieces = large_files.logits_in_pieces(self.tower(trial), data, about, warn)
-            frames = (large_files.answers_of(logits, self.task, temperature) for logits in pieces)
+            frames = (large_files.answers_of(logits, tasks, temperatures) for logits in pieces)
         else:
             raise UserError(
                 f"study {self.name!r} was not made from a table or from files, and has no columns to read from one; "
@@ -389,24 +387,20 @@ class Study:
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
         """Every usual metric of the task on rows with labels, best on rows that the search has not seen.
 
-        Probabilities are those of `predict_proba`: the temperature has its effect on the loss.
+        Probabilities are those of `predict_proba`: the temperature has its effect on the loss. The metrics of further
+        tasks that the rows have labels of are called "accuracy/task".
         """
-        from model_search.data.labelled_rows import LabelledRows
         from model_search.data.later_rows import labelled_rows
+        from model_search.finish.evaluate import metrics_of_tasks
         from model_search.finish.large_files import labelled_logits
         from model_search.finish.predict import tower_logits
-        from model_search.training.metrics import all_metrics
 
-        if self._reads_in_pieces(data):
+        if self._reads_in_pieces(data) and len(self.tasks) == 1:
             given, found = labelled_logits(self.tower(trial), data, self._record.data, warn)
         else:
             given = labelled_rows(data, self._record.data, warn)
             found = tower_logits(self._built(self._chosen(trial), given.inputs), given.inputs)
-        rows = LabelledRows.of_rows(self.task, given)
-        logits = rows.logits(found)
-        if self.task.kind is TaskKind.CLASSIFICATION:
-            logits = logits / self._temperature(trial)
-        return all_metrics(self.task, rows.labels, logits, rows.weights)
+        return metrics_of_tasks(self.tasks, given, found, self._temperatures(trial))
 
     def export(self, path: str | os.PathLike[str], trial: ModelChoice = None) -> dict[str, pathlib.Path]:
         """Writes the model as a SavedModel (raw columns in) and a `.keras` file (typed columns in), with a model card.
@@ -540,6 +534,13 @@ class Study:
 
         found = self.calibration(trial)
         return given_temperature(self._record) or 1.0 if found is None else found.temperature
+
+    def _temperatures(self, trial: ModelChoice) -> list[float]:
+        """The temperature of each task; only the primary one's is fitted."""
+        from model_search.finish.final_ensemble import given_temperature
+
+        others = [given_temperature(self._record) or 1.0] * (len(self.tasks) - 1)
+        return [self._temperature(trial), *others]
 
     def _logits(self, data: TableLike, trial: ModelChoice) -> tuple[np.ndarray, np.ndarray | None]:
         """Logits [rows, ...], and which steps are valid where there is a label for each step."""

@@ -11,6 +11,7 @@ import numpy as np
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
@@ -30,10 +31,11 @@ class Provider(BaseProvider):
     Args:
         x: Features [rows, columns]: an array of numbers (or objects), a DataFrame of numbers, booleans, categories,
             dates or text, or a dict of columns.
-        y: Labels [rows].
+        y: Labels [rows]; of several tasks a dict of labels by name, or a frame of label columns (the first is the
+            primary task, unless the specification names another). A row may lack labels of all but the primary one.
         validation: (x, y) or (x, y, weights) to validate on; a part of the rows where None.
-        weights: Weights of the rows [rows], at least 0.
-        task: "classification" or "regression"; inferred from `y` where None.
+        weights: Weights of the rows [rows], at least 0; of several tasks also a dict by name.
+        task: "classification" or "regression"; inferred from `y` where None. Of several tasks a dict by name.
         feature_names: Names of the columns of an array; "x0", "x1", ... where None.
 
     Raises:
@@ -47,11 +49,11 @@ class Provider(BaseProvider):
         *,
         validation: tuple[Any, ...] | None = None,
         weights: Any = None,
-        task: str | TaskKind | None = None,
+        task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
         feature_names: Sequence[str] | None = None,
     ):
-        self._task = parse_task(task)
         self._rows = as_rows(x, y, weights, feature_names)
+        self._tasks = parse_tasks(task, [str(self._rows.labels.name), *self._rows.others])
         self._validation = None
         if validation is not None:
             if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
@@ -74,14 +76,14 @@ class Provider(BaseProvider):
             rows=self._rows,
             validation=self._validation,
             columns=tuple(self._rows.frame.columns),
-            task_kind=self._task,
+            task_kinds=self._tasks,
             reading={"source": "arrays"},
             loss_fn=self.get_loss_fn(),
             metric_fn=self.get_metric_fn(),
         )
 
 
-def parse_task(task: str | TaskKind | None) -> TaskKind | None:
+def parse_task(task: Any) -> TaskKind | None:
     """The user's choice of a task; DataError if it is invalid."""
     if task is None:
         return None
@@ -89,6 +91,20 @@ def parse_task(task: str | TaskKind | None) -> TaskKind | None:
         return TaskKind(str(task).lower())
     except ValueError:
         raise DataError(f"task is {task!r}; expected 'classification', 'regression' or None") from None
+
+
+def parse_tasks(task: Any, names: Sequence[str]) -> dict[str, TaskKind | None]:
+    """The user's choice for each of these tasks; one that is no dict is for all of them.
+
+    Raises:
+        DataError: if it is invalid, or names another task.
+    """
+    if not isinstance(task, Mapping):
+        return dict.fromkeys(names, parse_task(task))
+    unknown = [name for name in task if name not in names]
+    if unknown:
+        raise DataError(f"task names {unknown[0]!r}; the labels are {', '.join(map(repr, names))}")
+    return {name: parse_task(task.get(name)) for name in names}
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[str], source: str) -> None:
@@ -165,6 +181,9 @@ def _array(values: Any, what: str) -> np.ndarray:
 def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = None) -> RawRows:
     """Features, labels and weights as raw rows; DataError where their lengths differ."""
     frame = as_frame(x, names)
+    several = _several_labels(y)
+    if several is not None:
+        return _rows_of_tasks(frame, several, weights)
     labels = _beside(_series(y, "label"), frame, "label")
     if len(labels) != len(frame):
         raise DataError(f"{len(frame)} rows of features, {len(labels)} labels; expected one label for each row")
@@ -172,6 +191,34 @@ def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = N
     if weight is not None and len(weight) != len(frame):
         raise DataError(f"{len(frame)} rows of features, {len(weight)} weights; expected one weight for each row")
     return RawRows(frame, labels, weight)
+
+
+def _several_labels(y: Any) -> dict[str, Any] | None:
+    """The labels by task where there are several tasks, or a dict of one; None for one array of labels."""
+    import pandas as pd
+
+    if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
+        return {str(name): y[name] for name in y.columns}
+    if not isinstance(y, Mapping):
+        return None
+    if not y:
+        raise DataError("the labels are an empty dict; expected labels by the names of tasks")
+    return {str(name): labels for name, labels in y.items()}
+
+
+def _rows_of_tasks(frame: pd.DataFrame, given: Mapping[str, Any], weights: Any) -> RawRows:
+    own = weights if isinstance(weights, Mapping) else dict.fromkeys(given, weights)
+    unknown = [str(name) for name in own if name not in given]
+    if unknown:
+        raise DataError(f"weights name {unknown[0]!r}; the labels are {', '.join(map(repr, given))}")
+    found = {}
+    for name, values in given.items():
+        if name in frame.columns:
+            raise DataError(f"the label {name!r} has the name of a feature; give it another one")
+        rows = as_rows(frame, _series(values, name).rename(name), own.get(name))
+        found[name] = OtherTask(rows.labels, rows.weights)
+    first, *rest = found
+    return RawRows(frame, *found[first], {name: found[name] for name in rest})
 
 
 def _beside(series: pd.Series, frame: pd.DataFrame, role: str) -> pd.Series:

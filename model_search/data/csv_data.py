@@ -6,14 +6,15 @@ import dataclasses
 import difflib
 import numbers
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from model_search.data.array_data import check_columns, parse_task
+from model_search.data.array_data import check_columns, parse_task, parse_tasks
 from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.tabular import csv_reading, schema
+from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
@@ -34,10 +35,11 @@ class Provider(BaseProvider):
         filename: The file; it may be compressed by gzip.
         validation_filename: A file to validate on; a part of the rows where None.
         field_delim: Between the fields; detected (comma, semicolon, tab, bar) if None.
-        label: Name of the label column.
+        label: Name of the label column; of several tasks a list of names (the first is the primary task, unless the
+            specification names another). A row may lack labels of all but the primary one.
         weight: Name of a column with the weight of each row.
         header: Whether the first row holds the names; "auto" detects it. Without names, columns are "column_0", ...
-        task: "classification" or "regression"; inferred where None.
+        task: "classification" or "regression"; inferred where None. Of several tasks a dict by label.
         encoding: Of the text.
         decimal: "." or ","; detected if None.
 
@@ -54,16 +56,17 @@ class Provider(BaseProvider):
         validation_filename: str | os.PathLike[str] | None = None,
         field_delim: str | None = None,
         *,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         weight: str | None = None,
         header: bool | str = "auto",
-        task: str | TaskKind | None = None,
+        task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
         encoding: str = "utf-8",
         decimal: str | None = None,
     ):
         for name, path in (("filename", filename), ("validation_filename", validation_filename)):
             _check_path(name, path)
-        for name, column in (("label", label), ("weight", weight)):
+        first, self._others = _labels(label)
+        for name, column in (("label", first), ("weight", weight)):
             if column is not None and not isinstance(column, str):
                 raise DataError(f"{name} is {column!r}; expected the name of a column (label_index takes a number)")
         for name, number in (("label_index", label_index), ("logits_dimension", logits_dimension)):
@@ -75,18 +78,21 @@ class Provider(BaseProvider):
             raise DataError(f"record_defaults is {record_defaults!r}; expected a value for each column, or None")
         if not filename:
             raise DataError("no file was given; expected filename='train.csv'")
-        if label is None and label_index is None:
+        if first is None and label_index is None:
             raise DataError("no label was given; expected label='COLUMN' (or label_index=NUMBER, from 0)")
         if logits_dimension is not None and logits_dimension < 1:
             raise DataError(f"logits_dimension is {logits_dimension}; expected at least 1, or None to infer it")
         self._filename = filename
         self._validation_filename = validation_filename or None
         self._reading = csv_reading.Reading(field_delim, header, encoding, decimal)
-        self._label, self._label_index = label, label_index
+        self._label, self._label_index = first, label_index
         self._weight = weight
         self._record_defaults = None if record_defaults is None else list(record_defaults)
         self._logits_dimension = logits_dimension
-        self._task = parse_task(task)
+        if self._others and logits_dimension is not None:
+            raise DataError("logits_dimension is for one label; leave it out, and classes are counted")
+        self._tasks = parse_tasks(task, [first, *self._others]) if self._others else {}
+        self._task = None if self._others else parse_task(task)
 
     def number_of_classes(self) -> int:
         """The number of classes; 1 for regression."""
@@ -102,8 +108,12 @@ class Provider(BaseProvider):
         label = self._find_label(names)
         if self._weight is not None:
             self._check_name(self._weight, names, "weight")
-            if self._weight == label:
-                raise DataError(f"column {label!r} is given as label and as weight; expected two different columns")
+            if self._weight in (label, *self._others):
+                raise DataError(
+                    f"column {self._weight!r} is given as label and as weight; expected two different columns"
+                )
+        for one in self._others:
+            self._check_name(one, names, "label")
         kinds = self._kinds(names)
         numbers, reading = names, {"source": "csv", **dataclasses.asdict(table.reading)}
         if rules >= READING_RULES and table.reading.decimal == ",":  # version 1.0 replaced commas in all columns
@@ -121,6 +131,7 @@ class Provider(BaseProvider):
             validation=validation,
             columns=tuple(names),
             task_kind=self._task,
+            task_kinds=self._tasks,
             logits_dimension=self._logits_dimension,
             kinds=kinds,
             reading=reading,
@@ -130,8 +141,10 @@ class Provider(BaseProvider):
         )
 
     def _rows(self, frame: pd.DataFrame, label: str) -> RawRows:
-        others = [name for name in (label, self._weight) if name is not None]
-        return RawRows(frame.drop(columns=others), frame[label], None if self._weight is None else frame[self._weight])
+        weights = None if self._weight is None else frame[self._weight]
+        others = {name: OtherTask(frame[name]) for name in self._others}
+        taken = [name for name in (label, self._weight, *others) if name is not None]
+        return RawRows(frame.drop(columns=taken), frame[label], weights, others)
 
     def _find_label(self, names: Sequence[str]) -> str:
         by_index = None
@@ -170,6 +183,15 @@ class Provider(BaseProvider):
             )
         kinds = (schema.TEXT if isinstance(value, str) else schema.NUMBER for value in self._record_defaults)
         return dict(zip(names, kinds, strict=True))
+
+
+def _labels(label: Any) -> tuple[Any, tuple[str, ...]]:
+    """The label of the first task, and those of the others."""
+    if isinstance(label, str) or not isinstance(label, list | tuple):
+        return label, ()
+    if not label or not all(isinstance(name, str) for name in label) or len(set(label)) < len(label):
+        raise DataError(f"label is {label!r}; expected the name of a column, or different names, one for each task")
+    return label[0], tuple(label[1:])
 
 
 def _check_path(name: str, value: Any) -> None:

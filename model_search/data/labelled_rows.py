@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
 from model_search.data.rows import Rows
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, logits_of_tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class LabelledRows:
     valid: np.ndarray | None = None
 
     @classmethod
-    def of(cls, task: Task, labels: np.ndarray, weights: np.ndarray | None = None) -> LabelledRows:
+    def of(cls, task: Task, labels: np.ndarray, weights: np.ndarray | None = None) -> Self:
         """Flattens a label for each step; a label for each row stays as it is.
 
         Args:
@@ -47,9 +49,25 @@ class LabelledRows:
         return cls(task, labels[valid], None if weights is None else weights[valid], valid)
 
     @classmethod
-    def of_rows(cls, task: Task, rows: Rows) -> LabelledRows:
+    def of_rows(cls, task: Task, rows: Rows) -> Self:
         """The labels of the primary task."""
         return cls.of(task, rows.label, rows.weight)
+
+    @classmethod
+    def of_tasks(cls, tasks: Mapping[str, Task], rows: Rows, logits: np.ndarray) -> dict[str, tuple[Self, np.ndarray]]:
+        """The labels of each task that the rows have labels of, with its logits.
+
+        Args:
+            tasks: By name, the primary one first.
+            rows: Rows with labels.
+            logits: A model's logits for them, of all tasks side by side.
+        """
+        found = {}
+        for (name, task), columns in zip(tasks.items(), logits_of_tasks(tasks).values(), strict=True):
+            if name in rows.labels:
+                known = cls.of(task, rows.labels[name], rows.weights.get(name))
+                found[name] = known, known.logits(logits[..., columns])
+        return found
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,5 +86,9 @@ class LabelledRows:
         return found
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
-        """A model's logits [rows, width] or [rows, steps, width], one row for each label."""
-        return logits if self.valid is None else logits[self.valid]
+        """A model's logits [rows, width] or [rows, steps, width], one row for each label.
+
+        Of several tasks, the logits of the primary one are the first.
+        """
+        own = logits if logits.shape[-1] == self.task.logits_dimension else logits[..., : self.task.logits_dimension]
+        return own if self.valid is None else own[self.valid]

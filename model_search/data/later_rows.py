@@ -23,8 +23,9 @@ from model_search.data.tabular import earlier_rules, labels
 from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
 from model_search.data.tabular.preprocess import Note, Preprocessor, sentences
-from model_search.data.tabular.table import check_weights, missing_labels
-from model_search.data.task import Task
+from model_search.data.tabular.several_tasks import OtherTask, encode_other
+from model_search.data.tabular.table import RawRows, check_weights, missing_labels
+from model_search.data.task import Task, tasks_of
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -130,15 +131,32 @@ def labelled_rows(
         return _sequence_rows(source, description, note)
     if description.get("schema") is None:
         return _stream_rows(source, description, note)
+    tasks = tasks_of(description)
+    primary, *others = tasks
     if isinstance(source, tuple):
         rows = as_rows(read_table(source[0], description), *source[1:])
-        frame, series, weights = rows.frame, rows.labels, rows.weights
+        rows = rows.with_primary(primary) if rows.others else rows
     else:
         frame = read_table(source, description)
-        series, weights = label_columns(frame, Task.of_description(description))
-    present, found = label_rows(series, weights, description, note)
-    inputs = _features(frame.iloc[present].reset_index(drop=True), description, note)
-    return Rows(inputs, found.labels, found.weights)
+        series, weights = label_columns(frame, tasks[primary])
+        # Labels of the other tasks need not be there.
+        more = {name: OtherTask(frame[name], weights) for name in others if name in frame.columns}
+        rows = RawRows(frame, series, weights, more)
+    present, found = label_rows(rows.labels, rows.weights, description, note)
+    inputs = _features(rows.frame.iloc[present].reset_index(drop=True), description, note)
+    if not others:
+        return Rows(inputs, found.labels, found.weights)
+    given, kept = {primary: found.label}, {primary: found.weight}
+    for name, (series, weights) in rows.others.items():
+        if name in tasks:
+            own = None if weights is None else check_weights(weights)[present]
+            other = encode_other(series, tasks[name], present, own, note or _silent)
+            given[name], kept[name] = other.to_rows(tasks[name]), other.weights
+    return Rows(inputs, given, {name: values for name, values in kept.items() if values is not None})
+
+
+def _silent(sentence: str) -> None:
+    """Takes a sentence that nobody wants to read."""
 
 
 def label_columns(frame: pd.DataFrame, task: Task) -> tuple[pd.Series, pd.Series | None]:

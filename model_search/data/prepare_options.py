@@ -28,6 +28,7 @@ class PrepareOptions:
         flat_inputs: Whether all features of a stream are concatenated into one vector, as version 1.0 did, so that
             its studies can be continued.
         reading_rules: How the cells of a table are read; a study goes on with the rules that it began with.
+        primary_task: Of several tasks, the one by which models are compared; the provider's first one where None.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class PrepareOptions:
     label_per_step: bool = False
     flat_inputs: bool = False
     reading_rules: int = READING_RULES
+    primary_task: str | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -25,6 +25,7 @@ class TableData:
         metric_fn: The provider's own metric.
         lengths: For each padded input, the name of the one that holds its lengths.
         own_specs: Specs of inputs that say more than the arrays do.
+        other_tasks: Further tasks by name, which a model answers besides.
     """
 
     task: Task
@@ -37,6 +38,12 @@ class TableData:
     metric_fn: Callable[..., Any] | None = None
     lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)
     own_specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
+    other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """All tasks by their names in the rows, the primary one first."""
+        return {self.train.task: self.task, **self.other_tasks}
 
     @property
     def input_specs(self) -> dict[str, InputSpec]:
@@ -69,9 +76,19 @@ class StreamData:
     lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
+    def tasks(self) -> dict[str, Task]:
+        """The task by its name in the rows."""
+        return {self.valid.task: self.task}
+
+    @property
     def input_specs(self) -> dict[str, InputSpec]:
         """The specs of the inputs."""
         return self.valid.specs(self.lengths)
 
 
 PreparedData = TableData | StreamData
+
+
+def logits_dimension(data: PreparedData) -> int:
+    """Width of a model's logits: of all tasks side by side."""
+    return sum(task.logits_dimension for task in data.tasks.values())

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from model_search.data.checked_json import damaged, read_record
+from model_search.data.checked_json import damaged, need, read_record
 from model_search.metadata.limits import MOST_LOGITS
 
 Label = str | int | float | bool
@@ -74,3 +74,23 @@ class Task:
             DamagedRecordError: if there is none.
         """
         return cls.from_json(description.get("task"))
+
+
+def tasks_of(description: Mapping[str, Any]) -> dict[str, Task]:
+    """All tasks in a study's description of its data, by name, the primary one first.
+
+    Raises:
+        DamagedRecordError: if there are none.
+    """
+    primary = Task.of_description(description)
+    others = need(description.get("other_tasks", []), list, "the other tasks")
+    return {task.label: task for task in (primary, *map(Task.from_json, others))}
+
+
+def logits_of_tasks(tasks: Mapping[str, Task]) -> dict[str, slice]:
+    """Which of a model's logits are those of each task; they stand side by side in the order of the tasks."""
+    found, start = {}, 0
+    for name, task in tasks.items():
+        found[name] = slice(start, start + task.logits_dimension)
+        start += task.logits_dimension
+    return found

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from model_search.data.labelled_rows import LabelledRows
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
@@ -43,6 +43,11 @@ class StudyParts:
     def task(self) -> Task:
         """What is predicted."""
         return Task.of_description(self.record.data)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """All tasks by name, the primary one first."""
+        return tasks_of(self.record.data)
 
     @property
     def completed(self) -> tuple[int, ...]:
@@ -93,13 +98,17 @@ def make_ensemble(
     started = time.perf_counter()
     kept, record = parts.kept(), parts.record
     rows = kept.rows
-    trials, logits, notes = _candidates(parts, rows)
+    trials, outputs, notes = _candidates(parts, rows)
+    logits = [rows.logits(found) for found in outputs]
     metric, reason = _objective(record, kept, metric_functions)
     is_late = None if deadline is None else lambda: deadline.passed
     chosen = select(logits, rows, metric, seed=record.seed, is_late=is_late)
     metrics_of = _metrics_of(record, kept, metric_functions)
     mixed = _mixed(chosen, logits, rows.task)
     metrics = metrics_of(mixed)
+    whole = _mixed_tasks(chosen, outputs, parts.tasks) if len(parts.tasks) > 1 else rows.by_row(mixed)
+    if len(parts.tasks) > 1 and metric_functions.all_metrics is not None:
+        metrics = {**metric_functions.all_metrics(whole), **metrics}
     value = metrics.get(record.metric)
     notes += [reason] if reason else []
     if not chosen.beats_single:
@@ -130,7 +139,7 @@ def make_ensemble(
         calibration=calibrate(rows, mixed, given_temperature(record)),
         notes=tuple(notes),
     )
-    return made, rows.by_row(mixed)
+    return made, whole
 
 
 def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
@@ -179,14 +188,14 @@ def _has_mixture(trial: Trial) -> bool:
 
 
 def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], list[np.ndarray], list[str]]:
-    """Trials with their validation logits, best first, and notes on those left out."""
+    """Trials with their validation logits of all tasks [rows, ...], best first, and notes on those left out."""
     trials, logits = [], []
     best = parts.history.best(MOST_CANDIDATES)
     for trial in best:
         found = validation_logits(parts.artefacts, trial)
         if found is not None and len(found) == rows.evaluated:
             trials.append(trial)
-            logits.append(rows.logits(found))
+            logits.append(found)
     if not trials:
         raise StudyError(f"the validation logits of study {parts.record.name!r} are gone; no ensemble can be selected")
     lost = len(best) - len(trials)
@@ -229,6 +238,16 @@ def _metrics_of(
 
 def _objective_of(trial: Trial, metric: str) -> float | None:
     return None if trial.result is None else trial.result.metrics.get(metric)
+
+
+def _mixed_tasks(chosen: Selection, outputs: Sequence[np.ndarray], tasks: Mapping[str, Task]) -> np.ndarray:
+    """The ensemble's logits of all tasks side by side, [rows, ...]."""
+    parts = []
+    for name, columns in logits_of_tasks(tasks).items():
+        own = [outputs[place][..., columns] for place in chosen.weights]
+        flat = [values.reshape(-1, values.shape[-1]) for values in own]
+        parts.append(ensemble_logits(tasks[name], flat, list(chosen.weights.values())).reshape(own[0].shape))
+    return np.concatenate(parts, axis=-1)
 
 
 def _mixed(chosen: Selection, logits: Sequence[np.ndarray], task: Task, without: int | None = None) -> np.ndarray:

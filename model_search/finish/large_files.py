@@ -24,7 +24,7 @@ from model_search.data.rows import Rows
 from model_search.data.tabular.csv_reading import table_pieces
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Note
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
 from model_search.finish.predict import predict_labels, predict_probabilities, tower_logits
 
@@ -66,20 +66,20 @@ def files_of(source: Any, description: Mapping[str, Any]) -> list[pathlib.Path] 
 def answers_of_files(
     paths: Sequence[pathlib.Path],
     logits_of: Callable[[list[str]], np.ndarray],
-    task: Task,
-    temperature: float,
+    tasks: Mapping[str, Task],
+    temperatures: Sequence[float],
 ) -> Iterator[pd.DataFrame]:
     """The answers for pictures or recordings, some files at a time, with the name of each in the column "file".
 
     Args:
         paths: The files.
         logits_of: From some of them to logits [files, width].
-        task: What is predicted.
-        temperature: Divides the logits.
+        tasks: What is predicted, by name, the primary task first.
+        temperatures: Divide the logits of each task.
     """
     for start in range(0, len(paths), _FILES):
         piece = [str(path) for path in paths[start : start + _FILES]]
-        frame = answers_of(logits_of(piece), task, temperature)
+        frame = answers_of(logits_of(piece), tasks, temperatures)
         frame.insert(0, "file", piece)
         yield frame
 
@@ -116,8 +116,19 @@ def _say(sentences: Iterable[str], note: Note | None) -> None:
             note(sentence)
 
 
-def answers_of(logits: np.ndarray, task: Task, temperature: float) -> pd.DataFrame:
-    """What is written for each row: "prediction", and "probability_CLASS" for each class."""
+def answers_of(logits: np.ndarray, tasks: Mapping[str, Task], temperatures: Sequence[float]) -> pd.DataFrame:
+    """What is written for each row: "prediction", and "probability_CLASS" for each class.
+
+    Of tasks besides the primary one, "prediction/TASK" and "probability_CLASS/TASK".
+    """
+    found = None
+    for (name, columns), temperature in zip(logits_of_tasks(tasks).items(), temperatures, strict=True):
+        frame = _answers_of_task(logits[..., columns], tasks[name], temperature)
+        found = frame if found is None else found.join(frame.rename(columns=lambda one, name=name: f"{one}/{name}"))
+    return cast("pd.DataFrame", found)
+
+
+def _answers_of_task(logits: np.ndarray, task: Task, temperature: float) -> pd.DataFrame:
     import pandas as pd
 
     labels = predict_labels(logits, task)

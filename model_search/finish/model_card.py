@@ -64,9 +64,9 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
     """A JSON-able description of an exported model.
 
     Returns:
-        "task" (see `Task.to_json`); "columns", for each column that is read its "column" (the user's name), its
-        names as an input of the "keras" file and of the "saved_model", and its "kind" ("number", "text" or
-        "date"), and the "dtype" of numbers that are not float32;
+        "task" (see `Task.to_json`), "other_tasks" if there are several; "columns", for each column that is
+        read its "column" (the user's name), its names as an input of the "keras" file and of the "saved_model", and its
+        "kind" ("number", "text" or "date"), and the "dtype" of numbers that are not float32;
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "not_read", the reason for every other column; "metadata" as given.
@@ -92,6 +92,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
             }
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
+        **({"other_tasks": [one.to_json() for one in bundle.other_tasks.values()]} if bundle.other_tasks else {}),
         "not_read": {} if schema is None else dict(schema.dropped),
         "metadata": dict(bundle.metadata),
     }
@@ -141,7 +142,17 @@ def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
     task = Task.from_json(about["task"])
     columns = about["columns"]
     lines = [f"# A model that predicts {_plain(task.label)}", "", *_origin(about["metadata"])]
-    lines += ["## What it answers", "", *_answers(task), "", "## What it takes", "", *_inputs(about), ""]
+    lines += [
+        "## What it answers",
+        "",
+        *_answers(task),
+        *_other_answers(about),
+        "",
+        "## What it takes",
+        "",
+        *_inputs(about),
+        "",
+    ]
     lines += ["## How to use it", ""]
     if not columns:
         lines += ["`model.keras` needs Keras with TensorFlow, `saved_model` TensorFlow alone."]
@@ -203,6 +214,15 @@ def _answers(task: Task) -> list[str]:
         "",
         f"{classes}.",
     ]
+
+
+def _other_answers(about: Mapping[str, Any]) -> list[str]:
+    """What is answered besides the primary task."""
+    lines = []
+    for task in map(Task.from_json, about.get("other_tasks", [])):
+        lines += ["", f"Besides, of {_plain(task.label)}, with {_code('/' + task.label)} behind each name:", ""]
+        lines += _answers(task)
+    return lines
 
 
 def _inputs(about: Mapping[str, Any]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.rows import Arrays
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
 from model_search.towers.block_rows import rows_at_a_time
 from model_search.towers.keras_inputs import row_name
@@ -53,6 +54,49 @@ def _structured(tower: keras.Model, given: list[np.ndarray]) -> Any:
     if isinstance(tower.input, dict):
         return {tensor.name: values for tensor, values in zip(tower.inputs, given, strict=True)}
     return given if isinstance(tower.input, list | tuple) else given[0]
+
+
+def predict_tasks(
+    logits: np.ndarray, tasks: Mapping[str, Task], steps: np.ndarray | None
+) -> np.ndarray | dict[str, np.ndarray]:
+    """The predictions of one task, or those of several by name.
+
+    Args:
+        logits: float32 [rows, ..., logits of all tasks].
+        tasks: By name.
+        steps: Which steps are valid, bool [rows, steps], where there is a label for each; padded ones are masked.
+    """
+    found = {}
+    for name, columns in logits_of_tasks(tasks).items():
+        found[name] = predict_labels(logits[..., columns], tasks[name])
+        if steps is not None:
+            padded = ~steps if found[name].ndim == 2 else np.repeat(~steps[..., None], found[name].shape[2], axis=2)
+            found[name] = np.ma.masked_array(found[name], mask=padded)
+    return found if len(found) > 1 else next(iter(found.values()))
+
+
+def predict_task_probabilities(
+    logits: np.ndarray, tasks: Mapping[str, Task], temperatures: Sequence[float], steps: np.ndarray | None
+) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    """The probabilities of one task, or those of several by name; tasks that predict numbers are left out.
+
+    Args:
+        logits: As in `predict_tasks`.
+        tasks: As in `predict_tasks`.
+        temperatures: Of each task.
+        steps: As in `predict_tasks`; there is a row for each valid step.
+    """
+    import pandas as pd
+
+    found = {}
+    for (name, columns), temperature in zip(logits_of_tasks(tasks).items(), temperatures, strict=True):
+        if tasks[name].kind is TaskKind.CLASSIFICATION:
+            own = logits[..., columns] if steps is None else logits[..., columns][steps]
+            found[name] = predict_probabilities(own, tasks[name], temperature)
+    if steps is not None:
+        index = pd.MultiIndex.from_arrays(np.nonzero(steps), names=["row", "step"])
+        found = {name: frame.set_axis(index, axis="index") for name, frame in found.items()}
+    return found if len(tasks) > 1 else next(iter(found.values()))
 
 
 def predict_labels(logits: np.ndarray, task: Task) -> np.ndarray:

@@ -14,12 +14,12 @@ from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
 from model_search.data.rows import InputSpec, InputSpecs
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array
 from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
-from model_search.towers.heads import with_probabilities
+from model_search.towers.heads import probabilities_of
 from model_search.towers.inputs import renamed, structured
 from model_search.towers.keras_inputs import row_name
 
@@ -39,6 +39,8 @@ class ModelBundle:
         inputs: What the tower's inputs are; taken from the tower where None.
         images: The format of the pictures that it reads; None where it reads none.
         audio: The features of the recordings that it reads; None where it reads none.
+        other_tasks: Further tasks by name; their logits follow those of `task`.
+        other_temperature: Divides their logits.
     """
 
     tower: keras.Model
@@ -49,6 +51,8 @@ class ModelBundle:
     inputs: InputSpecs | None = None
     images: PictureFormat | None = None
     audio: LogMel | None = None
+    other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+    other_temperature: float = 1.0
 
     @property
     def input_specs(self) -> InputSpecs:
@@ -94,7 +98,8 @@ def serving_model(bundle: ModelBundle) -> keras.Model:
     without a schema, the inputs of a row, one by itself or a dict by name (changed likewise). Its outputs are a dict.
     For classes: "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
     [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets), of
-    `units_dtype`. With a label for each step, all of them have an axis of steps after the rows.
+    `units_dtype`. Of several tasks, these are of the primary one, and "label/TASK" and the like are of each. With a
+    label for each step, all of them have an axis of steps after the rows.
     """
     names = keras_names(input_names(bundle) if bundle.schema is None else bundle.schema.columns)
     pieces = serving_pieces(bundle, taken=names)
@@ -133,20 +138,32 @@ def serving_pieces(bundle: ModelBundle, taken: Collection[str] = ()) -> Pieces:
 
 def _answers(bundle: ModelBundle, name: str) -> keras.Model:
     """The outputs from the logits."""
-    task = bundle.task
     logits = keras.Input(bundle.tower.output_shape[1:], name="logits")
+    if not bundle.other_tasks:
+        return keras.Model(logits, _answers_of_task(logits, bundle.task, bundle.temperature), name=name)
+    tasks = {bundle.task.label: bundle.task, **bundle.other_tasks}
+    found: dict[str, Any] = {}
+    for place, (task, columns) in enumerate(logits_of_tasks(tasks).items()):
+        temperature = bundle.other_temperature if place else bundle.temperature
+        answers = _answers_of_task(logits[..., columns], tasks[task], temperature, f"_{place}" if place else "")
+        found |= {} if place else answers
+        found |= {f"{key}/{task}": value for key, value in answers.items()}
+    return keras.Model(logits, found, name=name)
+
+
+def _answers_of_task(logits: Any, task: Task, temperature: float, suffix: str = "") -> dict[str, Any]:
+    """The outputs of one task from its logits; `suffix` makes the names of its layers unique."""
     if task.kind is TaskKind.REGRESSION:
-        values = _in_units(logits, task)
-        return keras.Model(logits, {"prediction": values[..., 0] if task.logits_dimension == 1 else values}, name=name)
-    softmax = with_probabilities(keras.Model(logits, logits), task.kind, bundle.temperature)
-    probabilities = softmax(logits)
-    label = _labels(ops.argmax(probabilities, axis=-1), class_array(task))
-    return keras.Model(logits, {"label": label, "probabilities": probabilities}, name=name)
+        values = _in_units(logits, task, suffix)
+        return {"prediction": values[..., 0] if task.logits_dimension == 1 else values}
+    probabilities = probabilities_of(logits, temperature, suffix)
+    label = _labels(ops.argmax(probabilities, axis=-1), class_array(task), suffix)
+    return {"label": label, "probabilities": probabilities}
 
 
-def _in_units(logits: Any, task: Task) -> Any:
+def _in_units(logits: Any, task: Task, suffix: str) -> Any:
     if units_dtype(task) == "float32":
-        return layers.Rescaling(task.target_scale, offset=task.target_mean, name="units")(logits)
+        return layers.Rescaling(task.target_scale, offset=task.target_mean, name=f"units{suffix}")(logits)
     # The layer would make float32 of its numbers first.
     scale, mean = np.array(task.target_scale, "float64"), np.array(task.target_mean, "float64")
     return ops.cast(logits, "float64") * scale + mean
@@ -157,13 +174,13 @@ def units_dtype(task: Task) -> str:
     return float_type(task.target_mean, task.target_scale, _FAR)
 
 
-def _labels(codes: Any, classes: np.ndarray) -> Any:
+def _labels(codes: Any, classes: np.ndarray, suffix: str) -> Any:
     """The class of each row: a number where all classes are numbers, else text."""
     if classes.dtype.kind in "if":
         return ops.take(classes, codes, axis=0)
     texts = class_texts(classes)
     lookup = layers.StringLookup(
-        vocabulary=texts, oov_token=lookup_token(texts), num_oov_indices=0, invert=True, name="label"
+        vocabulary=texts, oov_token=lookup_token(texts), num_oov_indices=0, invert=True, name=f"label{suffix}"
     )
     return lookup(codes)
 

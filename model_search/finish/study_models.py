@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from model_search.blocks import catalogue
 from model_search.data.checked_json import damaged, need
 from model_search.data.inputs import InputLayout
 from model_search.data.rows import Arrays
@@ -20,8 +21,8 @@ from model_search.towers.builder import build_tower
 from model_search.towers.ensemble_models import (
     Tensors,
     ensemble_model,
+    mean_of_all_predictions,
     mean_of_logits,
-    mean_of_predictions,
     mixture_of_logits,
 )
 from model_search.training.assembly import trained_model
@@ -67,10 +68,10 @@ class StudyModels:
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
-            return mean_of_predictions(
+            return mean_of_all_predictions(
                 [self._combined(trial, logits) for trial in trials],
                 [member.weight for member in model.members],
-                self._study.task.kind,
+                self._study.tasks,
             )
 
         numbers = dict.fromkeys(number for trial in trials for number in self._plan(trial).towers)
@@ -108,7 +109,8 @@ class StudyModels:
 
     def _build(self, plan: TrialPlan, most_parameters: int) -> keras.Model:
         record = self._study.record
-        spec = tower_spec(plan, self._specs, self._study.task.logits_dimension, _options(record.data))
+        widths = {name: task.logits_dimension for name, task in self._study.tasks.items()}
+        spec = tower_spec(plan, self._specs, widths, _options(record.data))
         return build_tower(spec, most_parameters)
 
     def _trial(self, number: int) -> Trial:
@@ -136,4 +138,8 @@ def _options(description: Mapping[str, Any]) -> Mapping[str, Any]:
         raise damaged(what, f"its problem type is {name!r}")
     for flag in ("dropout_between_blocks", "disable_last_dense_layer"):
         need(options.get(flag), bool, f"{flag} of {what}")
+    for task, blocks in need(options.get("task_blocks", {}), Mapping, f"task_blocks of {what}").items():
+        for block in need(blocks, list, f"blocks of the task {task!r}"):
+            if not isinstance(block, str) or not catalogue.is_known(block):
+                raise damaged(what, f"a block of the task {task!r} is {block!r}")
     return options

@@ -89,20 +89,22 @@ class ArchitectureReplay(_message.Message):
     def __init__(self, towers: _Optional[_Iterable[_Union[TowerSuggestion, _Mapping]]] = ...) -> None: ...
 
 class TaskSpec(_message.Message):
-    __slots__ = ("label_name", "number_of_classes", "architecture", "weight_feature_name", "weight_is_a_feature", "apply_activation_on_shared_logits")
+    __slots__ = ("label_name", "number_of_classes", "architecture", "weight_feature_name", "weight_is_a_feature", "apply_activation_on_shared_logits", "loss_weight")
     LABEL_NAME_FIELD_NUMBER: _ClassVar[int]
     NUMBER_OF_CLASSES_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FEATURE_NAME_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_IS_A_FEATURE_FIELD_NUMBER: _ClassVar[int]
     APPLY_ACTIVATION_ON_SHARED_LOGITS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     label_name: str
     number_of_classes: int
     architecture: _containers.RepeatedScalarFieldContainer[str]
     weight_feature_name: str
     weight_is_a_feature: bool
     apply_activation_on_shared_logits: bool
-    def __init__(self, label_name: _Optional[str] = ..., number_of_classes: _Optional[int] = ..., architecture: _Optional[_Iterable[str]] = ..., weight_feature_name: _Optional[str] = ..., weight_is_a_feature: bool = ..., apply_activation_on_shared_logits: bool = ...) -> None: ...
+    loss_weight: float
+    def __init__(self, label_name: _Optional[str] = ..., number_of_classes: _Optional[int] = ..., architecture: _Optional[_Iterable[str]] = ..., weight_feature_name: _Optional[str] = ..., weight_is_a_feature: bool = ..., apply_activation_on_shared_logits: bool = ..., loss_weight: _Optional[float] = ...) -> None: ...
 
 class LinearModelSpec(_message.Message):
     __slots__ = ("network_alignment", "ridge_penalty", "remove_outliers", "trials_before_fit")

@@ -9,7 +9,7 @@ from typing import Any
 
 import model_search
 from model_search.data.inputs import InputLayout
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.report.charts import Chart, Point, curves_chart, trials_chart
@@ -280,16 +280,25 @@ def _spec_in_words(text: str, study: str) -> list[str]:
 
 def _data_in_words(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     try:
-        task = Task.from_json(data["task"])
+        tasks = tasks_of(data)
     except (KeyError, TypeError, ValueError):
         return
+    for place, task in enumerate(tasks.values()):
+        yield from _task_in_words(task, "predicted besides" if place else "predicted")
+    yield from _inputs_in_words(data)
+
+
+def _task_in_words(task: Task, what: str) -> Iterable[tuple[str, str]]:
     if task.kind is TaskKind.CLASSIFICATION:
         classes = ", ".join(map(repr, task.classes[:_MOST_CLASSES]))
         rest = len(task.classes) - _MOST_CLASSES
         named = f": {classes}{f' and {rest} more' if rest > 0 else ''}" if task.classes else ""
-        yield "predicted", f"{task.label}, {task.logits_dimension} classes{named}"
+        yield what, f"{task.label}, {task.logits_dimension} classes{named}"
     else:
-        yield "predicted", f"{task.label}, {'a number' if task.logits_dimension == 1 else 'numbers'}"
+        yield what, f"{task.label}, {'a number' if task.logits_dimension == 1 else 'numbers'}"
+
+
+def _inputs_in_words(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     schema = _fields(data.get("schema"))
     if schema:
         yield "columns read", str(len(_items(schema.get("features"))))

@@ -14,7 +14,7 @@ from model_search.constants import OPTIMIZERS
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
-from model_search.spec import check_ensembles, check_positions, check_schedule, check_searches, supported
+from model_search.spec import check_ensembles, check_positions, check_schedule, check_searches, check_tasks, supported
 from model_search.spec.diagnostics import Path, Positions, Problem, Severity, one_of
 from model_search.spec.searches import readers, search_type
 
@@ -33,8 +33,7 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
         check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
         check_schedule.schedule, check_schedule.rules, check_schedule.tuning, _augmentations, _transfer, _data_format,
-        _auxiliary,
-        _refused, _unread,
+        _auxiliary, check_tasks.tasks, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -360,12 +359,6 @@ def _auxiliary(checker: Checker) -> None:
         )
     elif weight and not spec.use_auxiliary_head:
         checker.add("auxiliary_head_loss_weight is not read without use_auxiliary_head.", path, severity="warning")
-
-
-def _refused(checker: Checker) -> None:
-    for field, _ in checker.spec.ListFields():
-        if field.name in supported.REFUSED:
-            checker.add(f"{field.name}: {supported.REFUSED[field.name]}.", (field.name, 0), (field.name,))
 
 
 def _unread(checker: Checker) -> None:

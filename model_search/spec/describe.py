@@ -10,7 +10,13 @@ from model_search.spec.schedules import schedule_name, stopping_name
 from model_search.spec.searches import SEARCHES
 
 # Fields that decide what a tower or its training data are; trials with other values cannot be compared.
-_FIXED = ("disable_last_dense_layer", "weight_feature_name", "is_input_shared", "lengths_feature_name")
+_FIXED = (
+    "disable_last_dense_layer",
+    "weight_feature_name",
+    "is_input_shared",
+    "lengths_feature_name",
+    "primary_task_name",
+)
 
 
 def warnings_of(spec: PhoenixSpec) -> list[str]:
@@ -34,6 +40,10 @@ def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
             differences.append(f"{name} was {_value(before)} and is now {_value(now)}.")
+    if list(old.multi_task_spec) != list(new.multi_task_spec):
+        differences.append("multi_task_spec is another one.")
+    if merges_losses(old) != merges_losses(new):
+        differences.append("merge_losses_of_multitask is another one.")
     lengths = [_lengths(old), _lengths(new)]
     if lengths[0] != lengths[1]:
         differences.append(f"evaluation_schedule was {lengths[0]} and is now {lengths[1]}.")
@@ -41,6 +51,16 @@ def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
     if removed:
         differences.append(f"blocks_to_use no longer has {', '.join(removed)}.")
     return differences
+
+
+def merges_losses(spec: PhoenixSpec) -> bool:
+    """Whether the losses of several tasks are added, rather than trained in turn.
+
+    In turn is the archived system's way, for specifications that name tasks and do not say.
+    """
+    if spec.HasField("merge_losses_of_multitask"):
+        return spec.merge_losses_of_multitask
+    return not spec.multi_task_spec
 
 
 def _lengths(spec: PhoenixSpec) -> str:
@@ -67,6 +87,13 @@ def explain(spec: PhoenixSpec) -> str:
         f"Hyperparameters: {', '.join(_hyperparameters(spec))}.",
     ]
     lines += check_ensembles.in_words(spec)
+    if spec.multi_task_spec:
+        names = ", ".join(task.label_name for task in spec.multi_task_spec)
+        primary = spec.primary_task_name or spec.multi_task_spec[0].label_name
+        lines.append(
+            f"Tasks: {names}; models are compared by {primary}, and losses are "
+            f"{'added' if merges_losses(spec) else 'trained in turn'}."
+        )
     if spec.user_suggestions:
         lines.append(f"First {len(spec.user_suggestions)} suggested by you.")
     return "\n".join([*lines, *_budget(spec), *warnings_of(spec)])

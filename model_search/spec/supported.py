@@ -18,17 +18,17 @@ NO_SEARCH = "no_search"
 
 RUNNABLE_TRANSFERS: frozenset[str] = frozenset({"NO_TRANSFER_LEARNING"})
 
-# Fields without which the search would not be the one that is asked for.
-REFUSED: Mapping[str, str] = {
-    "multi_task_spec": "several tasks at once are not built in this version; search for each task by itself",
-}
-
 # Fields that are not read, with what happens instead.
 UNREAD: Mapping[str, str] = {
     "use_synchronous_optimizer": "each trial is trained by one process",
     "is_input_shared": "every trial is a tower of its own",
     "weight_feature_name": "rows weigh what the weight column given to the data provider says",
-    "primary_task_name": "there is one task",
-    "merge_losses_of_multitask": "there is one task",
     "pass_label_dict_as_is": "labels are those of the data provider",
+}
+
+# The same of the fields of a task.
+UNREAD_OF_TASKS: Mapping[str, str] = {
+    "weight_feature_name": "rows weigh what the weights given to the data provider say",
+    "weight_is_a_feature": "weights are no features",
+    "apply_activation_on_shared_logits": "a task's blocks read the last block that the tasks share",
 }

@@ -22,6 +22,7 @@ from model_search.towers.auxiliary import NAME, auxiliary_logits
 from model_search.towers.heads import add_head, last_step, without_mask
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
+from model_search.towers.task_heads import TaskHead, add_task_heads
 from model_search.towers.weight_names import layer_prefix
 
 
@@ -38,6 +39,7 @@ class TowerSpec:
         disable_last_dense_layer: The last block's output is the logits.
         block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are passed to that block.
         seed: Seed of the initial weights and of dropout.
+        task_heads: Of each of several tasks, where one has blocks of its own; their logits stand side by side.
     """
 
     architecture: tuple[str, ...]
@@ -48,6 +50,7 @@ class TowerSpec:
     disable_last_dense_layer: bool = False
     block_hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
+    task_heads: tuple[TaskHead, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.architecture:
@@ -147,6 +150,8 @@ def _built(spec: TowerSpec) -> _Built:
                 tensors[-1] = _dropout(spec, block)(tensors[-1])
     if spec.disable_last_dense_layer:
         logits = _as_logits(tensors[-1], spec, begin.lengths)
+    elif spec.task_heads:
+        logits = add_task_heads(tensors, spec.task_heads, problem.head, begin.lengths, spec.seed)
     else:
         with seeded(spec.seed, "head"):
             logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from model_search.data.task import TaskKind
+from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
 from model_search.towers.inputs import fresh_inputs, renamed, structured
 from model_search.towers.naming import own_names
@@ -50,6 +50,19 @@ def mixture_of_logits(
     found = layer(joined)
     layer.set_weights([kernel, bias])
     return found
+
+
+def mean_of_all_predictions(
+    logits: Sequence[keras.KerasTensor], weights: Sequence[float], tasks: Mapping[str, Task]
+) -> keras.KerasTensor:
+    """The logits of a final ensemble, of all tasks side by side; arguments as in `mean_of_predictions`."""
+    if len(tasks) == 1:
+        return mean_of_predictions(logits, weights, next(iter(tasks.values())).kind)
+    parts = [
+        mean_of_predictions([values[..., columns] for values in logits], weights, tasks[name].kind)
+        for name, columns in logits_of_tasks(tasks).items()
+    ]
+    return ops.concatenate(parts, axis=-1)
 
 
 def mean_of_predictions(

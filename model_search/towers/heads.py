@@ -124,7 +124,11 @@ def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: flo
         raise UserError(f"The temperature is {temperature}; expected a number above 0.")
     if task_kind is not TaskKind.CLASSIFICATION:
         return model
-    logits = model.output
+    return keras.Model(model.input, probabilities_of(model.output, temperature), name=model.name)
+
+
+def probabilities_of(logits: keras.KerasTensor, temperature: float, suffix: str = "") -> keras.KerasTensor:
+    """softmax(logits / temperature); the suffix makes the names of its layers unique."""
     if temperature != 1:
-        logits = layers.Rescaling(1 / temperature, name="temperature")(logits)
-    return keras.Model(model.input, layers.Softmax(name="probabilities")(logits), name=model.name)
+        logits = layers.Rescaling(1 / temperature, name=f"temperature{suffix}")(logits)
+    return layers.Softmax(name=f"probabilities{suffix}")(logits)

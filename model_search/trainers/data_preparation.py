@@ -55,6 +55,8 @@ def _problems(data: PreparedData) -> list[str]:
         for name, spec in data.input_specs.items()
         if np.dtype(spec.dtype).kind not in "fiu"
     ]
+    if isinstance(data, TableData) and data.other_tasks:
+        found += _problems_of_tasks(data)
     if not isinstance(data.description, Mapping):
         return [*found, f"description is {type(data.description).__name__}; expected a dict"]
     expected = {"task": "task.to_json()"}
@@ -64,4 +66,20 @@ def _problems(data: PreparedData) -> list[str]:
     if missing:
         wanted = ", ".join(f"{name!r}: {what}" for name, what in missing.items())
         found.append(f"description lacks {', '.join(map(repr, missing))}; expected {{{wanted}}}")
+    return found
+
+
+def _problems_of_tasks(data: TableData) -> list[str]:
+    """What several tasks lack: labels under the names of all tasks, the primary one first, and their description."""
+    names = [data.task.label, *data.other_tasks]
+    found = [
+        f"{what} has labels of {', '.join(map(repr, rows.labels))}; expected {', '.join(map(repr, names))}"
+        for what, rows in (("train", data.train), ("valid", data.valid))
+        if [*rows.labels] != names
+    ]
+    said = [task.to_json() for task in data.other_tasks.values()]
+    if [task["label"] for task in said] != names[1:]:
+        found.append("other_tasks has tasks under other names than their label")
+    if isinstance(data.description, Mapping) and data.description.get("other_tasks") != said:
+        found.append("description lacks 'other_tasks'; expected [task.to_json() for task in other_tasks.values()]")
     return found

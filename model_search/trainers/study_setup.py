@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_search import problem
 from model_search.data.prepare_options import READING_RULES, PrepareOptions
-from model_search.data.prepared_data import PreparedData, TableData
+from model_search.data.prepared_data import PreparedData, TableData, logits_dimension
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES
 from model_search.errors import DamagedRecordError, DataError, StudyError, UnsupportedError
@@ -28,6 +28,7 @@ from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.check import problem_type
+from model_search.spec.describe import merges_losses
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
@@ -114,6 +115,7 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
     seed = _seed(options, existing)
     data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
     _check_size(data)
+    _check_tasks(data, spec)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     planner = _planner(spec, options, metric, seed)
     if planner.shares_rows and not isinstance(data, TableData):
@@ -149,10 +151,38 @@ def _check_size(data: PreparedData) -> None:
         DataError: if a row has more numbers, or the task more classes, than any that is trained.
     """
     numbers = max(math.prod(spec.shape) for spec in data.input_specs.values())
-    if numbers > MOST_ROW_NUMBERS or data.task.logits_dimension > MOST_LOGITS:
+    outputs = logits_dimension(data)
+    if numbers > MOST_ROW_NUMBERS or outputs > MOST_LOGITS:
         raise DataError(
-            f"a row has {numbers:,} numbers, and the model {data.task.logits_dimension:,} outputs; expected "
+            f"a row has {numbers:,} numbers, and the model {outputs:,} outputs; expected "
             f"{MOST_ROW_NUMBERS:,} and {MOST_LOGITS:,} at most"
+        )
+
+
+def _check_tasks(data: PreparedData, spec: PhoenixSpec) -> None:
+    """The tasks of the specification are those of the data.
+
+    Raises:
+        DataError: if a task is in one of the two only, has another number of classes, or has a loss of the provider's.
+    """
+    named, known = {task.label_name: task for task in spec.multi_task_spec}, data.tasks
+    if len(known) > 1 and data.loss_fn is not None:
+        raise DataError("the provider has a loss of its own, which is for one task; leave it out, or train one task")
+    primary = {data.task.label: data.task} if len(known) == 1 else known
+    if named and named.keys() != primary.keys():
+        raise DataError(
+            f"multi_task_spec names {', '.join(map(repr, named))}, the data have the labels "
+            f"{', '.join(map(repr, primary))}; expected the same"
+        )
+    for name, task in named.items():
+        if task.HasField("number_of_classes") and task.number_of_classes != primary[name].logits_dimension:
+            raise DataError(
+                f"multi_task_spec says that {name!r} has {task.number_of_classes} classes (or numbers to predict); "
+                f"the data have {primary[name].logits_dimension}"
+            )
+    if spec.primary_task_name and spec.primary_task_name != data.task.label:
+        raise DataError(
+            f"primary_task_name is {spec.primary_task_name!r}; the data have the label {data.task.label!r} alone"
         )
 
 
@@ -226,8 +256,15 @@ def prepare_options(
         token_ids=about.input_rank > problem.VECTOR_RANK,
         label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
+        primary_task=_primary_task(spec),
         reading_rules=READING_RULES if earlier is None else earlier.data.get("reading_rules", 1),
     )
+
+
+def _primary_task(spec: PhoenixSpec) -> str | None:
+    """The task that models are compared by: as the specification says, or the first that it lists."""
+    names = [spec.primary_task_name, *(task.label_name for task in spec.multi_task_spec)]
+    return next(filter(None, names), None)
 
 
 def _planner(spec: PhoenixSpec, options: SearchOptions, metric: ResolvedMetric, seed: int) -> Planner:
@@ -253,8 +290,14 @@ def _data_record(data: PreparedData, settings: TrainingSettings) -> dict[str, An
             "dropout_between_blocks": settings.dropout_between_blocks,
             "disable_last_dense_layer": settings.disable_last_dense_layer,
             "temperature": settings.temperature,
+            **_task_blocks(settings),
         },
     }
+
+
+def _task_blocks(settings: TrainingSettings) -> dict[str, Any]:
+    blocks = {name: list(blocks) for name, blocks in settings.task_blocks.items()}
+    return {"task_blocks": blocks} if blocks else {}
 
 
 def _columns(data: PreparedData) -> dict[str, Any]:
@@ -292,6 +335,9 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
         temperature=spec.temperature,
         disable_last_dense_layer=spec.disable_last_dense_layer,
         keep_train_logits=keeps_train_logits(spec),
+        loss_weights={task.label_name: task.loss_weight for task in spec.multi_task_spec},
+        merged_losses=merges_losses(spec),
+        task_blocks={task.label_name: tuple(task.architecture) for task in spec.multi_task_spec if task.architecture},
         auxiliary_weight=spec.auxiliary_head_loss_weight if spec.use_auxiliary_head else None,
     )
 

@@ -100,7 +100,8 @@ class Engine(Evaluator):
 
     def _tower_spec(self, plan: TrialPlan) -> TowerSpec:
         options = dataclasses.asdict(self._settings)
-        return tower_spec(plan, self._data.input_specs, self._data.task.logits_dimension, options)
+        widths = {name: task.logits_dimension for name, task in self._data.tasks.items()}
+        return tower_spec(plan, self._data.input_specs, widths, options)
 
     def forward(self, towers: Sequence[TrainedTower]) -> Callable[[Arrays], np.ndarray]:
         """Trained towers as a function: inputs [rows, ...] by name to logits, float32 [towers, rows, ...]."""

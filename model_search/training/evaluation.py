@@ -50,12 +50,26 @@ class ValidationMetrics:
             found["loss"] = self._loss(valid, flat)
         if self._data.metric_fn is not None:
             found |= metrics.extra_metrics(self._data.metric_fn, task, valid.labels, flat)
+        found |= self._of_other_tasks(logits)
         name = self._settings.metric
         if self._settings.metric_fn is not None:
             found[name] = self._metric(valid, flat)
         if not math.isfinite(found.get(name, math.nan)):
             raise TrialError(f"the metric {name!r} cannot be computed on the validation rows (it is not finite)")
         return found
+
+    def _of_other_tasks(self, logits: np.ndarray) -> dict[str, float]:
+        """The metrics of the tasks besides the primary one, as "accuracy/task"; none from its logits alone."""
+        tasks = self._data.tasks
+        if len(tasks) == 1 or logits.shape[-1] == self._data.task.logits_dimension:
+            return {}
+        known = LabelledRows.of_tasks(tasks, self._data.valid, logits)
+        known.pop(self._data.valid.task)
+        return {
+            f"{metric}/{name}": value
+            for name, (rows, own) in known.items()
+            for metric, value in metrics.all_metrics(rows.task, rows.labels, own, rows.weights).items()
+        }
 
     def _metric(self, rows: LabelledRows, logits: np.ndarray) -> float:
         task, fn, name = self._data.task, self._settings.metric_fn, self._settings.metric

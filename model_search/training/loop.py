@@ -153,6 +153,7 @@ class TrainingLoop:
         number, size, rate = step
         tower, hyperparameters = self._tower, self._hyperparameters
         values = tower.read_groups()
+        batch = batch._replace(update=number)
 
         if self._augmenter is not None:
             batch = self._augmenter.batch(batch, number)

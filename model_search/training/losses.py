@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import ModelSearchError, UserError
 from model_search.training.runtime import tensorflow
 
@@ -24,6 +25,84 @@ def batch_loss(task: Task, loss_fn: Callable[..., Any] | None) -> LossFn:
     if loss_fn is not None:
         return _Own(loss_fn)
     return _cross_entropy if task.kind is TaskKind.CLASSIFICATION else _squared_error
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskLoss:
+    """The loss of one of several tasks.
+
+    Attributes:
+        name: Name of its labels and weights.
+        columns: Which of the logits are its.
+        kind: Classes or numbers.
+        loss: Its loss.
+        weight: What the loss is multiplied by.
+    """
+
+    name: str
+    columns: slice
+    kind: TaskKind
+    loss: LossFn
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskLosses:
+    """The losses of several tasks: added, or one after the other, each update that of the next task.
+
+    Attributes:
+        tasks: The tasks.
+        merged: Whether they are added.
+    """
+
+    tasks: tuple[TaskLoss, ...]
+    merged: bool = True
+
+    def __call__(self, labels: Mapping[str, Any], logits: Any, weights: Mapping[str, Any], update: Any) -> Any:
+        """The loss of a batch, inside a graph.
+
+        Args:
+            labels: By task.
+            logits: [batch, ..., logits of all tasks].
+            weights: By task; a task without weights is left out.
+            update: The number of the update.
+        """
+        tf = tensorflow()
+        found = [
+            one.weight * one.loss(labels[one.name], logits[..., one.columns], weights.get(one.name))
+            for one in self.tasks
+        ]
+        if self.merged:
+            return tf.add_n(found)
+        return tf.gather(tf.stack(found), update % len(found))
+
+
+def task_losses(
+    tasks: Mapping[str, Task], weights: Mapping[str, float], merged: bool, loss_fn: Callable[..., Any] | None
+) -> LossFn | TaskLosses:
+    """The loss of one task as a function of its labels, or those of several.
+
+    Args:
+        tasks: By name, the primary one first.
+        weights: What the loss of each of several tasks is multiplied by; 1 where it is left out.
+        merged: Whether the losses of several tasks are added.
+        loss_fn: The provider's own loss.
+
+    Raises:
+        UserError: for a loss of the provider's own with several tasks.
+    """
+    if len(tasks) == 1:
+        return batch_loss(next(iter(tasks.values())), loss_fn)
+    if loss_fn is not None:
+        raise UserError(f"loss_fn {_name(loss_fn)} is for one task, and the data have {len(tasks)}; leave it out")
+    columns = logits_of_tasks(tasks)
+    return TaskLosses(
+        tuple(
+            TaskLoss(name, columns[name], task.kind, batch_loss(task, None), weights.get(name, 1.0))
+            for name, task in tasks.items()
+        ),
+        merged,
+    )
 
 
 def averaging_one(weights: np.ndarray) -> np.ndarray:

@@ -33,6 +33,9 @@ class TrainingSettings:
         deterministic: Use only operations whose results are the same bits each time.
         evaluator: Name of the evaluator that trains, see `evaluator.py`.
         auxiliary_weight: What the loss of an auxiliary head is multiplied by; None where towers have none.
+        loss_weights: What the loss of each of several tasks is multiplied by; 1 where it is left out.
+        merged_losses: Whether the losses of several tasks are added; otherwise each update trains the next task.
+        task_blocks: The blocks of each task behind those that the tasks share; empty where no task has some.
     """
 
     problem_type: str
@@ -50,6 +53,9 @@ class TrainingSettings:
     deterministic: bool = False
     evaluator: str = "engine"
     auxiliary_weight: float | None = None
+    loss_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    merged_losses: bool = True
+    task_blocks: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def objective(self) -> Objective:

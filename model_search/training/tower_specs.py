@@ -14,27 +14,35 @@ if TYPE_CHECKING:
     from model_search.towers.builder import TowerSpec
 
 
-def tower_spec(plan: TrialPlan, inputs: InputSpecs, logits_dimension: int, options: Mapping[str, Any]) -> TowerSpec:
+def tower_spec(
+    plan: TrialPlan, inputs: InputSpecs, widths: int | Mapping[str, int], options: Mapping[str, Any]
+) -> TowerSpec:
     """What to build for a plan.
 
     Args:
         plan: The plan; its `dropout_rate` and its blocks' own hyperparameters are read.
         inputs: What the inputs of a row are.
-        logits_dimension: Width of the output.
-        options: `problem_type`, `dropout_between_blocks` and `disable_last_dense_layer`, as in `TrainingSettings`.
+        widths: Width of the output; of several tasks that of each, by name.
+        options: `problem_type`, `dropout_between_blocks` and `disable_last_dense_layer`, as in `TrainingSettings`, and
+            `task_blocks` if there are some.
     """
     tensorflow()  # quietly, before the builder imports Keras
     from model_search.towers.builder import TowerSpec
+    from model_search.towers.task_heads import TaskHead
 
+    by_task = widths if isinstance(widths, Mapping) else {"": widths}
+    blocks = options.get("task_blocks") or {}
+    heads = [TaskHead(width, tuple(blocks.get(name, ()))) for name, width in by_task.items()] if blocks else []
     rate = plan.hyperparameters.get("dropout_rate") if options["dropout_between_blocks"] else None
     own = catalogue.hyperparameter_names(plan.architecture)
     return TowerSpec(
         architecture=plan.architecture,
         inputs=inputs,
-        logits_dimension=logits_dimension,
+        logits_dimension=sum(by_task.values()),
         problem_type=options["problem_type"],
         dropout_rate=float(rate) if rate is not None else None,
         disable_last_dense_layer=options["disable_last_dense_layer"],
         block_hparams={name: value for name, value in plan.hyperparameters.items() if name in own},
         seed=plan.seed,
+        task_heads=tuple(heads),
     )

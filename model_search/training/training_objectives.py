@@ -14,18 +14,19 @@ import numpy as np
 
 from model_search.data.task import TaskKind
 from model_search.metadata.trial import DistillationPlan, TrialPlan
-from model_search.training.losses import LossFn, average_over_rows
+from model_search.training.losses import LossFn, TaskLosses, average_over_rows
 from model_search.training.runtime import tensorflow
 
 FROZEN = "frozen_logits"  # the input that holds what is read of the logits of frozen towers
 
 
 class Batch(NamedTuple):
-    """The rows of one update as tensors: inputs by name, labels and weights by task."""
+    """The rows of one update as tensors: inputs by name, labels and weights by task; and the update's number."""
 
     inputs: Mapping[str, Any]
     labels: Mapping[str, Any]
     weights: Mapping[str, Any]
+    update: Any = None
 
     @property
     def label(self) -> Any:
@@ -43,10 +44,16 @@ class Objective:
     """A tower alone: its loss on the labels, its logits as they are.
 
     Attributes:
-        loss: The loss on the labels.
+        loss: The loss on the labels; of several tasks, all of theirs.
     """
 
-    loss: LossFn
+    loss: LossFn | TaskLosses
+
+    def label_loss(self, batch: Batch, logits: Any) -> Any:
+        """The loss of logits on the labels, of all tasks, inside a graph."""
+        if isinstance(self.loss, TaskLosses):
+            return self.loss(batch.labels, logits, batch.weights, batch.update)
+        return self.loss(batch.label, logits, batch.weight)
 
     @property
     def inputs_in_training(self) -> tuple[str, ...]:
@@ -64,7 +71,7 @@ class Objective:
 
     def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """The loss of a batch from the model's outputs, inside a graph."""
-        return self.loss(batch.label, outputs, batch.weight)
+        return self.label_loss(batch, outputs)
 
     def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
         """The logits by which the trial is evaluated.
@@ -96,7 +103,7 @@ class AuxiliaryObjective(Objective):
     def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """See `Objective`."""
         own, head = tensorflow().unstack(outputs, axis=1)
-        return self.loss(batch.label, own, batch.weight) + self.weight * self.loss(batch.label, head, batch.weight)
+        return self.label_loss(batch, own) + self.weight * self.label_loss(batch, head)
 
     def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
         """The tower's logits."""
@@ -137,8 +144,8 @@ class AverageObjective(Objective):
     def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """See `Objective`."""
         if not self.residual:
-            return self.loss(batch.label, outputs, batch.weight)
-        return self.loss(batch.label, (outputs + batch.inputs[FROZEN]) / (self.members + 1), batch.weight)
+            return self.label_loss(batch, outputs)
+        return self.label_loss(batch, (outputs + batch.inputs[FROZEN]) / (self.members + 1))
 
     def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
         """The average."""
@@ -185,8 +192,8 @@ class StackedObjective(Objective):
     def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """See `Objective`."""
         combined, own = tensorflow().unstack(outputs, axis=1)
-        loss = self.loss(batch.label, combined, batch.weight)
-        return loss if self.residual else loss + self.loss(batch.label, own, batch.weight)
+        loss = self.label_loss(batch, combined)
+        return loss if self.residual else loss + self.label_loss(batch, own)
 
     def logits(self, outputs: np.ndarray, frozen: np.ndarray | None) -> np.ndarray:
         """The ensemble's logits."""
@@ -209,7 +216,7 @@ class DistillationObjective(Objective):
 
     Attributes:
         how: The loss.
-        kind: Classes or numbers.
+        kind: Classes or numbers; of several tasks, each has its own.
     """
 
     how: DistillationPlan = dataclasses.field(default_factory=lambda: DistillationPlan("cross_entropy"))
@@ -226,15 +233,28 @@ class DistillationObjective(Objective):
 
     def batch_loss(self, batch: Batch, outputs: Any) -> Any:
         """See `Objective`."""
-        distilled = average_over_rows(self._row_losses(outputs, batch.inputs[FROZEN]), batch.weight)
+        distilled = self._distilled(batch, outputs, batch.inputs[FROZEN])
         if self.how.loss != "balanced":
             return distilled
-        return self.loss(batch.label, outputs, batch.weight) + self.how.balance * distilled
+        return self.label_loss(batch, outputs) + self.how.balance * distilled
 
-    def _row_losses(self, outputs: Any, teacher: Any) -> Any:
+    def _distilled(self, batch: Batch, outputs: Any, teacher: Any) -> Any:
+        """The loss against the teacher's logits, of several tasks the sum of theirs."""
+        if not isinstance(self.loss, TaskLosses):
+            return average_over_rows(self._row_losses(outputs, teacher, self.kind), batch.weight)
+        parts = [
+            one.weight
+            * average_over_rows(
+                self._row_losses(outputs[..., one.columns], teacher[..., one.columns], one.kind), batch.weight
+            )
+            for one in self.loss.tasks
+        ]
+        return tensorflow().add_n(parts)
+
+    def _row_losses(self, outputs: Any, teacher: Any, kind: TaskKind) -> Any:
         """The loss of every row against the teacher's logits."""
         tf = tensorflow()
-        if self.how.loss == "mse_logits" or self.kind is TaskKind.REGRESSION:
+        if self.how.loss == "mse_logits" or kind is TaskKind.REGRESSION:
             return tf.reduce_mean(tf.square(teacher - outputs), axis=-1)
         soft = tf.nn.softmax(teacher / self.how.temperature)
         if self.how.loss == "mse_softmax":
@@ -242,7 +262,9 @@ class DistillationObjective(Objective):
         return tf.nn.softmax_cross_entropy_with_logits(soft, outputs)
 
 
-def objective_of(plan: TrialPlan, kind: TaskKind, loss: LossFn, auxiliary: float | None = None) -> Objective:
+def objective_of(
+    plan: TrialPlan, kind: TaskKind, loss: LossFn | TaskLosses, auxiliary: float | None = None
+) -> Objective:
     """The objective of a plan that trains something.
 
     Args:

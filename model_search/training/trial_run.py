@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepared_data import PreparedData, TableData
+from model_search.data.prepared_data import PreparedData, TableData, logits_dimension
 from model_search.data.rows import Rows
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
@@ -26,7 +26,7 @@ from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
-from model_search.training.losses import batch_loss
+from model_search.training.losses import task_losses
 from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.training_objectives import FROZEN, AuxiliaryObjective, objective_of
@@ -81,9 +81,8 @@ class TrialRun:
         self._on_progress = on_progress
         self._settings = settings = resources.settings
         data = resources.data
-        self._objective = objective_of(
-            plan, data.task.kind, batch_loss(data.task, data.loss_fn), _auxiliary_weight(plan, settings)
-        )
+        loss = task_losses(data.tasks, settings.loss_weights, settings.merged_losses, data.loss_fn)
+        self._objective = objective_of(plan, data.task.kind, loss, _auxiliary_weight(plan, settings))
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
         scaled_by = settings.maximum_depth if settings.parameter_scaled else None
         in_full = plan.steps if plan.total_steps is None else plan.total_steps
@@ -145,7 +144,7 @@ class TrialRun:
     def _logits_shape(self) -> tuple[int, ...]:
         """Shape of a frozen tower's logits for one row."""
         frozen = self._given.frozen
-        return (self._resources.data.task.logits_dimension,) if frozen is None else frozen.valid.shape[2:]
+        return (logits_dimension(self._resources.data),) if frozen is None else frozen.valid.shape[2:]
 
     def _compile(self, model: Any) -> tuple[FlatTower, TrainingLoop]:
         tower = FlatTower(model, self._resources.pool, len(optimizer_of(self._hyperparameters).slots))

@@ -11,7 +11,7 @@ from model_search import constants
 from model_search.blocks import catalogue
 from model_search.problem import problem_types
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
-from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TaskSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
 from model_search.spec import supported
 from model_search.spec.check import check
@@ -174,7 +174,14 @@ ERRORS = [
         "transfer_learning_spec { previous_trials_discount_factor: -1 }",
         2, 59, "previous_trials_discount_factor is -1; expected at least 0.",
     ),
-    ("multi_task_spec { label_name: 'a' }", 2, 1, "multi_task_spec: several tasks at once are not built"),
+    ("multi_task_spec { number_of_classes: 2 }", 2, 1, "This task has no label_name"),
+    ("multi_task_spec { label_name: 'a' number_of_classes: 0 }", 2, 35, "number_of_classes is 0; expected at least 1"),
+    ("multi_task_spec { label_name: 'a' loss_weight: 0 }", 2, 35, "loss_weight is 0; expected more than 0"),
+    ("multi_task_spec { label_name: 'a' architecture: 'NO' }", 2, 35, "There is no block 'NO'"),
+    ("multi_task_spec { label_name: 'a' architecture: 'EMPTY_BLOCK' }", 2, 35, "EMPTY_BLOCK is padding"),
+    ("multi_task_spec { label_name: 'a' architecture: 'TUNABLE_SVDF' }", 2, 35, "TUNABLE_SVDF has hyperparameters"),
+    ("multi_task_spec { label_name: 'a' } primary_task_name: 'b'", 2, 37, "primary_task_name is 'b'; expected one"),
+    ("use_auxiliary_head: true", 2, 1, "auxiliary_head_loss_weight is 0; expected more than 0"),
     ("replay { }", 2, 1, "replay has no towers; name at least one, or leave replay out."),
     ("replay { towers { architecture: 'NOPE' } }", 2, 33, "There is no block 'NOPE'"),
     ("replay { towers { } }", 2, 10, "This replayed tower has no blocks; name its architecture."),
@@ -210,6 +217,11 @@ WARNINGS = [
     ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
     ("cnn_data_format: 'NCHW'", 18, "cnn_data_format is not read: only towers of maps have one."),
     ("auxiliary_head_loss_weight: 0.4", 29, "auxiliary_head_loss_weight is not read without use_auxiliary_head."),
+    (
+        "multi_task_spec { label_name: 'a' weight_feature_name: 'w' }",
+        56,
+        "weight_feature_name of a task is not read: rows weigh what the weights given",
+    ),
     ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
     ("replicate_cell: true", 17, "replicate_cell is not read by PREDICTOR_GUIDED_BEAM; it is for CONSTRAINED_ADAP"),
     (
@@ -326,7 +338,8 @@ def test_a_probability_is_from_0_to_1(value):
 
 def test_the_tables_speak_of_names_that_exist():
     fields = set(PhoenixSpec.DESCRIPTOR.fields_by_name)
-    assert set(supported.UNREAD) | set(supported.REFUSED) | set(message_owners()) <= fields
+    assert set(supported.UNREAD) | set(message_owners()) <= fields
+    assert set(supported.UNREAD_OF_TASKS) <= set(TaskSpec.DESCRIPTOR.fields_by_name)
     reading = set().union(*message_owners().values(), *readers().values())
     assert reading <= set(PhoenixSpec.SearchType.keys())
     assert {known.name for known in problem_types()} == set(PhoenixSpec.ProblemType.keys()) - {"UNKNOWN_PROBLEM_TYPE"}
@@ -348,9 +361,10 @@ def test_every_field_is_read_or_told_about():
         "evaluation_schedule", "tuning", "search", "search_settings", "planner_rules", "augmentations",
         "lengths_feature_name",
         "cnn_data_format", "use_auxiliary_head", "auxiliary_head_loss_weight",
+        "multi_task_spec", "primary_task_name", "merge_losses_of_multitask",
         *message_owners(), *readers(),
     }  # fmt: skip
-    told = set(supported.UNREAD) | set(supported.REFUSED)
+    told = set(supported.UNREAD)
     assert not read & told
     assert read | told == set(PhoenixSpec.DESCRIPTOR.fields_by_name)
 

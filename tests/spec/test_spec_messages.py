@@ -78,7 +78,7 @@ LearningRateRange: optimizer=1 string; minimum=2 float; maximum=3 float
 TowerSuggestion: architecture=1 string*; hparams=2 HParamDef
 ArchitectureReplay: towers=1 TowerSuggestion*
 TaskSpec: label_name=1 string; number_of_classes=2 int32 2; architecture=3 string*; weight_feature_name=4 string
-TaskSpec: weight_is_a_feature=5 bool true; apply_activation_on_shared_logits=7 bool true
+TaskSpec: weight_is_a_feature=5 bool true; apply_activation_on_shared_logits=7 bool true; loss_weight=1000 float 1.0
 LinearModelSpec: network_alignment=1 NetworkAlignment NET_ALIGN_HEAD; ridge_penalty=2 float 0.001
 LinearModelSpec: remove_outliers=3 bool true; trials_before_fit=4 int32 10
 EnsemblingSpec: freeze_previous=1 bool true; combining_type=2 CombiningType AVERAGE_ENSEMBLE

@@ -11,11 +11,18 @@ import numpy as np
 
 from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import TableData
-from model_search.data.rows import Rows
+from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
 from model_search.data.tabular.label_column import LabelColumn, read_labels
 from model_search.data.tabular.preprocess import Preprocessor
 from model_search.data.tabular.schema import TEXT, Target, infer_schema
+from model_search.data.tabular.several_tasks import (
+    OtherTargets,
+    OtherTask,
+    encode_other,
+    infer_other_tasks,
+    scaled,
+)
 from model_search.data.tabular.split import split_rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
@@ -28,11 +35,35 @@ MIN_ROWS = 10
 
 @dataclasses.dataclass(frozen=True)
 class RawRows:
-    """Raw rows: feature columns, the label column and (None where there is none) the weight column."""
+    """Raw rows.
+
+    Attributes:
+        frame: Feature columns.
+        labels: The label column, of several tasks the primary one's.
+        weights: The weight column; None where there is none.
+        others: The label (and weight) columns of further tasks, by name.
+    """
 
     frame: pd.DataFrame
     labels: pd.Series
     weights: pd.Series | None = None
+    others: Mapping[str, OtherTask] = dataclasses.field(default_factory=dict)
+
+    def with_primary(self, name: str | None) -> RawRows:
+        """The same rows with another primary task; None leaves it as it is.
+
+        Raises:
+            DataError: if there is no such task.
+        """
+        first = str(self.labels.name)
+        if name is None or name == first:
+            return self
+        if name not in self.others:
+            known = ", ".join(map(repr, (first, *self.others)))
+            raise DataError(f"there is no label {name!r} for the primary task; the data have {known}")
+        chosen = self.others[name]
+        rest = {other: columns for other, columns in self.others.items() if other != name}
+        return RawRows(self.frame, chosen.labels, chosen.weights, {first: OtherTask(self.labels, self.weights), **rest})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +75,7 @@ class RawTable:
         validation: Rows to validate on.
         columns: Every column of the source, in its order.
         task_kind: The user's choice of a task.
+        task_kinds: The same for each of several tasks, by name.
         logits_dimension: The user's number of classes.
         kinds: The user's choices for columns, see `infer_schema`; of the label column "text" alone has an effect.
         reading: How the source is read (JSON-able), for `reading.read_table`.
@@ -56,6 +88,7 @@ class RawTable:
     validation: RawRows | None = None
     columns: tuple[str, ...] = ()
     task_kind: TaskKind | None = None
+    task_kinds: Mapping[str, TaskKind | None] = dataclasses.field(default_factory=dict)
     logits_dimension: int | None = None
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -71,10 +104,12 @@ class _Part:
     frame: pd.DataFrame
     targets: np.ndarray
     weights: np.ndarray | None
+    others: Mapping[str, OtherTargets] = dataclasses.field(default_factory=dict)
 
     def take(self, rows: np.ndarray) -> _Part:
         weights = None if self.weights is None else self.weights[rows]
-        return _Part(self.frame.iloc[rows].reset_index(drop=True), self.targets[rows], weights)
+        others = {name: other.take(rows) for name, other in self.others.items()}
+        return _Part(self.frame.iloc[rows].reset_index(drop=True), self.targets[rows], weights, others)
 
 
 def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = READING_RULES) -> tuple[LabelColumn, Task]:
@@ -85,7 +120,8 @@ def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = READING
     else:
         column = read_labels(series, as_text=raw.kinds.get(str(series.name)) == TEXT)
     weight = None if raw.rows.weights is None else str(raw.rows.weights.name)
-    return column, labels.infer_task(column, kind or raw.task_kind, raw.logits_dimension, weight)
+    chosen = kind or raw.task_kind or raw.task_kinds.get(str(series.name))
+    return column, labels.infer_task(column, chosen, raw.logits_dimension, weight)
 
 
 def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
@@ -95,11 +131,14 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         DataError: if the rows cannot be learnt from.
     """
     rules = options.reading_rules
+    raw = _with_primary(raw, options.primary_task)
     column, task = table_task(raw, options.task_kind, rules)
-    notes: list[str] = []
+    others = infer_other_tasks(raw.rows.others, raw.task_kinds)
+    notes: list[str] = [other.inferred for other in others.values()]
     if task.kind is TaskKind.CLASSIFICATION:
         notes += [f"label column {column.name!r}: {said}" for said in (column.respelled, column.alike) if said]
     part = _labelled(raw.rows, column, task, notes, raw.source, rules)
+    part = _with_others(part, raw.rows, column, others, notes)
     if len(part.targets) < MIN_ROWS:
         raise DataError(f"{raw.source} has {len(part.targets)} rows with a label; expected at least {MIN_ROWS}")
     if raw.validation is None:
@@ -108,6 +147,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         train = part
         other = labels.read_like_training(raw.validation.labels, task, rules)
         valid = _labelled(raw.validation, other, task, notes, "the validation data", rules)
+        valid = _with_others(valid, raw.validation, other, others, notes)
         if not len(valid.targets):
             raise DataError("the validation data have no row with a label; expected at least one")
         split = {"by": "given validation data"}
@@ -116,6 +156,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     split |= {"train_rows": len(train.targets), "valid_rows": len(valid.targets)}
     task = labels.fit_scale(task, train.targets, checked=rules >= READING_RULES)
     notes += labels.scale_notes(task, train.targets)
+    others = scaled(others, train.others)
     schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds)
     notes += found
     preprocessor = Preprocessor(schema)
@@ -128,17 +169,38 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         "reading_rules": rules,
         "notes": notes,
     }
-    rows = _rows(train, task, preprocessor, None)
+    if others:
+        description["other_tasks"] = [other.to_json() for other in others.values()]
+    rows = _rows(train, task, others, preprocessor, None)
     return TableData(
         task=task,
         train=rows,
-        valid=_rows(valid, task, preprocessor, lambda said: notes.append(f"validation rows, {said}")),
+        valid=_rows(valid, task, others, preprocessor, lambda said: notes.append(f"validation rows, {said}")),
         fingerprint=fingerprint([train, valid], task),
         description=description,
         preprocessor=preprocessor,
         loss_fn=raw.loss_fn,
         metric_fn=raw.metric_fn,
+        other_tasks=others,
     )
+
+
+def _with_primary(raw: RawTable, name: str | None) -> RawTable:
+    validation = None if raw.validation is None else raw.validation.with_primary(name)
+    return dataclasses.replace(raw, rows=raw.rows.with_primary(name), validation=validation)
+
+
+def _with_others(part: _Part, rows: RawRows, column: LabelColumn, tasks: Mapping[str, Task], notes: list[str]) -> _Part:
+    """The part with the labels of further tasks; of `rows` it holds those that have a label in `column`."""
+    present = np.flatnonzero(~column.missing)
+    found = {}
+    for name, task in tasks.items():
+        if name not in rows.others:
+            raise DataError(f"the validation data have no labels of the task {name!r}; expected them for every task")
+        series, weights = rows.others[name]
+        own = part.weights if weights is None else check_weights(weights)[present]
+        found[name] = encode_other(series, task, present, own, notes.append)
+    return dataclasses.replace(part, others=found)
 
 
 def _as_before(part: _Part) -> _Part:
@@ -209,8 +271,22 @@ def _split(part: _Part, task: Task, options: PrepareOptions, notes: list[str]) -
     return part.take(train), part.take(valid), split
 
 
-def _rows(part: _Part, task: Task, preprocessor: Preprocessor, note: Callable[[str], None] | None) -> Rows:
-    return Rows.of(preprocessor.transform(part.frame, note), labels.to_rows(part.targets, task), part.weights)
+def _rows(
+    part: _Part,
+    task: Task,
+    others: Mapping[str, Task],
+    preprocessor: Preprocessor,
+    note: Callable[[str], None] | None,
+) -> Rows:
+    features, targets = preprocessor.transform(part.frame, note), labels.to_rows(part.targets, task)
+    if not others:
+        return Rows.of(features, targets, part.weights)
+    weights = {task.label: part.weights, **{name: other.weights for name, other in part.others.items()}}
+    return Rows(
+        {FEATURES: features},
+        {task.label: targets, **{name: other.to_rows(others[name]) for name, other in part.others.items()}},
+        {name: values for name, values in weights.items() if values is not None},
+    )
 
 
 def fingerprint(parts: list[_Part], task: Task) -> str:
@@ -224,6 +300,10 @@ def fingerprint(parts: list[_Part], task: Task) -> str:
                 digest.update(cells)
         digest.update(part.targets.tobytes())
         digest.update(b"" if part.weights is None else part.weights.tobytes())
+        for name, other in part.others.items():
+            digest.update(f"\n{name}\n".encode("utf-8", "surrogatepass"))
+            digest.update(other.values.tobytes())
+            digest.update(b"" if other.weights is None else other.weights.tobytes())
     return digest.hexdigest()
 
 

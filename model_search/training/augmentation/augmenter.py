@@ -90,16 +90,18 @@ class Augmenter:
         weight = tf.math.divide_no_nan(one, one + two)
         rows = tf.shape(batch.label)[0]
         order = tf.argsort(tf.random.stateless_uniform([rows], seed + 1))
-        other = Batch(*({name: tf.gather(values, order) for name, values in part.items()} for part in batch))
+        parts = (batch.inputs, batch.labels, batch.weights)
+        inputs, labels, weights = ({name: tf.gather(values, order) for name, values in part.items()} for part in parts)
+        other = Batch(inputs, labels, weights, batch.update)
         lengths = {spec.lengths for spec in self.specs.values()}
-        inputs = {}
+        mixed = {}
         for name, values in batch.inputs.items():
             if name in lengths:
-                inputs[name] = tf.maximum(values, other.inputs[name])
+                mixed[name] = tf.maximum(values, other.inputs[name])
                 continue
             own, others = (tf.cast(given, tf.float32) for given in (values, other.inputs[name]))
-            inputs[name] = _as(weight * own + (1.0 - weight) * others, values)
-        outputs = model(inputs)
+            mixed[name] = _as(weight * own + (1.0 - weight) * others, values)
+        outputs = model(mixed)
         return weight * objective.batch_loss(batch, outputs) + (1.0 - weight) * objective.batch_loss(other, outputs)
 
     def _input(self, inputs: Mapping[str, Any], name: str, spec: InputSpec, seed: Any) -> Any:
