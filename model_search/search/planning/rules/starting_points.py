@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @register_planner_rule("starting_points", order=70)
 class StartingPoints(PlannerRule):
-    """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one."""
+    """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one.
+
+    Classic models do not count as trials here.
+    """
 
     def __init__(self, make: PlanMaker, spec: PhoenixSpec) -> None:
         super().__init__(make, spec)
@@ -24,10 +27,18 @@ class StartingPoints(PlannerRule):
 
     def plan(self, request: Request) -> TrialPlan | None:
         """See `PlannerRule`."""
-        number, points = request.trial_id - self._suggested, self.make.algorithm.starting_points
+        points = self.make.algorithm.starting_points
+        number = request.trial_id - self._suggested
+        if 1 <= number <= len(points) + len(self.make.settings.classic):
+            number -= self._classic_before(request)
         if not 1 <= number <= len(points):
             return None
         point = points[number - 1]
         proposal = Proposal(point.architecture, hyperparameters=point.hyperparameters)
         source = self.make.source(request, Composition(TrialKind.SEARCH), proposal)
         return self.make.begin(request, self.make.first_drawn(request, source))
+
+    def _classic_before(self, request: Request) -> int:
+        """How many trials of classic models come before this one."""
+        earlier = (trial.plan for trial in request.history.trials if trial.id < request.trial_id)
+        return sum(1 for plan in earlier if plan is not None and plan.classic is not None)
