@@ -1,7 +1,7 @@
 """Classic models as Keras models of stock layers: features in, logits out.
 
-Trees are walked level by level, all trees at once: an `Embedding` is the table of the nodes, so that a `.keras` file and
-a SavedModel hold them as arrays of numbers, and plain Keras loads them in safe mode.
+Trees are walked level by level, all trees at once: an `Embedding` is the table of the nodes. A `.keras` file and a
+SavedModel hold them as arrays of numbers, and plain Keras loads them in safe mode.
 """
 
 from __future__ import annotations

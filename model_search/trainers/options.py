@@ -217,7 +217,7 @@ class SearchOptions:
             "members",
             str,
             "auto",
-            "What may take part: auto has boosted trees and a linear model beside networks on tables, networks has not.",
+            "What may take part: networks alone, or (auto) boosted trees and a linear model, too, on tables.",
             choices=MEMBERS,
         ),
         default="auto",

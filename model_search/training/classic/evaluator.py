@@ -32,7 +32,7 @@ def takes_classic_models(data: PreparedData) -> bool:
 
 
 def indicators(schema: FeatureSchema) -> np.ndarray:
-    """For each column of the features, the one that holds 1 where its value is missing; -1 for none. int32 [columns]."""
+    """For each column, the one that holds 1 where its value is missing; -1 for none. int32 [columns]."""
     found = np.full(schema.width, -1, np.int32)
     start = 0
     for feature in schema.features:

@@ -13,12 +13,14 @@ from model_search.search.planning.rules.rule import PlannerRule, register_planne
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
+_LATE = 3  # times as many trials as there are starting points, after which none is left
+
 
 @register_planner_rule("starting_points", order=70)
 class StartingPoints(PlannerRule):
     """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one.
 
-    Classic models do not count as trials here.
+    Beside classic models, trials that search no tower do not count.
     """
 
     def __init__(self, make: PlanMaker, spec: PhoenixSpec) -> None:
@@ -29,8 +31,8 @@ class StartingPoints(PlannerRule):
         """See `PlannerRule`."""
         points = self.make.algorithm.starting_points
         number = request.trial_id - self._suggested
-        if 1 <= number <= len(points) + len(self.make.settings.classic):
-            number -= self._classic_before(request)
+        if self.make.settings.classic and number <= _LATE * len(points):
+            number -= self._without_search_before(request)
         if not 1 <= number <= len(points):
             return None
         point = points[number - 1]
@@ -38,7 +40,7 @@ class StartingPoints(PlannerRule):
         source = self.make.source(request, Composition(TrialKind.SEARCH), proposal)
         return self.make.begin(request, self.make.first_drawn(request, source))
 
-    def _classic_before(self, request: Request) -> int:
-        """How many trials of classic models come before this one."""
+    def _without_search_before(self, request: Request) -> int:
+        """How many trials before this one search no tower: classic models, ensembles, students."""
         earlier = (trial.plan for trial in request.history.trials if trial.id < request.trial_id)
-        return sum(1 for plan in earlier if plan is not None and plan.classic is not None)
+        return sum(1 for plan in earlier if plan is not None and not plan.is_searched)
