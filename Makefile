@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test test-faults test-mutations test-blocks audit lint types install clean bench-search bench-memory
+.PHONY: search test test-faults test-mutations test-blocks audit lint types install clean bench-search bench-memory bench-modalities
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -43,6 +43,9 @@ bench-search: $(STAMP)
 
 bench-memory: $(STAMP)
 	$(BIN)/python benchmarks/memory.py --search --trials 1000 $(BENCH_FLAGS)
+
+bench-modalities: $(STAMP)
+	$(BIN)/python benchmarks/modalities.py --results modalities.json $(BENCH_FLAGS)
 
 install: $(STAMP)
 
