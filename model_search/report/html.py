@@ -33,7 +33,25 @@ def write_report(facts: StudyFacts, path: str | os.PathLike[str]) -> pathlib.Pat
     target = pathlib.Path(path)
     if target.is_dir():
         target = target / REPORT
-    content = render(facts).encode("utf-8")
+    return _written(render(facts), target)
+
+
+def write_page(template: str, found: Mapping[str, Any], path: pathlib.Path) -> pathlib.Path:
+    """Writes another page atomically.
+
+    Args:
+        template: Name of its template.
+        found: What the template reads.
+        path: The file to make, in a folder that exists.
+
+    Raises:
+        UserError: if it cannot be written there.
+    """
+    return _written(_rendered(template, found), path)
+
+
+def _written(text: str, target: pathlib.Path) -> pathlib.Path:
+    content = text.encode("utf-8")
     try:
         with new_file(target.parent) as (file, rename):
             file.write(content)
@@ -46,6 +64,10 @@ def write_report(facts: StudyFacts, path: str | os.PathLike[str]) -> pathlib.Pat
 
 def render(facts: StudyFacts) -> str:
     """The report as HTML. Whatever a study calls its data, blocks or itself is shown as text, never as markup."""
+    return _rendered("report.html", sections(facts))
+
+
+def _rendered(template: str, found: Mapping[str, Any]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -58,8 +80,7 @@ def render(facts: StudyFacts) -> str:
     )
     environment.filters.update(figure=figure, share=share, duration=duration)
     environment.globals["outline"] = outline
-    found: Mapping[str, Any] = sections(facts)
-    return environment.get_template("report.html").render(found)
+    return environment.get_template(template).render(found)
 
 
 def _shown(value: object) -> object:

@@ -47,7 +47,9 @@ def test_sequences_and_sound(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     for example in examples("sequences.md", "python"):
-        exec(example, names)
+        exec(example.replace("seeds=2,", "seeds=1,"), names)
+    assert "LSTM or transformer" in str(names["found"]) or "is better than" in str(names["found"])
+    assert pathlib.Path("comparison.html").read_text().startswith("<!DOCTYPE html>")
     study, waveforms = names["study"], [names["samples"], names["samples"][:900]]
     served = tf.saved_model.load("exported_tones/saved_model").signatures["serving_default"](
         waveform=tf.constant([waveforms[0], np.pad(waveforms[1], (0, len(waveforms[0]) - 900))], tf.float32),

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from model_search.errors import UserError
+from model_search.report.comparison import Comparison, FamilyScores, TowerScores, checked_families
+
+
+def family(name, *towers):
+    found = tuple(TowerScores(("LSTM_32",), number, scores) for number, scores in enumerate(towers, 1))
+    return FamilyScores(name, ("LSTM_32", "A<b>"), 10, found)
+
+
+GOOD = family("good", (0.90, 0.92), (0.91, 0.93), (0.92, 0.92))
+BAD = family("bad", (0.70, 0.72), (0.75, 0.69), (0.71, 0.71))
+ALIKE = family("alike", (0.80, 0.95), (0.99, 0.90), (0.85, 0.90))
+
+
+def comparison(*families, goal="maximize"):
+    return Comparison("accuracy", goal, "the test rows", families)
+
+
+def test_intervals_are_those_of_student_and_welch():
+    means = [np.mean(tower.scores) for tower in GOOD.towers]
+    low, high = stats.t.interval(0.95, 2, np.mean(means), stats.sem(means))
+    assert (GOOD.interval.low, GOOD.interval.high) == pytest.approx((low, high))
+    expected = stats.ttest_ind(GOOD.means, ALIKE.means, equal_var=False).confidence_interval(0.95)
+    found = comparison().difference(GOOD, ALIKE)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_what_can_be_told_is_told():
+    found = comparison(BAD, GOOD, ALIKE)
+    assert [one.name for one in found.ranked] == ["good", "alike", "bad"]
+    assert found.can_tell(GOOD, BAD) and not found.can_tell(GOOD, ALIKE)
+    sentences = found.sentences()
+    assert sentences[0].startswith("good or alike: cannot tell (+0.0183, 95 % interval -")
+    assert sentences[1].startswith("good is better than bad (+0.2033, ")
+    assert sentences[1] in str(found)
+
+
+def test_less_can_be_better():
+    assert [one.name for one in comparison(GOOD, BAD, goal="minimize").ranked] == ["bad", "good"]
+
+
+def test_one_tower_each_says_nothing():
+    one, other = family("one", (0.9, 0.9)), family("other", (0.1, 0.1))
+    assert math.isnan(one.interval.low)
+    assert "cannot tell, one tower each" in comparison(one, other).sentences()[0]
+
+
+def test_equal_towers_have_no_spread():
+    one, other = family("one", (0.9,), (0.9,)), family("other", (0.9,), (0.9,))
+    assert not comparison(one, other).can_tell(one, other)
+
+
+def test_the_table_and_the_page(tmp_path):
+    found = comparison(GOOD, BAD, family("<b>one</b>", (0.5,)))
+    frame = found.frame()
+    assert list(frame.columns) == ["family", "accuracy", "low", "high", "towers", "trainings", "trials"]
+    assert frame["trainings"].tolist() == [6, 6, 1]
+    page = found.report(tmp_path).read_text()
+    assert "good is better than bad" in page and "LSTM_32" in page
+    assert "<b>one</b>" not in page and "&lt;b&gt;one" in page
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+    assert found.report(tmp_path / "other.html").name == "other.html"
+    with pytest.raises(UserError, match="cannot be written"):
+        found.report(tmp_path / "no" / "other.html")
+
+
+@pytest.mark.parametrize(
+    "families", [{}, {"a": ["LSTM_32"]}, {"a": "LSTM_32", "b": ["LSTM_32"]}, {"a": [], "b": ["X"]}]
+)
+def test_what_is_no_set_of_families_is_refused(families):
+    with pytest.raises(UserError, match="expected"):
+        checked_families(families)
