@@ -27,10 +27,10 @@ from model_search.data.stream.input_functions import in_words
 from model_search.data.text.text_files import TEXT
 from model_search.data.text.tokens import TOKENS
 from model_search.errors import UserError
-from model_search.finish.decoded_pictures import decoded_picture
-from model_search.finish.encoded_sound import log_mel_features
-from model_search.finish.encoded_text import TextEncoder
 from model_search.finish.input_names import signature_names
+from model_search.finish.media.decoded_pictures import decoded_picture
+from model_search.finish.media.encoded_sound import log_mel_features
+from model_search.finish.media.encoded_text import TextEncoder
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
 from model_search.finish.replacing import whole_or_not

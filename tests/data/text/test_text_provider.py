@@ -15,7 +15,7 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.text.text_files import TextColumns
 from model_search.data.text.tokens import TextFormat, tokenized, words_of
 from model_search.errors import DataError
-from model_search.finish.encoded_text import TextEncoder
+from model_search.finish.media.encoded_text import TextEncoder
 
 OPTIONS = PrepareOptions(seed=1, batch_size=8, embedding="EMBEDDING")
 
