@@ -353,7 +353,8 @@ def _finish(words: list[str]) -> None:
         raise UserError(f"finish takes no further words, received {words}")
     provider = _provider() if FLAGS.filename or FLAGS.input_dir or FLAGS.phoenix_dataset else None
     study = _study()
-    study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters)
+    members = FLAGS.members if FLAGS["members"].present else None
+    study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters, members=members)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 

@@ -153,6 +153,7 @@ class Study:
         what: str | None = None,
         student_parameters: int | None = None,
         progress: bool | None = None,
+        members: str | None = None,
     ) -> tuple[FinalModel, ...]:
         """Runs the final stage again; what it makes replaces the earlier final models.
 
@@ -162,6 +163,7 @@ class Study:
                 data are given, and the ensemble if not.
             student_parameters: The most parameters that the student may have.
             progress: False for silence.
+            members: "auto" or "networks", as the `members` of `try_models`; as the study has it where None.
 
         Returns:
             The final models.
@@ -171,7 +173,8 @@ class Study:
         """
         from model_search.trainers.finish_study import FinishOptions, finish_study
 
-        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress, self._artefacts_place))
+        options = FinishOptions(data, what, student_parameters, progress, self._artefacts_place, members)
+        finish_study(self._folder, options)
         return self.final_models
 
     def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
@@ -575,14 +578,5 @@ def load_study(
     Raises:
         StudyError: if there is none (the message names the existing studies), or it keeps its files elsewhere.
     """
-    root = as_root_dir(root_dir)
-    folder = paths.study_dir(root, experiment_name)
-    try:
-        is_there = study_folder.check_own_file(folder / paths.DATABASE)
-    except OSError as error:
-        raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
-    if not is_there:
-        others = paths.list_studies(root)
-        hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
-        raise StudyError(f"no study {experiment_name!r} in {root}{hint}")
+    folder = study_folder.existing_study(as_root_dir(root_dir), experiment_name)
     return Study(folder, None if artefacts is None else as_path(artefacts))
