@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,9 +12,11 @@ from keras import layers, ops
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
+from model_search.data.inputs import InputLayout
 from model_search.data.rows import InputSpec, InputSpecs
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
-from model_search.data.task import Task, TaskKind, logits_of_tasks
+from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
+from model_search.data.text.tokens import TextFormat
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array
@@ -39,6 +41,7 @@ class ModelBundle:
         inputs: What the tower's inputs are; taken from the tower where None.
         images: The format of the pictures that it reads; None where it reads none.
         audio: The features of the recordings that it reads; None where it reads none.
+        text: The format of the texts that it reads; None where it reads none.
         other_tasks: Further tasks by name; their logits follow those of `task`.
         other_temperature: Divides their logits.
     """
@@ -51,8 +54,38 @@ class ModelBundle:
     inputs: InputSpecs | None = None
     images: PictureFormat | None = None
     audio: LogMel | None = None
+    text: TextFormat | None = None
     other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     other_temperature: float = 1.0
+
+    @classmethod
+    def of_study(
+        cls,
+        tower: keras.Model,
+        description: Mapping[str, Any],
+        temperatures: Sequence[float],
+        metadata: Mapping[str, Any],
+    ) -> ModelBundle:
+        """A model of a study, from the study's description of its data and the temperature of each task.
+
+        Raises:
+            DamagedRecordError: if the description is no study's.
+        """
+        schema, images, audio, text = (description.get(name) for name in ("schema", "images", "audio", "text"))
+        tasks = list(tasks_of(description).values())
+        return cls(
+            tower=tower,
+            task=tasks[0],
+            other_tasks={task.label: task for task in tasks[1:]},
+            other_temperature=temperatures[-1],
+            schema=None if schema is None else FeatureSchema.from_json(schema),
+            inputs=InputLayout.from_description(description).specs,
+            images=None if images is None else PictureFormat.from_json(images),
+            audio=None if audio is None else LogMel.from_json(audio),
+            text=None if text is None else TextFormat.from_json(text),
+            temperature=temperatures[0],
+            metadata=metadata,
+        )
 
     @property
     def input_specs(self) -> InputSpecs:
