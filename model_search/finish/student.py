@@ -141,7 +141,9 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
     rounds = min(_CANDIDATE_ROUNDS, len(candidates))
     each = [job.steps * work(job.rows_a_step, candidate.parameters) for candidate in candidates[:rounds]]
     if sum(each) + _LONGER * max(each) > job.budget:
-        alone = next(candidate for candidate in candidates if _has_time_for(job, candidate))
+        alone = next((candidate for candidate in candidates if _has_time_for(job, candidate)), None)
+        if alone is None:  # the time has run out while the teacher predicted
+            raise NoTimeError
         return distiller.distil(alone, max(1, int(job.steps * min(1 + _LONGER, job.budget / each[0]))))
     first_round = [
         (candidate, distiller.distil(candidate, job.steps))
