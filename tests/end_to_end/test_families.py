@@ -1,18 +1,13 @@
 """Families of blocks compared, in a small size."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 
 from model_search import constants, load_study
-from model_search.blocks import catalogue
 from model_search.data import array_data
 from model_search.errors import StudyError, UserError
 from model_search.families import compare_families
 
-EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "lstm_or_transformer.py"
 FAMILIES = {
     "wide": ["FIXED_OUTPUT_FULLY_CONNECTED_64", "FULLY_CONNECTED"],
     "plain": ["FULLY_CONNECTED", "FULLY_CONNECTED_PYRAMID"],
@@ -61,25 +56,3 @@ def test_the_best_towers_of_each_family_are_trained_again(tmp_path):
 def test_what_cannot_be_compared_is_refused(tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
         compared(tmp_path, **arguments)
-
-
-@pytest.mark.slow
-def test_the_example(tmp_path, capsys, monkeypatch):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part in ("train", "test"):
-        labels = rng.integers(2, size=40)
-        waves = np.sin(np.arange(6) * np.where(labels, 1.5, 0.4)[:, None])[..., None]
-        arrays |= {f"{part}_x": waves.astype("float32"), f"{part}_y": labels, f"{part}_lengths": np.full(40, 6)}
-    np.savez(tmp_path / "waves.npz", **arrays)
-    spec = importlib.util.spec_from_file_location("lstm_or_transformer", EXAMPLE)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    assert {name for blocks in example.FAMILIES.values() for name in blocks} <= set(catalogue.names())
-    assert set(example.FAMILIES["LSTM"]) | set(example.FAMILIES["transformer"]) == set(example.FAMILIES["both"])
-    monkeypatch.setattr(example, "FAMILIES", {"small": ["LSTM_32"], "large": ["LSTM_64"]})
-    sizes = ["--trials=1", "--best=1", "--seeds=1", "--steps=4"]
-    found = example.main([f"--archive={tmp_path / 'waves.npz'}", f"--root_dir={tmp_path}", *sizes])
-    assert [family.name for family in found.families] == ["small", "large"]
-    assert found.rows == "the test rows"
-    assert "cannot tell, one tower each" in capsys.readouterr().out
