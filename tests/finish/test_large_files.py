@@ -169,6 +169,6 @@ def test_no_text_begins_like_a_formula(cells):
 
 def test_the_columns_that_are_written():
     task = Task.from_json({"kind": "classification", "label": "y", "logits_dimension": 2, "classes": ["no", "yes"]})
-    found = large_files.answers_of(np.array([[0.0, 2.0]], np.float32), task, 1.0)
+    found = large_files.answers_of(np.array([[0.0, 2.0]], np.float32), {task.label: task}, [1.0])
     assert found.columns.tolist() == ["prediction", "probability_no", "probability_yes"]
     assert found["prediction"].tolist() == ["yes"]
