@@ -153,9 +153,9 @@ def labelled_rows(
     if not others:
         return Rows(inputs, found.labels, found.weights)
     given, kept = {primary: found.label}, {primary: found.weight}
-    for name, (series, weights) in rows.others.items():
+    for name, (series, raw) in rows.others.items():
         if name in tasks:
-            own = None if weights is None else check_weights(weights)[present]
+            own = None if raw is None else check_weights(raw)[present]
             other = encode_other(series, tasks[name], present, own, note or _silent)
             given[name], kept[name] = other.to_rows(tasks[name]), other.weights
     return Rows(inputs, given, {name: values for name, values in kept.items() if values is not None})

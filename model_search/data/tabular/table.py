@@ -192,14 +192,14 @@ def _with_primary(raw: RawTable, name: str | None) -> RawTable:
 
 def _with_others(part: _Part, rows: RawRows, column: LabelColumn, tasks: Mapping[str, Task], notes: list[str]) -> _Part:
     """The part with the labels of further tasks; of `rows` it holds those that have a label in `column`."""
-    present = np.flatnonzero(~column.missing)
+    kept = np.flatnonzero(~column.missing)
     found = {}
     for name, task in tasks.items():
         if name not in rows.others:
             raise DataError(f"the validation data have no labels of the task {name!r}; expected them for every task")
         series, weights = rows.others[name]
-        own = part.weights if weights is None else check_weights(weights)[present]
-        found[name] = encode_other(series, task, present, own, notes.append)
+        own = part.weights if weights is None else check_weights(weights)[kept]
+        found[name] = encode_other(series, task, kept, own, notes.append)
     return dataclasses.replace(part, others=found)
 
 
@@ -301,7 +301,7 @@ def fingerprint(parts: list[_Part], task: Task) -> str:
         digest.update(part.targets.tobytes())
         digest.update(b"" if part.weights is None else part.weights.tobytes())
         for name, other in part.others.items():
-            digest.update(f"\n{name}\n".encode("utf-8", "surrogatepass"))
+            digest.update(f"\ntask {name}\n".encode("utf-8", "surrogatepass"))
             digest.update(other.values.tobytes())
             digest.update(b"" if other.weights is None else other.weights.tobytes())
     return digest.hexdigest()
