@@ -138,6 +138,8 @@ class Search:
         raise SpecError(f"{self.name} has no setting {name!r}; {hint}.")
 
 
+VERSION = "version"  # the setting of a search that a study keeps
+
 SEARCHES: Registry[Search] = Registry("search", "model_search.search.algorithms", "model_search.register_search")
 
 
@@ -147,6 +149,31 @@ def search_type(spec: PhoenixSpec) -> str:
         return spec.search
     name = PhoenixSpec.SearchType.Name(spec.search_type)
     return supported.DEFAULT_SEARCH_TYPE if spec.search_type == PhoenixSpec.UNKNOWN_SEARCH_TYPE else name
+
+
+def with_version(spec: PhoenixSpec, begun: PhoenixSpec | None) -> PhoenixSpec:
+    """The specification with the version of its search: the latest, or the one that the study began with.
+
+    A search that changes how it proposes declares a setting `version`, from 1 on, whose default is the latest one.
+    Studies go on as they began.
+
+    Args:
+        spec: A checked specification.
+        begun: What a study has stored that is to be continued; None for a new one.
+    """
+    name = search_type(spec)
+    search = SEARCHES.find(name)
+    settings = {} if search is None else {setting.name: setting for setting in search.settings}
+    if VERSION not in settings or VERSION in spec.search_settings.hparam:
+        return spec
+    version = settings[VERSION].default
+    if begun is not None and search_type(begun) == name:
+        stored = begun.search_settings.hparam
+        version = stored[VERSION].int64_value if VERSION in stored else 1
+    found = PhoenixSpec()
+    found.CopyFrom(spec)
+    found.search_settings.hparam[VERSION].int64_value = int(version)
+    return found
 
 
 def message_owners() -> Mapping[str, frozenset[str]]:

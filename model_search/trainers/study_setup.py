@@ -29,6 +29,7 @@ from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.check import problem_type
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
+from model_search.spec.searches import with_version
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
@@ -112,6 +113,8 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         UserError: for data, specification or metric that cannot be used, or do not fit the existing study.
     """
     seed = _seed(options, existing)
+    begun = None if existing is None else existing.settings.get("spec") or existing.spec_text
+    spec = with_version(spec, None if begun is None else stored_spec(begun, options.experiment_name))
     data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
     _check_size(data)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
