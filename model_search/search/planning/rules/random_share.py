@@ -28,8 +28,9 @@ class RandomShare(PlannerRule):
     """Trials of random search.
 
     Where the specification has a `random_baseline_share`, a coin decides, which is the trial's own, whatever was tried
-    and refused. Where it has none, searches with a baseline make trial 12, 24 and 36 random and then every fiftieth,
-    unless as many trials are random anyway; studies of fewer than 40 models have none.
+    and refused. Where it has none, searches with a baseline make trial 12, 24 and 36 random and then every fiftieth, or
+    the next one that no other rule decides, unless as many trials are random anyway. Studies of fewer than 40 models
+    have none.
     """
 
     def __init__(self, make: PlanMaker, spec: PhoenixSpec) -> None:
@@ -61,7 +62,8 @@ class RandomShare(PlannerRule):
         due = min(request.trial_id // _EVERY, _FIRST + max(request.trial_id - _FIRST * _EVERY, 0) // _THEN)
         history = request.history
         known = itertools.chain(history.completed, history.unfinished)
-        return sum(1 for trial in known if trial.plan is not None and trial.plan.random) < due
+        random = [trial.id for trial in known if trial.plan is not None and trial.plan.random]
+        return len(random) < due and request.trial_id - max(random, default=0) >= _EVERY
 
     def _at_random(self, history: History, rng: np.random.Generator) -> Proposal:
         del history
