@@ -139,6 +139,7 @@ class Search:
 
 
 VERSION = "version"  # the setting of a search that a study keeps
+LATEST_VERSION = 2
 
 SEARCHES: Registry[Search] = Registry("search", "model_search.search.algorithms", "model_search.register_search")
 
@@ -151,28 +152,23 @@ def search_type(spec: PhoenixSpec) -> str:
     return supported.DEFAULT_SEARCH_TYPE if spec.search_type == PhoenixSpec.UNKNOWN_SEARCH_TYPE else name
 
 
-def with_version(spec: PhoenixSpec, begun: PhoenixSpec | None) -> PhoenixSpec:
-    """The specification with the version of its search: the latest, or the one that the study began with.
+def with_version(spec: PhoenixSpec, version: int) -> PhoenixSpec:
+    """The specification with the version of its search, unless it names one, or the search has no versions.
 
-    A search that changes how it proposes declares a setting `version`, from 1 on, whose default is the latest one.
-    Studies go on as they began.
+    A search that changes how it proposes declares a setting `version`, whose default is the latest one. Studies go on
+    as they began.
 
     Args:
         spec: A checked specification.
-        begun: What a study has stored that is to be continued; None for a new one.
+        version: `LATEST_VERSION` when the study began.
     """
-    name = search_type(spec)
-    search = SEARCHES.find(name)
-    settings = {} if search is None else {setting.name: setting for setting in search.settings}
-    if VERSION not in settings or VERSION in spec.search_settings.hparam:
+    search = SEARCHES.find(search_type(spec))
+    has_versions = search is not None and any(setting.name == VERSION for setting in search.settings)
+    if not has_versions or VERSION in spec.search_settings.hparam:
         return spec
-    version = settings[VERSION].default
-    if begun is not None and search_type(begun) == name:
-        stored = begun.search_settings.hparam
-        version = stored[VERSION].int64_value if VERSION in stored else 1
     found = PhoenixSpec()
     found.CopyFrom(spec)
-    found.search_settings.hparam[VERSION].int64_value = int(version)
+    found.search_settings.hparam[VERSION].int64_value = version
     return found
 
 

@@ -16,7 +16,7 @@ from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import Prediction
 from model_search.search.predictor.predictor import Predictor, is_own
 from model_search.search.predictor.scales import Scale, log_regret, normal_scores, targets
-from model_search.spec.searches import SEARCHES, VERSION, Setting
+from model_search.spec.searches import LATEST_VERSION, SEARCHES, VERSION, Setting
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -37,7 +37,7 @@ MOST_IMPATIENT = 60  # up to so many
 @register_search(
     NAME,
     reads=("starting_points",),
-    settings=[Setting(VERSION, 2, minimum=1, maximum=2)],
+    settings=[Setting(VERSION, LATEST_VERSION, minimum=1, maximum=LATEST_VERSION)],
     describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
 )
 @dataclasses.dataclass

@@ -51,19 +51,16 @@ def test_a_spec_names_the_version_and_gets_the_latest_without():
     assert type(make_algorithm(_spec(version=1))) is GuidedBeam
 
 
-def test_a_study_keeps_the_version_that_it_began_with():
+def test_a_study_keeps_the_version_that_it_began_with_unless_another_is_asked_for():
     def version(spec):
         return spec.search_settings.hparam["version"].int64_value
 
-    assert version(with_version(_spec(), None)) == 2
-    before = _spec()  # what version 1.0 has stored
-    assert version(with_version(_spec(), before)) == 1
-    assert version(with_version(_spec(), _spec(version=2))) == 2
-    assert version(with_version(_spec(version=2), before)) == 2  # asked for
+    given = _spec()
+    assert [version(with_version(given, number)) for number in (1, 2)] == [1, 2]
+    assert version(with_version(_spec(version=2), 1)) == 2
+    assert "version" not in given.search_settings.hparam
     other = make_spec("LOCAL_SEARCH")
-    assert version(with_version(_spec(), other)) == 2
-    assert with_version(other, None) == other
-    assert "version" not in before.search_settings.hparam
+    assert with_version(other, 1) == other
 
 
 VALUES = np.array([3.0, -50.0, 1.0, 2.0, 2.0, 4.0, 3.5])
