@@ -30,6 +30,9 @@ def rows(count, first=0):
 DATA = TableData(TASK, rows(16), rows(8, 16), "f", {"task": TASK.to_json()})
 
 
+SEEN = []
+
+
 def plan(**others):
     return TrialPlan(9, TrialKind.BAGGING, ("IDENTITY",), {}, 10, 8, 5, "k", parent=3, **({"folds": 4} | others))
 
@@ -37,10 +40,8 @@ def plan(**others):
 class Remembers(Evaluator):
     """Predicts for a row, as the logit of class 1, how often it was trained on; keeps what it was given."""
 
-    seen = []
-
     def __init__(self, data, settings):
-        self.data = data
+        self.data, self.seen = data, SEEN
 
     def run(self, plan, given=None, on_progress=None):
         self.seen.append((plan, self.data))
@@ -59,8 +60,8 @@ class Remembers(Evaluator):
 
 @pytest.fixture
 def remembered():
-    Remembers.seen = []
-    return Remembers.seen
+    SEEN.clear()
+    return SEEN
 
 
 @settings(deadline=None, max_examples=50)
