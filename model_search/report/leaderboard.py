@@ -47,8 +47,9 @@ def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> 
     ranked = [*ranking.order(filter(ranking.can_rank, entries)), *unknown]
     leader = history.leader
     if leader is not None and leader.plan is not None and leader.plan.folds:
-        accepted = [entry for entry in ranked if isinstance(entry, FinalModel) and entry.accepted]
-        ahead = [*(model for model in accepted if ranking.can_rank(model)), leader]
+        models = [entry for entry in ranked if isinstance(entry, FinalModel)]
+        best = [model for model in models if model.accepted and ranking.can_rank(model)]
+        ahead: list[Trial | FinalModel] = [*best, leader]
         return [*ahead, *(entry for entry in ranked if entry not in ahead)]
     first = next((place for place, entry in enumerate(ranked) if isinstance(entry, Trial)), 0)
     ahead = ranked[:first]
