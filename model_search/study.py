@@ -282,24 +282,11 @@ class Study:
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with what is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
-        from model_search.data.audio.log_mel import LogMel
-        from model_search.data.images.picture_format import PictureFormat
-        from model_search.data.inputs import InputLayout
-        from model_search.data.tabular.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
         chosen = self._chosen(trial)
-        schema, images, audio = (self._record.data.get(name) for name in ("schema", "images", "audio"))
-        return ModelBundle(
-            tower=self._built(chosen),
-            task=self.task,
-            schema=None if schema is None else FeatureSchema.from_json(schema),
-            inputs=InputLayout.from_description(self._record.data).specs,
-            images=None if images is None else PictureFormat.from_json(images),
-            audio=None if audio is None else LogMel.from_json(audio),
-            temperature=self._temperature(trial),
-            metadata=self._metadata(chosen),
-        )
+        tower, about = self._built(chosen), self._metadata(chosen)
+        return ModelBundle.of_study(tower, self._record.data, self._temperature(trial), about)
 
     def predict(self, data: TableLike, trial: ModelChoice = None) -> np.ndarray:
         """Predictions for a CSV file, a DataFrame, a dict of columns or an array.
@@ -381,6 +368,8 @@ class Study:
         elif about.get("schema") is not None:
             pieces = large_files.logits_in_pieces(self.tower(trial), data, about, warn)
             frames = (large_files.answers_of(logits, self.task, temperature) for logits in pieces)
+        elif "text" in about:
+            frames = iter([large_files.answers_of(self._logits(data, trial)[0], self.task, temperature)])
         else:
             raise UserError(
                 f"study {self.name!r} was not made from a table or from files, and has no columns to read from one; "

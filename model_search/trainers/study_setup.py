@@ -29,6 +29,7 @@ from model_search.metadata.trial import CLASSIC_MODELS
 from model_search.search.planning.classic_models import FEWEST_MODELS
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.search.space.architecture import problem_type_of
 from model_search.spec.check import problem_type
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.trainers.data_preparation import prepared
@@ -220,13 +221,14 @@ def prepare_options(
     spec: PhoenixSpec, seed: int, batch_size: int, eval_steps: int | None, earlier: StudyRecord | None
 ) -> PrepareOptions:
     """How a study's data are prepared; `earlier` is the study where it exists already."""
-    about = problem.problem_type(problem_type(spec))
+    about = problem_type_of(spec)
     return PrepareOptions(
         seed=seed,
         batch_size=batch_size,
         eval_steps=eval_steps,
         lengths=spec.lengths_feature_name,
         token_ids=about.input_rank > problem.VECTOR_RANK,
+        embedding=about.first_block,
         label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
         reading_rules=READING_RULES if earlier is None else earlier.data.get("reading_rules", 1),

@@ -279,7 +279,7 @@ class PlanMaker:
         """The same with random other blocks in place of those that fail by themselves."""
         failing, blocks, position = history.failures.blocks, [], 0
         for name in proposal.architecture:
-            if catalogue.get(name).is_flatten:
+            if catalogue.get(name).has_own_place:
                 blocks.append(name)
                 continue
             choices = self.grammar.choices(min(position, max(len(self.grammar.positions) - 1, 0)))
