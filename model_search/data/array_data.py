@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.named.named_inputs import are_named_inputs
+from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.tabular.chosen_rows import Labels, infer
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
@@ -29,7 +33,10 @@ class Provider(BaseProvider):
 
     Args:
         x: Features [rows, columns]: an array of numbers (or objects), a DataFrame of numbers, booleans, categories,
-            dates or text, or a dict of columns.
+            dates or text, or a dict of columns. Or a dict of inputs by name, one of which has more than one number a
+            row: pictures [rows, height, width, channels], sequences [rows, steps, channels] or a list of arrays of
+            different lengths, vectors [rows, columns], frames of numbers, lists of texts; "<name>_lengths" are the
+            valid steps of the sequence "<name>".
         y: Labels [rows].
         validation: (x, y) or (x, y, weights) to validate on; a part of the rows where None.
         weights: Weights of the rows [rows], at least 0.
@@ -51,11 +58,20 @@ class Provider(BaseProvider):
         feature_names: Sequence[str] | None = None,
     ):
         self._task = parse_task(task)
+        if validation is not None and (not isinstance(validation, tuple | list) or len(validation) not in (2, 3)):
+            raise DataError("validation is expected as (x, y) or (x, y, weights)")
+        self._named: list[NamedRows] = []
+        if are_named_inputs(x):
+            if feature_names is not None:
+                raise DataError("feature_names are those of an array's columns; the inputs of a dict have their names")
+            self._named = [NamedRows.of(x, Labels(y, weights))]
+            if validation is not None:
+                forms = {name: one.form for name, one in self._named[0].inputs.items()}
+                self._named.append(NamedRows.of(validation[0], Labels(*validation[1:]), forms))
+            return
         self._rows = as_rows(x, y, weights, feature_names)
         self._validation = None
         if validation is not None:
-            if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-                raise DataError("validation is expected as (x, y) or (x, y, weights)")
             names = list(self._rows.frame.columns)
             weights = validation[2] if len(validation) == 3 else None
             self._validation = as_rows(validation[0], validation[1], weights, names)
@@ -63,10 +79,15 @@ class Provider(BaseProvider):
 
     def number_of_classes(self) -> int:
         """The number of classes; 1 for regression."""
+        if self._named:
+            return infer([self._named[0].labelled], "rows", self._task).logits_dimension
         return table_task(self._raw())[1].logits_dimension
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
-        """Splits the rows and turns them into features."""
+        """Splits the rows and turns them into features, or into inputs by name."""
+        if self._named:
+            found = prepare_named(self._named, self._task, options)
+            return dataclasses.replace(found, loss_fn=self.get_loss_fn(), metric_fn=self.get_metric_fn())
         return prepare_table(self._raw(), options)
 
     def _raw(self) -> RawTable:

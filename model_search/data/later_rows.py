@@ -13,6 +13,7 @@ from model_search.data.audio.later_recordings import labelled_recordings, record
 from model_search.data.checked_json import need
 from model_search.data.images.later_pictures import IMAGE, labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout
+from model_search.data.named.prepare import later_inputs, later_labelled
 from model_search.data.prepare_options import READING_RULES
 from model_search.data.rows import FEATURES, LABEL, Rows
 from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
@@ -53,6 +54,8 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
         return pictures_of(source, description)
     if "audio" in description:
         return dict(fitted(recordings_of(source, description), description).sequences.inputs)
+    if "named" in description:
+        return later_inputs(source, description, note)
     if "text" in description:
         return texts_of(source, description, note)
     if "sequences" in description:
@@ -130,6 +133,8 @@ def labelled_rows(
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if "images" in description:
         return _picture_rows(source, description, note)
+    if "named" in description:
+        return later_labelled(source, description, note)
     if "text" in description:
         return labelled_texts(source, description, note)
     if "sequences" in description:

@@ -31,6 +31,7 @@ class InputSpec:
         mean: For each channel (the last axis) what a tower subtracts from the values; empty if it reads them as they
             are.
         deviation: For each channel what it then divides them by.
+        own_tower: Whether blocks that read its rank read it by itself, before it is joined with the other inputs.
         vocabulary: How many different token ids there are, from 0 on; 0 where the values are no ids, or nobody knows.
     """
 
@@ -41,6 +42,7 @@ class InputSpec:
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
     vocabulary: int = 0
+    own_tower: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
@@ -54,6 +56,8 @@ class InputSpec:
             found |= {"mean": list(self.mean), "deviation": list(self.deviation)}
         if self.vocabulary:
             found["vocabulary"] = self.vocabulary
+        if self.own_tower:
+            found["own_tower"] = True
         return found
 
     @classmethod

@@ -19,12 +19,10 @@ from model_search.data.rows import InputSpec
 from model_search.data.tabular.chosen_rows import Choice, Labels, choose_rows, infer
 from model_search.data.task import TaskKind
 from model_search.data.text.text_files import TEXTS, LabelledTexts, TextColumns, of_csv, of_files
-from model_search.data.text.tokens import LENGTHS, MOST_TOKENS, TOKENS, TextFormat, Tokenized, tokenized
+from model_search.data.text.tokens import LENGTHS, MOST_TOKENS, TOKENS, TextFormat, Tokenized, tokenized, usual_steps
 from model_search.errors import DataError, UserError
 
 WHAT = "texts"
-USUAL_TOKENS = 256  # that are read of a text, where the user names no number
-LONG_SHARE = 0.95  # of the texts are read whole
 MOST_WORDS = 500_000  # of a vocabulary
 
 
@@ -145,8 +143,7 @@ class Provider(BaseProvider):
     def _format(self, texts: Tokenized, choice: Choice) -> TextFormat:
         rows = choice.train.numbers
         if self._max_tokens is None:
-            usual = int(np.ceil(np.quantile(texts.counts[rows], LONG_SHARE)))
-            steps = min(max(usual, 1), USUAL_TOKENS)
+            steps = usual_steps(texts, rows)
         else:
             steps = min(self._max_tokens, max(1, int(texts.counts.max())))
         found = TextFormat.fitted(texts, rows, steps, self._vocabulary)

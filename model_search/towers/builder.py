@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.metadata.limits import MOST_PARAMETERS, MOST_PLAIN_NUMBERS
-from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
+from model_search.problem import DEFAULT_PROBLEM_TYPE, ProblemType, problem_type
+from model_search.towers.branches import Branch, has_own_towers, several_towers
 from model_search.towers.heads import add_head, without_mask
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
@@ -98,30 +100,43 @@ def _has_large_numbers(spec: TowerSpec) -> bool:
 def _built(spec: TowerSpec) -> keras.Model:
     problem = problem_type(spec.problem_type)
     with own_names():
-        begin = entrance(spec.inputs, problem.input_rank)
-        tensors = [begin.tensor]
-        for position, lookup_name in enumerate(spec.architecture):
-            block = make_block(lookup_name, layer_prefix(position, lookup_name))
-            with seeded(spec.seed, block.name):
-                tensors = _apply(block, lookup_name, tensors, begin.lengths, _settings(lookup_name, spec))
-                if _drops_out(spec, position):
-                    tensors[-1] = _dropout(spec, block)(tensors[-1])
+        inputs, tower = _stacked(spec, problem)
+        tensors = tower.tensors
         if spec.disable_last_dense_layer:
             logits = _as_logits(tensors[-1], spec)
         else:
             with seeded(spec.seed, "head"):
-                logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
-        return keras.Model(structured(begin.inputs), logits, name="tower")
+                logits = add_head(tensors[-1], spec.logits_dimension, problem.head, tower.lengths)
+        return keras.Model(structured(inputs), logits, name="tower")
 
 
-def _settings(lookup_name: str, spec: TowerSpec) -> BlockSettings:
-    """A block's own hyperparameters; of an embedding the size of the vocabulary, too."""
+def _stacked(spec: TowerSpec, problem: ProblemType) -> tuple[Mapping[str, keras.KerasTensor], Branch]:
+    """The Keras inputs of a tower, and the outputs of its blocks."""
+    if has_own_towers(spec.inputs, problem):
+        inputs, tensors = several_towers(spec.inputs, spec.architecture, problem, functools.partial(_stack, spec))
+        return inputs, Branch("", tensors)
+    begin = entrance(spec.inputs, problem.input_rank)
+    vocabulary = max(one.vocabulary for one in spec.inputs.values())
+    tower = Branch("", [begin.tensor], begin.lengths, vocabulary)
+    for position in range(len(spec.architecture)):
+        tower.tensors = _stack(spec, position, tower)
+    return begin.inputs, tower
+
+
+def _stack(spec: TowerSpec, position: int, branch: Branch) -> list[keras.KerasTensor]:
+    """The tensors of a branch with the output of one more block."""
+    lookup_name = spec.architecture[position]
+    own = f"_{branch.name}" if branch.name else ""
+    block = make_block(lookup_name, layer_prefix(position, lookup_name) + own)
     info = catalogue.get(lookup_name)
-    found = own_settings(info, spec.block_hparams)
-    sizes = [one.vocabulary for one in spec.inputs.values() if one.vocabulary]
-    if info.is_embedding and sizes:
-        found = {"vocabulary": sizes[0], **found}
-    return BlockSettings(found)
+    settings = own_settings(info, spec.block_hparams)
+    if info.is_embedding and branch.vocabulary:
+        settings = {"vocabulary": branch.vocabulary, **settings}
+    with seeded(spec.seed, block.name):
+        tensors = _apply(block, lookup_name, branch.tensors, branch.lengths, BlockSettings(settings))
+        if _drops_out(spec, position):
+            tensors[-1] = _dropout(spec, block)(tensors[-1])
+    return tensors
 
 
 def _drops_out(spec: TowerSpec, position: int) -> bool:

@@ -48,11 +48,15 @@ def dense_last_step_head(tensor: keras.KerasTensor, units: int, lengths: keras.K
     if len(tensor.shape) == 2:
         return layers.Dense(units, name=HEAD_NAME)(tensor)
     _check_steps(tensor)
+    return layers.Dense(units, name=HEAD_NAME)(last_valid_step(tensor, lengths))
+
+
+def last_valid_step(tensor: keras.KerasTensor, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
+    """The last step of a sequence that is no padding, float32 [batch, width]."""
     if lengths is None:
-        return layers.Dense(units, name=HEAD_NAME)(tensor[:, -1])
+        return tensor[:, -1]
     is_last = ops.equal(ops.expand_dims(lengths, 1), np.arange(1, tensor.shape[1] + 1, dtype="int32"))
-    last = ops.sum(ops.where(ops.expand_dims(is_last, -1), tensor, ops.zeros_like(tensor)), axis=1)
-    return layers.Dense(units, name=HEAD_NAME)(last)
+    return ops.sum(ops.where(ops.expand_dims(is_last, -1), tensor, ops.zeros_like(tensor)), axis=1)
 
 
 def add_head(

@@ -59,6 +59,27 @@ def entrance(specs: InputSpecs, rank: int) -> Entrance:
     return Entrance(named, _joined(floats, rank), lengths)
 
 
+def entrances(specs: InputSpecs) -> tuple[dict[str, keras.KerasTensor], dict[str, Entrance]]:
+    """Makes the inputs of a tower that reads each input by itself.
+
+    Values are normalised, and padded steps zero, as in `entrance`; token ids stay whole numbers.
+
+    Args:
+        specs: The inputs.
+
+    Returns:
+        The Keras inputs by their names in Keras, and where each main input begins, by its name.
+    """
+    inputs = {name: keras.Input(spec.shape, dtype=spec.dtype, name=input_name(name)) for name, spec in specs.items()}
+    named = {tensor.name: tensor for tensor in inputs.values()}
+    found = {}
+    for name, spec in main_inputs(specs).items():
+        tensor = _valid(_normalised(inputs[name], spec), inputs, spec)
+        tensor = tensor if spec.dtype == "int32" and spec.lengths is not None else _as_float(tensor)
+        found[name] = Entrance(named, tensor, None if spec.lengths is None else inputs[spec.lengths])
+    return named, found
+
+
 def structured(tensors: Mapping[str, Any]) -> Any:
     """Inputs as a model takes them: one by itself, several as a dict by name."""
     return next(iter(tensors.values())) if len(tensors) == 1 else dict(tensors)
