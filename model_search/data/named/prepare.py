@@ -17,7 +17,7 @@ from model_search.data.rows import Rows
 from model_search.data.sequences.padded import Padded
 from model_search.data.tabular.chosen_rows import Choice, ChosenRows, Labels, choose_rows, evaluated_rows
 from model_search.data.task import Task, TaskKind
-from model_search.data.text.tokens import TextFormat, Tokenized, usual_steps
+from model_search.data.text.tokens import TOKENS, TextFormat, Tokenized, usual_steps
 from model_search.errors import DataError
 
 WHAT = "rows"
@@ -153,6 +153,14 @@ def later_labelled(source: Any, description: Mapping[str, Any], note: Note | Non
         raise DataError(f"received {type(source).__name__}; expected a pair (inputs by name, labels)")
     inputs = later_inputs(source[0], description, note)
     return evaluated_rows(inputs, Labels(*source[1:]), WHAT, Task.of_description(description), note)
+
+
+def text_formats(description: Mapping[str, Any]) -> dict[str, TextFormat]:
+    """The formats of the texts that a study reads, by the input that holds their ids."""
+    if "text" in description:
+        return {TOKENS: TextFormat.from_json(description["text"])}
+    forms = _forms(description) if "named" in description else {}
+    return {name: form.text for name, form in forms.items() if form.text is not None}
 
 
 def _forms(description: Mapping[str, Any]) -> dict[str, NamedInput]:
