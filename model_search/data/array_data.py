@@ -86,20 +86,29 @@ class Provider(BaseProvider):
     def prepare(self, options: PrepareOptions) -> PreparedData:
         """Splits the rows and turns them into features, or into inputs by name."""
         if self._named:
-            found = prepare_named(self._named, self._task, options)
+            parts = [part.with_weights(options.weights) for part in self._named]
+            found = prepare_named(parts, self._task, options)
             return dataclasses.replace(found, loss_fn=self.get_loss_fn(), metric_fn=self.get_metric_fn())
-        return prepare_table(self._raw(), options)
+        return prepare_table(self._raw(options.weights), options)
 
-    def _raw(self) -> RawTable:
+    def _raw(self, weight: str = "") -> RawTable:
+        rows = _with_weights(self._rows, weight)
         return RawTable(
-            rows=self._rows,
-            validation=self._validation,
-            columns=tuple(self._rows.frame.columns),
+            rows=rows,
+            validation=None if self._validation is None else _with_weights(self._validation, weight),
+            columns=tuple(rows.frame.columns),
             task_kind=self._task,
             reading={"source": "arrays"},
             loss_fn=self.get_loss_fn(),
             metric_fn=self.get_metric_fn(),
         )
+
+
+def _with_weights(rows: RawRows, name: str) -> RawRows:
+    """The rows with the column of this name, if there is one, as their weights."""
+    if rows.weights is not None or name not in rows.frame.columns:
+        return rows
+    return RawRows(rows.frame.drop(columns=[name]), rows.labels, rows.frame[name])
 
 
 def parse_task(task: str | TaskKind | None) -> TaskKind | None:

@@ -94,15 +94,20 @@ class Provider(BaseProvider):
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
         """Reads the file, splits the rows and turns them into features."""
-        return prepare_table(self._read(options.reading_rules), options)
+        if self._weight is not None and options.weights not in ("", self._weight):
+            raise DataError(
+                f"weight is {self._weight!r}, and the specification's weight_feature_name {options.weights!r}; give one"
+            )
+        return prepare_table(self._read(options.reading_rules, options.weights or None), options)
 
-    def _read(self, rules: int = READING_RULES) -> RawTable:
+    def _read(self, rules: int = READING_RULES, weight: str | None = None) -> RawTable:
+        weight = self._weight or weight
         table = csv_reading.read_csv(self._filename, self._reading, self._label)
         names = [str(name) for name in table.frame.columns]
         label = self._find_label(names)
-        if self._weight is not None:
-            self._check_name(self._weight, names, "weight")
-            if self._weight == label:
+        if weight is not None:
+            self._check_name(weight, names, "weight")
+            if weight == label:
                 raise DataError(f"column {label!r} is given as label and as weight; expected two different columns")
         kinds = self._kinds(names)
         numbers, reading = names, {"source": "csv", **dataclasses.asdict(table.reading)}
@@ -115,9 +120,9 @@ class Provider(BaseProvider):
             how = dataclasses.replace(self._reading, header=table.reading.header, decimal=table.reading.decimal)
             other = csv_reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
             check_columns(other.frame, names, f"the validation data ({self._validation_filename})")
-            validation = self._rows(other.with_points(numbers)[names], label)
+            validation = _rows(other.with_points(numbers)[names], label, weight)
         return RawTable(
-            rows=self._rows(table.with_points(numbers), label),
+            rows=_rows(table.with_points(numbers), label, weight),
             validation=validation,
             columns=tuple(names),
             task_kind=self._task,
@@ -128,10 +133,6 @@ class Provider(BaseProvider):
             loss_fn=self.get_loss_fn(),
             metric_fn=self.get_metric_fn(),
         )
-
-    def _rows(self, frame: pd.DataFrame, label: str) -> RawRows:
-        others = [name for name in (label, self._weight) if name is not None]
-        return RawRows(frame.drop(columns=others), frame[label], None if self._weight is None else frame[self._weight])
 
     def _find_label(self, names: Sequence[str]) -> str:
         by_index = None
@@ -170,6 +171,11 @@ class Provider(BaseProvider):
             )
         kinds = (schema.TEXT if isinstance(value, str) else schema.NUMBER for value in self._record_defaults)
         return dict(zip(names, kinds, strict=True))
+
+
+def _rows(frame: pd.DataFrame, label: str, weight: str | None) -> RawRows:
+    others = [name for name in (label, weight) if name is not None]
+    return RawRows(frame.drop(columns=others), frame[label], None if weight is None else frame[weight])
 
 
 def _check_path(name: str, value: Any) -> None:

@@ -19,7 +19,7 @@ from model_search.data.rows import FEATURES, LABEL, Rows
 from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
 from model_search.data.sequences.sequence_labels import encode_labels
 from model_search.data.stream_labels import LabelEncoding, label_array, read_weights
-from model_search.data.streams import StreamReader, valid_steps
+from model_search.data.streams import StreamReader, valid_steps, weights_among
 from model_search.data.tabular import earlier_rules, labels
 from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
@@ -245,7 +245,10 @@ def _stream_rows(source: Any, description: Mapping[str, Any], note: Note | None)
     encoding = LabelEncoding(Task.of_description(description))
     reader = StreamReader(layout, encoding, bool(description.get("label_per_step", False)))
     found = label_array(source[1])
-    weights = read_weights(source[2] if len(source) == 3 else None, len(found))
+    given = weights_among(
+        source[0], source[2] if len(source) == 3 else None, str(description.get("weight_feature", ""))
+    )
+    weights = read_weights(given, len(found))
     if weights is not None and not weights.any():
         raise DataError("the weights are all 0; expected some above 0")
     _note_rounded(layout, source[0], note)

@@ -29,7 +29,6 @@ UNREAD: Mapping[str, str] = {
     "use_auxiliary_head": "towers have their main head only",
     "auxiliary_head_loss_weight": "towers have their main head only",
     "is_input_shared": "every trial is a tower of its own",
-    "weight_feature_name": "rows weigh what the weight column given to the data provider says",
     "primary_task_name": "there is one task",
     "merge_losses_of_multitask": "there is one task",
     "pass_label_dict_as_is": "labels are those of the data provider",

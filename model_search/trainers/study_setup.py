@@ -227,6 +227,7 @@ def prepare_options(
         batch_size=batch_size,
         eval_steps=eval_steps,
         lengths=spec.lengths_feature_name,
+        weights=spec.weight_feature_name if earlier is None or "weight_feature" in earlier.data else "",
         token_ids=about.input_rank > problem.VECTOR_RANK,
         embedding=about.first_block,
         label_per_step=about.label_per_step,

@@ -210,7 +210,6 @@ WARNINGS = [
     ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
     ("cnn_data_format: 'NCHW'", 18, "cnn_data_format is not read: only towers of maps have one."),
     ("use_auxiliary_head: true", 21, "towers have their main head only"),
-    ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
     ("replicate_cell: true", 17, "replicate_cell is not read by PREDICTOR_GUIDED_BEAM; it is for CONSTRAINED_ADAP"),
     (
         "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH nonadaptive_search { width: 1 } }",
@@ -346,7 +345,7 @@ def test_every_field_is_read_or_told_about():
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
         "evaluation_schedule", "tuning", "search", "search_settings", "planner_rules", "augmentations",
-        "lengths_feature_name",
+        "lengths_feature_name", "weight_feature_name",
         "cnn_data_format",
         *message_owners(), *readers(),
     }  # fmt: skip

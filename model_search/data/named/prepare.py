@@ -50,6 +50,15 @@ class NamedRows:
             raise DataError(f"received {shown}; expected a dict of inputs by name{wanted}")
         return cls(read_inputs(x, forms), labels)
 
+    def with_weights(self, name: str) -> NamedRows:
+        """The same with the input of this name, if there is one of single numbers, as their weights."""
+        found = self.inputs.get(name)
+        if self.labels.weights is not None or found is None or found.form.kind is not Kind.VECTOR:
+            return self
+        others = {other: one for other, one in self.inputs.items() if other != name}
+        labels = dataclasses.replace(self.labels, weights=found.values, weight_name=name)
+        return NamedRows(others, labels)
+
     @property
     def labelled(self) -> tuple[int, Labels]:
         """How many rows there are, and their labels."""
