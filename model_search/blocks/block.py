@@ -11,8 +11,10 @@ from model_search.errors import UserError
 if TYPE_CHECKING:
     import keras
 
+    from model_search.data.rows import InputSpec
+
 # Arguments that a block's build method may leave out.
-_OPTIONAL = ("lengths", "hparams")
+_OPTIONAL = ("lengths", "hparams", "columns")
 
 
 class BlockSettings(dict[str, Any]):
@@ -50,6 +52,9 @@ class Block:
     ) -> list[keras.KerasTensor]:
         """Adds this block to a tower.
 
+        A method that takes one more argument, `columns`, gets the `InputSpec` of `input_tensors[0]`, with what the
+        training rows say of its columns; None if that is not a single vector.
+
         Args:
             input_tensors: The tower's input and the outputs of all blocks so far, float32 [batch, ...]; the last one is
                 what the block reads, but it may look back.
@@ -63,7 +68,7 @@ class Block:
         """
         if type(self).block_build is Block.block_build:
             raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
-        return _call(self.block_build, input_tensors, is_training, lengths, hparams)
+        return _call(self.block_build, input_tensors, is_training, (lengths, hparams, None))
 
     def block_build(
         self,
@@ -75,7 +80,7 @@ class Block:
         """The former name of `build`; one of the two is overridden."""
         if type(self).build is Block.build:
             raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
-        return _call(self.build, input_tensors, is_training, lengths, hparams)
+        return _call(self.build, input_tensors, is_training, (lengths, hparams, None))
 
     @property
     def is_input_order_important(self) -> bool:
@@ -95,13 +100,14 @@ def call_block(
     input_tensors: list[keras.KerasTensor],
     lengths: keras.KerasTensor | None = None,
     hparams: BlockSettings | None = None,
+    columns: InputSpec | None = None,
 ) -> list[keras.KerasTensor]:
-    """Lets a block build, with those of `lengths` and `hparams` that its method takes; see `Block.build`."""
-    return _call(_own_method(block), input_tensors, None, lengths, hparams)
+    """Lets a block build, with those of `lengths`, `hparams` and `columns` that it takes; see `Block.build`."""
+    return _call(_own_method(block), input_tensors, None, (lengths, hparams, columns))
 
 
 def accepted_arguments(block: Block) -> frozenset[str]:
-    """Which of `lengths` and `hparams` the block's build method takes."""
+    """Which of `lengths`, `hparams` and `columns` the block's build method takes."""
     return _accepted(_own_method(block))
 
 
@@ -121,10 +127,9 @@ def _call(
     method: Callable[..., Any],
     input_tensors: list[keras.KerasTensor],
     is_training: bool | None,
-    lengths: keras.KerasTensor | None,
-    hparams: BlockSettings | None,
+    optional: tuple[keras.KerasTensor | None, BlockSettings | None, InputSpec | None],
 ) -> list[keras.KerasTensor]:
     accepted = _accepted(method)
-    given = {name: value for name, value in zip(_OPTIONAL, (lengths, hparams), strict=True) if name in accepted}
+    given = {name: value for name, value in zip(_OPTIONAL, optional, strict=True) if name in accepted}
     output: list[keras.KerasTensor] = method(input_tensors, is_training, **given)
     return output

@@ -19,7 +19,7 @@ from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.metadata.limits import MOST_PARAMETERS, MOST_PLAIN_NUMBERS
 from model_search.problem import DEFAULT_PROBLEM_TYPE, problem_type
 from model_search.towers.heads import add_head, without_mask
-from model_search.towers.inputs import entrance, structured
+from model_search.towers.inputs import Entrance, entrance, structured
 from model_search.towers.naming import own_names, seeded
 from model_search.towers.weight_names import layer_prefix
 
@@ -103,7 +103,7 @@ def _built(spec: TowerSpec) -> keras.Model:
         for position, lookup_name in enumerate(spec.architecture):
             block = make_block(lookup_name, layer_prefix(position, lookup_name))
             with seeded(spec.seed, block.name):
-                tensors = _apply(block, lookup_name, tensors, begin.lengths, spec.block_hparams)
+                tensors = _apply(block, lookup_name, tensors, begin, spec)
                 if _drops_out(spec, position):
                     tensors[-1] = _dropout(spec, block)(tensors[-1])
         if spec.disable_last_dense_layer:
@@ -129,15 +129,15 @@ def _apply(
     block: Block,
     lookup_name: str,
     tensors: list[keras.KerasTensor],
-    lengths: keras.KerasTensor | None,
-    hparams: Mapping[str, Any],
+    begin: Entrance,
+    spec: TowerSpec,
 ) -> list[keras.KerasTensor]:
     """Lets a block build; returns the tensors with its output appended."""
     info = catalogue.get(lookup_name)
-    settings = BlockSettings(own_settings(info, hparams))
+    settings = BlockSettings(own_settings(info, spec.block_hparams))
     where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
     try:
-        outputs = call_block(block, list(tensors), lengths=lengths, hparams=settings)
+        outputs = call_block(block, list(tensors), begin.lengths, settings, begin.columns)
     except ModelSearchError:
         raise
     except Exception as error:

@@ -78,8 +78,9 @@ class TrialRun:
         self._on_progress = on_progress
         self._settings = settings = resources.settings
         data = resources.data
-        self._objective = objective_of(plan, data.task.kind, batch_loss(data.task, data.loss_fn))
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
+        loss = batch_loss(data.task, data.loss_fn, self._hyperparameters.label_smoothing)
+        self._objective = objective_of(plan, data.task.kind, loss)
         scaled_by = settings.maximum_depth if settings.parameter_scaled else None
         in_full = plan.steps if plan.total_steps is None else plan.total_steps
         self._count = StepCount.of(in_full, max(1, len(plan.architecture)), scaled_by)

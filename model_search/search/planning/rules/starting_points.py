@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 
 @register_planner_rule("starting_points", order=70)
 class StartingPoints(PlannerRule):
-    """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one."""
+    """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one.
+
+    Those for tables of another size are left out.
+    """
 
     def __init__(self, make: PlanMaker, spec: PhoenixSpec) -> None:
         super().__init__(make, spec)
         self._suggested = len(spec.user_suggestions)
+        self._points = tuple(point for point in make.algorithm.starting_points if point.suits(make.settings.rows))
 
     def plan(self, request: Request) -> TrialPlan | None:
         """See `PlannerRule`."""
-        number, points = request.trial_id - self._suggested, self.make.algorithm.starting_points
+        number, points = request.trial_id - self._suggested, self._points
         if not 1 <= number <= len(points):
             return None
         point = points[number - 1]
-        proposal = Proposal(point.architecture, hyperparameters=point.hyperparameters)
+        proposal = Proposal(point.architecture, hyperparameters={**point.hyperparameters, **self.make.settings.usual})
         source = self.make.source(request, Composition(TrialKind.SEARCH), proposal)
         return self.make.begin(request, self.make.first_drawn(request, source))
