@@ -53,7 +53,7 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
     if "audio" in description:
         return dict(fitted(recordings_of(source, description), description).sequences.inputs)
     if "sequences" in description:
-        return sequences_of(source, description)
+        return sequences_of(source, description, note)
     schema = description.get("schema")
     if schema is None:
         layout = InputLayout.from_description(description)
@@ -115,7 +115,8 @@ def labelled_rows(
     """Rows with labels; rows without one are dropped.
 
     Args:
-        source: As for `inputs_of`, with the label column among the columns; or a pair (x, y) or (x, y, weights).
+        source: As for `inputs_of`, with the label column among the columns; or a pair (x, y) or (x, y, weights), for
+            sequences (x, y, lengths).
         description: The study's description of its data.
         note: As for `inputs_of`; called for labels, too.
 
@@ -203,7 +204,7 @@ def _sequence_rows(source: Any, description: Mapping[str, Any], note: Note | Non
     if "audio" in description:
         found = fitted(labelled_recordings(source, description), description)
     else:
-        found = labelled_sequences(source, description)
+        found = labelled_sequences(source, description, note)
     if found.labels is not None and len(found.labels) != len(found.sequences):
         raise DataError(f"{len(found.sequences)} sequences, {len(found.labels)} labels; expected one for each")
     encoded, present = encode_labels(found, bool(description.get("label_per_step", False)), task, note)
