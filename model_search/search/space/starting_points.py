@@ -1,8 +1,8 @@
 """Starting points of a search: towers that were good on other data, with their hyperparameters.
 
-They warm-start a search that has no trials of its own yet. The towers of each problem type are in `problem.py`, those of
-the blocks for tables in `tabular_starting_points.py`. Those
-for maps and sequences are small forms of well-known networks. Those for vectors were chosen on seven tables of
+They warm-start a search that has no trials of its own yet. The towers of each problem type are in `problem.py`. Those
+for maps and sequences are small forms of well-known networks. The ones made of the blocks for tables are in
+`tabular_starting_points.py`. The other ones for vectors were chosen on seven tables of
 different origin, size and task, not those of `benchmarks/search_on_data.py`; `benchmarks/starting_points.py` chooses
 them. After Feurer et al., "Initializing Bayesian Hyperparameter Optimization via Meta-Learning", AAAI 2015, and, for
 how they are chosen, Feurer et al., "Auto-sklearn 2.0", JMLR 2022 (greedily: each one improves most on those before).
