@@ -5,8 +5,8 @@
 `ours` is `model_search.fit` with nothing given but the time; `hgb` and `mlp` are scikit-learn's gradient boosting and
 multi-layer perceptron with early stopping, `lightgbm` and `flaml` those packages where they are installed. The score is
 accuracy for classes and R2 for numbers. Each run is a process of its own, one at a time; results are kept in
-`--results` by contestant, version and machine, so that none runs twice. A goal counts as met within one standard error of
-the difference.
+`--results` by contestant, version and machine, so that none runs twice. A goal counts as met within one standard error
+of the difference.
 """
 
 from __future__ import annotations
@@ -253,7 +253,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="for each contestant")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--contestants", default=None, help="names; all that are installed when absent")
-    parser.add_argument("--results", default="tabular_results.json", help="file of results, which are not computed again")
+    parser.add_argument(
+        "--results", default="tabular_results.json", help="file of results, which are not computed again"
+    )
     parser.add_argument("--one", nargs=4, metavar=("TABLE", "CONTESTANT", "SECONDS", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     index = read_index(options.datasets)

@@ -212,9 +212,22 @@ _FOR_SEQUENCES = (
     ),
 )
 
+_FOR_TOKENS = (
+    Family(
+        "EmbeddingBlock",
+        {"EMBEDDING": (366, {})},
+        module=f"{_SEQUENCE}.embedding",
+        reads_rank=VECTOR_RANK,
+        writes_rank=SEQUENCE_RANK,
+        is_embedding=True,
+        hyperparameters=(BlockHyperparameter("width", 16, 256, log=True),),
+    ),
+)
+
 MODERN = (
     *_FOR_MAPS,
     *_BACKBONES,
     *_FOR_SEQUENCES,
+    *_FOR_TOKENS,
     Family("LayerNormalizationBlock", {"LAYER_NORMALIZATION": (337, {})}, module="model_search.blocks.normalization"),
 )

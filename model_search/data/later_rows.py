@@ -25,6 +25,7 @@ from model_search.data.tabular.csv_reading import read_table
 from model_search.data.tabular.preprocess import Note, Preprocessor, sentences
 from model_search.data.tabular.table import check_weights, missing_labels
 from model_search.data.task import Task
+from model_search.data.text.later_texts import labelled_texts, texts_of
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
         return pictures_of(source, description)
     if "audio" in description:
         return dict(fitted(recordings_of(source, description), description).sequences.inputs)
+    if "text" in description:
+        return texts_of(source, description, note)
     if "sequences" in description:
         return sequences_of(source, description, note)
     schema = description.get("schema")
@@ -127,6 +130,8 @@ def labelled_rows(
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if "images" in description:
         return _picture_rows(source, description, note)
+    if "text" in description:
+        return labelled_texts(source, description, note)
     if "sequences" in description:
         return _sequence_rows(source, description, note)
     if description.get("schema") is None:

@@ -44,7 +44,11 @@ def table_spec(schema: FeatureSchema, matrix: np.ndarray) -> InputSpec:
         distinct.append(_points(there, points) if is_known else ())
         start += width
     return InputSpec(
-        (matrix.shape[1],), str(matrix.dtype), None, (), (), (), tuple(widths), tuple(quantiles), tuple(distinct)
+        (matrix.shape[1],),
+        str(matrix.dtype),
+        widths=tuple(widths),
+        quantiles=tuple(quantiles),
+        distinct=tuple(distinct),
     )
 
 

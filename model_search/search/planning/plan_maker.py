@@ -15,6 +15,7 @@ from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
 from model_search.search.planning.budget import Budget
+from model_search.search.planning.classic_models import classic_key
 from model_search.search.planning.ensembling import Composition
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
 from model_search.search.planning.fidelity_views import Views
@@ -49,6 +50,7 @@ class PlannerSettings:
         rows: Training rows; None where they are not counted, in a stream.
         budget: How long trials are trained, where that follows from the data: they may choose their epochs, and
             `train_steps` are those of a trial that does not. None where the user has given the steps.
+        classic: Models that are no networks, to be tried among the first trials; none by default.
     """
 
     seed: int
@@ -58,6 +60,7 @@ class PlannerSettings:
     number_models: int | None = None
     rows: int | None = None
     budget: Budget | None = None
+    classic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -222,7 +225,7 @@ class PlanMaker:
             hyperparameters=hyperparameters,
             steps=0 if nothing_to_train else self.settings.steps(hyperparameters),
             batch_size=self.settings.rows_a_step(hyperparameters),
-            seed=self._trial_seed(request.trial_id),
+            seed=self.trial_seed(request.trial_id),
             key=key,
             parent=proposal.parent,
             members=composition.members,
@@ -232,6 +235,11 @@ class PlanMaker:
             distillation=composition.distillation,
             random=proposal.random and composition.kind is TrialKind.SEARCH,
         )
+
+    def unplanned_classic(self, request: Request) -> str | None:
+        """The next of the classic models that no trial of the study has been planned for; None for none."""
+        known = (name for name in self.settings.classic if not request.history.contains_key(classic_key(name)))
+        return next(known, None)
 
     def without_towers(self) -> Space:
         """Hyperparameters of a trial that trains no blocks of its own: dropout comes with the blocks."""
@@ -243,7 +251,8 @@ class PlanMaker:
         """A generator for one draw; nothing random outlives a call, so that a killed worker loses nothing."""
         return np.random.default_rng([self.settings.seed, request.trial_id, request.attempt, draw])
 
-    def _trial_seed(self, trial_id: int) -> int:
+    def trial_seed(self, trial_id: int) -> int:
+        """The seed of everything random in a trial."""
         return int(np.random.SeedSequence([self.settings.seed, trial_id]).generate_state(1)[0]) % 2**31
 
     def _draws(self, request: Request, source: ProposalSource) -> Iterator[Proposal]:
@@ -297,7 +306,7 @@ class PlanMaker:
         """The same with random other blocks in place of those that fail by themselves."""
         failing, blocks, position = history.failures.blocks, [], 0
         for name in proposal.architecture:
-            if catalogue.get(name).is_flatten:
+            if catalogue.get(name).has_own_place:
                 blocks.append(name)
                 continue
             choices = self.grammar.choices(min(position, max(len(self.grammar.positions) - 1, 0)))
