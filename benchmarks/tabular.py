@@ -1,6 +1,6 @@
-"""Which contestant predicts best after the same time? Ten tables: train and valid files to fit, the test file to judge.
+"""Which contestant predicts best after the same time? Ten tables: train and valid files to fit, test files to judge.
 
-    python benchmarks/tabular.py --datasets DIR --seconds 120 [--sets phoneme,adult] [--seeds 3] [--contestants ours,hgb]
+    python benchmarks/tabular.py --datasets DIR --seconds 120 [--sets phoneme] [--seeds 3] [--contestants ours,hgb]
 
 `ours` is `model_search.fit` with nothing given but the time; `hgb` and `mlp` are scikit-learn's gradient boosting and
 multi-layer perceptron with early stopping, `lightgbm` and `flaml` those packages where they are installed. The score is

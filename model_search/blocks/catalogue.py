@@ -27,7 +27,7 @@ EMPTY_BLOCK_ID = 0
 # Hyperparameters of every trial; a block's own cannot be called like one of them.
 GENERAL_HYPERPARAMETERS = frozenset(
     {
-        "batch_size", "beta2", "cooldown_share", "dropout_rate", "epochs", "exponential_decay_rate",
+        "batch_size", "beta2", "class_balance", "cooldown_share", "dropout_rate", "epochs", "exponential_decay_rate",
         "exponential_decay_steps", "gradient_max_norm", "kernel_decay", "l2_regularization", "label_smoothing",
         "learning_rate", "momentum", "optimizer", "schedule", "warmup_share", "weight_decay",
     }

@@ -274,6 +274,7 @@ _LISTED: dict[str, tuple[float, str]] = {  # the values of each are at least 0 a
     "beta2s": (1.0, "at least 0 and below 1"),
     "kernel_decays": (math.inf, "0 or more"),
     "label_smoothings": (1.0, "a share from 0 to below 1"),
+    "class_balances": (1.0 + 1e-9, "a power from 0 to 1"),
 }
 
 

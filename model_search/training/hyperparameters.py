@@ -14,6 +14,7 @@
 | `schedule` | "constant", "cosine" or "flat_cosine", see below | constant |
 | `warmup_share` | over this first share of the steps the learning rate rises linearly | none |
 | `beta2` | of Adam, 0 to below 1 | 0.999 |
+| `class_balance` | classes weigh as their number of training rows to the power of minus this, 0 to 1 | 0 |
 | `label_smoothing` | share of the label that is spread over all classes (Szegedy et al. 2016) | none |
 
 With "cosine" the learning rate falls to zero along half a cosine (Loshchilov & Hutter, ICLR 2017), with "flat_cosine"
@@ -52,6 +53,7 @@ class Hyperparameters:
     warmup_share: float = 0.0
     beta2: float = 0.999
     label_smoothing: float = 0.0
+    class_balance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -63,7 +65,7 @@ class Hyperparameters:
         for name in ("momentum", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrialError(f"{name} is {getattr(self, name)!r}; expected at least 0 and below 1")
-        for name in ("cooldown_share", "warmup_share"):
+        for name in ("cooldown_share", "warmup_share", "class_balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrialError(f"{name} is {getattr(self, name)!r}; expected a share from 0 to 1")
         for name in ("decay_rate", "decay_steps", "max_norm", "l2", "weight_decay", "kernel_decay"):
@@ -95,6 +97,7 @@ class Hyperparameters:
             "warmup_share": "warmup_share",
             "beta2": "beta2",
             "label_smoothing": "label_smoothing",
+            "class_balance": "class_balance",
         }
         found: dict[str, Any] = {}
         for name, field in names.items():

@@ -33,6 +33,25 @@ def batch_loss(task: Task, loss_fn: Callable[..., Any] | None, smoothing: float 
     return _smoothed(smoothing) if smoothing > 0 else _cross_entropy
 
 
+def balanced(loss: LossFn, labels: np.ndarray, power: float) -> LossFn:
+    """The loss with rows that weigh more the fewer rows their class has; weights still average 1 over the data.
+
+    Args:
+        loss: A loss that takes weights.
+        labels: The classes of the training rows, int [rows, ...].
+        power: From 0 (all rows weigh the same) to 1 (all classes do).
+    """
+    tf, counts = tensorflow(), np.bincount(labels.ravel()).astype(np.float64)
+    raised = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0.0)
+    by_class = (raised * counts.sum() / (raised * counts).sum()).astype(np.float32)
+
+    def weighted(labels: Any, logits: Any, weights: Any) -> Any:
+        own = tf.gather(tf.constant(by_class), labels)
+        return loss(labels, logits, own if weights is None else own * weights)
+
+    return weighted
+
+
 def averaging_one(weights: np.ndarray) -> np.ndarray:
     """Weights on the scale that losses expect, float32; weights of zero only stay as they are.
 

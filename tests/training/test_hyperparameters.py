@@ -23,13 +23,13 @@ def test_names_of_the_plan_are_read_and_others_left_alone():
             "warmup_share": 0.05,
             "beta2": 0.95,
             "label_smoothing": 0.1,
+            "class_balance": 0.5,
             "dropout_rate": -1.0,
             "new_block_type": "IDENTITY",
         }
     )
-    assert found == Hyperparameters(
-        0.1, "rmsprop", 0.9, 0.8, 250, 3.0, 0.01, 0.02, 0.2, 0.03, "cosine", 0.05, 0.95, 0.1
-    )
+    expected = (0.1, "rmsprop", 0.9, 0.8, 250, 3.0, 0.01, 0.02, 0.2, 0.03, "cosine", 0.05, 0.95, 0.1, 0.5)
+    assert found == Hyperparameters(*expected)
     assert Hyperparameters.of({}) == Hyperparameters()
 
 
@@ -48,6 +48,7 @@ def test_names_of_the_plan_are_read_and_others_left_alone():
         ({"schedule": "linear"}, "schedule is 'linear'; expected one of constant, cosine"),
         ({"warmup_share": 2}, "warmup_share is 2"),
         ({"beta2": 1}, "beta2 is 1"),
+        ({"class_balance": 1.5}, "class_balance is 1.5"),
         ({"label_smoothing": 1}, "label_smoothing is 1"),
     ],
 )

@@ -11,7 +11,7 @@ from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.gradients import loss_and_gradients
 from model_search.training.hyperparameters import Hyperparameters
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
-from model_search.training.losses import batch_loss
+from model_search.training.losses import balanced, batch_loss
 from model_search.training.runtime import tensorflow
 from model_search.training.training_objectives import Objective
 
@@ -111,6 +111,21 @@ def test_smoothed_labels_are_those_of_keras(weights):
     )
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
     assert batch_loss(numbers_task(1), None, 0.2) is batch_loss(numbers_task(1), None)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 1.5, 1.0]])
+def test_balanced_classes_weigh_the_same_and_rows_one_on_average(weights):
+    labels = np.repeat([0, 1], [8, 2])
+    logits = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    rows = np.array([0, 1, 1, 0])
+    given = np.ones(4) if weights is None else np.array(weights)
+    plain = batch_loss(classes_task(), None)
+    found = balanced(plain, labels, 1.0)(rows, logits, None if weights is None else tf.constant(given, tf.float32))
+    own = np.array([0.625, 2.5])  # of 8 and 2 rows: 5 for each class
+    expected = plain(rows, logits, tf.constant(given * own[rows], tf.float32))
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    none = balanced(plain, labels, 0.0)(rows, logits, tf.constant(given, tf.float32))
+    assert float(none) == pytest.approx(float(plain(rows, logits, tf.constant(given, tf.float32))), rel=1e-6)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -265,6 +265,7 @@ def _choices(learning: LearningSpec) -> Iterator[Parameter]:
         "beta2": (learning.beta2s, Condition("optimizer", ("adam",))),
         "kernel_decay": (learning.kernel_decays, None),
         "label_smoothing": (learning.label_smoothings, None),
+        "class_balance": (learning.class_balances, None),
     }
     for name, (values, condition) in listed.items():
         if values:
