@@ -33,6 +33,13 @@ def test_an_earlier_one_is_on_the_same_clock():
     assert search.passed
 
 
+def test_within_some_seconds_or_before():
+    clock = Clock()
+    search = Deadline(10.0, clock=clock)
+    assert (search.within(4.0).remaining, search.within(40.0).remaining) == (4.0, 10.0)
+    assert Deadline(clock=clock).within(4.0).remaining == 4.0
+
+
 @pytest.mark.parametrize("deadline", [Deadline(), Deadline().earlier(5.0), Deadline(None, spent=9.0)])
 def test_without_a_limit_it_never_passes(deadline):
     assert (deadline.is_set, deadline.remaining, deadline.passed) == (False, math.inf, False)

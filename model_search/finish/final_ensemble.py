@@ -103,7 +103,7 @@ def make_ensemble(
     kept, record = parts.kept(), parts.record
     rows = kept.rows
     trials, logits, notes = _candidates(parts, rows)
-    metric, reason = _objective(record, kept, metric_functions)
+    metric, reason = objective_of(record, kept, metric_functions)
     is_late = None if deadline is None else lambda: deadline.passed
     chosen = select(logits, rows, metric, seed=record.seed, is_late=is_late)
     metrics_of = _metrics_of(record, kept, metric_functions)
@@ -206,7 +206,7 @@ def _may_take_part(trial: Trial, networks_only: bool) -> bool:
     return not networks_only or (trial.plan is not None and trial.plan.classic is None)
 
 
-def _objective(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:
+def objective_of(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:
     """The metric to select by, and a note if it is not the study's metric."""
     usual = "log loss" if kept.rows.task.kind is TaskKind.CLASSIFICATION else "squared error"
     if functions.metric_fn is not None:
