@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Arguments that a block's build method may leave out.
 _OPTIONAL = ("lengths", "hparams", "columns")
+_WITH_OTHERS = frozenset({"lengths", "hparams"})  # what a method that takes any keyword gets without naming it
 
 
 class BlockSettings(dict[str, Any]):
@@ -126,10 +127,10 @@ def _own_method(block: Block) -> Callable[..., Any]:
 
 def _accepted(method: Callable[..., Any]) -> frozenset[str]:
     parameters = inspect.signature(method).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return frozenset(_OPTIONAL)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(_OPTIONAL) & {parameter.name for parameter in parameters if parameter.kind in by_name}
+    named = frozenset(_OPTIONAL) & {parameter.name for parameter in parameters if parameter.kind in by_name}
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    return named | _WITH_OTHERS if takes_all else named
 
 
 def _call(
