@@ -107,8 +107,10 @@ def _compared(
         logits: Those of ensemble and student on the validation rows.
         functions: Used where the stored rows do not suffice to compute the metrics.
     """
-    best, kept = study.history.best(1)[0], study.kept()
-    leads = ensemble.accepted and study.record.ranking.better(ensemble, best)
+    best, kept = study.history.leader, study.kept()
+    if best is None or best.plan is None:
+        return student
+    leads = ensemble.accepted and (best.plan.folds > 0 or study.record.ranking.better(ensemble, best))
     than = logits[0] if leads else validation_logits(study.artefacts, best)
     if than is None:
         note = f"the validation logits of trial {best.id} are gone, and so the two cannot be compared"
@@ -125,10 +127,11 @@ def _compared(
 
 def _summary(model: FinalModel, study: StudyParts) -> str:
     """One line for people."""
-    name, best = study.record.metric, study.history.best(1)[0]
+    name, best = study.record.metric, study.history.leader or study.history.best(1)[0]
     value = model.metrics.get(name)
     figure = "" if value is None else f"{name} {value:.5g}, "
-    beside = f"best single model {best.objective(name):.5g} (trial {best.id})"
+    kind = "best bag" if best.plan is not None and best.plan.folds else "best single model"
+    beside = f"{kind} {best.objective(name):.5g} (trial {best.id})"
     if model.kind is FinalKind.STUDENT:
         line = f"final stage: student of {model.parameters:,} parameters: {figure}{beside}; {model.seconds:.1f} s"
         return "; ".join((line, *model.notes))

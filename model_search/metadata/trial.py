@@ -14,6 +14,7 @@ HyperparameterValue = str | int | float | bool
 BLOCK_ARROW = " > "
 COMBININGS = ("average", "weighted")
 CLASSIC_MODELS = {"boosted_trees": "gradient-boosted trees", "linear": "regularised linear model"}
+MOST_FOLDS = 50
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
 
@@ -42,6 +43,7 @@ class TrialKind(enum.StrEnum):
     DISTILLATION = "distillation"
     REPLAY = "replay"
     TUNING = "tuning"
+    BAGGING = "bagging"  # a finalist again, once for each fold of the rows
     CLASSIC = "classic"  # a model that is no network: a baseline, and a member of ensembles
 
 
@@ -146,6 +148,8 @@ class TrialPlan:
         total_steps: Steps of a training in full, which the learning rate is planned for; `steps` where None.
         row_share: The share of a table's training rows that are trained on.
         bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
+        folds: Folds of all rows: a tower is trained without each of them, and they answer together. 0 for one tower,
+            trained on the training rows.
         classic: The model that is no network, a key of `CLASSIC_MODELS`; such a trial has no blocks. None for others.
     """
 
@@ -170,6 +174,7 @@ class TrialPlan:
     row_share: float = 1.0
     bracket: int = 0
     classic: str | None = None
+    folds: int = 0
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
@@ -205,6 +210,8 @@ class TrialPlan:
             raise ValueError(
                 f"total_steps is {self.total_steps}; expected at least the {self.steps} steps of the trial"
             )
+        if self.folds and (not 2 <= self.folds <= MOST_FOLDS or self.members or self.teacher or self.start):
+            raise ValueError(f"folds is {self.folds}; expected 2 to {MOST_FOLDS}, for one tower with fresh weights")
         if not 0 < self.row_share <= 1:
             raise ValueError(f"row_share is {self.row_share}; expected a share above 0 and at most 1")
 
@@ -214,7 +221,7 @@ class TrialPlan:
 
         Such towers can be members of an ensemble and starting points of a student.
         """
-        return bool(self.architecture) and not self.members
+        return bool(self.architecture) and not self.members and not self.folds
 
     @property
     def is_on_labels_alone(self) -> bool:
@@ -266,7 +273,7 @@ class TrialPlan:
     def described(self) -> str:
         """What it builds, for people: the blocks of its own tower and the trials that it is combined with."""
         if self.classic is not None:
-            return CLASSIC_MODELS.get(self.classic, self.classic)
+            return CLASSIC_MODELS.get(self.classic, self.classic)  # also of one that is refused
         others = f"trials {', '.join(map(str, self.members))}" if self.members else ""
         return " with ".join(filter(None, (BLOCK_ARROW.join(self.architecture), others)))
 
@@ -279,11 +286,13 @@ class TrialPlan:
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before.
 
-        `classic` is left out where it is None: earlier versions can read what is theirs.
+        `classic` and `folds` are left out where there are none: earlier versions can read what is theirs.
         """
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
         if self.classic is None:
             del values["classic"]
+        if not self.folds:
+            del values["folds"]
         values["warm_start"] = values.pop("start")
         return json.dumps(values, sort_keys=True, allow_nan=False)
 

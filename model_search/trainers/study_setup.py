@@ -33,6 +33,7 @@ from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.space.architecture import problem_type_of
 from model_search.spec.check import problem_type
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
+from model_search.spec.searches import LATEST_VERSION, with_version
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
@@ -124,10 +125,11 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
     data = prepared(provider, prepare_options(spec, seed, batch_size, options.eval_steps, existing))
     _check_size(data)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
+    searched = with_version(spec, _search_version(existing))
     classic = _classic_models(data, spec, options, existing)
     planned = _planner_settings(spec, _with_earlier_steps(options, existing), data, seed)
     planned = dataclasses.replace(planned, classic=classic)
-    planner = Planner(spec, planned, metric.name, metric.goal)
+    planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(
             "evaluation_schedule has fidelity ROWS, but the data are a stream, which has no rows to choose from; use "
@@ -152,6 +154,11 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         environment={},
     )
     return _Ready(wanted, data, planner, settings)
+
+
+def _search_version(existing: StudyRecord | None) -> int:
+    """The version of its search that a study goes on with: the one that it began with."""
+    return LATEST_VERSION if existing is None else int(existing.settings.get("search_version") or 1)
 
 
 def _check_size(data: PreparedData) -> None:
@@ -423,6 +430,7 @@ def _settings_record(
         "eval_steps": options.eval_steps,
         "batch_size": planned.batch_size,
         "sampler": options.sampler,
+        "search_version": _search_version(existing),
         "time_limit": options.time_limit,
         "deterministic": options.deterministic,
         "members": _members(options, existing),
