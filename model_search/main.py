@@ -275,14 +275,18 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
 
 
 def _search(words: list[str], began: float) -> None:
+    from model_search.metadata import paths
     from model_search.single_trainer import SingleTrainer
+    from model_search.trainers.study_setup import spec_of
 
     if words:
         raise UserError(f"search takes no further words, received {words}; the data go into --filename")
     provider = _provider()
     options = _search_options()
     deadline = Deadline(options.time_limit, spent=time.monotonic() - began).earlier(EXPORT_SECONDS)
-    study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or _default_spec(provider)).run(options, deadline)
+    folder = paths.study_dir(options.root_dir, options.experiment_name)
+    spec = spec_of(FLAGS.phoenix_spec_filename or None, _default_spec(provider), folder, options.overwrite)
+    study = SingleTrainer(provider, spec).run(options, deadline)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 
@@ -331,7 +335,7 @@ def _default_spec(provider: Provider) -> str:
         audio_data.Provider: constants.DEFAULT_SOUND,
         text_data.Provider: constants.DEFAULT_TEXT,
     }
-    return next((spec for kind, spec in kinds.items() if isinstance(provider, kind)), constants.DEFAULT_DNN)
+    return next((spec for kind, spec in kinds.items() if isinstance(provider, kind)), constants.DEFAULT_TABULAR)
 
 
 def _experiment_name() -> str:

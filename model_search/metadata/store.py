@@ -15,6 +15,7 @@ from model_search.ranking import Ranking, as_ranking
 _SETTINGS: Mapping[str, tuple[type, ...]] = {
     "number_models": (int,),
     "train_steps": (int,),
+    "steps_from_data": (bool,),
     "eval_steps": (int,),
     "batch_size": (int,),
     "time_limit": (int, float),

@@ -21,7 +21,7 @@ class LearningRateRange(_message.Message):
     def __init__(self, optimizer: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ...) -> None: ...
 
 class LearningSpec(_message.Message):
-    __slots__ = ("apply_exponential_decay", "min_decay_times", "max_decay_times", "min_learning_rate_decay_rate", "max_learning_rate_decay_rate", "apply_gradient_clipping", "min_gradient_norm_when_clipping", "max_gradient_norm_when_clipping", "apply_l2_regularization", "min_l2_regularization", "max_l2_regularization", "lr_warmup_steps", "min_dropout", "max_dropout", "learning_rate_range", "optimizers", "apply_momentum", "min_momentum", "max_momentum", "apply_weight_decay", "min_weight_decay", "max_weight_decay", "batch_sizes", "no_dropout_share", "cooldown_share")
+    __slots__ = ("apply_exponential_decay", "min_decay_times", "max_decay_times", "min_learning_rate_decay_rate", "max_learning_rate_decay_rate", "apply_gradient_clipping", "min_gradient_norm_when_clipping", "max_gradient_norm_when_clipping", "apply_l2_regularization", "min_l2_regularization", "max_l2_regularization", "lr_warmup_steps", "min_dropout", "max_dropout", "learning_rate_range", "optimizers", "apply_momentum", "min_momentum", "max_momentum", "apply_weight_decay", "min_weight_decay", "max_weight_decay", "batch_sizes", "no_dropout_share", "cooldown_share", "schedules", "warmup_shares", "beta2s", "kernel_decays", "label_smoothings", "class_balances")
     APPLY_EXPONENTIAL_DECAY_FIELD_NUMBER: _ClassVar[int]
     MIN_DECAY_TIMES_FIELD_NUMBER: _ClassVar[int]
     MAX_DECAY_TIMES_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,12 @@ class LearningSpec(_message.Message):
     BATCH_SIZES_FIELD_NUMBER: _ClassVar[int]
     NO_DROPOUT_SHARE_FIELD_NUMBER: _ClassVar[int]
     COOLDOWN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULES_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_SHARES_FIELD_NUMBER: _ClassVar[int]
+    BETA2S_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_DECAYS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SMOOTHINGS_FIELD_NUMBER: _ClassVar[int]
+    CLASS_BALANCES_FIELD_NUMBER: _ClassVar[int]
     apply_exponential_decay: bool
     min_decay_times: int
     max_decay_times: int
@@ -72,7 +78,13 @@ class LearningSpec(_message.Message):
     batch_sizes: _containers.RepeatedScalarFieldContainer[int]
     no_dropout_share: float
     cooldown_share: float
-    def __init__(self, apply_exponential_decay: bool = ..., min_decay_times: _Optional[int] = ..., max_decay_times: _Optional[int] = ..., min_learning_rate_decay_rate: _Optional[float] = ..., max_learning_rate_decay_rate: _Optional[float] = ..., apply_gradient_clipping: bool = ..., min_gradient_norm_when_clipping: _Optional[int] = ..., max_gradient_norm_when_clipping: _Optional[int] = ..., apply_l2_regularization: bool = ..., min_l2_regularization: _Optional[float] = ..., max_l2_regularization: _Optional[float] = ..., lr_warmup_steps: _Optional[int] = ..., min_dropout: _Optional[float] = ..., max_dropout: _Optional[float] = ..., learning_rate_range: _Optional[_Iterable[_Union[LearningRateRange, _Mapping]]] = ..., optimizers: _Optional[_Iterable[str]] = ..., apply_momentum: bool = ..., min_momentum: _Optional[float] = ..., max_momentum: _Optional[float] = ..., apply_weight_decay: bool = ..., min_weight_decay: _Optional[float] = ..., max_weight_decay: _Optional[float] = ..., batch_sizes: _Optional[_Iterable[int]] = ..., no_dropout_share: _Optional[float] = ..., cooldown_share: _Optional[float] = ...) -> None: ...
+    schedules: _containers.RepeatedScalarFieldContainer[str]
+    warmup_shares: _containers.RepeatedScalarFieldContainer[float]
+    beta2s: _containers.RepeatedScalarFieldContainer[float]
+    kernel_decays: _containers.RepeatedScalarFieldContainer[float]
+    label_smoothings: _containers.RepeatedScalarFieldContainer[float]
+    class_balances: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, apply_exponential_decay: bool = ..., min_decay_times: _Optional[int] = ..., max_decay_times: _Optional[int] = ..., min_learning_rate_decay_rate: _Optional[float] = ..., max_learning_rate_decay_rate: _Optional[float] = ..., apply_gradient_clipping: bool = ..., min_gradient_norm_when_clipping: _Optional[int] = ..., max_gradient_norm_when_clipping: _Optional[int] = ..., apply_l2_regularization: bool = ..., min_l2_regularization: _Optional[float] = ..., max_l2_regularization: _Optional[float] = ..., lr_warmup_steps: _Optional[int] = ..., min_dropout: _Optional[float] = ..., max_dropout: _Optional[float] = ..., learning_rate_range: _Optional[_Iterable[_Union[LearningRateRange, _Mapping]]] = ..., optimizers: _Optional[_Iterable[str]] = ..., apply_momentum: bool = ..., min_momentum: _Optional[float] = ..., max_momentum: _Optional[float] = ..., apply_weight_decay: bool = ..., min_weight_decay: _Optional[float] = ..., max_weight_decay: _Optional[float] = ..., batch_sizes: _Optional[_Iterable[int]] = ..., no_dropout_share: _Optional[float] = ..., cooldown_share: _Optional[float] = ..., schedules: _Optional[_Iterable[str]] = ..., warmup_shares: _Optional[_Iterable[float]] = ..., beta2s: _Optional[_Iterable[float]] = ..., kernel_decays: _Optional[_Iterable[float]] = ..., label_smoothings: _Optional[_Iterable[float]] = ..., class_balances: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TowerSuggestion(_message.Message):
     __slots__ = ("architecture", "hparams")

@@ -16,7 +16,7 @@ from keras import layers, ops
 from model_search.blocks import catalogue
 from model_search.blocks.catalogue_records import BlockInfo
 from model_search.blocks.sequences.sequence_block import without_padding
-from model_search.data.rows import InputSpecs, main_inputs
+from model_search.data.rows import InputSpec, InputSpecs, main_inputs
 from model_search.errors import TrialError
 from model_search.problem import MAP_RANK, SEQUENCE_RANK, VECTOR_RANK, ProblemType
 from model_search.towers.heads import last_valid_step
@@ -35,12 +35,14 @@ class Branch:
         tensors: The input and the outputs of all blocks so far.
         lengths: int32 [batch], the valid steps; None where no step is padded.
         vocabulary: How many different token ids there are; 0 where it holds none.
+        columns: The spec of a table, which says what is known of its columns; None for anything else.
     """
 
     name: str
     tensors: list[keras.KerasTensor]
     lengths: keras.KerasTensor | None = None
     vocabulary: int = 0
+    columns: InputSpec | None = None
 
     @property
     def rank(self) -> int:

@@ -117,7 +117,7 @@ def _stacked(spec: TowerSpec, problem: ProblemType) -> tuple[Mapping[str, keras.
         return inputs, Branch("", tensors)
     begin = entrance(spec.inputs, problem.input_rank)
     vocabulary = max(one.vocabulary for one in spec.inputs.values())
-    tower = Branch("", [begin.tensor], begin.lengths, vocabulary)
+    tower = Branch("", [begin.tensor], begin.lengths, vocabulary, begin.columns)
     for position in range(len(spec.architecture)):
         tower.tensors = _stack(spec, position, tower)
     return begin.inputs, tower
@@ -133,7 +133,7 @@ def _stack(spec: TowerSpec, position: int, branch: Branch) -> list[keras.KerasTe
     if info.is_embedding and branch.vocabulary:
         settings = {"vocabulary": branch.vocabulary, **settings}
     with seeded(spec.seed, block.name):
-        tensors = _apply(block, lookup_name, branch.tensors, branch.lengths, BlockSettings(settings))
+        tensors = _apply(block, lookup_name, branch, BlockSettings(settings))
         if _drops_out(spec, position):
             tensors[-1] = _dropout(spec, block)(tensors[-1])
     return tensors
@@ -150,18 +150,12 @@ def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
     return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")  # noqa: S311 - no secret; the trial's seed decides
 
 
-def _apply(
-    block: Block,
-    lookup_name: str,
-    tensors: list[keras.KerasTensor],
-    lengths: keras.KerasTensor | None,
-    settings: BlockSettings,
-) -> list[keras.KerasTensor]:
-    """Lets a block build; returns the tensors with its output appended."""
-    info = catalogue.get(lookup_name)
+def _apply(block: Block, lookup_name: str, branch: Branch, settings: BlockSettings) -> list[keras.KerasTensor]:
+    """Lets a block build; returns the tensors of the branch with its output appended."""
+    info, tensors = catalogue.get(lookup_name), branch.tensors
     where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
     try:
-        outputs = call_block(block, list(tensors), lengths=lengths, hparams=settings)
+        outputs = call_block(block, list(tensors), branch.lengths, settings, branch.columns)
     except ModelSearchError:
         raise
     except Exception as error:

@@ -22,11 +22,13 @@ class Entrance(NamedTuple):
         tensor: What the first block reads, [batch, ...].
         lengths: int32 [batch], the valid steps of padded sequences, of the longest where a row has several; None where
             no step is padded.
+        columns: The spec of a single vector, which says what is known of its columns; None for anything else.
     """
 
     inputs: dict[str, keras.KerasTensor]
     tensor: keras.KerasTensor
     lengths: keras.KerasTensor | None
+    columns: InputSpec | None = None
 
 
 def entrance(specs: InputSpecs, rank: int) -> Entrance:
@@ -52,7 +54,8 @@ def entrance(specs: InputSpecs, rank: int) -> Entrance:
     if len(tensors) == 1:
         name, tensor = next(iter(tensors.items()))
         keeps_type = specs[name].dtype == "int32" and specs[name].lengths is not None and rank > 1
-        return Entrance(named, tensor if keeps_type else _as_float(tensor), lengths)
+        columns = specs[name] if len(specs[name].shape) == 1 else None
+        return Entrance(named, tensor if keeps_type else _as_float(tensor), lengths, columns)
     if rank > 1:
         tensors = {name: _by_step(tensor, specs[name], name) for name, tensor in tensors.items()}
     floats = {input_name(name): _as_float(tensor) for name, tensor in tensors.items()}

@@ -175,6 +175,16 @@ class FlatTower:
             values.append(value)
         return values
 
+    def kernels_of(self, group: int, value: Any) -> Any:
+        """A group's value with zeros in place of all that is no kernel (has fewer than two axes), inside a graph."""
+        tf = tensorflow()
+        kept = [
+            np.full(math.prod(shape), len(shape) > 1)
+            for shape in (self._trainable[i].shape for i in self._members[group])
+        ]
+        mask = np.concatenate(kept)
+        return value if mask.all() else value * tf.reshape(tf.constant(mask, value.dtype), tf.shape(value))
+
     def call(self, groups: Sequence[Any], inputs: Mapping[str, Any], *, update: Any = None) -> Any:
         """Outputs as a function of the groups' values, inside a graph.
 

@@ -15,15 +15,41 @@ from model_search.training.runtime import tensorflow
 LossFn = Callable[[Any, Any, Any], Any]
 
 
-def batch_loss(task: Task, loss_fn: Callable[..., Any] | None) -> LossFn:
+def batch_loss(task: Task, loss_fn: Callable[..., Any] | None, smoothing: float = 0.0) -> LossFn:
     """The loss as a function of labels, logits and weights (a tensor [batch], or None) that gives a scalar tensor.
 
     Without a function of the provider's own it is softmax cross-entropy for classes, and the squared error of the
     scaled targets for numbers, averaged over rows; weights are expected to average 1 over the data.
+
+    Args:
+        task: Classes or numbers.
+        loss_fn: The provider's own loss.
+        smoothing: Share of a label that is spread over all classes; not of numbers, or by the provider's loss.
     """
     if loss_fn is not None:
         return _Own(loss_fn)
-    return _cross_entropy if task.kind is TaskKind.CLASSIFICATION else _squared_error
+    if task.kind is not TaskKind.CLASSIFICATION:
+        return _squared_error
+    return _smoothed(smoothing) if smoothing > 0 else _cross_entropy
+
+
+def balanced(loss: LossFn, labels: np.ndarray, power: float) -> LossFn:
+    """The loss with rows that weigh more the fewer rows their class has; weights still average 1 over the data.
+
+    Args:
+        loss: A loss that takes weights.
+        labels: The classes of the training rows, int [rows, ...].
+        power: From 0 (all rows weigh the same) to 1 (all classes do).
+    """
+    tf, counts = tensorflow(), np.bincount(labels.ravel()).astype(np.float64)
+    raised = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0.0)
+    by_class = (raised * counts.sum() / (raised * counts).sum()).astype(np.float32)
+
+    def weighted(labels: Any, logits: Any, weights: Any) -> Any:
+        own = tf.gather(tf.constant(by_class), labels)
+        return loss(labels, logits, own if weights is None else own * weights)
+
+    return weighted
 
 
 def averaging_one(weights: np.ndarray) -> np.ndarray:
@@ -39,6 +65,18 @@ def averaging_one(weights: np.ndarray) -> np.ndarray:
 def _cross_entropy(labels: Any, logits: Any, weights: Any) -> Any:
     tf = tensorflow()
     return average_over_rows(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), weights)
+
+
+def _smoothed(share: float) -> LossFn:
+    """Cross-entropy with labels of which a share is spread over all classes."""
+
+    def loss(labels: Any, logits: Any, weights: Any) -> Any:
+        tf = tensorflow()
+        sharp = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        spread = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        return average_over_rows((1 - share) * sharp + share * spread, weights)
+
+    return loss
 
 
 def _squared_error(labels: Any, logits: Any, weights: Any) -> Any:

@@ -2,7 +2,8 @@
 
 The rules and constants are those of Keras' defaults: momentum and sgd as `keras.optimizers.SGD` (heavy ball, not
 Nesterov), adagrad with an initial accumulator of 0.1 and epsilon 1e-7, rmsprop with rho 0.9 and epsilon 1e-7, adam with
-betas 0.9 and 0.999 and epsilon 1e-7 (Kingma & Ba 2015, with the bias correction folded into the step size).
+betas 0.9 and (unless the trial has another) 0.999 and epsilon 1e-7 (Kingma & Ba 2015, with the bias correction folded
+into the step size).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Optimizer:
 
     name: str
     momentum: float = 0.9
+    beta2: float = ADAM_BETAS[1]
 
     @property
     def slots(self) -> tuple[float, ...]:
@@ -38,7 +40,7 @@ class Optimizer:
         if self.name != "adam":
             return rates
         update = np.arange(1, len(rates) + 1)
-        first, second = ADAM_BETAS
+        first, second = ADAM_BETAS[0], self.beta2
         return rates * np.sqrt(1 - second**update) / (1 - first**update)
 
     def apply(self, variable: Any, slots: Sequence[Any], gradient: Any, rate: Any) -> None:
@@ -64,7 +66,7 @@ class Optimizer:
                     beta2_power=0.0,
                     lr=rate,
                     beta1=ADAM_BETAS[0],
-                    beta2=ADAM_BETAS[1],
+                    beta2=self.beta2,
                     epsilon=EPSILON,
                     grad=gradient,
                 )

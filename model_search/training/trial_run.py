@@ -13,6 +13,7 @@ import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import Rows
+from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.assembly import assemble, divide
@@ -25,7 +26,7 @@ from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
-from model_search.training.losses import batch_loss
+from model_search.training.losses import LossFn, balanced, batch_loss
 from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.training_objectives import FROZEN, objective_of
@@ -78,8 +79,11 @@ class TrialRun:
         self._on_progress = on_progress
         self._settings = settings = resources.settings
         data = resources.data
-        self._objective = objective_of(plan, data.task.kind, batch_loss(data.task, data.loss_fn))
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
+        loss = batch_loss(data.task, data.loss_fn, self._hyperparameters.label_smoothing)
+        if self._hyperparameters.class_balance > 0:
+            loss = self._balanced(loss)
+        self._objective = objective_of(plan, data.task.kind, loss)
         scaled_by = settings.maximum_depth if settings.parameter_scaled else None
         in_full = plan.steps if plan.total_steps is None else plan.total_steps
         self._count = StepCount.of(in_full, max(1, len(plan.architecture)), scaled_by)
@@ -133,6 +137,16 @@ class TrialRun:
             train_logits=train_logits,
             mixture=mixture,
         )
+
+    def _balanced(self, loss: LossFn) -> LossFn:
+        data = self._resources.data
+        is_usual = data.task.kind is TaskKind.CLASSIFICATION and data.loss_fn is None
+        if not isinstance(data, TableData) or not is_usual:
+            raise TrialError(
+                "class_balance is above 0, but the data are a stream, numbers are predicted, or the provider has its "
+                "own loss; expected classes of a table, and the usual loss"
+            )
+        return balanced(loss, data.train.label, self._hyperparameters.class_balance)
 
     @property
     def _logits_shape(self) -> tuple[int, ...]:

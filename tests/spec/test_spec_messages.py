@@ -73,7 +73,9 @@ LearningSpec: min_dropout=13 float 0.1; max_dropout=14 float 0.6
 LearningSpec: learning_rate_range=1000 LearningRateRange*; optimizers=1001 string*; apply_momentum=1002 bool
 LearningSpec: min_momentum=1003 float 0.8; max_momentum=1004 float 0.98; apply_weight_decay=1005 bool
 LearningSpec: min_weight_decay=1006 float 1e-6; max_weight_decay=1007 float 1e-2; batch_sizes=1008 int32*
-LearningSpec: no_dropout_share=1009 float 0.5; cooldown_share=1010 float 0.5
+LearningSpec: no_dropout_share=1009 float 0.5; cooldown_share=1010 float 0.5; schedules=1011 string*
+LearningSpec: warmup_shares=1012 float*; beta2s=1013 float*; kernel_decays=1014 float*; label_smoothings=1015 float*
+LearningSpec: class_balances=1016 float*
 LearningRateRange: optimizer=1 string; minimum=2 float; maximum=3 float
 TowerSuggestion: architecture=1 string*; hparams=2 HParamDef
 ArchitectureReplay: towers=1 TowerSuggestion*

@@ -18,11 +18,18 @@ def test_names_of_the_plan_are_read_and_others_left_alone():
             "l2_regularization": 0.01,
             "weight_decay": 0.02,
             "cooldown_share": 0.2,
+            "kernel_decay": 0.03,
+            "schedule": "cosine",
+            "warmup_share": 0.05,
+            "beta2": 0.95,
+            "label_smoothing": 0.1,
+            "class_balance": 0.5,
             "dropout_rate": -1.0,
             "new_block_type": "IDENTITY",
         }
     )
-    assert found == Hyperparameters(0.1, "rmsprop", 0.9, 0.8, 250, 3.0, 0.01, 0.02, 0.2)
+    expected = (0.1, "rmsprop", 0.9, 0.8, 250, 3.0, 0.01, 0.02, 0.2, 0.03, "cosine", 0.05, 0.95, 0.1, 0.5)
+    assert found == Hyperparameters(*expected)
     assert Hyperparameters.of({}) == Hyperparameters()
 
 
@@ -37,6 +44,12 @@ def test_names_of_the_plan_are_read_and_others_left_alone():
         ({"gradient_max_norm": -1}, "max_norm is -1"),
         ({"l2_regularization": float("inf")}, "l2 is inf"),
         ({"cooldown_share": 1.5}, "cooldown_share is 1.5"),
+        ({"kernel_decay": -1}, "kernel_decay is -1"),
+        ({"schedule": "linear"}, "schedule is 'linear'; expected one of constant, cosine"),
+        ({"warmup_share": 2}, "warmup_share is 2"),
+        ({"beta2": 1}, "beta2 is 1"),
+        ({"class_balance": 1.5}, "class_balance is 1.5"),
+        ({"label_smoothing": 1}, "label_smoothing is 1"),
     ],
 )
 def test_a_value_without_sense_fails_the_trial(values, words):
@@ -53,6 +66,18 @@ def test_decay_is_a_stair_case_and_zero_steps_switch_it_off():
 def test_warm_up_rises_from_zero_and_overrides_decay():
     rates = learning_rates(Hyperparameters(1.0, decay_rate=0.5, decay_steps=2), StepCount(6), warmup_steps=4)
     assert rates.tolist() == [0, 0.25, 0.5, 0.75, 0.25, 0.25]
+
+
+def test_a_cosine_falls_to_zero_from_the_beginning_or_from_the_middle_on():
+    whole = learning_rates(Hyperparameters(2.0, schedule="cosine"), StepCount(4))
+    np.testing.assert_allclose(whole, [2, 1 + np.sqrt(0.5), 1, 1 - np.sqrt(0.5)])
+    half = learning_rates(Hyperparameters(2.0, schedule="flat_cosine"), StepCount(8))
+    np.testing.assert_allclose(half, [2, 2, 2, 2, *whole])
+
+
+def test_the_first_share_of_the_steps_warms_up():
+    rates = learning_rates(Hyperparameters(1.0, warmup_share=0.5), StepCount(8))
+    assert rates.tolist() == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
 
 
 def test_the_cool_down_falls_to_zero_over_the_last_share():
