@@ -116,12 +116,16 @@ def _gpu_name(tf: Any, number: int, gpu: Any) -> str:
 
 
 def _cpu_name() -> str:
+    """Its name with family and model: virtual machines name several generations alike, which differ in the last bits."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        return names[0] if names else platform.processor()
+            first = next(iter(lines.read().split("\n\n")))
     except OSError:
         return platform.processor()
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    if "model name" not in found:
+        return platform.processor()
+    return f"{found['model name']} (family {found.get('cpu family', '?')}, model {found.get('model', '?')})"
 
 
 @contextlib.contextmanager
