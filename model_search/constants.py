@@ -20,4 +20,4 @@ DEFAULT_SEQUENCE = str(_SPECS / "sequence_config.pbtxt")
 DEFAULT_SOUND = str(_SPECS / "sound_config.pbtxt")
 
 # Names of the optimizers; `training/optimizers.py` says how each is computed.
-OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
+OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop", "nesterov")

@@ -53,6 +53,7 @@ _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [fla
        model_search export PATH --experiment_name=NAME [--trial=N|single|ensemble|student]
        model_search members --experiment_name=NAME
        model_search finish --experiment_name=NAME [--filename=FILE.csv --label=COLUMN]
+       model_search train_longer STEPS --experiment_name=NAME [--trial=N] --filename=FILE.csv --label=COLUMN
 
 flags:
 """
@@ -112,6 +113,7 @@ def _define_flags() -> None:
         "Put an apostrophe before texts in predictions that a spreadsheet would take for a formula.",
     )
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
+    flags.DEFINE_bool("one_cycle", True, "The learning rate rises once more and falls to zero (train_longer).")
     help_text = "Accepted for old scripts; has no effect."
     for name, default in _WITHOUT_EFFECT.items():
         if isinstance(default, bool):
@@ -257,6 +259,7 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
         "export": _export,
         "members": _members,
         "finish": _finish,
+        "train_longer": _train_longer,
         "report": _report,
     }
     if not words:
@@ -350,6 +353,19 @@ def _finish(words: list[str]) -> None:
     study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
+
+
+def _train_longer(words: list[str]) -> None:
+    given = _one(words, "train_longer", "number of steps")
+    if not _TRIAL_NUMBER.fullmatch(given):
+        raise UserError(f"train_longer takes a number of steps, received {given!r}")
+    provider, study, choice = _provider(), _study(), _model_choice()
+    if choice is not None and not isinstance(choice, int):
+        raise UserError(f"train_longer takes a trial's number as --trial, received {choice!r}")
+    number = study.best_trial.id if choice is None else choice
+    longer = study.train_longer(number, int(given), provider, one_cycle=FLAGS.one_cycle)
+    say(f"trial {longer.id}: {study.metric} {longer.objective(study.metric):.5g}")
+    study.print_leaderboard(FLAGS.top)
 
 
 def _members(words: list[str]) -> None:

@@ -140,13 +140,17 @@ class SingleTrainer:
         from model_search.study import Study
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
+        from model_search.trainers.longer.winners import FinalTraining, train_winners
         from model_search.trainers.study_setup import open_session
         from model_search.trainers.worker import StopReason
 
         deadline = Deadline(options.time_limit) if deadline is None else deadline
         session = open_session(self._data, self._spec, options)
         try:
-            reason = run_session(session, options, deadline)
+            final = FinalTraining.of(self._spec)
+            reason = run_session(session, options, deadline, final.seconds(options))
+            if reason is not StopReason.INTERRUPTED:
+                reason = train_winners(session, final, options, deadline, reason)
             if reason is not StopReason.INTERRUPTED:
                 finish_session(session, options, deadline)
         finally:

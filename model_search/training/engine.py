@@ -53,7 +53,7 @@ class Engine(Evaluator):
         """Trains the tower of a plan: by itself, in an ensemble with frozen towers, or by distillation from a teacher.
 
         A plan that continues another trial (`first_step`) needs that trial's weights; it continues with the batches and
-        learning rates that come next. The optimizer starts afresh.
+        learning rates that come next, and with the optimizer's state where it is given.
 
         Args:
             plan: See `Evaluator.run`.

@@ -14,19 +14,19 @@ import numpy as np
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import Rows
 from model_search.errors import TrialError
-from model_search.metadata.trial import TrialPlan
-from model_search.training.assembly import assemble, divide
+from model_search.metadata.trial import TrialKind, TrialPlan
+from model_search.training.assembly import assemble, divide, slots_by_name, slots_in_order
 from model_search.training.augmentation.augmenter import Augmenter
 from model_search.training.batches import RowOrder, StreamOrder, skip, subset
 from model_search.training.checkpoints import BestCheckpoint, Evaluation, EvaluationRows, evaluation_updates
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import OnProgress
 from model_search.training.failures import plain_words
-from model_search.training.flat_tower import FlatTower, VariablePool
+from model_search.training.flat_tower import FlatTower, Snapshot, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
-from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
+from model_search.training.outcome import Given, OptimizerState, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.training_objectives import FROZEN, objective_of
 
@@ -84,7 +84,8 @@ class TrialRun:
         in_full = plan.steps if plan.total_steps is None else plan.total_steps
         self._count = StepCount.of(in_full, max(1, len(plan.architecture)), scaled_by)
         self._first, self._end = self._count.until(plan.first_step), self._count.until(plan.steps)
-        self._rates = learning_rates(self._hyperparameters, self._count, settings.lr_warmup_steps)
+        begins = self._first if plan.kind is TrialKind.LONGER else 0
+        self._rates = learning_rates(self._hyperparameters, self._count, settings.lr_warmup_steps, begins)
         self._valid = self._with_frozen(data.valid, "valid", self._objective.inputs_in_evaluation)
         updates = self._end - self._first
         self._evaluated = EvaluationRows.of(self._valid, updates, plan.batch_size, settings.eval_steps)
@@ -110,6 +111,7 @@ class TrialRun:
             with self._timed("trace"), plain_words("the tower cannot be trained"):
                 tower, loop = self._compile(joint.model)
                 tower.load(joint.model.get_weights())
+            self._load_optimizer(tower, joint)
             self._train(tower, loop)
             outputs = self._final_outputs(tower)
             logits, own = self._objective.logits(outputs, self._frozen_of(self._valid)), self._objective.own(outputs)
@@ -132,7 +134,35 @@ class TrialRun:
             tower_logits=None if np.array_equal(own, logits) else own,
             train_logits=train_logits,
             mixture=mixture,
+            optimizer=self._optimizer_state(tower, joint, best, snapshot),
         )
+
+    @property
+    def _made(self) -> int:
+        """Updates that the optimizer has made before this trial, as far as it remembers them."""
+        return 0 if self._given.optimizer is None else self._given.optimizer.updates
+
+    def _load_optimizer(self, tower: FlatTower, joint: JointModel) -> None:
+        """What the optimizer begins with."""
+        tower.fill_slots(optimizer_of(self._hyperparameters).slots)
+        state = self._given.optimizer
+        if state is None:
+            return
+        if state.optimizer != self._hyperparameters.optimizer or len(state.slots) != len(tower.slots):
+            raise TrialError(
+                f"the state to go on from is that of {state.optimizer}; the trial's optimizer is "
+                f"{self._hyperparameters.optimizer}"
+            )
+        tower.load_slots(slots_in_order(joint.model, self._plan, state))
+
+    def _optimizer_state(
+        self, tower: FlatTower, joint: JointModel, best: Evaluation, snapshot: Snapshot
+    ) -> OptimizerState | None:
+        """The optimizer's state at the best checkpoint, where training can go on from there."""
+        if not self._plan.can_train_longer:
+            return None
+        slots = slots_by_name(joint.model, self._plan, tower.slot_arrays(snapshot))
+        return OptimizerState(self._hyperparameters.optimizer, self._made + best.update - self._first, slots)
 
     @property
     def _logits_shape(self) -> tuple[int, ...]:
@@ -192,8 +222,7 @@ class TrialRun:
             return taken.with_inputs({FROZEN: self._objective.frozen_input(logits)})
 
     def _train(self, tower: FlatTower, loop: TrainingLoop) -> None:
-        tower.fill_slots(optimizer_of(self._hyperparameters).slots)
-        sizes = loop.step_sizes(self._rates[self._first : self._end])
+        sizes = loop.step_sizes(self._rates[self._first : self._end], self._made)
         batches = self._batches()
         if self._first:
             with self._timed("train"):
