@@ -25,7 +25,17 @@ from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import TrainingSettings
 
 _CLOSE = 0.01  # relative; beyond this difference of the metric, a trial's files are not replaced
-_TELLING = ("tensorflow", "keras", "numpy", "cpu", "intra_threads", "inter_threads", "device", "deterministic")
+_TELLING = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "cpu",
+    "intra_threads",
+    "inter_threads",
+    "onednn",
+    "device",
+    "deterministic",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +204,8 @@ class _Replay:
             then, now = result.environment.get(name), environment.get(name)
             if then is not None and then != now:
                 self._notes.append(f"{name} was {then} for trial {trial_id} and is {now} now")
+        if environment.get("onednn") and "onednn" not in result.environment:
+            self._notes.append(f"onednn is on now; trial {trial_id} does not tell whether it was on")
         if result.curve and result.curve[-1][0] < plan.steps:
             last = result.curve[-1][0]
             self._notes.append(f"trial {trial_id} was last evaluated after {last} of {plan.steps} steps")

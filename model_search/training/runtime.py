@@ -16,6 +16,7 @@ _LOG = logging.getLogger(__name__)
 _LOADING = threading.Lock()
 _LOADED: list[Any] = []
 _DETERMINISTIC: list[bool] = []
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 _SIDE_BY_SIDE = 4  # independent operations of a tower
 
 
@@ -44,6 +45,8 @@ def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
 def _load(intra_threads: int, inter_threads: int | None) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # TensorFlow itself turns it on for processors with AVX-512 alone. With AVX2 convolutions take 0.7 of the time, too.
+    os.environ.setdefault(_ONEDNN, "1")
     started = time.perf_counter()
     with _silenced_stderr():
         import keras  # noqa: F401  (it loads libraries that write, too)
@@ -102,6 +105,7 @@ def environment() -> dict[str, Any]:
         "cores": available_cores(),
         "intra_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        "onednn": os.environ.get(_ONEDNN) == "1",
         "deterministic": bool(_DETERMINISTIC),
         "device": ", ".join(_gpu_name(tf, number, gpu) for number, gpu in enumerate(gpus)) or "CPU",
         "platform": platform.platform(),

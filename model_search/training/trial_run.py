@@ -171,7 +171,10 @@ class TrialRun:
         return (self._resources.data.task.logits_dimension,) if frozen is None else frozen.valid.shape[2:]
 
     def _compile(self, model: Any) -> tuple[FlatTower, TrainingLoop]:
-        tower = FlatTower(model, self._resources.pool, len(optimizer_of(self._hyperparameters).slots))
+        from model_search.training.kernels.fast_layers import with_fast_kernels
+
+        slots = len(optimizer_of(self._hyperparameters).slots)
+        tower = FlatTower(with_fast_kernels(model), self._resources.pool, slots)
         like: Rows | TableTensors
         if self._resources.table is None:
             like = self._with_frozen(self._resources.data.valid, "valid", self._objective.inputs_in_training)
