@@ -28,6 +28,12 @@ class Deadline:
         other._end = self._end - seconds
         return other
 
+    def within(self, seconds: float) -> Deadline:
+        """This deadline, or one that many seconds from now if that is earlier."""
+        other = Deadline(None, clock=self._clock)
+        other._end = min(self._end, self.now + seconds)
+        return other
+
     @property
     def is_set(self) -> bool:
         """Whether there is a deadline at all."""

@@ -280,17 +280,19 @@ def _search(words: list[str], began: float) -> None:
     if words:
         raise UserError(f"search takes no further words, received {words}; the data go into --filename")
     provider = _provider()
-    options = _search_options()
+    options = _search_options(provider)
     deadline = Deadline(options.time_limit, spent=time.monotonic() - began).earlier(EXPORT_SECONDS)
     study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or _default_spec(provider)).run(options, deadline)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 
 
-def _search_options() -> SearchOptions:
-    """The arguments of `try_models`, as the flags have them."""
+def _search_options(provider: Provider) -> SearchOptions:
+    """The arguments of `try_models`, as the flags have them; without a batch size, that for the kind of data."""
     declared = {field.name: option_of(field).flag for field in dataclasses.fields(SearchOptions)}
     given = {name: flag.read(FLAGS[flag.name].value) for name, flag in declared.items() if flag is not None}
+    if not FLAGS["phoenix_batch_size"].present:
+        given["batch_size"] = _default_batch_size(provider)
     return SearchOptions.of(given | {"experiment_name": _experiment_name()})
 
 
@@ -329,6 +331,15 @@ def _default_spec(provider: Provider) -> str:
     if isinstance(provider, image_data.Provider):
         return constants.DEFAULT_IMAGE
     return constants.DEFAULT_SOUND if isinstance(provider, audio_data.Provider) else constants.DEFAULT_DNN
+
+
+def _default_batch_size(provider: Provider) -> int:
+    """Rows a step: fewer where a row is a picture or a recording."""
+    from model_search.data import audio_data, image_data
+
+    if isinstance(provider, image_data.Provider):
+        return 64
+    return 32 if isinstance(provider, audio_data.Provider) else int(FLAGS.phoenix_batch_size)
 
 
 def _experiment_name() -> str:

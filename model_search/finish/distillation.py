@@ -27,10 +27,13 @@ from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.paths import STUDENT_WEIGHTS
 from model_search.metadata.trial import Trial
+from model_search.problem import problem_type
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
 _MOST_CANDIDATES = 20
+_SHORT = 30.0  # seconds
+_SHARE_OF_TRIALS = 0.5  # seconds of the student for each of the trials, where convolutions take long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ def distilled_student(
         steps=record.whole_setting("train_steps"),
         batch_size=record.whole_setting("batch_size"),
         seed=study.record.seed,
-        deadline=Deadline() if deadline is None else deadline,
+        deadline=_bounded(Deadline() if deadline is None else deadline, study, distillation),
     )
     student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
     outcome = student.outcome
@@ -106,6 +109,18 @@ def distilled_student(
         calibration=calibrate(valid, valid.logits(outcome.valid_logits), given),
         artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
     )
+
+
+def _bounded(deadline: Deadline, study: StudyParts, distillation: DistillationContext) -> Deadline:
+    """The deadline; a student on maps takes a third of the whole time at most: half as long as the trials.
+
+    Half a minute is never too long.
+    """
+    if not problem_type(distillation.settings.problem_type).reads_maps:
+        return deadline
+    results = [trial.result for trial in study.history.completed if trial.result is not None]
+    trained = sum(result.timings.get("total", 0.0) for result in results)
+    return deadline.within(max(_SHORT, _SHARE_OF_TRIALS * trained))
 
 
 def _candidates(study: StudyParts) -> list[Candidate]:

@@ -107,7 +107,13 @@ class SearchOptions:
     batch_size: int = option(
         "Rows per step.",
         check=whole(1, maximum=MOST_BATCH),
-        flag=Flag("phoenix_batch_size", int, 100, "Rows per training step.", minimum=1),
+        flag=Flag(
+            "phoenix_batch_size",
+            int,
+            100,
+            "Rows per training step; 64 for pictures and 32 for sound when absent.",
+            minimum=1,
+        ),
     )
     experiment_name: str = option(
         "Name of the study.",

@@ -130,7 +130,8 @@ def trained_as(settings: TrainingSettings, result: TrialResult) -> TrainingSetti
     if not isinstance(kept, dict):
         return settings
     names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"metric_fn"}
-    return dataclasses.replace(settings, **{name: kept[name] for name in names & kept.keys()})
+    known = {"few_evaluations": False} | {name: kept[name] for name in names & kept.keys()}  # earlier versions: never
+    return dataclasses.replace(settings, **known)
 
 
 class _Replay:

@@ -292,6 +292,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
         temperature=spec.temperature,
         disable_last_dense_layer=spec.disable_last_dense_layer,
         keep_train_logits=keeps_train_logits(spec),
+        few_evaluations=problem.problem_type(problem_type(spec)).reads_maps,
     )
 
 

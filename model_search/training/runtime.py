@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from model_search.problem import problem_type
+
 _LOG = logging.getLogger(__name__)
 _LOADING = threading.Lock()
 _LOADED: list[Any] = []
@@ -28,9 +30,9 @@ def available_cores() -> int:
 def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
     """TensorFlow, imported and configured on the first call; a later call with other numbers changes nothing.
 
-    A batch of 32 rows is too little work to divide: handing parts of one operation to other threads doubles the time
-    of a small tower's step. Independent operations (the two products of a layer's gradient, the updates of different
-    layers) do run in parallel.
+    A batch of 32 rows is too little work to divide, unless they are maps (`threads_within`): handing parts of one
+    operation to other threads doubles the time of a small tower's step. Independent operations (the two products of a
+    layer's gradient, the updates of different layers) do run in parallel.
 
     Args:
         intra_threads: Threads within one operation.
@@ -40,6 +42,16 @@ def tensorflow(intra_threads: int = 1, inter_threads: int | None = None) -> Any:
         if not _LOADED:
             _LOADED.append(_load(intra_threads, inter_threads))
     return _LOADED[0]
+
+
+def threads_within(problem: str, threads: int | None = None) -> int:
+    """Threads within one operation: all where rows are maps, whose convolutions are work enough to divide; else one.
+
+    Args:
+        problem: Name of the problem type.
+        threads: Those that a process may use; None for the number of cores.
+    """
+    return (threads or available_cores()) if problem_type(problem).reads_maps else 1
 
 
 def _load(intra_threads: int, inter_threads: int | None) -> Any:

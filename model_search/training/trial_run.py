@@ -18,7 +18,14 @@ from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.assembly import assemble, divide, slots_by_name, slots_in_order
 from model_search.training.augmentation.augmenter import Augmenter
 from model_search.training.batches import RowOrder, StreamOrder, skip, subset
-from model_search.training.checkpoints import BestCheckpoint, Evaluation, EvaluationRows, evaluation_updates
+from model_search.training.checkpoints import (
+    EVALUATIONS,
+    BestCheckpoint,
+    Evaluation,
+    EvaluationRows,
+    evaluation_count,
+    evaluation_updates,
+)
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import OnProgress
 from model_search.training.failures import plain_words
@@ -89,6 +96,9 @@ class TrialRun:
         self._valid = self._with_frozen(data.valid, "valid", self._objective.inputs_in_evaluation)
         updates = self._end - self._first
         self._evaluated = EvaluationRows.of(self._valid, updates, plan.batch_size, settings.eval_steps)
+        self._evaluations = EVALUATIONS
+        if settings.few_evaluations:
+            self._evaluations = evaluation_count(updates * plan.batch_size, len(self._evaluated.rows))
         self._best = BestCheckpoint(settings.goal)
         self._curve: list[tuple[int, float]] = []
         self._timings: dict[str, float] = {}
@@ -233,7 +243,7 @@ class TrialRun:
         done, chunk = self._first, 1
         if self._first == self._end:
             self._evaluate(tower, done)
-        for until in evaluation_updates(self._end, self._first):
+        for until in evaluation_updates(self._end, self._first, self._evaluations):
             while done < until:
                 if self._report(done):
                     self._evaluate(tower, done)
