@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: search test test-faults test-mutations test-blocks audit lint types install clean bench-search bench-memory
+.PHONY: search test test-faults test-mutations test-blocks audit lint types install clean \
+  bench-search bench-tables bench-memory bench-modalities
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -38,11 +39,17 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 bench-search: $(STAMP)
+	$(BIN)/python benchmarks/search_bench.py --jobs $(JOBS) --results bench_search.json $(if $(QUICK),--quick) $(BENCH_FLAGS)
+
+bench-tables: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/nas_tables.py --seeds 100 --jobs $(JOBS) --plot best_so_far.png $(BENCH_FLAGS)
 
 bench-memory: $(STAMP)
 	$(BIN)/python benchmarks/memory.py --search --trials 1000 $(BENCH_FLAGS)
+
+bench-modalities: $(STAMP)
+	$(BIN)/python benchmarks/modalities.py --results modalities.json $(BENCH_FLAGS)
 
 install: $(STAMP)
 

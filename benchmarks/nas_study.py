@@ -1,11 +1,12 @@
-"""A study on a table of known accuracies: the planner and the history of a real one, without training."""
+"""A study on networks of known accuracy: the planner and the history of a real one, without training."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,30 @@ class Rules:
 KNOWN: Mapping[str, Rules] = {
     "nas_bench_macro.csv": Rules(8, "0", ((0, 1), (2, 4), (5, 7))),
     "channel_bench_resnet.csv": Rules(7),
+    "nas_bench_graph_cora.csv": Rules(5),
+    "nas_bench_graph_photo.csv": Rules(5),
 }
+
+
+class Space(Protocol):
+    """A space of networks of known value that contestants search; more is better."""
+
+    @property
+    def best(self) -> float:
+        """The best value of a network."""
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether a trial shows something else than the value."""
+
+    def spec(self, contestant: str) -> PhoenixSpec:
+        """The specification of a contestant's search of this space."""
+
+    def value(self, plan: TrialPlan) -> float:
+        """The value of what a trial trains; NaN where it cannot be trained."""
+
+    def shown(self, plan: TrialPlan, rng: np.random.Generator) -> float:
+        """What a trial shows of the value."""
 
 
 class _FromTable(Block):
@@ -45,7 +69,8 @@ class _FromTable(Block):
         raise NotImplementedError("this network is looked up in a table")
 
 
-def _block(digit: str) -> str:
+def block(digit: str) -> str:
+    """The name of a block of a table, which is registered the first time."""
     name = f"TABLE_{digit}"
     if not catalogue.is_known(name):
         register_block(name)(_FromTable)
@@ -60,11 +85,13 @@ class NasTable:
         rules: The rules of its networks.
         accuracies: Three runs for each architecture.
         best: The best mean of three.
+        is_noisy: Whether a trial shows one of the runs, not their mean.
     """
 
     rules: Rules
     accuracies: Mapping[str, np.ndarray]
     best: float
+    is_noisy: bool = False
 
     @classmethod
     def read(cls, path: pathlib.Path, rules: Rules) -> NasTable:
@@ -79,6 +106,14 @@ class NasTable:
     def runs(self, architecture: Architecture) -> np.ndarray:
         """The three accuracies of a network of registered blocks."""
         return self.accuracies[self.digits(architecture)]
+
+    def value(self, plan: TrialPlan) -> float:
+        """The mean of the three; NaN for a network that the table does not list, which cannot be trained."""
+        return self.mean(plan.architecture) if self.digits(plan.architecture) in self.accuracies else math.nan
+
+    def shown(self, plan: TrialPlan, rng: np.random.Generator) -> float:
+        """What a trial shows: the mean, or one of the runs."""
+        return float(self.runs(plan.architecture)[rng.integers(3)]) if self.is_noisy else self.value(plan)
 
     def mean(self, architecture: Architecture) -> float:
         """The mean of the three."""
@@ -104,21 +139,30 @@ class NasTable:
         spec = PhoenixSpec(
             minimum_depth=self.rules.positions,
             maximum_depth=self.rules.positions,
-            blocks_to_use=[_block(digit) for digit in sorted(set().union(*columns))],
+            blocks_to_use=[block(digit) for digit in sorted(set().union(*columns))],
             problem_type=PhoenixSpec.DNN,
         )
         for column in columns:
-            spec.position_choices.add(blocks=[_block(digit) for digit in column])
+            spec.position_choices.add(blocks=[block(digit) for digit in column])
         for first, last in self.rules.stages:
             spec.stages.add(first=first, last=last)
         if self.rules.identity is not None:
-            spec.identity_blocks.append(_block(self.rules.identity))
-        # One value of each hyperparameter: the table knows architectures only.
-        spec.learning_spec.optimizers.append("adam")
-        spec.learning_spec.learning_rate_range.add(minimum=1e-3, maximum=1e-3)
-        spec.learning_spec.cooldown_share = 0
-        spec.MergeFrom(_CONTESTANTS[contestant][1])
-        return spec
+            spec.identity_blocks.append(block(self.rules.identity))
+        fix_hyperparameters(spec)
+        return searched_by(contestant, spec)
+
+
+def fix_hyperparameters(spec: PhoenixSpec) -> None:
+    """Gives each hyperparameter one value, for a space that knows architectures only."""
+    spec.learning_spec.optimizers.append("adam")
+    spec.learning_spec.learning_rate_range.add(minimum=1e-3, maximum=1e-3)
+    spec.learning_spec.cooldown_share = 0
+
+
+def searched_by(contestant: str, spec: PhoenixSpec) -> PhoenixSpec:
+    """The specification with the search of a contestant."""
+    spec.MergeFrom(_CONTESTANTS[contestant][1])
+    return spec
 
 
 def _asks(search_type: str, **fields: Any) -> tuple[str, PhoenixSpec]:
@@ -152,7 +196,7 @@ def contestants() -> list[str]:
 class Study:
     """Trials of one search, one after the other or several at a time."""
 
-    def __init__(self, table: NasTable, contestant: str, seed: int):
+    def __init__(self, table: Space, contestant: str, seed: int):
         spec = table.spec(contestant)
         self._planner = Planner(spec, PlannerSettings(seed, 1, 1), "accuracy", "maximize")
         self._history = History("accuracy", "maximize")
@@ -168,11 +212,28 @@ class Study:
 
     def finish(self, accuracy: float, trial_id: int | None = None) -> None:
         """Ends a trial, the last one started where none is named."""
-        running = self._history.get(trial_id or self._started)
-        if running is None or running.plan is None:
-            raise ValueError(f"trial {trial_id} was not started")
         result = TrialResult({"accuracy": accuracy}, parameters=1, best_step=1, timings={})
-        self._history.update([self._trial(TrialState.COMPLETED, running.plan, result)])
+        self._history.update([self._trial(TrialState.COMPLETED, self.plan(trial_id), result)])
+
+    def fail(self, trial_id: int | None = None) -> None:
+        """Ends a trial, the last one started where none is named, whose network cannot be trained."""
+        self._history.update([self._trial(TrialState.FAILED, self.plan(trial_id))])
+
+    def plan(self, trial_id: int | None = None) -> TrialPlan:
+        """The plan of a trial, the last one started where none is named."""
+        trial = self._history.get(trial_id or self._started)
+        if trial is None or trial.plan is None:
+            raise ValueError(f"trial {trial_id} was not started")
+        return trial.plan
+
+    def best_plan(self) -> TrialPlan | None:
+        """The plan of the trial with the best accuracy that the search saw; None where none is completed."""
+        return next((trial.plan for trial in self._history.best(1)), None)
+
+    def recommended_plan(self) -> TrialPlan | None:
+        """The plan of the trial that the study recommends; None where none is completed."""
+        trial = recommend(self._history, self._grammar)
+        return None if trial is None else trial.plan
 
     def best(self) -> tuple[str, ...]:
         """The architecture with the best accuracy that the search saw."""

@@ -18,6 +18,7 @@ DEFAULT_RNN_LAST = str(_SPECS / "rnn_last_config.pbtxt")
 DEFAULT_IMAGE = str(_SPECS / "image_config.pbtxt")
 DEFAULT_SEQUENCE = str(_SPECS / "sequence_config.pbtxt")
 DEFAULT_SOUND = str(_SPECS / "sound_config.pbtxt")
+DEFAULT_TEXT = str(_SPECS / "text_config.pbtxt")
 
 # Names of the optimizers; `training/optimizers.py` says how each is computed.
 OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop", "nesterov")

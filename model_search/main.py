@@ -45,7 +45,7 @@ _SHOWING = ("leaderboard", "members", "evaluate", "predict")  # commands whose r
 _TRIAL_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [flags]
-       model_search [search] --input_dir=DIR [--phoenix_dataset=audio] [flags]
+       model_search [search] --input_dir=DIR [--phoenix_dataset=audio|text] [flags]
        model_search leaderboard --experiment_name=NAME [--model_dir=DIR]
        model_search report [FILE.html] --experiment_name=NAME
        model_search predict FILE.csv|DIR --experiment_name=NAME [--output=FILE]
@@ -83,6 +83,7 @@ _WITHOUT_EFFECT: dict[str, bool | int | str | None] = {
 def _define_flags() -> None:
     flags.DEFINE_string("filename", "", "The training data: a CSV file.")
     flags.DEFINE_string("label", None, "Name of the label column.")
+    flags.DEFINE_string("text", None, "Name of the column of texts, with --phoenix_dataset=text.")
     flags.DEFINE_integer("label_index", None, "Number of the label column, from 0, where --label is not given.")
     flags.DEFINE_string("weight", None, "Name of a column of row weights.")
     flags.DEFINE_integer("logits_dimension", None, "Number of classes; above 1 means classes. Inferred when absent.")
@@ -97,7 +98,9 @@ def _define_flags() -> None:
     flags.DEFINE_integer("image_height", None, "Height to which pictures are stretched; chosen from them when absent.")
     flags.DEFINE_float("eval_fraction", None, "Share of the pictures to validate on; a fifth when absent.")
     flags.DEFINE_string(
-        "phoenix_dataset", "", "Name of a registered provider: csv, image, audio or your own; by the data when empty."
+        "phoenix_dataset",
+        "",
+        "Name of a registered provider: csv, image, audio, text or your own; by the data when empty.",
     )
     flags.DEFINE_string("provider_module", None, "A Python file that registers a provider (and blocks).")
     flags.DEFINE_string("phoenix_spec_filename", None, "The search specification; the stock one when absent.")
@@ -326,11 +329,14 @@ def _provider() -> Provider:
 def _default_spec(provider: Provider) -> str:
     """The stock specification for a kind of data."""
     from model_search import constants
-    from model_search.data import audio_data, image_data
+    from model_search.data import audio_data, image_data, text_data
 
-    if isinstance(provider, image_data.Provider):
-        return constants.DEFAULT_IMAGE
-    return constants.DEFAULT_SOUND if isinstance(provider, audio_data.Provider) else constants.DEFAULT_DNN
+    kinds = {
+        image_data.Provider: constants.DEFAULT_IMAGE,
+        audio_data.Provider: constants.DEFAULT_SOUND,
+        text_data.Provider: constants.DEFAULT_TEXT,
+    }
+    return next((spec for kind, spec in kinds.items() if isinstance(provider, kind)), constants.DEFAULT_DNN)
 
 
 def _default_batch_size(provider: Provider) -> int:
@@ -361,7 +367,8 @@ def _finish(words: list[str]) -> None:
         raise UserError(f"finish takes no further words, received {words}")
     provider = _provider() if FLAGS.filename or FLAGS.input_dir or FLAGS.phoenix_dataset else None
     study = _study()
-    study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters)
+    members = FLAGS.members if FLAGS["members"].present else None
+    study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters, members=members)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 

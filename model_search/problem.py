@@ -38,6 +38,8 @@ class ProblemType:
         ordered_by_rank: Whether blocks that read maps or sequences come first, then one flatten block, then the blocks
             that read vectors. Otherwise every order of blocks is legal.
         added_block: The flatten block that a tower gets where it names none. It counts towards the tower's size.
+        first_block: The embedding that a tower begins with where it names none; a specification that names embeddings
+            has one. It counts towards the tower's size, too.
         head: Name of the head that turns the last block's output into logits (see `towers/heads.py`).
         needs_lengths: Whether the rows have lengths, because their steps are padded.
         label_per_step: Whether every step of a row has a label of its own.
@@ -48,6 +50,7 @@ class ProblemType:
     input_rank: int
     ordered_by_rank: bool = False
     added_block: str | None = None
+    first_block: str | None = None
     head: str = "dense"
     needs_lengths: bool = False
     label_per_step: bool = False
@@ -64,8 +67,8 @@ class ProblemType:
 
     @property
     def added_size(self) -> int:
-        """How many blocks a tower has besides those that are searched: 0 or 1."""
-        return int(self.added_block is not None)
+        """How many blocks a tower has besides those that are searched."""
+        return (self.added_block is not None) + (self.first_block is not None)
 
     @property
     def reads_maps(self) -> bool:
@@ -170,6 +173,22 @@ _SEQUENCE_STARTING_POINTS = (
     ),
 )
 
+# The mean of the words' vectors, convolutions and a recurrent network. The stock specification is `text`.
+_TEXT_STARTING_POINTS = (
+    StartingPoint(
+        ("EMBEDDING", "MASKED_MEAN_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.005, "dropout_rate": 0.3, "EMBEDDING_width": 64},
+    ),
+    StartingPoint(
+        ("EMBEDDING", "BATCHNORM_CONV1D_128_3", "MASKED_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": 0.3, "EMBEDDING_width": 64},
+    ),
+    StartingPoint(
+        ("EMBEDDING", "BI_LSTM_32", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.3, "EMBEDDING_width": 64},
+    ),
+)
+
 # The default where a specification names no problem type.
 DEFAULT_PROBLEM_TYPE = "DNN"
 
@@ -217,7 +236,7 @@ for _problem in (
         SEQUENCE_RANK,
         head="dense_last_step",
         needs_lengths=True,
-        starting_points=_SEQUENCE_STARTING_POINTS,
+        starting_points=(*_SEQUENCE_STARTING_POINTS, *_TEXT_STARTING_POINTS),
     ),
 ):
     register_problem_type(_problem)

@@ -69,6 +69,7 @@ class SingleTrainer:
         tuner_id: str | None = None,
         worker_memory: float | None = None,
         finish: str = "both",
+        members: str = "auto",
         student_parameters: int | None = None,
         keep_models: int | None = KEEP_MODELS,
         disk_limit: float | None = None,
@@ -109,6 +110,8 @@ class SingleTrainer:
                 replaced. Its share of the free memory where None.
             finish: What the final stage makes when the trials are done: an "ensemble" selected from them, a student
                 that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".
+            members: What may take part besides networks: "auto" tries boosted trees and a linear model early in a
+                search of eight models or more on a table, "networks" leaves them out, of the final ensemble, too.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.

@@ -154,6 +154,7 @@ class Study:
         what: str | None = None,
         student_parameters: int | None = None,
         progress: bool | None = None,
+        members: str | None = None,
     ) -> tuple[FinalModel, ...]:
         """Runs the final stage again; what it makes replaces the earlier final models.
 
@@ -163,6 +164,7 @@ class Study:
                 data are given, and the ensemble if not.
             student_parameters: The most parameters that the student may have.
             progress: False for silence.
+            members: "auto" or "networks", as the `members` of `try_models`; as the study has it where None.
 
         Returns:
             The final models.
@@ -172,7 +174,8 @@ class Study:
         """
         from model_search.trainers.finish_study import FinishOptions, finish_study
 
-        finish_study(self._folder, FinishOptions(data, what, student_parameters, progress, self._artefacts_place))
+        options = FinishOptions(data, what, student_parameters, progress, self._artefacts_place, members)
+        finish_study(self._folder, options)
         return self.final_models
 
     def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
@@ -313,24 +316,11 @@ class Study:
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with what is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
-        from model_search.data.audio.log_mel import LogMel
-        from model_search.data.images.picture_format import PictureFormat
-        from model_search.data.inputs import InputLayout
-        from model_search.data.tabular.features import FeatureSchema
         from model_search.finish.export import ModelBundle
 
         chosen = self._chosen(trial)
-        schema, images, audio = (self._record.data.get(name) for name in ("schema", "images", "audio"))
-        return ModelBundle(
-            tower=self._built(chosen),
-            task=self.task,
-            schema=None if schema is None else FeatureSchema.from_json(schema),
-            inputs=InputLayout.from_description(self._record.data).specs,
-            images=None if images is None else PictureFormat.from_json(images),
-            audio=None if audio is None else LogMel.from_json(audio),
-            temperature=self._temperature(trial),
-            metadata=self._metadata(chosen),
-        )
+        tower, about = self._built(chosen), self._metadata(chosen)
+        return ModelBundle.of_study(tower, self._record.data, self._temperature(trial), about)
 
     def predict(self, data: TableLike, trial: ModelChoice = None) -> np.ndarray:
         """Predictions for a CSV file, a DataFrame, a dict of columns or an array.
@@ -573,14 +563,5 @@ def load_study(
     Raises:
         StudyError: if there is none (the message names the existing studies), or it keeps its files elsewhere.
     """
-    root = as_root_dir(root_dir)
-    folder = paths.study_dir(root, experiment_name)
-    try:
-        is_there = study_folder.check_own_file(folder / paths.DATABASE)
-    except OSError as error:
-        raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
-    if not is_there:
-        others = paths.list_studies(root)
-        hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
-        raise StudyError(f"no study {experiment_name!r} in {root}{hint}")
+    folder = study_folder.existing_study(as_root_dir(root_dir), experiment_name)
     return Study(folder, None if artefacts is None else as_path(artefacts))

@@ -32,6 +32,7 @@ MANY_PARAMETERS = {
     "quick.fit": "the short way to the same",
     "data.csv_data.Provider.__init__": "the archived interface",
     "data.audio_data.Provider.__init__": "the forms that recordings come in",
+    "data.text_data.Provider.__init__": "the forms that texts come in",
     "data.image_data.Provider.__init__": "the archived interface, and the other forms that pictures come in",
 }
 

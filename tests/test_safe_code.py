@@ -57,10 +57,10 @@ EXCEPTIONS = {
         "cloudpickle",
     ): "writes that job: the user's own provider goes to the workers by it",
     (
-        "finish.decoded_pictures",
+        "finish.media.decoded_pictures",
         "tensorflow.io.decode_jpeg",
     ): "reads pixels, not objects, in an exported model",
-    ("finish.decoded_pictures", "tensorflow.io.decode_png"): "the same",
+    ("finish.media.decoded_pictures", "tensorflow.io.decode_png"): "the same",
     ("metadata.ray_store", "pickle"): "opens the trials that the study's own actor pickled, once for all workers",
 }
 

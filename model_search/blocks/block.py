@@ -85,6 +85,15 @@ class Block:
         """
         return True
 
+    @property
+    def reads_token_ids(self) -> bool:
+        """Whether it makes vectors [batch, steps, width] of token ids, int32 [batch, steps].
+
+        In a specification that names such a block all towers begin with it. `hparams.vocabulary` is the number of
+        different ids where the data say so, as text does.
+        """
+        return False
+
     def requires_hparams(self) -> Sequence[Any] | None:
         """What the search may choose for this block: `BlockHyperparameter`s, or a KerasTuner space of numbers."""
         return None

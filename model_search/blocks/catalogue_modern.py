@@ -123,6 +123,35 @@ _FOR_MAPS = (
     ),
 )
 
+# Whole networks; ids from 380 on.
+_BACKBONES = (
+    Family(
+        "ResNetBackbone",
+        {
+            "RESNET18_BACKBONE": (380, {"units": (2, 2, 2, 2)}),
+            "RESNET34_BACKBONE": (381, {"units": (3, 4, 6, 3)}),
+            "RESNET50_BACKBONE": (382, {"units": (3, 4, 6, 3), "bottleneck": True}),
+            "RESNET18_QUARTER_BACKBONE": (383, {"units": (2, 2, 2, 2), "channels": 16}),
+        },
+        module=f"{_IMAGES}.resnet_backbone",
+        is_reduction=True,
+        **MAPS,
+    ),
+    Family(
+        "InvertedResidualBackbone",
+        {
+            "MOBILENET_V2_BACKBONE": (384, {"network": "mobilenet_v2"}),
+            "MOBILENET_V3_SMALL_BACKBONE": (385, {"network": "mobilenet_v3_small"}),
+            "MOBILENET_V3_LARGE_BACKBONE": (386, {"network": "mobilenet_v3_large"}),
+            "EFFICIENTNET_B0_BACKBONE": (387, {"network": "efficientnet_b0"}),
+            "MOBILENET_V2_QUARTER_BACKBONE": (388, {"network": "mobilenet_v2", "width": 0.25}),
+        },
+        module=f"{_IMAGES}.mobile_backbone",
+        is_reduction=True,
+        **MAPS,
+    ),
+)
+
 _FOR_SEQUENCES = (
     Family("GRUBlock", _numbered(340, "GRU", "units", (64, 128)), module=f"{_SEQUENCE}.recurrent", **SEQUENCES),
     Family(
@@ -183,8 +212,22 @@ _FOR_SEQUENCES = (
     ),
 )
 
+_FOR_TOKENS = (
+    Family(
+        "EmbeddingBlock",
+        {"EMBEDDING": (366, {})},
+        module=f"{_SEQUENCE}.embedding",
+        reads_rank=VECTOR_RANK,
+        writes_rank=SEQUENCE_RANK,
+        is_embedding=True,
+        hyperparameters=(BlockHyperparameter("width", 16, 256, log=True),),
+    ),
+)
+
 MODERN = (
     *_FOR_MAPS,
+    *_BACKBONES,
     *_FOR_SEQUENCES,
+    *_FOR_TOKENS,
     Family("LayerNormalizationBlock", {"LAYER_NORMALIZATION": (337, {})}, module="model_search.blocks.normalization"),
 )

@@ -68,6 +68,8 @@ class BlockInfo:
         is_flatten: Whether it comes between the blocks that read maps and those that read vectors. A tower of
             maps has one such block, which a mutation does not replace.
         is_reduction: Whether it makes maps smaller.
+        is_embedding: Whether it makes vectors of token ids, int32 [steps]; a tower of them begins with one such block,
+            which a mutation does not replace.
         input_order_important: The value of the class (`is_input_order_important`); only asked of a block that
             reads any rank.
         hyperparameters: Its hyperparameters that the search may choose.
@@ -83,6 +85,7 @@ class BlockInfo:
     writes_rank: int | None = None
     is_flatten: bool = False
     is_reduction: bool = False
+    is_embedding: bool = False
     input_order_important: bool = False
     hyperparameters: tuple[BlockHyperparameter, ...] = ()
     builder: type | None = None
@@ -99,6 +102,11 @@ class BlockInfo:
                 f"Block {self.name!r} flattens but writes_rank is {self.writes_rank}; a flatten block writes vectors: "
                 f"expected {VECTOR_RANK} or None."
             )
+
+    @property
+    def has_own_place(self) -> bool:
+        """Whether the problem type decides where it stands: a flatten block, or an embedding."""
+        return self.is_flatten or self.is_embedding
 
     @property
     def is_stock(self) -> bool:
@@ -135,6 +143,7 @@ class Family:
     writes_rank: int | None = None
     is_flatten: bool = False
     is_reduction: bool = False
+    is_embedding: bool = False
     hyperparameters: tuple[BlockHyperparameter, ...] = ()
 
     def infos(self) -> Iterator[BlockInfo]:

@@ -69,6 +69,7 @@ def register_block(
             writes_rank=writes_rank,
             is_flatten=(reads_rank, writes_rank) == (MAP_RANK, VECTOR_RANK) if is_flatten is None else is_flatten,
             is_reduction=is_reduction,
+            is_embedding=bool(example.reads_token_ids),
             input_order_important=bool(example.is_input_order_important),
             hyperparameters=hyperparameters,
             builder=cls,

@@ -1,11 +1,12 @@
-"""The providers of pictures and of sound as the command's flags describe them."""
+"""The providers of pictures, of sound and of text as the command's flags describe them."""
 
 from __future__ import annotations
 
 from absl import flags
 
-from model_search.data import audio_data, image_data
+from model_search.data import audio_data, image_data, text_data
 from model_search.data.provider import register_provider
+from model_search.data.text.text_files import TextColumns
 from model_search.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -53,11 +54,32 @@ class AudioProvider(audio_data.Provider):
         )
 
 
+@register_provider("text")
+@register_provider("text_data_provider")
+class TextProvider(text_data.Provider):
+    """Reads the `.txt` files of `--input_dir`, or the column of texts of the CSV file `--filename`.
+
+    Raises:
+        UserError: if neither is given.
+    """
+
+    def __init__(self) -> None:
+        _check_data()
+        is_file = bool(FLAGS.filename)
+        super().__init__(
+            input_dir=FLAGS.input_dir,
+            filename=FLAGS.filename or None,
+            columns=TextColumns(FLAGS.text, FLAGS.label, FLAGS.weight) if is_file else None,
+            validation=FLAGS.validation_filename,
+            task=FLAGS.task,
+        )
+
+
 def _check_data() -> None:
     if FLAGS.input_dir and FLAGS.filename:
-        raise UserError("received --input_dir and --filename; expected one of them: a folder, or a CSV file of paths")
+        raise UserError("received --input_dir and --filename; expected one of them: a folder, or a CSV file")
     if not FLAGS.input_dir and not FLAGS.filename:
         raise UserError(
-            "no data: name a folder of folders of classes with --input_dir=DIR, or a CSV file of paths and labels with "
-            "--filename=FILE.csv"
+            "no data: name a folder of folders of classes with --input_dir=DIR, or a CSV file of paths (or texts) and "
+            "labels with --filename=FILE.csv"
         )

@@ -25,6 +25,7 @@ from model_search.data.tabular.csv_reading import read_table
 from model_search.data.tabular.preprocess import Note, Preprocessor, sentences
 from model_search.data.tabular.table import check_weights, missing_labels
 from model_search.data.task import Task
+from model_search.data.text.later_texts import labelled_texts, texts_of
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
         return pictures_of(source, description)
     if "audio" in description:
         return dict(fitted(recordings_of(source, description), description).sequences.inputs)
+    if "text" in description:
+        return texts_of(source, description, note)
     if "sequences" in description:
-        return sequences_of(source, description)
+        return sequences_of(source, description, note)
     schema = description.get("schema")
     if schema is None:
         layout = InputLayout.from_description(description)
@@ -115,7 +118,8 @@ def labelled_rows(
     """Rows with labels; rows without one are dropped.
 
     Args:
-        source: As for `inputs_of`, with the label column among the columns; or a pair (x, y) or (x, y, weights).
+        source: As for `inputs_of`, with the label column among the columns; or a pair (x, y) or (x, y, weights), for
+            sequences (x, y, lengths).
         description: The study's description of its data.
         note: As for `inputs_of`; called for labels, too.
 
@@ -126,6 +130,8 @@ def labelled_rows(
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if "images" in description:
         return _picture_rows(source, description, note)
+    if "text" in description:
+        return labelled_texts(source, description, note)
     if "sequences" in description:
         return _sequence_rows(source, description, note)
     if description.get("schema") is None:
@@ -203,7 +209,7 @@ def _sequence_rows(source: Any, description: Mapping[str, Any], note: Note | Non
     if "audio" in description:
         found = fitted(labelled_recordings(source, description), description)
     else:
-        found = labelled_sequences(source, description)
+        found = labelled_sequences(source, description, note)
     if found.labels is not None and len(found.labels) != len(found.sequences):
         raise DataError(f"{len(found.sequences)} sequences, {len(found.labels)} labels; expected one for each")
     encoded, present = encode_labels(found, bool(description.get("label_per_step", False)), task, note)

@@ -24,6 +24,7 @@ class PrepareOptions:
         lengths: Name of the feature with the number of valid steps of padded sequences.
         token_ids: Whether rows of whole numbers, [rows, steps], are padded sequences where there are lengths for all;
             blocks that read vectors alone take them for numbers.
+        embedding: The block that towers begin with, which reads token ids; None where they read numbers.
         label_per_step: Whether there is a label for each step.
         flat_inputs: Whether all features of a stream are concatenated into one vector, as version 1.0 did, so that
             its studies can be continued.
@@ -37,6 +38,7 @@ class PrepareOptions:
     valid_fraction: float = 0.2
     lengths: str = "lengths"
     token_ids: bool = True
+    embedding: str | None = None
     label_per_step: bool = False
     flat_inputs: bool = False
     reading_rules: int = READING_RULES

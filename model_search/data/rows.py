@@ -11,7 +11,7 @@ import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.errors import DataError
-from model_search.metadata.limits import MOST_ROW_NUMBERS
+from model_search.metadata.limits import MOST_HYPERPARAMETER, MOST_ROW_NUMBERS
 
 FEATURES = "features"  # the only input of a table
 LABEL = "label"  # the default name of the task
@@ -31,6 +31,7 @@ class InputSpec:
         mean: For each channel (the last axis) what a tower subtracts from the values; empty if it reads them as they
             are.
         deviation: For each channel what it then divides them by.
+        vocabulary: How many different token ids there are, from 0 on; 0 where the values are no ids, or nobody knows.
     """
 
     shape: tuple[int, ...]
@@ -39,6 +40,7 @@ class InputSpec:
     columns: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    vocabulary: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
@@ -50,6 +52,8 @@ class InputSpec:
         }
         if self.mean:
             found |= {"mean": list(self.mean), "deviation": list(self.deviation)}
+        if self.vocabulary:
+            found["vocabulary"] = self.vocabulary
         return found
 
     @classmethod
@@ -63,6 +67,8 @@ class InputSpec:
         large = math.prod(spec.shape) > MOST_ROW_NUMBERS
         if min(spec.shape, default=1) < 1 or large or not _is_numeric(spec.dtype):
             raise damaged("an input", f"its shape is {spec.shape}, its type {spec.dtype}")
+        if not 0 <= spec.vocabulary <= MOST_HYPERPARAMETER:
+            raise damaged("an input", f"its vocabulary is {spec.vocabulary}")
         channels = spec.shape[-1:] if spec.mean or spec.deviation else ()
         if (len(spec.mean), len(spec.deviation)) != (channels * 2 or (0, 0)) or min(spec.deviation, default=1.0) <= 0:
             raise damaged("an input", f"its mean is {spec.mean}, its deviation {spec.deviation}")

@@ -12,7 +12,7 @@ from model_search.data.array_data import parse_task
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
-from model_search.data.sequences.padded import padded
+from model_search.data.sequences.padded import padded, unmarked_padding
 from model_search.data.sequences.prepare import prepare_sequences
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
 from model_search.data.sequences.sequence_labels import infer_sequence_task
@@ -72,10 +72,11 @@ class Provider(BaseProvider):
         given = [part for part in (self._given, self._validation) if part is not None]
         parts = [self._read(part, options.label_per_step) for part in given]
         about = {"sequences": {"names": list(parts[0].channels), "columns": dataclasses.asdict(self._columns)}}
+        notes = [sentence for x, _, lengths in given if (sentence := unmarked_padding(x, lengths)) is not None]
         return prepare_sequences(
             parts,
             dataclasses.replace(options, task_kind=options.task_kind or self._task),
-            {**about, "reading": {"source": "sequences"}, "notes": []},
+            {**about, "reading": {"source": "sequences"}, "notes": notes},
             (self.get_loss_fn(), self.get_metric_fn()),
         )
 

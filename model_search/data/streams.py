@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.input_functions import StreamProvider, elements, open_data
 from model_search.data.inputs import InputLayout, as_array
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import StreamData
 from model_search.data.rows import FEATURES, LABEL, Rows, concatenate
+from model_search.data.stream.input_functions import StreamProvider, elements, open_data
 from model_search.data.stream_labels import (
     FITTING_BATCHES,
     LabelEncoding,

@@ -22,12 +22,15 @@ import tensorflow as tf
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.later_pictures import IMAGE
 from model_search.data.images.picture_format import PictureFormat
-from model_search.data.input_functions import in_words
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE
+from model_search.data.stream.input_functions import in_words
+from model_search.data.text.text_files import TEXT
+from model_search.data.text.tokens import TOKENS
 from model_search.errors import UserError
-from model_search.finish.decoded_pictures import decoded_picture
-from model_search.finish.encoded_sound import log_mel_features
 from model_search.finish.input_names import signature_names
+from model_search.finish.media.decoded_pictures import decoded_picture
+from model_search.finish.media.encoded_sound import log_mel_features
+from model_search.finish.media.encoded_text import TextEncoder
 from model_search.finish.model_card import description, model_card
 from model_search.finish.raw_text import parse_columns
 from model_search.finish.replacing import whole_or_not
@@ -118,7 +121,7 @@ def _save_saved_model(bundle: ModelBundle, path: pathlib.Path) -> None:
     # The models themselves would be traced and saved as well, which takes twice as long for no use.
     module.variables_read = [variable.value for variable in pieces.tower.variables]
     module.lookups = [layer for piece in pieces if piece is not None for layer in piece.layers if _has_table(layer)]
-    functions = _serving_functions(bundle, pieces)
+    functions = _serving_functions(bundle, pieces, module)
     with _without_narration():
         tf.saved_model.save(module, str(path), signatures=functions)
 
@@ -127,12 +130,15 @@ def _has_table(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.StringLookup | keras.layers.TextVectorization)
 
 
-def _serving_functions(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:
-    """The signatures, by name."""
+def _serving_functions(bundle: ModelBundle, pieces: Pieces, module: tf.Module) -> dict[str, Callable[..., Any]]:
+    """The signatures, by name; what they need besides the pieces is given to the module."""
     if bundle.images is not None:
         return _picture_functions(bundle.images, pieces)
     if bundle.audio is not None:
         return _waveform_functions(bundle, bundle.audio, pieces)
+    if bundle.text is not None:
+        module.encoder = TextEncoder(bundle.text)
+        return _text_functions(bundle, module.encoder, pieces)
     if pieces.preprocessing is None:
         return _features_function(bundle, pieces)
     return _column_functions(bundle, pieces)
@@ -174,6 +180,20 @@ def _waveform_functions(bundle: ModelBundle, wanted: LogMel, pieces: Pieces) -> 
 
     return {
         "serving_default": tf.function(serve_waveforms, input_signature=[waveforms], autograph=False),
+        "serving_typed": _features_function(bundle, pieces)["serving_typed"],
+    }
+
+
+def _text_functions(bundle: ModelBundle, encoder: TextEncoder, pieces: Pieces) -> dict[str, Callable[..., Any]]:
+    """`serving_default` takes texts, `serving_typed` token ids and how many of them are valid."""
+    texts = {TEXT: tf.TensorSpec([None], tf.string, name=TEXT)}
+
+    def serve_texts(given: dict[str, Any]) -> dict[str, Any]:
+        ids, lengths = encoder.encoded(given[TEXT])
+        return pieces.answer({TOKENS: ids, LENGTHS: lengths})
+
+    return {
+        "serving_default": tf.function(serve_texts, input_signature=[texts], autograph=False),
         "serving_typed": _features_function(bundle, pieces)["serving_typed"],
     }
 

@@ -32,12 +32,21 @@ MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class StudyParts:
-    """A study that is open in this thread."""
+    """A study that is open in this thread.
+
+    `members` is what may take part in an ensemble, where it is not what the study's own setting says.
+    """
 
     store: Store
     artefacts: ArtefactStore
     record: StudyRecord
     history: History
+    members: str | None = None
+
+    @property
+    def networks_only(self) -> bool:
+        """Whether nothing but networks may take part in an ensemble."""
+        return (self.members or self.record.settings.get("members")) == "networks"
 
     @property
     def task(self) -> Task:
@@ -181,7 +190,7 @@ def _has_mixture(trial: Trial) -> bool:
 def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], list[np.ndarray], list[str]]:
     """Trials with their validation logits, best first, and notes on those left out."""
     trials, logits = [], []
-    best = parts.history.best(MOST_CANDIDATES)
+    best = [trial for trial in parts.history.best(MOST_CANDIDATES) if _may_take_part(trial, parts.networks_only)]
     for trial in best:
         found = validation_logits(parts.artefacts, trial)
         if found is not None and len(found) == rows.evaluated:
@@ -191,6 +200,10 @@ def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], lis
         raise StudyError(f"the validation logits of study {parts.record.name!r} are gone; no ensemble can be selected")
     lost = len(best) - len(trials)
     return trials, logits, [f"{lost} trials took no part: their validation logits are gone"] if lost else []
+
+
+def _may_take_part(trial: Trial, networks_only: bool) -> bool:
+    return not networks_only or (trial.plan is not None and trial.plan.classic is None)
 
 
 def _objective(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:

@@ -106,6 +106,8 @@ class ModelAnswers:
         if self.description.get("schema") is not None:
             pieces = logits_in_pieces(self.tower(None), data, self.description, self.note)
             return (answers_of(logits, self.task, temperature) for logits in pieces)
+        if "text" in self.description:
+            return iter([answers_of(self.logits(data)[0], self.task, temperature)])
         raise UserError(
             "the study was not made from a table or from files, and has no columns to read from one; give rows to "
             "`predict`, as the study's provider yields them"

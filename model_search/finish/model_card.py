@@ -69,6 +69,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "date"), and the "dtype" of numbers that are not float32;
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
+        "text", of a model that reads text how many words it reads ("steps") and those that have an id ("vocabulary");
         "not_read", the reason for every other column; "metadata" as given.
     """
     schema = bundle.schema
@@ -92,6 +93,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
             }
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
+        **({} if bundle.text is None else {"text": bundle.text.to_json()}),
         "not_read": {} if schema is None else dict(schema.dropped),
         "metadata": dict(bundle.metadata),
     }
@@ -218,7 +220,7 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             own, served = spec["keras"], spec["saved_model"]
             if {own, served} != {name}:
                 lines += ["", f"{_code(name)} is {_code(own)} in model.keras, {_code(served)} in saved_model."]
-        return lines
+        return lines + _text(about)
     rows = [
         f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_typed(c)} |" for c in about["columns"]
     ]
@@ -234,6 +236,18 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             "Not read: " + "; ".join(f"{_plain(k)} ({_plain(v)})" for k, v in about["not_read"].items()) + ".",
         ]
     return lines
+
+
+def _text(about: Mapping[str, Any]) -> list[str]:
+    if "text" not in about:
+        return []
+    steps, words = about["text"]["steps"], len(about["text"]["vocabulary"])
+    return [
+        "",
+        f"`serving_default` of saved_model takes `text`, UTF-8 strings, instead, and reads the first {steps} words of",
+        "each. Words are what stands between blanks and punctuation, in lower case. In `tokens`, 0 is padding, 1 is a",
+        f"word without an id; the {words} words from 2 on are those of `text` in export.json, in their order.",
+    ]
 
 
 def _typed(column: Mapping[str, Any]) -> str:

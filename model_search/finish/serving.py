@@ -12,9 +12,11 @@ from keras import layers, ops
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
+from model_search.data.inputs import InputLayout
 from model_search.data.rows import InputSpec, InputSpecs
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
 from model_search.data.task import Task, TaskKind
+from model_search.data.text.tokens import TextFormat
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array
@@ -39,6 +41,7 @@ class ModelBundle:
         inputs: What the tower's inputs are; taken from the tower where None.
         images: The format of the pictures that it reads; None where it reads none.
         audio: The features of the recordings that it reads; None where it reads none.
+        text: The format of the texts that it reads; None where it reads none.
     """
 
     tower: keras.Model
@@ -49,6 +52,29 @@ class ModelBundle:
     inputs: InputSpecs | None = None
     images: PictureFormat | None = None
     audio: LogMel | None = None
+    text: TextFormat | None = None
+
+    @classmethod
+    def of_study(
+        cls, tower: keras.Model, description: Mapping[str, Any], temperature: float, metadata: Mapping[str, Any]
+    ) -> ModelBundle:
+        """A model of a study, from the study's description of its data.
+
+        Raises:
+            DamagedRecordError: if the description is no study's.
+        """
+        schema, images, audio, text = (description.get(name) for name in ("schema", "images", "audio", "text"))
+        return cls(
+            tower=tower,
+            task=Task.of_description(description),
+            schema=None if schema is None else FeatureSchema.from_json(schema),
+            inputs=InputLayout.from_description(description).specs,
+            images=None if images is None else PictureFormat.from_json(images),
+            audio=None if audio is None else LogMel.from_json(audio),
+            text=None if text is None else TextFormat.from_json(text),
+            temperature=temperature,
+            metadata=metadata,
+        )
 
     @property
     def input_specs(self) -> InputSpecs:

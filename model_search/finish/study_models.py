@@ -17,6 +17,7 @@ from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.problem import problem_types
 from model_search.towers.builder import build_tower
+from model_search.towers.classic_models import classic_model
 from model_search.towers.ensemble_models import (
     Tensors,
     ensemble_model,
@@ -95,6 +96,8 @@ class StudyModels:
 
     def _with_weights(self, tower: TrainedTower) -> keras.Model:
         """A tower is no larger than its stored weights, whatever its plan and the data's description say."""
+        if tower.plan.classic is not None:
+            return classic_model(tower.weights, self._study.task.logits_dimension, f"trial {tower.plan.trial_id}")
         stored = sum(array.size for array in tower.weights.values())
         return trained_model(tower, lambda plan: self._build(plan, stored))
 

@@ -13,6 +13,7 @@ from model_search.errors import UserError
 from model_search.metadata.trial import Artefact, TrialPlan
 
 FINISH_CHOICES = ("both", "ensemble", "distil", "neither")  # what the final stage can make
+MEMBERS = ("auto", "networks")  # what may take part in a final ensemble
 KEEP_MODELS = 1000  # trials that keep their files: as many as the final stage selects its ensemble from
 ModelName = Literal["best", "single", "ensemble", "student"]
 ModelChoice = int | ModelName | None

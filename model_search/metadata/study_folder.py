@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from model_search.errors import DiskFullError, StoreError, StudyError
+from model_search.metadata import paths
 from model_search.metadata.filesystem import NO_ROOM
 
 Folder = str | os.PathLike[str]
@@ -231,6 +232,28 @@ def check_own_file(place: pathlib.Path) -> bool:
         return False
     _check_own(place, about)
     return True
+
+
+def existing_study(root: pathlib.Path, experiment_name: str) -> pathlib.Path:
+    """The folder of a study.
+
+    Args:
+        root: Folder of all studies.
+        experiment_name: Name of the study.
+
+    Raises:
+        StudyError: if there is none (the message names the existing studies), or it cannot be read.
+    """
+    folder = paths.study_dir(root, experiment_name)
+    try:
+        is_there = check_own_file(folder / paths.DATABASE)
+    except OSError as error:
+        raise StudyError(f"study {experiment_name!r} in {root} cannot be reached: {error.strerror or error}") from error
+    if not is_there:
+        others = paths.list_studies(root)
+        hint = f"; there are: {', '.join(others)}" if others else "; there are no studies in it"
+        raise StudyError(f"no study {experiment_name!r} in {root}{hint}")
+    return folder
 
 
 def delete_file(folder: Folder, relative: str) -> None:

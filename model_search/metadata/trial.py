@@ -13,6 +13,7 @@ HyperparameterValue = str | int | float | bool
 
 BLOCK_ARROW = " > "
 COMBININGS = ("average", "weighted")
+CLASSIC_MODELS = {"boosted_trees": "gradient-boosted trees", "linear": "regularised linear model"}
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
 
@@ -42,6 +43,7 @@ class TrialKind(enum.StrEnum):
     REPLAY = "replay"
     TUNING = "tuning"
     LONGER = "longer"  # trains the tower of a completed trial further
+    CLASSIC = "classic"  # a model that is no network: a baseline, and a member of ensembles
 
 
 class UnknownStartError(ValueError):
@@ -147,6 +149,7 @@ class TrialPlan:
             longer training it is planned from `first_step` on.
         row_share: The share of a table's training rows that are trained on.
         bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
+        classic: The model that is no network, a key of `CLASSIC_MODELS`; such a trial has no blocks. None for others.
     """
 
     trial_id: int
@@ -169,13 +172,17 @@ class TrialPlan:
     total_steps: int | None = None
     row_share: float = 1.0
     bracket: int = 0
+    classic: str | None = None
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
             raise ValueError(f"trial_id is {self.trial_id}; trials are numbered from 1")
         if self.steps < 0 or self.batch_size < 1:
             raise ValueError(f"steps={self.steps}, batch_size={self.batch_size}; expected steps >= 0, batch_size >= 1")
-        if not self.architecture and not self.members:
+        if self.classic is not None and (self.classic not in CLASSIC_MODELS or self.architecture or self.members):
+            known = ", ".join(CLASSIC_MODELS)
+            raise ValueError(f"classic is {self.classic!r} with {self.described!r}; expected one of {known} by itself")
+        if not self.architecture and not self.members and self.classic is None:
             raise ValueError("a plan needs an architecture or members")
         if self.parent is not None and self.parent >= self.trial_id:
             raise ValueError(f"parent {self.parent} is not an earlier trial than {self.trial_id}")
@@ -267,11 +274,13 @@ class TrialPlan:
         """
         if self.ensemble is not None and not self.ensemble.freeze:
             return (self.trial_id,)
-        return (*self.members, self.trial_id) if self.architecture else self.members
+        return (*self.members, self.trial_id) if self.architecture or self.classic else self.members
 
     @property
     def described(self) -> str:
         """What it builds, for people: the blocks of its own tower and the trials that it is combined with."""
+        if self.classic is not None:
+            return CLASSIC_MODELS.get(self.classic, self.classic)
         others = f"trials {', '.join(map(str, self.members))}" if self.members else ""
         return " with ".join(filter(None, (BLOCK_ARROW.join(self.architecture), others)))
 
@@ -282,8 +291,13 @@ class TrialPlan:
         return (*self.members, *self.teacher, *start)
 
     def to_json(self) -> str:
-        """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before."""
+        """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before.
+
+        `classic` is left out where it is None: earlier versions can read what is theirs.
+        """
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
+        if self.classic is None:
+            del values["classic"]
         values["warm_start"] = values.pop("start")
         return json.dumps(values, sort_keys=True, allow_nan=False)
 

@@ -16,7 +16,7 @@ from model_search.report.charts import Chart, Point, curves_chart, trials_chart
 from model_search.report.facts import StudyFacts
 from model_search.report.leaderboard import final_in_words, ranked_models, seconds_of
 from model_search.report.lineage import lineage, value
-from model_search.report.summaries import baseline, baseline_in_words, elapsed, failures, phases
+from model_search.report.summaries import baseline, baseline_in_words, classic_in_words, elapsed, failures, phases
 from model_search.search.planning.random_baseline import Baseline
 from model_search.search.predictor.recommend import LEAST_TRIALS
 
@@ -59,6 +59,7 @@ def sections(facts: StudyFacts) -> Mapping[str, Any]:
         "best": _best(facts),
         "best_single": history.completed[0] if history.completed else None,
         "recommended": _recommended(facts),
+        "classic": classic_in_words(history),
         "use": _use(facts),
         "trials_chart": _trials_chart(facts, trials, found_baseline),
         "rows": _rows(ranked, facts),
@@ -112,10 +113,12 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
     if isinstance(best, FinalModel):
         blocks = best.plan.architecture if best.plan is not None else ()
         members = tuple(member.trial for member in best.members)
+        classic = None
         name, metrics, parameters = f"final {best.kind}", best.metrics, best.parameters
     else:
         blocks = best.plan.architecture if best.plan is not None else ()
         members = best.plan.members if best.plan is not None else ()
+        classic = best.plan.described if best.plan is not None and best.plan.classic is not None else None
         name, metrics = f"trial {best.id}", best.result.metrics if best.result is not None else {}
         parameters = best.result.parameters if best.result is not None else 0
     return {
@@ -124,6 +127,7 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
         "others": [(key, found) for key, found in sorted(metrics.items()) if key != metric],
         "blocks": blocks,
         "members": members,
+        "classic": classic,
         "parameters": parameters,
         "calibration": facts.calibration,
         "is_final": isinstance(best, FinalModel),

@@ -144,6 +144,21 @@ def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
     return sentences
 
 
+def classic_in_words(history: History) -> str:
+    """What models that are no networks reach, and the best of the others, in a sentence; empty where there are none."""
+    classic = [trial for trial in history.completed if trial.plan is not None and trial.plan.classic is not None]
+    others = (trial for trial in history.completed if trial.plan is not None and trial.plan.classic is None)
+    if not classic:
+        return ""
+    found = ", ".join(
+        f"{trial.plan.described if trial.plan else ''} {figure(trial.objective(history.metric))} (trial {trial.id})"
+        for trial in classic
+    )
+    best = next(others, None)
+    beside = "" if best is None else f"; the best network {figure(best.objective(history.metric))} (trial {best.id})"
+    return f"Models that are no networks, as a baseline: {found}{beside}."
+
+
 def _share_of_training(plan: TrialPlan) -> float:
     if not plan.steps:
         return 1.0  # nothing was trained, but it counts as a trial

@@ -77,7 +77,7 @@ def _suggestion(checker: Checker, architecture: Sequence[str], path: Path) -> No
     blocks = [
         name
         for name in architecture
-        if catalogue.is_known(name) and name != catalogue.EMPTY_BLOCK and not catalogue.get(name).is_flatten
+        if catalogue.is_known(name) and name != catalogue.EMPTY_BLOCK and not catalogue.get(name).has_own_place
     ]
     if blocks and len(blocks) != checker.spec.maximum_depth:
         checker.add(

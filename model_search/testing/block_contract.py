@@ -16,7 +16,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -164,11 +164,18 @@ def load_with_plain_keras(folder: pathlib.Path, names: Iterable[str]) -> dict[st
     return {name: (outputs, found[name]) for name, outputs in expected.items()}
 
 
-def _loss_after(model: keras.Model, step_size: float, steps: int = 8) -> float:
-    """The loss of a tower after a few steps of gradient descent, as a share of the loss before."""
+# Ways to train a tower for a few steps; the gradients of deep normalised networks are too large for the first ones.
+_OPTIMIZERS: tuple[Callable[[], keras.optimizers.Optimizer], ...] = (
+    lambda: keras.optimizers.SGD(0.05),
+    lambda: keras.optimizers.SGD(0.005),
+    lambda: keras.optimizers.Adam(1e-4),
+)
+
+
+def _loss_after(model: keras.Model, optimizer: keras.optimizers.Optimizer, steps: int = 8) -> float:
+    """The loss of a tower after a few steps of training, as a share of the loss before."""
     shape = model.input_shape[1:]
     features, labels = rows(shape, 64), rows((LOGITS,), 64, seed=1) * 0.1 + 1
-    optimizer = keras.optimizers.SGD(step_size)
     losses = []
     for _ in range(steps):
         with tf.GradientTape() as tape:
@@ -268,8 +275,8 @@ class BlockContract:
         assert len(set(names)) == len(names)
 
     def test_training_lowers_the_loss(self, name: str) -> None:
-        """A few steps of gradient descent reduce the loss, with one of two step sizes."""
-        assert any(_loss_after(tower(name, shape_of(name), 1), size) < 0.9 for size in (0.05, 0.005))
+        """A few steps of training reduce the loss, with one of a few optimizers."""
+        assert any(_loss_after(tower(name, shape_of(name), 1), make()) < 0.9 for make in _OPTIMIZERS)
 
     def test_is_made_of_stock_layers(self, name: str) -> None:
         """An exported model then loads with Keras alone."""

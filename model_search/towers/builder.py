@@ -90,7 +90,7 @@ def build_tower(spec: TowerSpec, most_parameters: int = MOST_PARAMETERS) -> kera
 
 
 def _has_large_numbers(spec: TowerSpec) -> bool:
-    sizes = [math.prod(one.shape) for one in spec.inputs.values()]
+    sizes = [math.prod(one.shape) + one.vocabulary for one in spec.inputs.values()]
     sizes += [value for value in spec.block_hparams.values() if isinstance(value, int)]
     return sum(sizes) + spec.logits_dimension > MOST_PLAIN_NUMBERS
 
@@ -103,7 +103,7 @@ def _built(spec: TowerSpec) -> keras.Model:
         for position, lookup_name in enumerate(spec.architecture):
             block = make_block(lookup_name, layer_prefix(position, lookup_name))
             with seeded(spec.seed, block.name):
-                tensors = _apply(block, lookup_name, tensors, begin.lengths, spec.block_hparams)
+                tensors = _apply(block, lookup_name, tensors, begin.lengths, _settings(lookup_name, spec))
                 if _drops_out(spec, position):
                     tensors[-1] = _dropout(spec, block)(tensors[-1])
         if spec.disable_last_dense_layer:
@@ -112,6 +112,16 @@ def _built(spec: TowerSpec) -> keras.Model:
             with seeded(spec.seed, "head"):
                 logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
         return keras.Model(structured(begin.inputs), logits, name="tower")
+
+
+def _settings(lookup_name: str, spec: TowerSpec) -> BlockSettings:
+    """A block's own hyperparameters; of an embedding the size of the vocabulary, too."""
+    info = catalogue.get(lookup_name)
+    found = own_settings(info, spec.block_hparams)
+    sizes = [one.vocabulary for one in spec.inputs.values() if one.vocabulary]
+    if info.is_embedding and sizes:
+        found = {"vocabulary": sizes[0], **found}
+    return BlockSettings(found)
 
 
 def _drops_out(spec: TowerSpec, position: int) -> bool:
@@ -130,11 +140,10 @@ def _apply(
     lookup_name: str,
     tensors: list[keras.KerasTensor],
     lengths: keras.KerasTensor | None,
-    hparams: Mapping[str, Any],
+    settings: BlockSettings,
 ) -> list[keras.KerasTensor]:
     """Lets a block build; returns the tensors with its output appended."""
     info = catalogue.get(lookup_name)
-    settings = BlockSettings(own_settings(info, hparams))
     where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
     try:
         outputs = call_block(block, list(tensors), lengths=lengths, hparams=settings)

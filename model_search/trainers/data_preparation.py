@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from model_search.data.input_functions import in_words
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider
+from model_search.data.rows import main_inputs
+from model_search.data.stream.input_functions import in_words
 from model_search.data.task import Task
 from model_search.errors import DataError, ModelSearchError, ProviderError
 from model_search.training.training_objectives import FROZEN
@@ -36,6 +37,12 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
     problems = list(_problems(data))
     if problems:
         raise DataError(f"{name} returned a {type(data).__name__} that cannot be used: {'; '.join(problems)}")
+    read = main_inputs(data.input_specs).values()
+    if options.embedding is not None and not any(spec.dtype == "int32" and spec.lengths for spec in read):
+        raise DataError(
+            f"the specification's towers begin with {options.embedding}, which reads token ids, and the data have "
+            "none: leave it out of blocks_to_use, or give text (text_data)"
+        )
     if FROZEN in data.input_specs:
         raise DataError(
             f"a feature is called {FROZEN!r}; the search gives rows an input of this name, the logits of towers that "

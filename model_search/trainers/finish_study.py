@@ -18,7 +18,7 @@ from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore
-from model_search.metadata.final_models import FinalModel, check_what, wants_student
+from model_search.metadata.final_models import MEMBERS, FinalModel, check_what, wants_student
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
@@ -70,7 +70,8 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
 class FinishOptions:
     """The arguments of `Study.finish`; what is made depends on the data where `what` is None.
 
-    `artefacts` is where the user says that the study keeps its files; None for its own folder.
+    `artefacts` is where the user says that the study keeps its files; None for its own folder. `members` is what may
+    take part in the ensemble; None for what the study says.
     """
 
     data: Provider | None = None
@@ -78,8 +79,11 @@ class FinishOptions:
     student_parameters: int | None = None
     progress: bool | None = None
     artefacts: str | None = None
+    members: str | None = None
 
     def __post_init__(self) -> None:
+        if self.members is not None and self.members not in MEMBERS:
+            raise UserError(f"members is {self.members!r}; expected one of {', '.join(MEMBERS)}")
         check_what(self.made, self.student_parameters)
         if self.data is not None and not isinstance(self.data, Provider):
             raise UserError(f"data is a {type(self.data).__name__}; expected the provider that the study was made with")
@@ -106,6 +110,7 @@ def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalMode
     store = SqliteStore(folder / paths.DATABASE, create=False)
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
+        study = dataclasses.replace(study, members=options.members)
         display = ProgressDisplay(study.record.metric, 0, options.progress)
         metric_functions, distillation = MetricFunctions(), None
         with Interrupts() as interrupts:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import UserError
-from model_search.metadata.final_models import FINISH_CHOICES, KEEP_MODELS, check_what, wants_student
+from model_search.metadata.final_models import FINISH_CHOICES, KEEP_MODELS, MEMBERS, check_what, wants_student
 from model_search.metadata.limits import MOST_BATCH, MOST_STEPS
 from model_search.metadata.trial import Trial
 from model_search.search.samplers.sampler import sampler_names
@@ -214,6 +214,19 @@ class SearchOptions:
             "finish", str, "both", "What the final stage makes of the models that were found.", choices=FINISH_CHOICES
         ),
         default="both",
+    )
+    members: str = option(
+        'What may take part besides networks: "auto" tries boosted trees and a linear model early in a search of eight '
+        'models or more on a table, "networks" leaves them out, of the final ensemble, too.',
+        check=one_of(MEMBERS),
+        flag=Flag(
+            "members",
+            str,
+            "auto",
+            "What may take part: networks alone, or (auto) boosted trees and a linear model, too, on tables.",
+            choices=MEMBERS,
+        ),
+        default="auto",
     )
     student_parameters: int | None = option(
         "The most parameters that the student may have.",

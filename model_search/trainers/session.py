@@ -16,6 +16,7 @@ from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.pruning import Keeping
 from model_search.trainers.worker import StopReason
+from model_search.training.classic.evaluator import WithClassicModels
 from model_search.training.evaluator import Evaluator, make_evaluator
 from model_search.training.outcome import TrainingSettings
 
@@ -27,7 +28,8 @@ def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[E
     tensorflow(threads_within(settings.problem_type))
     if settings.deterministic:
         make_deterministic()
-    return make_evaluator(settings.evaluator, data, settings), environment()
+    networks = make_evaluator(settings.evaluator, data, settings)
+    return WithClassicModels(networks, data, settings), environment()
 
 
 @dataclasses.dataclass(frozen=True)

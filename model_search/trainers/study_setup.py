@@ -25,14 +25,18 @@ from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
 from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
+from model_search.metadata.trial import CLASSIC_MODELS
+from model_search.search.planning.classic_models import FEWEST_MODELS
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.search.space.architecture import problem_type_of
 from model_search.spec.check import problem_type
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
 from model_search.trainers.session import Session
+from model_search.training.classic.evaluator import takes_classic_models
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -115,7 +119,7 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
     data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
     _check_size(data)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
-    planner = _planner(spec, options, metric, seed)
+    planner = _planner(spec, options, metric, seed, _classic_models(data, spec, options, existing))
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(
             "evaluation_schedule has fidelity ROWS, but the data are a stream, which has no rows to choose from; use "
@@ -136,7 +140,7 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, spec) | {"artefacts": options.artefacts},
+        settings=_settings_record(options, spec, existing) | {"artefacts": options.artefacts},
         environment={},
     )
     return _Ready(wanted, data, planner, settings)
@@ -217,26 +221,46 @@ def prepare_options(
     spec: PhoenixSpec, seed: int, batch_size: int, eval_steps: int | None, earlier: StudyRecord | None
 ) -> PrepareOptions:
     """How a study's data are prepared; `earlier` is the study where it exists already."""
-    about = problem.problem_type(problem_type(spec))
+    about = problem_type_of(spec)
     return PrepareOptions(
         seed=seed,
         batch_size=batch_size,
         eval_steps=eval_steps,
         lengths=spec.lengths_feature_name,
         token_ids=about.input_rank > problem.VECTOR_RANK,
+        embedding=about.first_block,
         label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
         reading_rules=READING_RULES if earlier is None else earlier.data.get("reading_rules", 1),
     )
 
 
-def _planner(spec: PhoenixSpec, options: SearchOptions, metric: ResolvedMetric, seed: int) -> Planner:
+def _classic_models(
+    data: PreparedData, spec: PhoenixSpec, options: SearchOptions, existing: StudyRecord | None
+) -> tuple[str, ...]:
+    """The models that are no networks which the search tries."""
+    takes_part = _members(options, existing) == "auto" and options.number_models >= FEWEST_MODELS
+    is_usual = problem_type(spec) == problem.DEFAULT_PROBLEM_TYPE and not spec.replay.towers
+    return tuple(CLASSIC_MODELS) if takes_part and is_usual and takes_classic_models(data) else ()
+
+
+def _members(options: SearchOptions, existing: StudyRecord | None) -> str:
+    """What may take part; a study of networks, such as those of versions that had nothing else, stays one."""
+    if existing is not None and existing.settings.get("members", "networks") == "networks":
+        return "networks"
+    return options.members
+
+
+def _planner(
+    spec: PhoenixSpec, options: SearchOptions, metric: ResolvedMetric, seed: int, classic: tuple[str, ...]
+) -> Planner:
     settings = PlannerSettings(
         seed=seed,
         train_steps=options.train_steps,
         batch_size=options.batch_size,
         sampler=options.sampler,
         number_models=options.number_models,
+        classic=classic,
     )
     return Planner(spec, settings, metric.name, metric.goal)
 
@@ -351,7 +375,7 @@ def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "the same columns, other values"
 
 
-def _settings_record(options: SearchOptions, spec: PhoenixSpec) -> dict[str, Any]:
+def _settings_record(options: SearchOptions, spec: PhoenixSpec, existing: StudyRecord | None) -> dict[str, Any]:
     return {
         "number_models": options.number_models,
         "train_steps": options.train_steps,
@@ -360,5 +384,6 @@ def _settings_record(options: SearchOptions, spec: PhoenixSpec) -> dict[str, Any
         "sampler": options.sampler,
         "time_limit": options.time_limit,
         "deterministic": options.deterministic,
+        "members": _members(options, existing),
         "spec": to_text(spec),
     }

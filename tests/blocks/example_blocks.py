@@ -7,6 +7,8 @@ from keras import layers, ops
 
 from model_search import block, blocks
 from model_search.blocks import catalogue
+from model_search.blocks.images.mobile_backbone import HARD_SWISH, SWISH, InvertedResidualBackbone, Network, Stage
+from model_search.blocks.images.resnet_backbone import ResNetBackbone
 
 
 class GatedBlock(blocks.Block):
@@ -69,6 +71,22 @@ class PoolingFlattenBlock(blocks.Block):
         return [*input_tensors, layers.GlobalMaxPooling2D()(input_tensors[-1])]
 
 
+class SmallResNet(ResNetBackbone):
+    """One bottleneck in each of two stages."""
+
+    def __init__(self):
+        super().__init__(units=(1, 1), bottleneck=True, channels=4)
+
+
+class SmallMobile(InvertedResidualBackbone):
+    """Every kind of unit once."""
+
+    def __init__(self):
+        super().__init__()
+        stages = (Stage(8, 1), Stage(8, 3, 5, 2, True, True, HARD_SWISH), Stage(8, 2, squeezes=True, activation=SWISH))
+        self._network = Network(8, stages, 16, SWISH)
+
+
 _MAPS = {"reads_rank": 3, "writes_rank": 3}
 _EXAMPLES = {
     "EXAMPLE_GATED_8": (GatedBlock, {"units": 8}, {"reads_rank": 1}),
@@ -77,6 +95,8 @@ _EXAMPLES = {
     "EXAMPLE_TUNABLE": (TunableBlock, {}, {}),
     "EXAMPLE_CONVOLUTION": (ConvolutionBlock, {}, _MAPS),
     "EXAMPLE_FLATTEN": (PoolingFlattenBlock, {}, {"reads_rank": 3, "writes_rank": 1}),
+    "EXAMPLE_SMALL_RESNET": (SmallResNet, {}, _MAPS),
+    "EXAMPLE_SMALL_MOBILE": (SmallMobile, {}, _MAPS),
     "EXAMPLE_GRU_8": (GruBlock, {"units": 8}, {"reads_rank": 2, "writes_rank": 2}),
 }
 EXAMPLES = tuple(_EXAMPLES)

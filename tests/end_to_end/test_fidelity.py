@@ -22,7 +22,7 @@ BUDGET = {
 
 def search(provider, folder, more, **changes):
     trainer = single_trainer.SingleTrainer(provider, load_text(SPEC + more))
-    return trainer.try_models(**({"root_dir": folder, "number_models": 12} | BUDGET | changes))
+    return trainer.try_models(**({"root_dir": folder, "number_models": 12, "members": "networks"} | BUDGET | changes))
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 
-from model_search.data import input_functions
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
+from model_search.data.stream import input_functions
 from model_search.errors import DataError, ProviderError, RetryTrialError, TrialError
 from model_search.trainers.data_preparation import prepared
 
@@ -117,7 +117,7 @@ import sys
 import tensorflow as tf
 sys.path.insert(0, {here!r})
 import test_fault_streams as tests
-from model_search.data import input_functions
+from model_search.data.stream import input_functions
 input_functions.FIRST_NOTE, input_functions.LONGEST_WAIT = 0.25, 0.5
 ways = [
     lambda data, tf: data.repeat().filter(lambda x, y: y > 9).batch(4),

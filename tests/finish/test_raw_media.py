@@ -9,8 +9,8 @@ from PIL import Image
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
-from model_search.finish.decoded_pictures import decoded_picture
-from model_search.finish.encoded_sound import log_mel_features
+from model_search.finish.media.decoded_pictures import decoded_picture
+from model_search.finish.media.encoded_sound import log_mel_features
 
 
 def smooth(channels):

@@ -21,9 +21,12 @@ STOCK = {
     "rnn_all": constants.DEFAULT_RNN_ALL,
     "rnn_last": constants.DEFAULT_RNN_LAST,
     "sequence": constants.DEFAULT_SEQUENCE,
+    "text": constants.DEFAULT_TEXT,
 }
 TRIALS = 10
-SEQUENCE = {"features": InputSpec((6, 3), lengths="lengths"), "lengths": InputSpec((), "int32")}
+LENGTHS = {"lengths": InputSpec((), "int32")}
+SEQUENCE = {"features": InputSpec((6, 3), lengths="lengths")} | LENGTHS
+TEXT = {"tokens": InputSpec((6,), "int32", "lengths", vocabulary=9)} | LENGTHS
 
 
 @pytest.mark.parametrize("name", STOCK)
@@ -32,7 +35,7 @@ def test_whatever_is_drawn_grown_and_mutated_is_a_tower(name, monkeypatch):
     monkeypatch.setattr(keras.initializers.Orthogonal, "__call__", lambda self, shape, dtype: np.zeros(shape, dtype))
     spec = load_spec(STOCK[name])
     problem = problem_type(problem_type_of(spec))
-    inputs = {"features": InputSpec((8, 8, 1))} if problem.reads_maps else SEQUENCE
+    inputs = {"features": InputSpec((8, 8, 1))} if problem.reads_maps else TEXT if name == "text" else SEQUENCE
     planner = Planner(spec, PlannerSettings(seed=2, train_steps=10, batch_size=4), "loss", "minimize")
     history, sizes = History("loss", "minimize"), set()
     for trial_id in range(1, TRIALS + 1):
@@ -48,10 +51,14 @@ def test_whatever_is_drawn_grown_and_mutated_is_a_tower(name, monkeypatch):
     assert len(sizes) > 1
 
 
-@pytest.mark.parametrize("name", ["image", "sequence"])
+@pytest.mark.parametrize("name", ["image", "sequence", "text"])
 def test_a_search_over_modern_blocks_begins_with_its_starting_points(name):
     spec = load_spec(STOCK[name])
-    points = problem_type(problem_type_of(spec)).starting_points
+    points = [
+        point
+        for point in problem_type(problem_type_of(spec)).starting_points
+        if ("EMBEDDING" in point.architecture) == (name == "text")
+    ]
     planner = Planner(spec, PlannerSettings(seed=2, train_steps=10, batch_size=4), "loss", "minimize")
     history = History("loss", "minimize")
     for trial_id, point in enumerate(points, 1):
@@ -65,5 +72,5 @@ def test_a_search_over_modern_blocks_begins_with_its_starting_points(name):
 def test_a_starting_point_is_made_of_known_blocks():
     for name in ("CNN", "RNN_LAST_ACTIVATIONS"):
         points = problem_type(name).starting_points
-        assert len(points) == 3
+        assert len(points) == (3 if name == "CNN" else 6)
         assert all(catalogue.is_known(block) for point in points for block in point.architecture)

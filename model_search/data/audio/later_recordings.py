@@ -71,6 +71,8 @@ def labelled_recordings(source: Any, description: Mapping[str, Any]) -> Labelled
         DataError: as `recordings_of`, or if there are no labels.
     """
     if isinstance(source, tuple):
+        if len(source) > 2:
+            raise DataError(f"received a tuple of {len(source)}; expected a pair (recordings, labels)")
         return LabelledSequences(recordings_of(source[0], description).sequences, np.asarray(source[1], dtype=object))
     if not isinstance(source, str | os.PathLike):
         raise DataError(

@@ -8,55 +8,70 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.sequences.padded import LENGTHS, SEQUENCE, padded
+from model_search.data.sequences.padded import LENGTHS, SEQUENCE, padded, unmarked_padding
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
+from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
 
-def sequences_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def sequences_of(source: Any, description: Mapping[str, Any], note: Note | None = None) -> dict[str, np.ndarray]:
     """The inputs of a tower.
 
     Args:
         source: What the provider takes: a list of arrays, one padded array, a dict {"sequence": array, "lengths":
             numbers}, or a file.
         description: The study's description of its data.
+        note: Called with a sentence where rows seem to be padded and have no lengths.
 
     Raises:
         DataError: if they cannot be read, or have another number of channels than those in training.
     """
-    return dict(fitted(_read(source, description), description).sequences.inputs)
+    return dict(fitted(_read(source, description, note), description).sequences.inputs)
 
 
-def labelled_sequences(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note | None = None) -> LabelledSequences:
     """Sequences with labels to evaluate on.
 
     Args:
-        source: A file with labels, or a pair (x, y), x being what `sequences_of` takes.
+        source: A file with labels, or (x, y), x being what `sequences_of` takes, or (x, y, lengths) for a padded array.
         description: The study's description of its data.
+        note: As for `sequences_of`.
 
     Raises:
         DataError: as `sequences_of`, or if there are no labels.
     """
     if isinstance(source, tuple):
-        found = fitted(_read(source[0], description), description)
+        x, lengths = source[0], source[2] if len(source) > 2 else None
+        if lengths is not None and isinstance(x, Mapping | str | os.PathLike):
+            raise DataError("received lengths beside a dict or a file, which holds its own; leave them out")
+        parts = _read(x, description, note) if lengths is None else LabelledSequences(padded(x, lengths), None)
+        found = fitted(parts, description)
         return LabelledSequences(found.sequences, np.asarray(source[1], dtype=object))
     if not isinstance(source, str | os.PathLike):
         raise DataError(f"received {type(source).__name__}; expected a file with labels, or a pair (sequences, labels)")
-    found = fitted(_read(source, description), description)
+    found = fitted(_read(source, description, note), description)
     if found.labels is None:
         raise DataError(f"{os.fspath(source)} has no labels; expected some to evaluate on")
     return found
 
 
-def _read(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> LabelledSequences:
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
         return read_file(source, LongColumns(**about["columns"]), bool(description.get("label_per_step", False)))
     if isinstance(source, Mapping):
         if SEQUENCE not in source or set(source) - {SEQUENCE, LENGTHS}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")
+        _note_padding(note, source[SEQUENCE], source.get(LENGTHS))
         return LabelledSequences(padded(source[SEQUENCE], source.get(LENGTHS)), None)
+    _note_padding(note, source)
     return LabelledSequences(padded(source), None)
+
+
+def _note_padding(note: Note | None, x: Any, lengths: Any = None) -> None:
+    sentence = unmarked_padding(x, lengths)
+    if sentence is not None and note is not None:
+        note(sentence)
 
 
 def fitted(found: LabelledSequences, description: Mapping[str, Any]) -> LabelledSequences:

@@ -170,13 +170,18 @@ class Ensembling:
             None where nothing is completed yet that a tower could be added to.
         """
         chosen_at = trial_id // self.every * self.every
-        best = next((trial for trial in history.completed if trial.id <= chosen_at), None)
+        best = next((trial for trial in history.completed if trial.id <= chosen_at and _is_of_towers(trial)), None)
         if best is None or best.plan is None:
             return None
         window = History(history.ranking)
         since = (history.get(number) for number in range(chosen_at + 1, trial_id))
         window.update(_alone(trial) for trial in since if trial is not None)
         return self.composition(best.plan.towers), window
+
+
+def _is_of_towers(trial: Trial) -> bool:
+    """Whether it is a network: classic models take no part before the final stage."""
+    return trial.plan is not None and trial.plan.classic is None
 
 
 def _alone(trial: Trial) -> Trial:
@@ -240,7 +245,7 @@ class Distilling:
             history: What was completed before.
             warm: Whether the student goes on from the weights of the best tower so far.
         """
-        best = next(iter(history.best(1)), None)
+        best = next(filter(_is_of_towers, history.completed), None)
         if best is None or best.plan is None:
             return None
         student = next(iter(history.towers.best(1)), None) if warm else None

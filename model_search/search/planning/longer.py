@@ -55,10 +55,9 @@ def longer_plan(trial_id: int, trial: Trial, how: LongerTraining) -> TrialPlan:
     if before is None or result is None:
         raise UserError(f"trial {trial.id} is {trial.state}; only a completed trial can be trained longer")
     if not before.can_train_longer:
-        raise UserError(
-            f"trial {trial.id} ({before.kind}) trains no tower by itself on the labels; choose one of its towers: "
-            f"trials {', '.join(map(str, before.members or before.teacher))}"
-        )
+        others = ", ".join(map(str, before.members or before.teacher))
+        hint = f"; choose one of its towers: trials {others}" if others else "; choose another trial"
+        raise UserError(f"trial {trial.id} ({before.kind}) trains no tower by itself on the labels{hint}")
     taken = before.steps if result.stopped_at is None else result.stopped_at
     if not 0 < taken <= MOST_STEPS - how.steps:
         raise UserError(

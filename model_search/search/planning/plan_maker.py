@@ -14,6 +14,7 @@ from model_search.metadata.trial import HyperparameterValue, StartKind, TrialKin
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
+from model_search.search.planning.classic_models import classic_key
 from model_search.search.planning.ensembling import Composition
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
 from model_search.search.planning.fidelity_views import Views
@@ -45,6 +46,7 @@ class PlannerSettings:
         batch_size: Rows a step, where the spec does not search it.
         sampler: How hyperparameters are chosen: "random", "bayesian", "predictor", or "auto": as goes with the search.
         number_models: Trials that the study is to complete, the last of which may tune; None where that is not known.
+        classic: Models that are no networks, to be tried among the first trials; none by default.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class PlannerSettings:
     batch_size: int
     sampler: str = AUTO
     number_models: int | None = None
+    classic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -192,7 +195,7 @@ class PlanMaker:
             hyperparameters=hyperparameters,
             steps=0 if nothing_to_train else self.settings.train_steps,
             batch_size=self._batch_size(hyperparameters.get("batch_size")),
-            seed=self._trial_seed(request.trial_id),
+            seed=self.trial_seed(request.trial_id),
             key=key,
             parent=proposal.parent,
             members=composition.members,
@@ -202,6 +205,11 @@ class PlanMaker:
             distillation=composition.distillation,
             random=proposal.random and composition.kind is TrialKind.SEARCH,
         )
+
+    def unplanned_classic(self, request: Request) -> str | None:
+        """The next of the classic models that no trial of the study has been planned for; None for none."""
+        known = (name for name in self.settings.classic if not request.history.contains_key(classic_key(name)))
+        return next(known, None)
 
     def without_towers(self) -> Space:
         """Hyperparameters of a trial that trains no blocks of its own: dropout comes with the blocks."""
@@ -216,7 +224,8 @@ class PlanMaker:
         """A generator for one draw; nothing random outlives a call, so that a killed worker loses nothing."""
         return np.random.default_rng([self.settings.seed, request.trial_id, request.attempt, draw])
 
-    def _trial_seed(self, trial_id: int) -> int:
+    def trial_seed(self, trial_id: int) -> int:
+        """The seed of everything random in a trial."""
         return int(np.random.SeedSequence([self.settings.seed, trial_id]).generate_state(1)[0]) % 2**31
 
     def _draws(self, request: Request, source: ProposalSource) -> Iterator[Proposal]:
@@ -270,7 +279,7 @@ class PlanMaker:
         """The same with random other blocks in place of those that fail by themselves."""
         failing, blocks, position = history.failures.blocks, [], 0
         for name in proposal.architecture:
-            if catalogue.get(name).is_flatten:
+            if catalogue.get(name).has_own_place:
                 blocks.append(name)
                 continue
             choices = self.grammar.choices(min(position, max(len(self.grammar.positions) - 1, 0)))

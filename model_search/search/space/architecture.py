@@ -28,15 +28,21 @@ NOTHING_IS_EQUIVALENT = Equivalence()
 
 
 def problem_type_of(spec: PhoenixSpec) -> ProblemType:
-    """The problem type of a spec, with the flatten block that is added to its towers.
+    """The problem type of a spec, with the flatten block or the embedding that is added to its towers.
+
+    The towers of a spec for sequences whose `blocks_to_use` names embeddings begin with one; with the first of these
+    where they name none.
 
     Where `blocks_to_use` names the user's own flatten blocks and no stock one, the first of them is added instead of
     the usual one. A stock flatten block in `blocks_to_use` changes nothing, as in the archived system.
     """
     found = problem.problem_type(check.problem_type(spec))
+    infos = [catalogue.get(name) for name in spec.blocks_to_use if catalogue.is_known(name)]
+    embeddings = [info.name for info in infos if info.is_embedding]
+    if embeddings and found.input_rank == SEQUENCE_RANK:
+        found = dataclasses.replace(found, first_block=embeddings[0])
     if found.added_block is None:
         return found
-    infos = [catalogue.get(name) for name in spec.blocks_to_use if catalogue.is_known(name)]
     flatten = [info for info in infos if info.is_flatten]
     if flatten and not any(info.is_stock for info in flatten):
         return dataclasses.replace(found, added_block=flatten[0].name)
@@ -49,7 +55,8 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
     Where blocks are ordered by rank (in a CNN): the blocks that read maps or sequences in their order, one flatten
     block (the first there is, else the one that the problem type adds), then the others (dense layers) in their order.
     In towers of sequences no block that reads sequences follows one that pools them (reads sequences and writes
-    vectors), of which there is one, the first. Every other order is legal. `EMPTY_BLOCK` is only padding and vanishes.
+    vectors), of which there is one, the first; and of token ids, an embedding comes first, the first there is, else the
+    one that the problem type has. Every other order is legal. `EMPTY_BLOCK` is only padding and vanishes.
 
     Args:
         architecture: Names of blocks, input to output.
@@ -57,7 +64,9 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
     """
     blocks = [name for name in architecture if name != EMPTY_BLOCK]
     if not problem_type.ordered_by_rank:
-        return _pooled_last(blocks) if problem_type.input_rank == SEQUENCE_RANK else tuple(blocks)
+        if problem_type.input_rank != SEQUENCE_RANK:
+            return tuple(blocks)
+        return _embedded_first(_pooled_last(blocks), problem_type)
     flatten: list[str] = []
     ordered: list[str] = []
     unordered: list[str] = []
@@ -71,7 +80,8 @@ def fix_order(architecture: Sequence[str], problem_type: ProblemType) -> Archite
 def reorders(blocks: Sequence[str], problem_type: ProblemType) -> bool:
     """Whether `fix_order` may change the order of some architecture of these blocks."""
     pools = any(map(_pools_sequences, map(catalogue.get, blocks)))
-    return problem_type.ordered_by_rank or (problem_type.input_rank == SEQUENCE_RANK and pools)
+    embeds = any(catalogue.get(name).is_embedding for name in blocks)
+    return problem_type.ordered_by_rank or (problem_type.input_rank == SEQUENCE_RANK and (pools or embeds))
 
 
 def _pools_sequences(info: catalogue.BlockInfo) -> bool:
@@ -91,6 +101,13 @@ def _pooled_last(blocks: Sequence[str]) -> Architecture:
     return (*blocks[:first], *reading, pools[0].name, *others)
 
 
+def _embedded_first(blocks: Sequence[str], problem_type: ProblemType) -> Architecture:
+    """One embedding, if there is any, before all other blocks."""
+    embeddings = [name for name in blocks if catalogue.get(name).is_embedding]
+    added = [] if problem_type.first_block is None else [problem_type.first_block]
+    return (*(embeddings or added)[:1], *(name for name in blocks if name not in embeddings))
+
+
 def canonical(
     architecture: Sequence[str], problem_type: ProblemType, equivalence: Equivalence = NOTHING_IS_EQUIVALENT
 ) -> Architecture:
@@ -101,15 +118,15 @@ def canonical(
     legal = fix_order(architecture, problem_type)
     if not equivalence.identity_blocks:
         return legal
-    if not problem_type.ordered_by_rank:
+    placed = [name for name in legal if catalogue.get(name).has_own_place]
+    if not problem_type.ordered_by_rank and not placed:
         return equivalence.reduce(legal)
-    flatten = [name for name in legal if catalogue.get(name).is_flatten]
-    return fix_order([*equivalence.reduce(body_of(legal)), *flatten], problem_type)
+    return fix_order([*equivalence.reduce(body_of(legal)), *placed], problem_type)
 
 
 def body_of(architecture: Sequence[str]) -> Architecture:
-    """The blocks without the flatten blocks."""
-    return tuple(name for name in architecture if not catalogue.get(name).is_flatten)
+    """The blocks without flatten blocks and embeddings."""
+    return tuple(name for name in architecture if not catalogue.get(name).has_own_place)
 
 
 def grow(architecture: Sequence[str], block: str, problem_type: ProblemType) -> Architecture:
@@ -127,8 +144,8 @@ def grow(architecture: Sequence[str], block: str, problem_type: ProblemType) -> 
 
 
 def replaceable_positions(architecture: Sequence[str]) -> list[int]:
-    """Positions that a mutation may replace: all but the flatten blocks."""
-    return [i for i, name in enumerate(architecture) if not catalogue.get(name).is_flatten]
+    """Positions that a mutation may replace: all but flatten blocks and embeddings."""
+    return [i for i, name in enumerate(architecture) if not catalogue.get(name).has_own_place]
 
 
 def replace(architecture: Sequence[str], position: int, block: str, problem_type: ProblemType) -> Architecture:

@@ -82,6 +82,8 @@ class Grammar:
             )
         for position, choices in enumerate(self.positions):
             for name in choices:
+                if catalogue.get(name).is_embedding:
+                    raise SpecError(f"position {position} may have {name}, which every tower begins with; leave it out")
                 if name not in self.blocks:
                     raise SpecError(f"position {position} may have {name}, which blocks_to_use does not name; add it")
             if not choices:
@@ -107,9 +109,13 @@ class Grammar:
     def of(cls, spec: PhoenixSpec) -> Grammar:
         """Reads the grammar out of a spec."""
         blocks = tuple(dict.fromkeys(name for name in spec.blocks_to_use if name != EMPTY_BLOCK))
+        kind = problem_type_of(spec)
+        if kind.first_block is not None and sum(catalogue.get(name).is_embedding for name in blocks) == 1:
+            # Every tower has it; as one block among others it would change nothing.
+            blocks = tuple(name for name in blocks if name != kind.first_block)
         return cls(
             blocks=blocks,
-            problem_type=problem_type_of(spec),
+            problem_type=kind,
             minimum_depth=spec.minimum_depth,
             maximum_depth=spec.maximum_depth,
             positions=_positions(spec, blocks),
@@ -323,8 +329,8 @@ class Grammar:
         return fix_order(blocks, self.problem_type)
 
     def _rebuild(self, before: Sequence[str], body: Sequence[str]) -> Architecture:
-        """A legal architecture of these blocks, with the flatten block that there was unless one was put in."""
-        return self._ordered([*body, *(name for name in before if catalogue.get(name).is_flatten)])
+        """A legal architecture of these blocks; flatten block and embedding stay, unless one was put in."""
+        return self._ordered([*body, *(name for name in before if catalogue.get(name).has_own_place)])
 
     def _others(self, body: Sequence[str], place: int) -> list[str]:
         return [name for name in self.choices(place) if name != body[place]]

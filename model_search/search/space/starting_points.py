@@ -23,11 +23,13 @@ def starting_points(grammar: Grammar, space: Space) -> tuple[StartingPoint, ...]
     A tower with a block that the specification does not name (or not for its position), or of a depth that it does not
     allow, is left out; so is a hyperparameter that is not searched, or whose range does not contain the value.
     """
+    problem = grammar.problem_type
     return tuple(
         StartingPoint(point.architecture, _searched(point, space))
-        for point in grammar.problem_type.starting_points
+        for point in problem.starting_points
         if grammar.fits(point.architecture)
-        and set(point.architecture) <= {*grammar.blocks, grammar.problem_type.added_block}
+        and set(point.architecture) <= {*grammar.blocks, problem.added_block, problem.first_block}
+        and problem.first_block in (None, point.architecture[0])
         and grammar.minimum_depth <= len(point.architecture) <= grammar.maximum_depth
     )
 

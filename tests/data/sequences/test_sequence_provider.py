@@ -194,6 +194,34 @@ def test_forms_of_later_sequences_agree():
         inputs_of([np.zeros((4, 3))], description)
 
 
+def test_lengths_beside_labels_count_in_an_evaluation():
+    x, y = made()
+    description = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
+    whole = padded(x)
+    ragged, given = labelled_rows((x, y), description), labelled_rows((whole.values, y, whole.lengths), description)
+    for name in ("sequence", "lengths"):
+        assert np.array_equal(ragged.inputs[name], given.inputs[name])
+    with pytest.raises(DataError, match="lengths beside a dict"):
+        labelled_rows(({"sequence": whole.values}, y, whole.lengths), description)
+
+
+def test_steps_of_zeros_that_count_are_said():
+    x, y = made()
+    whole, notes = padded(x), []
+    shorter = int((whole.lengths < whole.values.shape[1]).sum())
+    sentence = (
+        f"{shorter} of {len(x)} sequences end in a step of zeros, which counts as valid; give lengths if it is padding"
+    )
+    data = sequence_data.Provider(whole.values, y).prepare(OPTIONS)
+    assert sentence in data.description["notes"]
+    inputs_of(whole.values, as_described(data), notes.append)
+    labelled_rows((whole.values, y), as_described(data), notes.append)
+    assert notes == [sentence] * 2
+    inputs_of({"sequence": whole.values, "lengths": whole.lengths}, as_described(data), notes.append)
+    assert len(notes) == 2
+    assert sequence_data.Provider(whole.values, y, whole.lengths).prepare(OPTIONS).description["notes"] == []
+
+
 def test_later_sequences_may_be_longer():
     x, _ = made()
     y = [np.arange(len(one)) % 2 for one in x]

@@ -1,0 +1,1 @@
+"""Streams: opening what a provider's `input_fn` yields."""

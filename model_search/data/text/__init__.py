@@ -1,0 +1,1 @@
+"""Text: splitting it into tokens, fitting a vocabulary, and files of texts."""

@@ -1,0 +1,1 @@
+"""Pictures, sound and text read inside a SavedModel, as the search reads them."""

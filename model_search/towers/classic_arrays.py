@@ -1,0 +1,151 @@
+"""Classic models as arrays of numbers, and their logits by NumPy. Never imports Keras or scikit-learn.
+
+A forest of boosted trees (`FOREST`), all trees one after the other:
+
+* `feature` int32 [nodes], `threshold` float32 [nodes]: a row goes left where its number is at most the threshold.
+* `left` int32 [nodes]: the left child; the right one is the next node. A leaf is its own left child.
+* `missing_left` bool [nodes]: where a row goes whose number is missing (NaN).
+* `value` float32 [nodes]: what a leaf adds.
+* `root` int32 [trees]: tree `t` is for output `t % outputs`.
+* `baseline` float32 [outputs]: what the sum begins with.
+* `indicator` int32 [columns]: for each column of the features, the one that holds 1 where it is missing; -1 for none.
+
+A linear model (`LINEAR`): `kernel` float32 [columns, outputs] and `bias` float32 [outputs].
+
+One output for two classes is the logit of the second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from model_search.errors import StudyError
+
+FOREST = ("feature", "threshold", "left", "missing_left", "value", "root", "baseline", "indicator")
+LINEAR = ("kernel", "bias")
+_MOST_LEVELS = 64
+_MOST_NODES = 2**24  # whole numbers that float32 holds
+
+ClassicArrays = Mapping[str, np.ndarray]
+
+
+def checked(arrays: ClassicArrays, whose: str) -> ClassicArrays:
+    """The arrays of a classic model, if they are what this module describes.
+
+    Raises:
+        StudyError: if they are something else: a walk from a root might not end, or leave the arrays.
+    """
+    known = FOREST if "root" in arrays else LINEAR
+    if set(arrays) != set(known) or not all(array.dtype.kind in "fiub" for array in arrays.values()):
+        raise StudyError(f"the arrays of {whose} are {', '.join(sorted(arrays))}; expected {', '.join(known)}")
+    if known is LINEAR:
+        fits = arrays["kernel"].ndim == 2 and arrays["bias"].shape == arrays["kernel"].shape[1:]
+    else:
+        fits = _is_forest(arrays)
+    if not fits:
+        raise StudyError(f"the arrays of {whose} do not fit together")
+    return arrays
+
+
+def _is_forest(arrays: ClassicArrays) -> bool:
+    nodes = [arrays[name] for name in ("feature", "threshold", "left", "missing_left", "value")]
+    count, columns, left = len(arrays["feature"]), len(arrays["indicator"]), arrays["left"]
+    if any(array.shape != (count,) for array in nodes) or any(arrays[name].ndim != 1 for name in FOREST[5:]):
+        return False
+    if not 0 < count < _MOST_NODES or not len(arrays["baseline"]) or len(arrays["root"]) % len(arrays["baseline"]):
+        return False
+    numbers = np.arange(count)
+    inner = left != numbers
+    return bool(
+        _within(arrays["feature"], 0, columns)
+        and _within(arrays["root"], 0, count)
+        and _within(arrays["indicator"], -1, columns)
+        and (left[inner] > numbers[inner]).all()
+        and _within(left[inner], 0, count - 1)
+        and levels(arrays) <= _MOST_LEVELS
+    )
+
+
+def _within(values: np.ndarray, least: int, most: int) -> bool:
+    return not len(values) or (int(values.min()) >= least and int(values.max()) < most)
+
+
+def levels(arrays: ClassicArrays) -> int:
+    """How many steps it takes at most from a root to a leaf; more than any forest may have where there is no end."""
+    left = arrays["left"]
+    at = np.unique(arrays["root"])
+    for level in range(_MOST_LEVELS + 1):
+        at = at[left[at] != at]
+        if not len(at):
+            return level
+        at = np.unique(np.concatenate([left[at], left[at] + 1]))
+    return _MOST_LEVELS + 1
+
+
+def parameters_of(arrays: ClassicArrays) -> int:
+    """Numbers that were fitted: thresholds and leaves, or weights."""
+    return len(arrays["value"]) if "value" in arrays else sum(array.size for array in arrays.values())
+
+
+def with_missing(features: np.ndarray, indicator: np.ndarray) -> np.ndarray:
+    """Features [rows, columns] with NaN where an indicator says that a number is missing."""
+    columns = np.flatnonzero(indicator >= 0)
+    if not len(columns):
+        return features
+    found = features.copy()
+    found[:, columns] = np.where(features[:, indicator[columns]] > 0.5, np.nan, found[:, columns])
+    return found
+
+
+def sums_of_trees(arrays: ClassicArrays, features: np.ndarray) -> np.ndarray:
+    """What the trees add for rows, without the baseline: float64 [rows, outputs].
+
+    Args:
+        arrays: A forest.
+        features: float32 [rows, columns], with NaN for missing.
+    """
+    feature, threshold, left = arrays["feature"], arrays["threshold"], arrays["left"]
+    missing_left, value, outputs = arrays["missing_left"], arrays["value"], len(arrays["baseline"])
+    by_column = np.ascontiguousarray(features.T)
+    total, rows = np.zeros((len(features), outputs)), np.arange(len(features))
+    has_missing = bool(np.isnan(features).any())
+    for tree, root in enumerate(arrays["root"]):
+        at, going = np.full(len(features), root), rows
+        while len(going):
+            node = at[going]
+            inner = left[node] != node
+            going, node = going[inner], node[inner]
+            numbers = by_column[feature[node], going]
+            goes_left = numbers <= threshold[node]
+            if has_missing:
+                goes_left = np.where(np.isnan(numbers), missing_left[node], goes_left)
+            at[going] = left[node] + ~goes_left
+        total[:, tree % outputs] += value[at]
+    return total
+
+
+def classic_logits(arrays: ClassicArrays, features: np.ndarray, width: int) -> np.ndarray:
+    """The logits of a classic model.
+
+    Args:
+        arrays: The model.
+        features: float32 [rows, columns].
+        width: Of the logits.
+
+    Returns:
+        float32 [rows, width].
+    """
+    if "kernel" in arrays:
+        found = features.astype(np.float64) @ arrays["kernel"].astype(np.float64) + arrays["bias"]
+    else:
+        found = sums_of_trees(arrays, with_missing(features, arrays["indicator"])) + arrays["baseline"]
+    return as_logits(found, width)
+
+
+def as_logits(found: np.ndarray, width: int) -> np.ndarray:
+    """A model's outputs [rows, outputs] as float32 [rows, width]; one output for two classes is that of the second."""
+    if found.shape[1] == width:
+        return found.astype(np.float32)
+    return np.concatenate([np.zeros_like(found), found], axis=1).astype(np.float32)

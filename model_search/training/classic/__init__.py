@@ -1,0 +1,1 @@
+"""Models that are no networks: trained with scikit-learn, stored as arrays of numbers, evaluated by NumPy."""

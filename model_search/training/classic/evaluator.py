@@ -1,0 +1,121 @@
+"""The evaluator of classic models, beside the one that trains networks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from model_search.data.prepared_data import PreparedData, TableData
+from model_search.data.rows import FEATURES, Arrays
+from model_search.data.tabular.features import CategoryFeature, FeatureSchema
+from model_search.data.task import TaskKind
+from model_search.errors import TrialError
+from model_search.metadata.trial import TrialPlan
+from model_search.towers.classic_arrays import as_logits, parameters_of
+from model_search.training.classic.fitting import PATIENCE, ClassicRows, Fitted, fitted_models
+from model_search.training.evaluation import ValidationMetrics
+from model_search.training.evaluator import Evaluator, OnProgress
+from model_search.training.failures import plain_words
+from model_search.training.losses import averaging_one
+from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
+
+
+def takes_classic_models(data: PreparedData) -> bool:
+    """Whether classic models can be trained on the data: a table of columns with the usual loss."""
+    if not isinstance(data, TableData) or data.loss_fn is not None or data.description.get("schema") is None:
+        return False
+    is_one_number = data.task.kind is TaskKind.REGRESSION and data.task.logits_dimension == 1
+    return list(data.train.inputs) == [FEATURES] and (is_one_number or data.task.kind is TaskKind.CLASSIFICATION)
+
+
+def indicators(schema: FeatureSchema) -> np.ndarray:
+    """For each column, the one that holds 1 where its value is missing; -1 for none. int32 [columns]."""
+    found = np.full(schema.width, -1, np.int32)
+    start = 0
+    for feature in schema.features:
+        end = start + feature.width
+        if not isinstance(feature, CategoryFeature) and feature.indicator:
+            found[start : end - 1] = end - 1
+        start = end
+    return found
+
+
+class WithClassicModels(Evaluator):
+    """Trains plans of classic models itself, and leaves the others to another evaluator.
+
+    Args:
+        others: Trains networks.
+        data: Training and validation rows.
+        settings: The settings that all trials share.
+    """
+
+    def __init__(self, others: Evaluator, data: PreparedData, settings: TrainingSettings):
+        self._others = others
+        self._data = data
+        self._settings = settings
+        self._metrics = ValidationMetrics(data, settings)
+
+    def run(self, plan: TrialPlan, given: Given | None = None, on_progress: OnProgress | None = None) -> TrialOutcome:
+        """See `Evaluator`."""
+        if plan.classic is None:
+            return self._others.run(plan, given, on_progress)
+        data = self._data
+        if not isinstance(data, TableData) or not takes_classic_models(data):
+            raise TrialError(f"trial {plan.trial_id} trains a {plan.described}, which takes a table of columns")
+        with plain_words(f"the {plan.described} cannot be trained"):
+            return self._run(plan, data, on_progress or (lambda progress: None))
+
+    def forward(self, towers: Sequence[TrainedTower]) -> Callable[[Arrays], np.ndarray]:
+        """See `Evaluator`; classic models take no part in what is trained further."""
+        return self._others.forward(towers)
+
+    def logits_of(self, tower: TrainedTower) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `Evaluator`; classic models take no part in what is trained further."""
+        return self._others.logits_of(tower)
+
+    def _run(self, plan: TrialPlan, data: TableData, report: OnProgress) -> TrialOutcome:
+        started = time.perf_counter()
+        width = data.task.logits_dimension
+        curve: list[tuple[int, float]] = []
+        best: tuple[float, Fitted] | None = None
+        report(Progress(0, plan.steps, math.nan, None))
+        waited = 0
+        for fitted in fitted_models(plan, _rows(data), data.valid.inputs[FEATURES]):
+            metric, loss = self._metrics.during_training(data.valid, as_logits(fitted.outputs, width))
+            if math.isfinite(metric):
+                curve.append((fitted.step, metric))
+            waited += 1
+            if best is None or loss < best[0]:
+                best, waited = (loss, fitted), 0
+            known = self._settings.objective.best([value for _, value in curve])
+            stop = report(Progress(fitted.step, plan.steps, loss, known, tuple(curve)))
+            if stop or waited >= PATIENCE:
+                break
+        if best is None:
+            raise TrialError("the trial ended before its first evaluation")
+        chosen = best[1]
+        logits = as_logits(chosen.outputs, width)
+        seconds = time.perf_counter() - started
+        return TrialOutcome(
+            metrics=self._metrics.all(logits),
+            parameters=parameters_of(chosen.arrays),
+            best_step=chosen.step,
+            timings={"train": seconds, "total": seconds},
+            curve=tuple(curve),
+            weights=chosen.arrays,
+            valid_logits=logits,
+        )
+
+
+def _rows(data: TableData) -> ClassicRows:
+    train, weights = data.train, data.train.weight
+    return ClassicRows(
+        task=data.task,
+        features=train.inputs[FEATURES],
+        targets=train.label if data.task.kind is TaskKind.CLASSIFICATION else train.label[:, 0],
+        weights=None if weights is None else averaging_one(weights),
+        indicator=indicators(FeatureSchema.from_json(data.description["schema"])),
+    )

@@ -1,0 +1,161 @@
+"""Classic models as arrays: exactly what scikit-learn predicts, by NumPy, in Keras, and in plain Keras from a file."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_limits
+
+from model_search.data.task import Task, TaskKind
+from model_search.errors import StudyError
+from model_search.search.planning.classic_models import classic_plan
+from model_search.towers.classic_arrays import as_logits, checked, classic_logits, with_missing
+from model_search.towers.classic_models import classic_model
+from model_search.training.classic import fitting
+from model_search.training.classic.fitting import ClassicRows, fitted_models
+
+WIDTH = 4
+
+
+def table(classes, rows=300, seed=0):
+    """Columns of numbers, the first one with missing values that the last column marks; and targets."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(rows, WIDTH)).astype(np.float32)
+    missing = rng.random(rows) < 0.2
+    features[:, 0] = np.where(missing, 0, features[:, 0])
+    features[:, -1] = missing
+    signal = np.sin(2 * features[:, 0]) + features[:, 1] * features[:, 2] + missing
+    if classes:
+        targets = np.digitize(signal, np.quantile(signal, np.arange(1, classes) / classes)).astype(np.int32)
+        task = Task(TaskKind.CLASSIFICATION, "y", classes)
+    else:
+        targets, task = signal.astype(np.float32), Task(TaskKind.REGRESSION, "y", 1)
+    return ClassicRows(task, features, targets, rng.random(rows), np.array([WIDTH - 1, -1, -1, -1], np.int32))
+
+
+def last(name, rows, steps=None):
+    plan = classic_plan(name, 3, seed=7)
+    if steps is not None:
+        plan = dataclasses.replace(plan, steps=steps)
+    return plan, list(fitted_models(plan, rows, rows.features))[-1]
+
+
+def of_scikit_learn(name, plan, rows):
+    """The same model by scikit-learn alone, as logits."""
+    given, is_class = plan.hyperparameters, rows.is_classification
+    if name == "linear":
+        weakest = given["weakest_penalty"]
+        model = LogisticRegression(C=1 / weakest, max_iter=2000, tol=1e-8) if is_class else Ridge(alpha=weakest)
+        features = rows.features.astype(np.float64)
+    else:
+        kind = HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor
+        model = kind(
+            max_iter=plan.steps, learning_rate=given["learning_rate"], max_leaf_nodes=given["leaves"],
+            max_depth=given["depth"], l2_regularization=given["l2_penalty"], early_stopping=False,
+        )  # fmt: skip
+        features = with_missing(rows.features, rows.indicator)
+    with threadpool_limits(limits=1):
+        model.fit(features, rows.targets, sample_weight=rows.weights)
+    found = model.decision_function(features) if is_class else model.predict(features)
+    return as_logits(found.reshape(len(features), -1), rows.task.logits_dimension)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_trees_predict_what_scikit_learn_predicts(classes):
+    rows = table(classes)
+    plan, fitted = last("boosted_trees", rows, steps=45)
+    expected = of_scikit_learn("boosted_trees", plan, rows)
+    assert np.abs(expected).max() > 0.5
+    width = rows.task.logits_dimension
+    assert as_logits(fitted.outputs, width) == pytest.approx(expected, abs=1e-5)
+    assert classic_logits(fitted.arrays, rows.features, width) == pytest.approx(expected, abs=1e-5)
+    model = classic_model(fitted.arrays, width, "trial 3")
+    assert np.asarray(model(rows.features)) == pytest.approx(expected, abs=1e-5)
+    assert set(fitted.arrays) == set(checked(fitted.arrays, "trial 3"))
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_a_linear_model_predicts_what_scikit_learn_predicts(classes):
+    rows = table(classes)
+    plan, fitted = last("linear", rows)
+    assert fitted.step == plan.steps
+    expected, width = of_scikit_learn("linear", plan, rows), rows.task.logits_dimension
+    # The solver ends where the gradient is small, wherever it began; softmax ignores a shift.
+    shift = (lambda found: found - found.mean(axis=1, keepdims=True)) if classes else (lambda found: found)
+    found = classic_logits(fitted.arrays, rows.features, width)
+    assert shift(found) == pytest.approx(shift(expected), abs=2e-2 if classes else 1e-5)
+    assert np.asarray(classic_model(fitted.arrays, width, "it")(rows.features)) == pytest.approx(found, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["boosted_trees", "linear"])
+@pytest.mark.parametrize("kept", [[0, 2], [0, 1, 3]])
+def test_a_class_without_training_rows_is_never_predicted(name, kept):
+    whole = table(4)
+    seen = np.isin(whole.targets, kept)
+    rows = ClassicRows(whole.task, whole.features[seen], whole.targets[seen], None, whole.indicator)
+    _, fitted = last(name, rows, steps=3)
+    logits = classic_logits(fitted.arrays, rows.features, 4)
+    assert as_logits(fitted.outputs, 4) == pytest.approx(logits, abs=1e-5)
+    assert set(logits.argmax(axis=1)) <= set(kept)
+    assert (logits.argmax(axis=1) == rows.targets).mean() > 0.45
+    model = classic_model(checked(fitted.arrays, "it"), 4, "it")
+    assert np.asarray(model(rows.features)) == pytest.approx(logits, abs=1e-5)
+
+
+def test_thresholds_are_rounded_so_that_rows_go_the_same_way():
+    thresholds = np.array([0.1, -0.1, 1 / 3, 1e300, -1e300, np.inf, 0.5])
+    found = fitting._rounded_down(thresholds)
+    assert (found <= thresholds).all()
+    assert (np.nextafter(found[:3], np.float32(np.inf)) > thresholds[:3]).all()
+    assert found[-1] == 0.5
+
+
+def test_a_file_loads_in_plain_keras(tmp_path):
+    rows = table(3)
+    _, fitted = last("boosted_trees", rows, steps=20)
+    model = classic_model(fitted.arrays, 3, "it")
+    model.save(tmp_path / "trees.keras")
+    np.save(tmp_path / "rows.npy", rows.features)
+    code = (
+        "import keras, numpy, sys; model = keras.models.load_model(sys.argv[1] + '/trees.keras', safe_mode=True); "
+        "assert 'model_search' not in sys.modules; "
+        "numpy.save(sys.argv[1] + '/logits.npy', model(numpy.load(sys.argv[1] + '/rows.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+    assert np.array_equal(np.load(tmp_path / "logits.npy"), np.asarray(model(rows.features)))
+
+
+def broken(name, place, value):
+    def change(arrays):
+        found = {key: array.copy() for key, array in arrays.items()}
+        found[name][place] = value
+        return found
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        broken("left", -1, 10**6),
+        broken("left", 0, -1),
+        broken("feature", 0, WIDTH),
+        broken("root", 0, 10**6),
+        broken("indicator", 0, WIDTH),
+        lambda arrays: {**arrays, "left": np.arange(len(arrays["left"])) * 0},  # every node leads to the first one
+        lambda arrays: {**arrays, "left": np.append(np.arange(1, len(arrays["left"])), 0)},  # no tree has that depth
+        lambda arrays: {**arrays, "value": arrays["value"][1:]},
+        lambda arrays: {**arrays, "baseline": arrays["baseline"][:0]},
+        lambda arrays: {**arrays, "value": np.array(["x"] * len(arrays["value"]))},
+        lambda arrays: {name: array for name, array in arrays.items() if name != "value"},
+        lambda arrays: {"kernel": np.ones((3, 2)), "bias": np.ones(3)},
+    ],
+)
+def test_arrays_that_are_no_model_are_refused(change):
+    _, fitted = last("boosted_trees", table(2), steps=1)
+    with pytest.raises(StudyError, match="arrays of trial 3"):
+        classic_model(change(fitted.arrays), 2, "trial 3")
