@@ -72,3 +72,12 @@ def final_training(checker: Checker) -> None:
             (*path, "time_share"),
         )
     checker.at_least(settings, 1, path, ["towers"])
+
+
+def trial_limits(checker: Checker) -> None:
+    """The `trial_limits`, each above 0 where it is given."""
+    settings = checker.spec.trial_limits
+    for name in ("seconds", "parameters_at_most", "megabytes"):
+        value = getattr(settings, name)
+        if settings.HasField(name) and not value > 0:
+            checker.add(f"{name} is {value:.7g}; expected a number above 0.", ("trial_limits", name))

@@ -130,7 +130,9 @@ def trained_as(settings: TrainingSettings, result: TrialResult) -> TrainingSetti
     if not isinstance(kept, dict):
         return settings
     names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"metric_fn"}
-    known = {"few_evaluations": False} | {name: kept[name] for name in names & kept.keys()}  # earlier versions: never
+    known: dict[str, Any] = {"few_evaluations": False}  # earlier versions, which do not tell, evaluated eight times
+    known |= {name: kept[name] for name in names & kept.keys()}
+    known |= {"most_seconds": None, "most_parameters": None, "most_megabytes": None}  # it was trained once
     return dataclasses.replace(settings, **known)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from model_search.errors import (
+    InfeasibleTrialError,
     ModelSearchError,
     RepeatedPlanError,
     RetryTrialError,
@@ -201,6 +202,8 @@ class Worker:
             self._parts.store.complete(claim, result)
         except RetryTrialError as error:
             self._retry(claim, _reason(error))
+        except InfeasibleTrialError as error:
+            self._fail(claim, _reason(error), counts=not self._parts.interrupts.deadline.is_set)
         except (TrialError, UnstorableError) as error:
             self._fail(claim, _reason(error))
         except ModelSearchError:  # interrupted, given to another worker, or nothing can be stored
@@ -279,9 +282,10 @@ class Worker:
         self._parts.store.release(claim)
         self._parts.display.note(f"trial {claim.trial_id} is tried again: {reason}")
 
-    def _fail(self, claim: Claim, reason: str) -> None:
+    def _fail(self, claim: Claim, reason: str, counts: bool = True) -> None:
+        """Ends the trial as failed; `counts` says whether too many of its kind in a row end the search."""
         self._parts.store.fail(claim, reason)
-        self._failures_in_a_row += 1
+        self._failures_in_a_row += counts
         self._announce(claim.trial_id)
         if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise StopStudyError(

@@ -32,6 +32,9 @@ class TrainingSettings:
             distillations.
         deterministic: Use only operations whose results are the same bits each time.
         evaluator: Name of the evaluator that trains, see `evaluator.py`.
+        most_seconds: Seconds that a searched tower may take to train, as far as can be told before; None for any.
+        most_parameters: Parameters that a searched tower may have.
+        most_megabytes: Memory that its training may take.
         few_evaluations: Whether a short trial is evaluated less than eight times, for about a tenth of its time.
     """
 
@@ -50,6 +53,9 @@ class TrainingSettings:
     deterministic: bool = False
     evaluator: str = "engine"
     few_evaluations: bool = False
+    most_seconds: float | None = None
+    most_parameters: int | None = None
+    most_megabytes: float | None = None
 
     @property
     def objective(self) -> Objective:

@@ -31,6 +31,7 @@ from model_search.training.evaluator import OnProgress
 from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, Snapshot, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
+from model_search.training.limits.trial_limits import TrialLimits
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import batch_loss
 from model_search.training.outcome import Given, OptimizerState, Progress, TrainingSettings, TrialOutcome
@@ -57,6 +58,7 @@ class RunResources:
         metrics: Computes validation metrics.
         pool: The variables that all trials share.
         table: The training rows as tensors; None for a stream.
+        limits: Refuse towers that would take too much.
         build: Builds the own tower of a plan, with fresh weights.
     """
 
@@ -65,6 +67,7 @@ class RunResources:
     metrics: ValidationMetrics
     pool: VariablePool
     table: TableTensors | None
+    limits: TrialLimits
     build: Callable[[TrialPlan], keras.Model]
 
 
@@ -118,11 +121,14 @@ class TrialRun:
             self._report(self._first)
             with self._timed("build"):
                 joint = assemble(self._plan, self._given, self._resources.build, self._logits_shape)
+                self._resources.limits.check(self._plan, joint.model, self._end - self._first)
             with self._timed("trace"), plain_words("the tower cannot be trained"):
                 tower, loop = self._compile(joint.model)
                 tower.load(joint.model.get_weights())
             self._load_optimizer(tower, joint)
             self._train(tower, loop)
+            made, seconds = (self._evaluated_at or self._first) - self._first, self._timings.get("train", 0.0)
+            self._resources.limits.learn(self._plan, joint.model, made - 1, seconds)
             outputs = self._final_outputs(tower)
             logits, own = self._objective.logits(outputs, self._frozen_of(self._valid)), self._objective.own(outputs)
             train_logits = self._train_logits(tower, joint)

@@ -345,7 +345,7 @@ def test_every_field_is_read_or_told_about():
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
-        "evaluation_schedule", "tuning", "final_training", "search", "search_settings", "planner_rules",
+        "evaluation_schedule", "tuning", "final_training", "trial_limits", "search", "search_settings", "planner_rules",
         "augmentations", "lengths_feature_name",
         "cnn_data_format",
         *message_owners(), *readers(),
