@@ -41,6 +41,9 @@ KNOWN: Mapping[str, Rules] = {
 }
 
 
+MEASURED_THRICE = ("nas_bench_macro.csv", "channel_bench_resnet.csv")
+
+
 class Space(Protocol):
     """A space of networks of known value that contestants search; more is better."""
 
@@ -102,6 +105,13 @@ class NasTable:
             if len(architecture) != rules.positions:
                 raise ValueError(f"{path}: {architecture!r} has {len(architecture)} positions, not {rules.positions}")
         return cls(rules, dict(zip(rows["architecture"], runs, strict=True)), float(runs.mean(axis=1).max()))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every network of the blocks that occur at each position is listed."""
+        return len(self.accuracies) == math.prod(
+            len({key[i] for key in self.accuracies}) for i in range(self.rules.positions)
+        )
 
     def runs(self, architecture: Architecture) -> np.ndarray:
         """The three accuracies of a network of registered blocks."""

@@ -29,7 +29,7 @@ import time
 
 import numpy as np
 from nas_report import print_parallel, print_reached, print_scores, save_plot
-from nas_study import KNOWN, NasTable, Rules, Study, contestants
+from nas_study import KNOWN, MEASURED_THRICE, NasTable, Rules, Study, contestants
 
 VARIABLE = "MODEL_SEARCH_DATASETS"
 ONE_RUN, MEAN, PARALLEL = "one_run", "mean", "parallel"
@@ -124,6 +124,10 @@ def read(table: str, options: argparse.Namespace) -> NasTable:
         if not path.is_file():
             sys.exit(f"there is no {path}; name the folder of the tables with --tables")
         _TABLES[table] = NasTable.read(path, rules)
+        if not _TABLES[table].is_complete:
+            sys.exit(
+                f"{name} does not list every network of its positions; search_bench.py takes those as failed trials"
+            )
     return _TABLES[table]
 
 
@@ -162,7 +166,7 @@ def find_tables(options: argparse.Namespace) -> list[str]:
     folder = pathlib.Path(options.tables) if options.tables else None
     if folder is None or not folder.is_dir():
         sys.exit(f"no tables: name their folder with --tables, or set {VARIABLE} to a folder beside `nas_tables`")
-    return [name for name in KNOWN if (folder / name).is_file()]
+    return [name for name in MEASURED_THRICE if (folder / name).is_file()]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from landscapes import LANDSCAPES
-from nas_study import KNOWN, NasTable, Space, Study
+from nas_study import KNOWN, MEASURED_THRICE, NasTable, Space, Study
 
 from model_search.errors import SpaceExhaustedError
 
@@ -44,7 +44,6 @@ DEFAULT = "default"
 CONTESTANTS = (DEFAULT, "random", "evolution20", "evolution50", "local", "beam", "gaussian_process")
 AT = (50, 100, 200)
 ONE_RUN = ":one_run"  # a table of which each trial shows one of the runs
-MEASURED_THRICE = ("nas_bench_macro", "channel_bench_resnet")
 QUICK_LANDSCAPES = ("nk1", "nk3", "noise_full", "failing_30", "free_length")
 
 
@@ -241,7 +240,7 @@ def spaces(options: argparse.Namespace) -> list[str]:
     if options.quick:
         return list(QUICK_LANDSCAPES)
     found = [pathlib.Path(name).stem for name in KNOWN if (pathlib.Path(options.tables or ".") / name).is_file()]
-    noisy = [name + ONE_RUN for name in found if name in MEASURED_THRICE]
+    noisy = [name + ONE_RUN for name in found if f"{name}.csv" in MEASURED_THRICE]
     return [*found, *noisy, *LANDSCAPES]
 
 

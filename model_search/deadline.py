@@ -29,7 +29,7 @@ class Deadline:
         return other
 
     def within(self, seconds: float) -> Deadline:
-        """This deadline, or one that many seconds from now if that is earlier."""
+        """This deadline, or one that many seconds from now, whichever comes first."""
         other = Deadline(None, clock=self._clock)
         other._end = min(self._end, self.now + seconds)
         return other

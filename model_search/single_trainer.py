@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -70,6 +71,7 @@ class SingleTrainer:
         worker_memory: float | None = None,
         finish: str = "both",
         members: str = "auto",
+        folds: int | None = None,
         student_parameters: int | None = None,
         keep_models: int | None = KEEP_MODELS,
         disk_limit: float | None = None,
@@ -112,6 +114,8 @@ class SingleTrainer:
                 that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".
             members: What may take part besides networks: "auto" tries boosted trees and a linear model early in a
                 search of eight models or more on a table, "networks" leaves them out, of the final ensemble, too.
+            folds: Folds in which the best models of a table are trained again after the search, so that all rows are
+                trained on and validated on; a time limit leaves it four tenths. None for none.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.
@@ -141,6 +145,7 @@ class SingleTrainer:
             deadline: When it has to be done; by default, the time limit from now on.
         """
         from model_search.study import Study
+        from model_search.trainers.bagging import bag_finalists, trials_after_searches
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
@@ -151,9 +156,13 @@ class SingleTrainer:
         session = open_session(self._data, self._spec, options)
         try:
             final = FinalTraining.of(self._spec)
-            reason = run_session(session, options, deadline, final.seconds(options))
+            more = trials_after_searches(session)
+            searched = dataclasses.replace(options, number_models=options.number_models + more)
+            reason = run_session(session, searched, deadline, final.seconds(options))
             if reason is not StopReason.INTERRUPTED:
                 reason = train_winners(session, final, options, deadline, reason)
+            if reason is not StopReason.INTERRUPTED:
+                reason = bag_finalists(session, options, deadline) or reason
             if reason is not StopReason.INTERRUPTED:
                 finish_session(session, options, deadline)
         finally:

@@ -33,11 +33,11 @@ def test_an_earlier_one_is_on_the_same_clock():
     assert search.passed
 
 
-def test_the_earlier_of_two_counts():
-    deadline = Deadline(10.0, clock=Clock())
-    assert deadline.within(3.0).remaining == 3.0
-    assert deadline.within(30.0).remaining == 10.0
-    assert Deadline(None, clock=Clock()).within(3.0).remaining == 3.0
+def test_within_some_seconds_or_before():
+    clock = Clock()
+    search = Deadline(10.0, clock=clock)
+    assert (search.within(4.0).remaining, search.within(40.0).remaining) == (4.0, 10.0)
+    assert Deadline(clock=clock).within(4.0).remaining == 4.0
 
 
 @pytest.mark.parametrize("deadline", [Deadline(), Deadline().earlier(5.0), Deadline(None, spent=9.0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 
@@ -22,18 +23,18 @@ from model_search.finish.student import (
     Teacher,
     distil,
     small_enough,
+    work,
 )
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.paths import STUDENT_WEIGHTS
 from model_search.metadata.trial import Trial
-from model_search.problem import problem_type
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
 _MOST_CANDIDATES = 20
-_SHORT = 30.0  # seconds
-_SHARE_OF_TRIALS = 0.5  # seconds of the student for each of the trials, where convolutions take long
+_SHARE_OF_SEARCH = 0.5  # of the trials' work, and of their time: a third of the whole
+_LEAST_SECONDS = 5.0  # that a student may take after a search of a few seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,10 @@ def distilled_student(
     valid_logits: np.ndarray,
     distillation: DistillationContext,
     deadline: Deadline | None = None,
-) -> FinalModel:
+) -> tuple[FinalModel, np.ndarray]:
     """Distils a student of at most a third of the teacher's parameters; its weights are stored with the study.
+
+    It takes no more work than half of that of the trials, and no more than half of their seconds (but a few).
 
     Args:
         study: The study, whose trials are the candidates.
@@ -69,12 +72,19 @@ def distilled_student(
         distillation: What else distillation needs.
         deadline: When the student has to be trained; None for no limit.
 
+    Returns:
+        The student, and its logits on the validation rows.
+
     Raises:
         NoTimeError: if no time is left for it.
         StudyError: if no architecture of the study is small enough.
         TrialError: if the student cannot be trained.
     """
     started = time.perf_counter()
+    deadline = Deadline() if deadline is None else deadline
+    is_limited = "members" in study.record.settings  # studies of earlier versions go on as they began
+    if is_limited:
+        deadline = deadline.within(_most_seconds(study))
     limit = teacher.parameters // SHARE_OF_ENSEMBLE
     limit = limit if distillation.most_parameters is None else min(limit, distillation.most_parameters)
     candidates = small_enough(_candidates(study), limit)
@@ -94,12 +104,13 @@ def distilled_student(
         steps=record.whole_setting("train_steps"),
         batch_size=record.whole_setting("batch_size"),
         seed=study.record.seed,
-        deadline=_bounded(Deadline() if deadline is None else deadline, study, distillation),
+        deadline=deadline,
+        budget=_budget(study) if is_limited else math.inf,
     )
     student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
     outcome = student.outcome
     given = given_temperature(study.record)
-    return FinalModel(
+    made = FinalModel(
         kind=FinalKind.STUDENT,
         metrics=outcome.metrics,
         parameters=outcome.parameters,
@@ -109,18 +120,24 @@ def distilled_student(
         calibration=calibrate(valid, valid.logits(outcome.valid_logits), given),
         artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
     )
+    return made, outcome.valid_logits
 
 
-def _bounded(deadline: Deadline, study: StudyParts, distillation: DistillationContext) -> Deadline:
-    """The deadline; a student on maps takes a third of the whole time at most: half as long as the trials.
-
-    Half a minute is never too long.
-    """
-    if not problem_type(distillation.settings.problem_type).reads_maps:
-        return deadline
+def _most_seconds(study: StudyParts) -> float:
+    """Half of what the trials took: then a student takes no more than a third of the whole time."""
     results = [trial.result for trial in study.history.completed if trial.result is not None]
-    trained = sum(result.timings.get("total", 0.0) for result in results)
-    return deadline.within(max(_SHORT, _SHARE_OF_TRIALS * trained))
+    spent = sum(result.timings.get("trial", result.timings.get("total", 0.0)) for result in results)
+    return max(_LEAST_SECONDS, _SHARE_OF_SEARCH * spent)
+
+
+def _budget(study: StudyParts) -> float:
+    """Half of the work of the study's trials, in the unit of `student.work`: no clock decides what is trained."""
+    done = 0.0
+    for trial in study.history.completed:
+        plan, result = trial.plan, trial.result
+        if plan is not None and result is not None and plan.classic is None:
+            done += (plan.steps - plan.first_step) * work(plan.batch_size, result.tower_parameters)
+    return _SHARE_OF_SEARCH * done
 
 
 def _candidates(study: StudyParts) -> list[Candidate]:

@@ -23,6 +23,10 @@ from model_search.finish.calibration import log_probabilities
 from model_search.finish.selection_objectives import Objective, make_objective
 from model_search.training.metrics import ResolvedMetric
 
+CLEAR = 2.0  # standard errors that a gain must exceed to be more than noise
+_DRAWS = 100  # of rows, for a standard error
+_MOST_DRAWN = 20_000  # rows
+
 
 @dataclasses.dataclass(frozen=True)
 class SelectionSettings:
@@ -138,6 +142,48 @@ def select(
         gain=gain,
         gain_error=error,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """How much better one model is than another, in the metric's own units, and the standard error of that."""
+
+    gain: float
+    error: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is more than noise."""
+        return self.gain > CLEAR * self.error and self.gain > 0
+
+
+def paired_gain(
+    rows: LabelledRows, metric: ResolvedMetric | None, model: np.ndarray, than: np.ndarray, seed: int
+) -> Gain:
+    """Compares two models on the same rows; the error is that of a paired bootstrap (Efron 1979).
+
+    Where the rows have chosen both, the better figure of two is partly luck.
+
+    Args:
+        rows: Labels and weights.
+        metric: The metric; None for the log loss or the squared error.
+        model: Logits [rows, width] of the one.
+        than: Those of the other.
+        seed: Seed of the draws.
+    """
+    objective, _ = make_objective(rows.task, metric)
+    for logits in (model, than):
+        objective.add(logits, rows.labels, rows.weights)
+    objective.ready()
+    one, other = np.eye(2)
+
+    def gain(chosen: np.ndarray) -> float:
+        return objective.score(other, chosen) - objective.score(one, chosen)
+
+    rng, count = np.random.default_rng(seed), objective.rows
+    size = min(count, _MOST_DRAWN)
+    drawn = [gain(rng.integers(count, size=size)) for _ in range(_DRAWS)]
+    return Gain(gain(np.arange(count)), float(np.std(drawn)) * float(np.sqrt(size / count)))
 
 
 def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

@@ -15,10 +15,10 @@ from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.ensemble_selection import Selection, ensemble_logits, select
-from model_search.finish.validation_rows import KeptRows, kept_rows
+from model_search.finish.validation_rows import KeptRows, kept_rows, kept_training
 from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
-from model_search.metadata.paths import VALID_LOGITS
+from model_search.metadata.paths import TRAIN_LOGITS, VALID_LOGITS
 from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
@@ -26,6 +26,9 @@ from model_search.training.metrics import ResolvedMetric, all_metrics, as_number
 from model_search.training.stored_towers import stored_arrays
 
 MOST_CANDIDATES = 1000  # the best trials by the study's metric
+
+_FEWEST_BAGS = 2  # to select among
+_OF_VALIDATION, _OF_TRAINING = (VALID_LOGITS, "valid_logits"), (TRAIN_LOGITS, "train_logits")
 
 MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
 
@@ -101,14 +104,15 @@ def make_ensemble(
     """
     started = time.perf_counter()
     kept, record = parts.kept(), parts.record
-    rows = kept.rows
-    trials, logits, notes = _candidates(parts, rows)
-    metric, reason = _objective(record, kept, metric_functions)
+    found = _bags(parts, kept.rows) or _candidates(parts, kept.rows)
+    trials, logits, notes, rows = found.trials, found.logits, list(found.notes), found.rows
+    valid = slice(len(rows.labels) - len(kept.rows.labels), None)
+    metric, reason = objective_of(record, kept, metric_functions)
     is_late = None if deadline is None else lambda: deadline.passed
     chosen = select(logits, rows, metric, seed=record.seed, is_late=is_late)
     metrics_of = _metrics_of(record, kept, metric_functions)
     mixed = _mixed(chosen, logits, rows.task)
-    metrics = metrics_of(mixed)
+    metrics = metrics_of(mixed[valid])
     value = metrics.get(record.metric)
     notes += [reason] if reason else []
     if not chosen.beats_single:
@@ -120,7 +124,7 @@ def make_ensemble(
             trial=trials[place].id,
             weight=weight,
             metric=_objective_of(trials[place], record.metric),
-            without=metrics_of(_mixed(chosen, logits, rows.task, without=place)).get(record.metric)
+            without=metrics_of(_mixed(chosen, logits, rows.task, without=place)[valid]).get(record.metric)
             if len(chosen.weights) > 1
             else None,
         )
@@ -139,7 +143,7 @@ def make_ensemble(
         calibration=calibrate(rows, mixed, given_temperature(record)),
         notes=tuple(notes),
     )
-    return made, rows.by_row(mixed)
+    return made, kept.rows.by_row(mixed[valid])
 
 
 def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
@@ -161,8 +165,12 @@ def given_temperature(record: StudyRecord) -> float | None:
 
 def validation_logits(artefacts: ArtefactStore, trial: Trial) -> np.ndarray | None:
     """The logits that a completed trial predicts on the validation rows; None where they are gone or damaged."""
+    return _stored(artefacts, trial, *_OF_VALIDATION)
+
+
+def _stored(artefacts: ArtefactStore, trial: Trial, file: str, name: str) -> np.ndarray | None:
     try:
-        return (stored_arrays(artefacts, trial.artefacts, VALID_LOGITS) or {}).get("valid_logits")
+        return (stored_arrays(artefacts, trial.artefacts, file) or {}).get(name)
     except DamagedArtefactError:
         return None
 
@@ -187,8 +195,49 @@ def _has_mixture(trial: Trial) -> bool:
     return ensemble is not None and ensemble.combining == "weighted"
 
 
-def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], list[np.ndarray], list[str]]:
-    """Trials with their validation logits, best first, and notes on those left out."""
+@dataclasses.dataclass(frozen=True)
+class _Candidates:
+    """Trials that may be members, best first.
+
+    Attributes:
+        trials: The trials.
+        logits: [rows, width] of each.
+        rows: The rows that they are selected on; the validation rows are the last ones of them.
+        notes: Sentences on those left out, and on the rows.
+    """
+
+    trials: list[Trial]
+    logits: list[np.ndarray]
+    rows: LabelledRows
+    notes: tuple[str, ...] = ()
+
+
+def _bags(parts: StudyParts, valid: LabelledRows) -> _Candidates | None:
+    """Trials that have predicted all rows out of their folds; None where there are fewer than two of them."""
+    train = kept_training(parts.store, parts.artefacts, parts.task)
+    if train is None or train.valid is not None or valid.valid is not None:
+        return None
+    trials, logits = [], []
+    for trial in parts.history.completed:
+        if trial.plan is None or not trial.plan.folds or not _may_take_part(trial, parts.networks_only):
+            continue
+        found = [_stored(parts.artefacts, trial, *which) for which in (_OF_TRAINING, _OF_VALIDATION)]
+        lengths = [None if part is None else len(part) for part in found]
+        if lengths == [train.evaluated, valid.evaluated]:
+            trials.append(trial)
+            logits.append(np.concatenate([part for part in found if part is not None]))
+    if len(trials) < _FEWEST_BAGS:
+        return None
+    labels = np.concatenate([train.labels, valid.labels])
+    weights = None
+    if train.weights is not None and valid.weights is not None:
+        weights = np.concatenate([train.weights, valid.weights])
+    note = f"selected among {len(trials)} models on {len(labels)} rows, each predicted by towers trained without it"
+    return _Candidates(trials, logits, LabelledRows(parts.task, labels, weights), (note,))
+
+
+def _candidates(parts: StudyParts, rows: LabelledRows) -> _Candidates:
+    """Trials with their validation logits."""
     trials, logits = [], []
     best = [trial for trial in parts.history.best(MOST_CANDIDATES) if _may_take_part(trial, parts.networks_only)]
     for trial in best:
@@ -199,14 +248,15 @@ def _candidates(parts: StudyParts, rows: LabelledRows) -> tuple[list[Trial], lis
     if not trials:
         raise StudyError(f"the validation logits of study {parts.record.name!r} are gone; no ensemble can be selected")
     lost = len(best) - len(trials)
-    return trials, logits, [f"{lost} trials took no part: their validation logits are gone"] if lost else []
+    notes = (f"{lost} trials took no part: their validation logits are gone",) if lost else ()
+    return _Candidates(trials, logits, rows, notes)
 
 
 def _may_take_part(trial: Trial, networks_only: bool) -> bool:
     return not networks_only or (trial.plan is not None and trial.plan.classic is None)
 
 
-def _objective(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:
+def objective_of(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:
     """The metric to select by, and a note if it is not the study's metric."""
     usual = "log loss" if kept.rows.task.kind is TaskKind.CLASSIFICATION else "squared error"
     if functions.metric_fn is not None:

@@ -8,11 +8,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
 from model_search.finish.calibration import is_calibrated
 from model_search.finish.distillation import DistillationContext, distilled_student
-from model_search.finish.final_ensemble import MetricFunctions, StudyParts, given_temperature, make_ensemble
+from model_search.finish.ensemble_selection import paired_gain
+from model_search.finish.final_ensemble import (
+    MetricFunctions,
+    StudyParts,
+    given_temperature,
+    make_ensemble,
+    objective_of,
+    validation_logits,
+)
 from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
 
 
@@ -74,20 +84,57 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         return [ensemble]
     if options.distillation is None:
         raise UserError(f"the final stage was asked for {options.what!r}, which takes the data; expected distillation=")
-    student = distilled_student(study, ensemble, logits, options.distillation, options.deadline)
+    student, answers = distilled_student(study, ensemble, logits, options.distillation, options.deadline)
+    student = _compared(study, ensemble, student, (logits, answers), options.metric_functions)
     study.store.save_final_models([ensemble, student])
     options.say(_summary(student, study))
     return [ensemble, student]
 
 
+def _compared(
+    study: StudyParts,
+    ensemble: FinalModel,
+    student: FinalModel,
+    logits: tuple[np.ndarray, np.ndarray],
+    functions: MetricFunctions,
+) -> FinalModel:
+    """The student, with its gain over the model that is the best without it; it is the best only if that is clear.
+
+    Args:
+        study: The study.
+        ensemble: The final ensemble.
+        student: The student.
+        logits: Those of ensemble and student on the validation rows.
+        functions: Used where the stored rows do not suffice to compute the metrics.
+    """
+    best, kept = study.history.leader, study.kept()
+    if best is None or best.plan is None:
+        return student
+    leads = ensemble.accepted and (best.plan.folds > 0 or study.record.ranking.better(ensemble, best))
+    than = logits[0] if leads else validation_logits(study.artefacts, best)
+    if than is None:
+        note = f"the validation logits of trial {best.id} are gone, and so the two cannot be compared"
+        return dataclasses.replace(student, accepted=False, notes=(note,))
+    metric, _ = objective_of(study.record, kept, functions)
+    rows = kept.rows
+    gain = paired_gain(rows, metric, rows.logits(logits[1]), rows.logits(than), study.record.seed)
+    other = "the ensemble" if leads else f"trial {best.id}"
+    notes = () if gain.is_clear else (f"it is not better than {other} by more than the noise of the validation rows",)
+    return dataclasses.replace(
+        student, accepted=gain.is_clear, gain=gain.gain, gain_error=gain.error, notes=(*student.notes, *notes)
+    )
+
+
 def _summary(model: FinalModel, study: StudyParts) -> str:
     """One line for people."""
-    name, best = study.record.metric, study.history.best(1)[0]
+    name, best = study.record.metric, study.history.leader or study.history.best(1)[0]
     value = model.metrics.get(name)
     figure = "" if value is None else f"{name} {value:.5g}, "
-    beside = f"best single model {best.objective(name):.5g} (trial {best.id})"
+    kind = "best bag" if best.plan is not None and best.plan.folds else "best single model"
+    beside = f"{kind} {best.objective(name):.5g} (trial {best.id})"
     if model.kind is FinalKind.STUDENT:
-        return f"final stage: student of {model.parameters:,} parameters: {figure}{beside}; {model.seconds:.1f} s"
+        line = f"final stage: student of {model.parameters:,} parameters: {figure}{beside}; {model.seconds:.1f} s"
+        return "; ".join((line, *model.notes))
     line = f"final stage: ensemble of {len(model.members)} models: {figure}{beside}; {model.seconds:.1f} s"
     if not model.accepted:
         return f"{line}; {'; '.join(model.notes)}"

@@ -34,6 +34,7 @@ SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parame
 _CANDIDATE_ROUNDS = 3  # candidates that are trained for as many steps as a trial
 _LONGER = 4  # times these steps for the best candidate
 _BATCH = 128
+_STEP = 700_000  # products that take as long as a step of the smallest tower
 _COPIES = 4  # synthetic rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
 _SWAPPED = 0.15  # share of the columns that a synthetic row takes from another row
@@ -85,6 +86,7 @@ class DistillationTask:
         batch_size: Rows per step of a trial.
         seed: Seed of all randomness.
         deadline: When the student has to be trained.
+        budget: The most that its training may take, see `work`.
     """
 
     data: PreparedData
@@ -97,6 +99,12 @@ class DistillationTask:
     batch_size: int
     seed: int
     deadline: Deadline = dataclasses.field(default_factory=Deadline)
+    budget: float = math.inf
+
+    @property
+    def rows_a_step(self) -> int:
+        """Rows of a step of the student's training."""
+        return max(self.batch_size, _BATCH)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +119,8 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
     """Trains the student from the most promising candidate.
 
     The first few candidates are trained for as long as a trial lasts; the one with the best validation metric is then
-    trained several times longer. Where the deadline comes before, the best so far is the student; the teacher has then
+    trained several times longer. Where the budget does not allow that, the first one alone is trained for as long as it
+    does. Where the deadline comes before, the best so far is the student; the teacher has then
     predicted as many rows as half of the time allowed.
 
     Args:
@@ -129,9 +138,14 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
     if not any(_has_time_for(job, candidate) for candidate in candidates[:_CANDIDATE_ROUNDS]):
         raise NoTimeError
     distiller = _Distiller(job, on_progress)
+    rounds = min(_CANDIDATE_ROUNDS, len(candidates))
+    each = [job.steps * work(job.rows_a_step, candidate.parameters) for candidate in candidates[:rounds]]
+    if sum(each) + _LONGER * max(each) > job.budget:
+        alone = next(candidate for candidate in candidates if _has_time_for(job, candidate))
+        return distiller.distil(alone, max(1, int(job.steps * min(1 + _LONGER, job.budget / each[0]))))
     first_round = [
         (candidate, distiller.distil(candidate, job.steps))
-        for candidate in candidates[:_CANDIDATE_ROUNDS]
+        for candidate in candidates[:rounds]
         if _has_time_for(job, candidate)
     ]
     if not first_round:
@@ -141,6 +155,11 @@ def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: 
         return first
     longer = distiller.distil(best, _LONGER * job.steps)
     return _best([(best, first), (best, longer)], job.settings)[1]
+
+
+def work(rows: int, parameters: int) -> float:
+    """What a step costs: as many products as rows and parameters make, and a constant for the step itself."""
+    return float(rows * parameters + _STEP)
 
 
 def _has_time_for(job: DistillationTask, candidate: Candidate) -> bool:
@@ -204,7 +223,7 @@ class _Distiller:
             architecture=candidate.architecture,
             hyperparameters=_HYPERPARAMETERS,
             steps=steps,
-            batch_size=max(job.batch_size, _BATCH),
+            batch_size=job.rows_a_step,
             seed=job.seed,
             key="student",
             parent=candidate.trial,

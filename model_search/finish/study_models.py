@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from model_search.towers.ensemble_models import (
     mixture_of_logits,
 )
 from model_search.training.assembly import trained_model
+from model_search.training.folds.bags import weights_by_fold
 from model_search.training.outcome import TrainedTower
 from model_search.training.stored_towers import needed_arrays, stored_tower
 from model_search.training.tower_specs import tower_spec
@@ -96,6 +98,13 @@ class StudyModels:
 
     def _with_weights(self, tower: TrainedTower) -> keras.Model:
         """A tower is no larger than its stored weights, whatever its plan and the data's description say."""
+        if tower.plan.folds:
+            plan = dataclasses.replace(tower.plan, folds=0)
+            parts = [self._with_weights(TrainedTower(plan, weights)) for weights in weights_by_fold(tower)]
+            shares, kind = [1 / len(parts)] * len(parts), self._study.task.kind
+            return ensemble_model(
+                dict(enumerate(parts)), lambda logits: mean_of_predictions(list(logits.values()), shares, kind), "tower"
+            )
         if tower.plan.classic is not None:
             return classic_model(tower.weights, self._study.task.logits_dimension, f"trial {tower.plan.trial_id}")
         stored = sum(array.size for array in tower.weights.values())

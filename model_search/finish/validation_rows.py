@@ -8,9 +8,10 @@ import numpy as np
 
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.prepared_data import PreparedData
+from model_search.data.rows import Rows
 from model_search.data.task import Task
 from model_search.metadata.artefacts import ArtefactStore, load_arrays, save_arrays
-from model_search.metadata.paths import VALIDATION_ROWS
+from model_search.metadata.paths import TRAINING_ROWS, VALIDATION_ROWS
 from model_search.metadata.store import Store
 
 
@@ -37,6 +38,29 @@ def keep_validation(store: Store, artefacts: ArtefactStore, data: PreparedData, 
     if data.valid.weight is not None:
         arrays["weights"] = data.valid.weight
     store.save_file(save_arrays(artefacts, None, VALIDATION_ROWS, arrays))
+
+
+def keep_training(store: Store, artefacts: ArtefactStore, rows: Rows) -> None:
+    """Writes the labels of the training rows, which bags predict out of their folds, unless they are there."""
+    if TRAINING_ROWS in store.files():
+        return
+    arrays = {"labels": rows.label}
+    if rows.weight is not None:
+        arrays["weights"] = rows.weight
+    store.save_file(save_arrays(artefacts, None, TRAINING_ROWS, arrays))
+
+
+def kept_training(store: Store, artefacts: ArtefactStore, task: Task) -> LabelledRows | None:
+    """Reads them; None where no trial predicts them.
+
+    Raises:
+        DamagedArtefactError: if the file is not what was written.
+    """
+    found = store.files().get(TRAINING_ROWS)
+    if found is None:
+        return None
+    arrays = load_arrays(artefacts, found)
+    return LabelledRows.of(task, arrays["labels"], arrays.get("weights"))
 
 
 def kept_rows(store: Store, artefacts: ArtefactStore, task: Task) -> KeptRows | None:

@@ -104,9 +104,10 @@ class FinalModel:
         seconds: Time that it took to make.
         trials: The completed trials that it was made from.
         accepted: Whether it may be the study's best model: an ensemble must beat the best single model by a
-            cross-fitted estimate.
-        gain: An ensemble's cross-fitted gain over the best single model, in the metric's own units; above 0 is better.
-        gain_error: Standard deviation of that estimate between splits.
+            cross-fitted estimate, a student the best of all others by more than the noise of the validation rows.
+        gain: That gain, in the metric's own units; above 0 is better.
+        gain_error: Of an ensemble, the standard deviation of that estimate between splits; of a student, its standard
+            error.
         members: Of an ensemble, the heaviest first.
         plan: Of a student.
         calibration: None where numbers are predicted.

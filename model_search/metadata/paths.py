@@ -32,6 +32,7 @@ MIXTURE = "mixture.npz"  # kernel and bias of a weighted ensemble
 # Files of the study itself.
 STUDENT_WEIGHTS = "student_weights.npz"  # of the final student, by name
 VALIDATION_ROWS = "validation.npz"  # labels and weights
+TRAINING_ROWS = "training.npz"  # labels and weights, where trials have predicted these rows out of their folds
 
 _FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
 _LONGEST_PATH = 1000  # of a file below the study's folder; ours take 300

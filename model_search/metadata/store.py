@@ -19,6 +19,7 @@ _SETTINGS: Mapping[str, tuple[type, ...]] = {
     "batch_size": (int,),
     "time_limit": (int, float),
     "sampler": (str,),
+    "search_version": (int,),
     "deterministic": (bool,),
     "spec": (str,),
     "artefacts": (str,),

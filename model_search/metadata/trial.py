@@ -14,6 +14,7 @@ HyperparameterValue = str | int | float | bool
 BLOCK_ARROW = " > "
 COMBININGS = ("average", "weighted")
 CLASSIC_MODELS = {"boosted_trees": "gradient-boosted trees", "linear": "regularised linear model"}
+MOST_FOLDS = 50
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
 
@@ -43,6 +44,7 @@ class TrialKind(enum.StrEnum):
     REPLAY = "replay"
     TUNING = "tuning"
     LONGER = "longer"  # trains the tower of a completed trial further
+    BAGGING = "bagging"  # a finalist again, once for each fold of the rows
     CLASSIC = "classic"  # a model that is no network: a baseline, and a member of ensembles
 
 
@@ -149,6 +151,8 @@ class TrialPlan:
             longer training it is planned from `first_step` on.
         row_share: The share of a table's training rows that are trained on.
         bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
+        folds: Folds of all rows: a tower is trained without each of them, and they answer together. 0 for one tower,
+            trained on the training rows.
         classic: The model that is no network, a key of `CLASSIC_MODELS`; such a trial has no blocks. None for others.
     """
 
@@ -173,6 +177,7 @@ class TrialPlan:
     row_share: float = 1.0
     bracket: int = 0
     classic: str | None = None
+    folds: int = 0
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
@@ -208,6 +213,8 @@ class TrialPlan:
             raise ValueError(
                 f"total_steps is {self.total_steps}; expected at least the {self.steps} steps of the trial"
             )
+        if self.folds and (not 2 <= self.folds <= MOST_FOLDS or self.members or self.teacher or self.start):
+            raise ValueError(f"folds is {self.folds}; expected 2 to {MOST_FOLDS}, for one tower with fresh weights")
         if not 0 < self.row_share <= 1:
             raise ValueError(f"row_share is {self.row_share}; expected a share above 0 and at most 1")
 
@@ -217,7 +224,7 @@ class TrialPlan:
 
         Such towers can be members of an ensemble and starting points of a student.
         """
-        return bool(self.architecture) and not self.members
+        return bool(self.architecture) and not self.members and not self.folds
 
     @property
     def can_train_longer(self) -> bool:
@@ -280,7 +287,7 @@ class TrialPlan:
     def described(self) -> str:
         """What it builds, for people: the blocks of its own tower and the trials that it is combined with."""
         if self.classic is not None:
-            return CLASSIC_MODELS.get(self.classic, self.classic)
+            return CLASSIC_MODELS.get(self.classic, self.classic)  # also of one that is refused
         others = f"trials {', '.join(map(str, self.members))}" if self.members else ""
         return " with ".join(filter(None, (BLOCK_ARROW.join(self.architecture), others)))
 
@@ -293,11 +300,13 @@ class TrialPlan:
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before.
 
-        `classic` is left out where it is None: earlier versions can read what is theirs.
+        `classic` and `folds` are left out where there are none: earlier versions can read what is theirs.
         """
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
         if self.classic is None:
             del values["classic"]
+        if not self.folds:
+            del values["folds"]
         values["warm_start"] = values.pop("start")
         return json.dumps(values, sort_keys=True, allow_nan=False)
 

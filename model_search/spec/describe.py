@@ -7,7 +7,7 @@ from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
 from model_search.spec import check_ensembles
 from model_search.spec.check import check, problem_type, search_type
 from model_search.spec.schedules import schedule_name, stopping_name
-from model_search.spec.searches import SEARCHES
+from model_search.spec.searches import SEARCHES, VERSION
 
 # Fields that decide what a tower or its training data are; trials with other values cannot be compared.
 _FIXED = ("disable_last_dense_layer", "weight_feature_name", "is_input_shared", "lengths_feature_name")
@@ -103,7 +103,10 @@ def _search(spec: PhoenixSpec) -> str:
         return f"{name}, a search that is not registered here."
     sentence = f"{name}: {search.describe(spec)}" if search.describe is not None else f"{name}."
     try:
-        settings = ", ".join(f"{setting} {value}" for setting, value in search.values(spec).items())
+        values = search.values(spec)
+        if VERSION not in spec.search_settings.hparam:
+            values.pop(VERSION, None)  # the study knows it
+        settings = ", ".join(f"{setting} {value}" for setting, value in values.items())
     except SpecError:  # the check says what is wrong with them
         settings = ""
     return f"{sentence} Settings: {settings}." if settings else sentence

@@ -138,6 +138,9 @@ class Search:
         raise SpecError(f"{self.name} has no setting {name!r}; {hint}.")
 
 
+VERSION = "version"  # the setting of a search that a study keeps
+LATEST_VERSION = 2
+
 SEARCHES: Registry[Search] = Registry("search", "model_search.search.algorithms", "model_search.register_search")
 
 
@@ -147,6 +150,26 @@ def search_type(spec: PhoenixSpec) -> str:
         return spec.search
     name = PhoenixSpec.SearchType.Name(spec.search_type)
     return supported.DEFAULT_SEARCH_TYPE if spec.search_type == PhoenixSpec.UNKNOWN_SEARCH_TYPE else name
+
+
+def with_version(spec: PhoenixSpec, version: int) -> PhoenixSpec:
+    """The specification with the version of its search, unless it names one, or the search has no versions.
+
+    A search that changes how it proposes declares a setting `version`, whose default is the latest one. Studies go on
+    as they began.
+
+    Args:
+        spec: A checked specification.
+        version: `LATEST_VERSION` when the study began.
+    """
+    search = SEARCHES.find(search_type(spec))
+    has_versions = search is not None and any(setting.name == VERSION for setting in search.settings)
+    if not has_versions or VERSION in spec.search_settings.hparam:
+        return spec
+    found = PhoenixSpec()
+    found.CopyFrom(spec)
+    found.search_settings.hparam[VERSION].int64_value = version
+    return found
 
 
 def message_owners() -> Mapping[str, frozenset[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from model_search.errors import UserError
 from model_search.metadata.final_models import FINISH_CHOICES, KEEP_MODELS, MEMBERS, check_what, wants_student
 from model_search.metadata.limits import MOST_BATCH, MOST_STEPS
-from model_search.metadata.trial import Trial
+from model_search.metadata.trial import MOST_FOLDS, Trial
 from model_search.search.samplers.sampler import sampler_names
 from model_search.trainers.option_fields import (
     Flag,
@@ -34,6 +34,7 @@ TrialCallback = Callable[[Trial], Any]
 DEFAULT_ROOT = "runs"
 STUDENT_SHARE = 0.1  # of a time limit
 ENSEMBLE_SHARE = 0.02
+FOLDS_SHARE = 0.4
 GOALS = ("minimize", "maximize")
 EXECUTORS = ("local", "ray")
 
@@ -228,6 +229,13 @@ class SearchOptions:
         ),
         default="auto",
     )
+    folds: int | None = option(
+        "Folds in which the best models of a table are trained again after the search, so that all rows are trained on "
+        "and validated on; a time limit leaves it four tenths. None for none.",
+        check=whole(2, " or None for none", maximum=MOST_FOLDS),
+        flag=Flag("folds", int, None, "Folds in which the best models are trained again after the search.", minimum=2),
+        default=None,
+    )
     student_parameters: int | None = option(
         "The most parameters that the student may have.",
         check=whole(1),
@@ -310,10 +318,13 @@ class SearchOptions:
 
     @property
     def seconds_to_finish(self) -> float:
-        """Seconds of the time limit that are reserved for the final stage."""
-        if self.time_limit is None or self.finish == "neither":
+        """Seconds of the time limit that are reserved for what comes after the search: folds, and the final stage."""
+        if self.time_limit is None:
             return 0.0
-        return (STUDENT_SHARE if wants_student(self.finish) else ENSEMBLE_SHARE) * self.time_limit
+        share = 0.0 if self.folds is None else FOLDS_SHARE
+        if self.finish != "neither":
+            share += STUDENT_SHARE if wants_student(self.finish) else ENSEMBLE_SHARE
+        return share * self.time_limit
 
     def worker_name(self, number: int) -> str:
         """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""

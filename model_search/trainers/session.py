@@ -18,6 +18,7 @@ from model_search.trainers.pruning import Keeping
 from model_search.trainers.worker import StopReason
 from model_search.training.classic.evaluator import WithClassicModels
 from model_search.training.evaluator import Evaluator, make_evaluator
+from model_search.training.folds.evaluator import WithFolds
 from model_search.training.outcome import TrainingSettings
 
 
@@ -28,8 +29,11 @@ def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[E
     tensorflow(threads_within(settings.problem_type))
     if settings.deterministic:
         make_deterministic()
-    networks = make_evaluator(settings.evaluator, data, settings)
-    return WithClassicModels(networks, data, settings), environment()
+
+    def make(rows: PreparedData, shared: TrainingSettings) -> Evaluator:
+        return WithClassicModels(make_evaluator(shared.evaluator, rows, shared), rows, shared)
+
+    return WithFolds(make, data, settings), environment()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,7 @@ from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.space.architecture import problem_type_of
 from model_search.spec.check import problem_type
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
+from model_search.spec.searches import LATEST_VERSION, with_version
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
@@ -119,7 +120,8 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
     data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
     _check_size(data)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
-    planner = _planner(spec, options, metric, seed, _classic_models(data, spec, options, existing))
+    searched = with_version(spec, _search_version(existing))
+    planner = _planner(searched, options, metric, seed, _classic_models(data, spec, options, existing))
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(
             "evaluation_schedule has fidelity ROWS, but the data are a stream, which has no rows to choose from; use "
@@ -158,6 +160,11 @@ def _limits(spec: PhoenixSpec, time_limit: float | None) -> dict[str, Any]:
         "most_parameters": given.parameters_at_most if given.HasField("parameters_at_most") else None,
         "most_megabytes": given.megabytes if given.HasField("megabytes") else None,
     }
+
+
+def _search_version(existing: StudyRecord | None) -> int:
+    """The version of its search that a study goes on with: the one that it began with."""
+    return LATEST_VERSION if existing is None else int(existing.settings.get("search_version") or 1)
 
 
 def _check_size(data: PreparedData) -> None:
@@ -396,6 +403,7 @@ def _settings_record(options: SearchOptions, spec: PhoenixSpec, existing: StudyR
         "eval_steps": options.eval_steps,
         "batch_size": options.batch_size,
         "sampler": options.sampler,
+        "search_version": _search_version(existing),
         "time_limit": options.time_limit,
         "deterministic": options.deterministic,
         "members": _members(options, existing),

@@ -16,6 +16,7 @@ from model_search.finish.ensemble_selection import (
     Selection,
     SelectionSettings,
     ensemble_logits,
+    paired_gain,
     select,
 )
 from model_search.finish.selection_objectives import make_objective
@@ -236,3 +237,23 @@ def test_when_the_time_is_over_the_bags_and_splits_so_far_decide(monkeypatch):
     found = select(candidates, rows, settings=QUICK, is_late=lambda: True)
     assert len(bags) == 3  # one, and one for each half of one split
     assert sum(found.weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("metric", [None, ResolvedMetric("accuracy", "maximize")])
+def test_a_model_is_better_than_another_one_only_by_more_than_noise(metric):
+    models, labels = noisy_classes(rows=600, models=2)
+    rows = LabelledRows.of(CLASSES, labels)
+    good = models[0] + np.float32(1.5) * np.eye(3, dtype=np.float32)[labels]
+    found = paired_gain(rows, metric, good, models[0], seed=1)
+    assert found.is_clear
+    assert found.gain > 5 * found.error > 0
+    assert not paired_gain(rows, metric, models[0], good, seed=1).is_clear
+    assert paired_gain(rows, metric, models[0], good, seed=1).gain == pytest.approx(-found.gain)
+    # Of two alike, one has the better figure on these rows, and that says nothing.
+    first = paired_gain(rows, metric, models[0], models[1], seed=1)
+    second = paired_gain(rows, metric, models[1], models[0], seed=1)
+    assert max(first.gain, second.gain) > 0
+    assert not first.is_clear
+    assert not second.is_clear
+    assert not paired_gain(rows, metric, good, good, seed=1).is_clear
+    assert found == paired_gain(rows, metric, good, models[0], seed=1)

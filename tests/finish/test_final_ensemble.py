@@ -1,5 +1,8 @@
 """The final ensemble from what trials have stored, and the architectures that may become its student."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from model_search.errors import StudyError
 from model_search.finish import distillation
 from model_search.finish.distillation import DistillationContext, distilled_student
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts, make_ensemble
+from model_search.finish.student import work
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata.artefacts import LocalArtefacts, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
@@ -93,3 +97,25 @@ def test_a_student_has_at_most_a_third_of_its_teacher_and_no_more_than_is_given(
     with pytest.raises(StudyError, match="enough is known" if fit else "no student: no architecture"):
         distilled_student(parts, teacher, logits(0.1, 9), context)
     assert offered == fit
+
+
+@pytest.mark.parametrize(("settings", "is_limited"), [({}, False), ({"members": "auto"}, True)])
+def test_a_student_gets_half_of_what_the_trials_took_and_in_earlier_studies_what_it_takes(
+    study, monkeypatch, settings, is_limited
+):
+    parts = study(*(logits(1.5, seed) for seed in range(3)))
+    parts = dataclasses.replace(parts, record=dataclasses.replace(parts.record, settings=SETTINGS | settings))
+    jobs = []
+
+    def distil(job, candidates, on_progress=None):
+        jobs.append(job)
+        raise StudyError("enough is known")
+
+    monkeypatch.setattr(distillation, "distil", distil)
+    teacher = FinalModel(FinalKind.ENSEMBLE, {"loss": 0.1}, 950, 0.0, (1, 2), members=(FinalMember(1, 1.0),))
+    context = DistillationContext(DATA, TrainingSettings("DNN", "loss", "minimize"))
+    with pytest.raises(StudyError, match="enough is known"):
+        distilled_student(parts, teacher, logits(0.1, 9), context)
+    assert jobs[0].deadline.is_set == is_limited
+    expected = 0.5 * 10 * sum(work(8, parameters) for parameters in (100, 200, 300))
+    assert jobs[0].budget == (pytest.approx(expected) if is_limited else math.inf)

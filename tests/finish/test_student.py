@@ -19,6 +19,7 @@ from model_search.finish.student import (
     distil,
     small_enough,
     synthetic_rows,
+    work,
 )
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.engine import Engine
@@ -271,3 +272,24 @@ def test_candidates_within_the_limit_each_architecture_once():
         Candidate(LARGE + LARGE, 5000, 6),
     ]
     assert [candidate.trial for candidate in small_enough(candidates, 500)] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(2.0, [(1, 60), (2, 60), (3, 60), (1, 240)]), (0.9, [(1, 300)]), (0.1, [(1, 42)])]
+)
+def test_a_budget_of_work_leaves_the_first_candidate_alone_or_less_of_it(monkeypatch, share, expected):
+    trained = []
+
+    def watched(self, plan, *arguments):
+        trained.append((plan.parent, plan.steps))
+        return outcome
+
+    data = table()
+    outcome = Engine(data, SETTINGS).run(
+        TrialPlan(1, TrialKind.SEARCH, SMALL, {"learning_rate": 0.001, "optimizer": "adam"}, 2, 16, 3, "k")
+    )
+    monkeypatch.setattr(Engine, "run", watched)
+    candidates = [Candidate(SMALL, 10**5, number) for number in (1, 2, 3)]
+    whole = 7 * 60 * work(128, 10**5)
+    distil(job(data, budget=share * whole), candidates)
+    assert trained == expected

@@ -147,3 +147,21 @@ def test_a_study_that_is_being_worked_on_is_not_overwritten(tmp_path):
         open_pretended(tmp_path, overwrite=True)
     session.store.fail(claim, "over")
     open_pretended(tmp_path, overwrite=True)[0].store.close()
+
+
+def test_a_study_goes_on_with_the_version_of_the_search_that_it_began_with(tmp_path):
+    def searched(session):
+        found = type(session.planner._make.algorithm).__name__
+        session.store.close()
+        return found
+
+    session, _ = open_pretended(tmp_path)
+    assert (session.record.settings["search_version"], searched(session)) == (2, "RobustBeam")
+    session, _ = open_pretended(tmp_path)
+    settings = dict(session.store.study().settings)
+    del settings["search_version"]  # as version 1.0 wrote it
+    session.store.update_settings(settings)
+    session.store.close()
+    for _ in range(2):
+        session, _ = open_pretended(tmp_path)
+        assert (session.store.study().settings["search_version"], searched(session)) == (1, "GuidedBeam")

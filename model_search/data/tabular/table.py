@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_ROWS = 10
+GIVEN_VALIDATION = "given validation data"  # how rows are split where the user has done it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         valid = _labelled(raw.validation, other, task, notes, "the validation data", rules)
         if not len(valid.targets):
             raise DataError("the validation data have no row with a label; expected at least one")
-        split = {"by": "given validation data"}
+        split = {"by": GIVEN_VALIDATION}
     if rules < READING_RULES:
         train, valid = _as_before(train), _as_before(valid)
     split |= {"train_rows": len(train.targets), "valid_rows": len(valid.targets)}

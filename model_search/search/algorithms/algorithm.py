@@ -13,6 +13,7 @@ import numpy as np
 from model_search.metadata.trial import HyperparameterValue
 from model_search.registries import construct
 from model_search.search.history.history import History
+from model_search.search.predictor.scales import Scale, targets
 from model_search.search.space.grammar import Grammar
 from model_search.spec.searches import SEARCHES, search_type
 
@@ -58,11 +59,16 @@ class SearchAlgorithm(abc.ABC):
         sampler: The sampler of hyperparameters that goes with it, unless the user names one.
         evaluator: Name of the evaluator that trains what it proposes (`training/evaluator.py`).
         starting_points: What the first trials of a study try, whatever it would propose.
+        scales: The scales that the predictors of the study learn on (`predictor/scales.py`).
+        has_baseline: Whether a few trials are random search unless the specification says how many, so that the report
+            can tell what that would have reached.
     """
 
     sampler: ClassVar[str] = "random"
     evaluator: ClassVar[str] = "engine"
     starting_points: tuple[StartingPoint, ...] = ()
+    scales: ClassVar[tuple[Scale, ...]] = (targets,)
+    has_baseline: ClassVar[bool] = False
     grammar: Grammar
     settings: Mapping[str, Any] = MappingProxyType({})
 

@@ -1,20 +1,20 @@
-"""PREDICTOR_GUIDED_BEAM: the adaptive beam, with a predictor that chooses among many children. The default."""
+"""The adaptive beam, with a predictor that chooses among many children: version 1 of PREDICTOR_GUIDED_BEAM."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from model_search.search.algorithms.adaptive_beam import AdaptiveBeam
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
-from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import one_thread
 from model_search.search.history.history import History
+from model_search.search.predictor.additive_gaussian_process import Prediction
 from model_search.search.predictor.predictor import Memory, Predictor, Predictors
 from model_search.search.space.architecture import Architecture, get_allowed_depth
 from model_search.search.space.hyperparameter_space import Space, build_space
@@ -22,6 +22,8 @@ from model_search.search.space.starting_points import StartingPoint, starting_po
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+Acquisition = Callable[[Prediction], np.ndarray]
 
 WARM_UP = 5
 PACE = 2  # completed trials for one block more, where the spec names no numbers
@@ -45,7 +47,7 @@ def _combinations(space: Space) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Child:
+class Child:
     """A candidate and the trial that it descends from."""
 
     architecture: Architecture
@@ -53,20 +55,14 @@ class _Child:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Pool:
-    """The candidates of one history, what is expected of them, and the predictor's skill."""
+class Pool:
+    """The candidates of one history, how promising each is, and the predictor's skill."""
 
-    children: tuple[_Child, ...]
-    mean: np.ndarray
-    deviation: np.ndarray
+    children: tuple[Child, ...]
+    scores: np.ndarray
     skill: float
 
 
-@register_search(
-    "PREDICTOR_GUIDED_BEAM",
-    reads=("starting_points",),
-    describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
-)
 @dataclasses.dataclass
 class GuidedBeam(SearchAlgorithm):
     """The adaptive beam with a predictor.
@@ -89,6 +85,8 @@ class GuidedBeam(SearchAlgorithm):
     """
 
     sampler: ClassVar[str] = "predictor"
+    rounds: ClassVar[int] = ROUNDS
+    least_parents: ClassVar[int] = 1
     beam: AdaptiveBeam
     repeats: int
     starting_points: tuple[StartingPoint, ...] = ()
@@ -96,7 +94,7 @@ class GuidedBeam(SearchAlgorithm):
     def __post_init__(self) -> None:
         self.grammar = self.beam.grammar
         self._predictors = Predictors(self.grammar)
-        self._pools: Memory[_Pool] = Memory()
+        self._pools: Memory[Pool] = Memory()
 
     @classmethod
     def of(cls, spec: PhoenixSpec) -> GuidedBeam:
@@ -126,40 +124,43 @@ class GuidedBeam(SearchAlgorithm):
             pool = self._pool(history)
         if not pool.children or rng.random() < 0.3 - pool.skill:
             return self.beam.propose(history, rng)
-        child = pool.children[int(np.argmax(pool.mean + EXPLORATION * pool.deviation))]
+        child = pool.children[int(np.argmax(pool.scores))]
         return Proposal(child.architecture, parent=child.parent)
 
-    def _pool(self, history: History) -> _Pool:
+    def _pool(self, history: History) -> Pool:
         """The candidates of this history, made once for all the draws of a trial."""
         # The candidates are random, but those of a history are always the same: draws may share them.
         return self._pools.recall(
             history, lambda: self._make_pool(history, np.random.default_rng([len(history), history.completed_count]))
         )
 
-    def _make_pool(self, history: History, rng: np.random.Generator) -> _Pool:
+    def _make_pool(self, history: History, rng: np.random.Generator) -> Pool:
         allowed = self._allowed(history)
         predictor = self._predictors.of(history)
         exhausted = self._exhausted(history, 1 if rng.random() < NEW else self.repeats)
-        parents = self._parents(predictor)
-        children: dict[Architecture, _Child] = {}
-        means, deviations = np.zeros(0), np.zeros(0)
-        for round_number in range(ROUNDS):
-            new: dict[Architecture, _Child] = {}
-            for child in self._children(parents, allowed, rng, CHILDREN >> round_number):
+        parents, acquisition = self._parents(predictor), self._acquisition(history, predictor)
+        children: dict[Architecture, Child] = {}
+        scores = np.zeros(0)
+        for round_number in range(self.rounds):
+            new: dict[Architecture, Child] = {}
+            for child in self._children(parents, allowed, rng, round_number, history):
                 same = self.grammar.canonical(child.architecture)
                 if same in exhausted or same in children or history.failures.avoids(child.architecture):
                     continue
                 new.setdefault(same, child)
             if not new:
                 break
-            predicted = predictor.predict(list(new))
             children |= new
-            means = np.concatenate([means, predicted.mean])
-            deviations = np.concatenate([deviations, predicted.deviation])
-            promising = np.argsort(-(means + EXPLORATION * deviations), kind="stable")[:5]
+            scores = np.concatenate([scores, acquisition(predictor.predict(list(new)))])
+            promising = np.argsort(-scores, kind="stable")[:5]
             known = list(children.values())
             parents = [known[place] for place in promising]
-        return _Pool(tuple(children.values()), means, deviations, predictor.skill)
+        return Pool(tuple(children.values()), scores, predictor.skill)
+
+    def _acquisition(self, history: History, predictor: Predictor) -> Acquisition:
+        """How promising a candidate is by what is expected of it: its upper confidence bound."""
+        del history, predictor
+        return lambda expected: expected.mean + EXPLORATION * expected.deviation
 
     def _allowed(self, history: History) -> int:
         if not self.beam.grow_probability > 0:
@@ -176,25 +177,44 @@ class GuidedBeam(SearchAlgorithm):
         )
         return {architecture for architecture, count in counts.items() if count >= repeats}
 
-    def _parents(self, predictor: Predictor) -> list[_Child]:
+    def _parents(self, predictor: Predictor) -> list[Child]:
         """The best trials by their results, and the best by what is expected of them."""
-        size = self.beam.beam_size
+        size = max(self.beam.beam_size, self.least_parents)
         expected = np.argsort(-predictor.expected, kind="stable")[:size]
         places = dict.fromkeys([*range(min(size, len(predictor.tried))), *map(int, expected)])
         trials = [predictor.tried[place].trial for place in places]
-        return [_Child(trial.plan.architecture, trial.id) for trial in trials if trial.plan is not None]
+        return [Child(trial.plan.architecture, trial.id) for trial in trials if trial.plan is not None]
 
     def _children(
-        self, parents: Sequence[_Child], allowed: int, rng: np.random.Generator, count: int
-    ) -> Iterator[_Child]:
+        self,
+        parents: Sequence[Child],
+        allowed: int,
+        rng: np.random.Generator,
+        round_number: int,
+        history: History,
+    ) -> Iterator[Child]:
         """All architectures of a small space; else children of the parents and some random architectures."""
-        grammar = self.grammar
-        depths = range(grammar.minimum_depth, allowed + 1)
-        if sum(len(grammar.blocks) ** depth for depth in depths) <= count:
-            for depth in depths:
-                every = grammar.enumerate(depth, rng)
-                yield from (_Child(architecture, None) for architecture in every if len(architecture) <= allowed)
+        del history
+        count = CHILDREN >> round_number
+        if self._is_small(allowed, count):
+            yield from self._all(allowed, rng)
             return
+        yield from self._varied(parents, allowed, rng, count)
+        yield from self._newcomers(allowed, rng, count // 8)
+
+    def _is_small(self, allowed: int, count: int) -> bool:
+        """Whether there are at most so many architectures."""
+        depths = range(self.grammar.minimum_depth, allowed + 1)
+        return sum(len(self.grammar.blocks) ** depth for depth in depths) <= count
+
+    def _all(self, allowed: int, rng: np.random.Generator) -> Iterator[Child]:
+        for depth in range(self.grammar.minimum_depth, allowed + 1):
+            every = self.grammar.enumerate(depth, rng)
+            yield from (Child(architecture, None) for architecture in every if len(architecture) <= allowed)
+
+    def _varied(self, parents: Sequence[Child], allowed: int, rng: np.random.Generator, count: int) -> Iterator[Child]:
+        """Children of the parents in turn, changed at one place or more, or crossed."""
+        grammar = self.grammar
         for number in range(count):
             parent = parents[number % len(parents)]
             if rng.random() < CROSSED:
@@ -204,13 +224,20 @@ class GuidedBeam(SearchAlgorithm):
                 child = grammar.vary(parent.architecture, rng, allowed)
                 while rng.random() < CHANGED_AGAIN:
                     child = grammar.vary(child, rng, allowed)
-            # A starting point may be deeper than is allowed by then, and so may its children.
-            if len(child) <= (max(allowed, len(parent.architecture)) if self.starting_points else allowed):
-                yield _Child(child, parent.parent)
-        for _ in range(count // 8):
-            newcomer = grammar.random(rng, int(rng.choice(depths)))
+            if self._is_allowed(child, parent, allowed):
+                yield Child(child, parent.parent)
+
+    def _is_allowed(self, child: Architecture, parent: Child, allowed: int) -> bool:
+        # A starting point may be deeper than is allowed by then, and so may its children.
+        return len(child) <= (max(allowed, len(parent.architecture)) if self.starting_points else allowed)
+
+    def _newcomers(self, allowed: int, rng: np.random.Generator, count: int) -> Iterator[Child]:
+        """Random architectures of any allowed depth."""
+        depths = range(self.grammar.minimum_depth, allowed + 1)
+        for _ in range(count):
+            newcomer = self.grammar.random(rng, int(rng.choice(depths)))
             if len(newcomer) <= allowed:
-                yield _Child(newcomer, None)
+                yield Child(newcomer, None)
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """All architectures, the shallow ones first; only the least depth where nothing may ever grow."""

@@ -142,6 +142,16 @@ class History:
         """The best `k` completed trials (fewer where there are fewer), best first, ties by id."""
         return self._ranked[: max(k, 0)]
 
+    @property
+    def leader(self) -> Trial | None:
+        """The trial that is the best by the fairest figures; None where none is completed.
+
+        The best trial, or the best bag where there are bags: the rows that a bag is evaluated on have not chosen it
+        among many, and its towers were trained on more of them.
+        """
+        bags = (trial for trial in self._ranked if trial.plan is not None and trial.plan.folds)
+        return next(bags, self._ranked[0] if self._ranked else None)
+
     def latest(self, k: int) -> list[Trial]:
         """The `k` trials that were completed last, oldest first."""
         return self._arrivals[max(len(self._arrivals) - k, 0) :]

@@ -180,8 +180,8 @@ class Ensembling:
 
 
 def _is_of_towers(trial: Trial) -> bool:
-    """Whether it is a network: classic models take no part before the final stage."""
-    return trial.plan is not None and trial.plan.classic is None
+    """Whether it is made of single networks: classic models and bags take no part before the final stage."""
+    return trial.plan is not None and trial.plan.classic is None and not trial.plan.folds
 
 
 def _alone(trial: Trial) -> Trial:

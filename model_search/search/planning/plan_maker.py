@@ -128,7 +128,7 @@ class PlanMaker:
         self.algorithm = make_algorithm(spec)
         self.evaluation = EvaluationSchedule.of(spec, settings.train_steps)
         self.views = Views(self.evaluation)
-        predictors = Predictors(self.grammar)
+        predictors = Predictors(self.grammar, self.algorithm.scales)
         self.algorithm.use(predictors)
         self.sampler = make_sampler(settings.sampler, self.grammar, self.algorithm.sampler, predictors)
         self._random_sampler = RandomSampler()
@@ -249,7 +249,7 @@ class PlanMaker:
                 space, source.sampled, rng, proposal.hyperparameters, proposal.architecture
             )
             # What a sampler has learnt is not random.
-            is_random = proposal.random and (isinstance(sampler, RandomSampler) or bool(proposal.hyperparameters))
+            is_random = proposal.random and (sampler.is_random(source.sampled) or bool(proposal.hyperparameters))
             yield dataclasses.replace(proposal, hyperparameters=hyperparameters, random=is_random)
 
     def _everything(self, request: Request, source: ProposalSource) -> Iterator[Proposal]:

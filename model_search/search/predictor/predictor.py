@@ -14,6 +14,7 @@ from model_search.metadata.trial import Trial, TrialState
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import GaussianProcesses, Prediction
 from model_search.search.predictor.encoding import Encoded, Encoder, Hyperparameters
+from model_search.search.predictor.scales import Scale, targets
 from model_search.search.space.architecture import DEFAULT_FLATTEN, Architecture
 from model_search.search.space.grammar import Grammar
 
@@ -82,40 +83,21 @@ def chosen(history: History, most: int = MOST_TRIALS) -> list[Trial]:
     return [own[place] for place in sorted(places)]
 
 
-def targets(values: np.ndarray) -> np.ndarray:
-    """Objectives, larger is better, on a scale on which the good ones differ: mean 0, variance 1.
-
-    What lies below the median is compressed by a logarithm, since how bad a bad trial is says little, and one that
-    went astray must not outweigh all others.
-    """
-    # What rounding alone can make of equal values is no difference between them.
-    noise = 1e-12 * np.abs(values).max()
-    median = np.median(values)
-    spread = np.quantile(values, 0.9) - median
-    if not spread > noise:
-        spread = values.std()
-    if not spread > noise:
-        return np.zeros(len(values))
-    scaled = (values - median) / spread
-    scaled = np.where(scaled < 0, -np.log1p(np.maximum(-scaled, 0.0)), scaled)
-    deviation = scaled.std()
-    return (scaled - scaled.mean()) / deviation if deviation > 0 else np.zeros(len(values))
-
-
 class Predictor:
     """Expects of a trial what trials like it have reached. Pure: the same history gives the same predictions.
 
     Attributes:
         tried: The completed trials that it learnt from, best first.
-        targets: What they reached, on the predictor's scale (see `targets`).
+        targets: What they reached, on the predictor's scale.
     """
 
-    def __init__(self, history: History, grammar: Grammar) -> None:
+    def __init__(self, history: History, grammar: Grammar, scale: Scale = targets) -> None:
         """Learns from the completed trials; `can_learn` says whether there are enough.
 
         Args:
             history: The study's trials.
             grammar: The architectures there are.
+            scale: The scale that it learns on (`scales.py`).
         """
         self._grammar = grammar
         self.tried = [_tried(trial, grammar) for trial in chosen(history)]
@@ -123,7 +105,7 @@ class Predictor:
         failed = [_tried(trial, grammar) for trial in history.failed if _tells(trial)][-MOST_FAILED:]
         values = [-history.loss(item.trial) for item in self.tried]
         # A trial that failed is as bad as the worst that did not.
-        every = targets(np.array([*values, *([min(values, default=0.0)] * len(failed))]))
+        every = scale(np.array([*values, *([min(values, default=0.0)] * len(failed))]))
         self.targets = every[: len(values)]
         known = [item.architecture for item in (*self.tried, *failed, *running)]
         longest = max(map(len, known), default=1)
@@ -178,15 +160,24 @@ class Predictors:
 
     Args:
         grammar: The architectures there are.
+        scales: The scales that predictors learn on, one at a time: the trials take turns at random.
     """
 
-    def __init__(self, grammar: Grammar) -> None:
+    def __init__(self, grammar: Grammar, scales: Sequence[Scale] = (targets,)) -> None:
         self._grammar = grammar
+        self._scales = tuple(scales)
         self._memory: Memory[Predictor] = Memory()
 
     def of(self, history: History) -> Predictor:
         """The predictor that has learnt from a history."""
-        return self._memory.recall(history, lambda: Predictor(history, self._grammar))
+        return self._memory.recall(history, lambda: Predictor(history, self._grammar, self._scale(history)))
+
+    def _scale(self, history: History) -> Scale:
+        """The scale for the next trial; workers that plan at the same time may have different ones."""
+        if len(self._scales) == 1:
+            return self._scales[0]
+        rng = np.random.default_rng([len(history), history.completed_count, len(self._scales)])
+        return self._scales[int(rng.integers(len(self._scales)))]
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

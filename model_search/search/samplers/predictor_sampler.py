@@ -45,10 +45,15 @@ class PredictorSampler(Sampler):
         architecture: Architecture = (),
     ) -> dict[str, HyperparameterValue]:
         """The values with which the architecture is most promising."""
-        if not Predictor.can_learn(history, self.RANDOM_TRIALS) or all(len(p.bins) == 1 for p in space.parameters):
+        nothing_to_choose = all(p.name in fixed or len(p.bins) == 1 for p in space.parameters)
+        if nothing_to_choose or self.is_random(history):
             return space.draw(rng, fixed)
         with one_thread():
             return self._most_promising(space, self._predictors.of(history), rng, fixed, architecture)
+
+    def is_random(self, history: History) -> bool:
+        """As long as there are too few trials to learn from."""
+        return not Predictor.can_learn(history, self.RANDOM_TRIALS)
 
     def _most_promising(
         self,

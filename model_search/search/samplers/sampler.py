@@ -43,6 +43,11 @@ class Sampler(abc.ABC):
             architecture: What is to be trained with them.
         """
 
+    def is_random(self, history: History) -> bool:
+        """Whether the values do not depend on what was tried; here they are taken to."""
+        del history
+        return False
+
 
 _Class = TypeVar("_Class", bound=type[Sampler])
 

@@ -7,6 +7,7 @@ from search_factory import completed, make_plan, make_planner, make_spec, run_st
 from model_search.errors import UserError
 from model_search.metadata.trial import TrialPlan
 from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.planning.random_baseline import expected_best, random_baseline
 
 VALUES = [3.0, 1.0, 4.0, 1.5, 9.0]
@@ -98,6 +99,45 @@ def test_the_first_random_trials_of_towers_of_one_length_count():
     for sampler, expected in (("random", list(range(1, 11))), ("bayesian", [])):
         planner = make_planner(make_spec("REGULARIZED_EVOLUTION", **fields), sampler=sampler)
         assert sorted(_random_trials(run_study(planner, 20, lambda plan: 1.0))) == expected
+
+
+def _default(**fields):
+    return make_spec("PREDICTOR_GUIDED_BEAM", **fields)
+
+
+def _ids_of_random(spec, count, **settings):
+    planner = Planner(spec, PlannerSettings(3, 1000, 32, "random", **settings), "loss", "minimize")
+    return sorted(_random_trials(run_study(planner, count, lambda plan: float(plan.trial_id % 7))))
+
+
+def test_the_default_search_has_three_random_trials_of_forty():
+    assert _ids_of_random(_default(), 40, number_models=40) == [12, 24, 36]
+
+
+def test_small_studies_other_searches_and_a_share_of_zero_have_none():
+    assert _ids_of_random(_default(), 40, number_models=39) == []
+    assert _ids_of_random(_default(random_baseline_share=0.0), 40) == []
+    assert _ids_of_random(make_spec("REGULARIZED_EVOLUTION"), 40) == []
+    earlier = _default()
+    earlier.search_settings.hparam["version"].int64_value = 1
+    assert _ids_of_random(earlier, 40) == []
+
+
+def test_a_random_trial_is_made_up_for_where_another_rule_takes_its_turn():
+    """Every fourth trial is an ensemble, and so trial 12, 24 and 36."""
+    spec = _default()
+    spec.ensemble_spec.ensemble_search_type = 4
+    spec.ensemble_spec.intermixed_search.try_ensembling_every = 4
+    assert _ids_of_random(spec, 40) == [13, 25, 37]
+
+
+def test_a_study_that_had_no_random_trials_gets_them_one_at_a_time():
+    history = History("loss", "minimize")
+    history.update(completed(i, float(i), make_plan(i, ["FULLY_CONNECTED"] * (1 + i % 4))) for i in range(1, 301))
+    planner = Planner(_default(), PlannerSettings(3, 1000, 32, "random"), "loss", "minimize")
+    assert planner.plan(301, history).random
+    history.update([completed(301, 1.0, planner.plan(301, history))])
+    assert not planner.plan(302, history).random
 
 
 def test_a_random_trial_begins_no_descent():

@@ -1,0 +1,147 @@
+"""PREDICTOR_GUIDED_BEAM: a portfolio of a guided beam with several predictors, and of plain searches. The default."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.guided_beam import EXPLORATION, WARM_UP, Acquisition, Child, GuidedBeam
+from model_search.search.algorithms.registry import register_search
+from model_search.search.history.history import History
+from model_search.search.predictor.additive_gaussian_process import Prediction
+from model_search.search.predictor.predictor import Predictor, is_own
+from model_search.search.predictor.scales import Scale, log_regret, normal_scores, targets
+from model_search.spec.searches import LATEST_VERSION, SEARCHES, VERSION, Setting
+
+if TYPE_CHECKING:
+    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+NAME = "PREDICTOR_GUIDED_BEAM"
+IMPROVEMENT = 0.5  # of the trials go to the greatest expected improvement
+NEIGHBOURS = 240  # of the best trials, in the first round
+PROMISING = 96  # neighbours of the most promising candidates, in each further round
+VARIED = 60  # children of the best that differ in one place or more
+EVOLVED = 60  # children of the winners of tournaments
+POPULATION, TOURNAMENT = 50, 5
+NEWCOMERS = 30
+PATIENCE = 10  # trials without a better one, after which exploration grows,
+SLOWNESS = 60.0  # by the uncertainty's weight once more for each so many further ones,
+MOST_IMPATIENT = 60  # up to so many
+
+
+@register_search(
+    NAME,
+    reads=("starting_points",),
+    settings=[Setting(VERSION, LATEST_VERSION, minimum=1, maximum=LATEST_VERSION)],
+    describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
+)
+@dataclasses.dataclass
+class RobustBeam(GuidedBeam):
+    """The guided beam, made robust.
+
+    It differs from its first version, which studies that began with that go on with, in this:
+
+    * The predictor learns on a scale that is drawn anew for each trial (`scales.py`): differences among the good ones,
+      ranks, or the logarithm of the regret. No single view of the results decides alone.
+    * Half of the trials, drawn at random, go to the candidate with the greatest expected improvement, the others to
+      the upper confidence bound, in which the uncertainty weighs the more the longer no trial was better.
+    * Candidates are the one-step neighbours of the best trials, children that differ more, children of tournaments
+      among the latest trials as in regularized evolution, and the neighbours of the most promising of all these.
+
+    Papers, besides those of `GuidedBeam`: White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture
+    Search", UAI 2021 (the neighbours of the best are a strong set of candidates).
+    """
+
+    scales: ClassVar[tuple[Scale, ...]] = (targets, normal_scores, log_regret)
+    rounds: ClassVar[int] = 3
+    least_parents: ClassVar[int] = 8
+    has_baseline: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, spec: PhoenixSpec) -> GuidedBeam:  # type: ignore[override] # or its first version
+        """The search that a spec asks for, in the version that it names."""
+        if SEARCHES.get(NAME).values(spec)[VERSION] == 1:
+            return GuidedBeam.of(spec)
+        return super().of(spec)
+
+    def propose(self, history: History, rng: np.random.Generator) -> Proposal:
+        """A random architecture at first, then the most promising candidate."""
+        if not Predictor.can_learn(history, WARM_UP):
+            architecture = self.grammar.random_of_any_depth(rng, self._allowed(history))
+            return Proposal(architecture, random=self.grammar.is_fixed)
+        return super().propose(history, rng)
+
+    def _acquisition(self, history: History, predictor: Predictor) -> Acquisition:
+        """The expected improvement or an upper confidence bound, the same for all draws of a trial."""
+        if np.random.default_rng([len(history), history.completed_count, 1]).random() < IMPROVEMENT:
+            best = float(predictor.targets.max())
+            return lambda expected: expected_improvement(expected, best)
+        late = min(max(_trials_since_the_best(history) - PATIENCE, 0), MOST_IMPATIENT)
+        weight = EXPLORATION * (1 + late / SLOWNESS)
+        return lambda expected: expected.mean + weight * expected.deviation
+
+    def _children(
+        self,
+        parents: Sequence[Child],
+        allowed: int,
+        rng: np.random.Generator,
+        round_number: int,
+        history: History,
+    ) -> Iterator[Child]:
+        """All architectures of a small space; else neighbours of the parents, and at first others, too."""
+        if self._is_small(allowed, NEIGHBOURS):
+            if round_number == 0:
+                yield from self._all(allowed, rng)
+            return
+        if round_number > 0:
+            yield from self._neighbours(parents[:4], allowed, rng, PROMISING)
+            return
+        yield from (parent for parent in parents if self._is_allowed(parent.architecture, parent, allowed))
+        yield from self._neighbours(parents, allowed, rng, NEIGHBOURS)
+        yield from self._varied(parents, allowed, rng, VARIED)
+        yield from self._evolved(history, allowed, rng)
+        yield from self._newcomers(allowed, rng, NEWCOMERS)
+
+    def _evolved(self, history: History, allowed: int, rng: np.random.Generator) -> Iterator[Child]:
+        """Children of the winners of tournaments among the latest trials."""
+        population = [
+            (history.loss(trial), trial.id, trial.plan.architecture)
+            for trial in heapq.nlargest(POPULATION, filter(is_own, history.completed), key=lambda trial: trial.id)
+            if trial.plan is not None
+        ]
+        for _ in range(EVOLVED):
+            members = rng.integers(len(population), size=TOURNAMENT)
+            _, parent, architecture = min(population[int(member)] for member in members)
+            child = self.grammar.vary(architecture, rng, allowed)
+            if self._is_allowed(child, Child(architecture, parent), allowed):
+                yield Child(child, parent)
+
+    def _neighbours(
+        self, parents: Sequence[Child], allowed: int, rng: np.random.Generator, most: int
+    ) -> Iterator[Child]:
+        """The one-step neighbours of the parents; a random part of those of each where they would be too many."""
+        share = -(-most // max(len(parents), 1))
+        for parent in parents:
+            every = self.grammar.neighbours(parent.architecture, allowed)
+            found = [architecture for architecture in every if self._is_allowed(architecture, parent, allowed)]
+            if len(found) > share:
+                found = [found[int(place)] for place in np.sort(rng.choice(len(found), share, replace=False))]
+            yield from (Child(architecture, parent.parent) for architecture in found)
+
+
+def expected_improvement(expected: Prediction, best: float) -> np.ndarray:
+    """By how much a candidate is expected to be better than the best (Mockus, 1975)."""
+    from scipy.special import ndtr
+
+    z = (expected.mean - best) / expected.deviation
+    return expected.deviation * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
+
+
+def _trials_since_the_best(history: History) -> int:
+    best = history.best(1)[0].id
+    return sum(1 for trial in history.completed if trial.id > best)

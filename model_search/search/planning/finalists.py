@@ -1,0 +1,91 @@
+"""Bagging of the finalists: after a search, the best models are trained again on all rows, in folds (Breiman 1996)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from model_search.errors import SpaceExhaustedError
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan
+from model_search.search.history.history import History
+from model_search.search.planning.early_stopping import LearningCurve
+from model_search.search.planning.planner import Planner
+
+FINALISTS = 4
+_TREES = "boosted_trees"
+
+
+def finalists(history: History) -> list[Trial]:
+    """The best models that one training makes, best first; boosted trees always, since they differ most."""
+    able = [trial for trial in history.completed if trial.plan is not None and _can_be_bagged(trial.plan)]
+    chosen = able[:FINALISTS]
+    return chosen + [trial for trial in able[FINALISTS:] if trial.plan is not None and trial.plan.classic == _TREES]
+
+
+def _can_be_bagged(plan: TrialPlan) -> bool:
+    is_fresh = plan.trains_one_tower_in_full or plan.classic is not None
+    return is_fresh and not plan.folds
+
+
+class FinalistsPlanner(Planner):
+    """Plans the bags of some trials, and nothing else.
+
+    Args:
+        searched: The planner of the search.
+        chosen: The finalists, in the order in which they are bagged.
+        folds: How many folds.
+    """
+
+    def __init__(self, searched: Planner, chosen: Sequence[Trial], folds: int):
+        self._plans = [plan for trial in chosen if (plan := trial.plan) is not None]
+        self._folds = folds
+        self._evaluator = searched.evaluator
+
+    @property
+    def evaluator(self) -> str:
+        """See `Planner`."""
+        return self._evaluator
+
+    @property
+    def shares_rows(self) -> bool:
+        """See `Planner`."""
+        return False
+
+    @property
+    def replayed_towers(self) -> int | None:
+        """See `Planner`."""
+        return None
+
+    def stops(self, plan: TrialPlan, curve: LearningCurve, history: History) -> bool:
+        """See `Planner`; a bag is always trained in full."""
+        return False
+
+    def left(self, history: History) -> int:
+        """How many bags no trial has been planned for."""
+        return sum(1 for plan in self._plans if not history.contains_key(self._key(plan)))
+
+    def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
+        """The bag of the best finalist that has none.
+
+        Raises:
+            SpaceExhaustedError: if all have one.
+        """
+        for plan in self._plans:
+            if not history.contains_key(self._key(plan)):
+                return dataclasses.replace(
+                    plan,
+                    trial_id=trial_id,
+                    kind=TrialKind.BAGGING,
+                    key=self._key(plan),
+                    parent=plan.trial_id,
+                    start=None,
+                    first_step=0,
+                    rung=0,
+                    bracket=0,
+                    random=False,
+                    folds=self._folds,
+                )
+        raise SpaceExhaustedError("every finalist has been trained in folds")
+
+    def _key(self, plan: TrialPlan) -> str:
+        return f"folds:{self._folds}:{plan.key}"

@@ -1,0 +1,51 @@
+"""Folds of rows, and the weights of towers that were trained without one each. Never imports TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from model_search.errors import StudyError
+from model_search.training.outcome import TrainedTower
+
+_FOLDS = 0xF01D  # tells the generator of folds from others of the same seed
+
+
+def fold_numbers(rows: int, folds: int, seed: int, classes: np.ndarray | None) -> np.ndarray:
+    """The fold of each row, int [rows], at random; every class is spread over all folds as evenly as it can be.
+
+    Args:
+        rows: How many rows there are.
+        folds: How many folds.
+        seed: Seed of the folds: all bags of a study have the same.
+        classes: int [rows]; None for no classes.
+    """
+    order = np.random.default_rng([seed, _FOLDS]).permutation(rows)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    found = np.empty(rows, np.int64)
+    found[order] = np.arange(rows) % folds
+    return found
+
+
+def name_in_fold(fold: int, name: str) -> str:
+    """The name of a weight of the tower that was trained without a fold."""
+    return f"fold_{fold}/{name}"
+
+
+def weights_by_fold(tower: TrainedTower) -> list[Mapping[str, np.ndarray]]:
+    """The weights of each tower of a bag, by name.
+
+    Raises:
+        StudyError: if a fold has none.
+    """
+    found: list[dict[str, np.ndarray]] = [{} for _ in range(tower.plan.folds)]
+    starts = {name_in_fold(fold, ""): weights for fold, weights in enumerate(found)}
+    for name, array in tower.weights.items():
+        start, slash, rest = name.partition("/")
+        if start + slash in starts:
+            starts[start + slash][rest] = array
+    if not all(found):
+        raise StudyError(f"the weights of trial {tower.plan.trial_id} are not those of {tower.plan.folds} folds")
+    return list(found)

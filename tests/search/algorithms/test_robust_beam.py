@@ -1,0 +1,151 @@
+"""What version 2 of the guided beam adds: scales, acquisitions, candidates; and that studies keep their version."""
+
+import numpy as np
+import pytest
+from search_factory import completed, make_plan, make_planner, make_spec, run_study
+
+from model_search.search.algorithms.guided_beam import Child, GuidedBeam
+from model_search.search.algorithms.registry import make_algorithm
+from model_search.search.algorithms.robust_beam import NAME, RobustBeam, expected_improvement
+from model_search.search.history.history import History
+from model_search.search.predictor.additive_gaussian_process import Prediction
+from model_search.search.predictor.predictor import Predictors
+from model_search.search.predictor.scales import log_regret, normal_scores, targets
+from model_search.search.space.grammar import Grammar
+from model_search.spec.searches import with_version
+
+BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "LOWRANK_1")
+
+
+def _spec(depth=6, version=None, **fields):
+    """Towers of one length, whose hyperparameters have one value only."""
+    spec = make_spec(
+        NAME,
+        blocks_to_use=BLOCKS,
+        minimum_depth=depth,
+        maximum_depth=depth,
+        learning={"optimizers": ["adam"]},
+        **fields,
+    )
+    spec.learning_spec.learning_rate_range.add(minimum=1e-3, maximum=1e-3)
+    if version is not None:
+        spec.search_settings.hparam["version"].int64_value = version
+    return spec
+
+
+def _rough(seed):
+    """A loss in which three places together decide, and a tenth of the towers is far worse than the others."""
+    tables = np.random.default_rng(seed).random((6, 4, 4, 4))
+
+    def loss(plan):
+        codes = [BLOCKS.index(name) for name in plan.architecture]
+        value = sum(tables[i, codes[i], codes[(i + 1) % 6], codes[(i + 3) % 6]] for i in range(6))
+        return 10 - value if value > 2.1 else 100.0
+
+    return loss
+
+
+def test_a_spec_names_the_version_and_gets_the_latest_without():
+    assert type(make_algorithm(_spec())) is RobustBeam
+    assert type(make_algorithm(_spec(version=2))) is RobustBeam
+    assert type(make_algorithm(_spec(version=1))) is GuidedBeam
+
+
+def test_a_study_keeps_the_version_that_it_began_with_unless_another_is_asked_for():
+    def version(spec):
+        return spec.search_settings.hparam["version"].int64_value
+
+    given = _spec()
+    assert [version(with_version(given, number)) for number in (1, 2)] == [1, 2]
+    assert version(with_version(_spec(version=2), 1)) == 2
+    assert "version" not in given.search_settings.hparam
+    other = make_spec("LOCAL_SEARCH")
+    assert with_version(other, 1) == other
+
+
+VALUES = np.array([3.0, -50.0, 1.0, 2.0, 2.0, 4.0, 3.5])
+
+
+@pytest.mark.parametrize("scale", [targets, normal_scores, log_regret])
+def test_a_scale_keeps_the_order_and_no_outlier_decides(scale):
+    scaled = scale(VALUES)
+    assert scaled.mean() == pytest.approx(0, abs=1e-9)
+    assert scaled.std() == pytest.approx(1)
+    for one in range(len(VALUES)):
+        for other in range(len(VALUES)):
+            assert (scaled[one] < scaled[other]) == (VALUES[one] < VALUES[other])
+    assert np.ptp(scaled[VALUES > 0]) > 0.3 * np.ptp(scaled)
+    np.testing.assert_array_equal(scale(np.full(5, 7.0)), np.zeros(5))
+
+
+@pytest.mark.parametrize("scale", [normal_scores])
+def test_ranks_alone_count(scale):
+    np.testing.assert_allclose(scale(VALUES), scale(np.sign(VALUES) * VALUES**2))
+
+
+def test_the_scale_changes_from_trial_to_trial():
+    grammar, known = Grammar.of(_spec()), (targets, normal_scores, log_regret)
+    predictors, history, seen = Predictors(grammar, known), History("loss", "minimize"), set()
+    for number in range(1, 16):
+        history.update([completed(number, float(number), make_plan(number, BLOCKS[: 1 + number % 4]))])
+        predictor = predictors.of(history)
+        losses = -np.array([history.loss(item.trial) for item in predictor.tried])
+        fits = [scale for scale in known if number > 6 and np.allclose(predictor.targets, scale(losses))]
+        seen.update(scale.__name__ for scale in fits)
+    assert seen == {"targets", "normal_scores", "log_regret"}
+
+
+def test_expected_improvement_grows_with_mean_and_uncertainty():
+    expected = Prediction(np.array([0.0, 0.5, 0.0, 1.0]), np.array([0.1, 0.1, 1.0, 1e-9]))
+    found = expected_improvement(expected, best=0.5)
+    assert found[0] < found[1] < found[2] < found[3]
+    assert found[3] == pytest.approx(0.5)
+    assert found[1] == pytest.approx(0.1 / np.sqrt(2 * np.pi))
+
+
+def test_all_neighbours_of_the_best_are_candidates():
+    algorithm = make_algorithm(_spec())
+    history = run_study(make_planner(_spec()), 12, _rough(1))
+    best = history.best(1)[0]
+    candidates = {
+        child.architecture
+        for child in algorithm._children(
+            [Child(best.plan.architecture, best.id)], 6, np.random.default_rng(0), 0, history
+        )
+    }
+    assert candidates >= set(algorithm.grammar.neighbours(best.plan.architecture))
+    assert len(candidates) > 18  # and others
+
+
+def test_exploration_grows_while_nothing_is_better():
+    algorithm = make_algorithm(_spec())
+    expected = Prediction(np.array([-9.0, -9.0]), np.array([1e-9, 1.0]))
+    history, weights = History("loss", "minimize"), []
+    for number in range(1, 90):
+        tower = [BLOCKS[number // 4**place % 4] for place in range(6)]
+        history.update([completed(number, 1.0 + (number > 5), make_plan(number, tower))])
+        if number > 6:
+            first, second = algorithm._acquisition(history, Predictors(algorithm.grammar).of(history))(expected)
+            weights.append(second - first)
+    bounds = [weight for weight in weights if weight > 0.99]  # the others are expected improvements
+    assert len(bounds) < len(weights)
+    assert bounds[0] == pytest.approx(1)
+    assert bounds == sorted(bounds)
+    assert bounds[-1] == pytest.approx(2)
+
+
+def test_the_first_trials_of_towers_of_one_length_are_a_baseline():
+    history = run_study(make_planner(_spec(), sampler="auto"), 12, _rough(2))
+    assert [trial.id for trial in sorted(history.completed, key=lambda t: t.id) if trial.plan.random] == [1, 2, 3, 4, 5]
+    assert not any(t.plan.random for t in run_study(make_planner(_spec(version=1)), 12, _rough(2)).completed)
+
+
+def test_it_is_no_worse_than_local_search_where_much_interacts_and_few_are_far_off():
+    def best(search, seed):
+        spec = _spec()
+        spec.search_type = 0
+        spec.search = search
+        return run_study(make_planner(spec, seed, sampler="auto"), 60, _rough(seed)).best(1)[0].objective("loss")
+
+    differences = [best(NAME, seed) - best("LOCAL_SEARCH", seed) for seed in range(6)]
+    assert np.mean(differences) < 0.1
