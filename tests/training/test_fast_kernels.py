@@ -85,6 +85,12 @@ def test_a_tower_without_slow_layers_is_left_as_it_is():
     assert with_fast_kernels(stock) is stock
 
 
+def test_a_layer_that_reads_a_mask_is_left_as_it_is():
+    inputs = {"x": InputSpec((6, 3), "float32", lengths="lengths"), "lengths": InputSpec((), "int32")}
+    stock = build_tower(TowerSpec(("BATCHNORM_CONV1D_128_5",), inputs, 2, "RNN_LAST_ACTIVATIONS"))
+    assert with_fast_kernels(stock) is stock
+
+
 def test_what_a_trial_stores_fits_the_stock_tower(monkeypatch):
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(64, 8, 8, 3)).astype("float32"), rng.integers(0, 3, 64).astype("int32")
