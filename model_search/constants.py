@@ -22,6 +22,6 @@ DEFAULT_SOUND = str(_SPECS / "sound_config.pbtxt")
 DEFAULT_TEXT = str(_SPECS / "text_config.pbtxt")
 
 # Names of the optimizers; `training/optimizers.py` says how each is computed.
-OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop")
+OPTIMIZERS = ("momentum", "sgd", "adagrad", "adam", "rmsprop", "nesterov")
 # Courses of the learning rate; `training/hyperparameters.py` says what each is.
 SCHEDULES = ("constant", "cosine", "flat_cosine")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from model_search.data.provider import Provider
     from model_search.finish.export import ModelBundle
     from model_search.finish.final_ensemble import StudyParts
+    from model_search.finish.large_files import ModelAnswers
     from model_search.report.facts import StudyFacts
     from model_search.trainers.replay import Replayed
 
@@ -195,6 +196,39 @@ class Study:
 
         return replay_trial(self._folder, trial, data, metric, self._artefacts_place)
 
+    def train_longer(
+        self,
+        trial: int,
+        steps: int,
+        data: Provider,
+        *,
+        one_cycle: bool = True,
+        metric: Callable[..., float] | None = None,
+        progress: bool | None = None,
+    ) -> Trial:
+        """Trains a completed trial's tower further, as a new trial of the kind "longer".
+
+        It goes on from the trial's weights and the state of its optimizer, with the augmentations of the study's
+        specification. The same call goes on with what an earlier one has begun and not finished.
+
+        Args:
+            trial: The trial's number.
+            steps: Steps besides those that it was trained for.
+            data: The provider that the study was made with.
+            one_cycle: Whether the learning rate rises once more and falls to zero; otherwise as in the trial.
+            metric: The study's metric, where it is a function.
+            progress: False for silence.
+
+        Raises:
+            UserError: if the data are different, the trial is no completed tower, or was trained so already.
+            TrialError: if the training fails.
+            KeyboardInterrupt: after Ctrl-C, when the new trial has been put back.
+        """
+        from model_search.trainers.longer.training import LongerOptions, train_longer
+
+        options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self._artefacts_place)
+        return self.trial(train_longer(self._folder, options))
+
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
 
@@ -295,14 +329,7 @@ class Study:
             [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets). With
             a label for each step a masked array [rows, steps], in which padded steps are masked.
         """
-        from model_search.finish.predict import predict_labels
-
-        logits, steps = self._logits(data, trial)
-        found = predict_labels(logits, self.task)
-        if steps is None:
-            return found
-        padded = ~steps if found.ndim == 2 else np.repeat(~steps[..., None], found.shape[2], axis=2)
-        return np.ma.masked_array(found, mask=padded)
+        return self._answers(trial).labels(data)
 
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame:
         """Probabilities [rows, classes], one column per class, named by it.
@@ -312,18 +339,9 @@ class Study:
         Raises:
             UserError: if the study predicts numbers.
         """
-        import pandas as pd
-
-        from model_search.finish.predict import predict_probabilities
-
         if self.task.kind is not TaskKind.CLASSIFICATION:
             raise UserError(f"study {self.name!r} predicts numbers ({self.task.label}); it has no probabilities")
-        logits, steps = self._logits(data, trial)
-        if steps is None:
-            return predict_probabilities(logits, self.task, self._temperature(trial))
-        found = predict_probabilities(logits[steps], self.task, self._temperature(trial))
-        rows, numbers = np.nonzero(steps)
-        return found.set_axis(pd.MultiIndex.from_arrays([rows, numbers], names=["row", "step"]), axis="index")
+        return self._answers(trial).probabilities(data, self._temperature(trial))
 
     def write_predictions(
         self,
@@ -359,23 +377,7 @@ class Study:
         """What `write_predictions` writes, some rows at a time."""
         from model_search.finish import large_files
 
-        about, temperature = self._record.data, self._temperature(trial)
-        files = large_files.files_of(data, about)
-        if files is not None:
-            frames = large_files.answers_of_files(
-                files, lambda paths: self._logits(paths, trial)[0], self.task, temperature
-            )
-        elif about.get("schema") is not None:
-            pieces = large_files.logits_in_pieces(self.tower(trial), data, about, warn)
-            frames = (large_files.answers_of(logits, self.task, temperature) for logits in pieces)
-        elif "text" in about:
-            frames = iter([large_files.answers_of(self._logits(data, trial)[0], self.task, temperature)])
-        else:
-            raise UserError(
-                f"study {self.name!r} was not made from a table or from files, and has no columns to read from one; "
-                "give rows to `predict`, as the study's provider yields them"
-            )
-        for frame in frames:
+        for frame in self._answers(trial).frames(data, self._temperature(trial)):
             yield large_files.escape_formulas(frame) if escape_formulas else frame
 
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
@@ -383,19 +385,9 @@ class Study:
 
         Probabilities are those of `predict_proba`: the temperature has its effect on the loss.
         """
-        from model_search.data.labelled_rows import LabelledRows
-        from model_search.data.later_rows import labelled_rows
-        from model_search.finish.large_files import labelled_logits
-        from model_search.finish.predict import tower_logits
         from model_search.training.metrics import all_metrics
 
-        if self._reads_in_pieces(data):
-            given, found = labelled_logits(self.tower(trial), data, self._record.data, warn)
-        else:
-            given = labelled_rows(data, self._record.data, warn)
-            found = tower_logits(self._built(self._chosen(trial), given.inputs), given.inputs)
-        rows = LabelledRows.of_rows(self.task, given)
-        logits = rows.logits(found)
+        rows, logits = self._answers(trial).labelled(data)
         if self.task.kind is TaskKind.CLASSIFICATION:
             logits = logits / self._temperature(trial)
         return all_metrics(self.task, rows.labels, logits, rows.weights)
@@ -533,21 +525,14 @@ class Study:
         found = self.calibration(trial)
         return given_temperature(self._record) or 1.0 if found is None else found.temperature
 
-    def _logits(self, data: TableLike, trial: ModelChoice) -> tuple[np.ndarray, np.ndarray | None]:
-        """Logits [rows, ...], and which steps are valid where there is a label for each step."""
-        from model_search.data.later_rows import inputs_of, steps_of
-        from model_search.finish.large_files import logits_in_pieces
-        from model_search.finish.predict import tower_logits
+    def _answers(self, trial: ModelChoice) -> ModelAnswers:
+        """What one of the models answers for data that are read later."""
+        from model_search.finish.large_files import ModelAnswers
 
-        if self._reads_in_pieces(data):
-            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, warn))), None
-        inputs = inputs_of(data, self._record.data, warn)
-        tower = self._built(self._chosen(trial), inputs)
-        return tower_logits(tower, inputs), steps_of(inputs, self._record.data)
+        def tower(inputs: Mapping[str, np.ndarray] | None) -> keras.Model:
+            return self._built(self._chosen(trial), inputs)
 
-    def _reads_in_pieces(self, data: TableLike) -> bool:
-        """Whether rows are read some at a time, and their features are left again."""
-        return isinstance(data, str | os.PathLike) and self._record.data.get("schema") is not None
+        return ModelAnswers(self._record.data, self.task, tower, warn)
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of

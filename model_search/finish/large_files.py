@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import csv
+import dataclasses
 import gzip
 import io
 import lzma
@@ -19,8 +20,9 @@ import numpy as np
 
 from model_search.data.audio.later_recordings import recording_paths
 from model_search.data.images.later_pictures import picture_paths
-from model_search.data.later_rows import PieceReader, label_columns, label_rows
-from model_search.data.rows import Rows
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.later_rows import PieceReader, inputs_of, label_columns, label_rows, labelled_rows, steps_of
+from model_search.data.rows import Arrays, Rows
 from model_search.data.tabular.csv_reading import table_pieces
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Note
@@ -37,6 +39,83 @@ if TYPE_CHECKING:
 _FILES = 512  # pictures or recordings that are read at a time
 # Spreadsheets take a cell that begins with one of these for a formula; some take the full-width forms, too.
 FORMULA_STARTS = (*"=+-@\t\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelAnswers:
+    """What one model of a study answers for data that are read now, a file of a table piece by piece.
+
+    Attributes:
+        description: The study's description of its data.
+        task: What is predicted.
+        tower: The model's tower, with room for as many steps as these inputs have.
+        note: Receives sentences on cells that are not taken as they are.
+    """
+
+    description: Mapping[str, Any]
+    task: Task
+    tower: Callable[[Arrays | None], keras.Model]
+    note: Note
+
+    def logits(self, data: TableLike) -> tuple[np.ndarray, np.ndarray | None]:
+        """Logits [rows, ...], and which steps are valid where there is a label for each step."""
+        if self._reads_in_pieces(data):
+            return np.concatenate(list(logits_in_pieces(self.tower(None), data, self.description, self.note))), None
+        inputs = inputs_of(data, self.description, self.note)
+        return tower_logits(self.tower(inputs), inputs), steps_of(inputs, self.description)
+
+    def labels(self, data: TableLike) -> np.ndarray:
+        """See `Study.predict`."""
+        logits, steps = self.logits(data)
+        found = predict_labels(logits, self.task)
+        if steps is None:
+            return found
+        padded = ~steps if found.ndim == 2 else np.repeat(~steps[..., None], found.shape[2], axis=2)
+        return np.ma.masked_array(found, mask=padded)
+
+    def probabilities(self, data: TableLike, temperature: float) -> pd.DataFrame:
+        """See `Study.predict_proba`."""
+        import pandas as pd
+
+        logits, steps = self.logits(data)
+        if steps is None:
+            return predict_probabilities(logits, self.task, temperature)
+        found = predict_probabilities(logits[steps], self.task, temperature)
+        rows, numbers = np.nonzero(steps)
+        return found.set_axis(pd.MultiIndex.from_arrays([rows, numbers], names=["row", "step"]), axis="index")
+
+    def labelled(self, data: TableLike) -> tuple[LabelledRows, np.ndarray]:
+        """The rows that have a label, and their logits."""
+        if self._reads_in_pieces(data):
+            given, found = labelled_logits(self.tower(None), data, self.description, self.note)
+        else:
+            given = labelled_rows(data, self.description, self.note)
+            found = tower_logits(self.tower(given.inputs), given.inputs)
+        rows = LabelledRows.of_rows(self.task, given)
+        return rows, rows.logits(found)
+
+    def frames(self, data: TableLike, temperature: float) -> Iterator[pd.DataFrame]:
+        """What is written of predictions, some rows or files at a time.
+
+        Raises:
+            UserError: if the data are neither a table nor files.
+        """
+        files = files_of(data, self.description)
+        if files is not None:
+            return answers_of_files(files, lambda paths: self.logits(paths)[0], self.task, temperature)
+        if self.description.get("schema") is not None:
+            pieces = logits_in_pieces(self.tower(None), data, self.description, self.note)
+            return (answers_of(logits, self.task, temperature) for logits in pieces)
+        if "text" in self.description:
+            return iter([answers_of(self.logits(data)[0], self.task, temperature)])
+        raise UserError(
+            "the study was not made from a table or from files, and has no columns to read from one; give rows to "
+            "`predict`, as the study's provider yields them"
+        )
+
+    def _reads_in_pieces(self, data: TableLike) -> bool:
+        """Whether rows are read some at a time, and their features are left again."""
+        return isinstance(data, str | os.PathLike) and self.description.get("schema") is not None
 
 
 def logits_in_pieces(

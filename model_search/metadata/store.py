@@ -159,6 +159,13 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    def claim_trial(self, worker: str, trial_id: int | None = None) -> Claim | None:
+        """Takes a certain interrupted trial, or the next id where None, however many trials there are.
+
+        Returns None where the trial is not interrupted: it has ended, or another worker holds it.
+        """
+
+    @abc.abstractmethod
     def commit_plan(self, claim: Claim, plan: TrialPlan) -> None:
         """Attaches the plan.
 

@@ -139,8 +139,12 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         _check_same_study(existing, data, spec, metric, options)
     folder = paths.study_dir(options.root_dir, options.experiment_name)
     _artefacts(folder, existing, options)  # refused before anything is written
-    settings = training_settings(spec, metric, options.eval_steps)
-    settings = dataclasses.replace(settings, deterministic=options.deterministic, evaluator=planner.evaluator)
+    settings = dataclasses.replace(
+        training_settings(spec, metric, options.eval_steps),
+        deterministic=options.deterministic,
+        evaluator=planner.evaluator,
+        **_limits(spec, options.time_limit),
+    )
     wanted = StudyRecord(
         name=options.experiment_name,
         owner=options.experiment_owner,
@@ -154,6 +158,16 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         environment={},
     )
     return _Ready(wanted, data, planner, settings)
+
+
+def _limits(spec: PhoenixSpec, time_limit: float | None) -> dict[str, Any]:
+    """What a searched tower may take, as settings of training."""
+    given = spec.trial_limits
+    return {
+        "most_seconds": given.seconds if given.HasField("seconds") else time_limit,
+        "most_parameters": given.parameters_at_most if given.HasField("parameters_at_most") else None,
+        "most_megabytes": given.megabytes if given.HasField("megabytes") else None,
+    }
 
 
 def _search_version(existing: StudyRecord | None) -> int:
@@ -363,6 +377,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
         temperature=spec.temperature,
         disable_last_dense_layer=spec.disable_last_dense_layer,
         keep_train_logits=keeps_train_logits(spec),
+        few_evaluations=problem.problem_type(problem_type(spec)).reads_maps,
     )
 
 

@@ -3,8 +3,8 @@
 | name | meaning | absent |
 |---|---|---|
 | `learning_rate` | base learning rate, > 0 | 0.001 |
-| `optimizer` | momentum, sgd, adagrad, adam, rmsprop | adam |
-| `momentum` | of the momentum optimizer, 0 to below 1 | 0.9 |
+| `optimizer` | momentum, nesterov, sgd, adagrad, adam, rmsprop | adam |
+| `momentum` | of the optimizers momentum and nesterov, 0 to below 1 | 0.9 |
 | `exponential_decay_rate`, `..._steps` | stair-case: `lr * rate ** (step // steps)`; 0 steps: none | none |
 | `gradient_max_norm` | clip by global norm | none |
 | `l2_regularization` | adds `l2 / 2 * sum(w ** 2)` over all trainable variables to the loss | none |
@@ -13,6 +13,7 @@
 | `cooldown_share` | over this last share of the steps the learning rate falls linearly to zero | none |
 | `schedule` | "constant", "cosine" or "flat_cosine", see below | constant |
 | `warmup_share` | over this first share of the steps the learning rate rises linearly | none |
+| `one_cycle_share` | the learning rate rises over this first share of the steps, and falls to zero in the rest | none |
 | `beta2` | of Adam, 0 to below 1 | 0.999 |
 | `class_balance` | classes weigh as their number of training rows to the power of minus this, 0 to 1 | 0 |
 | `label_smoothing` | share of the label that is spread over all classes (Szegedy et al. 2016) | none |
@@ -34,6 +35,8 @@ from model_search.constants import OPTIMIZERS, SCHEDULES
 from model_search.errors import TrialError
 from model_search.metadata.trial import HyperparameterValue
 
+_CYCLE_START = 0.04  # of the greatest learning rate
+
 
 @dataclasses.dataclass(frozen=True)
 class Hyperparameters:
@@ -54,6 +57,7 @@ class Hyperparameters:
     beta2: float = 0.999
     label_smoothing: float = 0.0
     class_balance: float = 0.0
+    one_cycle_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -65,7 +69,7 @@ class Hyperparameters:
         for name in ("momentum", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrialError(f"{name} is {getattr(self, name)!r}; expected at least 0 and below 1")
-        for name in ("cooldown_share", "warmup_share", "class_balance"):
+        for name in ("cooldown_share", "one_cycle_share", "warmup_share", "class_balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrialError(f"{name} is {getattr(self, name)!r}; expected a share from 0 to 1")
         for name in ("decay_rate", "decay_steps", "max_norm", "l2", "weight_decay", "kernel_decay"):
@@ -98,6 +102,7 @@ class Hyperparameters:
             "beta2": "beta2",
             "label_smoothing": "label_smoothing",
             "class_balance": "class_balance",
+            "one_cycle_share": "one_cycle_share",
         }
         found: dict[str, Any] = {}
         for name, field in names.items():
@@ -149,12 +154,25 @@ class StepCount:
         return update * self.stride
 
 
-def learning_rates(hyperparameters: Hyperparameters, count: StepCount, warmup_steps: int = 0) -> np.ndarray:
+def learning_rates(
+    hyperparameters: Hyperparameters, count: StepCount, warmup_steps: int = 0, first: int = 0
+) -> np.ndarray:
     """The learning rate of every update: stair-case decay or cosine, warm-up instead of it, cool-down to zero.
+
+    With `one_cycle_share` it rises linearly to its base, from a twenty-fifth of it, and falls along a cosine to zero
+    (after Smith & Topin 2018); nothing else applies then. Cool-down and cycle begin with the update `first`.
+
+    Args:
+        hyperparameters: What is in effect.
+        count: All updates, those before `first` among them.
+        warmup_steps: Steps of the warm-up.
+        first: The update with which this training begins.
 
     Returns:
         float64 [updates].
     """
+    if hyperparameters.one_cycle_share > 0:
+        return hyperparameters.learning_rate * _one_cycle(count.updates, first, hyperparameters.one_cycle_share)
     step = np.arange(count.updates, dtype=np.float64) * count.stride
     rates = np.full(count.updates, hyperparameters.learning_rate)
     if hyperparameters.decay_steps > 0:
@@ -169,7 +187,17 @@ def learning_rates(hyperparameters: Hyperparameters, count: StepCount, warmup_st
         rates *= np.minimum(
             1.0, (np.arange(count.updates) + 1) / max(1.0, hyperparameters.warmup_share * count.updates)
         )
-    length = hyperparameters.cooldown_share * count.updates
+    length = hyperparameters.cooldown_share * (count.updates - first)
     if length >= 1:
         rates *= np.minimum(1.0, (count.updates - np.arange(count.updates)) / length)
     return rates
+
+
+def _one_cycle(updates: int, first: int, share: float) -> np.ndarray:
+    """The learning rate of every update, as a share of the greatest one; 0 before the cycle begins."""
+    length = updates - first
+    update = np.arange(length, dtype=np.float64)
+    rising = share * length
+    up = _CYCLE_START + (1 - _CYCLE_START) * update / max(rising, 1.0)
+    down = 0.5 * (1 + np.cos(np.pi * (update - rising) / max(length - rising, 1.0)))
+    return np.concatenate([np.zeros(first), np.where(update < rising, up, down)])

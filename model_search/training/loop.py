@@ -85,9 +85,14 @@ class TrainingLoop:
         ]
         self._function = self._compile(like)
 
-    def step_sizes(self, rates: np.ndarray) -> np.ndarray:
-        """What `advance` takes, from the learning rates of all updates: float32 [updates, 2]."""
-        return np.stack([self._optimizer.step_sizes(rates), rates], axis=1).astype(np.float32)
+    def step_sizes(self, rates: np.ndarray, made: int = 0) -> np.ndarray:
+        """What `advance` takes, from the learning rates of all updates: float32 [updates, 2].
+
+        Args:
+            rates: The learning rates.
+            made: Updates that the optimizer's slots have seen before.
+        """
+        return np.stack([self._optimizer.step_sizes(rates, made), rates], axis=1).astype(np.float32)
 
     def advance(self, first: int, batches: np.ndarray | Rows, step_sizes: np.ndarray) -> float:
         """Makes an update for every batch and returns their mean loss (not finite where any of them was not).

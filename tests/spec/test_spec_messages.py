@@ -52,10 +52,13 @@ PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1
 PhoenixSpec: reinforce=1014 ReinforceSpec
 PositionChoices: blocks=1 string*
 PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
+PhoenixSpec: final_training=1102 FinalTraining; trial_limits=1103 TrialLimits
 EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
 EvaluationSchedule: stopping=5 Stopping NONE; grace_steps=6 int32
 EvaluationSchedule: schedule=1000 string; stopping_rule=1001 string
 TuningSpec: trials=1 int32; architectures=2 int32 3
+FinalTraining: time_share=1 float; towers=2 int32 1; one_cycle=3 bool true
+TrialLimits: seconds=1 float; parameters_at_most=2 int64; megabytes=3 float
 Stage: first=1 int32; last=2 int32; blocks=3 string*; first_changes_shape=4 bool true
 EvolutionSpec: population_size=1 int32 50; sample_size=2 int32 10
 SimulatedAnnealingSpec: initial_temperature=1 float 1.0; cooling=2 float 0.97

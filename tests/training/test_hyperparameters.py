@@ -50,6 +50,7 @@ def test_names_of_the_plan_are_read_and_others_left_alone():
         ({"beta2": 1}, "beta2 is 1"),
         ({"class_balance": 1.5}, "class_balance is 1.5"),
         ({"label_smoothing": 1}, "label_smoothing is 1"),
+        ({"one_cycle_share": -0.1}, "one_cycle_share is -0.1"),
     ],
 )
 def test_a_value_without_sense_fails_the_trial(values, words):
@@ -85,6 +86,18 @@ def test_the_cool_down_falls_to_zero_over_the_last_share():
     assert rates.tolist() == [2, 2, 2, 2, 2, 1.5, 1, 0.5]
 
 
+def test_one_cycle_rises_and_falls_from_where_training_begins():
+    cycle = Hyperparameters(1.0, one_cycle_share=0.5, cooldown_share=0.5, decay_rate=0.1, decay_steps=1)
+    rates = learning_rates(cycle, StepCount(10), first=2)
+    np.testing.assert_allclose(rates, [0, 0, 0.04, 0.28, 0.52, 0.76, 1.0, 0.853553, 0.5, 0.146447], atol=1e-6)
+    assert learning_rates(cycle, StepCount(2), first=2).tolist() == [0, 0]
+
+
+def test_the_cool_down_of_a_longer_training_is_its_own():
+    rates = learning_rates(Hyperparameters(2.0, cooldown_share=0.5), StepCount(8), first=4)
+    assert rates.tolist() == [2, 2, 2, 2, 2, 2, 2, 1]
+
+
 @given(
     st.builds(
         Hyperparameters,
@@ -92,12 +105,14 @@ def test_the_cool_down_falls_to_zero_over_the_last_share():
         decay_rate=st.floats(0.5, 1.0),
         decay_steps=st.integers(0, 50),
         cooldown_share=st.floats(0, 1),
+        one_cycle_share=st.floats(0, 1),
     ),
     st.integers(0, 100),
     st.integers(0, 30),
+    st.integers(0, 100),
 )
-def test_rates_are_finite_and_never_above_the_base_rate(hyperparameters, updates, warmup):
-    rates = learning_rates(hyperparameters, StepCount(updates), warmup)
+def test_rates_are_finite_and_never_above_the_base_rate(hyperparameters, updates, warmup, first):
+    rates = learning_rates(hyperparameters, StepCount(updates), warmup, min(first, updates))
     assert rates.shape == (updates,)
     assert np.isfinite(rates).all()
     assert (rates >= 0).all()

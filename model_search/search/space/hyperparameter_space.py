@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 DEFAULT_OPTIMIZERS = ("adam", "rmsprop", "momentum")
 DEFAULT_LEARNING_RATES: Mapping[str, tuple[float, float]] = {
     "momentum": (3e-3, 1e-1),
+    "nesterov": (3e-3, 1e-1),
     "sgd": (1e-2, 5e-1),
     "adagrad": (3e-3, 1e-1),
     "adam": (3e-4, 1e-2),
     "rmsprop": (3e-4, 1e-2),
 }
 NO_DROPOUT = -1.0
+_WITH_MOMENTUM = ("momentum", "nesterov")
 _DROPOUT_VALUES = 10
 # float32 fields of the spec are read as 0.10000000149...; users write few digits.
 _DIGITS = 7
@@ -197,7 +199,7 @@ def _optimizer(learning: LearningSpec) -> Iterator[Parameter]:
     if learning.apply_momentum:
         low, high = _tidy(learning.min_momentum), _tidy(learning.max_momentum)
         _check_range("momentum", low, high)
-        yield Real(name="momentum", minimum=low, maximum=high, condition=Condition("optimizer", ("momentum",)))
+        yield Real(name="momentum", minimum=low, maximum=high, condition=Condition("optimizer", _WITH_MOMENTUM))
 
 
 def _learning_rates(learning: LearningSpec) -> dict[str, tuple[float, float]]:
