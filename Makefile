@@ -45,6 +45,9 @@ bench-tables: $(STAMP)
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/nas_tables.py --seeds 100 --jobs $(JOBS) --plot best_so_far.png $(BENCH_FLAGS)
 
+bench-tabular: $(STAMP)
+	$(BIN)/python benchmarks/tabular.py --seeds 3 --results tabular_results.json $(BENCH_FLAGS)
+
 bench-memory: $(STAMP)
 	$(BIN)/python benchmarks/memory.py --search --trials 1000 $(BENCH_FLAGS)
 

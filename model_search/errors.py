@@ -70,6 +70,10 @@ class TrialError(ModelSearchError):
     """This trial has failed; the study goes on with another one."""
 
 
+class InfeasibleTrialError(TrialError):
+    """This trial would take more time, parameters or memory than one may; it is not trained."""
+
+
 class RetryTrialError(TrialError):
     """This trial failed for an external reason; it may be run again under the same id."""
 

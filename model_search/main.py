@@ -53,6 +53,7 @@ _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [fla
        model_search export PATH --experiment_name=NAME [--trial=N|single|ensemble|student]
        model_search members --experiment_name=NAME
        model_search finish --experiment_name=NAME [--filename=FILE.csv --label=COLUMN]
+       model_search train_longer STEPS --experiment_name=NAME [--trial=N] --filename=FILE.csv --label=COLUMN
 
 flags:
 """
@@ -115,6 +116,7 @@ def _define_flags() -> None:
         "Put an apostrophe before texts in predictions that a spreadsheet would take for a formula.",
     )
     flags.DEFINE_integer("top", 10, "Rows of the leaderboard to print.")
+    flags.DEFINE_bool("one_cycle", True, "The learning rate rises once more and falls to zero (train_longer).")
     help_text = "Accepted for old scripts; has no effect."
     for name, default in _WITHOUT_EFFECT.items():
         if isinstance(default, bool):
@@ -260,6 +262,7 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
         "export": _export,
         "members": _members,
         "finish": _finish,
+        "train_longer": _train_longer,
         "report": _report,
     }
     if not words:
@@ -275,22 +278,28 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
 
 
 def _search(words: list[str], began: float) -> None:
+    from model_search.metadata import paths
     from model_search.single_trainer import SingleTrainer
+    from model_search.trainers.study_setup import spec_of
 
     if words:
         raise UserError(f"search takes no further words, received {words}; the data go into --filename")
     provider = _provider()
-    options = _search_options()
+    options = _search_options(provider)
     deadline = Deadline(options.time_limit, spent=time.monotonic() - began).earlier(EXPORT_SECONDS)
-    study = SingleTrainer(provider, FLAGS.phoenix_spec_filename or _default_spec(provider)).run(options, deadline)
+    folder = paths.study_dir(options.root_dir, options.experiment_name)
+    spec = spec_of(FLAGS.phoenix_spec_filename or None, _default_spec(provider), folder, options.overwrite)
+    study = SingleTrainer(provider, spec).run(options, deadline)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
 
 
-def _search_options() -> SearchOptions:
-    """The arguments of `try_models`, as the flags have them."""
+def _search_options(provider: Provider) -> SearchOptions:
+    """The arguments of `try_models`, as the flags have them; without a batch size, that for the kind of data."""
     declared = {field.name: option_of(field).flag for field in dataclasses.fields(SearchOptions)}
     given = {name: flag.read(FLAGS[flag.name].value) for name, flag in declared.items() if flag is not None}
+    if not FLAGS["phoenix_batch_size"].present:
+        given["batch_size"] = _default_batch_size(provider)
     return SearchOptions.of(given | {"experiment_name": _experiment_name()})
 
 
@@ -331,7 +340,16 @@ def _default_spec(provider: Provider) -> str:
         audio_data.Provider: constants.DEFAULT_SOUND,
         text_data.Provider: constants.DEFAULT_TEXT,
     }
-    return next((spec for kind, spec in kinds.items() if isinstance(provider, kind)), constants.DEFAULT_DNN)
+    return next((spec for kind, spec in kinds.items() if isinstance(provider, kind)), constants.DEFAULT_TABULAR)
+
+
+def _default_batch_size(provider: Provider) -> int | None:
+    """Rows a step: fewer where a row is a picture or a recording; None where the options say."""
+    from model_search.data import audio_data, image_data
+
+    if isinstance(provider, image_data.Provider):
+        return 64
+    return 32 if isinstance(provider, audio_data.Provider) else None
 
 
 def _experiment_name() -> str:
@@ -357,6 +375,19 @@ def _finish(words: list[str]) -> None:
     study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters, members=members)
     study.print_leaderboard(FLAGS.top)
     _print_model_place(study)
+
+
+def _train_longer(words: list[str]) -> None:
+    given = _one(words, "train_longer", "number of steps")
+    if not _TRIAL_NUMBER.fullmatch(given):
+        raise UserError(f"train_longer takes a number of steps, received {given!r}")
+    provider, study, choice = _provider(), _study(), _model_choice()
+    if choice is not None and not isinstance(choice, int):
+        raise UserError(f"train_longer takes a trial's number as --trial, received {choice!r}")
+    number = study.best_trial.id if choice is None else choice
+    longer = study.train_longer(number, int(given), provider, one_cycle=FLAGS.one_cycle)
+    say(f"trial {longer.id}: {study.metric} {longer.objective(study.metric):.5g}")
+    study.print_leaderboard(FLAGS.top)
 
 
 def _members(words: list[str]) -> None:

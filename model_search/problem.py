@@ -22,10 +22,23 @@ DEFAULT_FLATTEN = "PLATE_REDUCTION_FLATTEN"
 
 @dataclasses.dataclass(frozen=True)
 class StartingPoint:
-    """A tower, and some of its hyperparameters; the sampler chooses the others."""
+    """A tower, and some of its hyperparameters; the sampler chooses the others.
+
+    Attributes:
+        architecture: Names of blocks, input to output.
+        hyperparameters: Values by name.
+        least_rows: Training rows from which it is tried.
+        most_rows: Training rows up to which it is tried; None for any number.
+    """
 
     architecture: tuple[str, ...]
     hyperparameters: Mapping[str, int | float | str | bool] = dataclasses.field(hash=False)
+    least_rows: int = 0
+    most_rows: int | None = None
+
+    def suits(self, rows: int | None) -> bool:
+        """Whether it is for data of so many training rows; None where that is not known."""
+        return rows is None or (self.least_rows <= rows and (self.most_rows is None or rows <= self.most_rows))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -24,11 +23,11 @@ def fit(
     y: np.ndarray | pd.Series | Sequence[Any],
     *,
     number_models: int = 40,
-    train_steps: int = 1000,
-    batch_size: int = 32,
+    train_steps: int | None = None,
+    batch_size: int | None = None,
     root_dir: str | os.PathLike[str] = "runs",
     experiment_name: str | None = None,
-    spec: str | os.PathLike[str] | PhoenixSpec = constants.DEFAULT_DNN,
+    spec: str | os.PathLike[str] | PhoenixSpec | None = None,
     validation: tuple[Any, Any] | None = None,
     task: str | None = None,
     **options: Any,
@@ -39,12 +38,12 @@ def fit(
         x: Features [rows, columns]: numbers, or a DataFrame of numbers, text, categories, dates.
         y: Labels [rows]: classes or numbers.
         number_models: Models to train.
-        train_steps: Training steps (batches) per model.
-        batch_size: Rows per step.
+        train_steps: Training steps (batches) per model; by the size of the data where None.
+        batch_size: Rows per step; where None, models choose it (100 rows where `train_steps` is given).
         root_dir: Folder of all studies.
         experiment_name: Name of the study; a new one, made from the time, where None. Naming an earlier study
             continues it.
-        spec: The search specification.
+        spec: The search specification; where None, that of the earlier study, or `constants.DEFAULT_TABULAR`.
         validation: (x, y) to validate on; a part of the rows where None.
         task: "classification" or "regression"; inferred from `y` where None.
         **options: Anything else `SingleTrainer.try_models` takes: seed, metric, goal, time_limit, ...
@@ -56,16 +55,22 @@ def fit(
         UserError: for any invalid argument, in one sentence.
     """
     from model_search.data import array_data
+    from model_search.metadata import paths
     from model_search.single_trainer import SingleTrainer
+    from model_search.trainers.option_fields import as_root_dir
+    from model_search.trainers.study_setup import spec_of
 
     provider = array_data.Provider(x, y, validation=validation, task=task)
     arguments: dict[str, Any] = {"eval_steps": 100, "experiment_owner": ""} | options
-    return SingleTrainer(provider, spec).try_models(
+    root, name = as_root_dir(root_dir), experiment_name or _fresh_name()
+    overwrite = bool(arguments.get("overwrite", False))
+    chosen = spec_of(spec, constants.DEFAULT_TABULAR, paths.study_dir(root, name), overwrite)
+    return SingleTrainer(provider, chosen).try_models(
         number_models=number_models,
         train_steps=train_steps,
-        root_dir=pathlib.Path(root_dir),
+        root_dir=root,
         batch_size=batch_size,
-        experiment_name=experiment_name or _fresh_name(),
+        experiment_name=name,
         **arguments,
     )
 

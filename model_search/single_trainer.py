@@ -51,10 +51,10 @@ class SingleTrainer:
     def try_models(
         self,
         number_models: int,
-        train_steps: int,
+        train_steps: int | None,
         eval_steps: int | None,
         root_dir: str | os.PathLike[str],
-        batch_size: int,
+        batch_size: int | None,
         experiment_name: str,
         experiment_owner: str,
         *,
@@ -87,11 +87,13 @@ class SingleTrainer:
 
         Args:
             number_models: Completed trials that the study is to hold in the end; a failed trial is replaced.
-            train_steps: Training steps (batches) per trial.
+            train_steps: Training steps (batches) per trial. None lets them follow from the data: on a table each trial
+                chooses its epochs, around a number that depends on rows and columns; otherwise it is 1000.
             eval_steps: Batches that an evaluation may read while a trial trains, and that the validation of a stream
                 reads; a table in memory is always validated in full at the end of a trial.
             root_dir: Folder of all studies; made where it is missing.
-            batch_size: Rows per step.
+            batch_size: Rows per step. Where it is None, trials on a table without train_steps choose it; otherwise it
+                is 100 (the command takes 64 for pictures, 32 for sound).
             experiment_name: Name of the study.
             experiment_owner: Whose it is; kept for people.
             seed: Seed of every random choice; drawn and recorded where None.
@@ -145,17 +147,22 @@ class SingleTrainer:
             deadline: When it has to be done; by default, the time limit from now on.
         """
         from model_search.study import Study
-        from model_search.trainers.bagging import bag_finalists, bags_of
+        from model_search.trainers.bagging import bag_finalists, trials_after_searches
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
+        from model_search.trainers.longer.winners import FinalTraining, train_winners
         from model_search.trainers.study_setup import open_session
         from model_search.trainers.worker import StopReason
 
         deadline = Deadline(options.time_limit) if deadline is None else deadline
         session = open_session(self._data, self._spec, options)
         try:
-            searched = dataclasses.replace(options, number_models=options.number_models + bags_of(session))
-            reason = run_session(session, searched, deadline)
+            final = FinalTraining.of(self._spec)
+            more = trials_after_searches(session)
+            searched = dataclasses.replace(options, number_models=options.number_models + more)
+            reason = run_session(session, searched, deadline, final.seconds(options))
+            if reason is not StopReason.INTERRUPTED:
+                reason = train_winners(session, final, options, deadline, reason)
             if reason is not StopReason.INTERRUPTED:
                 reason = bag_finalists(session, options, deadline) or reason
             if reason is not StopReason.INTERRUPTED:

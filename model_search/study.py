@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from model_search.data.provider import Provider
     from model_search.finish.export import ModelBundle
     from model_search.finish.final_ensemble import StudyParts
+    from model_search.finish.large_files import ModelAnswers
     from model_search.report.facts import StudyFacts
     from model_search.trainers.replay import Replayed
 
@@ -200,6 +201,39 @@ class Study:
 
         return replay_trial(self._folder, trial, data, metric, self._artefacts_place)
 
+    def train_longer(
+        self,
+        trial: int,
+        steps: int,
+        data: Provider,
+        *,
+        one_cycle: bool = True,
+        metric: Callable[..., float] | None = None,
+        progress: bool | None = None,
+    ) -> Trial:
+        """Trains a completed trial's tower further, as a new trial of the kind "longer".
+
+        It goes on from the trial's weights and the state of its optimizer, with the augmentations of the study's
+        specification. The same call goes on with what an earlier one has begun and not finished.
+
+        Args:
+            trial: The trial's number.
+            steps: Steps besides those that it was trained for.
+            data: The provider that the study was made with.
+            one_cycle: Whether the learning rate rises once more and falls to zero; otherwise as in the trial.
+            metric: The study's metric, where it is a function.
+            progress: False for silence.
+
+        Raises:
+            UserError: if the data are different, the trial is no completed tower, or was trained so already.
+            TrialError: if the training fails.
+            KeyboardInterrupt: after Ctrl-C, when the new trial has been put back.
+        """
+        from model_search.trainers.longer.training import LongerOptions, train_longer
+
+        options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self._artefacts_place)
+        return self.trial(train_longer(self._folder, options))
+
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
 
@@ -301,10 +335,7 @@ class Study:
             a label for each step a masked array [rows, steps], in which padded steps are masked. Of several tasks, a
             dict of these by task.
         """
-        from model_search.finish.predict import predict_tasks
-
-        logits, steps = self._logits(data, trial)
-        return predict_tasks(logits, self.tasks, steps)
+        return self._answers(trial).labels(data)
 
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Probabilities [rows, classes], one column per class, named by it; of several tasks, a dict by task.
@@ -314,12 +345,9 @@ class Study:
         Raises:
             UserError: if the study predicts numbers.
         """
-        from model_search.finish.predict import predict_task_probabilities
-
         if all(task.kind is not TaskKind.CLASSIFICATION for task in self.tasks.values()):
             raise UserError(f"study {self.name!r} predicts numbers ({self.task.label}); it has no probabilities")
-        logits, steps = self._logits(data, trial)
-        return predict_task_probabilities(logits, self.tasks, self._temperatures(trial), steps)
+        return self._answers(trial).probabilities(data, self._temperatures(trial))
 
     def write_predictions(
         self,
@@ -355,23 +383,7 @@ class Study:
         """What `write_predictions` writes, some rows at a time."""
         from model_search.finish import large_files
 
-        about, temperatures, tasks = self._record.data, self._temperatures(trial), self.tasks
-        files = large_files.files_of(data, about)
-        if files is not None:
-            frames = large_files.answers_of_files(
-                files, lambda paths: self._logits(paths, trial)[0], tasks, temperatures
-            )
-        elif about.get("schema") is not None:
-            pieces = large_files.logits_in_pieces(self.tower(trial), data, about, warn)
-            frames = (large_files.answers_of(logits, tasks, temperatures) for logits in pieces)
-        elif "text" in about:
-            frames = iter([large_files.answers_of(self._logits(data, trial)[0], tasks, temperatures)])
-        else:
-            raise UserError(
-                f"study {self.name!r} was not made from a table or from files, and has no columns to read from one; "
-                "give rows to `predict`, as the study's provider yields them"
-            )
-        for frame in frames:
+        for frame in self._answers(trial).frames(data, self._temperatures(trial)):
             yield large_files.escape_formulas(frame) if escape_formulas else frame
 
     def evaluate(self, data: TableLike, trial: ModelChoice = None) -> dict[str, float]:
@@ -380,17 +392,7 @@ class Study:
         Probabilities are those of `predict_proba`: the temperature has its effect on the loss. The metrics of further
         tasks that the rows have labels of are called "accuracy/task".
         """
-        from model_search.data.later_rows import labelled_rows
-        from model_search.finish.evaluate import metrics_of_tasks
-        from model_search.finish.large_files import labelled_logits
-        from model_search.finish.predict import tower_logits
-
-        if self._reads_in_pieces(data) and len(self.tasks) == 1:
-            given, found = labelled_logits(self.tower(trial), data, self._record.data, warn)
-        else:
-            given = labelled_rows(data, self._record.data, warn)
-            found = tower_logits(self._built(self._chosen(trial), given.inputs), given.inputs)
-        return metrics_of_tasks(self.tasks, given, found, self._temperatures(trial))
+        return self._answers(trial).metrics(data, self._temperatures(trial))
 
     def export(self, path: str | os.PathLike[str], trial: ModelChoice = None) -> dict[str, pathlib.Path]:
         """Writes the model as a SavedModel (raw columns in) and a `.keras` file (typed columns in), with a model card.
@@ -532,21 +534,14 @@ class Study:
         others = [given_temperature(self._record) or 1.0] * (len(self.tasks) - 1)
         return [self._temperature(trial), *others]
 
-    def _logits(self, data: TableLike, trial: ModelChoice) -> tuple[np.ndarray, np.ndarray | None]:
-        """Logits [rows, ...], and which steps are valid where there is a label for each step."""
-        from model_search.data.later_rows import inputs_of, steps_of
-        from model_search.finish.large_files import logits_in_pieces
-        from model_search.finish.predict import tower_logits
+    def _answers(self, trial: ModelChoice) -> ModelAnswers:
+        """What one of the models answers for data that are read later."""
+        from model_search.finish.large_files import ModelAnswers
 
-        if self._reads_in_pieces(data):
-            return np.concatenate(list(logits_in_pieces(self.tower(trial), data, self._record.data, warn))), None
-        inputs = inputs_of(data, self._record.data, warn)
-        tower = self._built(self._chosen(trial), inputs)
-        return tower_logits(tower, inputs), steps_of(inputs, self._record.data)
+        def tower(inputs: Mapping[str, np.ndarray] | None) -> keras.Model:
+            return self._built(self._chosen(trial), inputs)
 
-    def _reads_in_pieces(self, data: TableLike) -> bool:
-        """Whether rows are read some at a time, and their features are left again."""
-        return isinstance(data, str | os.PathLike) and self._record.data.get("schema") is not None
+        return ModelAnswers(self._record.data, self.tasks, tower, warn)
 
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of

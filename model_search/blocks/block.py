@@ -11,8 +11,11 @@ from model_search.errors import UserError
 if TYPE_CHECKING:
     import keras
 
+    from model_search.data.rows import InputSpec
+
 # Arguments that a block's build method may leave out.
-_OPTIONAL = ("lengths", "hparams")
+_OPTIONAL = ("lengths", "hparams", "columns")
+_WITH_OTHERS = frozenset({"lengths", "hparams"})  # what a method that takes any keyword gets without naming it
 
 
 class BlockSettings(dict[str, Any]):
@@ -50,6 +53,9 @@ class Block:
     ) -> list[keras.KerasTensor]:
         """Adds this block to a tower.
 
+        A method that takes one more argument, `columns`, gets the `InputSpec` of `input_tensors[0]`, with what the
+        training rows say of its columns; None if that is not a single vector.
+
         Args:
             input_tensors: The tower's input and the outputs of all blocks so far, float32 [batch, ...]; the last one is
                 what the block reads, but it may look back.
@@ -63,7 +69,7 @@ class Block:
         """
         if type(self).block_build is Block.block_build:
             raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
-        return _call(self.block_build, input_tensors, is_training, lengths, hparams)
+        return _call(self.block_build, input_tensors, is_training, (lengths, hparams, None))
 
     def block_build(
         self,
@@ -75,7 +81,7 @@ class Block:
         """The former name of `build`; one of the two is overridden."""
         if type(self).build is Block.build:
             raise UserError(f"The block class {type(self).__name__} has no build method; override Block.build.")
-        return _call(self.build, input_tensors, is_training, lengths, hparams)
+        return _call(self.build, input_tensors, is_training, (lengths, hparams, None))
 
     @property
     def is_input_order_important(self) -> bool:
@@ -104,13 +110,14 @@ def call_block(
     input_tensors: list[keras.KerasTensor],
     lengths: keras.KerasTensor | None = None,
     hparams: BlockSettings | None = None,
+    columns: InputSpec | None = None,
 ) -> list[keras.KerasTensor]:
-    """Lets a block build, with those of `lengths` and `hparams` that its method takes; see `Block.build`."""
-    return _call(_own_method(block), input_tensors, None, lengths, hparams)
+    """Lets a block build, with those of `lengths`, `hparams` and `columns` that it takes; see `Block.build`."""
+    return _call(_own_method(block), input_tensors, None, (lengths, hparams, columns))
 
 
 def accepted_arguments(block: Block) -> frozenset[str]:
-    """Which of `lengths` and `hparams` the block's build method takes."""
+    """Which of `lengths`, `hparams` and `columns` the block's build method takes."""
     return _accepted(_own_method(block))
 
 
@@ -120,20 +127,19 @@ def _own_method(block: Block) -> Callable[..., Any]:
 
 def _accepted(method: Callable[..., Any]) -> frozenset[str]:
     parameters = inspect.signature(method).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return frozenset(_OPTIONAL)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(_OPTIONAL) & {parameter.name for parameter in parameters if parameter.kind in by_name}
+    named = frozenset(_OPTIONAL) & {parameter.name for parameter in parameters if parameter.kind in by_name}
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    return named | _WITH_OTHERS if takes_all else named
 
 
 def _call(
     method: Callable[..., Any],
     input_tensors: list[keras.KerasTensor],
     is_training: bool | None,
-    lengths: keras.KerasTensor | None,
-    hparams: BlockSettings | None,
+    optional: tuple[keras.KerasTensor | None, BlockSettings | None, InputSpec | None],
 ) -> list[keras.KerasTensor]:
     accepted = _accepted(method)
-    given = {name: value for name, value in zip(_OPTIONAL, (lengths, hparams), strict=True) if name in accepted}
+    given = {name: value for name, value in zip(_OPTIONAL, optional, strict=True) if name in accepted}
     output: list[keras.KerasTensor] = method(input_tensors, is_training, **given)
     return output

@@ -1,7 +1,7 @@
 """The catalogue of blocks, without building them: name, id, family, arguments and role. Never imports TensorFlow.
 
-`catalogue_archived.py` lists the blocks of the archived Model Search under its names and ids, `catalogue_modern.py`
-those that were added.
+`catalogue_archived.py` lists the blocks of the archived Model Search under its names and ids; those that were added are
+in `catalogue_tabular.py` (tables) and `catalogue_modern.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from model_search.blocks.catalogue_archived import ARCHIVED
 from model_search.blocks.catalogue_modern import MODERN
 from model_search.blocks.catalogue_records import BlockHyperparameter, BlockInfo
+from model_search.blocks.catalogue_tabular import TABULAR
 from model_search.errors import SpecError, UserError
 
 __all__ = [
@@ -26,8 +27,9 @@ EMPTY_BLOCK_ID = 0
 # Hyperparameters of every trial; a block's own cannot be called like one of them.
 GENERAL_HYPERPARAMETERS = frozenset(
     {
-        "batch_size", "cooldown_share", "dropout_rate", "exponential_decay_rate", "exponential_decay_steps",
-        "gradient_max_norm", "l2_regularization", "learning_rate", "momentum", "optimizer", "weight_decay",
+        "batch_size", "beta2", "class_balance", "cooldown_share", "dropout_rate", "epochs", "exponential_decay_rate",
+        "exponential_decay_steps", "gradient_max_norm", "kernel_decay", "l2_regularization", "label_smoothing",
+        "learning_rate", "momentum", "optimizer", "schedule", "warmup_share", "weight_decay",
     }
 )  # fmt: skip
 # Entries that the archived system recorded besides an architecture; they have no meaning here.
@@ -144,7 +146,7 @@ class Catalogue:
         return _ADDED.stop if free in _ADDED else free
 
 
-_CATALOGUE = Catalogue(info for family in (*ARCHIVED, *MODERN) for info in family.infos())
+_CATALOGUE = Catalogue(info for family in (*ARCHIVED, *TABULAR, *MODERN) for info in family.infos())
 
 get = _CATALOGUE.get
 hyperparameter_names = _CATALOGUE.hyperparameter_names

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.named.named_inputs import are_named_inputs
+from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.tabular.chosen_rows import Labels, infer
 from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.task import TaskKind
@@ -30,7 +34,10 @@ class Provider(BaseProvider):
 
     Args:
         x: Features [rows, columns]: an array of numbers (or objects), a DataFrame of numbers, booleans, categories,
-            dates or text, or a dict of columns.
+            dates or text, or a dict of columns. Or a dict of inputs by name, one of which has more than one number a
+            row: pictures [rows, height, width, channels], sequences [rows, steps, channels] or a list of arrays of
+            different lengths, vectors [rows, columns], frames of numbers, lists of texts; "<name>_lengths" are the
+            valid steps of the sequence "<name>".
         y: Labels [rows]; of several tasks a dict of labels by name, or a frame of label columns (the first is the
             primary task, unless the specification names another). A row may lack labels of all but the primary one.
         validation: (x, y) or (x, y, weights) to validate on; a part of the rows where None.
@@ -52,12 +59,22 @@ class Provider(BaseProvider):
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
         feature_names: Sequence[str] | None = None,
     ):
+        if validation is not None and (not isinstance(validation, tuple | list) or len(validation) not in (2, 3)):
+            raise DataError("validation is expected as (x, y) or (x, y, weights)")
+        self._named: list[NamedRows] = []
+        if are_named_inputs(x):
+            self._task = parse_task(task)
+            if feature_names is not None:
+                raise DataError("feature_names are those of an array's columns; the inputs of a dict have their names")
+            self._named = [NamedRows.of(x, Labels(y, weights))]
+            if validation is not None:
+                forms = {name: one.form for name, one in self._named[0].inputs.items()}
+                self._named.append(NamedRows.of(validation[0], Labels(*validation[1:]), forms))
+            return
         self._rows = as_rows(x, y, weights, feature_names)
         self._tasks = parse_tasks(task, [str(self._rows.labels.name), *self._rows.others])
         self._validation = None
         if validation is not None:
-            if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-                raise DataError("validation is expected as (x, y) or (x, y, weights)")
             names = list(self._rows.frame.columns)
             weights = validation[2] if len(validation) == 3 else None
             self._validation = as_rows(validation[0], validation[1], weights, names)
@@ -65,22 +82,36 @@ class Provider(BaseProvider):
 
     def number_of_classes(self) -> int:
         """The number of classes; 1 for regression."""
+        if self._named:
+            return infer([self._named[0].labelled], "rows", self._task).logits_dimension
         return table_task(self._raw())[1].logits_dimension
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
-        """Splits the rows and turns them into features."""
-        return prepare_table(self._raw(), options)
+        """Splits the rows and turns them into features, or into inputs by name."""
+        if self._named:
+            parts = [part.with_weights(options.weights) for part in self._named]
+            found = prepare_named(parts, self._task, options)
+            return dataclasses.replace(found, loss_fn=self.get_loss_fn(), metric_fn=self.get_metric_fn())
+        return prepare_table(self._raw(options.weights), options)
 
-    def _raw(self) -> RawTable:
+    def _raw(self, weight: str = "") -> RawTable:
+        rows = _with_weights(self._rows, weight)
         return RawTable(
-            rows=self._rows,
-            validation=self._validation,
-            columns=tuple(self._rows.frame.columns),
+            rows=rows,
+            validation=None if self._validation is None else _with_weights(self._validation, weight),
+            columns=tuple(rows.frame.columns),
             task_kinds=self._tasks,
             reading={"source": "arrays"},
             loss_fn=self.get_loss_fn(),
             metric_fn=self.get_metric_fn(),
         )
+
+
+def _with_weights(rows: RawRows, name: str) -> RawRows:
+    """The rows with the column of this name, if there is one, as their weights."""
+    if rows.weights is not None or name not in rows.frame.columns:
+        return rows
+    return dataclasses.replace(rows, frame=rows.frame.drop(columns=[name]), weights=rows.frame[name])
 
 
 def parse_task(task: Any) -> TaskKind | None:

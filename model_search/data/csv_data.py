@@ -100,18 +100,21 @@ class Provider(BaseProvider):
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
         """Reads the file, splits the rows and turns them into features."""
-        return prepare_table(self._read(options.reading_rules), options)
+        if self._weight is not None and options.weights not in ("", self._weight):
+            raise DataError(
+                f"weight is {self._weight!r}, and the specification's weight_feature_name {options.weights!r}; give one"
+            )
+        return prepare_table(self._read(options.reading_rules, options.weights or None), options)
 
-    def _read(self, rules: int = READING_RULES) -> RawTable:
+    def _read(self, rules: int = READING_RULES, weight: str | None = None) -> RawTable:
+        weight = self._weight or weight
         table = csv_reading.read_csv(self._filename, self._reading, self._label)
         names = [str(name) for name in table.frame.columns]
         label = self._find_label(names)
-        if self._weight is not None:
-            self._check_name(self._weight, names, "weight")
-            if self._weight in (label, *self._others):
-                raise DataError(
-                    f"column {self._weight!r} is given as label and as weight; expected two different columns"
-                )
+        if weight is not None:
+            self._check_name(weight, names, "weight")
+            if weight in (label, *self._others):
+                raise DataError(f"column {weight!r} is given as label and as weight; expected two different columns")
         for one in self._others:
             self._check_name(one, names, "label")
         kinds = self._kinds(names)
@@ -125,9 +128,9 @@ class Provider(BaseProvider):
             how = dataclasses.replace(self._reading, header=table.reading.header, decimal=table.reading.decimal)
             other = csv_reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
             check_columns(other.frame, names, f"the validation data ({self._validation_filename})")
-            validation = self._rows(other.with_points(numbers)[names], label)
+            validation = self._rows(other.with_points(numbers)[names], label, weight)
         return RawTable(
-            rows=self._rows(table.with_points(numbers), label),
+            rows=self._rows(table.with_points(numbers), label, weight),
             validation=validation,
             columns=tuple(names),
             task_kind=self._task,
@@ -140,10 +143,10 @@ class Provider(BaseProvider):
             metric_fn=self.get_metric_fn(),
         )
 
-    def _rows(self, frame: pd.DataFrame, label: str) -> RawRows:
-        weights = None if self._weight is None else frame[self._weight]
+    def _rows(self, frame: pd.DataFrame, label: str, weight: str | None) -> RawRows:
         others = {name: OtherTask(frame[name]) for name in self._others}
-        taken = [name for name in (label, self._weight, *others) if name is not None]
+        taken = [name for name in (label, weight, *others) if name is not None]
+        weights = None if weight is None else frame[weight]
         return RawRows(frame.drop(columns=taken), frame[label], weights, others)
 
     def _find_label(self, names: Sequence[str]) -> str:

@@ -13,12 +13,13 @@ from model_search.data.audio.later_recordings import labelled_recordings, record
 from model_search.data.checked_json import need
 from model_search.data.images.later_pictures import IMAGE, labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout
+from model_search.data.named.prepare import later_inputs, later_labelled
 from model_search.data.prepare_options import READING_RULES
 from model_search.data.rows import FEATURES, LABEL, Rows
 from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
 from model_search.data.sequences.sequence_labels import encode_labels
 from model_search.data.stream_labels import LabelEncoding, label_array, read_weights
-from model_search.data.streams import StreamReader, valid_steps
+from model_search.data.streams import StreamReader, valid_steps, weights_among
 from model_search.data.tabular import earlier_rules, labels
 from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
@@ -54,6 +55,8 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
         return pictures_of(source, description)
     if "audio" in description:
         return dict(fitted(recordings_of(source, description), description).sequences.inputs)
+    if "named" in description:
+        return later_inputs(source, description, note)
     if "text" in description:
         return texts_of(source, description, note)
     if "sequences" in description:
@@ -131,6 +134,8 @@ def labelled_rows(
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if "images" in description:
         return _picture_rows(source, description, note)
+    if "named" in description:
+        return later_labelled(source, description, note)
     if "text" in description:
         return labelled_texts(source, description, note)
     if "sequences" in description:
@@ -258,7 +263,10 @@ def _stream_rows(source: Any, description: Mapping[str, Any], note: Note | None)
     encoding = LabelEncoding(Task.of_description(description))
     reader = StreamReader(layout, encoding, bool(description.get("label_per_step", False)))
     found = label_array(source[1])
-    weights = read_weights(source[2] if len(source) == 3 else None, len(found))
+    given = weights_among(
+        source[0], source[2] if len(source) == 3 else None, str(description.get("weight_feature", ""))
+    )
+    weights = read_weights(given, len(found))
     if weights is not None and not weights.any():
         raise DataError("the weights are all 0; expected some above 0")
     _note_rounded(layout, source[0], note)

@@ -22,6 +22,8 @@ class PrepareOptions:
         task_kind: The user's choice of a task; inferred if None.
         valid_fraction: Share of the rows to validate on, where there are no validation data.
         lengths: Name of the feature with the number of valid steps of padded sequences.
+        weights: Name of the feature or the column with the weights of rows (or steps); empty for none but those that
+            a provider gives itself.
         token_ids: Whether rows of whole numbers, [rows, steps], are padded sequences where there are lengths for all;
             blocks that read vectors alone take them for numbers.
         embedding: The block that towers begin with, which reads token ids; None where they read numbers.
@@ -38,6 +40,7 @@ class PrepareOptions:
     task_kind: TaskKind | None = None
     valid_fraction: float = 0.2
     lengths: str = "lengths"
+    weights: str = ""
     token_ids: bool = True
     embedding: str | None = None
     label_per_step: bool = False

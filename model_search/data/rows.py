@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,11 @@ class InputSpec:
         mean: For each channel (the last axis) what a tower subtracts from the values; empty if it reads them as they
             are.
         deviation: For each channel what it then divides them by.
+        own_tower: Whether blocks that read its rank read it by itself, before it is joined with the other inputs.
+        widths: Of a table, the adjacent columns that belong together: 1 for a number, more for a category. Empty where
+            nothing is known of the columns.
+        quantiles: For each of those, quantiles of its training values, equally spaced; empty if it is no number.
+        distinct: For each of those, the same of its distinct values.
         vocabulary: How many different token ids there are, from 0 on; 0 where the values are no ids, or nobody knows.
     """
 
@@ -40,7 +46,11 @@ class InputSpec:
     columns: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
+    widths: tuple[int, ...] = ()
+    quantiles: tuple[tuple[float, ...], ...] = ()
+    distinct: tuple[tuple[float, ...], ...] = ()
     vocabulary: int = 0
+    own_tower: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
@@ -52,8 +62,13 @@ class InputSpec:
         }
         if self.mean:
             found |= {"mean": list(self.mean), "deviation": list(self.deviation)}
+        if self.widths:
+            found["widths"] = list(self.widths)
+            found |= {"quantiles": list(map(list, self.quantiles)), "distinct": list(map(list, self.distinct))}
         if self.vocabulary:
             found["vocabulary"] = self.vocabulary
+        if self.own_tower:
+            found["own_tower"] = True
         return found
 
     @classmethod
@@ -72,7 +87,35 @@ class InputSpec:
         channels = spec.shape[-1:] if spec.mean or spec.deviation else ()
         if (len(spec.mean), len(spec.deviation)) != (channels * 2 or (0, 0)) or min(spec.deviation, default=1.0) <= 0:
             raise damaged("an input", f"its mean is {spec.mean}, its deviation {spec.deviation}")
+        quantiles, distinct = tuple(map(tuple, spec.quantiles)), tuple(map(tuple, spec.distinct))
+        spec = dataclasses.replace(spec, quantiles=quantiles, distinct=distinct)
+        if not _are_statistics(spec):
+            raise damaged("an input", f"what it says of its columns does not fit its shape, {spec.shape}")
         return spec
+
+
+def _are_statistics(spec: InputSpec) -> bool:
+    """Whether there are statistics of all columns, or of none."""
+    if not spec.widths:
+        return not (spec.quantiles or spec.distinct)
+    if len(spec.shape) != 1 or sum(spec.widths) != spec.shape[0] or min(spec.widths) < 1:
+        return False
+    if not len(spec.widths) == len(spec.quantiles) == len(spec.distinct):
+        return False
+    return all(
+        (not values and not others) or (width == 1 and _rises(values) and _rises(others))
+        for width, values, others in zip(spec.widths, spec.quantiles, spec.distinct, strict=True)
+    )
+
+
+def _rises(values: Sequence[float]) -> bool:
+    """Whether there are at least two finite numbers that never fall, and the last is above the first."""
+    return (
+        len(values) > 1
+        and all(map(math.isfinite, values))
+        and all(one <= other for one, other in itertools.pairwise(values))
+        and values[0] < values[-1]
+    )
 
 
 def _is_numeric(dtype: str) -> bool:

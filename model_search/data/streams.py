@@ -57,6 +57,7 @@ class _Source:
 
     provider: StreamProvider
     batch_size: int
+    weights: str = ""
 
     def batches(self, mode: str, seed: int) -> Iterator[_Batch]:
         """One pass over the data, without batches of zero rows.
@@ -109,10 +110,13 @@ class _Source:
                 "the input_fn yields a dict of labels; this version learns one task: yield one tensor"
             )
         found = label_array(element[1])
+        given = element[2] if len(element) == 3 else None
+        if isinstance(features, dict) and self.weights in features:
+            given = _only_weights(features.pop(self.weights), given, self.weights)
         if any(count != len(found) for count in counts.values()):
             shown = next((count for count in counts.values() if count != len(found)), len(found))
             raise DataError(f"a batch has {shown} rows of features and {len(found)} labels; expected as many")
-        return _Batch(features, found, read_weights(element[2] if len(element) == 3 else None, len(found)))
+        return _Batch(features, found, read_weights(given, len(found)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +177,7 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
     Raises:
         DataError: if the provider yields anything other than batches of features and labels.
     """
-    source = _Source(provider, options.batch_size)
+    source = _Source(provider, options.batch_size, options.weights)
     evaluation = list(_bounded(source.batches("eval", options.seed), options.eval_steps))
     if not evaluation:
         raise DataError("the input_fn for 'eval' yields no batch with rows; expected at least one")
@@ -215,6 +219,23 @@ def prepare_stream(provider: StreamProvider, options: PrepareOptions) -> StreamD
         metric_fn=provider.get_metric_fn(),
         lengths=reader.layout.lengths,
     )
+
+
+def _only_weights(feature: Any, given: Any, name: str) -> Any:
+    if given is not None:
+        raise DataError(f"the input_fn yields weights, and the feature {name!r} holds some, too; expected one of them")
+    return feature
+
+
+def weights_among(features: Any, weights: Any, name: str) -> Any:
+    """The weights of later rows: those given, or the feature of this name.
+
+    Raises:
+        DataError: if there are both.
+    """
+    if not name or not isinstance(features, Mapping) or name not in features:
+        return weights
+    return _only_weights(features[name], weights, name)
 
 
 def _in_a_trial(batches: Iterator[_Batch]) -> Iterator[_Batch]:

@@ -19,12 +19,10 @@ from model_search.data.rows import InputSpec
 from model_search.data.tabular.chosen_rows import Choice, Labels, choose_rows, infer
 from model_search.data.task import TaskKind
 from model_search.data.text.text_files import TEXTS, LabelledTexts, TextColumns, of_csv, of_files
-from model_search.data.text.tokens import LENGTHS, MOST_TOKENS, TOKENS, TextFormat, Tokenized, tokenized
+from model_search.data.text.tokens import LENGTHS, MOST_TOKENS, TOKENS, TextFormat, Tokenized, tokenized, usual_steps
 from model_search.errors import DataError, UserError
 
 WHAT = "texts"
-USUAL_TOKENS = 256  # that are read of a text, where the user names no number
-LONG_SHARE = 0.95  # of the texts are read whole
 MOST_WORDS = 500_000  # of a vocabulary
 
 
@@ -97,7 +95,7 @@ class Provider(BaseProvider):
                 "text is learnt by towers that begin with an embedding; use the specification constants.DEFAULT_TEXT, "
                 'or one of RNN_LAST_ACTIVATIONS whose blocks_to_use name "EMBEDDING"'
             )
-        parts = self._parts()
+        parts = self._parts(options.weights)
         notes = [note for part in parts for note in part.notes]
         choice = choose_rows([_labels_of(part) for part in parts], WHAT, self._task, options)
         read = [tokenized(part.texts) for part in parts]
@@ -125,8 +123,12 @@ class Provider(BaseProvider):
             own_specs={TOKENS: InputSpec((wanted.steps,), "int32", LENGTHS, vocabulary=wanted.size)},
         )
 
-    def _parts(self) -> list[LabelledTexts]:
-        """The texts to train on; then, where they are given, those to validate on."""
+    def _parts(self, weight: str = "") -> list[LabelledTexts]:
+        """The texts to train on; then, where they are given, those to validate on.
+
+        Args:
+            weight: The column of the weights of a CSV file, where `columns` names none.
+        """
         if self._input_dir is not None:
             found = find_in_folders(self._input_dir, TEXTS)
             train = of_files(found.train)
@@ -135,7 +137,8 @@ class Provider(BaseProvider):
                 train = dataclasses.replace(train, notes=(*train.notes, note))
             parts = [train] if found.valid is None else [train, of_files(found.valid)]
         elif self._filename is not None:
-            parts = [of_csv(self._filename, self._columns, needs_label=True)]
+            columns = dataclasses.replace(self._columns, weight=self._columns.weight or weight or None)
+            parts = [of_csv(self._filename, columns, needs_label=True)]
         else:
             parts = [] if self._texts is None else [self._texts]
         if self._validation is None:
@@ -145,8 +148,7 @@ class Provider(BaseProvider):
     def _format(self, texts: Tokenized, choice: Choice) -> TextFormat:
         rows = choice.train.numbers
         if self._max_tokens is None:
-            usual = int(np.ceil(np.quantile(texts.counts[rows], LONG_SHARE)))
-            steps = min(max(usual, 1), USUAL_TOKENS)
+            steps = usual_steps(texts, rows)
         else:
             steps = min(self._max_tokens, max(1, int(texts.counts.max())))
         found = TextFormat.fitted(texts, rows, steps, self._vocabulary)

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -136,9 +136,9 @@ def _serving_functions(bundle: ModelBundle, pieces: Pieces, module: tf.Module) -
         return _picture_functions(bundle.images, pieces)
     if bundle.audio is not None:
         return _waveform_functions(bundle, bundle.audio, pieces)
-    if bundle.text is not None:
-        module.encoder = TextEncoder(bundle.text)
-        return _text_functions(bundle, module.encoder, pieces)
+    if bundle.texts:
+        module.encoders = {name: TextEncoder(wanted) for name, wanted in bundle.texts.items()}
+        return _text_functions(bundle, module.encoders, pieces)
     if pieces.preprocessing is None:
         return _features_function(bundle, pieces)
     return _column_functions(bundle, pieces)
@@ -184,16 +184,31 @@ def _waveform_functions(bundle: ModelBundle, wanted: LogMel, pieces: Pieces) -> 
     }
 
 
-def _text_functions(bundle: ModelBundle, encoder: TextEncoder, pieces: Pieces) -> dict[str, Callable[..., Any]]:
+def _text_functions(
+    bundle: ModelBundle, encoders: Mapping[str, TextEncoder], pieces: Pieces
+) -> dict[str, Callable[..., Any]]:
     """`serving_default` takes texts, `serving_typed` token ids and how many of them are valid."""
-    texts = {TEXT: tf.TensorSpec([None], tf.string, name=TEXT)}
+    read = bundle.tower.inputs
+    rows = input_names(bundle)
+    served = dict(zip(rows, signature_names([TEXT if name == TOKENS else name for name in rows]), strict=True))
+    lengths = {str(bundle.input_specs[name].lengths): name for name in encoders}
+    specs = {
+        served[name]: tf.TensorSpec([None], tf.string, name=served[name])
+        if name in encoders
+        else tf.TensorSpec(tensor.shape, tensor.dtype, name=served[name])
+        for name, tensor in zip(rows, read, strict=True)
+        if name not in lengths
+    }
 
     def serve_texts(given: dict[str, Any]) -> dict[str, Any]:
-        ids, lengths = encoder.encoded(given[TEXT])
-        return pieces.answer({TOKENS: ids, LENGTHS: lengths})
+        encoded = {name: encoder.encoded(given[served[name]]) for name, encoder in encoders.items()}
+        own = {name: ids for name, (ids, _) in encoded.items()}
+        own |= {name: encoded[text][1] for name, text in lengths.items()}
+        found = {name: own[name] if name in own else given[served[name]] for name in rows}
+        return pieces.answer({one.name: found[name] for name, one in zip(rows, read, strict=True)})
 
     return {
-        "serving_default": tf.function(serve_texts, input_signature=[texts], autograph=False),
+        "serving_default": tf.function(serve_texts, input_signature=[specs], autograph=False),
         "serving_typed": _features_function(bundle, pieces)["serving_typed"],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import csv
+import dataclasses
 import gzip
 import io
 import lzma
@@ -19,14 +20,21 @@ import numpy as np
 
 from model_search.data.audio.later_recordings import recording_paths
 from model_search.data.images.later_pictures import picture_paths
-from model_search.data.later_rows import PieceReader, label_columns, label_rows
-from model_search.data.rows import Rows
+from model_search.data.later_rows import PieceReader, inputs_of, label_columns, label_rows, labelled_rows, steps_of
+from model_search.data.rows import Arrays, Rows
 from model_search.data.tabular.csv_reading import table_pieces
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Note
 from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
-from model_search.finish.predict import predict_labels, predict_probabilities, tower_logits
+from model_search.finish.evaluate import metrics_of_tasks
+from model_search.finish.predict import (
+    predict_labels,
+    predict_probabilities,
+    predict_task_probabilities,
+    predict_tasks,
+    tower_logits,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +45,72 @@ if TYPE_CHECKING:
 _FILES = 512  # pictures or recordings that are read at a time
 # Spreadsheets take a cell that begins with one of these for a formula; some take the full-width forms, too.
 FORMULA_STARTS = (*"=+-@\t\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelAnswers:
+    """What one model of a study answers for data that are read now, a file of a table piece by piece.
+
+    Attributes:
+        description: The study's description of its data.
+        tasks: What is predicted, by name, the primary task first.
+        tower: The model's tower, with room for as many steps as these inputs have.
+        note: Receives sentences on cells that are not taken as they are.
+    """
+
+    description: Mapping[str, Any]
+    tasks: Mapping[str, Task]
+    tower: Callable[[Arrays | None], keras.Model]
+    note: Note
+
+    def logits(self, data: TableLike) -> tuple[np.ndarray, np.ndarray | None]:
+        """Logits [rows, ...], and which steps are valid where there is a label for each step."""
+        if self._reads_in_pieces(data):
+            return np.concatenate(list(logits_in_pieces(self.tower(None), data, self.description, self.note))), None
+        inputs = inputs_of(data, self.description, self.note)
+        return tower_logits(self.tower(inputs), inputs), steps_of(inputs, self.description)
+
+    def labels(self, data: TableLike) -> np.ndarray | dict[str, np.ndarray]:
+        """See `Study.predict`."""
+        logits, steps = self.logits(data)
+        return predict_tasks(logits, self.tasks, steps)
+
+    def probabilities(self, data: TableLike, temperatures: Sequence[float]) -> pd.DataFrame | dict[str, pd.DataFrame]:
+        """See `Study.predict_proba`."""
+        logits, steps = self.logits(data)
+        return predict_task_probabilities(logits, self.tasks, temperatures, steps)
+
+    def metrics(self, data: TableLike, temperatures: Sequence[float]) -> dict[str, float]:
+        """See `Study.evaluate`."""
+        if self._reads_in_pieces(data) and len(self.tasks) == 1:
+            given, found = labelled_logits(self.tower(None), data, self.description, self.note)
+        else:
+            given = labelled_rows(data, self.description, self.note)
+            found = tower_logits(self.tower(given.inputs), given.inputs)
+        return metrics_of_tasks(self.tasks, given, found, temperatures)
+
+    def frames(self, data: TableLike, temperatures: Sequence[float]) -> Iterator[pd.DataFrame]:
+        """What is written of predictions, some rows or files at a time.
+
+        Raises:
+            UserError: if the data are neither a table nor files.
+        """
+        files = files_of(data, self.description)
+        if files is not None:
+            return answers_of_files(files, lambda paths: self.logits(paths)[0], self.tasks, temperatures)
+        if self.description.get("schema") is not None:
+            pieces = logits_in_pieces(self.tower(None), data, self.description, self.note)
+            return (answers_of(logits, self.tasks, temperatures) for logits in pieces)
+        if "text" in self.description:
+            return iter([answers_of(self.logits(data)[0], self.tasks, temperatures)])
+        raise UserError(
+            "the study was not made from a table or from files, and has no columns to read from one; give rows to "
+            "`predict`, as the study's provider yields them"
+        )
+
+    def _reads_in_pieces(self, data: TableLike) -> bool:
+        """Whether rows are read some at a time, and their features are left again."""
+        return isinstance(data, str | os.PathLike) and self.description.get("schema") is not None
 
 
 def logits_in_pieces(

@@ -9,6 +9,8 @@ from typing import Any
 
 from model_search.data.tabular.features import Feature, NumberFeature
 from model_search.data.task import Task, TaskKind
+from model_search.data.text.text_files import TEXT
+from model_search.data.text.tokens import TOKENS
 from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names
 from model_search.finish.preprocessing_layers import input_kind
@@ -69,7 +71,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "kind" ("number", "text" or "date"), and the "dtype" of numbers that are not float32;
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
-        "text", of a model that reads text how many words it reads ("steps") and those that have an id ("vocabulary");
+        "texts", of a model that reads text by the input that holds ids how many words are read ("steps") and which have
+        an id ("vocabulary");
         "not_read", the reason for every other column; "metadata" as given.
     """
     schema = bundle.schema
@@ -94,7 +97,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
         **({"other_tasks": [one.to_json() for one in bundle.other_tasks.values()]} if bundle.other_tasks else {}),
-        **({} if bundle.text is None else {"text": bundle.text.to_json()}),
+        "texts": {name: wanted.to_json() for name, wanted in bundle.texts.items()},
         "not_read": {} if schema is None else dict(schema.dropped),
         "metadata": dict(bundle.metadata),
     }
@@ -259,15 +262,17 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
 
 
 def _text(about: Mapping[str, Any]) -> list[str]:
-    if "text" not in about:
-        return []
-    steps, words = about["text"]["steps"], len(about["text"]["vocabulary"])
-    return [
-        "",
-        f"`serving_default` of saved_model takes `text`, UTF-8 strings, instead, and reads the first {steps} words of",
-        "each. Words are what stands between blanks and punctuation, in lower case. In `tokens`, 0 is padding, 1 is a",
-        f"word without an id; the {words} words from 2 on are those of `text` in export.json, in their order.",
-    ]
+    lines = []
+    for name, wanted in about.get("texts", {}).items():
+        served = TEXT if name == TOKENS else about["inputs"][name]["saved_model"]
+        lines += [
+            "",
+            f"`serving_default` of saved_model takes {_code(served)}, UTF-8 strings, in place of {_code(name)} and its",
+            f"lengths, and reads the first {wanted['steps']} words of each. Words are what stands between blanks and",
+            f"punctuation, in lower case. In {_code(name)}, 0 is padding, 1 is a word without an id; the",
+            f"{len(wanted['vocabulary'])} words from 2 on are those under `texts` in export.json, in their order.",
+        ]
+    return lines
 
 
 def _typed(column: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from keras import layers, ops
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
 from model_search.data.inputs import InputLayout
+from model_search.data.named.prepare import text_formats
 from model_search.data.rows import InputSpec, InputSpecs
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
 from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
@@ -41,7 +42,7 @@ class ModelBundle:
         inputs: What the tower's inputs are; taken from the tower where None.
         images: The format of the pictures that it reads; None where it reads none.
         audio: The features of the recordings that it reads; None where it reads none.
-        text: The format of the texts that it reads; None where it reads none.
+        texts: The format of the texts that it reads, by the input that holds their ids.
         other_tasks: Further tasks by name; their logits follow those of `task`.
         other_temperature: Divides their logits.
     """
@@ -54,7 +55,7 @@ class ModelBundle:
     inputs: InputSpecs | None = None
     images: PictureFormat | None = None
     audio: LogMel | None = None
-    text: TextFormat | None = None
+    texts: Mapping[str, TextFormat] = dataclasses.field(default_factory=dict)
     other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     other_temperature: float = 1.0
 
@@ -71,7 +72,7 @@ class ModelBundle:
         Raises:
             DamagedRecordError: if the description is no study's.
         """
-        schema, images, audio, text = (description.get(name) for name in ("schema", "images", "audio", "text"))
+        schema, images, audio = (description.get(name) for name in ("schema", "images", "audio"))
         tasks = list(tasks_of(description).values())
         return cls(
             tower=tower,
@@ -82,7 +83,7 @@ class ModelBundle:
             inputs=InputLayout.from_description(description).specs,
             images=None if images is None else PictureFormat.from_json(images),
             audio=None if audio is None else LogMel.from_json(audio),
-            text=None if text is None else TextFormat.from_json(text),
+            texts=text_formats(description),
             temperature=temperatures[0],
             metadata=metadata,
         )

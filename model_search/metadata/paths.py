@@ -26,6 +26,7 @@ STUDY_FILES = "files"
 WEIGHTS = "weights.npz"  # of its own tower, by name
 VALID_LOGITS = "valid_logits.npz"  # on the validation rows
 TRAIN_LOGITS = "train_logits.npz"  # of its own tower on the training rows
+OPTIMIZER = "optimizer.npz"  # what it has gathered by the best checkpoint
 MIXTURE = "mixture.npz"  # kernel and bias of a weighted ensemble
 
 # Files of the study itself.

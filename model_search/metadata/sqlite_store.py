@@ -115,21 +115,38 @@ class SqliteStore(Store):
                 "SELECT id, attempt, plan FROM trials WHERE state = ? ORDER BY id LIMIT 1",
                 (TrialState.INTERRUPTED.value,),
             )
-            if interrupted is None:
-                claim = Claim(self._db.whole("SELECT coalesce(max(id), 0) + 1 FROM trials"), 1, name)
-                self._db.execute(
-                    "INSERT INTO trials (id, state, worker, attempt, created_at, revision) VALUES (?, ?, ?, ?, ?, ?)",
-                    (claim.trial_id, TrialState.CLAIMED.value, name, claim.attempt, _now(), self._next_revision()),
-                )
-            else:
-                trial_id, attempt, plan = interrupted
-                kept = None if plan is None else records.read_plan(trial_id, plan)
-                claim = Claim(trial_id, attempt + 1, name, kept)
-                self._db.execute(
-                    "UPDATE trials SET state = ?, worker = ?, attempt = ?, reason = NULL, revision = ? WHERE id = ?",
-                    (TrialState.CLAIMED.value, name, claim.attempt, self._next_revision(), trial_id),
-                )
-            self._begin_attempt(claim)
+            return self._claim_next(name) if interrupted is None else self._claim_again(name, interrupted)
+
+    def claim_trial(self, worker: str, trial_id: int | None = None) -> Claim | None:
+        """Takes one trial, with its first heartbeat, in one transaction."""
+        name = records.plain_text(worker)
+        with self._db.transaction():
+            if trial_id is None:
+                return self._claim_next(name)
+            interrupted = self._db.row(
+                "SELECT id, attempt, plan FROM trials WHERE state = ? AND id = ?",
+                (TrialState.INTERRUPTED.value, trial_id),
+            )
+            return None if interrupted is None else self._claim_again(name, interrupted)
+
+    def _claim_next(self, name: str) -> Claim:
+        claim = Claim(self._db.whole("SELECT coalesce(max(id), 0) + 1 FROM trials"), 1, name)
+        self._db.execute(
+            "INSERT INTO trials (id, state, worker, attempt, created_at, revision) VALUES (?, ?, ?, ?, ?, ?)",
+            (claim.trial_id, TrialState.CLAIMED.value, name, claim.attempt, _now(), self._next_revision()),
+        )
+        self._begin_attempt(claim)
+        return claim
+
+    def _claim_again(self, name: str, interrupted: tuple[Any, ...]) -> Claim:
+        trial_id, attempt, plan = interrupted
+        kept = None if plan is None else records.read_plan(trial_id, plan)
+        claim = Claim(trial_id, attempt + 1, name, kept)
+        self._db.execute(
+            "UPDATE trials SET state = ?, worker = ?, attempt = ?, reason = NULL, revision = ? WHERE id = ?",
+            (TrialState.CLAIMED.value, name, claim.attempt, self._next_revision(), trial_id),
+        )
+        self._begin_attempt(claim)
         return claim
 
     def commit_plan(self, claim: Claim, plan: TrialPlan) -> None:

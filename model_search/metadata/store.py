@@ -15,6 +15,7 @@ from model_search.ranking import Ranking, as_ranking
 _SETTINGS: Mapping[str, tuple[type, ...]] = {
     "number_models": (int,),
     "train_steps": (int,),
+    "steps_from_data": (bool,),
     "eval_steps": (int,),
     "batch_size": (int,),
     "time_limit": (int, float),
@@ -155,6 +156,13 @@ class Store(abc.ABC):
         """Takes an interrupted trial, or the next id while completed + unfinished trials are fewer than `target`.
 
         Returns None when there is nothing to take: the target is met or others are working on the rest.
+        """
+
+    @abc.abstractmethod
+    def claim_trial(self, worker: str, trial_id: int | None = None) -> Claim | None:
+        """Takes a certain interrupted trial, or the next id where None, however many trials there are.
+
+        Returns None where the trial is not interrupted: it has ended, or another worker holds it.
         """
 
     @abc.abstractmethod

@@ -43,6 +43,7 @@ class TrialKind(enum.StrEnum):
     DISTILLATION = "distillation"
     REPLAY = "replay"
     TUNING = "tuning"
+    LONGER = "longer"  # trains the tower of a completed trial further
     BAGGING = "bagging"  # a finalist again, once for each fold of the rows
     CLASSIC = "classic"  # a model that is no network: a baseline, and a member of ensembles
 
@@ -54,7 +55,8 @@ class UnknownStartError(ValueError):
 class StartKind(enum.StrEnum):
     """How a trial uses the weights that it starts from."""
 
-    CONTINUE = "continue"  # a promotion: continues with the steps that come next
+    CONTINUE = "continue"  # continues with the steps that come next; the optimizer begins anew
+    RESUME = "resume"  # the same, with what the optimizer has gathered
     COPY = "copy"  # begins at step 0, from the weights of a tower of the same architecture
 
 
@@ -65,7 +67,7 @@ class WarmStart:
     Attributes:
         kind: How the weights are used. A plan of a later version may name a kind that this one does not know; it is
             refused.
-        trials: The trials whose weights they are; one trial for either of the present kinds.
+        trials: The trials whose weights they are; one trial for each of the present kinds.
     """
 
     kind: StartKind
@@ -145,7 +147,8 @@ class TrialPlan:
         random: Whether all of it was drawn from the whole space, whatever had been tried: a sample of random search.
         rung: The rung of the evaluation schedule, from 0; each one trains longer, the last one in full.
         first_step: Steps that the trial which it continues (`start`) has taken.
-        total_steps: Steps of a training in full, which the learning rate is planned for; `steps` where None.
+        total_steps: Steps of a training in full, which the learning rate is planned for; `steps` where None. For a
+            longer training it is planned from `first_step` on.
         row_share: The share of a table's training rows that are trained on.
         bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
         folds: Folds of all rows: a tower is trained without each of them, and they answer together. 0 for one tower,
@@ -198,7 +201,7 @@ class TrialPlan:
     def _check_fidelity(self) -> None:
         if self.rung < 0 or self.bracket < 0:
             raise ValueError(f"rung={self.rung}, bracket={self.bracket}; both are counted from 0")
-        continues = self.start is not None and self.start.kind is StartKind.CONTINUE
+        continues = self.start is not None and self.start.kind in (StartKind.CONTINUE, StartKind.RESUME)
         if continues != bool(self.first_step) or (continues and not 0 < self.first_step < self.steps):
             raise ValueError(
                 f"first_step is {self.first_step}, steps {self.steps}, start {self.start}; a trial continues "
@@ -224,12 +227,17 @@ class TrialPlan:
         return bool(self.architecture) and not self.members and not self.folds
 
     @property
+    def can_train_longer(self) -> bool:
+        """Whether its training can go on: it trains one tower by itself, on the labels alone."""
+        return self.trains_one_tower and not self.teacher
+
+    @property
     def is_on_labels_alone(self) -> bool:
-        """Whether it trains one tower by itself, on the labels alone, for however long.
+        """Whether it trains one tower by itself, on the labels alone, for no longer than the others of the study.
 
         Its result then depends on its architecture and hyperparameters only: searches learn from such trials.
         """
-        return self.trains_one_tower and not self.teacher
+        return self.can_train_longer and self.kind is not TrialKind.LONGER
 
     @property
     def is_in_full(self) -> bool:
@@ -245,14 +253,20 @@ class TrialPlan:
     def is_searched(self) -> bool:
         """Whether it trains, on the labels alone, a tower that the search has found or the user suggested.
 
-        Tuning and replay, which train given towers, are left out: evaluation schedules and tuning start from these.
+        Tuning, replay and longer training, which train given towers, are left out: evaluation schedules and tuning
+        start from these.
         """
         return self.is_on_labels_alone and self.kind in (TrialKind.SEARCH, TrialKind.SUGGESTION)
 
     @property
     def is_promotion(self) -> bool:
-        """Whether the trial continues another one."""
-        return self.first_step > 0
+        """Whether the trial continues another one as the evaluation schedule says."""
+        return self.first_step > 0 and self.kind is not TrialKind.LONGER
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the optimizer goes on with what it has gathered."""
+        return self.start is not None and self.start.kind is StartKind.RESUME
 
     @property
     def warm_start(self) -> int | None:

@@ -21,7 +21,7 @@ class LearningRateRange(_message.Message):
     def __init__(self, optimizer: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ...) -> None: ...
 
 class LearningSpec(_message.Message):
-    __slots__ = ("apply_exponential_decay", "min_decay_times", "max_decay_times", "min_learning_rate_decay_rate", "max_learning_rate_decay_rate", "apply_gradient_clipping", "min_gradient_norm_when_clipping", "max_gradient_norm_when_clipping", "apply_l2_regularization", "min_l2_regularization", "max_l2_regularization", "lr_warmup_steps", "min_dropout", "max_dropout", "learning_rate_range", "optimizers", "apply_momentum", "min_momentum", "max_momentum", "apply_weight_decay", "min_weight_decay", "max_weight_decay", "batch_sizes", "no_dropout_share", "cooldown_share")
+    __slots__ = ("apply_exponential_decay", "min_decay_times", "max_decay_times", "min_learning_rate_decay_rate", "max_learning_rate_decay_rate", "apply_gradient_clipping", "min_gradient_norm_when_clipping", "max_gradient_norm_when_clipping", "apply_l2_regularization", "min_l2_regularization", "max_l2_regularization", "lr_warmup_steps", "min_dropout", "max_dropout", "learning_rate_range", "optimizers", "apply_momentum", "min_momentum", "max_momentum", "apply_weight_decay", "min_weight_decay", "max_weight_decay", "batch_sizes", "no_dropout_share", "cooldown_share", "schedules", "warmup_shares", "beta2s", "kernel_decays", "label_smoothings", "class_balances")
     APPLY_EXPONENTIAL_DECAY_FIELD_NUMBER: _ClassVar[int]
     MIN_DECAY_TIMES_FIELD_NUMBER: _ClassVar[int]
     MAX_DECAY_TIMES_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,12 @@ class LearningSpec(_message.Message):
     BATCH_SIZES_FIELD_NUMBER: _ClassVar[int]
     NO_DROPOUT_SHARE_FIELD_NUMBER: _ClassVar[int]
     COOLDOWN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULES_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_SHARES_FIELD_NUMBER: _ClassVar[int]
+    BETA2S_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_DECAYS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SMOOTHINGS_FIELD_NUMBER: _ClassVar[int]
+    CLASS_BALANCES_FIELD_NUMBER: _ClassVar[int]
     apply_exponential_decay: bool
     min_decay_times: int
     max_decay_times: int
@@ -72,7 +78,13 @@ class LearningSpec(_message.Message):
     batch_sizes: _containers.RepeatedScalarFieldContainer[int]
     no_dropout_share: float
     cooldown_share: float
-    def __init__(self, apply_exponential_decay: bool = ..., min_decay_times: _Optional[int] = ..., max_decay_times: _Optional[int] = ..., min_learning_rate_decay_rate: _Optional[float] = ..., max_learning_rate_decay_rate: _Optional[float] = ..., apply_gradient_clipping: bool = ..., min_gradient_norm_when_clipping: _Optional[int] = ..., max_gradient_norm_when_clipping: _Optional[int] = ..., apply_l2_regularization: bool = ..., min_l2_regularization: _Optional[float] = ..., max_l2_regularization: _Optional[float] = ..., lr_warmup_steps: _Optional[int] = ..., min_dropout: _Optional[float] = ..., max_dropout: _Optional[float] = ..., learning_rate_range: _Optional[_Iterable[_Union[LearningRateRange, _Mapping]]] = ..., optimizers: _Optional[_Iterable[str]] = ..., apply_momentum: bool = ..., min_momentum: _Optional[float] = ..., max_momentum: _Optional[float] = ..., apply_weight_decay: bool = ..., min_weight_decay: _Optional[float] = ..., max_weight_decay: _Optional[float] = ..., batch_sizes: _Optional[_Iterable[int]] = ..., no_dropout_share: _Optional[float] = ..., cooldown_share: _Optional[float] = ...) -> None: ...
+    schedules: _containers.RepeatedScalarFieldContainer[str]
+    warmup_shares: _containers.RepeatedScalarFieldContainer[float]
+    beta2s: _containers.RepeatedScalarFieldContainer[float]
+    kernel_decays: _containers.RepeatedScalarFieldContainer[float]
+    label_smoothings: _containers.RepeatedScalarFieldContainer[float]
+    class_balances: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, apply_exponential_decay: bool = ..., min_decay_times: _Optional[int] = ..., max_decay_times: _Optional[int] = ..., min_learning_rate_decay_rate: _Optional[float] = ..., max_learning_rate_decay_rate: _Optional[float] = ..., apply_gradient_clipping: bool = ..., min_gradient_norm_when_clipping: _Optional[int] = ..., max_gradient_norm_when_clipping: _Optional[int] = ..., apply_l2_regularization: bool = ..., min_l2_regularization: _Optional[float] = ..., max_l2_regularization: _Optional[float] = ..., lr_warmup_steps: _Optional[int] = ..., min_dropout: _Optional[float] = ..., max_dropout: _Optional[float] = ..., learning_rate_range: _Optional[_Iterable[_Union[LearningRateRange, _Mapping]]] = ..., optimizers: _Optional[_Iterable[str]] = ..., apply_momentum: bool = ..., min_momentum: _Optional[float] = ..., max_momentum: _Optional[float] = ..., apply_weight_decay: bool = ..., min_weight_decay: _Optional[float] = ..., max_weight_decay: _Optional[float] = ..., batch_sizes: _Optional[_Iterable[int]] = ..., no_dropout_share: _Optional[float] = ..., cooldown_share: _Optional[float] = ..., schedules: _Optional[_Iterable[str]] = ..., warmup_shares: _Optional[_Iterable[float]] = ..., beta2s: _Optional[_Iterable[float]] = ..., kernel_decays: _Optional[_Iterable[float]] = ..., label_smoothings: _Optional[_Iterable[float]] = ..., class_balances: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TowerSuggestion(_message.Message):
     __slots__ = ("architecture", "hparams")
@@ -248,6 +260,26 @@ class EvaluationSchedule(_message.Message):
     stopping_rule: str
     def __init__(self, kind: _Optional[_Union[EvaluationSchedule.Kind, str]] = ..., reduction_factor: _Optional[int] = ..., minimum_share: _Optional[float] = ..., fidelity: _Optional[_Union[EvaluationSchedule.Fidelity, str]] = ..., stopping: _Optional[_Union[EvaluationSchedule.Stopping, str]] = ..., grace_steps: _Optional[int] = ..., schedule: _Optional[str] = ..., stopping_rule: _Optional[str] = ...) -> None: ...
 
+class TrialLimits(_message.Message):
+    __slots__ = ("seconds", "parameters_at_most", "megabytes")
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    MEGABYTES_FIELD_NUMBER: _ClassVar[int]
+    seconds: float
+    parameters_at_most: int
+    megabytes: float
+    def __init__(self, seconds: _Optional[float] = ..., parameters_at_most: _Optional[int] = ..., megabytes: _Optional[float] = ...) -> None: ...
+
+class FinalTraining(_message.Message):
+    __slots__ = ("time_share", "towers", "one_cycle")
+    TIME_SHARE_FIELD_NUMBER: _ClassVar[int]
+    TOWERS_FIELD_NUMBER: _ClassVar[int]
+    ONE_CYCLE_FIELD_NUMBER: _ClassVar[int]
+    time_share: float
+    towers: int
+    one_cycle: bool
+    def __init__(self, time_share: _Optional[float] = ..., towers: _Optional[int] = ..., one_cycle: bool = ...) -> None: ...
+
 class TuningSpec(_message.Message):
     __slots__ = ("trials", "architectures")
     TRIALS_FIELD_NUMBER: _ClassVar[int]
@@ -257,7 +289,7 @@ class TuningSpec(_message.Message):
     def __init__(self, trials: _Optional[int] = ..., architectures: _Optional[int] = ...) -> None: ...
 
 class PhoenixSpec(_message.Message):
-    __slots__ = ("minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type", "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "lengths_feature_name", "use_synchronous_optimizer", "user_suggestions", "weight_feature_name", "multi_task_spec", "primary_task_name", "cnn_data_format", "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training", "use_auxiliary_head", "auxiliary_head_loss_weight", "mutate_probability", "crossover_probability", "random_architecture_probability", "num_blocks_in_cell", "reduction_block_type", "replicate_cell", "linear_model", "evolution", "simulated_annealing", "local_search", "gaussian_process", "reinforce", "distillation_spec", "is_input_shared", "replay", "temperature", "disable_last_dense_layer", "pass_label_dict_as_is", "merge_losses_of_multitask", "position_choices", "stages", "identity_blocks", "random_baseline_share", "starting_points", "search", "search_settings", "planner_rules", "augmentations", "evaluation_schedule", "tuning")
+    __slots__ = ("minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type", "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "lengths_feature_name", "use_synchronous_optimizer", "user_suggestions", "weight_feature_name", "multi_task_spec", "primary_task_name", "cnn_data_format", "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training", "use_auxiliary_head", "auxiliary_head_loss_weight", "mutate_probability", "crossover_probability", "random_architecture_probability", "num_blocks_in_cell", "reduction_block_type", "replicate_cell", "linear_model", "evolution", "simulated_annealing", "local_search", "gaussian_process", "reinforce", "distillation_spec", "is_input_shared", "replay", "temperature", "disable_last_dense_layer", "pass_label_dict_as_is", "merge_losses_of_multitask", "position_choices", "stages", "identity_blocks", "random_baseline_share", "starting_points", "search", "search_settings", "planner_rules", "augmentations", "evaluation_schedule", "tuning", "final_training", "trial_limits")
     class SearchType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN_SEARCH_TYPE: _ClassVar[PhoenixSpec.SearchType]
@@ -350,6 +382,8 @@ class PhoenixSpec(_message.Message):
     AUGMENTATIONS_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     TUNING_FIELD_NUMBER: _ClassVar[int]
+    FINAL_TRAINING_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_LIMITS_FIELD_NUMBER: _ClassVar[int]
     minimum_depth: int
     maximum_depth: int
     search_type: PhoenixSpec.SearchType
@@ -402,4 +436,6 @@ class PhoenixSpec(_message.Message):
     augmentations: _containers.RepeatedScalarFieldContainer[str]
     evaluation_schedule: EvaluationSchedule
     tuning: TuningSpec
-    def __init__(self, minimum_depth: _Optional[int] = ..., maximum_depth: _Optional[int] = ..., search_type: _Optional[_Union[PhoenixSpec.SearchType, str]] = ..., increase_complexity_minimum_trials: _Optional[_Iterable[int]] = ..., problem_type: _Optional[_Union[PhoenixSpec.ProblemType, str]] = ..., blocks_to_use: _Optional[_Iterable[str]] = ..., apply_dropouts_between_blocks: bool = ..., learning_spec: _Optional[_Union[LearningSpec, _Mapping]] = ..., ensemble_spec: _Optional[_Union[_ensembling_spec_pb2.EnsemblingSpec, _Mapping]] = ..., lengths_feature_name: _Optional[str] = ..., use_synchronous_optimizer: bool = ..., user_suggestions: _Optional[_Iterable[_Union[TowerSuggestion, _Mapping]]] = ..., weight_feature_name: _Optional[str] = ..., multi_task_spec: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., primary_task_name: _Optional[str] = ..., cnn_data_format: _Optional[str] = ..., beam_size: _Optional[int] = ..., increase_complexity_probability: _Optional[float] = ..., transfer_learning_spec: _Optional[_Union[_transfer_learning_spec_pb2.TransferLearningSpec, _Mapping]] = ..., use_parameter_scaled_training: bool = ..., use_auxiliary_head: bool = ..., auxiliary_head_loss_weight: _Optional[float] = ..., mutate_probability: _Optional[float] = ..., crossover_probability: _Optional[float] = ..., random_architecture_probability: _Optional[float] = ..., num_blocks_in_cell: _Optional[int] = ..., reduction_block_type: _Optional[str] = ..., replicate_cell: bool = ..., linear_model: _Optional[_Union[LinearModelSpec, _Mapping]] = ..., evolution: _Optional[_Union[EvolutionSpec, _Mapping]] = ..., simulated_annealing: _Optional[_Union[SimulatedAnnealingSpec, _Mapping]] = ..., local_search: _Optional[_Union[LocalSearchSpec, _Mapping]] = ..., gaussian_process: _Optional[_Union[GaussianProcessSpec, _Mapping]] = ..., reinforce: _Optional[_Union[ReinforceSpec, _Mapping]] = ..., distillation_spec: _Optional[_Union[_distillation_spec_pb2.DistillationSpec, _Mapping]] = ..., is_input_shared: bool = ..., replay: _Optional[_Union[ArchitectureReplay, _Mapping]] = ..., temperature: _Optional[float] = ..., disable_last_dense_layer: bool = ..., pass_label_dict_as_is: bool = ..., merge_losses_of_multitask: bool = ..., position_choices: _Optional[_Iterable[_Union[PositionChoices, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., identity_blocks: _Optional[_Iterable[str]] = ..., random_baseline_share: _Optional[float] = ..., starting_points: bool = ..., search: _Optional[str] = ..., search_settings: _Optional[_Union[_hparam_pb2.HParamDef, _Mapping]] = ..., planner_rules: _Optional[_Iterable[str]] = ..., augmentations: _Optional[_Iterable[str]] = ..., evaluation_schedule: _Optional[_Union[EvaluationSchedule, _Mapping]] = ..., tuning: _Optional[_Union[TuningSpec, _Mapping]] = ...) -> None: ...
+    final_training: FinalTraining
+    trial_limits: TrialLimits
+    def __init__(self, minimum_depth: _Optional[int] = ..., maximum_depth: _Optional[int] = ..., search_type: _Optional[_Union[PhoenixSpec.SearchType, str]] = ..., increase_complexity_minimum_trials: _Optional[_Iterable[int]] = ..., problem_type: _Optional[_Union[PhoenixSpec.ProblemType, str]] = ..., blocks_to_use: _Optional[_Iterable[str]] = ..., apply_dropouts_between_blocks: bool = ..., learning_spec: _Optional[_Union[LearningSpec, _Mapping]] = ..., ensemble_spec: _Optional[_Union[_ensembling_spec_pb2.EnsemblingSpec, _Mapping]] = ..., lengths_feature_name: _Optional[str] = ..., use_synchronous_optimizer: bool = ..., user_suggestions: _Optional[_Iterable[_Union[TowerSuggestion, _Mapping]]] = ..., weight_feature_name: _Optional[str] = ..., multi_task_spec: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., primary_task_name: _Optional[str] = ..., cnn_data_format: _Optional[str] = ..., beam_size: _Optional[int] = ..., increase_complexity_probability: _Optional[float] = ..., transfer_learning_spec: _Optional[_Union[_transfer_learning_spec_pb2.TransferLearningSpec, _Mapping]] = ..., use_parameter_scaled_training: bool = ..., use_auxiliary_head: bool = ..., auxiliary_head_loss_weight: _Optional[float] = ..., mutate_probability: _Optional[float] = ..., crossover_probability: _Optional[float] = ..., random_architecture_probability: _Optional[float] = ..., num_blocks_in_cell: _Optional[int] = ..., reduction_block_type: _Optional[str] = ..., replicate_cell: bool = ..., linear_model: _Optional[_Union[LinearModelSpec, _Mapping]] = ..., evolution: _Optional[_Union[EvolutionSpec, _Mapping]] = ..., simulated_annealing: _Optional[_Union[SimulatedAnnealingSpec, _Mapping]] = ..., local_search: _Optional[_Union[LocalSearchSpec, _Mapping]] = ..., gaussian_process: _Optional[_Union[GaussianProcessSpec, _Mapping]] = ..., reinforce: _Optional[_Union[ReinforceSpec, _Mapping]] = ..., distillation_spec: _Optional[_Union[_distillation_spec_pb2.DistillationSpec, _Mapping]] = ..., is_input_shared: bool = ..., replay: _Optional[_Union[ArchitectureReplay, _Mapping]] = ..., temperature: _Optional[float] = ..., disable_last_dense_layer: bool = ..., pass_label_dict_as_is: bool = ..., merge_losses_of_multitask: bool = ..., position_choices: _Optional[_Iterable[_Union[PositionChoices, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., identity_blocks: _Optional[_Iterable[str]] = ..., random_baseline_share: _Optional[float] = ..., starting_points: bool = ..., search: _Optional[str] = ..., search_settings: _Optional[_Union[_hparam_pb2.HParamDef, _Mapping]] = ..., planner_rules: _Optional[_Iterable[str]] = ..., augmentations: _Optional[_Iterable[str]] = ..., evaluation_schedule: _Optional[_Union[EvaluationSchedule, _Mapping]] = ..., tuning: _Optional[_Union[TuningSpec, _Mapping]] = ..., final_training: _Optional[_Union[FinalTraining, _Mapping]] = ..., trial_limits: _Optional[_Union[TrialLimits, _Mapping]] = ...) -> None: ...

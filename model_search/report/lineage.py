@@ -62,7 +62,7 @@ def lineage(trial: Trial, history: History) -> list[Step]:
 
 def changes(before: TrialPlan, after: TrialPlan) -> Iterator[str]:
     """The differences between two plans, in phrases."""
-    if after.is_promotion:
+    if after.first_step:
         yield f"trained on from step {after.first_step} to step {after.steps}"
     yield from _blocks_changed(before.architecture, after.architecture)
     changed = ", ".join(_values_changed(before.hyperparameters, after.hyperparameters))
@@ -70,7 +70,7 @@ def changes(before: TrialPlan, after: TrialPlan) -> Iterator[str]:
         yield changed
     if after.distillation is not None:
         yield f"learns from trial{'s' if len(after.teacher) > 1 else ''} {', '.join(map(str, after.teacher))}"
-    if after.warm_start == before.trial_id and not after.is_promotion:
+    if after.warm_start == before.trial_id and not after.first_step:
         yield f"starts from the weights of trial {before.trial_id}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from model_search import problem
 from model_search.augmentations import AUGMENTATIONS
 from model_search.blocks import catalogue
-from model_search.constants import OPTIMIZERS
+from model_search.constants import OPTIMIZERS, SCHEDULES
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
@@ -32,8 +32,8 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
     for part in (
         _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
         check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
-        check_schedule.schedule, check_schedule.rules, check_schedule.tuning, _augmentations, _transfer, _data_format,
-        _auxiliary, check_tasks.tasks, _unread,
+        check_schedule.schedule, check_schedule.rules, check_schedule.tuning, check_schedule.final_training,
+        check_schedule.trial_limits, _augmentations, _transfer, _data_format, _auxiliary, check_tasks.tasks, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -265,7 +265,30 @@ def _learning(checker: Checker) -> None:
         if name not in OPTIMIZERS:
             expected = one_of(OPTIMIZERS)
             checker.add(f"There is no optimizer {name!r}; expected {expected}.", ("learning_spec", "optimizers", index))
+    _listed(checker)
     _learning_rates(checker)
+
+
+_LISTED: dict[str, tuple[float, str]] = {  # the values of each are at least 0 and below a number
+    "warmup_shares": (1.0, "a share from 0 to below 1"),
+    "beta2s": (1.0, "at least 0 and below 1"),
+    "kernel_decays": (math.inf, "0 or more"),
+    "label_smoothings": (1.0, "a share from 0 to below 1"),
+    "class_balances": (1.0 + 1e-9, "a power from 0 to 1"),
+}
+
+
+def _listed(checker: Checker) -> None:
+    learning = checker.spec.learning_spec
+    for name, (limit, expected) in _LISTED.items():
+        for index, value in enumerate(getattr(learning, name)):
+            if not 0 <= value < limit:
+                message = f"{name} has {_number(value)}; expected {expected}."
+                checker.add(message, ("learning_spec", name, index))
+    for index, name in enumerate(learning.schedules):
+        if name not in SCHEDULES:
+            message = f"There is no schedule {name!r} of the learning rate; expected {one_of(SCHEDULES)}."
+            checker.add(message, ("learning_spec", "schedules", index))
 
 
 def _range(checker: Checker, limits: _Range) -> None:

@@ -1,4 +1,4 @@
-"""Checking what a specification says of how long trials are trained, and of the tuning phase."""
+"""Checking what a specification says of how long trials are trained, of the tuning phase and of the final training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from model_search.spec.schedules import PLANNER_RULES, SCHEDULES, STOPPING_RULES
 if TYPE_CHECKING:
     from model_search.spec.check import Checker
 
+MOST_TIME_SHARE = 0.8  # of a time limit, for the final training; the search needs some, too
 _READ_BY_SCHEDULES = ("reduction_factor", "minimum_share", "fidelity")
 
 
@@ -60,3 +61,23 @@ def tuning(checker: Checker) -> None:
     """The `tuning` phase."""
     checker.at_least(checker.spec.tuning, 0, ("tuning",), ["trials"])
     checker.at_least(checker.spec.tuning, 1, ("tuning",), ["architectures"])
+
+
+def final_training(checker: Checker) -> None:
+    """The `final_training`."""
+    settings, path = checker.spec.final_training, ("final_training",)
+    if not 0 <= settings.time_share <= MOST_TIME_SHARE:
+        checker.add(
+            f"time_share is {settings.time_share:.7g}; expected a share from 0 to {MOST_TIME_SHARE}.",
+            (*path, "time_share"),
+        )
+    checker.at_least(settings, 1, path, ["towers"])
+
+
+def trial_limits(checker: Checker) -> None:
+    """The `trial_limits`, each above 0 where it is given."""
+    settings = checker.spec.trial_limits
+    for name in ("seconds", "parameters_at_most", "megabytes"):
+        value = getattr(settings, name)
+        if settings.HasField(name) and not value > 0:
+            checker.add(f"{name} is {value:.7g}; expected a number above 0.", ("trial_limits", name))

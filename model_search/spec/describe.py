@@ -116,6 +116,10 @@ def _budget(spec: PhoenixSpec) -> list[str]:
             f"The last {spec.tuning.trials} trials tune the hyperparameters of the best {spec.tuning.architectures} "
             "architectures."
         )
+    final = spec.final_training
+    if final.time_share:
+        best = "tower is" if final.towers == 1 else f"{final.towers} towers are"
+        lines.append(f"For {final.time_share:.0%} of a time limit, at its end, the best {best} trained longer.")
     return lines
 
 

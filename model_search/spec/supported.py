@@ -22,7 +22,6 @@ RUNNABLE_TRANSFERS: frozenset[str] = frozenset({"NO_TRANSFER_LEARNING"})
 UNREAD: Mapping[str, str] = {
     "use_synchronous_optimizer": "each trial is trained by one process",
     "is_input_shared": "every trial is a tower of its own",
-    "weight_feature_name": "rows weigh what the weight column given to the data provider says",
     "pass_label_dict_as_is": "labels are those of the data provider",
 }
 

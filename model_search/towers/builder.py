@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 from collections.abc import Mapping
@@ -17,8 +18,9 @@ from model_search.blocks.registration import make_block, own_settings
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.metadata.limits import MOST_PARAMETERS, MOST_PLAIN_NUMBERS
-from model_search.problem import DEFAULT_PROBLEM_TYPE, SEQUENCE_RANK, problem_type
+from model_search.problem import DEFAULT_PROBLEM_TYPE, SEQUENCE_RANK, ProblemType, problem_type
 from model_search.towers.auxiliary import NAME, auxiliary_logits
+from model_search.towers.branches import Branch, has_own_towers, several_towers
 from model_search.towers.heads import add_head, last_step, without_mask
 from model_search.towers.inputs import entrance, structured
 from model_search.towers.naming import own_names, seeded
@@ -140,32 +142,45 @@ def _has_large_numbers(spec: TowerSpec) -> bool:
 
 def _built(spec: TowerSpec) -> _Built:
     problem = problem_type(spec.problem_type)
-    begin = entrance(spec.inputs, problem.input_rank)
-    tensors = [begin.tensor]
-    for position, lookup_name in enumerate(spec.architecture):
-        block = make_block(lookup_name, layer_prefix(position, lookup_name))
-        with seeded(spec.seed, block.name):
-            tensors = _apply(block, lookup_name, tensors, begin.lengths, _settings(lookup_name, spec))
-            if _drops_out(spec, position):
-                tensors[-1] = _dropout(spec, block)(tensors[-1])
+    inputs, tower = _stacked(spec, problem)
+    tensors, lengths = tower.tensors, tower.lengths
     if spec.disable_last_dense_layer:
-        logits = _as_logits(tensors[-1], spec, begin.lengths)
+        logits = _as_logits(tensors[-1], spec, lengths)
     elif spec.task_heads:
-        logits = add_task_heads(tensors, spec.task_heads, problem.head, begin.lengths, spec.seed)
+        logits = add_task_heads(tensors, spec.task_heads, problem.head, lengths, spec.seed)
     else:
         with seeded(spec.seed, "head"):
-            logits = add_head(tensors[-1], spec.logits_dimension, problem.head, begin.lengths)
-    return _Built(keras.Model(structured(begin.inputs), logits, name="tower"), tensors, begin.lengths)
+            logits = add_head(tensors[-1], spec.logits_dimension, problem.head, lengths)
+    return _Built(keras.Model(structured(inputs), logits, name="tower"), tensors, lengths)
 
 
-def _settings(lookup_name: str, spec: TowerSpec) -> BlockSettings:
-    """A block's own hyperparameters; of an embedding the size of the vocabulary, too."""
+def _stacked(spec: TowerSpec, problem: ProblemType) -> tuple[Mapping[str, keras.KerasTensor], Branch]:
+    """The Keras inputs of a tower, and the outputs of its blocks."""
+    if has_own_towers(spec.inputs, problem):
+        inputs, tensors = several_towers(spec.inputs, spec.architecture, problem, functools.partial(_stack, spec))
+        return inputs, Branch("", tensors)
+    begin = entrance(spec.inputs, problem.input_rank)
+    vocabulary = max(one.vocabulary for one in spec.inputs.values())
+    tower = Branch("", [begin.tensor], begin.lengths, vocabulary, begin.columns)
+    for position in range(len(spec.architecture)):
+        tower.tensors = _stack(spec, position, tower)
+    return begin.inputs, tower
+
+
+def _stack(spec: TowerSpec, position: int, branch: Branch) -> list[keras.KerasTensor]:
+    """The tensors of a branch with the output of one more block."""
+    lookup_name = spec.architecture[position]
+    own = f"_{branch.name}" if branch.name else ""
+    block = make_block(lookup_name, layer_prefix(position, lookup_name) + own)
     info = catalogue.get(lookup_name)
-    found = own_settings(info, spec.block_hparams)
-    sizes = [one.vocabulary for one in spec.inputs.values() if one.vocabulary]
-    if info.is_embedding and sizes:
-        found = {"vocabulary": sizes[0], **found}
-    return BlockSettings(found)
+    settings = own_settings(info, spec.block_hparams)
+    if info.is_embedding and branch.vocabulary:
+        settings = {"vocabulary": branch.vocabulary, **settings}
+    with seeded(spec.seed, block.name):
+        tensors = _apply(block, lookup_name, branch, BlockSettings(settings))
+        if _drops_out(spec, position):
+            tensors[-1] = _dropout(spec, block)(tensors[-1])
+    return tensors
 
 
 def _drops_out(spec: TowerSpec, position: int) -> bool:
@@ -179,18 +194,12 @@ def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:
     return layers.Dropout(spec.dropout_rate, seed=random.randrange(2**31), name=f"{block.name}_dropout")  # noqa: S311 - no secret; the trial's seed decides
 
 
-def _apply(
-    block: Block,
-    lookup_name: str,
-    tensors: list[keras.KerasTensor],
-    lengths: keras.KerasTensor | None,
-    settings: BlockSettings,
-) -> list[keras.KerasTensor]:
-    """Lets a block build; returns the tensors with its output appended."""
-    info = catalogue.get(lookup_name)
+def _apply(block: Block, lookup_name: str, branch: Branch, settings: BlockSettings) -> list[keras.KerasTensor]:
+    """Lets a block build; returns the tensors of the branch with its output appended."""
+    info, tensors = catalogue.get(lookup_name), branch.tensors
     where = f"The block {lookup_name} on an input of shape {tuple(tensors[-1].shape)}"
     try:
-        outputs = call_block(block, list(tensors), lengths=lengths, hparams=settings)
+        outputs = call_block(block, list(tensors), branch.lengths, settings, branch.columns)
     except ModelSearchError:
         raise
     except Exception as error:

@@ -62,6 +62,11 @@ def last_step(tensor: keras.KerasTensor, lengths: keras.KerasTensor | None) -> k
     if len(tensor.shape) == 2:
         return tensor
     _check_steps(tensor)
+    return last_valid_step(tensor, lengths)
+
+
+def last_valid_step(tensor: keras.KerasTensor, lengths: keras.KerasTensor | None) -> keras.KerasTensor:
+    """The last step of a sequence that is no padding, float32 [batch, width]."""
     if lengths is None:
         return tensor[:, -1]
     is_last = ops.equal(ops.expand_dims(lengths, 1), np.arange(1, tensor.shape[1] + 1, dtype="int32"))

@@ -22,11 +22,13 @@ class Entrance(NamedTuple):
         tensor: What the first block reads, [batch, ...].
         lengths: int32 [batch], the valid steps of padded sequences, of the longest where a row has several; None where
             no step is padded.
+        columns: The spec of a single vector, which says what is known of its columns; None for anything else.
     """
 
     inputs: dict[str, keras.KerasTensor]
     tensor: keras.KerasTensor
     lengths: keras.KerasTensor | None
+    columns: InputSpec | None = None
 
 
 def entrance(specs: InputSpecs, rank: int) -> Entrance:
@@ -52,11 +54,33 @@ def entrance(specs: InputSpecs, rank: int) -> Entrance:
     if len(tensors) == 1:
         name, tensor = next(iter(tensors.items()))
         keeps_type = specs[name].dtype == "int32" and specs[name].lengths is not None and rank > 1
-        return Entrance(named, tensor if keeps_type else _as_float(tensor), lengths)
+        columns = specs[name] if len(specs[name].shape) == 1 else None
+        return Entrance(named, tensor if keeps_type else _as_float(tensor), lengths, columns)
     if rank > 1:
         tensors = {name: _by_step(tensor, specs[name], name) for name, tensor in tensors.items()}
     floats = {input_name(name): _as_float(tensor) for name, tensor in tensors.items()}
     return Entrance(named, _joined(floats, rank), lengths)
+
+
+def entrances(specs: InputSpecs) -> tuple[dict[str, keras.KerasTensor], dict[str, Entrance]]:
+    """Makes the inputs of a tower that reads each input by itself.
+
+    Values are normalised, and padded steps zero, as in `entrance`; token ids stay whole numbers.
+
+    Args:
+        specs: The inputs.
+
+    Returns:
+        The Keras inputs by their names in Keras, and where each main input begins, by its name.
+    """
+    inputs = {name: keras.Input(spec.shape, dtype=spec.dtype, name=input_name(name)) for name, spec in specs.items()}
+    named = {tensor.name: tensor for tensor in inputs.values()}
+    found = {}
+    for name, spec in main_inputs(specs).items():
+        tensor = _valid(_normalised(inputs[name], spec), inputs, spec)
+        tensor = tensor if spec.dtype == "int32" and spec.lengths is not None else _as_float(tensor)
+        found[name] = Entrance(named, tensor, None if spec.lengths is None else inputs[spec.lengths])
+    return named, found
 
 
 def structured(tensors: Mapping[str, Any]) -> Any:

@@ -32,14 +32,14 @@ _NUMBERED = re.compile(r"(.+?)_\d+")
 
 def layer_prefix(position: int, lookup_name: str) -> str:
     """What the names of a block's layers begin with, `<position>_<BLOCK>`; positions count from 0."""
-    return f"{position}_{_plain(lookup_name)}"
+    return f"{position}_{plain_name(lookup_name)}"
 
 
 def block_names(architecture: Sequence[str]) -> tuple[str, ...]:
     """Each block of an architecture with its occurrence: `("A", "B", "A")` gives `A#1`, `B#1`, `A#2`."""
     seen: Counter[str] = Counter()
     names = []
-    for block in map(_plain, architecture):
+    for block in map(plain_name, architecture):
         seen[block] += 1
         names.append(f"{block}#{seen[block]}")
     return tuple(names)
@@ -137,7 +137,8 @@ def fitted(weights: Mapping[str, np.ndarray], target: Mapping[str, Shape], whose
     return [fitting[name] for name in target]
 
 
-def _plain(text: str) -> str:
+def plain_name(text: str) -> str:
+    """A text with "_" in place of whatever a layer's name should not have."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 
@@ -178,7 +179,7 @@ def _renumbered(paths: Iterable[str]) -> list[str]:
             names = known[scope]
             if piece not in names:
                 match = _NUMBERED.fullmatch(piece)
-                base = _plain(match[1] if match else piece)
+                base = plain_name(match[1] if match else piece)
                 count = counts[f"{scope}/{base}"]
                 names[piece] = f"{base}_{count}" if count else base
                 counts[f"{scope}/{base}"] += 1

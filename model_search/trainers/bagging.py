@@ -8,7 +8,7 @@ from model_search.data.prepared_data import TableData
 from model_search.data.tabular.table import GIVEN_VALIDATION
 from model_search.deadline import Deadline
 from model_search.finish.validation_rows import keep_training
-from model_search.metadata.trial import TrialState
+from model_search.metadata.trial import TrialKind, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.finalists import FinalistsPlanner, finalists
 from model_search.trainers.dispatch import run_session
@@ -48,7 +48,7 @@ def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) 
     return run_session(dataclasses.replace(session, planner=planner, warnings=(), notes=()), wanted, deadline)
 
 
-def bags_of(session: Session) -> int:
-    """How many of the study's completed trials are bags: they do not count as models of the search."""
-    trials = session.store.history()[0]
-    return sum(1 for trial in trials if trial.state is TrialState.COMPLETED and trial.plan and trial.plan.folds)
+def trials_after_searches(session: Session) -> int:
+    """How many of the completed trials are bags or longer trainings: they do not count as models of the search."""
+    plans = [trial.plan for trial in session.store.history()[0] if trial.state is TrialState.COMPLETED]
+    return sum(1 for plan in plans if plan is not None and (plan.folds or plan.kind is TrialKind.LONGER))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -43,6 +44,14 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
             f"the specification's towers begin with {options.embedding}, which reads token ids, and the data have "
             "none: leave it out of blocks_to_use, or give text (text_data)"
         )
+    if options.weights:
+        rows = data.train if isinstance(data, TableData) else data.valid
+        if rows.weight is None:
+            raise DataError(
+                f"weight_feature_name is {options.weights!r}, and the data have no feature or column of this name that "
+                f"holds weights; give {type(provider).__name__} the weights, and leave weight_feature_name out"
+            )
+        data = dataclasses.replace(data, description={**data.description, "weight_feature": options.weights})
     if FROZEN in data.input_specs:
         raise DataError(
             f"a feature is called {FROZEN!r}; the search gives rows an input of this name, the logits of towers that "

@@ -18,13 +18,14 @@ from model_search.trainers.worker import StopReason
 LOADING_SECONDS = 4.0  # of TensorFlow, which this process loads after the search where others have trained
 
 
-def run_session(session: Session, options: SearchOptions, deadline: Deadline) -> StopReason:
+def run_session(session: Session, options: SearchOptions, deadline: Deadline, seconds_left: float = 0.0) -> StopReason:
     """Runs trials until there are `options.number_models` completed ones, or something ends the search earlier.
 
     Args:
         session: The study.
         options: What the user asked for.
         deadline: When the call has to be done, including the final stage, for which some of the time is reserved.
+        seconds_left: Further seconds that the search leaves.
 
     Raises:
         StopStudyError: if the search cannot go on; finished trials are kept.
@@ -38,7 +39,7 @@ def run_session(session: Session, options: SearchOptions, deadline: Deadline) ->
     for note in session.notes:
         display.note(note)
     size = 0 if options.executor == "ray" else worker_count(session, options, display)
-    with Interrupts(deadline.earlier(_seconds_to_finish(options, size))) as interrupts:
+    with Interrupts(deadline.earlier(_seconds_to_finish(options, size) + seconds_left)) as interrupts:
         return _executor(options, size)(session, RunContext(options, size, interrupts, display))
 
 

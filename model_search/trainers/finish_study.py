@@ -13,6 +13,7 @@ from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, TrialError, UserError
+from model_search.finish.constant import worse_than_constant
 from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
@@ -48,10 +49,17 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         deadline: When the final stage has to be done.
     """
     study = study_parts(session.folder, session.store, session.artefacts)
+    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+    metrics = _metrics(session.data, session.settings)
+    best = next(iter(study.history.completed), None)
+    if best is not None and best.result is not None:
+        reached = best.result.metrics.get(session.settings.metric)
+        useless = worse_than_constant(session.data, metrics, session.settings.objective, reached)
+        if useless is not None:
+            display.warn(useless)
     if options.finish == "neither" or not study.completed or is_up_to_date(study, options.finish):
         return
-    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-    metric_functions = MetricFunctions(session.settings.metric_fn, _metrics(session.data, session.settings))
+    metric_functions = MetricFunctions(session.settings.metric_fn, metrics)
     with Interrupts() as interrupts:
         distillation = None
         if wants_student(options.finish):

@@ -11,11 +11,11 @@ import numpy as np
 
 from model_search.errors import StudyError, TrialError
 from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, save_arrays
-from model_search.metadata.paths import MIXTURE, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS
+from model_search.metadata.paths import MIXTURE, OPTIMIZER, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS
 from model_search.metadata.trial import Artefact, Trial, TrialPlan
 from model_search.search.history.history import History
 from model_search.training.evaluator import Evaluator
-from model_search.training.outcome import FrozenTowers, Given, TrainedTower, TrialOutcome
+from model_search.training.outcome import FrozenTowers, Given, OptimizerState, TrainedTower, TrialOutcome
 from model_search.training.stored_towers import MIXTURE_ARRAYS, stored_arrays, stored_tower
 
 _CACHE_BYTES = 512 << 20
@@ -53,7 +53,7 @@ class FinishedTowers:
             return Given(start, members=tuple(self.trained(member) for member in plan.members))
         numbers = plan.members if ensemble is not None else plan.teacher
         if not numbers:
-            return Given(start)
+            return Given(start, optimizer=self._optimizer(plan))
         return Given(start, self._frozen(numbers, _reads_training_rows(plan)), seconds=self._seconds)
 
     def trained(self, trial_id: int) -> TrainedTower:
@@ -75,6 +75,18 @@ class FinishedTowers:
     def _initial_weights(self, plan: TrialPlan) -> Mapping[str, np.ndarray] | None:
         """The weights that the own tower starts from: for either kind of start, all those of one trial's tower."""
         return None if plan.start is None else self.trained(plan.start.trials[0]).weights
+
+    def _optimizer(self, plan: TrialPlan) -> OptimizerState | None:
+        """What the optimizer begins with; None for a fresh one."""
+        if plan.start is None or not plan.resumes:
+            return None
+        number = plan.start.trials[0]
+        try:
+            artefacts = self._completed(number)[0].artefacts
+            arrays = stored_arrays(self._artefacts, artefacts, OPTIMIZER)
+            return OptimizerState.from_arrays(arrays or {})
+        except (DamagedArtefactError, ValueError) as error:
+            raise TrialError(f"trial {number} cannot be continued: {error}") from error
 
     def _frozen(self, numbers: Sequence[int], training_rows: bool) -> FrozenTowers:
         valid = np.stack([self._logits(number, "valid") for number in numbers])
@@ -136,6 +148,7 @@ def save_outcome(artefacts: ArtefactStore, trial_id: int, outcome: TrialOutcome)
         WEIGHTS: outcome.weights,
         VALID_LOGITS: logits,
         TRAIN_LOGITS: {"train_logits": outcome.train_logits},
+        OPTIMIZER: {} if outcome.optimizer is None else outcome.optimizer.to_arrays(),
         MIXTURE: dict(zip(MIXTURE_ARRAYS, outcome.mixture, strict=False)),
     }
     saved = []

@@ -89,10 +89,11 @@ class SearchOptions:
         check=whole(1),
         flag=Flag("experiment_max_num_trials", int, 200, "Completed models that the study is to hold.", minimum=1),
     )
-    train_steps: int = option(
-        "Training steps (batches) per trial.",
-        check=whole(1, maximum=MOST_STEPS),
-        flag=Flag("phoenix_train_steps", int, 1000, "Training steps per model.", minimum=1),
+    train_steps: int | None = option(
+        "Training steps (batches) per trial. None lets them follow from the data: on a table each trial chooses its "
+        "epochs, around a number that depends on rows and columns; otherwise it is 1000.",
+        check=whole(1, " or None", allowed=(None,), maximum=MOST_STEPS),
+        flag=Flag("phoenix_train_steps", int, None, "Training steps per model; from the data when absent.", minimum=1),
     )
     eval_steps: int | None = option(
         "Batches that an evaluation may read while a trial trains, and that the validation of a stream reads; "
@@ -105,10 +106,17 @@ class SearchOptions:
         flag=Flag("model_dir", str, DEFAULT_ROOT, "Folder of all studies."),
         read=as_root_dir,
     )
-    batch_size: int = option(
-        "Rows per step.",
-        check=whole(1, maximum=MOST_BATCH),
-        flag=Flag("phoenix_batch_size", int, 100, "Rows per training step.", minimum=1),
+    batch_size: int | None = option(
+        "Rows per step. Where it is None, trials on a table without train_steps choose it; otherwise it is 100 (the "
+        "command takes 64 for pictures, 32 for sound).",
+        check=whole(1, " or None", allowed=(None,), maximum=MOST_BATCH),
+        flag=Flag(
+            "phoenix_batch_size",
+            int,
+            None,
+            "Rows per training step; chosen, or 100 (pictures 64, sound 32), when absent.",
+            minimum=1,
+        ),
     )
     experiment_name: str = option(
         "Name of the study.",

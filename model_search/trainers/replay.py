@@ -25,7 +25,17 @@ from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import TrainingSettings
 
 _CLOSE = 0.01  # relative; beyond this difference of the metric, a trial's files are not replaced
-_TELLING = ("tensorflow", "keras", "numpy", "cpu", "intra_threads", "inter_threads", "device", "deterministic")
+_TELLING = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "cpu",
+    "intra_threads",
+    "inter_threads",
+    "onednn",
+    "device",
+    "deterministic",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,18 +89,51 @@ def replay_trial(
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), artefacts))
         trial, _, _ = _completed(study, trial_id)
-        if metric_fn is None and study.kept().own_metric:
-            raise StudyError(
-                f"the metric {study.record.metric!r} is a function, which is not stored; give it: "
-                f"study.replay({trial_id}, data, metric=...)"
-            )
+        check_metric(study, metric_fn, f"study.replay({trial_id}, data")
         data, settings = same_data(study, provider)
-        if metric_fn is not None:
-            metric = resolve_metric(metric_fn, study.record.goal, data.task.kind)
-            settings = dataclasses.replace(settings, metric_fn=metric.fn)
+        settings = with_metric(study, data, settings, metric_fn)
         return _Replay(study, data, settings).run(trial.id)
     finally:
         store.close()
+
+
+def check_metric(study: StudyParts, metric_fn: Callable[..., float] | None, call: str) -> None:
+    """Checks that the study's metric is there.
+
+    Args:
+        study: The study.
+        metric_fn: What the user gives.
+        call: The user's call without its end, for the message.
+
+    Raises:
+        StudyError: if it is a function, and not given.
+    """
+    if metric_fn is None and study.kept().own_metric:
+        raise StudyError(
+            f"the metric {study.record.metric!r} is a function, which is not stored; give it: {call}, metric=...)"
+        )
+
+
+def with_metric(
+    study: StudyParts, data: PreparedData, settings: TrainingSettings, metric_fn: Callable[..., float] | None
+) -> TrainingSettings:
+    """The settings with the metric that the user gives, if any."""
+    if metric_fn is None:
+        return settings
+    metric = resolve_metric(metric_fn, study.record.goal, data.task.kind)
+    return dataclasses.replace(settings, metric_fn=metric.fn)
+
+
+def trained_as(settings: TrainingSettings, result: TrialResult) -> TrainingSettings:
+    """As a trial was trained, which may have been before the study was continued with other settings."""
+    kept = result.environment.get("training")
+    if not isinstance(kept, dict):
+        return settings
+    names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"metric_fn"}
+    known: dict[str, Any] = {"few_evaluations": False}  # earlier versions, which do not tell, evaluated eight times
+    known |= {name: kept[name] for name in names & kept.keys()}
+    known |= {"most_seconds": None, "most_parameters": None, "most_megabytes": None}  # it was trained once
+    return dataclasses.replace(settings, **known)
 
 
 class _Replay:
@@ -127,7 +170,7 @@ class _Replay:
 
     def _run_one(self, trial_id: int, *, is_wanted: bool) -> tuple[Mapping[str, float], Mapping[str, float]]:
         trial, plan, result = _completed(self._study, trial_id)
-        settings = self._settings_of(result)
+        settings = trained_as(self._settings, result)
         engine, environment = tensorflow_engine(self._data, settings)
         self._compare(trial_id, plan, result, environment)
         history = History(self._study.record.ranking)
@@ -159,19 +202,13 @@ class _Replay:
             return False
         return True
 
-    def _settings_of(self, result: TrialResult) -> TrainingSettings:
-        """As the trial was trained, which may have been before the study was continued with other settings."""
-        kept = result.environment.get("training")
-        if not isinstance(kept, dict):
-            return self._settings
-        names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"metric_fn"}
-        return dataclasses.replace(self._settings, **{name: kept[name] for name in names & kept.keys()})
-
     def _compare(self, trial_id: int, plan: TrialPlan, result: TrialResult, environment: Mapping[str, Any]) -> None:
         for name in _TELLING:
             then, now = result.environment.get(name), environment.get(name)
             if then is not None and then != now:
                 self._notes.append(f"{name} was {then} for trial {trial_id} and is {now} now")
+        if environment.get("onednn") and "onednn" not in result.environment:
+            self._notes.append(f"onednn is on now; trial {trial_id} does not tell whether it was on")
         if result.curve and result.curve[-1][0] < plan.steps:
             last = result.curve[-1][0]
             self._notes.append(f"trial {trial_id} was last evaluated after {last} of {plan.steps} steps")

@@ -24,8 +24,9 @@ from model_search.training.outcome import TrainingSettings
 
 def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[Evaluator, dict[str, Any]]:
     """The evaluator that trains, and what its results depend on besides the plans; loads TensorFlow."""
-    from model_search.training.runtime import environment, make_deterministic
+    from model_search.training.runtime import environment, make_deterministic, tensorflow, threads_within
 
+    tensorflow(threads_within(settings.problem_type))
     if settings.deterministic:
         make_deterministic()
 

@@ -26,6 +26,7 @@ from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts,
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.metadata.trial import CLASSIC_MODELS
+from model_search.search.planning.budget import Budget
 from model_search.search.planning.classic_models import FEWEST_MODELS
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
@@ -44,6 +45,9 @@ from model_search.training.outcome import TrainingSettings
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+
+
+TRAIN_STEPS, BATCH_SIZE = 1000, 100  # where neither the user nor the data say anything
 
 
 def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
@@ -118,12 +122,16 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         UserError: for data, specification or metric that cannot be used, or do not fit the existing study.
     """
     seed = _seed(options, existing)
-    data = prepared(provider, prepare_options(spec, seed, options.batch_size, options.eval_steps, existing))
+    batch_size = BATCH_SIZE if options.batch_size is None else options.batch_size
+    data = prepared(provider, prepare_options(spec, seed, batch_size, options.eval_steps, existing))
     _check_size(data)
     _check_tasks(data, spec)
     metric = resolve_metric(options.metric, options.goal, data.task.kind)
     searched = with_version(spec, _search_version(existing))
-    planner = _planner(searched, options, metric, seed, _classic_models(data, spec, options, existing))
+    classic = _classic_models(data, spec, options, existing)
+    planned = _planner_settings(spec, _with_earlier_steps(options, existing), data, seed)
+    planned = dataclasses.replace(planned, classic=classic)
+    planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(
             "evaluation_schedule has fidelity ROWS, but the data are a stream, which has no rows to choose from; use "
@@ -133,8 +141,12 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         _check_same_study(existing, data, spec, metric, options)
     folder = paths.study_dir(options.root_dir, options.experiment_name)
     _artefacts(folder, existing, options)  # refused before anything is written
-    settings = training_settings(spec, metric, options.eval_steps)
-    settings = dataclasses.replace(settings, deterministic=options.deterministic, evaluator=planner.evaluator)
+    settings = dataclasses.replace(
+        training_settings(spec, metric, options.eval_steps),
+        deterministic=options.deterministic,
+        evaluator=planner.evaluator,
+        **_limits(spec, options.time_limit),
+    )
     wanted = StudyRecord(
         name=options.experiment_name,
         owner=options.experiment_owner,
@@ -144,10 +156,20 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, spec, existing) | {"artefacts": options.artefacts},
+        settings=_settings_record(options, planned, spec, existing) | {"artefacts": options.artefacts},
         environment={},
     )
     return _Ready(wanted, data, planner, settings)
+
+
+def _limits(spec: PhoenixSpec, time_limit: float | None) -> dict[str, Any]:
+    """What a searched tower may take, as settings of training."""
+    given = spec.trial_limits
+    return {
+        "most_seconds": given.seconds if given.HasField("seconds") else time_limit,
+        "most_parameters": given.parameters_at_most if given.HasField("parameters_at_most") else None,
+        "most_megabytes": given.megabytes if given.HasField("megabytes") else None,
+    }
 
 
 def _search_version(existing: StudyRecord | None) -> int:
@@ -264,6 +286,7 @@ def prepare_options(
         batch_size=batch_size,
         eval_steps=eval_steps,
         lengths=spec.lengths_feature_name,
+        weights=spec.weight_feature_name if earlier is None or "weight_feature" in earlier.data else "",
         token_ids=about.input_rank > problem.VECTOR_RANK,
         embedding=about.first_block,
         label_per_step=about.label_per_step,
@@ -295,18 +318,34 @@ def _members(options: SearchOptions, existing: StudyRecord | None) -> str:
     return options.members
 
 
-def _planner(
-    spec: PhoenixSpec, options: SearchOptions, metric: ResolvedMetric, seed: int, classic: tuple[str, ...]
-) -> Planner:
-    settings = PlannerSettings(
+def _with_earlier_steps(options: SearchOptions, existing: StudyRecord | None) -> SearchOptions:
+    """The options of a study that goes on: where none are given, with steps and batch size that it began with."""
+    if existing is None or options.train_steps is not None or existing.settings.get("steps_from_data"):
+        return options
+    given = existing.whole_setting("batch_size") if options.batch_size is None else options.batch_size
+    return dataclasses.replace(options, train_steps=existing.whole_setting("train_steps"), batch_size=given)
+
+
+def _planner_settings(spec: PhoenixSpec, options: SearchOptions, data: PreparedData, seed: int) -> PlannerSettings:
+    """What the planner is told; where the user gives no steps, they follow from the data."""
+    is_vectors = problem.problem_type(problem_type(spec)).input_rank == problem.VECTOR_RANK
+    rows, budget, steps = None, None, options.train_steps
+    batch_size = BATCH_SIZE if options.batch_size is None else options.batch_size
+    if isinstance(data, TableData):
+        rows = len(data.train)
+        if steps is None and is_vectors:
+            columns = sum(math.prod(spec.shape) for spec in data.input_specs.values())
+            budget = Budget(rows, columns, options.batch_size)
+            batch_size, steps = budget.usual_batch_size, budget.usual_steps
+    return PlannerSettings(
         seed=seed,
-        train_steps=options.train_steps,
-        batch_size=options.batch_size,
+        train_steps=TRAIN_STEPS if steps is None else steps,
+        batch_size=batch_size,
         sampler=options.sampler,
         number_models=options.number_models,
-        classic=classic,
+        rows=rows,
+        budget=budget,
     )
-    return Planner(spec, settings, metric.name, metric.goal)
 
 
 def _data_record(data: PreparedData, settings: TrainingSettings) -> dict[str, Any]:
@@ -342,6 +381,21 @@ def _columns(data: PreparedData) -> dict[str, Any]:
     return {"columns": names}
 
 
+def spec_of(
+    given: str | os.PathLike[str] | PhoenixSpec | None,
+    stock: str,
+    folder: pathlib.Path,
+    overwrite: bool,
+) -> str | os.PathLike[str] | PhoenixSpec:
+    """The given specification; where there is none, that of the study in a folder, or, for a new one, a stock one."""
+    if given is not None:
+        return given
+    existing = None if overwrite else _existing(folder.absolute() / paths.DATABASE)
+    if existing is None:
+        return stock
+    return stored_spec(existing.settings.get("spec") or existing.spec_text, existing.name)
+
+
 def read_spec(spec: str | os.PathLike[str] | PhoenixSpec) -> PhoenixSpec:
     """Reads and checks the specification.
 
@@ -370,6 +424,7 @@ def training_settings(spec: PhoenixSpec, metric: ResolvedMetric, eval_steps: int
         merged_losses=merges_losses(spec),
         task_blocks={task.label_name: tuple(task.architecture) for task in spec.multi_task_spec if task.architecture},
         auxiliary_weight=spec.auxiliary_head_loss_weight if spec.use_auxiliary_head else None,
+        few_evaluations=problem.problem_type(problem_type(spec)).reads_maps,
     )
 
 
@@ -428,12 +483,15 @@ def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "the same columns, other values"
 
 
-def _settings_record(options: SearchOptions, spec: PhoenixSpec, existing: StudyRecord | None) -> dict[str, Any]:
+def _settings_record(
+    options: SearchOptions, planned: PlannerSettings, spec: PhoenixSpec, existing: StudyRecord | None
+) -> dict[str, Any]:
     return {
         "number_models": options.number_models,
-        "train_steps": options.train_steps,
+        "train_steps": planned.train_steps,
+        "steps_from_data": planned.budget is not None,
         "eval_steps": options.eval_steps,
-        "batch_size": options.batch_size,
+        "batch_size": planned.batch_size,
         "sampler": options.sampler,
         "search_version": _search_version(existing),
         "time_limit": options.time_limit,

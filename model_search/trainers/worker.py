@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from model_search.errors import (
+    InfeasibleTrialError,
     ModelSearchError,
     RepeatedPlanError,
     RetryTrialError,
@@ -24,7 +25,7 @@ from model_search.errors import (
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.heartbeat_watcher import HeartbeatWatcher
 from model_search.metadata.store import Claim, Store
-from model_search.metadata.trial import Trial, TrialPlan, TrialResult
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner
 from model_search.trainers.finished_models import FinishedTowers, save_outcome
@@ -128,6 +129,31 @@ class Worker:
                 self._put_back(claim)
                 raise
 
+    def run_planned(self, plan: Callable[[int], TrialPlan], interrupted: int | None = None) -> Trial | None:
+        """Runs one trial of a given plan, however many trials the study holds.
+
+        Args:
+            plan: The plan of a new trial with this number.
+            interrupted: The trial that has such a plan already, and was interrupted.
+
+        Returns:
+            The trial as it has ended; None where it was interrupted and put back, or is another worker's by now.
+        """
+        self._refresh()
+        claim = self._parts.store.claim_trial(self._name, interrupted)
+        if claim is None:
+            return None
+        try:
+            with self._heartbeat.of(claim):
+                self._run_claimed(claim, plan)
+        except TrialInterruptedError:
+            self._put_back(claim)
+            return None
+        except BaseException:
+            self._put_back(claim)
+            raise
+        return self._parts.store.trial(claim.trial_id)
+
     def _wait_for_room(self, target: int) -> bool:
         """Whether there is another trial to claim: others hold the last ones, and may fail or vanish.
 
@@ -163,11 +189,11 @@ class Worker:
         for trial_id in (*self._parts.store.reclaim_dead(), *self._watcher.observe(self._parts.store)):
             _LOG.info("trial %d is put back: %s", trial_id, self._parts.store.trial(trial_id).reason)
 
-    def _run_claimed(self, claim: Claim) -> None:
+    def _run_claimed(self, claim: Claim, planned: Callable[[int], TrialPlan] | None = None) -> None:
         started = time.monotonic()
         self._trains_since = None
         self._stopped_at = None
-        plan = self._commit_a_plan(claim)
+        plan = self._commit_a_plan(claim, planned)
         self._parts.display.start(plan)
         try:
             given = self._towers.given(plan)
@@ -176,6 +202,8 @@ class Worker:
             self._parts.store.complete(claim, result)
         except RetryTrialError as error:
             self._retry(claim, _reason(error))
+        except InfeasibleTrialError as error:
+            self._fail(claim, _reason(error), counts=not self._parts.interrupts.deadline.is_set)
         except (TrialError, UnstorableError) as error:
             self._fail(claim, _reason(error))
         except ModelSearchError:  # interrupted, given to another worker, or nothing can be stored
@@ -189,10 +217,11 @@ class Worker:
             if self._parts.pruner is not None:
                 self._parts.pruner.prune()
 
-    def _commit_a_plan(self, claim: Claim) -> TrialPlan:
-        if claim.plan is not None:
-            self._parts.store.commit_plan(claim, claim.plan)
-            return claim.plan
+    def _commit_a_plan(self, claim: Claim, planned: Callable[[int], TrialPlan] | None) -> TrialPlan:
+        given = planned(claim.trial_id) if claim.plan is None and planned is not None else claim.plan
+        if given is not None:
+            self._parts.store.commit_plan(claim, given)
+            return given
         for attempt in range(_MAX_REPLANS):
             self._refresh()
             plan = self._parts.planner.plan(claim.trial_id, self._parts.history, attempt)
@@ -209,6 +238,9 @@ class Worker:
         if interrupts.asked:
             raise TrialInterruptedError(StopReason.INTERRUPTED)
         if interrupts.out_of_time:
+            if plan.kind is TrialKind.LONGER and progress.curve:
+                self._stopped_at = progress.step  # what it has learnt is not given up
+                return True
             if self._parts.history.completed_count:
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
             return seconds >= FIRST_SECONDS
@@ -250,9 +282,10 @@ class Worker:
         self._parts.store.release(claim)
         self._parts.display.note(f"trial {claim.trial_id} is tried again: {reason}")
 
-    def _fail(self, claim: Claim, reason: str) -> None:
+    def _fail(self, claim: Claim, reason: str, counts: bool = True) -> None:
+        """Ends the trial as failed; `counts` says whether too many of its kind in a row end the search."""
         self._parts.store.fail(claim, reason)
-        self._failures_in_a_row += 1
+        self._failures_in_a_row += counts
         self._announce(claim.trial_id)
         if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             raise StopStudyError(

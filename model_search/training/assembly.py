@@ -11,7 +11,7 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.towers.weight_names import fitted, in_order_of, tower_weight_names
 from model_search.training.failures import plain_words
-from model_search.training.outcome import Given, TrainedTower
+from model_search.training.outcome import Given, OptimizerState, TrainedTower
 from model_search.training.runtime import tensorflow
 from model_search.training.training_objectives import FROZEN
 
@@ -141,6 +141,37 @@ def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
     own = build(plan) if plan.architecture else None
     whole = joint_models.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
     return joint_models.combined_output(whole, own=bool(plan.architecture))
+
+
+def slots_by_name(
+    model: keras.Model, plan: TrialPlan, slots: Sequence[Sequence[np.ndarray]]
+) -> tuple[dict[str, np.ndarray], ...]:
+    """An optimizer's slots by the names of the tower's weights.
+
+    Args:
+        model: The own tower of a plan.
+        plan: The plan.
+        slots: Each in the order of `model.trainable_variables`.
+    """
+    names = _trainable_names(model, plan)
+    return tuple(dict(zip(names, slot, strict=True)) for slot in slots)
+
+
+def slots_in_order(model: keras.Model, plan: TrialPlan, state: OptimizerState) -> list[list[np.ndarray]]:
+    """What `slots_by_name` named, in the order of `model.trainable_variables`.
+
+    Raises:
+        TrialError: if they are not those of this tower.
+    """
+    shapes = [tuple(variable.shape) for variable in model.trainable_variables]
+    target = dict(zip(_trainable_names(model, plan), shapes, strict=True))
+    return [fitted(slot, target, "the optimizer's state does not fit the tower") for slot in state.slots]
+
+
+def _trainable_names(model: keras.Model, plan: TrialPlan) -> list[str]:
+    names = tower_weight_names(model, plan.architecture)
+    found = {id(variable): name for variable, name in zip(model.weights, names, strict=True)}
+    return [found[id(variable)] for variable in model.trainable_variables]
 
 
 def divide(

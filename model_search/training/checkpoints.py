@@ -12,6 +12,8 @@ from model_search.ranking import Goal, Objective
 from model_search.training.flat_tower import Snapshot
 
 EVALUATIONS = 8  # a trial
+_FEWEST_EVALUATIONS = 2
+_EVALUATION_SHARE = 0.1  # of the cost of training, where evaluations are few: a row costs a third of a trained one
 _SHARE = 0.05  # rows of an evaluation, as a share of the rows that the trial trains on
 _FEWEST_ROWS = 500
 
@@ -44,15 +46,27 @@ class EvaluationRows:
         return cls(valid.take(chosen), complete=False)
 
 
-def evaluation_updates(updates: int, first: int = 0) -> tuple[int, ...]:
+def evaluation_count(trained_rows: int, evaluated_rows: int) -> int:
+    """How many evaluations cost about a tenth of a training: at least 2, at most 8.
+
+    Args:
+        trained_rows: Rows that the trial trains on.
+        evaluated_rows: Rows of one evaluation.
+    """
+    fits = round(_EVALUATION_SHARE * 3 * trained_rows / max(1, evaluated_rows))
+    return min(EVALUATIONS, max(_FEWEST_EVALUATIONS, fits))
+
+
+def evaluation_updates(updates: int, first: int = 0, count: int = EVALUATIONS) -> tuple[int, ...]:
     """The update counts at which to evaluate: evenly spaced, the last one at the end.
 
     Args:
         updates: The update count at which training ends.
         first: Updates made before training began.
+        count: The number of evaluations.
     """
-    shares = range(1, EVALUATIONS + 1)
-    return tuple(sorted({first + math.ceil((updates - first) * share / EVALUATIONS) for share in shares}))
+    shares = range(1, count + 1)
+    return tuple(sorted({first + math.ceil((updates - first) * share / count) for share in shares}))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress, register_evaluator
 from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
+from model_search.training.limits.trial_limits import TrialLimits
 from model_search.training.loop import TableTensors
 from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
@@ -50,13 +51,14 @@ class Engine(Evaluator):
         self._pool = VariablePool()
         self._table: TableTensors | None = None
         self._metrics = ValidationMetrics(data, settings)
+        self._limits = TrialLimits(settings)
         self._sweeper = _Sweeper()
 
     def run(self, plan: TrialPlan, given: Given | None = None, on_progress: OnProgress | None = None) -> TrialOutcome:
         """Trains the tower of a plan: by itself, in an ensemble with frozen towers, or by distillation from a teacher.
 
         A plan that continues another trial (`first_step`) needs that trial's weights; it continues with the batches and
-        learning rates that come next. The optimizer starts afresh.
+        learning rates that come next, and with the optimizer's state where it is given.
 
         Args:
             plan: See `Evaluator.run`.
@@ -147,6 +149,7 @@ class Engine(Evaluator):
             self._metrics,
             self._pool,
             self._table,
+            self._limits,
             self.build,
             self.build_with_auxiliary_head,
         )

@@ -42,9 +42,10 @@ class VariablePool:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """All values of a tower at one moment, as immutable tensors."""
+    """All values of a tower at one moment, and those of its optimizer's slots, as immutable tensors."""
 
     values: tuple[Any, ...]
+    slots: tuple[tuple[Any, ...], ...] = ()
 
 
 class FlatTower:
@@ -102,9 +103,17 @@ class FlatTower:
             for group, slot in zip(self.groups, slots, strict=True):
                 slot.assign(tf.fill(tf.shape(group.read_value()), value))
 
+    def load_slots(self, slots: Sequence[Sequence[np.ndarray]]) -> None:
+        """Sets each slot of every trainable variable; they are in the order of `model.trainable_variables`."""
+        for variables, arrays in zip(self.slots, slots, strict=True):
+            for variable, members in zip(variables, self._members, strict=True):
+                found = [np.asarray(arrays[i], dtype=np.float32) for i in members]
+                variable.assign(found[0] if len(found) == 1 else np.concatenate([a.ravel() for a in found]))
+
     def snapshot(self) -> Snapshot:
         """The current values; copied only when training continues."""
-        return Snapshot(tuple(variable.read_value() for variable in self._variables))
+        slots = tuple(tuple(variable.read_value() for variable in slot) for slot in self.slots)
+        return Snapshot(tuple(variable.read_value() for variable in self._variables), slots)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Restores the values; slots are not changed."""
@@ -139,12 +148,20 @@ class FlatTower:
         found: dict[tuple[bool, int], np.ndarray] = {}
         for (trainable, members), value in zip(self._parts, snapshot.values, strict=True):
             variables = self._trainable if trainable else self._others
-            flat, start = value.numpy().ravel(), 0
-            for i in members:
-                size = math.prod(variables[i].shape)
-                found[trainable, i] = flat[start : start + size].reshape(variables[i].shape).copy()
-                start += size
+            pieces = _pieces(value.numpy(), [variables[i].shape for i in members])
+            found |= {(trainable, i): piece for i, piece in zip(members, pieces, strict=True)}
         return [found[place] for place in self._order]
+
+    def slot_arrays(self, snapshot: Snapshot) -> list[list[np.ndarray]]:
+        """A snapshot's slots, each in the order of `model.trainable_variables`."""
+        slots: list[list[np.ndarray]] = []
+        for values in snapshot.slots:
+            found: dict[int, np.ndarray] = {}
+            for members, value in zip(self._members, values, strict=True):
+                pieces = _pieces(value.numpy(), [self._trainable[i].shape for i in members])
+                found |= dict(zip(members, pieces, strict=True))
+            slots.append([found[i] for i in range(len(self._trainable))])
+        return slots
 
     def logits(self, inputs: Arrays) -> np.ndarray:
         """The outputs for rows with the current values, float32 [rows, ...]; rows are processed in blocks.
@@ -174,6 +191,16 @@ class FlatTower:
             value.set_shape(shapes[0] if len(shapes) == 1 else [sum(map(math.prod, shapes))])
             values.append(value)
         return values
+
+    def kernels_of(self, group: int, value: Any) -> Any:
+        """A group's value with zeros in place of all that is no kernel (has fewer than two axes), inside a graph."""
+        tf = tensorflow()
+        kept = [
+            np.full(math.prod(shape), len(shape) > 1)
+            for shape in (self._trainable[i].shape for i in self._members[group])
+        ]
+        mask = np.concatenate(kept)
+        return value if mask.all() else value * tf.reshape(tf.constant(mask, value.dtype), tf.shape(value))
 
     def call(self, groups: Sequence[Any], inputs: Mapping[str, Any], *, update: Any = None) -> Any:
         """Outputs as a function of the groups' values, inside a graph.
@@ -244,6 +271,13 @@ class FlatTower:
 
         signature = [tf.TensorSpec([None, *given.shape[1:]], given.dtype) for given in self._model.inputs]
         return tf.function(forward, autograph=False, input_signature=signature).get_concrete_function()
+
+
+def _pieces(value: np.ndarray, shapes: Sequence[Any]) -> list[np.ndarray]:
+    """Copies of the arrays that stand in one array, one after the other."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    flat = value.ravel()
+    return [flat[end - math.prod(shape) : end].reshape(shape).copy() for end, shape in zip(ends, shapes, strict=True)]
 
 
 def _cut(value: Any, variables: Sequence[Any]) -> list[Any]:

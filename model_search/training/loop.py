@@ -85,9 +85,14 @@ class TrainingLoop:
         ]
         self._function = self._compile(like)
 
-    def step_sizes(self, rates: np.ndarray) -> np.ndarray:
-        """What `advance` takes, from the learning rates of all updates: float32 [updates, 2]."""
-        return np.stack([self._optimizer.step_sizes(rates), rates], axis=1).astype(np.float32)
+    def step_sizes(self, rates: np.ndarray, made: int = 0) -> np.ndarray:
+        """What `advance` takes, from the learning rates of all updates: float32 [updates, 2].
+
+        Args:
+            rates: The learning rates.
+            made: Updates that the optimizer's slots have seen before.
+        """
+        return np.stack([self._optimizer.step_sizes(rates, made), rates], axis=1).astype(np.float32)
 
     def advance(self, first: int, batches: np.ndarray | Rows, step_sizes: np.ndarray) -> float:
         """Makes an update for every batch and returns their mean loss (not finite where any of them was not).
@@ -127,7 +132,7 @@ class TrainingLoop:
 
         def body(update: Any, total: Any) -> tuple[Any, Any]:
             size = tf.gather(sizes, update)
-            rate = tf.gather(rates, update) if self._hyperparameters.weight_decay > 0 else None
+            rate = tf.gather(rates, update) if self._hyperparameters.decays else None
             loss = self._update(self._batch(given, update), (first + update, size, rate))
             return update + 1, total + loss
 
@@ -176,13 +181,16 @@ class TrainingLoop:
             if hyperparameters.weight_decay > 0:
                 alpha = rate * hyperparameters.weight_decay
                 tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=alpha, delta=values[index])
+            if hyperparameters.kernel_decay > 0:
+                alpha, kernels = rate * hyperparameters.kernel_decay, tower.kernels_of(index, values[index])
+                tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=alpha, delta=kernels)
             self._optimizer.apply(variable, [slots[index] for slots in tower.slots], gradient, size)
         return loss
 
 
 def optimizer_of(hyperparameters: Hyperparameters) -> Optimizer:
     """The optimizer that a trial asks for."""
-    return Optimizer(hyperparameters.optimizer, hyperparameters.momentum)
+    return Optimizer(hyperparameters.optimizer, hyperparameters.momentum, hyperparameters.beta2)
 
 
 def _clipped(gradients: Sequence[Any], max_norm: float) -> list[Any]:

@@ -16,15 +16,41 @@ from model_search.training.runtime import tensorflow
 LossFn = Callable[[Any, Any, Any], Any]
 
 
-def batch_loss(task: Task, loss_fn: Callable[..., Any] | None) -> LossFn:
+def batch_loss(task: Task, loss_fn: Callable[..., Any] | None, smoothing: float = 0.0) -> LossFn:
     """The loss as a function of labels, logits and weights (a tensor [batch], or None) that gives a scalar tensor.
 
     Without a function of the provider's own it is softmax cross-entropy for classes, and the squared error of the
     scaled targets for numbers, averaged over rows; weights are expected to average 1 over the data.
+
+    Args:
+        task: Classes or numbers.
+        loss_fn: The provider's own loss.
+        smoothing: Share of a label that is spread over all classes; not of numbers, or by the provider's loss.
     """
     if loss_fn is not None:
         return _Own(loss_fn)
-    return _cross_entropy if task.kind is TaskKind.CLASSIFICATION else _squared_error
+    if task.kind is not TaskKind.CLASSIFICATION:
+        return _squared_error
+    return _smoothed(smoothing) if smoothing > 0 else _cross_entropy
+
+
+def balanced(loss: LossFn, labels: np.ndarray, power: float) -> LossFn:
+    """The loss with rows that weigh more the fewer rows their class has; weights still average 1 over the data.
+
+    Args:
+        loss: A loss that takes weights.
+        labels: The classes of the training rows, int [rows, ...].
+        power: From 0 (all rows weigh the same) to 1 (all classes do).
+    """
+    tf, counts = tensorflow(), np.bincount(labels.ravel()).astype(np.float64)
+    raised = np.where(counts > 0, np.maximum(counts, 1) ** -power, 0.0)
+    by_class = (raised * counts.sum() / (raised * counts).sum()).astype(np.float32)
+
+    def weighted(labels: Any, logits: Any, weights: Any) -> Any:
+        own = tf.gather(tf.constant(by_class), labels)
+        return loss(labels, logits, own if weights is None else own * weights)
+
+    return weighted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,31 +103,51 @@ class TaskLosses:
         return tf.gather(tf.stack(found), update % len(found))
 
 
+@dataclasses.dataclass(frozen=True)
+class LossSettings:
+    """How the losses of tasks are made.
+
+    Attributes:
+        weights: What the loss of each of several tasks is multiplied by; 1 where it is left out.
+        merged: Whether the losses of several tasks are added.
+        smoothing: Share of a label that is spread over all classes.
+    """
+
+    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    merged: bool = True
+    smoothing: float = 0.0
+
+
 def task_losses(
-    tasks: Mapping[str, Task], weights: Mapping[str, float], merged: bool, loss_fn: Callable[..., Any] | None
+    tasks: Mapping[str, Task], settings: LossSettings, loss_fn: Callable[..., Any] | None
 ) -> LossFn | TaskLosses:
     """The loss of one task as a function of its labels, or those of several.
 
     Args:
         tasks: By name, the primary one first.
-        weights: What the loss of each of several tasks is multiplied by; 1 where it is left out.
-        merged: Whether the losses of several tasks are added.
+        settings: How they are made.
         loss_fn: The provider's own loss.
 
     Raises:
         UserError: for a loss of the provider's own with several tasks.
     """
     if len(tasks) == 1:
-        return batch_loss(next(iter(tasks.values())), loss_fn)
+        return batch_loss(next(iter(tasks.values())), loss_fn, settings.smoothing)
     if loss_fn is not None:
         raise UserError(f"loss_fn {_name(loss_fn)} is for one task, and the data have {len(tasks)}; leave it out")
     columns = logits_of_tasks(tasks)
     return TaskLosses(
         tuple(
-            TaskLoss(name, columns[name], task.kind, batch_loss(task, None), weights.get(name, 1.0))
+            TaskLoss(
+                name,
+                columns[name],
+                task.kind,
+                batch_loss(task, None, settings.smoothing),
+                settings.weights.get(name, 1.0),
+            )
             for name, task in tasks.items()
         ),
-        merged,
+        settings.merged,
     )
 
 
@@ -118,6 +164,18 @@ def averaging_one(weights: np.ndarray) -> np.ndarray:
 def _cross_entropy(labels: Any, logits: Any, weights: Any) -> Any:
     tf = tensorflow()
     return average_over_rows(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), weights)
+
+
+def _smoothed(share: float) -> LossFn:
+    """Cross-entropy with labels of which a share is spread over all classes."""
+
+    def loss(labels: Any, logits: Any, weights: Any) -> Any:
+        tf = tensorflow()
+        sharp = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        spread = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        return average_over_rows((1 - share) * sharp + share * spread, weights)
+
+    return loss
 
 
 def _squared_error(labels: Any, logits: Any, weights: Any) -> Any:

@@ -36,6 +36,10 @@ class TrainingSettings:
         loss_weights: What the loss of each of several tasks is multiplied by; 1 where it is left out.
         merged_losses: Whether the losses of several tasks are added; otherwise each update trains the next task.
         task_blocks: The blocks of each task behind those that the tasks share; empty where no task has some.
+        most_seconds: Seconds that a searched tower may take to train, as far as can be told before; None for any.
+        most_parameters: Parameters that a searched tower may have.
+        most_megabytes: Memory that its training may take.
+        few_evaluations: Whether a short trial is evaluated less than eight times, for about a tenth of its time.
     """
 
     problem_type: str
@@ -56,6 +60,10 @@ class TrainingSettings:
     loss_weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     merged_losses: bool = True
     task_blocks: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    few_evaluations: bool = False
+    most_seconds: float | None = None
+    most_parameters: int | None = None
+    most_megabytes: float | None = None
 
     @property
     def objective(self) -> Objective:
@@ -83,6 +91,51 @@ class Progress:
 
 
 @dataclasses.dataclass(frozen=True)
+class OptimizerState:
+    """What an optimizer has gathered by the best checkpoint: a training that goes on from there begins with it.
+
+    Attributes:
+        optimizer: Its name.
+        updates: Updates that it has made.
+        slots: Its slots, each an array a trainable weight, by the weight's name.
+    """
+
+    optimizer: str
+    updates: int
+    slots: tuple[Mapping[str, np.ndarray], ...]
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """As it is stored: `adam/updates`, and `adam/0/NAME` for the first slot of a weight."""
+        slots = {
+            f"{self.optimizer}/{number}/{name}": array
+            for number, slot in enumerate(self.slots)
+            for name, array in slot.items()
+        }
+        return {f"{self.optimizer}/updates": np.array(self.updates), **slots}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> OptimizerState:
+        """Reads what `to_arrays` gives.
+
+        Raises:
+            ValueError: if the arrays are others.
+        """
+        head = next((name for name in arrays if name.endswith("/updates") and name.count("/") == 1), None)
+        if head is None or arrays[head].shape != () or arrays[head].dtype.kind != "i":
+            raise ValueError("the state of an optimizer does not say how many updates it has made")
+        optimizer = head.partition("/")[0]
+        slots: dict[int, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            owner, number, weight = (*name.split("/", 2), "")[:3]
+            if name == head:
+                continue
+            if owner != optimizer or not number.isdigit() or not weight:
+                raise ValueError(f"{name!r} belongs to no slot of {optimizer}")
+            slots.setdefault(int(number), {})[weight] = array
+        return cls(optimizer, int(arrays[head]), tuple(slots[number] for number in sorted(slots)))
+
+
+@dataclasses.dataclass(frozen=True)
 class TrialOutcome:
     """The outcome of a plan; weights are those of the best checkpoint.
 
@@ -99,6 +152,7 @@ class TrialOutcome:
         train_logits: The own tower's logits on the training rows of a table, where `keep_train_logits` asks for them.
         mixture: Kernel [towers * logits_dimension, logits_dimension] and bias of a weighted ensemble; else empty.
             The towers are in the order of `TrialPlan.towers`.
+        optimizer: The optimizer's state, of a tower that is trained by itself.
     """
 
     metrics: Mapping[str, float]
@@ -111,6 +165,7 @@ class TrialOutcome:
     tower_logits: np.ndarray | None = None
     train_logits: np.ndarray | None = None
     mixture: tuple[np.ndarray, ...] = ()
+    optimizer: OptimizerState | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +209,11 @@ class Given:
         frozen: Members or teacher that are not trained; None where there are none.
         members: Members to fine-tune.
         seconds: Time spent on running frozen towers whose logits were not stored.
+        optimizer: What the optimizer begins with; None for a fresh one.
     """
 
     initial_weights: Mapping[str, np.ndarray] | None = None
     frozen: FrozenTowers | None = None
     members: tuple[TrainedTower, ...] = ()
     seconds: float = 0.0
+    optimizer: OptimizerState | None = None

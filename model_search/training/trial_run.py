@@ -13,21 +13,30 @@ import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData, logits_dimension
 from model_search.data.rows import Rows
+from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import TrialPlan
+from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.problem import problem_type
-from model_search.training.assembly import assemble, divide
+from model_search.training.assembly import assemble, divide, slots_by_name, slots_in_order
 from model_search.training.augmentation.augmenter import Augmenter
 from model_search.training.batches import RowOrder, StreamOrder, skip, subset
-from model_search.training.checkpoints import BestCheckpoint, Evaluation, EvaluationRows, evaluation_updates
+from model_search.training.checkpoints import (
+    EVALUATIONS,
+    BestCheckpoint,
+    Evaluation,
+    EvaluationRows,
+    evaluation_count,
+    evaluation_updates,
+)
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import OnProgress
 from model_search.training.failures import plain_words
-from model_search.training.flat_tower import FlatTower, VariablePool
+from model_search.training.flat_tower import FlatTower, Snapshot, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
+from model_search.training.limits.trial_limits import TrialLimits
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
-from model_search.training.losses import task_losses
-from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
+from model_search.training.losses import LossFn, LossSettings, TaskLosses, balanced, task_losses
+from model_search.training.outcome import Given, OptimizerState, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.training_objectives import FROZEN, AuxiliaryObjective, objective_of
 
@@ -51,6 +60,7 @@ class RunResources:
         metrics: Computes validation metrics.
         pool: The variables that all trials share.
         table: The training rows as tensors; None for a stream.
+        limits: Refuse towers that would take too much.
         build: Builds the own tower of a plan, with fresh weights.
         build_with_auxiliary_head: The same in a model that has an auxiliary head besides.
     """
@@ -60,6 +70,7 @@ class RunResources:
     metrics: ValidationMetrics
     pool: VariablePool
     table: TableTensors | None
+    limits: TrialLimits
     build: Callable[[TrialPlan], keras.Model]
     build_with_auxiliary_head: Callable[[TrialPlan], JointModel]
 
@@ -81,17 +92,21 @@ class TrialRun:
         self._on_progress = on_progress
         self._settings = settings = resources.settings
         data = resources.data
-        loss = task_losses(data.tasks, settings.loss_weights, settings.merged_losses, data.loss_fn)
-        self._objective = objective_of(plan, data.task.kind, loss, _auxiliary_weight(plan, settings))
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
+        loss = self._loss_of_tasks()
+        self._objective = objective_of(plan, data.task.kind, loss, _auxiliary_weight(plan, settings))
         scaled_by = settings.maximum_depth if settings.parameter_scaled else None
         in_full = plan.steps if plan.total_steps is None else plan.total_steps
         self._count = StepCount.of(in_full, max(1, len(plan.architecture)), scaled_by)
         self._first, self._end = self._count.until(plan.first_step), self._count.until(plan.steps)
-        self._rates = learning_rates(self._hyperparameters, self._count, settings.lr_warmup_steps)
+        begins = self._first if plan.kind is TrialKind.LONGER else 0
+        self._rates = learning_rates(self._hyperparameters, self._count, settings.lr_warmup_steps, begins)
         self._valid = self._with_frozen(data.valid, "valid", self._objective.inputs_in_evaluation)
         updates = self._end - self._first
         self._evaluated = EvaluationRows.of(self._valid, updates, plan.batch_size, settings.eval_steps)
+        self._evaluations = EVALUATIONS
+        if settings.few_evaluations:
+            self._evaluations = evaluation_count(updates * plan.batch_size, len(self._evaluated.rows))
         self._best = BestCheckpoint(settings.goal)
         self._curve: list[tuple[int, float]] = []
         self._timings: dict[str, float] = {}
@@ -113,10 +128,14 @@ class TrialRun:
                 has_head = isinstance(self._objective, AuxiliaryObjective)
                 head = self._resources.build_with_auxiliary_head if has_head else None
                 joint = assemble(self._plan, self._given, self._resources.build, self._logits_shape, head)
+                self._resources.limits.check(self._plan, joint.model, self._end - self._first)
             with self._timed("trace"), plain_words("the tower cannot be trained"):
                 tower, loop = self._compile(joint.model)
                 tower.load(joint.model.get_weights())
+            self._load_optimizer(tower, joint)
             self._train(tower, loop)
+            made, seconds = (self._evaluated_at or self._first) - self._first, self._timings.get("train", 0.0)
+            self._resources.limits.learn(self._plan, joint.model, made - 1, seconds)
             outputs = self._final_outputs(tower)
             logits, own = self._objective.logits(outputs, self._frozen_of(self._valid)), self._objective.own(outputs)
             train_logits = self._train_logits(tower, joint)
@@ -138,7 +157,53 @@ class TrialRun:
             tower_logits=None if np.array_equal(own, logits) else own,
             train_logits=train_logits,
             mixture=mixture,
+            optimizer=self._optimizer_state(tower, joint, best, snapshot),
         )
+
+    def _loss_of_tasks(self) -> LossFn | TaskLosses:
+        data, settings, given = self._resources.data, self._settings, self._hyperparameters
+        losses = LossSettings(settings.loss_weights, settings.merged_losses, given.label_smoothing)
+        found = task_losses(data.tasks, losses, data.loss_fn)
+        return found if given.class_balance == 0 else self._balanced(found)
+
+    def _balanced(self, loss: LossFn | TaskLosses) -> LossFn:
+        data = self._resources.data
+        is_usual = data.task.kind is TaskKind.CLASSIFICATION and data.loss_fn is None
+        if isinstance(loss, TaskLosses):
+            raise TrialError("class_balance is above 0, but there are several tasks; expected classes of one task")
+        if not isinstance(data, TableData) or not is_usual:
+            raise TrialError(
+                "class_balance is above 0, but the data are a stream, numbers are predicted, or the provider has its "
+                "own loss; expected classes of a table, and the usual loss"
+            )
+        return balanced(loss, data.train.label, self._hyperparameters.class_balance)
+
+    @property
+    def _made(self) -> int:
+        """Updates that the optimizer has made before this trial, as far as it remembers them."""
+        return 0 if self._given.optimizer is None else self._given.optimizer.updates
+
+    def _load_optimizer(self, tower: FlatTower, joint: JointModel) -> None:
+        """What the optimizer begins with."""
+        tower.fill_slots(optimizer_of(self._hyperparameters).slots)
+        state = self._given.optimizer
+        if state is None:
+            return
+        if state.optimizer != self._hyperparameters.optimizer or len(state.slots) != len(tower.slots):
+            raise TrialError(
+                f"the state to go on from is that of {state.optimizer}; the trial's optimizer is "
+                f"{self._hyperparameters.optimizer}"
+            )
+        tower.load_slots(slots_in_order(joint.model, self._plan, state))
+
+    def _optimizer_state(
+        self, tower: FlatTower, joint: JointModel, best: Evaluation, snapshot: Snapshot
+    ) -> OptimizerState | None:
+        """The optimizer's state at the best checkpoint, where training can go on from there."""
+        if not self._plan.can_train_longer:
+            return None
+        slots = slots_by_name(joint.model, self._plan, tower.slot_arrays(snapshot))
+        return OptimizerState(self._hyperparameters.optimizer, self._made + best.update - self._first, slots)
 
     @property
     def _logits_shape(self) -> tuple[int, ...]:
@@ -147,7 +212,10 @@ class TrialRun:
         return (logits_dimension(self._resources.data),) if frozen is None else frozen.valid.shape[2:]
 
     def _compile(self, model: Any) -> tuple[FlatTower, TrainingLoop]:
-        tower = FlatTower(model, self._resources.pool, len(optimizer_of(self._hyperparameters).slots))
+        from model_search.training.kernels.fast_layers import with_fast_kernels
+
+        slots = len(optimizer_of(self._hyperparameters).slots)
+        tower = FlatTower(with_fast_kernels(model), self._resources.pool, slots)
         like: Rows | TableTensors
         if self._resources.table is None:
             like = self._with_frozen(self._resources.data.valid, "valid", self._objective.inputs_in_training)
@@ -198,8 +266,7 @@ class TrialRun:
             return taken.with_inputs({FROZEN: self._objective.frozen_input(logits)})
 
     def _train(self, tower: FlatTower, loop: TrainingLoop) -> None:
-        tower.fill_slots(optimizer_of(self._hyperparameters).slots)
-        sizes = loop.step_sizes(self._rates[self._first : self._end])
+        sizes = loop.step_sizes(self._rates[self._first : self._end], self._made)
         batches = self._batches()
         if self._first:
             with self._timed("train"):
@@ -207,7 +274,7 @@ class TrialRun:
         done, chunk = self._first, 1
         if self._first == self._end:
             self._evaluate(tower, done)
-        for until in evaluation_updates(self._end, self._first):
+        for until in evaluation_updates(self._end, self._first, self._evaluations):
             while done < until:
                 if self._report(done):
                     self._evaluate(tower, done)

@@ -95,8 +95,8 @@ def test_what_is_exported_reads_text_as_the_study_does(moods, tmp_path):
     serve = tf.saved_model.load(str(written["saved_model"])).signatures["serving_default"]
     np.testing.assert_allclose(serve(text=tf.constant(texts))["probabilities"], expected, atol=1e-5)
     about = json.loads((written["card"].parent / "export.json").read_text(encoding="utf-8"))
-    ids = {word: number for number, word in enumerate(about["text"]["vocabulary"], start=2)}
-    tokens = np.zeros((1, about["text"]["steps"]), np.int32)
+    ids = {word: number for number, word in enumerate(about["texts"]["tokens"]["vocabulary"], start=2)}
+    tokens = np.zeros((1, about["texts"]["tokens"]["steps"]), np.int32)
     tokens[0, :3] = [ids["a"], ids["good"], ids["film"]]
     loaded = keras.models.load_model(written["keras"], safe_mode=True)
     answer = loaded({"tokens": tokens, "lengths": np.array([3], np.int32)})

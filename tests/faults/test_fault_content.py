@@ -188,7 +188,7 @@ def test_cells_of_predictions_are_no_formulas(count, figure):
     def are_no_formulas(labels):
         tried.update(labels)
         task = Task(TaskKind.CLASSIFICATION, "y", len(labels), tuple(labels))
-        answers = answers_of(np.eye(len(labels), dtype=np.float32), task, 1.0)
+        answers = answers_of(np.eye(len(labels), dtype=np.float32), {task.label: task}, [1.0])
         file = io.StringIO(newline="")
         append_csv([escape_formulas(answers)], file)
         file.seek(0)

@@ -240,6 +240,22 @@ class StoreContract:
         assert store.claim("b", 2) is None
         assert store.claim("b", 3).trial_id == late.trial_id
 
+    def test_one_trial_may_be_claimed_however_many_there_are(self, store):
+        first = store.claim("w", 1)
+        assert store.claim("w", 1) is None
+        assert store.claim_trial("w", first.trial_id) is None  # another worker holds it
+        second = store.claim_trial("w")
+        assert (second.trial_id, second.attempt, second.plan) == (2, 1, None)
+        plan = make_plan(2)
+        store.commit_plan(second, plan)
+        store.release(second)
+        store.release(first)
+        assert store.claim_trial("w", 3) is None  # there is none
+        again = store.claim_trial("w", 2)
+        assert (again.trial_id, again.attempt, again.plan) == (2, 2, plan)
+        assert [beat.trial_id for beat in store.heartbeats()] == [2]
+        assert store.trial(1).state is TrialState.INTERRUPTED
+
     def test_a_trial_that_is_taken_up_again_keeps_its_plan(self, store):
         claim = store.claim("a", 3)
         store.commit_plan(claim, make_plan(1))

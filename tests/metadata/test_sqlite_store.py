@@ -392,7 +392,7 @@ def test_a_lock_that_is_held_too_long(finished, monkeypatch):
         (
             "UPDATE trials SET plan = json_set(plan, '$.warm_start', json(?)) WHERE id = 2",
             '{"kind": "morphism", "trials": [1]}',
-            "plan of trial 2 was made by a later version.*'morphism'.*continue, copy",
+            "plan of trial 2 was made by a later version.*'morphism'.*continue, resume, copy",
         ),
         ("UPDATE trials SET plan = json_set(plan, '$.warm_start', ?) WHERE id = 2", 0.5, "plan of trial 2.*one trial"),
         ("UPDATE trials SET result = ? WHERE id = 2", "[]", "result of trial 2"),

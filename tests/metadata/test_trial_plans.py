@@ -146,7 +146,7 @@ def test_a_start_names_one_trial(trials):
 
 def test_a_start_of_a_later_version_is_refused_by_its_name():
     text = started(STARTS[1]).to_json().replace('"copy"', '"morphism"')
-    with pytest.raises(UnknownStartError, match="'morphism'; this version knows continue, copy"):
+    with pytest.raises(UnknownStartError, match="'morphism'; this version knows continue, resume, copy"):
         TrialPlan.from_json(text)
 
 

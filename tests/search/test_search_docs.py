@@ -30,7 +30,7 @@ def test_the_archived_space_is_as_written():
         True,
         None,
     )
-    assert optimizer.values == OPTIMIZERS
+    assert set(optimizer.values) == set(OPTIMIZERS) - {"nesterov"}
     assert dropout.weights == pytest.approx([1 / 11] * 11, rel=1e-5)
 
 

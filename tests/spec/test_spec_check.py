@@ -89,7 +89,7 @@ ERRORS = [
     ("user_suggestions { architecture: 'EMPTY_BLOCK' }", 2, 1, "This user suggestion has no blocks"),
     (
         "user_suggestions { architecture: 'IDENTITY' hparams { hparam {\nkey: 'optimizer' value {bytes_value: 'a'}}}}",
-        3, 18, "The optimizer of a user suggestion is 'a'; expected adagrad, adam, momentum, rmsprop or sgd.",
+        3, 18, "The optimizer of a user suggestion is 'a'; expected adagrad, adam, momentum, nesterov, rmsprop or sgd.",
     ),
     (
         "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'optimizer' value { int64_value: 1 }}}}",
@@ -148,7 +148,7 @@ ERRORS = [
     ("learning_spec { learning_rate_range { maximum: 0.1 } }", 2, 17, "goes from 0 to 0.1"),
     (
         "learning_spec { learning_rate_range { optimizer: 'x' minimum: 1 maximum: 1 } }",
-        2, 50, "There is no optimizer 'x'; expected adagrad, adam, momentum, rmsprop or sgd, or none for all of them.",
+        2, 50, "There is no optimizer 'x'; expected adagrad, adam, momentum, nesterov, rmsprop or sgd, or none for all",
     ),
     (
         "learning_spec { learning_rate_range: [{minimum: 1 maximum: 1}, {minimum: 1 maximum: 2}] }",
@@ -222,7 +222,6 @@ WARNINGS = [
         56,
         "weight_feature_name of a task is not read: rows weigh what the weights given",
     ),
-    ("weight_feature_name: 'w'", 22, "the weight column given to the data provider"),
     ("replicate_cell: true", 17, "replicate_cell is not read by PREDICTOR_GUIDED_BEAM; it is for CONSTRAINED_ADAP"),
     (
         "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH nonadaptive_search { width: 1 } }",
@@ -358,8 +357,8 @@ def test_every_field_is_read_or_told_about():
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
-        "evaluation_schedule", "tuning", "search", "search_settings", "planner_rules", "augmentations",
-        "lengths_feature_name",
+        "evaluation_schedule", "tuning", "final_training", "trial_limits", "search", "search_settings", "planner_rules",
+        "augmentations", "lengths_feature_name", "weight_feature_name",
         "cnn_data_format", "use_auxiliary_head", "auxiliary_head_loss_weight",
         "multi_task_spec", "primary_task_name", "merge_losses_of_multitask",
         *message_owners(), *readers(),

@@ -56,7 +56,7 @@ def test_unread_is_what_the_program_does_not_read():
 def test_every_field_of_the_other_messages_is_named():
     others = (
         "ensemble_spec", "distillation_spec", "transfer_learning_spec", "position_choices", "stages",
-        "evaluation_schedule", "tuning",
+        "evaluation_schedule", "tuning", "final_training", "trial_limits",
     )  # fmt: skip
     for field in (*others, *message_owners()):
         for inner in PhoenixSpec.DESCRIPTOR.fields_by_name[field].message_type.fields:

@@ -52,10 +52,13 @@ PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1
 PhoenixSpec: reinforce=1014 ReinforceSpec
 PositionChoices: blocks=1 string*
 PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
+PhoenixSpec: final_training=1102 FinalTraining; trial_limits=1103 TrialLimits
 EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
 EvaluationSchedule: stopping=5 Stopping NONE; grace_steps=6 int32
 EvaluationSchedule: schedule=1000 string; stopping_rule=1001 string
 TuningSpec: trials=1 int32; architectures=2 int32 3
+FinalTraining: time_share=1 float; towers=2 int32 1; one_cycle=3 bool true
+TrialLimits: seconds=1 float; parameters_at_most=2 int64; megabytes=3 float
 Stage: first=1 int32; last=2 int32; blocks=3 string*; first_changes_shape=4 bool true
 EvolutionSpec: population_size=1 int32 50; sample_size=2 int32 10
 SimulatedAnnealingSpec: initial_temperature=1 float 1.0; cooling=2 float 0.97
@@ -73,7 +76,9 @@ LearningSpec: min_dropout=13 float 0.1; max_dropout=14 float 0.6
 LearningSpec: learning_rate_range=1000 LearningRateRange*; optimizers=1001 string*; apply_momentum=1002 bool
 LearningSpec: min_momentum=1003 float 0.8; max_momentum=1004 float 0.98; apply_weight_decay=1005 bool
 LearningSpec: min_weight_decay=1006 float 1e-6; max_weight_decay=1007 float 1e-2; batch_sizes=1008 int32*
-LearningSpec: no_dropout_share=1009 float 0.5; cooldown_share=1010 float 0.5
+LearningSpec: no_dropout_share=1009 float 0.5; cooldown_share=1010 float 0.5; schedules=1011 string*
+LearningSpec: warmup_shares=1012 float*; beta2s=1013 float*; kernel_decays=1014 float*; label_smoothings=1015 float*
+LearningSpec: class_balances=1016 float*
 LearningRateRange: optimizer=1 string; minimum=2 float; maximum=3 float
 TowerSuggestion: architecture=1 string*; hparams=2 HParamDef
 ArchitectureReplay: towers=1 TowerSuggestion*

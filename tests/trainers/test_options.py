@@ -4,9 +4,11 @@ import inspect
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 from model_search import main, quick, single_trainer
+from model_search.data import array_data, image_data
 from model_search.errors import UserError
 from model_search.trainers.option_fields import option_of
 from model_search.trainers.options import SearchOptions, as_callbacks, as_root_dir
@@ -117,14 +119,18 @@ def test_every_flag_of_an_argument_is_one_of_the_command():
 
 
 def test_the_flags_give_the_options_that_the_arguments_give():
+    provider = array_data.Provider(np.eye(4, dtype="float32"), [0, 1, 0, 1])
     main.FLAGS(["model_search", "--filename=some/table.csv", "--workers=auto", "--time_limit=7", "--resources=cpu=2"])
     try:
         with pytest.raises(UserError, match="only executor='ray'"):
-            main._search_options()
+            main._search_options(provider)
         main.FLAGS(["model_search", "--executor=ray"])
-        options = main._search_options()
+        options = main._search_options(provider)
         assert (options.experiment_name, options.workers, options.time_limit) == ("table", "auto", 7.0)
         assert (options.number_models, options.metric, options.resources) == (200, "loss", {"cpu": 2.0})
+        assert options.batch_size is None
+        pictures = image_data.Provider(x=np.zeros((4, 2, 2), "uint8"), y=[0, 1, 0, 1])
+        assert main._search_options(pictures).batch_size == 64
     finally:
         main.FLAGS.unparse_flags()
         for name in ("filename", "workers", "time_limit", "resources", "executor"):

@@ -11,6 +11,7 @@ from model_search.training.checkpoints import (
     BestCheckpoint,
     Evaluation,
     EvaluationRows,
+    evaluation_count,
     evaluation_updates,
 )
 from model_search.training.flat_tower import Snapshot
@@ -23,6 +24,14 @@ def test_evaluations_are_spread_evenly_and_end_with_the_training(updates):
     assert evaluations[0] >= 1
     assert len(evaluations) == min(updates, EVALUATIONS)
     assert max(np.diff((0, *evaluations))) <= math.ceil(updates / EVALUATIONS) + 1
+
+
+@pytest.mark.parametrize(("updates", "rows", "expected"), [(33, 500, 2), (100, 500, 4), (300, 960, 6), (900, 1000, 8)])
+def test_a_short_trial_on_pictures_is_evaluated_less_often(updates, rows, expected):
+    count = evaluation_count(64 * updates, rows)
+    assert count == expected
+    assert evaluation_updates(updates, 0, count)[-1] == updates
+    assert len(evaluation_updates(updates, 0, count)) == expected
 
 
 def test_without_updates_there_is_nothing_to_evaluate_in_between():

@@ -7,18 +7,18 @@ import pytest
 from engine_cases import arrays, class_rows, class_stream, class_table, number_rows, plan, settings
 
 from model_search.errors import TrialError
-from model_search.metadata.trial import StartKind, WarmStart
+from model_search.metadata.trial import StartKind, TrialKind, WarmStart
 from model_search.training.batches import RowOrder, skip, subset
 from model_search.training.checkpoints import evaluation_updates
 from model_search.training.engine import Engine
-from model_search.training.outcome import Given
+from model_search.training.outcome import Given, OptimizerState
 
 
-def _pieces(whole, ends):
+def _pieces(whole, ends, kind=StartKind.CONTINUE):
     """The same training, as trials that continue each other."""
     first = 0
     for number, end in enumerate(ends, start=1):
-        start = {} if first == 0 else {"start": WarmStart(StartKind.CONTINUE, (number - 1,)), "first_step": first}
+        start = {} if first == 0 else {"start": WarmStart(kind, (number - 1,)), "first_step": first}
         yield dataclasses.replace(whole, trial_id=number, steps=end, total_steps=whole.steps, **start)
         first = end
 
@@ -47,6 +47,62 @@ def test_training_in_pieces_is_training_through(make_data, hyperparameters):
     for expected, found in zip(arrays(through), weights.values(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert outcome.metrics["loss"] == pytest.approx(through.metrics["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam"])
+def test_with_the_optimizers_state_training_in_pieces_is_training_through(optimizer):
+    engine = Engine(class_table(), settings())
+    whole = plan(steps=48, batch_size=150, optimizer=optimizer, learning_rate=0.005, cooldown_share=0.5)
+    through = engine.run(whole)
+    assert through.best_step == 48
+    weights, state = None, None
+    for piece in _pieces(whole, (16, 30, 48), StartKind.RESUME):
+        outcome = engine.run(piece, Given(weights, optimizer=state))
+        assert outcome.best_step == piece.steps
+        weights, state = outcome.weights, OptimizerState.from_arrays(outcome.optimizer.to_arrays())
+    assert state.optimizer == optimizer and state.updates == 48
+    for expected, found in zip(arrays(through), weights.values(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    for expected, found in zip(through.optimizer.slots, state.slots, strict=True):
+        assert list(expected) == list(found)
+
+
+def test_the_state_of_another_optimizer_or_tower_is_refused():
+    engine = Engine(class_table(), settings())
+    first, second = _pieces(plan(steps=24, optimizer="adam"), (8, 24), StartKind.RESUME)
+    outcome = engine.run(first)
+    other = dataclasses.replace(second, hyperparameters={**second.hyperparameters, "optimizer": "momentum"})
+    with pytest.raises(TrialError, match="that of adam; the trial's optimizer is momentum"):
+        engine.run(other, Given(outcome.weights, optimizer=outcome.optimizer))
+    slots = tuple(dict(list(slot.items())[1:]) for slot in outcome.optimizer.slots)
+    with pytest.raises(TrialError, match="optimizer's state does not fit the tower: without an array for"):
+        engine.run(second, Given(outcome.weights, optimizer=dataclasses.replace(outcome.optimizer, slots=slots)))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {},
+        {"adam/updates": np.array(0.5)},
+        {"adam/updates": np.array(3), "rmsprop/0/a": np.zeros(2)},
+        {"adam/updates": np.array(3), "adam/first/a": np.zeros(2)},
+        {"adam/updates": np.array(3), "adam/0": np.zeros(2)},
+    ],
+)
+def test_arrays_that_are_no_state_of_an_optimizer_are_refused(damaged):
+    with pytest.raises(ValueError, match=r"optimizer|belongs to no slot"):
+        OptimizerState.from_arrays(damaged)
+
+
+def test_a_longer_training_has_a_cycle_of_its_own():
+    engine = Engine(class_table(), settings())
+    whole = plan(steps=40, optimizer="sgd", learning_rate=0.1, one_cycle_share=0.25)
+    first = engine.run(dataclasses.replace(whole, steps=20))
+    start = {"start": WarmStart(StartKind.RESUME, (1,)), "first_step": 20, "trial_id": 2}
+    longer = dataclasses.replace(whole, kind=TrialKind.LONGER, **start)
+    promoted = dataclasses.replace(longer, kind=TrialKind.SEARCH)
+    outcomes = [engine.run(each, Given(first.weights, optimizer=first.optimizer)) for each in (longer, promoted)]
+    assert not np.allclose(arrays(outcomes[0])[0], arrays(outcomes[1])[0])
 
 
 def test_a_continuation_evaluates_between_its_own_ends():

@@ -18,11 +18,18 @@ def test_names_of_the_plan_are_read_and_others_left_alone():
             "l2_regularization": 0.01,
             "weight_decay": 0.02,
             "cooldown_share": 0.2,
+            "kernel_decay": 0.03,
+            "schedule": "cosine",
+            "warmup_share": 0.05,
+            "beta2": 0.95,
+            "label_smoothing": 0.1,
+            "class_balance": 0.5,
             "dropout_rate": -1.0,
             "new_block_type": "IDENTITY",
         }
     )
-    assert found == Hyperparameters(0.1, "rmsprop", 0.9, 0.8, 250, 3.0, 0.01, 0.02, 0.2)
+    expected = (0.1, "rmsprop", 0.9, 0.8, 250, 3.0, 0.01, 0.02, 0.2, 0.03, "cosine", 0.05, 0.95, 0.1, 0.5)
+    assert found == Hyperparameters(*expected)
     assert Hyperparameters.of({}) == Hyperparameters()
 
 
@@ -37,6 +44,13 @@ def test_names_of_the_plan_are_read_and_others_left_alone():
         ({"gradient_max_norm": -1}, "max_norm is -1"),
         ({"l2_regularization": float("inf")}, "l2 is inf"),
         ({"cooldown_share": 1.5}, "cooldown_share is 1.5"),
+        ({"kernel_decay": -1}, "kernel_decay is -1"),
+        ({"schedule": "linear"}, "schedule is 'linear'; expected one of constant, cosine"),
+        ({"warmup_share": 2}, "warmup_share is 2"),
+        ({"beta2": 1}, "beta2 is 1"),
+        ({"class_balance": 1.5}, "class_balance is 1.5"),
+        ({"label_smoothing": 1}, "label_smoothing is 1"),
+        ({"one_cycle_share": -0.1}, "one_cycle_share is -0.1"),
     ],
 )
 def test_a_value_without_sense_fails_the_trial(values, words):
@@ -55,9 +69,33 @@ def test_warm_up_rises_from_zero_and_overrides_decay():
     assert rates.tolist() == [0, 0.25, 0.5, 0.75, 0.25, 0.25]
 
 
+def test_a_cosine_falls_to_zero_from_the_beginning_or_from_the_middle_on():
+    whole = learning_rates(Hyperparameters(2.0, schedule="cosine"), StepCount(4))
+    np.testing.assert_allclose(whole, [2, 1 + np.sqrt(0.5), 1, 1 - np.sqrt(0.5)])
+    half = learning_rates(Hyperparameters(2.0, schedule="flat_cosine"), StepCount(8))
+    np.testing.assert_allclose(half, [2, 2, 2, 2, *whole])
+
+
+def test_the_first_share_of_the_steps_warms_up():
+    rates = learning_rates(Hyperparameters(1.0, warmup_share=0.5), StepCount(8))
+    assert rates.tolist() == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+
+
 def test_the_cool_down_falls_to_zero_over_the_last_share():
     rates = learning_rates(Hyperparameters(2.0, cooldown_share=0.5), StepCount(8))
     assert rates.tolist() == [2, 2, 2, 2, 2, 1.5, 1, 0.5]
+
+
+def test_one_cycle_rises_and_falls_from_where_training_begins():
+    cycle = Hyperparameters(1.0, one_cycle_share=0.5, cooldown_share=0.5, decay_rate=0.1, decay_steps=1)
+    rates = learning_rates(cycle, StepCount(10), first=2)
+    np.testing.assert_allclose(rates, [0, 0, 0.04, 0.28, 0.52, 0.76, 1.0, 0.853553, 0.5, 0.146447], atol=1e-6)
+    assert learning_rates(cycle, StepCount(2), first=2).tolist() == [0, 0]
+
+
+def test_the_cool_down_of_a_longer_training_is_its_own():
+    rates = learning_rates(Hyperparameters(2.0, cooldown_share=0.5), StepCount(8), first=4)
+    assert rates.tolist() == [2, 2, 2, 2, 2, 2, 2, 1]
 
 
 @given(
@@ -67,12 +105,14 @@ def test_the_cool_down_falls_to_zero_over_the_last_share():
         decay_rate=st.floats(0.5, 1.0),
         decay_steps=st.integers(0, 50),
         cooldown_share=st.floats(0, 1),
+        one_cycle_share=st.floats(0, 1),
     ),
     st.integers(0, 100),
     st.integers(0, 30),
+    st.integers(0, 100),
 )
-def test_rates_are_finite_and_never_above_the_base_rate(hyperparameters, updates, warmup):
-    rates = learning_rates(hyperparameters, StepCount(updates), warmup)
+def test_rates_are_finite_and_never_above_the_base_rate(hyperparameters, updates, warmup, first):
+    rates = learning_rates(hyperparameters, StepCount(updates), warmup, min(first, updates))
     assert rates.shape == (updates,)
     assert np.isfinite(rates).all()
     assert (rates >= 0).all()

@@ -4,7 +4,7 @@ from engine_cases import classes_task, numbers_task
 
 from model_search.errors import UserError
 from model_search.metadata.trial import DistillationPlan
-from model_search.training.losses import TaskLosses, batch_loss, task_losses
+from model_search.training.losses import LossSettings, TaskLosses, batch_loss, task_losses
 from model_search.training.training_objectives import Batch, DistillationObjective
 
 TASKS = {"kind": classes_task(3), "size": numbers_task()}
@@ -35,7 +35,7 @@ def parts():
 def test_merged_losses_are_added_with_their_weights():
     import tensorflow as tf
 
-    loss = task_losses(TASKS, {"size": 0.5}, True, None)
+    loss = task_losses(TASKS, LossSettings({"size": 0.5}), None)
     found = float(loss(tensors(LABELS), tf.constant(LOGITS), tensors(WEIGHTS), tf.constant(0)))
     one, two = parts()
     assert found == pytest.approx(one + 0.5 * two, rel=1e-5)
@@ -45,25 +45,25 @@ def test_merged_losses_are_added_with_their_weights():
 def test_other_losses_take_turns(update):
     import tensorflow as tf
 
-    loss = task_losses(TASKS, {}, False, None)
+    loss = task_losses(TASKS, LossSettings(merged=False), None)
     found = float(loss(tensors(LABELS), tf.constant(LOGITS), tensors(WEIGHTS), tf.constant(update)))
     assert found == pytest.approx(parts()[update % 2], rel=1e-5)
 
 
 def test_one_task_has_its_plain_loss():
     task = classes_task()
-    assert task_losses({"label": task}, {}, True, None) is batch_loss(task, None)
+    assert task_losses({"label": task}, LossSettings(), None) is batch_loss(task, None)
 
 
 def test_a_loss_of_the_providers_own_is_for_one_task():
     with pytest.raises(UserError, match="is for one task, and the data have 2"):
-        task_losses(TASKS, {}, True, lambda labels, logits: 0.0)
+        task_losses(TASKS, LossSettings(), lambda labels, logits: 0.0)
 
 
 def test_a_student_learns_each_task_from_its_own_logits():
     import tensorflow as tf
 
-    loss = task_losses(TASKS, {}, True, None)
+    loss = task_losses(TASKS, LossSettings(), None)
     assert isinstance(loss, TaskLosses)
     objective = DistillationObjective(loss, DistillationPlan("cross_entropy"), TASKS["kind"].kind)
     teacher = RNG.normal(size=(3, 4)).astype(np.float32)

@@ -11,7 +11,7 @@ from model_search.training.flat_tower import FlatTower, VariablePool
 from model_search.training.gradients import loss_and_gradients
 from model_search.training.hyperparameters import Hyperparameters
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
-from model_search.training.losses import batch_loss
+from model_search.training.losses import balanced, batch_loss
 from model_search.training.runtime import tensorflow
 from model_search.training.training_objectives import Objective
 
@@ -41,7 +41,7 @@ def trained(model, rows, hyperparameters, loss, pool=None):
     return tower, mean
 
 
-def keras_optimizer(name):
+def keras_optimizer(name, beta2):
     match name:
         case "sgd":
             return keras.optimizers.SGD()
@@ -52,11 +52,11 @@ def keras_optimizer(name):
         case "rmsprop":
             return keras.optimizers.RMSprop()
         case _:
-            return keras.optimizers.Adam()
+            return keras.optimizers.Adam(beta_2=beta2)
 
 
 def trained_by_keras(model, rows, hyperparameters, task):
-    optimizer = keras_optimizer(hyperparameters.optimizer)
+    optimizer = keras_optimizer(hyperparameters.optimizer, hyperparameters.beta2)
     loss_fn = batch_loss(task, None)
     weights = None if rows.weight is None else rows.weight / rows.weight.mean()
     losses = []
@@ -71,6 +71,8 @@ def trained_by_keras(model, rows, hyperparameters, task):
             gradients, _ = tf.clip_by_global_norm(gradients, hyperparameters.max_norm)
         for variable in model.trainable_variables:
             variable.assign(variable * (1 - rate * hyperparameters.weight_decay))
+            if len(variable.shape) > 1:
+                variable.assign(variable * (1 - rate * hyperparameters.kernel_decay))
         optimizer.learning_rate = rate
         optimizer.apply(gradients, model.trainable_variables)
         losses.append(float(loss))
@@ -83,10 +85,13 @@ CASES = [
     Hyperparameters(optimizer="sgd", max_norm=50.0),
     Hyperparameters(optimizer="adam", l2=0.3),
     Hyperparameters(optimizer="momentum", weight_decay=0.4),
+    Hyperparameters(optimizer="adam", kernel_decay=0.4, beta2=0.9),
 ]
 
 
-@pytest.mark.parametrize("hyperparameters", CASES, ids=lambda h: f"{h.optimizer}-{h.max_norm}-{h.l2}-{h.weight_decay}")
+@pytest.mark.parametrize(
+    "hyperparameters", CASES, ids=lambda h: f"{h.optimizer}-{h.max_norm}-{h.l2}-{h.weight_decay}-{h.beta2}"
+)
 def test_updates_are_those_of_keras(hyperparameters):
     rows, model = class_rows(ROWS), small_model()
     tower, mean = trained(model, rows, hyperparameters, batch_loss(classes_task(), None))
@@ -94,6 +99,33 @@ def test_updates_are_those_of_keras(hyperparameters):
     assert mean == pytest.approx(expected, rel=1e-4)
     for ours, theirs in zip(tower.weights(tower.snapshot()), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 1.5, 1.0]])
+def test_smoothed_labels_are_those_of_keras(weights):
+    labels, logits = np.array([0, 2, 1, 2]), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    given = None if weights is None else tf.constant(weights)
+    found = batch_loss(classes_task(3), None, 0.2)(labels, logits, given)
+    expected = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)(
+        keras.utils.to_categorical(labels, 3), logits, sample_weight=weights
+    )
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    assert batch_loss(numbers_task(1), None, 0.2) is batch_loss(numbers_task(1), None)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 1.5, 1.0]])
+def test_balanced_classes_weigh_the_same_and_rows_one_on_average(weights):
+    labels = np.repeat([0, 1], [8, 2])
+    logits = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    rows = np.array([0, 1, 1, 0])
+    given = np.ones(4) if weights is None else np.array(weights)
+    plain = batch_loss(classes_task(), None)
+    found = balanced(plain, labels, 1.0)(rows, logits, None if weights is None else tf.constant(given, tf.float32))
+    own = np.array([0.625, 2.5])  # of 8 and 2 rows: 5 for each class
+    expected = plain(rows, logits, tf.constant(given * own[rows], tf.float32))
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    none = balanced(plain, labels, 0.0)(rows, logits, tf.constant(given, tf.float32))
+    assert float(none) == pytest.approx(float(plain(rows, logits, tf.constant(given, tf.float32))), rel=1e-6)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -13,6 +13,7 @@ from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
+from model_search.data.tabular.column_statistics import table_spec
 from model_search.data.tabular.label_column import LabelColumn, read_labels
 from model_search.data.tabular.preprocess import Preprocessor
 from model_search.data.tabular.schema import TEXT, Target, infer_schema
@@ -183,6 +184,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         loss_fn=raw.loss_fn,
         metric_fn=raw.metric_fn,
         other_tasks=others,
+        own_specs={FEATURES: table_spec(schema, rows.inputs[FEATURES])},
     )
 
 

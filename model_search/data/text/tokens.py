@@ -17,6 +17,8 @@ TOKENS = "tokens"  # the input of a tower that reads text
 LENGTHS = "lengths"  # the input that holds how many tokens a text has
 PADDING, UNKNOWN = 0, 1  # ids; those of the vocabulary's tokens follow
 MOST_TOKENS = 4096  # that are ever read of a text
+USUAL_TOKENS = 256  # that are read of a text, at most, where the user names no number
+LONG_SHARE = 0.95  # of the texts are read whole
 
 # What stands between words: whatever is no letter or digit in ASCII and Latin-1, the blocks of punctuation and of
 # symbols, and the full-width forms of ASCII. `encoded_text.py` gives the same expressions to TensorFlow.
@@ -89,6 +91,12 @@ def tokenized(texts: Iterable[Any]) -> Tokenized:
         counts.append(len(words))
         codes.append(np.array([numbers.setdefault(word, len(numbers)) for word in words[:MOST_TOKENS]], dtype=np.int32))
     return Tokenized(codes, list(numbers), np.array(counts, dtype=np.int64))
+
+
+def usual_steps(texts: Tokenized, rows: np.ndarray) -> int:
+    """How many tokens are read of a text where nobody says so: as many as most of these texts have, within bounds."""
+    usual = int(np.ceil(np.quantile(texts.counts[rows], LONG_SHARE)))
+    return min(max(usual, 1), USUAL_TOKENS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""PREDICTOR_GUIDED_BEAM: a portfolio of a guided beam with several predictors, and of plain searches. The default."""
+"""PREDICTOR_GUIDED_BEAM: a portfolio of a guided beam with several scales and of local search. The default."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from model_search.metadata.trial import Trial
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.guided_beam import EXPLORATION, WARM_UP, Acquisition, Child, GuidedBeam
 from model_search.search.algorithms.registry import register_search
@@ -29,6 +30,8 @@ VARIED = 60  # children of the best that differ in one place or more
 EVOLVED = 60  # children of the winners of tournaments
 POPULATION, TOURNAMENT = 50, 5
 NEWCOMERS = 30
+LOCAL_EVERY, LOCAL_FROM = 7, 14  # every seventh trial, from the 14th on, is that of a local search
+MOST_STEPS = 100  # of local search that are looked back at
 PATIENCE = 10  # trials without a better one, after which exploration grows,
 SLOWNESS = 60.0  # by the uncertainty's weight once more for each so many further ones,
 MOST_IMPATIENT = 60  # up to so many
@@ -53,6 +56,9 @@ class RobustBeam(GuidedBeam):
     * Candidates are the one-step neighbours of the best trials, children that differ more, children of tournaments
       among the latest trials as in regularized evolution, and the neighbours of the most promising of all these.
 
+    * Every seventh trial is that of a plain local search, which goes to better neighbours until there is none and then
+      begins anew at a random place, whatever the predictor believes.
+
     Papers, besides those of `GuidedBeam`: White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture
     Search", UAI 2021 (the neighbours of the best are a strong set of candidates).
     """
@@ -74,7 +80,26 @@ class RobustBeam(GuidedBeam):
         if not Predictor.can_learn(history, WARM_UP):
             architecture = self.grammar.random_of_any_depth(rng, self._allowed(history))
             return Proposal(architecture, random=self.grammar.is_fixed)
+        place = 1 + sum(map(is_own, history.trials))
+        if place >= LOCAL_FROM and place % LOCAL_EVERY == 0:
+            return self._local_step(history, rng)
         return super().propose(history, rng)
+
+    def _local_step(self, history: History, rng: np.random.Generator) -> Proposal:
+        """An untried neighbour of where a local search stands, which has no predictor; else a random beginning."""
+        allowed, tried = self._allowed(history), self._exhausted(history, 1)
+        current = _standing(history)
+        if current is not None and current.plan is not None:
+            untried = [
+                neighbour
+                for neighbour in self.grammar.neighbours(current.plan.architecture, allowed)
+                if self._is_allowed(neighbour, Child(current.plan.architecture, current.id), allowed)
+                and self.grammar.canonical(neighbour) not in tried
+                and not history.failures.avoids(neighbour)
+            ]
+            if untried:
+                return Proposal(untried[int(rng.integers(len(untried)))], parent=current.id)
+        return Proposal(self.grammar.random_of_any_depth(rng, allowed))
 
     def _acquisition(self, history: History, predictor: Predictor) -> Acquisition:
         """The expected improvement or an upper confidence bound, the same for all draws of a trial."""
@@ -140,6 +165,21 @@ def expected_improvement(expected: Prediction, best: float) -> np.ndarray:
 
     z = (expected.mean - best) / expected.deviation
     return expected.deviation * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
+
+
+def _standing(history: History) -> Trial | None:
+    """Where the local search of every seventh trial stands; None before its first result.
+
+    A trial whose parent is not where it stood has begun elsewhere.
+    """
+    current, completed = None, {trial.id for trial in history.completed}
+    every = sorted(filter(is_own, history.trials), key=lambda trial: trial.id)
+    for trial in every[LOCAL_FROM - 1 :: LOCAL_EVERY][-MOST_STEPS:]:
+        if trial.id not in completed or trial.plan is None:
+            continue
+        if current is None or trial.plan.parent != current.id or history.loss(trial) < history.loss(current):
+            current = trial
+    return current
 
 
 def _trials_since_the_best(history: History) -> int:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable
 from typing import Literal
 
-from model_search.metadata.trial import Trial, TrialState
+from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.ranking import Goal, Ranking, as_ranking
 from model_search.search.history.failures import Failures
 
@@ -66,7 +66,7 @@ class History:
             self._remember(trial)
             if self._towers is None:
                 continue
-            if trial.plan is not None and trial.plan.trains_one_tower:
+            if trial.plan is not None and trial.plan.trains_one_tower and trial.plan.kind is not TrialKind.LONGER:
                 self._towers.update([trial])
             else:
                 self._towers._drop(trial.id)
@@ -109,7 +109,10 @@ class History:
 
     @property
     def towers(self) -> History:
-        """The trials that train a tower by itself (searched, suggested or distilled); ensembles are left out.
+        """The trials that train a tower by itself (searched, suggested or distilled).
+
+        Ensembles are left out, and so are towers that were trained longer than the others: the search learns from
+        trials that can be compared.
 
         It is kept up to date with this history, at the cost of an update.
         """

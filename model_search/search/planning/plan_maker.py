@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from model_search.metadata.trial import HyperparameterValue, StartKind, TrialKin
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
+from model_search.search.planning.budget import Budget
 from model_search.search.planning.classic_models import classic_key
 from model_search.search.planning.ensembling import Composition
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
@@ -46,6 +47,9 @@ class PlannerSettings:
         batch_size: Rows a step, where the spec does not search it.
         sampler: How hyperparameters are chosen: "random", "bayesian", "predictor", or "auto": as goes with the search.
         number_models: Trials that the study is to complete, the last of which may tune; None where that is not known.
+        rows: Training rows; None where they are not counted, in a stream.
+        budget: How long trials are trained, where that follows from the data: they may choose their epochs, and
+            `train_steps` are those of a trial that does not. None where the user has given the steps.
         classic: Models that are no networks, to be tried among the first trials; none by default.
     """
 
@@ -54,6 +58,8 @@ class PlannerSettings:
     batch_size: int
     sampler: str = AUTO
     number_models: int | None = None
+    rows: int | None = None
+    budget: Budget | None = None
     classic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,6 +69,30 @@ class PlannerSettings:
             raise UserError(
                 f"train_steps is {self.train_steps} and batch_size is {self.batch_size}; expected at least 1 of each"
             )
+
+    @property
+    def searched(self) -> dict[str, tuple[int, ...]]:
+        """Hyperparameters that trials choose because the user has not, with their values."""
+        if self.budget is None:
+            return {}
+        chosen = {"epochs": self.budget.choices_of_epochs, "batch_size": self.budget.choices_of_batch_size}
+        return {name: values for name, values in chosen.items() if values}
+
+    @property
+    def usual(self) -> dict[str, HyperparameterValue]:
+        """The usual value of each of those."""
+        usual = {} if self.budget is None else {"epochs": self.budget.epochs, "batch_size": self.batch_size}
+        return {name: value for name, value in usual.items() if name in self.searched}
+
+    def steps(self, hyperparameters: Mapping[str, HyperparameterValue]) -> int:
+        """Steps of a trial with these hyperparameters."""
+        if self.budget is None or "epochs" not in hyperparameters:
+            return self.train_steps
+        return self.budget.steps(int(hyperparameters["epochs"]), self.rows_a_step(hyperparameters))
+
+    def rows_a_step(self, hyperparameters: Mapping[str, HyperparameterValue]) -> int:
+        """Batch size of a trial with these hyperparameters."""
+        return int(hyperparameters.get("batch_size", self.batch_size))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +154,7 @@ class PlanMaker:
         """Prepares the search that a specification asks for."""
         self.settings = settings
         self.grammar = Grammar.of(spec)
-        self.space = build_space(spec, settings.train_steps)
+        self.space = build_space(spec, settings.train_steps, settings.searched)
         self.algorithm = make_algorithm(spec)
         self.evaluation = EvaluationSchedule.of(spec, settings.train_steps)
         self.views = Views(self.evaluation)
@@ -145,7 +175,7 @@ class PlanMaker:
         return dataclasses.replace(plan, random=False, **self.length(place))
 
     def length(self, place: Place) -> dict[str, Any]:
-        """How long the trials of a rung are trained, as fields of their plans."""
+        """How long the trials of a rung are trained, as fields of their plans; epochs that they choose do not count."""
         rung, in_full = self.evaluation.rungs[place.rung], self.settings.train_steps
         return {
             "rung": place.rung,
@@ -193,8 +223,8 @@ class PlanMaker:
             kind=composition.kind,
             architecture=proposal.architecture,
             hyperparameters=hyperparameters,
-            steps=0 if nothing_to_train else self.settings.train_steps,
-            batch_size=self._batch_size(hyperparameters.get("batch_size")),
+            steps=0 if nothing_to_train else self.settings.steps(hyperparameters),
+            batch_size=self.settings.rows_a_step(hyperparameters),
             seed=self.trial_seed(request.trial_id),
             key=key,
             parent=proposal.parent,
@@ -216,9 +246,6 @@ class PlanMaker:
         space = self.space.active(())
         kept = tuple(parameter for parameter in space.parameters if parameter.name != "dropout_rate")
         return dataclasses.replace(space, parameters=kept)
-
-    def _batch_size(self, chosen: HyperparameterValue | None) -> int:
-        return self.settings.batch_size if chosen is None else int(chosen)
 
     def rng(self, request: Request, draw: int) -> np.random.Generator:
         """A generator for one draw; nothing random outlives a call, so that a killed worker loses nothing."""

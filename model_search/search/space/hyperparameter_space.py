@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 DEFAULT_OPTIMIZERS = ("adam", "rmsprop", "momentum")
 DEFAULT_LEARNING_RATES: Mapping[str, tuple[float, float]] = {
     "momentum": (3e-3, 1e-1),
+    "nesterov": (3e-3, 1e-1),
     "sgd": (1e-2, 5e-1),
     "adagrad": (3e-3, 1e-1),
     "adam": (3e-4, 1e-2),
     "rmsprop": (3e-4, 1e-2),
 }
 NO_DROPOUT = -1.0
+_WITH_MOMENTUM = ("momentum", "nesterov")
 _DROPOUT_VALUES = 10
 # float32 fields of the spec are read as 0.10000000149...; users write few digits.
 _DIGITS = 7
@@ -127,12 +129,13 @@ class Space:
         return canonical(architecture, self.problem_type, self.equivalence)
 
 
-def build_space(spec: PhoenixSpec, train_steps: int) -> Space:
+def build_space(spec: PhoenixSpec, train_steps: int, more: Mapping[str, Sequence[int]] | None = None) -> Space:
     """The hyperparameter space of a spec.
 
     Args:
         spec: The specification.
         train_steps: Steps of a trial; the intervals of a decaying learning rate are parts of it.
+        more: Further hyperparameters with their values, where the spec does not search them itself.
 
     Raises:
         SpecError: if a range is empty or an optimizer is unknown.
@@ -154,6 +157,11 @@ def build_space(spec: PhoenixSpec, train_steps: int) -> Space:
         parameters.append(Choice(name="batch_size", values=tuple(dict.fromkeys(learning.batch_sizes))))
     if learning.cooldown_share > 0:
         parameters.append(Choice(name="cooldown_share", values=(_tidy(learning.cooldown_share),)))
+    parameters += _choices(learning)
+    known = {parameter.name for parameter in parameters}
+    parameters += [
+        Choice(name=name, values=tuple(values)) for name, values in (more or {}).items() if name not in known
+    ]
     parameters += _augmentations(spec)
     for block in dict.fromkeys(spec.blocks_to_use):
         if block != EMPTY_BLOCK:
@@ -191,7 +199,7 @@ def _optimizer(learning: LearningSpec) -> Iterator[Parameter]:
     if learning.apply_momentum:
         low, high = _tidy(learning.min_momentum), _tidy(learning.max_momentum)
         _check_range("momentum", low, high)
-        yield Real(name="momentum", minimum=low, maximum=high, condition=Condition("optimizer", ("momentum",)))
+        yield Real(name="momentum", minimum=low, maximum=high, condition=Condition("optimizer", _WITH_MOMENTUM))
 
 
 def _learning_rates(learning: LearningSpec) -> dict[str, tuple[float, float]]:
@@ -248,6 +256,22 @@ def _dropout(learning: LearningSpec) -> Choice:
     shares = {NO_DROPOUT: off} | {rate: (1 - off) / len(rates) for rate in rates}
     possible = {value: share for value, share in shares.items() if share > 0}
     return Choice(name="dropout_rate", values=tuple(possible), weights=tuple(possible.values()))
+
+
+def _choices(learning: LearningSpec) -> Iterator[Parameter]:
+    """Hyperparameters whose values the spec lists."""
+    if learning.schedules:
+        yield Choice(name="schedule", values=tuple(dict.fromkeys(learning.schedules)))
+    listed = {
+        "warmup_share": (learning.warmup_shares, None),
+        "beta2": (learning.beta2s, Condition("optimizer", ("adam",))),
+        "kernel_decay": (learning.kernel_decays, None),
+        "label_smoothing": (learning.label_smoothings, None),
+        "class_balance": (learning.class_balances, None),
+    }
+    for name, (values, condition) in listed.items():
+        if values:
+            yield Choice(name=name, values=tuple(dict.fromkeys(map(_tidy, values))), condition=condition)
 
 
 def _augmentations(spec: PhoenixSpec) -> Iterator[Parameter]:

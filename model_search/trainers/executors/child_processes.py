@@ -21,6 +21,7 @@ from model_search.data.rows import Rows
 from model_search.errors import StoreError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.store import Claim
+from model_search.problem import problem_type
 from model_search.trainers import resources
 from model_search.trainers.executors.worker_main import WorkerSettings
 from model_search.trainers.executors.worker_process import STOP
@@ -209,7 +210,8 @@ class _WorkerPool:
     def _start(self, slot: _Slot) -> None:
         seconds = self._context.interrupts.seconds_left
         threads = slot.threads if self._session.make_engine is tensorflow_engine else 0
-        settings = WorkerSettings(slot.name, self._target, threads, seconds, self._memory)
+        within = threads if problem_type(self._session.settings.problem_type).reads_maps else 1
+        settings = WorkerSettings(slot.name, self._target, threads, seconds, self._memory, within)
         self._workers.append(_WorkerProcess(slot, settings, self._job, self._events))
 
     def _read_events(self, seconds: float) -> None:

@@ -16,10 +16,10 @@ def run_in_this_process(session: Session, context: RunContext) -> StopReason:
     Raises:
         StopStudyError: if the search cannot go on.
     """
-    from model_search.training.runtime import tensorflow
+    from model_search.training.runtime import tensorflow, threads_within
 
     try:
-        context.interrupts.wait_for(tensorflow)
+        context.interrupts.wait_for(lambda: tensorflow(threads_within(session.settings.problem_type)))
     except TrialInterruptedError:
         return StopReason.INTERRUPTED
     parts = worker_parts(session, context.interrupts, context.display)

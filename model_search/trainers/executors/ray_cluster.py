@@ -21,6 +21,7 @@ from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, 
 from model_search.metadata.store import Claim, Heartbeat
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.printable import PrintableFormatter
+from model_search.problem import problem_type
 from model_search.search.history.history import History
 from model_search.trainers.executors.ray_connection import Connection, connected
 from model_search.trainers.executors.worker_main import WorkerSettings, run_worker, stopped, worker_parts
@@ -74,7 +75,7 @@ class RayWorker:
         logging.getLogger().setLevel(logging.INFO)
         try:
             if self._settings.threads:
-                tensorflow(1, self._settings.threads)
+                tensorflow(self._settings.threads_within, self._settings.threads)
             session = SerializedJob.opened(self._parts).open(RayStore(self._keeper))
         except ModelSearchError as error:
             return stopped(error)
@@ -237,7 +238,9 @@ class _Cluster:
         threads = max(1, int(cpus)) if self._session.make_engine is tensorflow_engine else 0
         tuner_id = self._context.options.tuner_id
         name = f"ray-{number}" if tuner_id is None else f"{tuner_id}-{number}"
-        settings = WorkerSettings(name, self._target, threads, self._context.interrupts.seconds_left, self._memory())
+        within = threads if problem_type(self._session.settings.problem_type).reads_maps else 1
+        seconds = self._context.interrupts.seconds_left
+        settings = WorkerSettings(name, self._target, threads, seconds, self._memory(), within)
         kind = self._ray.remote(RayWorker).options(
             num_cpus=cpus,
             num_gpus=self._needs.get("gpu", 0),

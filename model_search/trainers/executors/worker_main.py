@@ -35,6 +35,7 @@ class WorkerSettings:
         threads: Operations that TensorFlow may run at a time; 0 where the engine needs no TensorFlow.
         seconds: Seconds until the time limit; None where there is none.
         memory: Bytes that the worker may hold between two trials.
+        threads_within: Threads within one operation.
     """
 
     name: str
@@ -42,6 +43,7 @@ class WorkerSettings:
     threads: int
     seconds: float | None
     memory: int
+    threads_within: int = 1
 
 
 class MemoryGuard:

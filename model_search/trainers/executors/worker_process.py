@@ -150,7 +150,7 @@ def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, eve
 
     try:
         if settings.threads:
-            tensorflow(1, settings.threads)  # before the user's own modules load it noisily
+            tensorflow(settings.threads_within, settings.threads)  # before the user's own modules load it noisily
         contents = SerializedJob.opened(reader.parts())
         folder = contents.session["folder"]
         session = contents.open(SqliteStore(folder / paths.DATABASE, create=False))

@@ -53,11 +53,17 @@ def _is_slow(layer: Any) -> bool:
     return (
         type(layer) is keras.layers.BatchNormalization
         and layer.built
-        and len(layer.input.shape) == _MAP_AXES
+        and _reads_one_map(layer)
         and layer.axis in (-1, _MAP_AXES - 1)
         and not layer.synchronized
         and layer.compute_dtype == "float32"
     )
+
+
+def _reads_one_map(layer: Any) -> bool:
+    """Whether it reads a map, and no mask beside it."""
+    given = layer._inbound_nodes[0].input_tensors
+    return len(given) == 1 and len(given[0].shape) == _MAP_AXES
 
 
 def _replaced(layer: Any) -> Any:

@@ -134,6 +134,30 @@ def test_exploration_grows_while_nothing_is_better():
     assert bounds[-1] == pytest.approx(2)
 
 
+def test_every_seventh_trial_is_a_step_of_a_local_search_or_its_new_beginning():
+    """It goes to a neighbour of the best tower of its descent, and begins anew when all of those were tried."""
+    spec, loss = _spec(depth=3), _rough(3)
+
+    def short(plan):
+        return loss(make_plan(1, (*plan.architecture, *plan.architecture)))
+
+    history = run_study(make_planner(spec), 62, short)
+    grammar, current, begun, stepped = Grammar.of(spec), None, 0, 0
+    for number in range(14, 63, 7):
+        trial = history.get(number)
+        neighbours = [] if current is None else grammar.neighbours(current.plan.architecture)
+        earlier = {history.get(i).plan.architecture for i in range(1, number)}
+        if set(neighbours) <= earlier:
+            assert trial.plan.parent is None
+            current, begun = trial, begun + 1
+            continue
+        assert trial.plan.parent == current.id and trial.plan.architecture in neighbours
+        stepped += 1
+        if trial.objective("loss") < current.objective("loss"):
+            current = trial
+    assert begun >= 2 and stepped >= 2
+
+
 def test_the_first_trials_of_towers_of_one_length_are_a_baseline():
     history = run_study(make_planner(_spec(), sampler="auto"), 12, _rough(2))
     assert [trial.id for trial in sorted(history.completed, key=lambda t: t.id) if trial.plan.random] == [1, 2, 3, 4, 5]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from model_search.metadata.trial import StartKind, TrialPlan, WarmStart
+from model_search.metadata.trial import TrialPlan
+from model_search.search.planning.longer import continuation
 from model_search.search.planning.plan_maker import Request
 from model_search.search.planning.rules.rule import PlannerRule, register_planner_rule
 
@@ -27,7 +28,7 @@ class Promoted(PlannerRule):
             trial_id=request.trial_id,
             key=f"{before.key} rung {promotion.place.rung}",
             parent=before.trial_id,
-            start=WarmStart(StartKind.CONTINUE, (before.trial_id,)),
+            start=continuation(promotion.trial),
             first_step=before.steps,
             **self.make.length(promotion.place),
         )

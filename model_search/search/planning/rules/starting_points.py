@@ -20,23 +20,23 @@ _LATE = 3  # times as many trials as there are starting points, after which none
 class StartingPoints(PlannerRule):
     """Starting point `n` is for trial `n` after the suggestions, so that no two workers take the same one.
 
-    Beside classic models, trials that search no tower do not count.
+    Those for tables of another size are left out. Beside classic models, trials that search no tower do not count.
     """
 
     def __init__(self, make: PlanMaker, spec: PhoenixSpec) -> None:
         super().__init__(make, spec)
         self._suggested = len(spec.user_suggestions)
+        self._points = tuple(point for point in make.algorithm.starting_points if point.suits(make.settings.rows))
 
     def plan(self, request: Request) -> TrialPlan | None:
         """See `PlannerRule`."""
-        points = self.make.algorithm.starting_points
-        number = request.trial_id - self._suggested
+        number, points = request.trial_id - self._suggested, self._points
         if self.make.settings.classic and number <= _LATE * len(points):
             number -= self._without_search_before(request)
         if not 1 <= number <= len(points):
             return None
         point = points[number - 1]
-        proposal = Proposal(point.architecture, hyperparameters=point.hyperparameters)
+        proposal = Proposal(point.architecture, hyperparameters={**point.hyperparameters, **self.make.settings.usual})
         source = self.make.source(request, Composition(TrialKind.SEARCH), proposal)
         return self.make.begin(request, self.make.first_drawn(request, source))
 

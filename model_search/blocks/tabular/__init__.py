@@ -1,0 +1,1 @@
+"""Blocks for tables: encodings of columns, and bodies that read what they make."""

@@ -1,0 +1,223 @@
+"""From named inputs to `TableData`, and the inputs of later rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.data.checked_json import need
+from model_search.data.named.named_inputs import Given, Kind, NamedInput, read_inputs
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import Rows
+from model_search.data.sequences.padded import Padded
+from model_search.data.tabular.chosen_rows import Choice, ChosenRows, Labels, choose_rows, evaluated_rows
+from model_search.data.task import Task, TaskKind
+from model_search.data.text.tokens import TOKENS, TextFormat, Tokenized, usual_steps
+from model_search.errors import DataError
+
+WHAT = "rows"
+MOST_WORDS = 10_000  # of the vocabulary of an input of text
+Note = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedRows:
+    """Rows with inputs by name.
+
+    Attributes:
+        inputs: The inputs, of equal numbers of rows.
+        labels: Their labels.
+    """
+
+    inputs: Mapping[str, Given]
+    labels: Labels
+
+    @classmethod
+    def of(cls, x: Any, labels: Labels, forms: Mapping[str, NamedInput] | None = None) -> NamedRows:
+        """Reads a dict of inputs.
+
+        Raises:
+            DataError: if it is none, or as `read_inputs`.
+        """
+        if not isinstance(x, Mapping) or not x:
+            shown = "an empty dict" if isinstance(x, Mapping) else type(x).__name__
+            wanted = f": {', '.join(forms)}" if forms else ""
+            raise DataError(f"received {shown}; expected a dict of inputs by name{wanted}")
+        return cls(read_inputs(x, forms), labels)
+
+    def with_weights(self, name: str) -> NamedRows:
+        """The same with the input of this name, if there is one of single numbers, as their weights."""
+        found = self.inputs.get(name)
+        if self.labels.weights is not None or found is None or found.form.kind is not Kind.VECTOR:
+            return self
+        others = {other: one for other, one in self.inputs.items() if other != name}
+        labels = dataclasses.replace(self.labels, weights=found.values, weight_name=name)
+        return NamedRows(others, labels)
+
+    @property
+    def labelled(self) -> tuple[int, Labels]:
+        """How many rows there are, and their labels."""
+        return len(next(iter(self.inputs.values()))), self.labels
+
+
+def prepare_named(parts: Sequence[NamedRows], kind: TaskKind | None, options: PrepareOptions) -> TableData:
+    """Infers the task, splits the rows, and fits what inputs need on those to train on.
+
+    Args:
+        parts: The rows to train on; then, where they are given, those to validate on.
+        kind: The provider's choice of a task.
+        options: How to prepare data.
+
+    Raises:
+        DataError: if the rows cannot be learnt from.
+    """
+    if options.label_per_step:
+        raise DataError("rows of several inputs have one label each; RNN_ALL_ACTIVATIONS expects one for each step")
+    texts = [name for name, one in parts[0].inputs.items() if one.form.kind is Kind.TEXT]
+    if texts and options.embedding is None:
+        raise DataError(
+            f"input {texts[0]!r} is text, which is read by towers that begin with an embedding: expected a "
+            'specification of RNN_LAST_ACTIVATIONS whose blocks_to_use name "EMBEDDING", such as constants.DEFAULT_TEXT'
+        )
+    choice = choose_rows([part.labelled for part in parts], WHAT, kind, options)
+    notes = list(choice.notes)
+    forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
+    inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
+    steps = {name: max(_steps(part[name]) for part in inputs) for name in forms}
+    arrays = [_arrays(part, steps) for part in inputs]
+    specs = {}
+    for name, one in inputs[0].items():
+        own = one.spec(name, choice.train.numbers)
+        shape = arrays[0][name].shape[1:]
+        if any(part[name].shape[1:] != shape for part in arrays):
+            shown = [part[name].shape[1:] for part in arrays]
+            raise DataError(f"input {name!r} has the shapes {shown} a row in training and validation; expected one")
+        specs[name] = dataclasses.replace(own, shape=tuple(shape))
+        cut = _cut(one, name)
+        notes += [cut] if cut else []
+    description = {
+        "task": choice.task.to_json(),
+        "reading_rules": options.reading_rules,
+        "named": {name: form.to_json() for name, form in forms.items()},
+        "columns": list(arrays[0]),
+        "split": choice.split,
+        "reading": {"source": "named inputs"},
+        "notes": notes,
+    }
+    return TableData(
+        task=choice.task,
+        train=choice.train.rows(arrays[choice.train.part], choice.task),
+        valid=choice.valid.rows(arrays[choice.valid.part], choice.task),
+        fingerprint=_fingerprint(inputs, choice),
+        description=description,
+        lengths={name: spec.lengths for name, spec in specs.items() if spec.lengths is not None},
+        own_specs=specs,
+    )
+
+
+def later_inputs(source: Any, description: Mapping[str, Any], note: Note | None = None) -> dict[str, np.ndarray]:
+    """The inputs of later rows, as a tower reads them.
+
+    Args:
+        source: A dict of inputs by name, as in training.
+        description: The study's description of its data.
+        note: Called with a sentence if texts are cut.
+
+    Raises:
+        DataError: if an input is missing, or of another form or shape than in training.
+    """
+    found = NamedRows.of(source, Labels(()), _forms(description)).inputs
+    stored = need(description.get("inputs"), Mapping, "the inputs")
+    shapes = {name: tuple(stored[name]["shape"]) for name in found}
+    arrays = _arrays(found, {name: shape[0] for name, shape in shapes.items()})
+    for name, one in found.items():
+        shape, expected = arrays[name].shape[1:], shapes[name]
+        if isinstance(one.values, Padded):
+            shape, expected = shape[1:], expected[1:]
+        if tuple(shape) != expected:
+            raise DataError(f"input {name!r} has the shape {tuple(shape)} a row; expected {expected}, as in training")
+        cut = _cut(one, name)
+        if cut and note is not None:
+            note(cut)
+    return arrays
+
+
+def later_labelled(source: Any, description: Mapping[str, Any], note: Note | None = None) -> Rows:
+    """Later rows with labels.
+
+    Args:
+        source: (inputs by name, labels) or (inputs by name, labels, weights).
+        description: The study's description of its data.
+        note: As for `later_inputs`; called for labels, too.
+
+    Raises:
+        DataError: as `later_inputs`, or if there are no labels.
+    """
+    if not isinstance(source, tuple):
+        raise DataError(f"received {type(source).__name__}; expected a pair (inputs by name, labels)")
+    inputs = later_inputs(source[0], description, note)
+    return evaluated_rows(inputs, Labels(*source[1:]), WHAT, Task.of_description(description), note)
+
+
+def text_formats(description: Mapping[str, Any]) -> dict[str, TextFormat]:
+    """The formats of the texts that a study reads, by the input that holds their ids."""
+    if "text" in description:
+        return {TOKENS: TextFormat.from_json(description["text"])}
+    forms = _forms(description) if "named" in description else {}
+    return {name: form.text for name, form in forms.items() if form.text is not None}
+
+
+def _forms(description: Mapping[str, Any]) -> dict[str, NamedInput]:
+    stored = need(description.get("named"), Mapping, "the forms of the inputs")
+    return {str(name): NamedInput.from_json(values) for name, values in stored.items()}
+
+
+def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
+    """The form with the format of texts."""
+    if not isinstance(one.values, Tokenized):
+        return one.form
+    steps = usual_steps(one.values, rows)
+    return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS))
+
+
+def _steps(one: Given) -> int:
+    return one.values.values.shape[1] if isinstance(one.values, Padded) else 0
+
+
+def _arrays(inputs: Mapping[str, Given], steps: Mapping[str, int]) -> dict[str, np.ndarray]:
+    return {key: values for name, one in inputs.items() for key, values in one.arrays(name, steps[name]).items()}
+
+
+def _cut(one: Given, name: str) -> str:
+    """A sentence on texts that are cut; empty where none is."""
+    if not isinstance(one.values, Tokenized) or one.form.text is None:
+        return ""
+    longer = int((one.values.counts > one.form.text.steps).sum())
+    kept = one.form.text.steps
+    return f"input {name!r}: {longer} texts have more than {kept} words; what follows is cut off" if longer else ""
+
+
+def _fingerprint(inputs: Sequence[Mapping[str, Given]], choice: Choice) -> str:
+    digest = hashlib.sha256(repr((choice.task.kind.value, choice.task.label, choice.task.classes)).encode())
+    for part in (choice.train, choice.valid):
+        _digest(digest, inputs[part.part], part)
+    return digest.hexdigest()
+
+
+def _digest(digest: Any, inputs: Mapping[str, Given], part: ChosenRows) -> None:
+    for name, one in sorted(inputs.items()):
+        digest.update(repr((name, one.form.kind.value)).encode())
+        if isinstance(one.values, Tokenized):
+            for row in part.numbers:
+                digest.update("\0".join(one.values.words[code] for code in one.values.codes[row]).encode() + b"\0\0")
+            continue
+        for key, values in one.arrays(name).items():
+            digest.update(repr((key, values.shape[1:], str(values.dtype))).encode())
+            digest.update(np.ascontiguousarray(values[part.numbers]).data)
+    digest.update(part.targets.tobytes())
+    digest.update(b"" if part.weights is None else part.weights.tobytes())

@@ -1,0 +1,55 @@
+"""What a model reaches that says the same of every row: less than that is no use, and is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from model_search.data.prepared_data import PreparedData, TableData
+from model_search.data.task import TaskKind
+from model_search.ranking import Objective
+
+_SMALLEST_SHARE = 1e-6  # of a class that no training row has
+
+
+def constant_logits(data: PreparedData) -> np.ndarray | None:
+    """The logits, for each validation row, of the class shares or the mean of the training rows.
+
+    Returns:
+        float32 [validation rows, logits dimension]; None for a stream, and where there is a label for each step.
+    """
+    if not isinstance(data, TableData) or data.train.label.ndim > 1 + (data.task.kind is TaskKind.REGRESSION):
+        return None
+    labels, weights = data.train.label, data.train.weight
+    if data.task.kind is TaskKind.CLASSIFICATION:
+        shares = np.bincount(labels, weights, minlength=data.task.logits_dimension)
+        constant = np.log(np.maximum(shares / shares.sum(), _SMALLEST_SHARE))
+    else:
+        constant = np.average(labels, axis=0, weights=weights)
+    return np.tile(constant.astype(np.float32), (len(data.valid), 1))
+
+
+def worse_than_constant(
+    data: PreparedData,
+    metrics: Callable[[np.ndarray], Mapping[str, float]],
+    objective: Objective,
+    best: float | None,
+) -> str | None:
+    """A sentence for people, if saying the same of every validation row is better than the best trial.
+
+    Args:
+        data: Training and validation rows.
+        metrics: Metrics of logits for the validation rows.
+        objective: The study's metric.
+        best: Its best value among the trials.
+    """
+    logits = constant_logits(data)
+    value = None if logits is None else metrics(logits).get(objective.metric)
+    if value is None or not objective.better(value, best):
+        return None
+    shown = "nothing" if best is None else f"{best:.6g}"
+    return (
+        f"no trial is better than saying the same of every row: that has a {objective.metric} of {value:.6g} on the "
+        f"validation rows, the best trial {shown}; the features may say nothing about the labels, or take more rows"
+    )

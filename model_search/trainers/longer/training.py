@@ -1,0 +1,145 @@
+"""Trains the tower of a completed trial further, as a new trial of the study."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from model_search.data.provider import Provider
+from model_search.errors import StudyError, TrialError, UserError
+from model_search.metadata import paths
+from model_search.metadata.shared_artefacts import open_artefacts
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.trial import Trial, TrialPlan, TrialState
+from model_search.search.planning.longer import LongerTraining, longer_plan
+from model_search.search.planning.planner import Planner, PlannerSettings
+from model_search.spec.load import stored_spec
+from model_search.trainers.executors.worker_main import worker_parts
+from model_search.trainers.finish_study import same_data, study_parts
+from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.replay import check_metric, trained_as, with_metric
+from model_search.trainers.session import Session
+from model_search.trainers.worker import Worker
+
+WORKER = "longer"
+
+
+@dataclasses.dataclass(frozen=True)
+class LongerOptions:
+    """The arguments of `Study.train_longer`.
+
+    Attributes:
+        trial: The trial to go on from.
+        steps: Steps besides those that it was trained for.
+        data: The provider that the study was made with.
+        one_cycle: Whether the learning rate rises and falls once more.
+        metric: The study's metric, where it is a function.
+        progress: False for silence.
+        artefacts: Where the user says that the study keeps its files; None for its own folder.
+    """
+
+    trial: int
+    steps: int
+    data: Provider
+    one_cycle: bool = True
+    metric: Callable[..., float] | None = None
+    progress: bool | None = None
+    artefacts: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, Provider):
+            raise UserError(f"data is a {type(self.data).__name__}; expected the provider that the study was made with")
+
+
+def train_longer(folder: pathlib.Path, options: LongerOptions) -> int:
+    """Trains a trial of a stored study further; returns the new trial's number.
+
+    Raises:
+        UserError: if the data are different, the trial cannot be trained longer, or was trained so already.
+        TrialError: if the training fails.
+        KeyboardInterrupt: after Ctrl-C; the trial is put back, and the same call goes on with it.
+    """
+    store = SqliteStore(folder / paths.DATABASE, create=False)
+    try:
+        study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
+        record = study.record
+        trial = study.history.get(options.trial)
+        if trial is None:
+            raise StudyError(f"study {record.name!r} has no trial {options.trial}; it has {len(study.history)} trials")
+        spec = stored_spec(record.settings.get("spec") or record.spec_text, record.name)
+        how = LongerTraining(options.steps, options.one_cycle, tuple(dict.fromkeys(spec.augmentations)))
+        longer_plan(trial.id + 1, trial, how)  # refused before the data are read
+        check_metric(study, options.metric, f"study.train_longer({trial.id}, {options.steps}, data")
+        data, settings = same_data(study, options.data)
+        settings = with_metric(study, data, settings, options.metric)
+        plans = PlannerSettings(record.seed, record.whole_setting("train_steps"), record.whole_setting("batch_size"))
+        session = Session(
+            folder=folder,
+            store=store,
+            record=record,
+            data=data,
+            artefacts=study.artefacts,
+            planner=Planner(spec, plans, record.ranking),
+            settings=settings if trial.result is None else trained_as(settings, trial.result),
+        )
+        display = ProgressDisplay(record.metric, study.history.completed_count + 1, options.progress)
+        with Interrupts() as interrupts, display:
+            ended = run_longer(session, trial, how, interrupts, display)
+        if ended is None:
+            if interrupts.asked:
+                raise KeyboardInterrupt
+            raise StudyError("another process has taken the trial; call train_longer again when it has ended")
+        if ended.state is not TrialState.COMPLETED:
+            raise TrialError(f"trial {ended.id} has failed: {ended.reason}")
+        return ended.id
+    finally:
+        store.close()
+
+
+def run_longer(
+    session: Session, trial: Trial, how: LongerTraining, interrupts: Interrupts, display: ProgressDisplay
+) -> Trial | None:
+    """Trains a completed trial's tower further in this process; one that was interrupted is taken up again.
+
+    Returns:
+        The new trial, ended; None where it was interrupted and put back, or is another worker's.
+
+    Raises:
+        UserError: if the trial was trained so already, or cannot be trained longer.
+    """
+
+    def plan(number: int) -> TrialPlan:
+        return longer_plan(number, trial, how)
+
+    _check_files(trial)
+    session.store.reclaim_dead()
+    interrupted = _earlier(session.store.history()[0], plan(trial.id + 1).key, trial.id)
+    if not plan(trial.id + 1).resumes:
+        display.note(f"the state of trial {trial.id}'s optimizer is not stored; it begins anew")
+    return Worker(WORKER, worker_parts(session, interrupts, display)).run_planned(plan, interrupted)
+
+
+def _check_files(trial: Trial) -> None:
+    gone = [artefact.name for artefact in trial.artefacts if artefact.pruned]
+    if gone:
+        raise StudyError(
+            f"the files of trial {trial.id} were deleted to save room; study.replay({trial.id}, data) makes them again"
+        )
+
+
+def _earlier(trials: list[Trial], key: str, trial_id: int) -> int | None:
+    """The interrupted trial that does the same; None where there is no trial that does.
+
+    Raises:
+        UserError: if there is one that is not interrupted.
+    """
+    same = [one for one in trials if one.plan is not None and one.plan.key == key and one.state is not TrialState.LOST]
+    for one in same:
+        if one.state is not TrialState.INTERRUPTED:
+            raise UserError(
+                f"trial {one.id} ({one.state}) already trains trial {trial_id} for as many steps more, in the same "
+                "way; give another number of steps, or train that trial longer"
+            )
+    return same[0].id if same else None

@@ -1,0 +1,1 @@
+"""Limits of what one trial may take."""

@@ -1,0 +1,133 @@
+"""Inputs by name: what each is read as, what later rows may be, and the sentences that mistakes become."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model_search.data import array_data
+from model_search.data.later_rows import inputs_of, labelled_rows
+from model_search.data.prepare_options import PrepareOptions
+from model_search.errors import DataError
+
+OPTIONS = PrepareOptions(seed=1, batch_size=8)
+TEXT = PrepareOptions(seed=1, batch_size=8, embedding="EMBEDDING")
+Y = np.arange(20) % 2
+MAP, TABLE = np.arange(20 * 12, dtype=np.uint8).reshape(20, 2, 2, 3), np.arange(40.0).reshape(20, 2)
+
+
+def as_described(data):
+    return {**data.description, "inputs": {name: spec.to_json() for name, spec in data.input_specs.items()}}
+
+
+def test_what_inputs_are_read_as():
+    ragged = [np.ones((1 + row % 3, 2)) for row in range(20)]
+    frame = pd.DataFrame({"a": range(20), "b": [True, False] * 10})
+    x = {
+        "map": MAP,
+        "grey": MAP[..., 0],
+        "table": TABLE,
+        "one": range(20),
+        "seq": np.zeros((20, 4, 2)),
+        "text": ["a b"] * 20,
+    }
+    data = array_data.Provider(x | {"ragged": ragged, "frame": frame}, Y).prepare(TEXT)
+    shapes = {name: (spec.shape, spec.dtype, spec.lengths) for name, spec in data.input_specs.items()}
+    assert shapes == {
+        "map": ((2, 2, 3), "uint8", None), "grey": ((2, 2, 1), "uint8", None), "table": ((2,), "float32", None),
+        "one": ((1,), "float32", None), "seq": ((4, 2), "float32", "seq_lengths"), "seq_lengths": ((), "int32", None),
+        "text": ((2,), "int32", "text_lengths"), "text_lengths": ((), "int32", None),
+        "ragged": ((3, 2), "float32", "ragged_lengths"), "ragged_lengths": ((), "int32", None),
+        "frame": ((2,), "float32", None),
+    }  # fmt: skip
+    table = data.train.inputs["table"]
+    assert np.allclose(data.input_specs["table"].mean, table.mean(axis=0))
+    assert np.allclose(data.input_specs["table"].deviation, table.std(axis=0))
+    assert (len(data.train), len(data.valid)) == (16, 4)
+
+
+def test_rows_stay_together():
+    x = {"seq": np.arange(20.0)[:, None, None] * np.ones((1, 3, 2)), "table": TABLE}
+    data = array_data.Provider(x, Y, weights=np.arange(1.0, 21.0)).prepare(OPTIONS)
+    for rows in (data.train, data.valid):
+        number = rows.inputs["seq"][:, 0, 0]
+        assert np.array_equal(rows.inputs["table"][:, 0], 2 * number)
+        assert np.array_equal(rows.label, number % 2)
+        assert np.array_equal(rows.weight, number + 1)
+
+
+def test_a_dict_of_columns_is_still_one_table():
+    data = array_data.Provider({"a": TABLE[:, 0], "b": ["x", "y"] * 10}, Y).prepare(OPTIONS)
+    assert list(data.input_specs) == ["features"]
+
+
+def test_validation_rows_have_the_same_forms():
+    x = {"seq": [np.ones((2, 1))] * 20, "table": pd.DataFrame({"a": TABLE[:, 0], "b": TABLE[:, 1]})}
+    other = {"seq": [np.ones((5, 1))] * 3, "table": x["table"].iloc[:3, ::-1]}
+    data = array_data.Provider(x, Y, validation=(other, Y[:3])).prepare(OPTIONS)
+    assert data.input_specs["seq"].shape == (5, 1)
+    assert data.valid.inputs["table"].tolist() == TABLE[:3].tolist()
+    with pytest.raises(DataError, match="input 'seq' is a vector; expected a sequence, as in training"):
+        array_data.Provider(x, Y, validation=(other | {"seq": np.ones(3)}, Y[:3]))
+
+
+def test_later_rows():
+    x = {"map": MAP, "table": TABLE}
+    data = array_data.Provider(x, Y).prepare(OPTIONS)
+    about = as_described(data)
+    found = inputs_of(x | {"spare": 1}, about)
+    assert all(np.array_equal(found[name], x[name]) for name in x)
+    assert labelled_rows((x, np.where(Y == 1, Y, None)), about).label.tolist() == [1] * 10
+    for source, said in (
+        ({"map": MAP}, "the inputs 'table' are missing; the model reads map, table"),
+        (TABLE, "received ndarray; expected a dict of inputs by name: map, table"),
+        ({"map": MAP[:, :1], "table": TABLE}, r"input 'map' has the shape \(1, 2, 3\) a row; expected \(2, 2, 3\)"),
+        ({"map": MAP, "table": TABLE[:3]}, "different numbers of rows: {'map': 20, 'table': 3}"),
+    ):
+        with pytest.raises(DataError, match=said):
+            inputs_of(source, about)
+    with pytest.raises(DataError, match=r"expected a pair \(inputs by name, labels\)"):
+        labelled_rows(x, about)
+
+
+def test_the_fingerprint_follows_every_input():
+    prints = {
+        array_data.Provider({"map": MAP, "table": table}, labels).prepare(OPTIONS).fingerprint
+        for table, labels in ((TABLE, Y), (TABLE + 1, Y), (TABLE, 1 - Y))
+    }
+    assert len(prints) == 3
+
+
+MISTAKES = [
+    ({"map": MAP, "table": TABLE[:3]}, "different numbers of rows: {'map': 20, 'table': 3}; expected one number"),
+    ({1: MAP, "1": TABLE}, "there are two inputs named '1'"),
+    ({"": MAP, "table": TABLE}, "or one without a name"),
+    ({"seq": np.zeros((20, 3, 2)), "map": np.zeros((20, 1, 1, 1, 1))}, "is float64 of shape"),
+    ({"map": MAP, "table": pd.DataFrame({"a": ["x"] * 20})}, "column 'a' of input 'table' is .*; expected numbers"),
+    ({"map": MAP, "table": np.where(TABLE > 35, np.nan, TABLE)}, "missing or infinite numbers in 2 rows"),
+    ({"seq": np.zeros((20, 3, 2)), "seq_lengths": [0] * 20}, "the length in row 1 is 0; expected 1 to 3 steps"),
+    ({"map": MAP, "text": ["a b a b"] * 20}, "'text' is text, which is read by towers that begin with an embedding"),
+    ({"map": MAP, "odd": [object()] * 20}, "input 'odd' is object of shape"),
+    ({"map": MAP, "none": np.zeros((20, 0))}, "input 'none' is float64 of shape"),
+]
+
+
+@pytest.mark.parametrize(("x", "said"), MISTAKES, ids=[said[:30] for _, said in MISTAKES])
+def test_mistakes_are_one_sentence(x, said):
+    with pytest.raises(DataError, match=said):
+        array_data.Provider(x, Y).prepare(OPTIONS)
+
+
+def test_lengths_have_a_name_that_may_be_taken():
+    x = {"a": [np.ones((1, 2)), *[np.ones((3, 2))] * 19], "a_lengths": np.ones((20, 2, 2, 1))}
+    with pytest.raises(DataError, match="lengths belong to one padded array"):
+        array_data.Provider(x, Y)
+
+
+def test_a_label_for_each_step_is_refused():
+    with pytest.raises(DataError, match="have one label each"):
+        array_data.Provider({"map": MAP}, Y).prepare(PrepareOptions(seed=1, batch_size=8, label_per_step=True))
+
+
+def test_an_empty_dict_is_refused():
+    with pytest.raises(DataError, match=r"0 rows of features|20 labels"):
+        array_data.Provider({}, Y).prepare(OPTIONS)

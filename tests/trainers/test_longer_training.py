@@ -1,0 +1,148 @@
+"""Longer training of a trial's tower: by itself, interrupted and taken up again, and at the end of a search."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import model_search
+from model_search import single_trainer
+from model_search.data import array_data
+from model_search.deadline import Deadline
+from model_search.errors import StudyError, UserError
+from model_search.metadata.paths import DATABASE, OPTIMIZER
+from model_search.metadata.sqlite_store import SqliteStore
+from model_search.metadata.trial import StartKind, TrialKind, TrialState
+from model_search.spec.load import load_text
+from model_search.trainers.longer import training
+from model_search.trainers.longer.training import LongerOptions, train_longer
+from model_search.trainers.longer.winners import FinalTraining, affordable_steps, train_winners
+from model_search.trainers.options import SearchOptions
+from model_search.trainers.study_setup import open_session
+from model_search.trainers.worker import StopReason
+
+SPEC = """
+blocks_to_use: "FIXED_OUTPUT_FULLY_CONNECTED_64" minimum_depth: 1 maximum_depth: 2
+learning_spec { optimizers: "adam" }
+final_training { time_share: 0.5 }
+"""
+
+
+@pytest.fixture(scope="module")
+def provider():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(240, 5)).astype("float32")
+    return array_data.Provider(x, (x[:, 0] * x[:, 1] > 0).astype("int64"))
+
+
+def options(folder, **changes):
+    given = {
+        "number_models": 2, "train_steps": 24, "eval_steps": None, "root_dir": folder, "batch_size": 16,
+        "experiment_name": "e", "experiment_owner": "me", "seed": 1, "progress": False, "finish": "neither",
+    }  # fmt: skip
+    return SearchOptions.of(given | changes)
+
+
+@pytest.fixture(scope="module")
+def study(provider, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("longer")
+    return single_trainer.SingleTrainer(provider, load_text(SPEC)).run(options(folder))
+
+
+def test_a_tower_is_trained_longer_and_replayed(study, provider):
+    before = study.best_trial
+    longer = study.train_longer(before.id, 40, provider, progress=False)
+    plan = longer.plan
+    assert (plan.kind, plan.parent, plan.first_step, plan.steps) == (TrialKind.LONGER, before.id, 24, 64)
+    assert plan.start.kind is StartKind.RESUME and plan.hyperparameters["one_cycle_share"] > 0
+    assert [step for step, _ in longer.result.curve][-1] == 64
+    assert {artefact.name for artefact in longer.artefacts} >= {OPTIMIZER}
+    assert "longer" in list(study.leaderboard()["kind"])
+    assert longer.id not in [trial.id for trial in study.history.towers.completed]
+    assert study.replay(longer.id, provider).same
+    assert study.predict(np.zeros((3, 5), "float32"), longer.id).shape == (3,)
+    with pytest.raises(UserError, match=f"trial {longer.id} .completed. already trains trial {before.id}"):
+        study.train_longer(before.id, 40, provider, progress=False)
+    further = study.train_longer(longer.id, 8, provider, one_cycle=False, progress=False)
+    assert (further.plan.first_step, further.plan.steps) == (64, 72)
+    ended = len(study.trials)
+    with pytest.raises(StudyError, match="training data of study 'e' differ"):
+        study.train_longer(before.id, 5, array_data.Provider(np.eye(20, 5, dtype="float32"), [0, 1] * 10))
+    with pytest.raises(StudyError, match="no trial 99"):
+        study.train_longer(99, 5, provider)
+    with pytest.raises(UserError, match="steps is 0"):
+        study.train_longer(before.id, 0, provider)
+    with pytest.raises(UserError, match="data is a str"):
+        study.train_longer(before.id, 5, "train.csv")
+    assert len(study.trials) == ended
+
+
+def test_what_was_interrupted_is_taken_up_again(study, provider, monkeypatch):
+    number, trained = study.best_trial.id, len(study.trials)
+
+    class Pressed(training.Interrupts):
+        asked = True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "Interrupts", Pressed)
+        with pytest.raises(KeyboardInterrupt):
+            study.train_longer(number, 16, provider, progress=False)
+    waiting = study.trial(trained + 1)
+    assert (waiting.state, waiting.plan.kind) == (TrialState.INTERRUPTED, TrialKind.LONGER)
+    ended = study.train_longer(number, 16, provider, progress=False)
+    assert (ended.id, ended.attempt, ended.state) == (waiting.id, 2, TrialState.COMPLETED)
+
+
+def test_a_trial_without_its_optimizer_state_is_continued_with_a_note(study, provider, tmp_path, capsys):
+    import shutil
+
+    folder = tmp_path / "moved"
+    shutil.copytree(study.folder, folder)
+    store = SqliteStore(folder / DATABASE)
+    store._db.execute("DELETE FROM artefacts WHERE name = ?", (OPTIMIZER,))
+    store.close()
+    number = train_longer(folder, LongerOptions(1, 8, provider))
+    assert "the state of trial 1's optimizer is not stored; it begins anew" in capsys.readouterr().err
+    copied = model_search.load_study(tmp_path, "moved")
+    assert copied.trial(number).plan.start.kind is StartKind.CONTINUE
+    copied.close()
+
+
+class Clock:
+    """A clock that tests set."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_search_with_a_time_limit_trains_its_winner_longer(provider, tmp_path):
+    clock, spec = Clock(), load_text(SPEC)
+    given = options(tmp_path, time_limit=100.0)
+    single_trainer.SingleTrainer(provider, spec).run(dataclasses.replace(given, time_limit=None)).close()
+    session, deadline = open_session(provider, spec, given), Deadline(100.0, clock=clock)
+    final = FinalTraining.of(spec)
+    assert final.seconds(given) == 50.0
+    clock.now = 20.0
+    best = max(session.store.history()[0], key=lambda trial: -trial.result.metrics["loss"])
+    assert train_winners(session, final, given, deadline, StopReason.FINISHED) is StopReason.FINISHED
+    trials = session.store.history()[0]
+    assert [trial.plan.kind for trial in trials] == [TrialKind.SEARCH] * 2 + [TrialKind.LONGER]
+    assert trials[-1].plan.parent == best.id
+    assert trials[-1].plan.steps - 24 == affordable_steps(best, 20.0, session.data)
+    train_winners(session, final, given, deadline, StopReason.FINISHED)
+    assert len(session.store.history()[0]) == 3  # once
+    session.store.close()
+
+
+def test_steps_of_a_final_training_follow_from_the_time(study, provider, tmp_path):
+    session = open_session(provider, load_text(SPEC), options(tmp_path))
+    trial = study.trial(1)
+    timings = {"train": 2.3, "build": 1.0, "trace": 2.0, "validate": 1.0}  # a tenth of a second a step
+    trial = dataclasses.replace(trial, result=dataclasses.replace(trial.result, timings=timings))
+    assert affordable_steps(trial, 14.0, session.data) == int(0.85 * 100)
+    assert affordable_steps(trial, 4.5, session.data) is None  # 4 steps
+    rows = len(session.data.train)
+    assert affordable_steps(trial, 1e9, session.data) == 300 * -(-rows // 16)
+    session.store.close()
