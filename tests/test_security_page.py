@@ -21,7 +21,7 @@ PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 ROWS = 300
 MEDIAN = 4242.5  # exact in 32 bits, and the median of its column
 ONE_NUMBER = 98765.4375
-WEIGHT = 3.0625
+WEIGHT = 3.4567891  # without zero bytes, which other numbers have
 
 # What is planted, by the first cell of the page's table: texts; numbers, as text and as bytes; rows of arrays.
 PLANTED = {

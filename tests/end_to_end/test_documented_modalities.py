@@ -48,7 +48,7 @@ def test_sequences_and_sound(tmp_path, monkeypatch):
     names: dict = {}
     for example in examples("sequences.md", "python"):
         exec(example.replace("seeds=2,", "seeds=1,"), names)
-    assert "LSTM or transformer" in str(names["found"]) or "is better than" in str(names["found"])
+    assert any(words in str(names["found"]) for words in ("cannot tell", "is better than"))
     assert pathlib.Path("comparison.html").read_text().startswith("<!DOCTYPE html>")
     study, waveforms = names["study"], [names["samples"], names["samples"][:900]]
     served = tf.saved_model.load("exported_tones/saved_model").signatures["serving_default"](

@@ -120,13 +120,14 @@ def trains(root, trials, workers, disk_limit):
         seen.append((number, _size(folder, "study.db*"), _size(folder, "**/*.npz"), _size(folder, "**/*.log")))
 
     trainer = SingleTrainer(Provider(features, (features[:, 0] > 0).astype(int)), constants.DEFAULT_DNN)
-    trainer.try_models(
+    study = trainer.try_models(
         trials, 8, 1, root, 16, "long", "me",
         progress=False, finish="neither", callbacks=look, workers=workers, disk_limit=disk_limit, seed=1,
     )  # fmt: skip
     return {
         "processes": processes,
         "study": seen,
+        "largest": max(sum(file.size for file in trial.artefacts) for trial in study.trials),
         "own": str(psutil.Process().pid),
         "threads": [thread.name for thread in threading.enumerate()],
     }

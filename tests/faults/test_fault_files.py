@@ -142,7 +142,8 @@ def test_encodings_that_are_none(encoding):
     "arguments",
     [
         {"filename": 5}, {"filename": b"x.csv"}, {"filename": "a\0b"}, {"filename": ["x.csv"]}, {"label": 3},
-        {"label": ["y"]}, {"weight": 1}, {"label_index": "1"}, {"label_index": 1.5}, {"logits_dimension": "2"},
+        {"label": ["y", 3]}, {"label": []}, {"label": ["y", "y"]},
+        {"weight": 1}, {"label_index": "1"}, {"label_index": 1.5}, {"logits_dimension": "2"},
         {"logits_dimension": True}, {"record_defaults": 5}, {"record_defaults": "1,2"}, {"field_delim": 5},
         {"field_delim": ""}, {"field_delim": '"'}, {"header": "yes"}, {"header": 2}, {"header": []}, {"task": 5},
         {"decimal": 5}, {"validation_filename": 5},

@@ -47,6 +47,8 @@ def keras_optimizer(name, beta2):
             return keras.optimizers.SGD()
         case "momentum":
             return keras.optimizers.SGD(momentum=0.9)
+        case "nesterov":
+            return keras.optimizers.SGD(momentum=0.9, nesterov=True)
         case "adagrad":
             return keras.optimizers.Adagrad()
         case "rmsprop":
