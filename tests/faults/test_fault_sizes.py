@@ -85,8 +85,8 @@ def test_a_large_file_is_read_in_bounded_memory(count, figure, tmp_path):
     bound = found["features"] + TIMES_THE_FILE * size + AT_MOST
     figure(
         f"{rows:,} rows of CSV ({size / MB:.0f} MB)",
-        f"read with {found['peak'] / MB:.0f} MB at most: {found['features'] / MB:.0f} MB are the features "
-        f"({found['width']} a row), {(found['peak'] - found['features']) / size:.1f} times the file is the rest",
+        f"read with {found['peak'] / MB:.0f} MB of memory at most; the features, {found['width']} a row, are "
+        f"{found['features'] / MB:.0f} MB, whose pages of zeros take none",
     )
     assert found["peak"] <= bound
 
@@ -99,8 +99,8 @@ def test_a_thousand_columns_of_text(count, figure, tmp_path):
     size = path.stat().st_size
     figure(
         f"{rows:,} rows with a thousand columns of text ({size / MB:.0f} MB)",
-        f"{found['width']:,} features, {found['peak'] / MB:.0f} MB at most, of which {found['features'] / MB:.0f} MB "
-        "are the features",
+        f"read with {found['peak'] / MB:.0f} MB of memory at most; the features, {found['width']:,} a row, are "
+        f"{found['features'] / MB:.0f} MB, whose pages of zeros take none",
     )
     assert found["rows"] == rows
     assert found["width"] >= 10_000
