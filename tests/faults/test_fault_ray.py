@@ -1,5 +1,6 @@
 """Ray's nodes and programs that die in the middle, the documented commands, and who can reach what is started."""
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -147,12 +148,18 @@ def ray_command(words, environment, folder):
     more = []
     if words[1] == "start":  # small, and without processes that are not needed here
         more = [f"--object-store-memory={MEMORY}", "--num-cpus=1", "--no-monitor", "--include-log-monitor=false"]
+    before = {process.pid for process in processes_in(environment["RAY_TMPDIR"])}
     for _ in range(4):
         try:
             return call([sys.executable, "-c", RAY, *words[1:], *more], environment, folder)
         except AssertionError as error:
             if "timed out" not in str(error):
                 raise
+            left = [one for one in processes_in(environment["RAY_TMPDIR"]) if one.pid not in before]
+            for process in left:  # they hold the port that the next attempt takes
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left)
     return call([sys.executable, "-c", RAY, *words[1:], *more], environment, folder)
 
 

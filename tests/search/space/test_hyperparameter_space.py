@@ -186,6 +186,12 @@ FULL = {
         "apply_weight_decay": True,
         "batch_sizes": [16, 32],
         "cooldown_share": 0.5,
+        "schedules": ["constant", "cosine"],
+        "warmup_shares": [0.05],
+        "beta2s": [0.95],
+        "kernel_decays": [0.01],
+        "label_smoothings": [0.1],
+        "class_balances": [0.5],
     },
     "apply_dropouts_between_blocks": True,
 }
@@ -246,10 +252,11 @@ def test_enumeration_has_every_combination_of_bins_once():
 
 def test_every_general_hyperparameter_is_known_to_the_catalogue_of_blocks():
     """No block's own hyperparameter can then have its name."""
-    names = {parameter.name for parameter in _space(**FULL).parameters if parameter.block is None}
+    space = build_space(make_spec(**FULL), 1000, {"epochs": [8, 16]})
+    names = {parameter.name for parameter in space.parameters if parameter.block is None}
     assert names == catalogue.GENERAL_HYPERPARAMETERS
     read = pathlib.Path(hyperparameters.__file__).read_text()
-    assert all(f'"{name}"' in read for name in names - {"batch_size", "dropout_rate"})
+    assert all(f'"{name}"' in read for name in names - {"batch_size", "dropout_rate", "epochs"})
 
 
 class _Tuned(Block):
