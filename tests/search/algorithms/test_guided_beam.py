@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
 
 from model_search.metadata.trial import EnsemblePlan, StartKind, TrialKind, TrialPlan, WarmStart
@@ -148,8 +147,7 @@ def test_nothing_is_recommended_of_nothing_and_the_best_of_a_few():
     assert recommend(history, _grammar()).id == 3
 
 
-@pytest.mark.parametrize("goal", ["minimize", "maximize"])
-def test_recommendation_sees_through_noise(goal):
+def test_recommendation_sees_through_noise():
     """The recommended trials are on average better than those with the best of noisy results.
 
     In most studies they are the same ones, so that it takes many to see it.
@@ -158,10 +156,13 @@ def test_recommendation_sees_through_noise(goal):
     for seed in range(60):
         loss, clean = _additive(seed, noise=0.2)
         noisy = run_study(make_planner(_fixed_spec("NONADAPTIVE_RANDOM_SEARCH"), seed), 100, loss)
-        history = History("loss", goal)
-        sign = 1 if goal == "minimize" else -1
-        history.update(completed(t.id, sign * t.objective("loss"), t.plan) for t in noisy.completed)
-        gains.append(clean(history.best(1)[0].plan) - clean(recommend(history, _grammar()).plan))
+        found = {}
+        for goal, sign in (("minimize", 1), ("maximize", -1))[: 2 if seed < 5 else 1]:
+            history = History("loss", goal)
+            history.update(completed(t.id, sign * t.objective("loss"), t.plan) for t in noisy.completed)
+            found[goal] = recommend(history, _grammar())
+        assert len({trial.id for trial in found.values()}) == 1
+        gains.append(clean(noisy.best(1)[0].plan) - clean(found["minimize"].plan))
     assert np.mean(gains) > 0.02
 
 
