@@ -190,7 +190,7 @@ def test_the_documented_commands_run_on_two_nodes(cluster, beside, tmp_path, fig
         code = (
             "from model_search import constants, single_trainer\nfrom model_search.data import csv_data\n"
             f"provider = csv_data.Provider(filename={str(ROOT / 'data' / 'wine.csv')!r}, label='cultivar')\n"
-            "trainer = single_trainer.SingleTrainer(provider, constants.DEFAULT_DNN)\n"
+            "trainer = single_trainer.SingleTrainer(provider, constants.DEFAULT_TABULAR)\n"
             + snippet.replace("number_models=1000", "number_models=6").replace("_steps=1000", "_steps=40")
         )
         call([sys.executable, "-c", code], beside, tmp_path)
