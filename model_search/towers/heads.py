@@ -125,15 +125,19 @@ def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: flo
     Raises:
         UserError: if the temperature is not above 0.
     """
-    if not temperature > 0:
-        raise UserError(f"The temperature is {temperature}; expected a number above 0.")
     if task_kind is not TaskKind.CLASSIFICATION:
         return model
     return keras.Model(model.input, probabilities_of(model.output, temperature), name=model.name)
 
 
 def probabilities_of(logits: keras.KerasTensor, temperature: float, suffix: str = "") -> keras.KerasTensor:
-    """softmax(logits / temperature); the suffix makes the names of its layers unique."""
+    """softmax(logits / temperature); the suffix makes the names of its layers unique.
+
+    Raises:
+        UserError: if the temperature is not above 0.
+    """
+    if not temperature > 0:
+        raise UserError(f"The temperature is {temperature}; expected a number above 0.")
     if temperature != 1:
         logits = layers.Rescaling(1 / temperature, name=f"temperature{suffix}")(logits)
     return layers.Softmax(name=f"probabilities{suffix}")(logits)
