@@ -75,6 +75,7 @@ class FlatTower:
         self.slots = [taken[count * (1 + s) : count * (2 + s)] for s in range(slots)]
         self.state = taken[-1] if self._state else None
         self._momenta, self._beginning = self._moving_averages(), np.empty(0, dtype=np.float32)
+        self._left = self._momenta
         self._forward = self._compile_forward()
 
     @property
@@ -95,6 +96,14 @@ class FlatTower:
             variable.assign(arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays]))
         if self.state is not None:
             self._beginning = self.state.numpy().ravel()
+            self._left = np.concatenate(self._arbitrary([found[False, i] for i in self._state]))
+
+    def _arbitrary(self, state: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The momenta of the moving averages that begin at an arbitrary value, all 0 or all 1; else 0."""
+        ends = np.cumsum([math.prod(self._others[i].shape) for i in self._state])
+        momenta = np.split(self._momenta, ends[:-1])
+        is_new = [np.ptp(array) == 0 and array.flat[0] in (0, 1) for array in state]
+        return [part if new else np.zeros_like(part) for part, new in zip(momenta, is_new, strict=True)]
 
     def fill_slots(self, values: Sequence[float]) -> None:
         """Sets each slot of every group to one value."""
@@ -129,9 +138,9 @@ class FlatTower:
         Adam's bias correction. Afterwards the averages are what they were.
 
         Args:
-            updates: Updates since weights with meaningless averages were loaded.
+            updates: Updates since the weights were loaded; averages that were learnt before are left as they are.
         """
-        left = self._momenta**updates
+        left = self._left**updates
         if self.state is None or updates == 0 or left.max(initial=0.0) < _SETTLED:
             yield
             return
