@@ -113,7 +113,7 @@ class WarmStart:
 
     def to_json(self) -> dict[str, Any]:
         """For `TrialPlan.to_json`; what its kind does not have is left out."""
-        kept = {"kind": self.kind.value, "trials": list(self.trials)}
+        kept: dict[str, Any] = {"kind": self.kind.value, "trials": list(self.trials)}
         if self.kind is StartKind.AVERAGE:
             kept |= {"shares": list(self.shares), "discount": self.discount}
         return kept | ({"source": self.source} if self.source else {})

@@ -346,8 +346,9 @@ def _transfer(checker: Checker) -> None:
     transfer, path = checker.spec.transfer_learning_spec, ("transfer_learning_spec",)
     checker.at_least(transfer, 0, path, ["previous_trials_discount_factor"])
     checker.at_least(transfer, 1, path, ["max_completed_trials"])
-    if not transfer.previous_trials_discount_factor < math.inf:
-        checker.add("previous_trials_discount_factor is not finite.", (*path, "previous_trials_discount_factor"))
+    if transfer.previous_trials_discount_factor == math.inf:
+        where = (*path, "previous_trials_discount_factor")
+        checker.add("previous_trials_discount_factor is inf; expected a finite number.", where)
 
 
 def _data_format(checker: Checker) -> None:

@@ -113,7 +113,12 @@ def _fits(trial: Trial, architecture: Architecture) -> bool:
     """Whether the weights of a completed trial are there, and may fit: it has a block in common with the tower."""
     plan = trial.plan
     stored = {artefact.name for artefact in trial.artefacts if not artefact.pruned}
-    return plan is not None and plan.trains_one_tower and WEIGHTS in stored and bool({*plan.architecture} & {*architecture})
+    return (
+        plan is not None
+        and plan.trains_one_tower
+        and WEIGHTS in stored
+        and bool({*plan.architecture} & {*architecture})
+    )
 
 
 def _common(first: Architecture, second: Architecture) -> tuple[int, int]:
