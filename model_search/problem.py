@@ -132,7 +132,7 @@ _DENSE_STARTING_POINTS = (
 
 # Three convolutional networks, a residual and a densely connected one. Most of the time goes into layers of full
 # resolution, so that the first block has few channels or halves the map. The stock specification is `image`.
-_OF_IMAGES: Mapping[str, HyperparameterValue] = {
+_OF_IMAGES: Mapping[str, int | float | str | bool] = {
     "optimizer": "adam",
     "learning_rate": 0.005,
     "dropout_rate": -1.0,
@@ -142,7 +142,7 @@ _OF_IMAGES: Mapping[str, HyperparameterValue] = {
     "augment_cutout": 0.0,
     "augment_mixup": 0.2,
 }
-_OF_MIRRORED_IMAGES: Mapping[str, HyperparameterValue] = {**_OF_IMAGES, "augment_flip": 0.5}
+_OF_MIRRORED_IMAGES: Mapping[str, int | float | str | bool] = {**_OF_IMAGES, "augment_flip": 0.5}
 _IMAGE_STARTING_POINTS = (
     StartingPoint(
         (
