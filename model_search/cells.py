@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -73,7 +74,8 @@ class CellKind(enum.StrEnum):
 Cells = Mapping[CellKind, Graph]
 
 _INPUTS = {kind.input_block(number): (kind, number) for kind in CellKind for number in range(MOST_INPUTS)}
-PARTS = frozenset((*_INPUTS, *MAP_OPERATIONS, *STEP_OPERATIONS))
+_OPERATIONS = frozenset((*MAP_OPERATIONS, *STEP_OPERATIONS))
+PARTS = frozenset((*_INPUTS, *_OPERATIONS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,13 +134,17 @@ def cell_range(architecture: Sequence[str]) -> range:
 
     A part of a cell that belongs to none is a block like any other.
     """
-    first = next((place for place, name in enumerate(architecture) if name in _INPUTS), None)
-    if first is None:
+    edges = [i for i, pair in enumerate(itertools.pairwise(architecture)) if _is_edge(*pair)]
+    if not edges:
         return range(0)
-    end = first
-    while end + 1 < len(architecture) and architecture[end] in _INPUTS and architecture[end + 1] in PARTS:
+    end = edges[0]
+    while end + 1 < len(architecture) and _is_edge(architecture[end], architecture[end + 1]):
         end += 2
-    return range(first, end)
+    return range(edges[0], end)
+
+
+def _is_edge(first: str, second: str) -> bool:
+    return first in _INPUTS and second in _OPERATIONS
 
 
 def has_cells(architecture: Sequence[str]) -> bool:
@@ -181,7 +187,9 @@ def _check(kind: CellKind, graph: Graph) -> None:
                 raise SpecError(f"node {node} of a {kind} cell reads {previous!r}; expected one of {known}")
             if operation not in kind.operations:
                 known = ", ".join(kind.operations)
-                raise SpecError(f"node {node} of a {kind} cell has the operation {operation!r}; expected one of {known}")
+                raise SpecError(
+                    f"node {node} of a {kind} cell has the operation {operation!r}; expected one of {known}"
+                )
 
 
 def blocks_of(cells: Cells) -> tuple[str, ...]:

@@ -40,7 +40,11 @@ def legal_orders(kind, graph):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.one_of(graphs(CellKind.NORMAL), graphs(CellKind.RECURRENT)), st.randoms(use_true_random=False), st.lists(st.booleans(), min_size=4, max_size=4))
+@given(
+    st.one_of(graphs(CellKind.NORMAL), graphs(CellKind.RECURRENT)),
+    st.randoms(use_true_random=False),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+)
 def test_equal_graphs_have_one_form_and_it_is_such_a_graph(found, random, flips):
     kind, graph = found
     order = random.choice(list(legal_orders(kind, graph)))
@@ -118,6 +122,8 @@ def test_the_page_names_every_operation_and_its_examples_run(capsys):
     assert {*cells.MAP_OPERATIONS, *cells.STEP_OPERATIONS} <= named
     for example in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(example, {})
-    assert "normal cell convolution_3x3(0)+identity(1), convolution_3x3(2)+max_pooling_3x3(1)" in capsys.readouterr().out
+    assert (
+        "normal cell convolution_3x3(0)+identity(1), convolution_3x3(2)+max_pooling_3x3(1)" in capsys.readouterr().out
+    )
     for example in re.findall(r"```pbtxt\n(.*?)```", PAGE, re.DOTALL):
         assert warnings_of(load_text(example)) == []

@@ -15,8 +15,8 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "optuna", "scipy"}
 # A room may import those after it, never those before it.
 ROOMS = [
     "testing", "main", "command_errors", "quick", "families", "single_trainer", "study", "trainers", "finish", "report",
-    "training", "towers", "blocks", "data", "search", "metadata", "spec", "constants", "catalogue", "cells", "augmentations",
-    "problem", "ranking", "proto", "deadline", "registries", "errors", "printable",
+    "training", "towers", "blocks", "data", "search", "metadata", "spec", "constants", "catalogue", "cells",
+    "augmentations", "problem", "ranking", "proto", "deadline", "registries", "errors", "printable",
 ]  # fmt: skip
 WITHOUT_TENSORFLOW = [
     "search", "metadata", "spec", "proto", "report", "trainers", "augmentations", "problem", "ranking", "deadline",

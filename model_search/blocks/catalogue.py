@@ -30,8 +30,8 @@ EMPTY_BLOCK_ID = 0
 GENERAL_HYPERPARAMETERS = frozenset(
     {
         *LAYOUT, "batch_size", "beta2", "class_balance", "cooldown_share", "dropout_rate", "epochs",
-        "exponential_decay_rate", "exponential_decay_steps", "gradient_max_norm", "kernel_decay", "l2_regularization", "label_smoothing",
-        "learning_rate", "momentum", "optimizer", "schedule", "warmup_share", "weight_decay",
+        "exponential_decay_rate", "exponential_decay_steps", "gradient_max_norm", "kernel_decay", "l2_regularization",
+        "label_smoothing", "learning_rate", "momentum", "optimizer", "schedule", "warmup_share", "weight_decay",
     }
 )  # fmt: skip
 # Entries that the archived system recorded besides an architecture; they have no meaning here.

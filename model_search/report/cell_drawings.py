@@ -44,7 +44,7 @@ def cell_drawings(architecture: Sequence[str]) -> tuple[list[Drawing], str]:
 
 def _drawing(kind: CellKind, graph: Graph) -> Drawing:
     words = ["the input and the state"] if kind is CellKind.RECURRENT else ["0: the cell before", "1: the last cell"]
-    texts = [(word,) for word in words]
+    texts: list[tuple[str, ...]] = [(word,) for word in words]
     columns = [0] * kind.offset
     for number, edges in enumerate(graph, start=kind.offset):
         columns.append(1 + max(columns[previous] for previous, _ in edges))

@@ -119,7 +119,9 @@ def _size(spec: PhoenixSpec) -> str:
     cell, about = spec.cell, problem.problem_type(problem_type(spec))
     if not about.reads_maps:
         return f"a recurrent cell of {cell.nodes} nodes"
-    return f"cells of {cell.nodes} nodes: {cell.reductions + 1} stages of {cell.repeats} normal cells, reductions between"
+    return (
+        f"cells of {cell.nodes} nodes: {cell.reductions + 1} stages of {cell.repeats} normal cells, reductions between"
+    )
 
 
 def _parts(spec: PhoenixSpec) -> str:

@@ -12,7 +12,8 @@ from model_search.spec.load import load_text
 
 ROWS = 160
 GRAPHS = {
-    "normal": '[[[0, "CELL_CONVOLUTION_3X3"], [1, "CELL_IDENTITY"]], [[2, "CELL_MAX_POOLING_3X3"], [0, "CELL_IDENTITY"]]]',
+    "normal": '[[[0, "CELL_CONVOLUTION_3X3"], [1, "CELL_IDENTITY"]], [[2, "CELL_MAX_POOLING_3X3"], '
+    '[0, "CELL_IDENTITY"]]]',
     "reduction": '[[[1, "CELL_CONVOLUTION_1X1"], [0, "CELL_IDENTITY"]], [[1, "CELL_AVERAGE_POOLING_3X3"], '
     '[2, "CELL_IDENTITY"]]]',
 }  # fmt: skip

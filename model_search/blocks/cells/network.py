@@ -1,8 +1,8 @@
 """A tower that repeats a normal and a reduction cell.
 
 After Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", CVPR 2018. Departures: the
-output of a cell are all its nodes side by side, as in Liu et al., "DARTS", ICLR 2019; and a reduction cell halves its two
-inputs before its nodes read them, so that all nodes of a cell read maps of one shape.
+output of a cell are all its nodes side by side, as in Liu et al., "DARTS", ICLR 2019; and a reduction cell halves its
+two inputs before its nodes read them, so that all nodes of a cell read maps of one shape.
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ def _cell(place: PlacedCell, graph: Graph, inputs: Sequence[keras.KerasTensor], 
     return ops.concatenate(tensors[len(inputs) :], axis=-1)
 
 
-def _entrance(
-    place: PlacedCell, number: int, tensor: keras.KerasTensor, size: int, prefix: str
-) -> keras.KerasTensor:
+def _entrance(place: PlacedCell, number: int, tensor: keras.KerasTensor, size: int, prefix: str) -> keras.KerasTensor:
     """An input of a cell with the channels and the size of the cell's nodes."""
     name = f"{prefix}{place.name}_input_{number}"
     tensor = layers.ReLU(name=f"{name}_relu")(tensor)

@@ -1,7 +1,7 @@
 """The operations on an edge of a normal or a reduction cell, with stock Keras layers.
 
-Each keeps height and width. Convolutions are a ReLU, the convolution without a bias, and batch normalisation, as in Zoph
-et al., "Learning Transferable Architectures for Scalable Image Recognition", CVPR 2018. Departures: a separable
+Each keeps height and width. Convolutions are a ReLU, the convolution without a bias, and batch normalisation, as in
+Zoph et al., "Learning Transferable Architectures for Scalable Image Recognition", CVPR 2018. Departures: a separable
 convolution is applied once, not twice, and a dilated one is not separable.
 """
 
@@ -49,9 +49,9 @@ def apply_operation(operation: str, tensor: keras.KerasTensor, name: str) -> ker
     options: dict[str, Any] = {"padding": "same", "use_bias": False}
     tensor = layers.ReLU(name=f"{name}_relu")(tensor)
     if separable:
-        tensor = layers.DepthwiseConv2D(
-            size, depthwise_initializer=INITIALIZER, name=f"{name}_depthwise", **options
-        )(tensor)
+        tensor = layers.DepthwiseConv2D(size, depthwise_initializer=INITIALIZER, name=f"{name}_depthwise", **options)(
+            tensor
+        )
         size = 1
     tensor = layers.Conv2D(
         channels, size, dilation_rate=dilation, kernel_initializer=INITIALIZER, name=f"{name}_convolution", **options

@@ -1,8 +1,8 @@
 """A recurrent layer whose cell is a graph.
 
-After Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018: the first node reads the step's
-input and the state, every other one reads one earlier node, each through a gate that keeps the rest of what it reads.
-The new state is the mean of the nodes that nobody reads. Departure: no normalisation of the state.
+After Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018: the first node reads the
+step's input and the state, every other one reads one earlier node, each through a gate that keeps the rest of what it
+reads. The new state is the mean of the nodes that nobody reads. Departure: no normalisation of the state.
 
 Keras has no stock layer with such a cell, so the steps are unrolled: one model for a step, called once for each.
 """

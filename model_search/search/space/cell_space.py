@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cell_kinds(spec: PhoenixSpec, problem_type: ProblemType) -> tuple[CellKind, ...]:
-    """The cells that are searched: for maps a normal and, if there are reductions, a reduction cell; else a recurrent one.
+    """The cells that are searched: of maps a normal and, with reductions, a reduction cell; else a recurrent one.
 
     Raises:
         SpecError: if there are no cells for such inputs.

@@ -97,8 +97,13 @@ def test_an_error_says_what_is_wrong_with_cells(text, message):
 def test_a_study_goes_on_with_the_same_cells():
     old = load_text(IMAGES)
     assert incompatibilities(old, load_text(IMAGES.replace("channels: [4, 8]", "channels: 16"))) == []
-    assert "nodes of cell was 2 and is now 3" in incompatibilities(old, load_text(IMAGES.replace("nodes: 2", "nodes: 3")))[0]
-    assert "no longer has CELL_IDENTITY" in incompatibilities(old, load_text(IMAGES.replace("'CELL_IDENTITY', ", "")))[0]
+    assert (
+        "nodes of cell was 2 and is now 3"
+        in incompatibilities(old, load_text(IMAGES.replace("nodes: 2", "nodes: 3")))[0]
+    )
+    assert (
+        "no longer has CELL_IDENTITY" in incompatibilities(old, load_text(IMAGES.replace("'CELL_IDENTITY', ", "")))[0]
+    )
     assert "cell was given" in incompatibilities(old, load_text("problem_type: CNN blocks_to_use: 'RESNET_3X3'"))[0]
     assert "cells of 2 nodes: 2 stages of 1 normal cells" in explain(old)
     assert "a recurrent cell of 3 nodes" in explain(load_text(STEPS))
