@@ -40,7 +40,9 @@ def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[E
         return TowersSideBySide(table, settings, Engine(table, settings).build)
 
     has_usual_towers = settings.evaluator == "engine" and settings.auxiliary_weight is None
-    return WithFolds(make, data, settings, side_by_side if has_usual_towers else None), environment()
+    about = environment()
+    threads = max(1, about["inter_threads"])
+    return WithFolds(make, data, settings, side_by_side if has_usual_towers else None, threads), about
 
 
 @dataclasses.dataclass(frozen=True)

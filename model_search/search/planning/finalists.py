@@ -15,11 +15,27 @@ FINALISTS = 4
 _TREES = "boosted_trees"
 
 
-def finalists(history: History) -> list[Trial]:
-    """The best models that one training makes, best first; boosted trees always, since they differ most."""
-    able = [trial for trial in history.completed if trial.plan is not None and _can_be_bagged(trial.plan)]
-    chosen = able[:FINALISTS]
-    return chosen + [trial for trial in able[FINALISTS:] if trial.plan is not None and trial.plan.classic == _TREES]
+def finalists(history: History, most: int = FINALISTS) -> list[Trial]:
+    """The best models that one training makes, in the order in which they are bagged.
+
+    The best one comes first, then boosted trees, which differ most from towers, then the others; of towers that differ
+    in nothing but their hyperparameters, all but the best come last.
+
+    Args:
+        history: All trials.
+        most: How many there may be besides boosted trees.
+    """
+    able = [(trial, trial.plan) for trial in history.completed if trial.plan is not None and _can_be_bagged(trial.plan)]
+    trees = [trial for trial, plan in able if plan.classic == _TREES]
+    others = [(trial, plan) for trial, plan in able if plan.classic != _TREES][:most]
+    seen: set[tuple[str, ...]] = set()
+    first: list[Trial] = []
+    again: list[Trial] = []
+    for trial, plan in others:
+        is_new = plan.classic is not None or plan.architecture not in seen
+        (first if is_new else again).append(trial)
+        seen.add(plan.architecture)
+    return [*first[:1], *trees, *first[1:], *again]
 
 
 def _can_be_bagged(plan: TrialPlan) -> bool:
@@ -62,7 +78,7 @@ class FinalistsPlanner(Planner):
 
     def left(self, history: History) -> int:
         """How many bags no trial has been planned for."""
-        return sum(1 for plan in self._plans if not history.contains_key(self._key(plan)))
+        return sum(1 for plan in self._plans if not history.contains_key(_key(plan, self._folds)))
 
     def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
         """The bag of the best finalist that has none.
@@ -71,21 +87,33 @@ class FinalistsPlanner(Planner):
             SpaceExhaustedError: if all have one.
         """
         for plan in self._plans:
-            if not history.contains_key(self._key(plan)):
-                return dataclasses.replace(
-                    plan,
-                    trial_id=trial_id,
-                    kind=TrialKind.BAGGING,
-                    key=self._key(plan),
-                    parent=plan.trial_id,
-                    start=None,
-                    first_step=0,
-                    rung=0,
-                    bracket=0,
-                    random=False,
-                    folds=self._folds,
-                )
+            if not history.contains_key(_key(plan, self._folds)):
+                return bag_plan(trial_id, plan, self._folds)
         raise SpaceExhaustedError("every finalist has been trained in folds")
 
-    def _key(self, plan: TrialPlan) -> str:
-        return f"folds:{self._folds}:{plan.key}"
+
+def bag_plan(trial_id: int, plan: TrialPlan, folds: int) -> TrialPlan:
+    """The plan of the bag of a trial.
+
+    Args:
+        trial_id: The bag's number.
+        plan: The plan of the trial.
+        folds: How many folds.
+    """
+    return dataclasses.replace(
+        plan,
+        trial_id=trial_id,
+        kind=TrialKind.BAGGING,
+        key=_key(plan, folds),
+        parent=plan.trial_id,
+        start=None,
+        first_step=0,
+        rung=0,
+        bracket=0,
+        random=False,
+        folds=folds,
+    )
+
+
+def _key(plan: TrialPlan, folds: int) -> str:
+    return f"folds:{folds}:{plan.key}"

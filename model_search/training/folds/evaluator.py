@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData
-from model_search.data.rows import Arrays, concatenate
+from model_search.data.rows import Arrays, Rows, concatenate
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress
 from model_search.training.folds.bags import BagOutcome, fold_numbers, name_in_fold
+from model_search.training.folds.in_threads import Job, run_jobs
 from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class WithFolds(Evaluator):
         data: Training and validation rows.
         settings: The settings that all trials share.
         side_by_side: Makes what trains towers together; without it, they are trained one after the other.
+        threads: How many models that are no towers may be trained at a time.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class WithFolds(Evaluator):
         data: PreparedData,
         settings: TrainingSettings,
         side_by_side: Callable[[TableData], TowersSideBySide] | None = None,
+        threads: int = 1,
     ):
+        self._threads = threads
         self._make = make
         self._make_side_by_side = side_by_side
         self._towers: TowersSideBySide | None = None
@@ -74,19 +78,18 @@ class WithFolds(Evaluator):
         folds = fold_numbers(len(rows), plan.folds, len(rows), classes)
         if plan.classic is None and self._make_side_by_side is not None:
             return self._together(plan, data, folds, report)
-        settings = dataclasses.replace(self._settings, keep_train_logits=False)
-        outcomes: list[TrialOutcome] = []
-        logits: np.ndarray | None = None
-        for fold in range(plan.folds):
-            part = dataclasses.replace(data, train=rows.take(folds != fold), valid=rows.take(folds == fold))
-            alone = _alone(plan, data, fold, len(part.train))
-            outcome = self._make(part, settings).run(alone, None, _reporting(report, fold, plan.folds))
-            if logits is None:
-                logits = np.zeros((len(rows), *outcome.valid_logits.shape[1:]), np.float32)
+        if plan.classic is not None and self._threads > 1:
+            jobs = [self._job(plan, data, rows, folds, fold) for fold in range(plan.folds)]
+            outcomes = run_jobs(jobs, self._threads, report)
+        else:
+            outcomes = [
+                self._job(plan, data, rows, folds, fold)(_reporting(report, fold, plan.folds))
+                for fold in range(plan.folds)
+            ]
+        first = outcomes[0].valid_logits
+        logits = np.zeros((len(rows), *first.shape[1:]), np.float32)
+        for fold, outcome in enumerate(outcomes):
             logits[folds == fold] = outcome.valid_logits
-            outcomes.append(outcome)
-        if logits is None:
-            raise TrialError(f"trial {plan.trial_id} has no fold")
         phases = {phase for outcome in outcomes for phase in outcome.timings}
         return self._outcome(
             data,
@@ -99,6 +102,13 @@ class WithFolds(Evaluator):
                 timings={phase: sum(outcome.timings.get(phase, 0.0) for outcome in outcomes) for phase in phases},
             ),
         )
+
+    def _job(self, plan: TrialPlan, data: TableData, rows: Rows, folds: np.ndarray, fold: int) -> Job:
+        """Trains the model without one fold."""
+        part = dataclasses.replace(data, train=rows.take(folds != fold), valid=rows.take(folds == fold))
+        alone = _alone(plan, data, fold, len(part.train))
+        settings = dataclasses.replace(self._settings, keep_train_logits=False)
+        return lambda report: self._make(part, settings).run(alone, None, report)
 
     def _together(self, plan: TrialPlan, data: TableData, folds: np.ndarray, report: OnProgress) -> TrialOutcome:
         """Trains the towers of a bag side by side."""

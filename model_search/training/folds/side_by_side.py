@@ -6,10 +6,11 @@ eight steps, and many more rows than a fold has, so that hardly any luck is in t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,10 +110,11 @@ class _Bag:
         self._report(0)
         models: list[Any] = []
         for plan in self._plans:
-            models.append(self._timed("build", lambda plan=plan: self._shared.build(plan)))
+            with self._timed("build"):
+                models.append(self._shared.build(plan))
             self._report(0)
-        with plain_words("the tower cannot be trained"):
-            towers, loop = self._timed("trace", lambda: self._compiled(models))
+        with self._timed("trace"), plain_words("the tower cannot be trained"):
+            towers, loop = self._compiled(models)
         snapshots = self._train(towers, loop)
         best = self._best.evaluation
         if best is None:
@@ -165,9 +167,9 @@ class _Bag:
             while done < until and not stops:
                 take = min(chunk, until - done)
                 rows = np.stack([order.take(take) for order in orders])
-                began, phase = time.perf_counter(), "train" if done else "trace"
-                with plain_words("training failed"):
-                    loss = self._timed(phase, lambda: loop.advance(done, rows, sizes[done : done + take]))  # noqa: B023
+                began = time.perf_counter()
+                with self._timed("train" if done else "trace"), plain_words("training failed"):
+                    loss = loop.advance(done, rows, sizes[done : done + take])
                 self._check_loss(loss, done)
                 grown = 8 * take if done else _FIRST_CHUNK
                 fits = int(take * CHUNK_SECONDS / max(time.perf_counter() - began, 1e-6))
@@ -184,9 +186,8 @@ class _Bag:
         """Evaluates each tower on the rows that it was trained without; returns the weights of all."""
         rows, logits, snapshots = self._shared.rows, np.empty(0, np.float32), []
         for tower, places in zip(towers, self._left_out, strict=True):
-            with tower.settled(update), plain_words("the tower cannot be evaluated"):
-                inputs = rows.take(places).inputs
-                outputs = self._timed("validate", lambda: tower.logits(inputs))  # noqa: B023
+            with tower.settled(update), self._timed("validate"), plain_words("the tower cannot be evaluated"):
+                outputs = tower.logits(rows.take(places).inputs)
                 snapshots.append(tower.snapshot())
             if not np.isfinite(outputs).all():
                 raise TrialError(f"the logits are not finite at step {self._step(update)}")
@@ -218,10 +219,11 @@ class _Bag:
         progress = Progress(self._step(update), self._steps, self._loss, metric, tuple(self._curve))
         return bool(self._report_to(progress))
 
-    def _timed(self, phase: str, work: Callable[[], Any]) -> Any:
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
         started = time.perf_counter()
         try:
-            return work()
+            yield
         finally:
             self._timings[phase] = self._timings.get(phase, 0.0) + time.perf_counter() - started
 
