@@ -39,12 +39,18 @@ class BagSeconds:
         ratio = statistics.median(known) if known else _SHARE
         return self._folds * ratio * alone * _MARGIN
 
-    def fitting(self, trials: Sequence[Trial], seconds: float) -> list[Trial]:
-        """Those whose bags fit into some seconds one after the other; each that does not is left out."""
+    def fitting(self, trials: Sequence[Trial], seconds: float, most: float) -> list[Trial]:
+        """Those whose bags fit into some seconds one after the other.
+
+        Args:
+            trials: In this order; each whose bag does not fit behind those before it is left out.
+            seconds: Of all bags.
+            most: Seconds of one bag.
+        """
         found = []
         for trial in trials:
             needed = self.of(trial)
-            if needed <= seconds:
+            if needed <= min(most, seconds):
                 found.append(trial)
                 seconds -= needed
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from model_search.data.prepared_data import TableData
@@ -55,7 +56,7 @@ def are_worth_while(session: Session, options: SearchOptions, deadline: Deadline
         return True
     left = deadline.remaining - _after_bags(options)
     able = finalists(history, _MOST_BAGS)
-    return len(BagSeconds(history, options.folds).fitting(able, left)) >= _WORTH_WHILE
+    return len(BagSeconds(history, options.folds).fitting(able, left, left / _WORTH_WHILE)) >= _WORTH_WHILE
 
 
 def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) -> StopReason | None:
@@ -82,10 +83,11 @@ def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) 
     chosen = finalists(history, _MOST_BAGS if deadline.is_set else FINALISTS)
     if deadline.is_set and _in_processes(options):
         seconds = (deadline.remaining - _after_bags(options) - LOADING_SECONDS) * max(1, _workers(options))
-        chosen = BagSeconds(history, folds).fitting(chosen, seconds)
+        chosen = BagSeconds(history, folds).fitting(chosen, seconds, _most_seconds(history, chosen, folds, seconds))
     planner = FinalistsPlanner(session.planner, chosen, folds)
     left = planner.left(history)
-    if not left:
+    begun = [trial for trial in history.unfinished if trial.plan is not None and trial.plan.folds]
+    if not left and not any(trial.state is TrialState.INTERRUPTED for trial in begun):
         return None
     keep_training(session.store, session.artefacts, data.train)
     session = dataclasses.replace(session, planner=planner, warnings=(), notes=())
@@ -109,10 +111,11 @@ def _bag_here(session: Session, chosen: Sequence[Trial], options: SearchOptions,
     with Interrupts(end) as interrupts, display:
         parts = dataclasses.replace(worker_parts(session, interrupts, display), callbacks=options.callbacks)
         worker = Worker(options.worker_name(1), parts)
+        folds = options.folds if isinstance(options.folds, int) else FOLDS
+        most = _most_seconds(_history(session), chosen, folds, end.remaining)
         while True:
             session.store.reclaim_dead()
-            history = _history(session)
-            found = _next_bag(history, chosen, options, end)
+            found = _next_bag(_history(session), chosen, folds, min(most, end.remaining))
             if found is None:
                 return StopReason.FINISHED
             plan, interrupted = found
@@ -127,11 +130,17 @@ def _bag_here(session: Session, chosen: Sequence[Trial], options: SearchOptions,
                 return StopReason.TIME_LIMIT
 
 
+def _most_seconds(history: History, chosen: Sequence[Trial], folds: int, seconds: float) -> float:
+    """The seconds that a bag may take: a third of all, so that there are several; all if each would take longer."""
+    known = BagSeconds(history, folds)
+    share = seconds / _WORTH_WHILE
+    return share if any(known.of(trial) <= share for trial in chosen) else seconds
+
+
 def _next_bag(
-    history: History, chosen: Sequence[Trial], options: SearchOptions, end: Deadline
+    history: History, chosen: Sequence[Trial], folds: int, most: float
 ) -> tuple[TrialPlan, int | None] | None:
-    """The plan of the next bag for which there is time, and the interrupted trial that has it; None for none."""
-    folds = options.folds if isinstance(options.folds, int) else FOLDS
+    """The plan of the next bag of at most some seconds, and the interrupted trial that has it; None for none."""
     seconds, number = BagSeconds(history, folds), 1 + max(trial.id for trial in history.trials)
     begun = {
         trial.plan.key: trial.id
@@ -144,7 +153,7 @@ def _next_bag(
         plan = bag_plan(number, trial.plan, folds)
         if history.contains_key(plan.key) and plan.key not in begun:
             continue
-        if not end.is_set or seconds.of(trial) <= end.remaining:
+        if math.isinf(most) or seconds.of(trial) <= most:
             return plan, begun.get(plan.key)
     return None
 
