@@ -118,7 +118,7 @@ class SingleTrainer:
                 search of eight models or more on a table, "networks" leaves them out, of the final ensemble, too.
             folds: Folds in which the best models of a table are trained again after the search, so that all rows are
                 trained on and validated on; a time limit leaves it four tenths. "auto" is 8 for fewer than 20,000 rows
-                where steps follow from the data and there are eight models or more. None for none.
+                where steps follow from the data, with a time limit or 40 models or more. None for none.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan
 from model_search.search.history.history import History
+from model_search.search.planning.classic_models import with_length_of
 from model_search.search.planning.early_stopping import LearningCurve
 from model_search.search.planning.planner import Planner
 
@@ -53,7 +54,7 @@ class FinalistsPlanner(Planner):
     """
 
     def __init__(self, searched: Planner, chosen: Sequence[Trial], folds: int):
-        self._plans = [plan for trial in chosen if (plan := trial.plan) is not None]
+        self._chosen = list(chosen)
         self._folds = folds
         self._evaluator = searched.evaluator
 
@@ -78,7 +79,7 @@ class FinalistsPlanner(Planner):
 
     def left(self, history: History) -> int:
         """How many bags no trial has been planned for."""
-        return sum(1 for plan in self._plans if not history.contains_key(_key(plan, self._folds)))
+        return sum(1 for trial in self._chosen if not history.contains_key(_key(trial, self._folds)))
 
     def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
         """The bag of the best finalist that has none.
@@ -86,26 +87,31 @@ class FinalistsPlanner(Planner):
         Raises:
             SpaceExhaustedError: if all have one.
         """
-        for plan in self._plans:
-            if not history.contains_key(_key(plan, self._folds)):
-                return bag_plan(trial_id, plan, self._folds)
+        for trial in self._chosen:
+            if not history.contains_key(_key(trial, self._folds)):
+                return bag_plan(trial_id, trial, self._folds)
         raise SpaceExhaustedError("every finalist has been trained in folds")
 
 
-def bag_plan(trial_id: int, plan: TrialPlan, folds: int) -> TrialPlan:
-    """The plan of the bag of a trial.
+def bag_plan(trial_id: int, trial: Trial, folds: int) -> TrialPlan:
+    """The plan of the bag of a completed trial; models that are no towers are trained to the step that was best there.
 
     Args:
         trial_id: The bag's number.
-        plan: The plan of the trial.
+        trial: The trial.
         folds: How many folds.
     """
+    plan = trial.plan
+    if plan is None or trial.result is None:
+        raise ValueError(f"trial {trial.id} is {trial.state}; expected a completed one")
+    if plan.classic is not None:
+        plan = with_length_of(plan, max(1, trial.result.best_step))
     return dataclasses.replace(
         plan,
         trial_id=trial_id,
         kind=TrialKind.BAGGING,
-        key=_key(plan, folds),
-        parent=plan.trial_id,
+        key=_key(trial, folds),
+        parent=trial.id,
         start=None,
         first_step=0,
         rung=0,
@@ -115,5 +121,5 @@ def bag_plan(trial_id: int, plan: TrialPlan, folds: int) -> TrialPlan:
     )
 
 
-def _key(plan: TrialPlan, folds: int) -> str:
-    return f"folds:{folds}:{plan.key}"
+def _key(trial: Trial, folds: int) -> str:
+    return f"folds:{folds}:{'' if trial.plan is None else trial.plan.key}"

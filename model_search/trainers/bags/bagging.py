@@ -12,7 +12,6 @@ from model_search.deadline import Deadline
 from model_search.finish.validation_rows import keep_training
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialState
 from model_search.search.history.history import History
-from model_search.search.planning.classic_models import FEWEST_MODELS
 from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, bag_plan, finalists
 from model_search.trainers.bags.bag_seconds import BagSeconds
 from model_search.trainers.dispatch import LOADING_SECONDS, run_session
@@ -24,6 +23,7 @@ from model_search.trainers.session import Session
 from model_search.trainers.worker import StopReason, Worker
 
 FOLDS = 8  # where the user does not say
+_FEWEST_MODELS = 40  # of a search without a time limit: the bags of five models are as many trainings
 _MOST_ROWS = 20_000  # of a table with automatic folds; validation rows are many in a larger one
 _WORTH_WHILE = 3  # bags; an ensemble of fewer is no match for one of all the trials that there is time for instead
 _MOST_BAGS = 12  # of a search with a time limit
@@ -37,7 +37,7 @@ def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
     is_fit = (
         isinstance(data, TableData)
         and bool(settings.get("steps_from_data"))
-        and options.number_models >= FEWEST_MODELS
+        and (options.time_limit is not None or options.number_models >= _FEWEST_MODELS)
         and options.finish != "neither"
         and len(data.train) + len(data.valid) < _MOST_ROWS
         and not _has_own_validation(session)
@@ -148,9 +148,7 @@ def _next_bag(
         if trial.plan is not None and trial.state is TrialState.INTERRUPTED
     }
     for trial in chosen:
-        if trial.plan is None:
-            continue
-        plan = bag_plan(number, trial.plan, folds)
+        plan = bag_plan(number, trial, folds)
         if history.contains_key(plan.key) and plan.key not in begun:
             continue
         if math.isinf(most) or seconds.of(trial) <= most:

@@ -34,7 +34,7 @@ def test_what_a_bag_has_taken_tells_how_long_the_next_one_takes():
     trees = ended(classic_plan("boosted_trees", 3, 1), 1.0)
     unknown = BagSeconds(history_of(*towers, trees), 4)
     assert unknown.of(towers[1]) == pytest.approx(1.5 * unknown.of(towers[0]))
-    bag, ended_early = (bag_plan(number, towers[0].plan, 4) for number in (4, 5))
+    bag, ended_early = (bag_plan(number, towers[0], 4) for number in (4, 5))
     early = ended(dataclasses.replace(ended_early, key="other"), 1e-3, stopped_at=1)
     known = BagSeconds(history_of(*towers, trees, ended(bag, 16.0), early), 4)
     assert known.of(towers[1]) == pytest.approx(4 * 2 * 3.0, rel=0.2)  # twice as long as four trainings
@@ -49,7 +49,7 @@ def test_what_a_bag_has_taken_tells_how_long_the_next_one_takes():
 
 @pytest.fixture
 def session(tmp_path):
-    opened, context = open_pretended(tmp_path, workers=1, number_models=8, finish="ensemble")
+    opened, context = open_pretended(tmp_path, workers=1, number_models=40, finish="ensemble")
     yield opened, context.options
     opened.store.close()
 
@@ -63,14 +63,21 @@ def test_small_tables_have_folds_unless_the_user_says_how_trials_are_trained(ses
         asked = types.SimpleNamespace(record=record, data=data, planner=opened.planner)
         return [with_folds(asked, dataclasses.replace(options, **more)).folds for more in OPTIONS]
 
-    assert folds() == [8, None, None, 5, None]
-    assert folds(steps_from_data=False) == [None, None, None, 5, None]
+    assert folds() == [8, None, None, 5, None, 8]
+    assert folds(steps_from_data=False) == [None, None, None, 5, None, None]
     assert folds({"description": {"split": {"by": GIVEN_VALIDATION}}})[0] is None
     assert folds({"train": opened.data.train.take([0] * 20_000)})[0] is None
     assert folds({"other_tasks": {"z": opened.data.task}})[0] is None
 
 
-OPTIONS = [{}, {"number_models": 7}, {"finish": "neither"}, {"folds": 5}, {"folds": None}]
+OPTIONS = [
+    {},
+    {"number_models": 39},
+    {"finish": "neither"},
+    {"folds": 5},
+    {"folds": None},
+    {"number_models": 3, "time_limit": 9.0},
+]
 
 
 class Clock:
