@@ -53,6 +53,8 @@ PhoenixSpec: reinforce=1014 ReinforceSpec
 PositionChoices: blocks=1 string*
 PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
 PhoenixSpec: final_training=1102 FinalTraining; trial_limits=1103 TrialLimits
+PhoenixSpec: morphisms=1120 MorphismSpec
+MorphismSpec: steps_share=1 float 0.33
 EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
 EvaluationSchedule: stopping=5 Stopping NONE; grace_steps=6 int32
 EvaluationSchedule: schedule=1000 string; stopping_rule=1001 string

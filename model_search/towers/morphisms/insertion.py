@@ -24,11 +24,11 @@ from model_search.towers.morphisms.tensors import (
     centre,
     is_activation,
     is_never_negative,
-    is_same,
     keeps_zero,
     kind_of,
     made_by,
     same,
+    values_of,
     width,
 )
 
@@ -117,7 +117,7 @@ class Insertion:
             raise NoMorphismError(f"{layer.name} reads groups of channels")
         tap = tuple(centre(layer, axis) for axis in range(len(layer.kernel_size)))
         matrix, written = self._identity(layer, read)
-        kernel = np.array(layer.kernel)
+        kernel = values_of(layer.kernel)
         known = written != NEW
         kernel[..., known] = 0
         kernel[tap][:, known] = matrix[:, known]
@@ -125,9 +125,9 @@ class Insertion:
         return written
 
     def _identity(self, layer: Any, read: Channels) -> tuple[np.ndarray, Channels]:
-        """A matrix [in, out] whose outputs are the block's input, as far as it is that wide; fresh columns beside it."""
+        """A matrix [in, out] whose first outputs are the block's input; the columns beside them stay as they are."""
         self._check_activation(layer)
-        kernel = np.array(layer.kernel)
+        kernel = values_of(layer.kernel)
         kernel = kernel.reshape(-1, *kernel.shape[-2:])[0]
         needed, count = width(self._begin), kernel.shape[1]
         if needed > count:
@@ -139,7 +139,7 @@ class Insertion:
             kernel[:, channel] = 0
             kernel[source[0], channel] = 1
         if layer.bias is not None:
-            bias = np.array(layer.bias)
+            bias = values_of(layer.bias)
             bias[:needed] = 0
             self._set(layer.bias, bias)
         return kernel, np.concatenate([np.arange(needed), np.full(count - needed, NEW)])
@@ -158,13 +158,13 @@ class Insertion:
     def _normalisation(self, layer: layers.BatchNormalization, read: Channels) -> Channels:
         if layer.gamma is None or layer.beta is None:
             raise NoMorphismError(f"{layer.name} has no scale or no centre")
-        self._set(layer.gamma, np.sqrt(np.array(layer.moving_variance) + layer.epsilon))
-        self._set(layer.beta, np.array(layer.moving_mean))
+        self._set(layer.gamma, np.sqrt(values_of(layer.moving_variance) + layer.epsilon))
+        self._set(layer.beta, values_of(layer.moving_mean))
         self.normalisations.append(layer)
         return read
 
     def _check_activation(self, operation: Any) -> None:
-        name = activation_of(operation) if not kind_of(operation) == "Relu" else "relu"
+        name = activation_of(operation)
         if name == "linear" or (name == "relu" and is_never_negative(self._begin)):
             return
         why = "what its block reads may be negative" if name == "relu" else f"its activation is {name}"
@@ -189,7 +189,7 @@ class Insertion:
         elif kind in ("Multiply", "Where"):
             self._any_zero(inputs)
         elif is_activation(operation):
-            if not (keeps_zero(operation) or kind in ("Relu", "Gelu", "Tanh", "Silu")):
+            if not keeps_zero(operation):
                 raise NoMorphismError(f"{operation.name} is not zero at zero")
             self._zero(inputs[0])
         elif isinstance(operation, UNCHANGED + POOLINGS) or kind in ("Reshape", "Flatten", "Flip", "Divide", "GetItem"):
@@ -225,7 +225,7 @@ class Insertion:
                 return False
             place, parts = _CANDIDATE[next(kind for kind in _RECURRENT if isinstance(operation, kind))]
             for variable in (operation.cell.kernel, operation.cell.recurrent_kernel, operation.cell.bias):
-                value = np.array(variable)
+                value = values_of(variable)
                 units = value.shape[-1] // parts
                 value[..., place * units : (place + 1) * units] = 0
                 self._set(variable, value)
@@ -265,5 +265,3 @@ def learn_statistics(
         layer.moving_variance.assign(variance)
         layer.beta.assign(mean)
         layer.gamma.assign(np.sqrt(variance + layer.epsilon))
-
-

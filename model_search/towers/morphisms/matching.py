@@ -29,9 +29,14 @@ from model_search.towers.morphisms.tensors import (
     made_by,
     same,
     settings_of,
+    values_of,
     width,
 )
 
+_SETTINGS = (
+    "strides", "padding", "dilation_rate", "groups", "axis", "return_sequences", "go_backwards", "pool_size", "epsilon",
+    "use_bias", "equation",
+)  # fmt: skip
 _UNEVEN = 0.3  # standard deviation of how copies share what they give, relative to an even share
 _JOINING = (*ADDITIONS, "Multiply", "Divide", "TrueDivide", "Average", "Maximum", "Where")
 
@@ -98,9 +103,7 @@ class Matching:
 
     def _check_alike(self, layer: Any, former: Any, new: keras.KerasTensor, old: keras.KerasTensor) -> None:
         alike = activation_of(layer) == activation_of(former)
-        names = ("strides", "padding", "dilation_rate", "groups", "axis", "rate", "return_sequences", "go_backwards")
-        names += ("pool_size", "epsilon", "use_bias", "equation")
-        for name in names:
+        for name in _SETTINGS:
             alike = alike and getattr(layer, name, None) == getattr(former, name, None)
         if not alike or len(new.shape) != len(old.shape):
             raise NoMorphismError(f"{layer.name} does another thing than {former.name}")
@@ -136,14 +139,13 @@ class Matching:
         if isinstance(layer, UNCHANGED + POOLINGS) or (is_activation(layer) and activation_of(layer) != "softmax"):
             return read
         if isinstance(layer, layers.Flatten):
-            places = int(np.prod(new.shape[1:])) // len(read)
-            wide = width(old) // places
-            moved = np.arange(places)[:, None] * wide + read[None, :]
+            places = width(new) // len(read)
+            moved = np.arange(places)[:, None] * (width(old) // places) + read[None, :]
             return np.where(read[None, :] == NEW, NEW, moved).ravel()
         if kind == "Concatenate" and getattr(layer, "axis", -1) in (-1, len(new.shape) - 1):
             starts = np.cumsum([0, *(width(one) for one in made_by(old)[1])])
-            moved_parts = [np.where(part == NEW, NEW, part + at) for part, at in zip(found, starts, strict=False)]
-            return np.concatenate(moved_parts)
+            parts = zip(found, starts[:-1], strict=True)
+            return np.concatenate([np.where(part == NEW, NEW, part + start) for part, start in parts])
         if kind in _JOINING and _said(layer, new) == _said(former, old):
             wide = [one for one in found if len(one) > 1 or width(new) == 1]  # others are the same for all channels
             if wide and all(len(one) == len(wide[0]) and (one == wide[0]).all() for one in wide):
@@ -162,20 +164,20 @@ class Matching:
         if new.shape != old.shape or not same_weights or not same_call or not all(map(is_same, found)):
             raise NoMorphismError(f"{layer.name} ({kind_of(layer)}) cannot read more channels than {former.name}")
         for variable, value in zip(variables, values, strict=True):
-            self._set(variable, np.array(value))
+            self._set(variable, values_of(value))
         return same(new)
 
     def _linear(self, layer: Any, former: Any, read: Channels, name: str) -> Channels:
         """A matrix of inputs and outputs, at each tap where it has some."""
         if getattr(layer, "groups", 1) != 1:
             raise NoMorphismError(f"{layer.name} reads groups of channels")
-        variable, kernel = getattr(layer, name), np.array(getattr(former, name))
+        variable, kernel = getattr(layer, name), values_of(getattr(former, name))
         if kernel.shape[:-2] != tuple(variable.shape[:-2]):
             kernel = self._padded(layer, former, kernel)
         written = self._repeated(layer, kernel.shape[-1], variable.shape[-1])
         self._set(variable, self._shared(layer, kernel[..., written], read))
         if layer.bias is not None:
-            self._set(layer.bias, np.array(former.bias)[written])
+            self._set(layer.bias, values_of(former.bias)[written])
         return written
 
     def _padded(self, layer: Any, former: Any, kernel: np.ndarray) -> np.ndarray:
@@ -212,7 +214,7 @@ class Matching:
 
     def _by_channel(self, variable: Any, kernel: Any, read: Channels) -> np.ndarray:
         """The kernel [..., channels, 1] of a layer that reads each channel by itself."""
-        value, before = np.array(variable), np.array(kernel)
+        value, before = values_of(variable), values_of(kernel)
         if value.shape[:-2] != before.shape[:-2] or value.shape[-1] != 1:
             raise NoMorphismError("a depthwise convolution of another size reads its channels")
         value[..., read != NEW, :] = before[..., read[read != NEW], :]
@@ -222,20 +224,20 @@ class Matching:
         for name in names:
             variable = getattr(layer, name)
             if variable is not None:
-                value = np.array(variable)
-                value[read != NEW] = np.array(getattr(former, name))[read[read != NEW]]
+                value = values_of(variable)
+                value[read != NEW] = values_of(getattr(former, name))[read[read != NEW]]
                 self._set(variable, value)
 
     def _recurrent(self, layer: Any, former: Any, read: Channels) -> Channels:
         cell, before = layer.cell, former.cell
         written = self._repeated(layer, before.units, cell.units)
-        kernel, recurrent = np.array(before.kernel), np.array(before.recurrent_kernel)
+        kernel, recurrent = values_of(before.kernel), values_of(before.recurrent_kernel)
         parts = kernel.shape[-1] // before.units
         columns = np.concatenate([part * before.units + written for part in range(parts)])
         self._set(cell.kernel, self._shared(layer, kernel[:, columns], read))
         self._set(cell.recurrent_kernel, self._shared(layer, recurrent[:, columns], written))
         if cell.bias is not None:
-            self._set(cell.bias, np.array(before.bias)[..., columns])
+            self._set(cell.bias, values_of(before.bias)[..., columns])
         return written
 
     def _set(self, variable: Any, value: np.ndarray) -> None:

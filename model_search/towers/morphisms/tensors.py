@@ -11,13 +11,14 @@ from keras import layers
 from model_search.errors import NoMorphismError
 
 Channels = np.ndarray
-"""For each channel (position on the last axis) of a tensor, the channel of another tensor that it equals; -1 for none."""
+"""For each channel (place on the last axis) of a tensor, the channel of another tensor that it equals; -1 for none."""
 
 NEW = -1
 Weights = dict[int, np.ndarray]
 """Values of variables by their `id`."""
 
 _NOT_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softplus", "softmax", "hard_sigmoid"})
+_FUNCTIONS = frozenset({"Relu", "Relu6", "Gelu", "Tanh", "Sigmoid", "Silu", "Softplus"})  # keras.ops, by class
 _ZERO_AT_ZERO = frozenset(
     {"linear", "relu", "relu6", "tanh", "gelu", "silu", "swish", "elu", "selu", "leaky_relu", "hard_silu", "softsign"}
 )
@@ -36,6 +37,11 @@ CONVOLUTIONS = (layers.Conv1D, layers.Conv2D)
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 ADDITIONS = ("Add", "Subtract")
+
+
+def values_of(variable: Any) -> np.ndarray:
+    """A copy of a variable's values."""
+    return np.copy(variable.numpy())
 
 
 def made_by(tensor: keras.KerasTensor) -> tuple[Any, list[keras.KerasTensor]]:
@@ -70,6 +76,8 @@ def activation_of(operation: Any) -> str:
     if isinstance(operation, layers.ReLU):
         plain = operation.max_value is None and not operation.negative_slope and not operation.threshold
         return "relu" if plain else "another"
+    if kind_of(operation) in _FUNCTIONS:
+        return kind_of(operation).lower()
     found = getattr(operation, "activation", None)
     return "linear" if found is None else str(getattr(found, "__name__", "another"))
 
@@ -81,9 +89,7 @@ def keeps_zero(operation: Any) -> bool:
 
 def is_activation(operation: Any) -> bool:
     """Whether an operation applies a function to each value by itself."""
-    kind = kind_of(operation)
-    is_function = kind in ("Relu", "Gelu", "Tanh", "Sigmoid", "Silu")
-    return isinstance(operation, layers.Activation | layers.ReLU) or is_function
+    return isinstance(operation, layers.Activation | layers.ReLU) or kind_of(operation) in _FUNCTIONS
 
 
 def is_never_negative(tensor: keras.KerasTensor) -> bool:
@@ -91,7 +97,7 @@ def is_never_negative(tensor: keras.KerasTensor) -> bool:
     operation, inputs = made_by(tensor)
     if isinstance(operation, layers.Normalization | layers.BatchNormalization) or not inputs:
         return False
-    if activation_of(operation) in _NOT_NEGATIVE or kind_of(operation) in ("Relu", "Sigmoid", "Softplus"):
+    if activation_of(operation) in _NOT_NEGATIVE:
         return True
     passes = (*UNCHANGED, *POOLINGS, layers.Flatten, layers.Reshape, layers.Concatenate, layers.Add)
     if isinstance(operation, passes) or kind_of(operation) in ("Add", "Concatenate", "Reshape", "Pad", "GetItem"):
@@ -100,7 +106,7 @@ def is_never_negative(tensor: keras.KerasTensor) -> bool:
 
 
 def leaves_channels(operation: Any, tensor: keras.KerasTensor) -> bool:
-    """Whether an operation has to do with other axes than the last one alone: picks, turns or adds up steps or places."""
+    """Whether an operation leaves the last axis as it is: picks, turns or adds up steps or places."""
     read = made_by(tensor)[1]
     if len(read) != 1 or width(read[0]) != width(tensor):
         return False
