@@ -86,6 +86,10 @@ def _define_flags() -> None:
     flags.DEFINE_string("text", None, "Name of the column of texts, with --phoenix_dataset=text.")
     flags.DEFINE_integer("label_index", None, "Number of the label column, from 0, where --label is not given.")
     flags.DEFINE_string("weight", None, "Name of a column of row weights.")
+    flags.DEFINE_string(
+        "groups", None, "Name of a column; rows with one value are all trained on, or all validated on."
+    )
+    flags.DEFINE_string("time", None, "Name of a column of numbers or dates; the latest rows are validated on.")
     flags.DEFINE_integer("logits_dimension", None, "Number of classes; above 1 means classes. Inferred when absent.")
     flags.DEFINE_string(
         "record_defaults", None, "Comma-separated: a number means a number column, a text a text column."

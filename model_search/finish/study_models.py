@@ -27,6 +27,7 @@ from model_search.towers.ensemble_models import (
     mean_of_logits,
     mixture_of_logits,
 )
+from model_search.towers.heads import within_range
 from model_search.training.assembly import trained_model
 from model_search.training.folds.bags import weights_by_fold
 from model_search.training.outcome import TrainedTower
@@ -56,8 +57,8 @@ class StudyModels:
         """
         numbers = self._plan(trial).towers
         if numbers == (trial.id,):
-            return self._own_tower(trial.id)
-        return ensemble_model(self._towers(numbers), lambda logits: self._combined(trial, logits))
+            return self._in_range(self._own_tower(trial.id))
+        return self._in_range(ensemble_model(self._towers(numbers), lambda logits: self._combined(trial, logits)))
 
     def of_final(self, model: FinalModel) -> keras.Model:
         """A final ensemble as one model, which contains each of its towers once; or the student.
@@ -67,7 +68,7 @@ class StudyModels:
         """
         if model.plan is not None:
             weights = needed_arrays(self._study.artefacts, model.artefacts, STUDENT_WEIGHTS, "the student")
-            return self._with_weights(TrainedTower(model.plan, weights))
+            return self._in_range(self._with_weights(TrainedTower(model.plan, weights)))
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
@@ -78,7 +79,14 @@ class StudyModels:
             )
 
         numbers = dict.fromkeys(number for trial in trials for number in self._plan(trial).towers)
-        return ensemble_model(self._towers(numbers), combine)
+        return self._in_range(ensemble_model(self._towers(numbers), combine))
+
+    def _in_range(self, model: keras.Model) -> keras.Model:
+        """The model with predictions cut off at the range of the training targets, where the task has one."""
+        found = self._study.task.target_range
+        if found is None or len(self._study.tasks) > 1:
+            return model
+        return within_range(model, *found)
 
     def _combined(self, trial: Trial, logits: Tensors) -> keras.KerasTensor:
         """A trial's logits from those of its towers."""
