@@ -14,8 +14,9 @@ from model_search.data.inputs import InputLayout
 from model_search.data.rows import Arrays
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts
+from model_search.metadata.artefacts import load_arrays
 from model_search.metadata.final_models import FinalModel
-from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS
+from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS, refit_weights
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.problem import problem_types
 from model_search.towers.builder import build_tower
@@ -46,6 +47,7 @@ class StudyModels:
 
     def __init__(self, study: StudyParts, inputs: Arrays | None = None):
         self._study = study
+        self._files = study.store.files()
         layout = InputLayout.from_description(study.record.data)
         self._specs = layout.specs if inputs is None else layout.with_room(inputs).specs
 
@@ -103,7 +105,12 @@ class StudyModels:
         return {number: self._own_tower(number) for number in numbers}
 
     def _own_tower(self, number: int) -> keras.Model:
-        return self._with_weights(self.trained(number))
+        """A trial's tower; with the weights that it has from all rows, where it was trained again on them."""
+        tower = self.trained(number)
+        again = self._files.get(refit_weights(number))
+        if again is not None:
+            tower = dataclasses.replace(tower, weights=load_arrays(self._study.artefacts, again))
+        return self._with_weights(tower)
 
     def _with_weights(self, tower: TrainedTower) -> keras.Model:
         """A tower is no larger than its stored weights, whatever its plan and the data's description say."""
