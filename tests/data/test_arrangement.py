@@ -75,7 +75,7 @@ def test_groups_of_a_file_and_of_arrays_are_split_alike(frame, tmp_path):
         assert data.description["split"]["column"] in ("who", "groups")
         assert (len(data.train), len(data.valid)) == (30, 10)
         assert not set(data.groups[:30]) & set(data.groups[30:])
-        assert "who" not in str(data.description["schema"])
+        assert "'who'" not in str(data.description["schema"])
     assert by_name.fingerprint == beside.fingerprint
 
 
