@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from model_search.cells import in_words
+
 HyperparameterValue = str | int | float | bool
 
 BLOCK_ARROW = " > "
@@ -335,7 +337,7 @@ class TrialPlan:
         if self.classic is not None:
             return CLASSIC_MODELS.get(self.classic, self.classic)  # also of one that is refused
         others = f"trials {', '.join(map(str, self.members))}" if self.members else ""
-        return " with ".join(filter(None, (BLOCK_ARROW.join(self.architecture), others)))
+        return " with ".join(filter(None, (BLOCK_ARROW.join(in_words(self.architecture)), others)))
 
     @property
     def builds_on(self) -> tuple[int, ...]:

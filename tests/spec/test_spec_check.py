@@ -357,7 +357,7 @@ def test_every_field_is_read_or_told_about():
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
         "evaluation_schedule", "tuning", "final_training", "trial_limits", "search", "search_settings", "planner_rules",
-        "augmentations", "lengths_feature_name", "weight_feature_name",
+        "augmentations", "cell", "lengths_feature_name", "weight_feature_name",
         "cnn_data_format", "use_auxiliary_head", "auxiliary_head_loss_weight",
         "multi_task_spec", "primary_task_name", "merge_losses_of_multitask",
         *message_owners(), *readers(),

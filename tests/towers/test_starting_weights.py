@@ -83,6 +83,22 @@ def test_a_keras_model_gives_its_layers_in_order_of_their_kind():
     assert start_from(wider, blocks, [Source(arrays)]) == 1  # the bias of the logits alone
 
 
+def test_a_backbone_starts_at_the_weights_of_the_network_of_keras():
+    stock = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), alpha=1.0)
+    blocks = ("MOBILENET_V2_BACKBONE", "GLOBAL_MAX_FLATTEN")
+    new = build_tower(TowerSpec(blocks, {"image": InputSpec((32, 32, 3))}, 2, "CNN"))
+    given = {
+        f"{BY_LAYER}{name}": array + 0.5
+        for name, array in zip(layer_weight_names(stock), stock.get_weights(), strict=True)
+    }
+    assert start_from(new, blocks, [Source(given)]) == len(stock.weights)
+    after = [
+        array for array, variable in zip(new.get_weights(), new.weights, strict=True) if "logits" not in variable.path
+    ]
+    for array, expected in zip(after, given.values(), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
 @pytest.mark.parametrize("name", ["1", "model"])
 def test_several_given_models_are_told_apart(name):
     arrays = {"1/a/b": np.zeros(1), "12/a/b": np.ones(1), "model/a/b": np.ones(2)}
