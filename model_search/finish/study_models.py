@@ -47,7 +47,6 @@ class StudyModels:
 
     def __init__(self, study: StudyParts, inputs: Arrays | None = None):
         self._study = study
-        self._files = study.store.files()
         layout = InputLayout.from_description(study.record.data)
         self._specs = layout.specs if inputs is None else layout.with_room(inputs).specs
 
@@ -107,7 +106,7 @@ class StudyModels:
     def _own_tower(self, number: int) -> keras.Model:
         """A trial's tower; with the weights that it has from all rows, where it was trained again on them."""
         tower = self.trained(number)
-        again = self._files.get(refit_weights(number))
+        again = self._study.store.files().get(refit_weights(number))
         if again is not None:
             tower = dataclasses.replace(tower, weights=load_arrays(self._study.artefacts, again))
         return self._with_weights(tower)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-
-import numpy as np
 
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import concatenate
@@ -25,7 +22,7 @@ from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
 from model_search.training.evaluator import Evaluator
-from model_search.training.outcome import Progress
+from model_search.training.outcome import Progress, TrialOutcome
 
 _MARGIN = 1.3  # of the seconds that a training took, for one on more rows
 
@@ -67,9 +64,13 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
             if trial.plan is None or trial.result is None or _seconds(trial) > deadline.remaining:
                 continue
             plan, until = _plan_of_all_rows(trial.plan, trial.result, len(rows) / len(data.train))
-            weights = _trained(engine, plan, until, interrupts)
-            if weights is None:
+            outcome = _trained(engine, plan, until, interrupts)
+            if interrupts.asked or interrupts.out_of_time:
                 break
+            metric, objective = session.record.metric, session.settings.objective
+            if outcome is None or objective.better(trial.result.metrics.get(metric), outcome.metrics.get(metric)):
+                continue  # worse on rows that it has seen than before on rows that it had not: this training has failed
+            weights = outcome.weights
             session.store.save_file(save_arrays(session.artefacts, None, refit_weights(trial.id), weights))
             done += 1
     if interrupts.asked:
@@ -100,8 +101,8 @@ def _plan_of_all_rows(plan: TrialPlan, result: TrialResult, growth: float) -> tu
     return dataclasses.replace(plan, steps=steps, start=None), max(1, round(result.best_step * growth))
 
 
-def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interrupts) -> Mapping[str, np.ndarray] | None:
-    """The weights by name; None where time was up, or Ctrl-C was pressed."""
+def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interrupts) -> TrialOutcome | None:
+    """The outcome; None where it fails, time is up, or Ctrl-C was pressed."""
 
     def on_progress(progress: Progress) -> bool:
         if interrupts.asked or interrupts.out_of_time:
@@ -109,7 +110,7 @@ def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interru
         return progress.step >= until and plan.classic is None
 
     try:
-        return engine.run(plan, None, on_progress).weights
+        return engine.run(plan, None, on_progress)
     except (TrialInterruptedError, TrialError):
         return None
 
