@@ -158,7 +158,7 @@ class PlanMaker:
         self.algorithm = make_algorithm(spec)
         self.evaluation = EvaluationSchedule.of(spec, settings.train_steps)
         self.views = Views(self.evaluation)
-        predictors = Predictors(self.grammar, self.algorithm.scales)
+        predictors = Predictors(self.grammar, self.algorithm.scales, self.algorithm.likelihood_rows)
         self.algorithm.use(predictors)
         self.sampler = make_sampler(settings.sampler, self.grammar, self.algorithm.sampler, predictors)
         self._random_sampler = RandomSampler()

@@ -220,8 +220,8 @@ class Grammar:
     def replace(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
         """Another block at a random position; None where there is no other."""
         body = self._body(architecture)
-        choices = map(self.choices, range(len(body)))
-        free = [place for place, (name, known) in enumerate(zip(body, choices)) if known.count(name) < len(known)]
+        choices = [self.choices(place) for place in range(len(body))]
+        free = [place for place, name in enumerate(body) if choices[place].count(name) < len(choices[place])]
         if not free:
             return None
         place = _pick(free, rng)

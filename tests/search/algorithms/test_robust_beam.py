@@ -5,8 +5,9 @@ import pytest
 from search_factory import completed, make_plan, make_planner, make_spec, run_study
 
 from model_search.search.algorithms.guided_beam import Child, GuidedBeam
+from model_search.search.algorithms.portfolio_beam import NAME, PortfolioBeam
 from model_search.search.algorithms.registry import make_algorithm
-from model_search.search.algorithms.robust_beam import NAME, RobustBeam, expected_improvement
+from model_search.search.algorithms.robust_beam import RobustBeam, expected_improvement
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import Prediction
 from model_search.search.predictor.predictor import Predictors
@@ -17,7 +18,7 @@ from model_search.spec.searches import with_version
 BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "LOWRANK_1")
 
 
-def _spec(depth=6, version=None, **fields):
+def _spec(depth=6, version=2, **fields):
     """Towers of one length, whose hyperparameters have one value only."""
     spec = make_spec(
         NAME,
@@ -46,7 +47,7 @@ def _rough(seed):
 
 
 def test_a_spec_names_the_version_and_gets_the_latest_without():
-    assert type(make_algorithm(_spec())) is RobustBeam
+    assert type(make_algorithm(_spec(version=None))) is PortfolioBeam
     assert type(make_algorithm(_spec(version=2))) is RobustBeam
     assert type(make_algorithm(_spec(version=1))) is GuidedBeam
 
@@ -55,7 +56,7 @@ def test_a_study_keeps_the_version_that_it_began_with_unless_another_is_asked_fo
     def version(spec):
         return spec.search_settings.hparam["version"].int64_value
 
-    given = _spec()
+    given = _spec(version=None)
     assert [version(with_version(given, number)) for number in (1, 2)] == [1, 2]
     assert version(with_version(_spec(version=2), 1)) == 2
     assert "version" not in given.search_settings.hparam
