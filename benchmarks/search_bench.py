@@ -14,8 +14,8 @@ own):
 * what is its rank among all contestants?
 
 The same is asked of the default with settings that are chosen for each space by all *other* spaces ("left out"): of the
-default and its `--variants`, the one with the least regret there, as a share of that of random search (or of the mean of
-the others, where random search does not take part). It tells what the default does on a space that it was not made on.
+default and its `--variants`, the one with the least regret there, as a share of that of random search (or of the mean
+of all others). It tells what the default does on a space that it was not made on.
 
 Results are kept by space, contestant, seed and settings; `--again NAME` forgets those of a contestant whose code has
 changed.

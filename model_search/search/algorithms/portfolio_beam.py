@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
+import itertools
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from model_search.search.algorithms.algorithm import Proposal
-from model_search.search.algorithms.guided_beam import WARM_UP, Child, GuidedBeam
+from model_search.search.algorithms.guided_beam import EXPLORATION, WARM_UP, Acquisition, Child, GuidedBeam
 from model_search.search.algorithms.registry import register_search
-from model_search.search.algorithms.robust_beam import RobustBeam, trials_since_the_best
+from model_search.search.algorithms.robust_beam import (
+    IMPROVEMENT,
+    RobustBeam,
+    expected_improvement,
+    trials_since_the_best,
+)
 from model_search.search.history.history import History
 from model_search.search.predictor.predictor import Predictor, is_own
+from model_search.search.space.architecture import Architecture
 from model_search.spec.searches import LATEST_VERSION, SEARCHES, VERSION, Setting
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 NAME = "PREDICTOR_GUIDED_BEAM"
-STEPS_FROM = 14  # trials, before which the predictor decides alone
+STEPS_FROM = 14  # the first trial that may be a step
 LEAST_STEPS = 0.15  # of the trials from then on
-STALLED = 40  # trials without a better one, after which steps have their greatest share
-STANDINGS = 10  # of the best trials that steps are taken from
+STALLED = 40  # trials without a better one, after which steps have their greatest share; more where neighbours are more
+STANDINGS = 10  # of the best trials that steps leave from,
+LEAVES = 0.5  # with this probability from the first that has untried neighbours, else from one after it
 
 
 @register_search(
@@ -40,12 +47,14 @@ class PortfolioBeam(RobustBeam):
     """The robust beam, with a share of plain steps that grows while nothing is better.
 
     A step goes from one of the best trials to a neighbour that was not tried, whatever the predictor believes. A
-    predictor that errs near the best ones errs there again and again: its own proposals have then been tried, and what
-    is better is where it expects nothing. How many of the trials are steps is decided by the progress: few as long as
-    the best trial is one of the latest, `most_steps` of them after forty trials without a better one.
+    predictor that errs near the best trials errs there again and again: what it finds promising has been tried, and
+    what is better is where it expects nothing. How many of the trials are steps follows from the progress: few as long
+    as the best trial is one of the latest; `most_steps` of them after as many trials without a better one as the best
+    has neighbours, at least forty. So they are rare where neighbours are too many to be tried.
 
     A step mostly leaves from the best trial that has untried neighbours, else from the next ones; when none of the best
-    has any, it begins anew at a random tower.
+    ten has any, it begins anew at a random tower. Of the other trials, the more go to the expected improvement, and the
+    fewer to the upper confidence bound, the longer nothing was better: the bound stays where it has been.
 
     Versions 1 and 2 are `GuidedBeam` and `RobustBeam`; studies go on with the version that they began with.
 
@@ -80,18 +89,32 @@ class PortfolioBeam(RobustBeam):
             return self._step(history, rng)
         return GuidedBeam.propose(self, history, rng)
 
+    def _acquisition(self, history: History, predictor: Predictor) -> Acquisition:
+        """The expected improvement or an upper confidence bound; the former alone when progress has stalled."""
+        best = float(predictor.targets.max())
+        share = IMPROVEMENT + (1 - IMPROVEMENT) * self._stalled(history)
+        # The same for all draws of a trial.
+        if np.random.default_rng([len(history), history.completed_count, 1]).random() < share:
+            return lambda expected: expected_improvement(expected, best)
+        return lambda expected: expected.mean + EXPLORATION * expected.deviation
+
     def _share_of_steps(self, history: History) -> float:
         if sum(map(is_own, history.trials)) < STEPS_FROM - 1:
             return 0.0
-        late = min(trials_since_the_best(history) / STALLED, 1.0)
         least = min(LEAST_STEPS, self.most_steps)
-        return least + (self.most_steps - least) * late
+        return least + (self.most_steps - least) * self._stalled(history)
+
+    def _stalled(self, history: History) -> float:
+        """From 0, where the last trial is the best, to 1, where none of very many was."""
+        best = next(filter(is_own, history.completed)).plan
+        neighbours = [] if best is None else self._neighbours_of(best.architecture, self._allowed(history))
+        return min(trials_since_the_best(history) / max(STALLED, len(neighbours)), 1.0)
 
     def _step(self, history: History, rng: np.random.Generator) -> Proposal:
-        """An untried neighbour of one of the best trials, the better the likelier; else a random beginning."""
+        """An untried neighbour of one of the best trials, the better the likelier; else a random tower."""
         allowed, tried = self._allowed(history), self._exhausted(history, 1)
-        last: list[tuple[Child, list[tuple[str, ...]]]] = []
-        for trial in heapq.nsmallest(STANDINGS, filter(is_own, history.completed), key=history.loss):
+        found: tuple[Child, list[Architecture]] | None = None
+        for trial in itertools.islice(filter(is_own, history.completed), STANDINGS):
             if trial.plan is None:
                 continue
             standing = Child(trial.plan.architecture, trial.id)
@@ -103,10 +126,10 @@ class PortfolioBeam(RobustBeam):
                 and not history.failures.avoids(neighbour)
             ]
             if untried:
-                last = [(standing, untried)]
-                if rng.random() < 0.5:
+                found = (standing, untried)
+                if rng.random() < LEAVES:
                     break
-        if not last:
+        if found is None:
             return Proposal(self.grammar.random_of_any_depth(rng, allowed))
-        standing, untried = last[0]
+        standing, untried = found
         return Proposal(untried[int(rng.integers(len(untried)))], parent=standing.parent)
