@@ -20,6 +20,7 @@ from model_search.search.algorithms.robust_beam import (
 from model_search.search.history.history import History
 from model_search.search.predictor.predictor import Predictor, is_own
 from model_search.search.space.architecture import Architecture
+from model_search.search.space.edit_distance import encode, hamming, levenshtein
 from model_search.spec.searches import LATEST_VERSION, SEARCHES, VERSION, Setting
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ NAME = "PREDICTOR_GUIDED_BEAM"
 STEPS_FROM = 14  # the first trial that may be a step
 LEAST_STEPS = 0.15  # of the trials from then on
 STALLED = 40  # trials without a better one, after which steps have their greatest share; more where neighbours are more
-STANDINGS = 10  # of the best trials that steps leave from,
-LEAVES = 0.5  # with this probability from the first that has untried neighbours, else from one after it
+STANDINGS = 1000  # of the best trials that steps leave from,
+LEAVES = 0.7  # with this probability from the first that has untried neighbours, else from one after it
+NEAR = 2  # edits, within which of a local optimum steps leave from no other trial
 
 
 @register_search(
@@ -52,9 +54,12 @@ class PortfolioBeam(RobustBeam):
     as the best trial is one of the latest; `most_steps` of them after as many trials without a better one as the best
     has neighbours, at least forty. So they are rare where neighbours are too many to be tried.
 
-    A step mostly leaves from the best trial that has untried neighbours, else from the next ones; when none of the best
-    ten has any, it begins anew at a random tower. Of the other trials, the more go to the expected improvement, and the
-    fewer to the upper confidence bound, the longer nothing was better: the bound stays where it has been.
+    A step mostly leaves from the best trial that has untried neighbours, else from one after it. When all neighbours of
+    a trial were tried and none is better, it is a local optimum, and steps leave from no trial within two edits of it
+    either, but from the best one elsewhere; where there is none, from a random tower.
+
+    Of the other trials, the more go to the expected improvement, and the fewer to the upper confidence bound, the
+    longer nothing was better: the bound stays where it has been.
 
     Versions 1 and 2 are `GuidedBeam` and `RobustBeam`; studies go on with the version that they began with.
 
@@ -113,11 +118,14 @@ class PortfolioBeam(RobustBeam):
     def _step(self, history: History, rng: np.random.Generator) -> Proposal:
         """An untried neighbour of one of the best trials, the better the likelier; else a random tower."""
         allowed, tried = self._allowed(history), self._exhausted(history, 1)
+        remaining = [
+            Child(trial.plan.architecture, trial.id)
+            for trial in itertools.islice(filter(is_own, history.completed), STANDINGS)
+            if trial.plan is not None
+        ]
         found: tuple[Child, list[Architecture]] | None = None
-        for trial in itertools.islice(filter(is_own, history.completed), STANDINGS):
-            if trial.plan is None:
-                continue
-            standing = Child(trial.plan.architecture, trial.id)
+        while remaining:
+            standing = remaining.pop(0)
             untried = [
                 neighbour
                 for neighbour in self._neighbours_of(standing.architecture, allowed)
@@ -129,7 +137,18 @@ class PortfolioBeam(RobustBeam):
                 found = (standing, untried)
                 if rng.random() < LEAVES:
                     break
+            else:
+                remaining = self._far_from(standing, remaining)
         if found is None:
             return Proposal(self.grammar.random_of_any_depth(rng, allowed))
         standing, untried = found
         return Proposal(untried[int(rng.integers(len(untried)))], parent=standing.parent)
+
+    def _far_from(self, optimum: Child, others: list[Child]) -> list[Child]:
+        """Those that have no neighbour in common with a tower that nothing beside it is better than."""
+        if not others:
+            return []
+        numbers = {name: number for number, name in enumerate(self.grammar.blocks)}
+        codes = encode([self.grammar.canonical(child.architecture) for child in (optimum, *others)], numbers)
+        edits = (hamming if self.grammar.is_fixed else levenshtein)(codes[:1], codes[1:])[0]
+        return [other for other, distance in zip(others, edits, strict=True) if distance > NEAR]

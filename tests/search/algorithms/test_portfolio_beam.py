@@ -12,6 +12,7 @@ from model_search.search.algorithms.robust_beam import RobustBeam
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import Prediction
 from model_search.search.predictor.predictor import Predictor
+from model_search.search.space.edit_distance import encode, levenshtein
 from model_search.spec.searches import with_version
 
 BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "LOWRANK_1")
@@ -68,6 +69,11 @@ def _history(losses, depth=6):
     return history
 
 
+def _edits(one, other):
+    numbers = {name: number for number, name in enumerate(BLOCKS)}
+    return levenshtein(*(encode([tower], numbers) for tower in (one, other)))[0, 0]
+
+
 def test_steps_grow_with_the_trials_that_were_no_better():
     algorithm = make_algorithm(_spec(most_steps=0.4))
     shares = [algorithm._share_of_steps(_history([1.0] + [2.0] * later)) for later in (5, 20, 30, STALLED, 90)]
@@ -113,21 +119,32 @@ def test_a_step_goes_to_an_untried_neighbour_of_one_of_the_best_and_mostly_of_th
     steps = [algorithm._step(history, np.random.default_rng(seed)) for seed in range(60)]
     tried = {trial.plan.architecture for trial in history.completed}
     for step in steps:
-        start = history.get(step.parent).plan.architecture
-        assert sum(one != other for one, other in zip(start, step.architecture, strict=True)) == 1
+        assert _edits(history.get(step.parent).plan.architecture, step.architecture) == 1
         assert step.architecture not in tried
     parents = [step.parent for step in steps]
-    assert max(parents) <= 10
-    assert 20 <= parents.count(1) <= 40 and 6 <= parents.count(2) <= 24
+    assert 32 <= parents.count(1) <= 52 and 4 <= parents.count(2) <= 24
 
 
-def test_a_step_leaves_from_the_next_best_or_begins_anew_where_all_neighbours_were_tried():
+@pytest.mark.parametrize("depths", [(5, 5), (1, 5)], ids=["one length", "free length"])
+def test_steps_leave_a_local_optimum_and_what_is_near_it(depths):
+    """All neighbours of the best were tried. Of the others, two that are within two edits of it are the next best."""
+    spec = _spec()
+    spec.minimum_depth, spec.maximum_depth = depths
+    algorithm, (one, other) = make_algorithm(spec), BLOCKS[:2]
+    best, near, far = (one,) * 5, [(other, other, one, one, one), (one, one, one, other, other)], (other,) * 5
+    towers = [best, *near, far, *algorithm.grammar.neighbours(best)]
+    history = History("loss", "minimize")
+    history.update(completed(i, float(min(i, 5)), make_plan(i, tower)) for i, tower in enumerate(towers, start=1))
+    history.update(  # the greatest depth is allowed by now
+        completed(i, 9.0, make_plan(i, far)) for i in range(len(towers) + 1, len(towers) + 20)
+    )
+    steps = [algorithm._step(history, np.random.default_rng(seed)) for seed in range(20)]
+    assert {step.parent for step in steps} <= {4, *range(len(towers) + 1, len(towers) + 20)}
+    assert all(_edits(far, step.architecture) <= 2 and step.architecture not in towers for step in steps)
+
+
+def test_a_step_begins_anew_where_everything_near_the_best_was_tried():
     algorithm = make_algorithm(_spec(depth=2))
-    history = _history([1.0, 2.0], depth=2)
-    for neighbour in algorithm.grammar.neighbours(history.get(1).plan.architecture):
-        history.update([completed(len(history) + 1, 3.0, make_plan(len(history) + 1, neighbour))])
-    assert {algorithm._step(history, np.random.default_rng(seed)).parent for seed in range(20)} >= {2}
-    assert 1 not in {algorithm._step(history, np.random.default_rng(seed)).parent for seed in range(20)}
     everything = _history(list(np.arange(16.0)), depth=2)
     assert algorithm._step(everything, np.random.default_rng(0)).parent is None
 
