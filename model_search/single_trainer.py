@@ -14,6 +14,8 @@ from model_search.metadata.final_models import KEEP_MODELS
 from model_search.trainers.options import SearchOptions, TrialCallback
 
 if TYPE_CHECKING:
+    import keras
+
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
     from model_search.study import Study
 
@@ -79,6 +81,7 @@ class SingleTrainer:
         executor: str = "local",
         resources: Mapping[str, float] | None = None,
         artefacts: str | os.PathLike[str] | None = None,
+        warm_start_from: Study | keras.Model | str | os.PathLike[str] | None = None,
     ) -> Study:
         """Trains models until the study holds `number_models` completed ones.
 
@@ -128,6 +131,8 @@ class SingleTrainer:
             resources: What a trial takes on Ray, {"cpu": 1, "gpu": 0} where None; other names are Ray's own resources.
             artefacts: Folder or URL (whatever fsspec knows: "s3://...") for the files of trials, seen by all machines;
                 the study's own folder where None.
+            warm_start_from: Trained models whose weights new towers start from, as far as they fit: a `Study` or the
+                path of its folder (its best towers), a Keras model or the path of a .keras file. The study keeps them.
 
         Returns:
             The study.

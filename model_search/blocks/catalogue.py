@@ -1,7 +1,7 @@
 """The catalogue of blocks, without building them: name, id, family, arguments and role. Never imports TensorFlow.
 
 `catalogue_archived.py` lists the blocks of the archived Model Search under its names and ids; those that were added are
-in `catalogue_tabular.py` (tables) and `catalogue_modern.py`.
+in `catalogue_tabular.py` (tables), `catalogue_cells.py` (parts of cells) and `catalogue_modern.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import difflib
 from collections.abc import Iterable
 
 from model_search.blocks.catalogue_archived import ARCHIVED
+from model_search.blocks.catalogue_cells import CELLS
 from model_search.blocks.catalogue_modern import MODERN
 from model_search.blocks.catalogue_records import BlockHyperparameter, BlockInfo
 from model_search.blocks.catalogue_tabular import TABULAR
+from model_search.cells import LAYOUT, PARTS
 from model_search.errors import SpecError, UserError
 
 __all__ = [
@@ -27,15 +29,15 @@ EMPTY_BLOCK_ID = 0
 # Hyperparameters of every trial; a block's own cannot be called like one of them.
 GENERAL_HYPERPARAMETERS = frozenset(
     {
-        "batch_size", "beta2", "class_balance", "cooldown_share", "dropout_rate", "epochs", "exponential_decay_rate",
-        "exponential_decay_steps", "gradient_max_norm", "kernel_decay", "l2_regularization", "label_smoothing",
-        "learning_rate", "momentum", "optimizer", "schedule", "warmup_share", "weight_decay",
+        *LAYOUT, "batch_size", "beta2", "class_balance", "cooldown_share", "dropout_rate", "epochs",
+        "exponential_decay_rate", "exponential_decay_steps", "gradient_max_norm", "kernel_decay", "l2_regularization",
+        "label_smoothing", "learning_rate", "momentum", "optimizer", "schedule", "warmup_share", "weight_decay",
     }
 )  # fmt: skip
 # Entries that the archived system recorded besides an architecture; they have no meaning here.
 IGNORED_HYPERPARAMETERS = ("new_block_type", "initial_architecture")
 
-_ADDED = range(300, 400)  # ids of blocks that this package adds to the archived ones
+_ADDED = range(300, 500)  # ids of blocks that this package adds to the archived ones
 _EXPERIMENTAL = 10001  # ids from here on are the archived system's experimental ones
 
 
@@ -119,13 +121,13 @@ class Catalogue:
                 )
 
     def hyperparameter_names(self, blocks: Iterable[str]) -> frozenset[str]:
-        """The names in the search space of all hyperparameters of these blocks; unknown blocks have none."""
-        return frozenset(
-            full
-            for name in set(blocks)
-            if name in self._by_name
-            for full in self._by_name[name].hyperparameter_names.values()
-        )
+        """The names in the search space of all hyperparameters of these blocks; unknown blocks have none.
+
+        The layout of cells belongs to the parts of cells.
+        """
+        known = {name for name in blocks if name in self._by_name}
+        own = (full for name in known for full in self._by_name[name].hyperparameter_names.values())
+        return frozenset((*own, *(LAYOUT if known & PARTS else ())))
 
     def unregister(self, name: str) -> None:
         """Takes out a block that a user registered, so that it can be defined anew.
@@ -141,12 +143,12 @@ class Catalogue:
         del self._by_id[info.enum_id]
 
     def next_free_id(self) -> int:
-        """The lowest free id above those of the other blocks, without 300 to 399 and those from 10001 on."""
+        """The lowest free id above those of the other blocks, without 300 to 499 and those from 10001 on."""
         free = max((number for number in self._by_id if number < _EXPERIMENTAL), default=EMPTY_BLOCK_ID) + 1
         return _ADDED.stop if free in _ADDED else free
 
 
-_CATALOGUE = Catalogue(info for family in (*ARCHIVED, *TABULAR, *MODERN) for info in family.infos())
+_CATALOGUE = Catalogue(info for family in (*ARCHIVED, *TABULAR, *MODERN, *CELLS) for info in family.infos())
 
 get = _CATALOGUE.get
 hyperparameter_names = _CATALOGUE.hyperparameter_names

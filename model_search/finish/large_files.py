@@ -220,7 +220,11 @@ def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     def escaped(cell: Any) -> Any:
         return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
-    columns = [column if _is_number(column) else column.map(escaped) for _, column in frame.items()]
+    def kept(column: pd.Series) -> pd.Series:  # of the same type: large whole numbers among others stay exact
+        cells = [escaped(cell) for cell in column]
+        return pd.Series(cells, column.index, dtype=object, name=column.name)
+
+    columns = [column if _is_number(column) else kept(column) for _, column in frame.items()]
     return pd.concat(columns, axis=1).rename(columns=escaped)
 
 

@@ -87,12 +87,14 @@ class LearningSpec(_message.Message):
     def __init__(self, apply_exponential_decay: bool = ..., min_decay_times: _Optional[int] = ..., max_decay_times: _Optional[int] = ..., min_learning_rate_decay_rate: _Optional[float] = ..., max_learning_rate_decay_rate: _Optional[float] = ..., apply_gradient_clipping: bool = ..., min_gradient_norm_when_clipping: _Optional[int] = ..., max_gradient_norm_when_clipping: _Optional[int] = ..., apply_l2_regularization: bool = ..., min_l2_regularization: _Optional[float] = ..., max_l2_regularization: _Optional[float] = ..., lr_warmup_steps: _Optional[int] = ..., min_dropout: _Optional[float] = ..., max_dropout: _Optional[float] = ..., learning_rate_range: _Optional[_Iterable[_Union[LearningRateRange, _Mapping]]] = ..., optimizers: _Optional[_Iterable[str]] = ..., apply_momentum: bool = ..., min_momentum: _Optional[float] = ..., max_momentum: _Optional[float] = ..., apply_weight_decay: bool = ..., min_weight_decay: _Optional[float] = ..., max_weight_decay: _Optional[float] = ..., batch_sizes: _Optional[_Iterable[int]] = ..., no_dropout_share: _Optional[float] = ..., cooldown_share: _Optional[float] = ..., schedules: _Optional[_Iterable[str]] = ..., warmup_shares: _Optional[_Iterable[float]] = ..., beta2s: _Optional[_Iterable[float]] = ..., kernel_decays: _Optional[_Iterable[float]] = ..., label_smoothings: _Optional[_Iterable[float]] = ..., class_balances: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TowerSuggestion(_message.Message):
-    __slots__ = ("architecture", "hparams")
+    __slots__ = ("architecture", "hparams", "cells")
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     HPARAMS_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
     architecture: _containers.RepeatedScalarFieldContainer[str]
     hparams: _hparam_pb2.HParamDef
-    def __init__(self, architecture: _Optional[_Iterable[str]] = ..., hparams: _Optional[_Union[_hparam_pb2.HParamDef, _Mapping]] = ...) -> None: ...
+    cells: str
+    def __init__(self, architecture: _Optional[_Iterable[str]] = ..., hparams: _Optional[_Union[_hparam_pb2.HParamDef, _Mapping]] = ..., cells: _Optional[str] = ...) -> None: ...
 
 class ArchitectureReplay(_message.Message):
     __slots__ = ("towers",)
@@ -280,6 +282,24 @@ class FinalTraining(_message.Message):
     one_cycle: bool
     def __init__(self, time_share: _Optional[float] = ..., towers: _Optional[int] = ..., one_cycle: bool = ...) -> None: ...
 
+class CellSpec(_message.Message):
+    __slots__ = ("nodes", "operations", "repeats", "reductions", "channels", "stem_stride", "units")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    REPEATS_FIELD_NUMBER: _ClassVar[int]
+    REDUCTIONS_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    STEM_STRIDE_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    nodes: int
+    operations: _containers.RepeatedScalarFieldContainer[str]
+    repeats: int
+    reductions: int
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    stem_stride: int
+    units: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, nodes: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., repeats: _Optional[int] = ..., reductions: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., stem_stride: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class TuningSpec(_message.Message):
     __slots__ = ("trials", "architectures")
     TRIALS_FIELD_NUMBER: _ClassVar[int]
@@ -289,7 +309,7 @@ class TuningSpec(_message.Message):
     def __init__(self, trials: _Optional[int] = ..., architectures: _Optional[int] = ...) -> None: ...
 
 class PhoenixSpec(_message.Message):
-    __slots__ = ("minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type", "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "lengths_feature_name", "use_synchronous_optimizer", "user_suggestions", "weight_feature_name", "multi_task_spec", "primary_task_name", "cnn_data_format", "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training", "use_auxiliary_head", "auxiliary_head_loss_weight", "mutate_probability", "crossover_probability", "random_architecture_probability", "num_blocks_in_cell", "reduction_block_type", "replicate_cell", "linear_model", "evolution", "simulated_annealing", "local_search", "gaussian_process", "reinforce", "distillation_spec", "is_input_shared", "replay", "temperature", "disable_last_dense_layer", "pass_label_dict_as_is", "merge_losses_of_multitask", "position_choices", "stages", "identity_blocks", "random_baseline_share", "starting_points", "search", "search_settings", "planner_rules", "augmentations", "evaluation_schedule", "tuning", "final_training", "trial_limits")
+    __slots__ = ("minimum_depth", "maximum_depth", "search_type", "increase_complexity_minimum_trials", "problem_type", "blocks_to_use", "apply_dropouts_between_blocks", "learning_spec", "ensemble_spec", "lengths_feature_name", "use_synchronous_optimizer", "user_suggestions", "weight_feature_name", "multi_task_spec", "primary_task_name", "cnn_data_format", "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training", "use_auxiliary_head", "auxiliary_head_loss_weight", "mutate_probability", "crossover_probability", "random_architecture_probability", "num_blocks_in_cell", "reduction_block_type", "replicate_cell", "linear_model", "evolution", "simulated_annealing", "local_search", "gaussian_process", "reinforce", "distillation_spec", "is_input_shared", "replay", "temperature", "disable_last_dense_layer", "pass_label_dict_as_is", "merge_losses_of_multitask", "position_choices", "stages", "identity_blocks", "random_baseline_share", "starting_points", "search", "search_settings", "planner_rules", "augmentations", "evaluation_schedule", "tuning", "final_training", "trial_limits", "cell")
     class SearchType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN_SEARCH_TYPE: _ClassVar[PhoenixSpec.SearchType]
@@ -384,6 +404,7 @@ class PhoenixSpec(_message.Message):
     TUNING_FIELD_NUMBER: _ClassVar[int]
     FINAL_TRAINING_FIELD_NUMBER: _ClassVar[int]
     TRIAL_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    CELL_FIELD_NUMBER: _ClassVar[int]
     minimum_depth: int
     maximum_depth: int
     search_type: PhoenixSpec.SearchType
@@ -438,4 +459,5 @@ class PhoenixSpec(_message.Message):
     tuning: TuningSpec
     final_training: FinalTraining
     trial_limits: TrialLimits
-    def __init__(self, minimum_depth: _Optional[int] = ..., maximum_depth: _Optional[int] = ..., search_type: _Optional[_Union[PhoenixSpec.SearchType, str]] = ..., increase_complexity_minimum_trials: _Optional[_Iterable[int]] = ..., problem_type: _Optional[_Union[PhoenixSpec.ProblemType, str]] = ..., blocks_to_use: _Optional[_Iterable[str]] = ..., apply_dropouts_between_blocks: bool = ..., learning_spec: _Optional[_Union[LearningSpec, _Mapping]] = ..., ensemble_spec: _Optional[_Union[_ensembling_spec_pb2.EnsemblingSpec, _Mapping]] = ..., lengths_feature_name: _Optional[str] = ..., use_synchronous_optimizer: bool = ..., user_suggestions: _Optional[_Iterable[_Union[TowerSuggestion, _Mapping]]] = ..., weight_feature_name: _Optional[str] = ..., multi_task_spec: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., primary_task_name: _Optional[str] = ..., cnn_data_format: _Optional[str] = ..., beam_size: _Optional[int] = ..., increase_complexity_probability: _Optional[float] = ..., transfer_learning_spec: _Optional[_Union[_transfer_learning_spec_pb2.TransferLearningSpec, _Mapping]] = ..., use_parameter_scaled_training: bool = ..., use_auxiliary_head: bool = ..., auxiliary_head_loss_weight: _Optional[float] = ..., mutate_probability: _Optional[float] = ..., crossover_probability: _Optional[float] = ..., random_architecture_probability: _Optional[float] = ..., num_blocks_in_cell: _Optional[int] = ..., reduction_block_type: _Optional[str] = ..., replicate_cell: bool = ..., linear_model: _Optional[_Union[LinearModelSpec, _Mapping]] = ..., evolution: _Optional[_Union[EvolutionSpec, _Mapping]] = ..., simulated_annealing: _Optional[_Union[SimulatedAnnealingSpec, _Mapping]] = ..., local_search: _Optional[_Union[LocalSearchSpec, _Mapping]] = ..., gaussian_process: _Optional[_Union[GaussianProcessSpec, _Mapping]] = ..., reinforce: _Optional[_Union[ReinforceSpec, _Mapping]] = ..., distillation_spec: _Optional[_Union[_distillation_spec_pb2.DistillationSpec, _Mapping]] = ..., is_input_shared: bool = ..., replay: _Optional[_Union[ArchitectureReplay, _Mapping]] = ..., temperature: _Optional[float] = ..., disable_last_dense_layer: bool = ..., pass_label_dict_as_is: bool = ..., merge_losses_of_multitask: bool = ..., position_choices: _Optional[_Iterable[_Union[PositionChoices, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., identity_blocks: _Optional[_Iterable[str]] = ..., random_baseline_share: _Optional[float] = ..., starting_points: bool = ..., search: _Optional[str] = ..., search_settings: _Optional[_Union[_hparam_pb2.HParamDef, _Mapping]] = ..., planner_rules: _Optional[_Iterable[str]] = ..., augmentations: _Optional[_Iterable[str]] = ..., evaluation_schedule: _Optional[_Union[EvaluationSchedule, _Mapping]] = ..., tuning: _Optional[_Union[TuningSpec, _Mapping]] = ..., final_training: _Optional[_Union[FinalTraining, _Mapping]] = ..., trial_limits: _Optional[_Union[TrialLimits, _Mapping]] = ...) -> None: ...
+    cell: CellSpec
+    def __init__(self, minimum_depth: _Optional[int] = ..., maximum_depth: _Optional[int] = ..., search_type: _Optional[_Union[PhoenixSpec.SearchType, str]] = ..., increase_complexity_minimum_trials: _Optional[_Iterable[int]] = ..., problem_type: _Optional[_Union[PhoenixSpec.ProblemType, str]] = ..., blocks_to_use: _Optional[_Iterable[str]] = ..., apply_dropouts_between_blocks: bool = ..., learning_spec: _Optional[_Union[LearningSpec, _Mapping]] = ..., ensemble_spec: _Optional[_Union[_ensembling_spec_pb2.EnsemblingSpec, _Mapping]] = ..., lengths_feature_name: _Optional[str] = ..., use_synchronous_optimizer: bool = ..., user_suggestions: _Optional[_Iterable[_Union[TowerSuggestion, _Mapping]]] = ..., weight_feature_name: _Optional[str] = ..., multi_task_spec: _Optional[_Iterable[_Union[TaskSpec, _Mapping]]] = ..., primary_task_name: _Optional[str] = ..., cnn_data_format: _Optional[str] = ..., beam_size: _Optional[int] = ..., increase_complexity_probability: _Optional[float] = ..., transfer_learning_spec: _Optional[_Union[_transfer_learning_spec_pb2.TransferLearningSpec, _Mapping]] = ..., use_parameter_scaled_training: bool = ..., use_auxiliary_head: bool = ..., auxiliary_head_loss_weight: _Optional[float] = ..., mutate_probability: _Optional[float] = ..., crossover_probability: _Optional[float] = ..., random_architecture_probability: _Optional[float] = ..., num_blocks_in_cell: _Optional[int] = ..., reduction_block_type: _Optional[str] = ..., replicate_cell: bool = ..., linear_model: _Optional[_Union[LinearModelSpec, _Mapping]] = ..., evolution: _Optional[_Union[EvolutionSpec, _Mapping]] = ..., simulated_annealing: _Optional[_Union[SimulatedAnnealingSpec, _Mapping]] = ..., local_search: _Optional[_Union[LocalSearchSpec, _Mapping]] = ..., gaussian_process: _Optional[_Union[GaussianProcessSpec, _Mapping]] = ..., reinforce: _Optional[_Union[ReinforceSpec, _Mapping]] = ..., distillation_spec: _Optional[_Union[_distillation_spec_pb2.DistillationSpec, _Mapping]] = ..., is_input_shared: bool = ..., replay: _Optional[_Union[ArchitectureReplay, _Mapping]] = ..., temperature: _Optional[float] = ..., disable_last_dense_layer: bool = ..., pass_label_dict_as_is: bool = ..., merge_losses_of_multitask: bool = ..., position_choices: _Optional[_Iterable[_Union[PositionChoices, _Mapping]]] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., identity_blocks: _Optional[_Iterable[str]] = ..., random_baseline_share: _Optional[float] = ..., starting_points: bool = ..., search: _Optional[str] = ..., search_settings: _Optional[_Union[_hparam_pb2.HParamDef, _Mapping]] = ..., planner_rules: _Optional[_Iterable[str]] = ..., augmentations: _Optional[_Iterable[str]] = ..., evaluation_schedule: _Optional[_Union[EvaluationSchedule, _Mapping]] = ..., tuning: _Optional[_Union[TuningSpec, _Mapping]] = ..., final_training: _Optional[_Union[FinalTraining, _Mapping]] = ..., trial_limits: _Optional[_Union[TrialLimits, _Mapping]] = ..., cell: _Optional[_Union[CellSpec, _Mapping]] = ...) -> None: ...

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import model_search
+from model_search.cells import in_words
 from model_search.data.inputs import InputLayout
 from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import Trial, TrialKind, TrialState
+from model_search.report.cell_drawings import cell_drawings
 from model_search.report.charts import Chart, Point, curves_chart, trials_chart
 from model_search.report.facts import StudyFacts
 from model_search.report.leaderboard import final_in_words, ranked_models, seconds_of
@@ -121,11 +123,14 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
         classic = best.plan.described if best.plan is not None and best.plan.classic is not None else None
         name, metrics = f"trial {best.id}", best.result.metrics if best.result is not None else {}
         parameters = best.result.parameters if best.result is not None else 0
+    drawings, cells = cell_drawings(blocks)
     return {
         "name": name,
         "value": metrics.get(metric),
         "others": [(key, found) for key, found in sorted(metrics.items()) if key != metric],
-        "blocks": blocks,
+        "blocks": in_words(blocks),
+        "drawings": drawings,
+        "cells": cells,
         "members": members,
         "classic": classic,
         "parameters": parameters,

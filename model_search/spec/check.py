@@ -13,8 +13,15 @@ from model_search.blocks import catalogue
 from model_search.constants import OPTIMIZERS, SCHEDULES
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
-from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
-from model_search.spec import check_ensembles, check_positions, check_schedule, check_searches, check_tasks, supported
+from model_search.spec import (
+    check_cells,
+    check_ensembles,
+    check_positions,
+    check_schedule,
+    check_searches,
+    check_tasks,
+    supported,
+)
 from model_search.spec.diagnostics import Path, Positions, Problem, Severity, one_of
 from model_search.spec.searches import readers, search_type
 
@@ -30,10 +37,11 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
     """
     checker = Checker(spec, positions or Positions())
     for part in (
-        _search, _depth, check_positions.positions, _thresholds, _probabilities, _blocks, _suggestions, _learning,
-        check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation, check_ensembles.replay,
-        check_schedule.schedule, check_schedule.rules, check_schedule.tuning, check_schedule.final_training,
-        check_schedule.trial_limits, _augmentations, _transfer, _data_format, _auxiliary, check_tasks.tasks, _unread,
+        _search, _depth, check_positions.positions, check_cells.cell, _thresholds, _probabilities, _blocks,
+        _suggestions, _learning, check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation,
+        check_ensembles.replay, check_schedule.schedule, check_schedule.rules, check_schedule.tuning,
+        check_schedule.final_training, check_schedule.trial_limits, _augmentations, _transfer, _data_format,
+        _auxiliary, check_tasks.tasks, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)
@@ -82,7 +90,11 @@ class Checker:
 
     def tower(self, tower: TowerSuggestion, path: Path, what: str) -> None:
         """A tower that is named in the specification: its blocks and its hyperparameters."""
-        if not any(name != catalogue.EMPTY_BLOCK for name in tower.architecture):
+        if tower.cells:
+            check_cells.suggested(self, tower.cells, (*path, "cells"))
+            if tower.architecture:
+                self.add(f"This {what} has an architecture and cells; give one of them.", path)
+        elif not any(name != catalogue.EMPTY_BLOCK for name in tower.architecture):
             self.add(f"This {what} has no blocks; name its architecture.", path)
         for place, name in enumerate(tower.architecture):
             if name != catalogue.EMPTY_BLOCK:
@@ -167,7 +179,7 @@ def _probabilities(checker: Checker) -> None:
 
 def _blocks(checker: Checker) -> None:
     blocks = checker.spec.blocks_to_use
-    if not blocks:
+    if not blocks and not checker.spec.HasField("cell"):
         checker.add("blocks_to_use is empty; name at least one block.", ("blocks_to_use",))
     for index, block in enumerate(blocks):
         if block == catalogue.EMPTY_BLOCK:
@@ -347,13 +359,9 @@ def _transfer(checker: Checker) -> None:
     transfer, path = checker.spec.transfer_learning_spec, ("transfer_learning_spec",)
     checker.at_least(transfer, 0, path, ["previous_trials_discount_factor"])
     checker.at_least(transfer, 1, path, ["max_completed_trials"])
-    kind = TransferLearningSpec.TransferLearningType.Name(transfer.transfer_learning_type)
-    if transfer.transfer_learning_type and kind not in supported.RUNNABLE_TRANSFERS:
-        checker.add(
-            "Transfer learning is not built in this version; every trial starts from fresh weights.",
-            path,
-            severity="warning",
-        )
+    if transfer.previous_trials_discount_factor == math.inf:
+        where = (*path, "previous_trials_discount_factor")
+        checker.add("previous_trials_discount_factor is inf; expected a finite number.", where)
 
 
 def _data_format(checker: Checker) -> None:

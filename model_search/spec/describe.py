@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from model_search import problem
+from model_search.cells import MAP_OPERATIONS, STEP_OPERATIONS
 from model_search.errors import SpecError
 from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
 from model_search.spec import check_ensembles
@@ -47,10 +49,22 @@ def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
     lengths = [_lengths(old), _lengths(new)]
     if lengths[0] != lengths[1]:
         differences.append(f"evaluation_schedule was {lengths[0]} and is now {lengths[1]}.")
+    differences += _cells_changed(old, new)
     removed = [name for name in dict.fromkeys(old.blocks_to_use) if name not in new.blocks_to_use]
     if removed:
         differences.append(f"blocks_to_use no longer has {', '.join(removed)}.")
     return differences
+
+
+def _cells_changed(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
+    """The differences in cells, whose trials could not be compared; operations may be added."""
+    if old.HasField("cell") != new.HasField("cell"):
+        return [f"cell was {'given' if old.HasField('cell') else 'not given'} and is now the other."]
+    fixed = ("nodes", "repeats", "reductions", "stem_stride")
+    pairs = [(name, getattr(old.cell, name), getattr(new.cell, name)) for name in fixed]
+    differences = [f"{name} of cell was {before} and is now {now}." for name, before, now in pairs if before != now]
+    removed = [name for name in old.cell.operations if new.cell.operations and name not in new.cell.operations]
+    return differences + ([f"operations of cell no longer has {', '.join(removed)}."] if removed else [])
 
 
 def merges_losses(spec: PhoenixSpec) -> bool:
@@ -81,9 +95,9 @@ def _value(value: str | bool) -> str:
 def explain(spec: PhoenixSpec) -> str:
     """A short summary for people."""
     lines = [
-        f"Towers for {problem_type(spec)} of {spec.minimum_depth} to {spec.maximum_depth} blocks.",
+        f"Towers for {problem_type(spec)} of {_size(spec)}.",
         _search(spec),
-        f"{len(spec.blocks_to_use)} blocks: {', '.join(spec.blocks_to_use)}.",
+        _parts(spec),
         f"Hyperparameters: {', '.join(_hyperparameters(spec))}.",
     ]
     lines += check_ensembles.in_words(spec)
@@ -94,9 +108,29 @@ def explain(spec: PhoenixSpec) -> str:
             f"Tasks: {names}; models are compared by {primary}, and losses are "
             f"{'added' if merges_losses(spec) else 'trained in turn'}."
         )
+    lines += _transfer(spec)
     if spec.user_suggestions:
         lines.append(f"First {len(spec.user_suggestions)} suggested by you.")
     return "\n".join([*lines, *_budget(spec), *warnings_of(spec)])
+
+
+def _size(spec: PhoenixSpec) -> str:
+    if not spec.HasField("cell"):
+        return f"{spec.minimum_depth} to {spec.maximum_depth} blocks"
+    cell, about = spec.cell, problem.problem_type(problem_type(spec))
+    if not about.reads_maps:
+        return f"a recurrent cell of {cell.nodes} nodes"
+    return (
+        f"cells of {cell.nodes} nodes: {cell.reductions + 1} stages of {cell.repeats} normal cells, reductions between"
+    )
+
+
+def _parts(spec: PhoenixSpec) -> str:
+    if not spec.HasField("cell"):
+        return f"{len(spec.blocks_to_use)} blocks: {', '.join(spec.blocks_to_use)}."
+    usual = MAP_OPERATIONS if problem.problem_type(problem_type(spec)).reads_maps else STEP_OPERATIONS
+    operations = list(spec.cell.operations) or usual
+    return f"{len(operations)} operations: {', '.join(operations)}."
 
 
 def _budget(spec: PhoenixSpec) -> list[str]:
@@ -121,6 +155,18 @@ def _budget(spec: PhoenixSpec) -> list[str]:
         best = "tower is" if final.towers == 1 else f"{final.towers} towers are"
         lines.append(f"For {final.time_share:.0%} of a time limit, at its end, the best {best} trained longer.")
     return lines
+
+
+def _transfer(spec: PhoenixSpec) -> list[str]:
+    """How new towers start, where not all of them start from fresh weights."""
+    settings = spec.transfer_learning_spec
+    kinds = {
+        settings.UNIFORM_AVERAGE_TRANSFER_LEARNING: "the mean of the weights that fit of the latest trials",
+        settings.SNAPSHOT_TRANSFER_LEARNING: "the weights of their parent that fit",
+        settings.LOSS_WEIGHTED_AVERAGE_TRANSFER_LEARNING: "a mean of the weights that fit, by the loss of the trials",
+    }
+    found = kinds.get(settings.transfer_learning_type)
+    return [] if found is None else [f"New towers start from {found}."]
 
 
 def _search(spec: PhoenixSpec) -> str:

@@ -14,7 +14,9 @@ from keras import layers, ops
 
 from model_search.blocks import catalogue
 from model_search.blocks.block import Block, BlockSettings, call_block
+from model_search.blocks.cells.tower import cell_tensor
 from model_search.blocks.registration import make_block, own_settings
+from model_search.cells import CellLayout, cell_range
 from model_search.data.rows import InputSpecs, main_inputs
 from model_search.errors import ModelSearchError, TrialError, UserError
 from model_search.metadata.limits import MOST_PARAMETERS, MOST_PLAIN_NUMBERS
@@ -39,7 +41,8 @@ class TowerSpec:
         problem_type: Name of the problem type, see `problem.py`.
         dropout_rate: Share of the units dropped after every block; None or not above 0 for none.
         disable_last_dense_layer: The last block's output is the logits.
-        block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are passed to that block.
+        block_hparams: A trial's hyperparameters; those named `<BLOCK>_<name>` are passed to that block, `cell_<name>`
+            are the layout of cells.
         seed: Seed of the initial weights and of dropout.
         task_heads: Of each of several tasks, where one has blocks of its own; their logits stand side by side.
     """
@@ -137,6 +140,7 @@ def _check_parameters(spec: TowerSpec, most_parameters: int) -> None:
 def _has_large_numbers(spec: TowerSpec) -> bool:
     sizes = [math.prod(one.shape) + one.vocabulary for one in spec.inputs.values()]
     sizes += [value for value in spec.block_hparams.values() if isinstance(value, int)]
+    sizes.append(CellLayout.of(spec.block_hparams).widest)
     return sum(sizes) + spec.logits_dimension > MOST_PLAIN_NUMBERS
 
 
@@ -168,9 +172,16 @@ def _stacked(spec: TowerSpec, problem: ProblemType) -> tuple[Mapping[str, keras.
 
 
 def _stack(spec: TowerSpec, position: int, branch: Branch) -> list[keras.KerasTensor]:
-    """The tensors of a branch with the output of one more block."""
+    """The tensors of a branch with the output of one more block; of the parts of cells the last one builds them all."""
     lookup_name = spec.architecture[position]
     own = f"_{branch.name}" if branch.name else ""
+    of_cells = cell_range(spec.architecture)
+    if position in of_cells:
+        tensors = [*branch.tensors, branch.tensors[-1]]
+        if position == of_cells[-1]:
+            with seeded(spec.seed, f"cells{own}"):
+                tensors[-1] = _cells(spec, branch, own)
+        return tensors
     block = make_block(lookup_name, layer_prefix(position, lookup_name) + own)
     info = catalogue.get(lookup_name)
     settings = own_settings(info, spec.block_hparams)
@@ -181,6 +192,16 @@ def _stack(spec: TowerSpec, position: int, branch: Branch) -> list[keras.KerasTe
         if _drops_out(spec, position):
             tensors[-1] = _dropout(spec, block)(tensors[-1])
     return tensors
+
+
+def _cells(spec: TowerSpec, branch: Branch, own: str) -> keras.KerasTensor:
+    """The output of the cells on a branch, with dropout where blocks have it."""
+    prefix = f"{own.removeprefix('_')}_" if own else ""
+    output = cell_tensor(branch.tensors[-1], spec.architecture, CellLayout.of(spec.block_hparams), prefix)
+    if _drops_out(spec, cell_range(spec.architecture)[-1]):
+        seed = random.randrange(2**31)  # noqa: S311 - no secret; the trial's seed decides
+        output = layers.Dropout(spec.dropout_rate, seed=seed, name=f"{prefix}cells_dropout")(output)
+    return output
 
 
 def _drops_out(spec: TowerSpec, position: int) -> bool:

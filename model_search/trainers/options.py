@@ -289,6 +289,14 @@ class SearchOptions:
         default=None,
         read=as_path,
     )
+    warm_start_from: Any = option(
+        "Trained models whose weights new towers start from, as far as they fit: a `Study` or the path of its folder "
+        "(its best towers), a Keras model or the path of a .keras file. The study keeps them.",
+        flag=Flag(
+            "warm_start_from", str, None, "Folder of a study, or .keras file, whose weights new towers start from."
+        ),
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -176,7 +176,7 @@ class _Replay:
         history = History(self._study.record.ranking)
         history.update(self._study.store.history()[0])
         stream = not isinstance(self._data, TableData)
-        given = FinishedTowers(history, self._study.artefacts, engine, stream).given(plan)
+        given = FinishedTowers(history, self._study.artefacts, engine, stream, self._study.store.files).given(plan)
         outcome = engine.run(plan, given)
         metric = self._study.record.metric
         is_close = math.isclose(outcome.metrics[metric], result.metrics[metric], rel_tol=_CLOSE)

@@ -39,6 +39,13 @@ from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
 from model_search.trainers.session import Session
+from model_search.trainers.starting.given_models import (
+    GivenModels,
+    given_settings,
+    given_towers,
+    keep_given,
+    read_given,
+)
 from model_search.training.classic.evaluator import takes_classic_models
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
@@ -64,7 +71,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     folder = paths.study_dir(options.root_dir, options.experiment_name).absolute()
     deleted = EarlierStudy.found(options.experiment_name, folder) if options.overwrite else None
     existing = None if options.overwrite else _existing(folder / paths.DATABASE)
-    ready = _prepare(provider, spec, options, existing)
+    given = read_given(options.warm_start_from)
+    ready = _prepare(provider, spec, options, existing, given)
     if deleted is not None:
         deleted.delete()
     _make_folder(folder)
@@ -74,11 +82,12 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         if not record.is_same(ready.record if existing is None else existing):  # another process was first
             if deleted is not None:
                 raise deleted.begun_by_another()
-            ready = _prepare(provider, spec, options, record)
+            ready = _prepare(provider, spec, options, record, given)
         elif existing is not None:
             store.update_settings(ready.record.settings)
         artefacts = _artefacts(folder, record, options)
         keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
+        keep_given(store, artefacts, given)
         with _writing_to(folder):
             _write_spec(store, folder)
     except BaseException:
@@ -115,7 +124,13 @@ class _Ready:
     settings: TrainingSettings
 
 
-def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, existing: StudyRecord | None) -> _Ready:
+def _prepare(
+    provider: Provider,
+    spec: PhoenixSpec,
+    options: SearchOptions,
+    existing: StudyRecord | None,
+    given: GivenModels | None,
+) -> _Ready:
     """Prepares data, metric and planner for a new study, or for the existing one, which they have to fit.
 
     Raises:
@@ -130,7 +145,8 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
     searched = with_version(spec, _search_version(existing))
     classic = _classic_models(data, spec, options, existing)
     planned = _planner_settings(spec, _with_earlier_steps(options, existing), data, seed)
-    planned = dataclasses.replace(planned, classic=classic)
+    start = given_settings(given, {} if existing is None else existing.settings)
+    planned = dataclasses.replace(planned, classic=classic, given=given_towers(start))
     planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(
@@ -156,7 +172,7 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, planned, spec, existing) | {"artefacts": options.artefacts},
+        settings=_settings_record(options, planned, spec, existing) | {"artefacts": options.artefacts} | start,
         environment={},
     )
     return _Ready(wanted, data, planner, settings)

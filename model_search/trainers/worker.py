@@ -80,7 +80,7 @@ class Worker:
     def __init__(self, name: str, parts: WorkerParts):
         self._name = name
         self._parts = parts
-        self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream)
+        self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream, parts.store.files)
         self._revision = 0
         self._failures_in_a_row = 0
         self._refused = False

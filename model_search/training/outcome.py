@@ -10,6 +10,7 @@ import numpy as np
 from model_search.data.rows import Arrays
 from model_search.metadata.trial import TrialPlan
 from model_search.ranking import Goal, Objective
+from model_search.towers.starting_weights import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +211,7 @@ class Given:
         members: Members to fine-tune.
         seconds: Time spent on running frozen towers whose logits were not stored.
         optimizer: What the optimizer begins with; None for a fresh one.
+        sources: Trained models from which the own tower takes over what fits, in place of `initial_weights`.
     """
 
     initial_weights: Mapping[str, np.ndarray] | None = None
@@ -217,3 +219,4 @@ class Given:
     members: tuple[TrainedTower, ...] = ()
     seconds: float = 0.0
     optimizer: OptimizerState | None = None
+    sources: tuple[Source, ...] = ()

@@ -7,7 +7,7 @@ import stat
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_search.data.csv_data import Provider
@@ -159,6 +159,7 @@ def test_formulas_are_escaped_on_request(cell, written):
     assert found.iloc[:, 1].tolist() == [-0.5, 1.0]
 
 
+@example([2**53 + 1, 0.0])
 @given(st.lists(st.one_of(st.text(max_size=5), st.integers(), st.floats(allow_nan=False)), min_size=1))
 def test_no_text_begins_like_a_formula(cells):
     frame = pd.DataFrame({"prediction": pd.Series(cells, dtype=object)})

@@ -52,7 +52,9 @@ PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1
 PhoenixSpec: reinforce=1014 ReinforceSpec
 PositionChoices: blocks=1 string*
 PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
-PhoenixSpec: final_training=1102 FinalTraining; trial_limits=1103 TrialLimits
+PhoenixSpec: final_training=1102 FinalTraining; trial_limits=1103 TrialLimits; cell=1200 CellSpec
+CellSpec: nodes=1 int32 3; operations=2 string*; repeats=3 int32 1; reductions=4 int32 1; channels=5 int32*
+CellSpec: stem_stride=6 int32 1; units=7 int32*
 EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
 EvaluationSchedule: stopping=5 Stopping NONE; grace_steps=6 int32
 EvaluationSchedule: schedule=1000 string; stopping_rule=1001 string
@@ -80,7 +82,7 @@ LearningSpec: no_dropout_share=1009 float 0.5; cooldown_share=1010 float 0.5; sc
 LearningSpec: warmup_shares=1012 float*; beta2s=1013 float*; kernel_decays=1014 float*; label_smoothings=1015 float*
 LearningSpec: class_balances=1016 float*
 LearningRateRange: optimizer=1 string; minimum=2 float; maximum=3 float
-TowerSuggestion: architecture=1 string*; hparams=2 HParamDef
+TowerSuggestion: architecture=1 string*; hparams=2 HParamDef; cells=1000 string
 ArchitectureReplay: towers=1 TowerSuggestion*
 TaskSpec: label_name=1 string; number_of_classes=2 int32 2; architecture=3 string*; weight_feature_name=4 string
 TaskSpec: weight_is_a_feature=5 bool true; apply_activation_on_shared_logits=7 bool true; loss_weight=1000 float 1.0

@@ -15,6 +15,7 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import InputSpec, Rows
 from model_search.towers.builder import TowerSpec, build_tower
 from model_search.training.engine import Engine
+from model_search.training.kernels.block_lstm import BlockLSTM
 from model_search.training.kernels.fast_layers import FusedBatchNormalization, with_fast_kernels
 
 INPUTS = {"image": InputSpec((8, 8, 3), "float32")}
@@ -36,14 +37,14 @@ def fused_layers(model):
     return [layer for layer in model._flatten_layers() if isinstance(layer, FusedBatchNormalization)]
 
 
-def step(model, rows, training):
+def step(model, rows, training, judged=...):
     """Outputs, gradients and the state afterwards, of a pure call with the model's values."""
     trainable = [tf.convert_to_tensor(variable) for variable in model.trainable_variables]
     others = [tf.convert_to_tensor(variable) for variable in model.non_trainable_variables]
     with tf.GradientTape() as tape:
         tape.watch(trainable)
         outputs, state = model.stateless_call(trainable, others, rows, training=training)
-        loss = tf.reduce_mean(tf.square(outputs - 1.0))
+        loss = tf.reduce_mean(tf.square(outputs - 1.0)[judged])
     return [outputs, *tape.gradient(loss, trainable), *(value for value in state if value.dtype == tf.float32)]
 
 
@@ -89,6 +90,55 @@ def test_a_layer_that_reads_a_mask_is_left_as_it_is():
     inputs = {"x": InputSpec((6, 3), "float32", lengths="lengths"), "lengths": InputSpec((), "int32")}
     stock = build_tower(TowerSpec(("BATCHNORM_CONV1D_128_5",), inputs, 2, "RNN_LAST_ACTIVATIONS"))
     assert with_fast_kernels(stock) is stock
+
+
+SEQUENCES = {"x": InputSpec((5, 3), "float32", lengths="lengths"), "lengths": InputSpec((), "int32")}
+
+
+def block_lstms(model):
+    return [layer for layer in model._flatten_layers() if isinstance(layer, BlockLSTM)]
+
+
+@pytest.mark.parametrize("problem", ["RNN_LAST_ACTIVATIONS", "RNN_ALL_ACTIVATIONS"])
+@pytest.mark.parametrize(("block", "layers"), [("LSTM_32", 1), ("BI_LSTM_64", 2)])
+def test_narrow_lstms_give_the_same_numbers_in_one_operation(problem, block, layers):
+    stock = build_tower(TowerSpec((block, "LSTM_32"), SEQUENCES, 3, problem))
+    fast = with_fast_kernels(stock)
+    assert len(block_lstms(fast)) == layers + 1 and not block_lstms(stock)
+    fast.set_weights(stock.get_weights())
+    rng = np.random.default_rng(1)
+    rows = {
+        "x": tf.constant(rng.normal(size=(4, 5, 3)), "float32"),
+        "lengths": tf.constant([1, 3, 4, 5], tf.int32),
+    }
+    valid = np.arange(5) < rows["lengths"].numpy()[:, None] if problem == "RNN_ALL_ACTIVATIONS" else ...
+    for (expected, *slopes), (found, *found_slopes) in zip(
+        *([step(model, rows, training, valid) for training in (True, False)] for model in (stock, fast)), strict=True
+    ):
+        np.testing.assert_allclose(found[valid], expected[valid], atol=1e-6)
+        for one, other in zip(found_slopes, slopes, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def lstm(mask=None, **settings):
+    sequences, lengths = keras.Input((4, 3)), keras.Input((4,), dtype="bool")
+    layer = keras.layers.LSTM(8, return_sequences=True, **settings)
+    return keras.Model([sequences, lengths], layer(sequences, mask=lengths if mask else None))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lstm(mask=True),
+        lstm(mask=True, go_backwards=True),  # the mask may have gaps
+        lstm(activation="relu"),
+        lstm(recurrent_activation="hard_sigmoid"),
+        lstm(use_bias=False),
+        lstm(dropout=0.5),
+    ],
+)
+def test_an_lstm_of_another_kind_is_left_as_it_is(model):
+    assert with_fast_kernels(model) is model
 
 
 def test_what_a_trial_stores_fits_the_stock_tower(monkeypatch):

@@ -30,6 +30,8 @@ def _check(checker: Checker) -> None:
     for rule in ("position_choices", "stages"):
         if getattr(spec, rule):
             checker.add(f"{rule} do not go with CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT, which has cells.", (rule, 0))
+    if spec.HasField("cell"):
+        checker.add("cell does not go with CONSTRAINED_ADAPTIVE_COORDINATE_DESCENT, whose cells are rows.", ("cell",))
     known = [catalogue.get(name) for name in spec.blocks_to_use if catalogue.is_known(name)]
     if known and all(info.is_reduction or info.is_flatten for info in known):
         checker.add(
@@ -86,7 +88,7 @@ class ConstrainedBeam(TowerSearch):
         if self.beam_size < 1:
             raise SpecError(f"beam_size is {self.beam_size}; expected at least 1")
         if self.grammar.positions:
-            raise SpecError("the constrained search has cells; it does not go with position_choices or stages")
+            raise SpecError("the constrained search has cells; it does not go with position_choices, stages or cell")
 
     @classmethod
     def of(cls, spec: PhoenixSpec) -> ConstrainedBeam:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from model_search import cells
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.metadata.trial import HyperparameterValue
@@ -48,9 +49,10 @@ def read_towers(towers: Iterable[TowerSuggestion], problem_type: ProblemType, wh
     """
     found = []
     for number, tower in enumerate(towers, start=1):
-        if not tower.architecture:
+        if not tower.architecture and not tower.cells:
             raise SpecError(f"{what} {number} has no architecture; name its blocks, input to output")
-        found.append(Suggestion(fix_order(tower.architecture, problem_type), read_hparams(tower.hparams)))
+        blocks = cells.from_json(tower.cells) if tower.cells else tower.architecture
+        found.append(Suggestion(fix_order(blocks, problem_type), read_hparams(tower.hparams)))
     return tuple(found)
 
 

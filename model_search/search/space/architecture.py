@@ -116,7 +116,7 @@ def canonical(
     With identity blocks it need not be an architecture of the space itself: a tower of nothing but them becomes empty.
     """
     legal = fix_order(architecture, problem_type)
-    if not equivalence.identity_blocks:
+    if equivalence.is_trivial:
         return legal
     placed = [name for name in legal if catalogue.get(name).has_own_place]
     if not problem_type.ordered_by_rank and not placed:

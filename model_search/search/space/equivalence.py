@@ -1,4 +1,4 @@
-"""Which architectures build the same tower: stages, and blocks that change nothing."""
+"""Which architectures build the same tower: stages, blocks that change nothing, and equal graphs of cells."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from model_search import cells
 from model_search.errors import SpecError
 
 if TYPE_CHECKING:
@@ -48,10 +49,13 @@ class Equivalence:
     Attributes:
         identity_blocks: Blocks that change nothing.
         stages: Stages that do not overlap; a position in none of them is one by itself.
+        of_cells: Whether architectures are graphs of cells, of which those that differ in the order of nodes, or of the
+            edges of a node, are the same.
     """
 
     identity_blocks: frozenset[str] = frozenset()
     stages: tuple[Stage, ...] = ()
+    of_cells: bool = False
 
     def __post_init__(self) -> None:
         ordered = sorted(self.stages, key=lambda stage: stage.first)
@@ -68,7 +72,13 @@ class Equivalence:
         return cls(
             frozenset(spec.identity_blocks),
             tuple(Stage(stage.first, stage.last, stage.first_changes_shape) for stage in spec.stages),
+            spec.HasField("cell"),
         )
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether no two architectures are the same."""
+        return not self.identity_blocks and not self.of_cells
 
     def reduce(self, blocks: Sequence[str]) -> tuple[str, ...]:
         """The canonical form of these blocks (without flatten blocks).
@@ -79,6 +89,8 @@ class Equivalence:
         >>> Equivalence(frozenset({"I"})).reduce(["I", "I", "A", "B"])
         ('A', 'B')
         """
+        if self.of_cells:
+            return cells.canonical(blocks)
         if not self.identity_blocks:
             return tuple(blocks)
         if not self.stages:

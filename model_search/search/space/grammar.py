@@ -27,6 +27,7 @@ from model_search.search.space.architecture import (
     replace,
     replaceable_positions,
 )
+from model_search.search.space.cell_space import cell_kinds, cell_positions
 from model_search.search.space.equivalence import Equivalence
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Grammar:
             where every block may stand everywhere.
         equivalence: The rules by which architectures are the same tower.
         thresholds: Numbers of completed trials from which on each depth is allowed; empty for one more every 5 trials.
+        crossed_together: Neighbouring positions that a child has of one parent: those of a node of a cell.
     """
 
     blocks: tuple[str, ...]
@@ -62,6 +64,7 @@ class Grammar:
     positions: tuple[tuple[str, ...], ...] = ()
     equivalence: Equivalence = NOTHING_IS_EQUIVALENT
     thresholds: tuple[int, ...] = ()
+    crossed_together: int = 1
 
     def __post_init__(self) -> None:
         if not self.blocks:
@@ -109,8 +112,10 @@ class Grammar:
     @classmethod
     def of(cls, spec: PhoenixSpec) -> Grammar:
         """Reads the grammar out of a spec."""
-        blocks = tuple(dict.fromkeys(name for name in spec.blocks_to_use if name != EMPTY_BLOCK))
         kind = problem_type_of(spec)
+        if spec.HasField("cell"):
+            return cls._of_cells(spec, kind)
+        blocks = tuple(dict.fromkeys(name for name in spec.blocks_to_use if name != EMPTY_BLOCK))
         if kind.first_block is not None and sum(catalogue.get(name).is_embedding for name in blocks) == 1:
             # Every tower has it; as one block among others it would change nothing.
             blocks = tuple(name for name in blocks if name != kind.first_block)
@@ -122,6 +127,20 @@ class Grammar:
             positions=_positions(spec, blocks),
             equivalence=Equivalence.of(spec),
             thresholds=tuple(spec.increase_complexity_minimum_trials),
+        )
+
+    @classmethod
+    def _of_cells(cls, spec: PhoenixSpec, kind: ProblemType) -> Grammar:
+        """Towers of cells: each edge of a graph is two positions, and a node's are crossed together."""
+        positions = cell_positions(spec, kind)
+        return cls(
+            blocks=tuple(dict.fromkeys(itertools.chain.from_iterable(positions))),
+            problem_type=kind,
+            minimum_depth=len(positions),
+            maximum_depth=len(positions),
+            positions=positions,
+            equivalence=Equivalence.of(spec),
+            crossed_together=2 * cell_kinds(spec, kind)[0].edges,
         )
 
     @property
@@ -284,14 +303,16 @@ class Grammar:
     def cross(self, first: Sequence[str], second: Sequence[str], rng: np.random.Generator) -> Architecture:
         """A child of two architectures.
 
-        With rules of position each position comes from either parent; else it has the beginning of the first and the
-        end of the second, cut so that the depth is legal.
+        With rules of position each position (each node of a cell) comes from either parent; else it has the beginning
+        of the first and the end of the second, cut so that the depth is legal.
         """
         one, two = self._body(first), self._body(second)
         if self.positions:
             if not self.fits(first) or not self.fits(second):
                 return tuple(first)
-            return self._rebuild(first, [_pick(pair, rng) for pair in zip(one, two, strict=True)])
+            width = self.crossed_together
+            parts = [_pick((one, two), rng)[start : start + width] for start in range(0, len(one), width)]
+            return self._rebuild(first, [name for part in parts for name in part])
         cuts = [
             (i, j)
             for i in range(len(one) + 1)
@@ -338,7 +359,7 @@ class Grammar:
                 continue
             architecture = self._ordered(drawn)
             # Otherwise no two draws give the same tower, and nothing has to be remembered.
-            if reorders(self.blocks, self.problem_type) or self.equivalence.identity_blocks:
+            if reorders(self.blocks, self.problem_type) or not self.equivalence.is_trivial:
                 same = self.canonical(architecture)
                 if same in seen:
                     continue

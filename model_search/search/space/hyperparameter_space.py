@@ -22,6 +22,7 @@ from model_search.search.space.architecture import (
     canonical,
     problem_type_of,
 )
+from model_search.search.space.cell_space import cell_parameters
 from model_search.search.space.equivalence import Equivalence
 from model_search.search.space.hyperparameters import Bin, Choice, Condition, Parameter, Real, Whole
 
@@ -166,7 +167,10 @@ def build_space(spec: PhoenixSpec, train_steps: int, more: Mapping[str, Sequence
     for block in dict.fromkeys(spec.blocks_to_use):
         if block != EMPTY_BLOCK:
             parameters += _own_parameters(block)
-    return Space(tuple(parameters), problem_type_of(spec), Equivalence.of(spec))
+    kind = problem_type_of(spec)
+    if spec.HasField("cell"):
+        parameters += cell_parameters(spec, kind)
+    return Space(tuple(parameters), kind, Equivalence.of(spec))
 
 
 def _tidy(value: float) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from model_search.training.kernels.block_lstm import BlockLSTM, can_be_block_lstm
+
 _MAP_AXES = 4  # rows, height, width, channels
 
 
@@ -16,7 +18,7 @@ def with_fast_kernels(model: keras.Model) -> keras.Model:
     All other layers are shared with the given model. Weights have the same order and shapes, outputs, gradients and
     moving statistics agree up to rounding.
     """
-    if not any(_is_slow(layer) for layer in model._flatten_layers(include_self=False)):
+    if not any(_faster(layer) for layer in model._flatten_layers(include_self=False)):
         return model
     return keras.models.clone_model(model, clone_function=_replaced, recursive=True)
 
@@ -50,6 +52,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def _is_slow(layer: Any) -> bool:
+    """Whether it is a batch normalisation that one operation can do."""
     return (
         type(layer) is keras.layers.BatchNormalization
         and layer.built
@@ -67,7 +70,12 @@ def _reads_one_map(layer: Any) -> bool:
 
 
 def _replaced(layer: Any) -> Any:
-    if not _is_slow(layer):
-        return layer
-    config = layer.get_config()
-    return FusedBatchNormalization.from_config(config)
+    kind = _faster(layer)
+    return layer if kind is None else kind.from_config(layer.get_config())
+
+
+def _faster(layer: Any) -> type[keras.layers.Layer] | None:
+    """The faster form of a layer; None where there is none."""
+    if _is_slow(layer):
+        return FusedBatchNormalization
+    return BlockLSTM if can_be_block_lstm(layer) else None

@@ -156,7 +156,7 @@ def test_growth_keeps_the_order_of_what_was_there(architecture, block, problem_t
 def test_replacing_keeps_the_flatten_block(architecture, block, problem_type, data):
     before = fix_order(architecture, problem_type)
     positions = replaceable_positions(before)
-    assert not [name for i, name in enumerate(before) if (i in positions) == catalogue.get(name).is_flatten]
+    assert not [name for i, name in enumerate(before) if (i in positions) == catalogue.get(name).has_own_place]
     if positions:
         after = replace(before, data.draw(st.sampled_from(positions)), block, problem_type)
         assert after == fix_order(after, problem_type)

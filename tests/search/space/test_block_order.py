@@ -10,7 +10,7 @@ from model_search.problem import problem_type, problem_types
 from model_search.search.space.architecture import fix_order, grow, replace, replaceable_positions
 
 CNN = problem_type("CNN")
-ADDED = range(200, 400)  # ids of blocks that the archived system does not have
+ADDED = range(200, 500)  # ids of blocks that the archived system does not have
 STOCK = tuple(
     name for name in catalogue.names() if catalogue.get(name).is_stock and catalogue.get(name).enum_id not in ADDED
 )

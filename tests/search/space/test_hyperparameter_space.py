@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from search_factory import make_spec
 
 from model_search.blocks import Block, BlockHyperparameter, catalogue, register_block
+from model_search.cells import LAYOUT
 from model_search.constants import OPTIMIZERS
 from model_search.errors import SpecError
 from model_search.problem import problem_types
@@ -254,9 +255,10 @@ def test_every_general_hyperparameter_is_known_to_the_catalogue_of_blocks():
     """No block's own hyperparameter can then have its name."""
     space = build_space(make_spec(**FULL), 1000, {"epochs": [8, 16]})
     names = {parameter.name for parameter in space.parameters if parameter.block is None}
+    names |= set(LAYOUT)
     assert names == catalogue.GENERAL_HYPERPARAMETERS
     read = pathlib.Path(hyperparameters.__file__).read_text()
-    assert all(f'"{name}"' in read for name in names - {"batch_size", "dropout_rate", "epochs"})
+    assert all(f'"{name}"' in read for name in names - {"batch_size", "dropout_rate", "epochs", *LAYOUT})
 
 
 class _Tuned(Block):

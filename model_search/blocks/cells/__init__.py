@@ -1,0 +1,1 @@
+"""Cells: their operations, towers that repeat them, and recurrent cells."""
