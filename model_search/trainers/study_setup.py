@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 
 TRAIN_STEPS, BATCH_SIZE = 1000, 100  # where neither the user nor the data say anything
+SLOW_SHARE = 1 / 15  # of the time limit, for a tower on a table: a search wants to see dozens of them
 
 
 def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
@@ -161,7 +162,7 @@ def _prepare(
         training_settings(spec, metric, options.eval_steps),
         deterministic=options.deterministic,
         evaluator=planner.evaluator,
-        **_limits(spec, options.time_limit),
+        **_limits(spec, options.time_limit, planned.budget is not None),
     )
     wanted = StudyRecord(
         name=options.experiment_name,
@@ -178,11 +179,13 @@ def _prepare(
     return _Ready(wanted, data, planner, settings)
 
 
-def _limits(spec: PhoenixSpec, time_limit: float | None) -> dict[str, Any]:
-    """What a searched tower may take, as settings of training."""
+def _limits(spec: PhoenixSpec, time_limit: float | None, is_table: bool) -> dict[str, Any]:
+    """What a searched tower may take, as settings of training; `is_table` where its steps follow from a table."""
     given = spec.trial_limits
+    is_short = time_limit is not None and is_table and not given.HasField("seconds")
     return {
         "most_seconds": given.seconds if given.HasField("seconds") else time_limit,
+        "slow_seconds": SLOW_SHARE * time_limit if is_short and time_limit is not None else None,
         "most_parameters": given.parameters_at_most if given.HasField("parameters_at_most") else None,
         "most_megabytes": given.megabytes if given.HasField("megabytes") else None,
     }

@@ -238,7 +238,7 @@ class Worker:
         if interrupts.asked:
             raise TrialInterruptedError(StopReason.INTERRUPTED)
         if interrupts.out_of_time:
-            if plan.kind is TrialKind.LONGER and progress.curve:
+            if plan.kind in (TrialKind.LONGER, TrialKind.BAGGING) and progress.curve:
                 self._stopped_at = progress.step  # what it has learnt is not given up
                 return True
             if self._parts.history.completed_count:

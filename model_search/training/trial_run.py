@@ -288,6 +288,11 @@ class TrialRun:
                 self._check_loss(loss, done, done + take)
                 chunk = self._next_chunk(take, time.perf_counter() - started, first=is_first)
                 done += take
+                made, seconds = (
+                    done - self._first - 1,
+                    self._timings.get("train", 0.0),
+                )  # the first is counted as tracing
+                self._resources.limits.check_pace(self._plan, made, self._end - self._first, seconds)
             self._evaluate(tower, done)
         self._report(done)
 
