@@ -152,8 +152,10 @@ def _budget(spec: PhoenixSpec) -> list[str]:
         )
     final = spec.final_training
     if final.time_share:
-        best = "tower is" if final.towers == 1 else f"{final.towers} towers are"
-        lines.append(f"For {final.time_share:.0%} of a time limit, at its end, the best {best} trained longer.")
+        larger = "" if final.towers == 1 else f", and up to {final.towers - 1} larger beside it"
+        lines.append(
+            f"For {final.time_share:.0%} of a time limit, at its end, the best tower is trained longer{larger}."
+        )
     return lines
 
 

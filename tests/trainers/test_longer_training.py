@@ -14,8 +14,9 @@ from model_search.errors import StudyError, UserError
 from model_search.metadata.paths import DATABASE, OPTIMIZER
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import StartKind, TrialKind, TrialState
+from model_search.search.history.history import History
 from model_search.spec.load import load_text
-from model_search.trainers.longer import training
+from model_search.trainers.longer import training, winners
 from model_search.trainers.longer.training import LongerOptions, train_longer
 from model_search.trainers.longer.winners import FinalTraining, affordable_steps, train_winners
 from model_search.trainers.options import SearchOptions
@@ -134,6 +135,28 @@ def test_a_search_with_a_time_limit_trains_its_winner_longer(provider, tmp_path)
     assert trials[-1].plan.steps - 24 == affordable_steps(best, 20.0, session.data)
     train_winners(session, final, given, deadline, StopReason.FINISHED)
     assert len(session.store.history()[0]) == 3  # once
+    session.store.close()
+
+
+def test_a_larger_tower_is_trained_longer_beside_the_best_if_there_is_time(provider, study, tmp_path):
+    session = open_session(provider, load_text(SPEC), options(tmp_path))
+    best = study.history.completed[0]
+
+    def trial(number, parameters, seconds):
+        timings = {"train": seconds, "build": 0.0}
+        result = dataclasses.replace(best.result, parameters=parameters, timings=timings, metrics={"loss": number / 10})
+        plan = dataclasses.replace(best.plan, kind=TrialKind.SEARCH, first_step=0, steps=101)
+        return dataclasses.replace(best, id=number, plan=plan, result=result)
+
+    history = History(session.record.ranking)
+    history.update(
+        [trial(1, 100, 1.0), trial(2, 150, 1.0), trial(3, 900, 90.0), trial(4, 300, 1.0), trial(5, 250, 1.0)]
+    )
+    chosen = {
+        (count, seconds): [one.id for one in winners._winners(history, count, seconds, session.data)]
+        for count, seconds in ((1, 100.0), (2, 100.0), (3, 100.0), (2, 4.0))
+    }
+    assert chosen == {(1, 100.0): [1], (2, 100.0): [1, 4], (3, 100.0): [1, 4], (2, 4.0): [1]}
     session.store.close()
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.85  # of the time that is left: a step with augmentation takes longer, and the machine may be busier
 _LEAST = 0.25  # of the steps that the tower was trained for; fewer are not worth a trial
+_LARGER = 2.0  # times the parameters of the tower before it
+_WORTHWHILE_EPOCHS = 40  # for which a larger tower has to be trained to overtake a smaller one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class FinalTraining:
 
     Attributes:
         time_share: Of the time limit; 0 for no final training.
-        towers: How many are trained longer.
+        towers: How many are trained longer at most: the best one, and larger ones.
         one_cycle: Whether the learning rate rises and falls once more.
         augmentations: Those of the specification.
     """
@@ -57,7 +59,11 @@ class FinalTraining:
 def train_winners(
     session: Session, final: FinalTraining, options: SearchOptions, deadline: Deadline, reason: StopReason
 ) -> StopReason:
-    """Trains the best towers of a search longer, for what is left of its time; a tower is trained longer once.
+    """Trains the best tower of a search longer, for what is left of its time; a tower is trained longer once.
+
+    Small towers look better than large ones while they are trained for short. Where several may be trained longer, each
+    of the others is the best one that has at least twice the parameters of the one before it and can be trained for 40
+    epochs in its part of the time.
 
     A search that ended before its time, because it has all of its models, is followed by a training of at most the
     same length, in proportion to the shares of the two.
@@ -80,7 +86,7 @@ def train_winners(
     session.store.reclaim_dead()
     history = History(session.record.ranking)
     history.update(session.store.history()[0])
-    towers = _winners(history, final.towers)
+    towers = _winners(history, final.towers, left, session.data)
     display = ProgressDisplay(session.record.metric, history.completed_count + len(towers), options.progress)
     end = deadline.earlier(deadline.remaining - left)
     for place, trial in enumerate(towers):
@@ -100,12 +106,28 @@ def train_winners(
     return reason
 
 
-def _winners(history: History, count: int) -> list[Trial]:
-    """The best towers that were trained on the labels alone, but for those that were trained longer already."""
+def _winners(history: History, count: int, seconds: float, data: PreparedData) -> list[Trial]:
+    """The towers to train, of those that were trained on the labels alone; none that was trained longer already."""
     plans = [trial.plan for trial in history.completed if trial.plan is not None]
     continued = {plan.parent for plan in plans if plan.kind is TrialKind.LONGER}
     towers = [trial for trial in history.completed if trial.plan is not None and trial.plan.is_on_labels_alone]
-    return [trial for trial in towers[:count] if trial.id not in continued]
+    found = towers[:1]
+    while found and len(found) < count:
+        larger = next((trial for trial in towers if _is_worthwhile(trial, found[-1], seconds / count, data)), None)
+        if larger is None:
+            break
+        found.append(larger)
+    return [trial for trial in found if trial.id not in continued]
+
+
+def _is_worthwhile(trial: Trial, before: Trial, seconds: float, data: PreparedData) -> bool:
+    """Whether a tower is much larger than another one, and can be trained for many epochs in some time."""
+    plan, result, smaller = trial.plan, trial.result, before.result
+    if plan is None or result is None or smaller is None or not isinstance(data, TableData):
+        return False
+    steps = affordable_steps(trial, seconds, data)
+    epochs = 0.0 if steps is None else steps * plan.batch_size / len(data.train)
+    return result.parameters >= _LARGER * smaller.parameters and epochs >= _WORTHWHILE_EPOCHS
 
 
 def _begun(trial: Trial, history: History) -> int | None:
