@@ -345,14 +345,35 @@ class Study:
         tower, about = self._built(chosen), self._metadata(chosen)
         return ModelBundle.of_study(tower, self._record.data, self._temperatures(trial), about)
 
-    def predict(self, data: TableLike, trial: ModelChoice = None) -> np.ndarray | dict[str, np.ndarray]:
+    def threshold(self, trial: ModelChoice = None, metric: str | None = None) -> float:
+        """The probability of the second of two classes from which it had better be predicted, by the validation rows.
+
+        Args:
+            trial: As in `model`.
+            metric: "f1" or "accuracy"; None for the study's.
+        """
+        from model_search.finish.decisions.threshold import study_threshold
+
+        return study_threshold(self._parts, self._chosen(trial), self._temperature(trial), metric)
+
+    def predict(
+        self, data: TableLike, trial: ModelChoice = None, threshold: float | str | None = None
+    ) -> np.ndarray | dict[str, np.ndarray]:
         """Predictions for a CSV file, a DataFrame, a dict of columns or an array.
+
+        `threshold` is the probability from which the second of two classes is predicted, or "best": `threshold()`.
 
         Returns:
             [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets). With
             a label for each step a masked array [rows, steps], in which padded steps are masked. Of several tasks, a
             dict of these by task.
         """
+        if threshold is not None:
+            from model_search.finish.decisions.threshold import check_threshold, classes_above
+
+            check_threshold(threshold, self.task)
+            limit = self.threshold(trial) if isinstance(threshold, str) else threshold
+            return classes_above(self._answers(trial).probabilities(data, self._temperatures(trial)), self.task, limit)
         return self._answers(trial).labels(data)
 
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame | dict[str, pd.DataFrame]:

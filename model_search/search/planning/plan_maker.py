@@ -167,7 +167,7 @@ class PlanMaker:
         self.evaluation = EvaluationSchedule.of(spec, settings.train_steps)
         self.views = Views(self.evaluation)
         self.morphisms, self.transfer = Morphisms.of(spec, self.algorithm.morphs), Transfer.of(spec, settings.given)
-        predictors = Predictors(self.grammar, self.algorithm.scales)
+        predictors = Predictors(self.grammar, self.algorithm.scales, self.algorithm.likelihood_rows)
         self.algorithm.use(predictors)
         self.sampler = make_sampler(settings.sampler, self.grammar, self.algorithm.sampler, predictors)
         self._random_sampler = RandomSampler()
