@@ -116,7 +116,7 @@ def run(table: Table, rows: list[str], options: argparse.Namespace) -> None:
     """Prints a line for each row, and the medians over the seeds."""
     budget = options.models * options.steps
     shares: dict[str, list[float]] = {row: [] for row in rows}
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         fresh = search(table, FRESH, seed, options.steps, budget)
         target = fresh[-1][1]
         first = reached(fresh, target)
@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=12, help="towers of the search from fresh weights")
     parser.add_argument("--steps", type=int, default=500, help="of each of them")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first_seed", type=int, default=1)
     options = parser.parse_args()
     rows = [row for row in ROWS if row != FRESH and row in options.rows.split(",")]
     wanted = options.tables.split(",")

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from model_search.report.facts import StudyFacts
     from model_search.trainers.replay import Replayed
 
-PLAIN_WIDTH = 130  # columns of a leaderboard that is written to a file or a pipe
-
 
 class Study:
     """The trials of one experiment and the models they found.
@@ -234,23 +232,13 @@ class Study:
         options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self._artefacts_place)
         return self.trial(train_longer(self._folder, options))
 
-    def final_fit(
-        self,
-        data: Provider,
-        trial: int | None = None,
-        *,
-        patience: int = 30,
-        metric: Callable[..., float] | None = None,
-        progress: bool | None = None,
-    ) -> Trial:
-        """Trains the best tower, or that of a trial, until it gets no better, as a new trial (`train_longer`).
+    def final_fit(self, data: Provider, trial: int | None = None, *, patience: int = 30, **options: Any) -> Trial:
+        """Trains the best tower until `patience` epochs in a row were no better; else as `train_longer`."""
+        from model_search.trainers.longer.training import final_fit
 
-        It is evaluated once an epoch, and ends after `patience` epochs without a better evaluation, or after 300.
-        """
-        from model_search.trainers.longer.training import LongerOptions, train_longer
-
-        options = LongerOptions(trial, None, data, False, metric, progress, self._artefacts_place, patience)
-        return self.trial(train_longer(self._folder, options))
+        return self.trial(
+            final_fit(self._folder, data, trial, patience, {"artefacts": self._artefacts_place} | options)
+        )
 
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
@@ -278,17 +266,12 @@ class Study:
 
     def print_leaderboard(self, top: int = 10) -> None:
         """Prints the first `top` rows as a table."""
-        from rich.console import Console
-
-        from model_search.report.leaderboard import leaderboard_frame, leaderboard_table
+        from model_search.report.leaderboard import leaderboard_frame, print_table
 
         history = self.history
         frame = leaderboard_frame(history, self.metric, self.final_models)
         title = f"{self.name}: {history.completed_count} models by validation {self.metric} ({self._record.goal})"
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=max(console.width, PLAIN_WIDTH))
-        console.print(leaderboard_table(frame, title, top))
+        print_table(frame, title, top)
 
     def report(self, path: str | os.PathLike[str] | None = None) -> pathlib.Path:
         """Writes a report of the study as one self-contained HTML file, without scripts or network access.

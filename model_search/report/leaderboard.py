@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+PLAIN_WIDTH = 130  # columns of a leaderboard that is written to a file or a pipe
+
 
 def leaderboard_frame(history: History, metric: str, final_models: Sequence[FinalModel] = ()) -> pd.DataFrame:
     """One row per completed trial and final model, best first.
@@ -125,6 +127,16 @@ def leaderboard_table(frame: pd.DataFrame, title: str, top: int) -> Table:
     if len(frame) > top:
         table.caption = f"{len(frame) - top} more"
     return table
+
+
+def print_table(frame: pd.DataFrame, title: str, top: int) -> None:
+    """Prints the first `top` rows of a leaderboard."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, PLAIN_WIDTH))
+    console.print(leaderboard_table(frame, title, top))
 
 
 def _text(name: str, value: object) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
@@ -108,6 +109,27 @@ def train_longer(folder: pathlib.Path, options: LongerOptions) -> int:
         return ended.id
     finally:
         store.close()
+
+
+def final_fit(
+    folder: pathlib.Path, data: Provider, trial: int | None, patience: int, options: Mapping[str, Any]
+) -> int:
+    """Trains a tower until it gets no better; returns the new trial's number.
+
+    Args:
+        folder: The study's.
+        data: The provider that the study was made with.
+        trial: The trial to go on from; the best one where None.
+        patience: Epochs without a better evaluation after which it ends.
+        options: Other fields of `LongerOptions`: `metric`, `progress`, `artefacts`.
+
+    Raises:
+        UserError: if there is another option, and as `train_longer`.
+    """
+    unknown = sorted(options.keys() - {"metric", "progress", "artefacts"})
+    if unknown:
+        raise UserError(f"final_fit has no option {unknown[0]!r}; expected metric or progress")
+    return train_longer(folder, LongerOptions(trial, None, data, one_cycle=False, patience=patience, **options))
 
 
 def most_steps(plan: TrialPlan, data: PreparedData) -> int:
