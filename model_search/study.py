@@ -234,6 +234,24 @@ class Study:
         options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self._artefacts_place)
         return self.trial(train_longer(self._folder, options))
 
+    def final_fit(
+        self,
+        data: Provider,
+        trial: int | None = None,
+        *,
+        patience: int = 30,
+        metric: Callable[..., float] | None = None,
+        progress: bool | None = None,
+    ) -> Trial:
+        """Trains the best tower, or that of a trial, until it gets no better, as a new trial (`train_longer`).
+
+        It is evaluated once an epoch, and ends after `patience` epochs without a better evaluation, or after 300.
+        """
+        from model_search.trainers.longer.training import LongerOptions, train_longer
+
+        options = LongerOptions(trial, None, data, False, metric, progress, self._artefacts_place, patience)
+        return self.trial(train_longer(self._folder, options))
+
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
 
