@@ -223,7 +223,13 @@ class _Candidates:
 
 
 def _bags(parts: StudyParts, valid: LabelledRows) -> _Candidates | None:
-    """Trials that have predicted all rows out of their folds; None where there are fewer than two of them."""
+    """Trials that have predicted all rows out of their folds; None where there are fewer than two of them.
+
+    None as well where none of the best trials is among them, as may be where time was short.
+    """
+    leader = parts.history.leader
+    if leader is None or leader.plan is None or not leader.plan.folds:
+        return None
     train = kept_training(parts.store, parts.artefacts, parts.task)
     if train is None or train.valid is not None or valid.valid is not None:
         return None

@@ -107,6 +107,10 @@ def _compared(
         logits: Those of ensemble and student on the validation rows.
         functions: Used where the stored rows do not suffice to compute the metrics.
     """
+    members = [study.history.get(member.trial) for member in ensemble.members]
+    if any(trial is not None and trial.plan is not None and trial.plan.folds for trial in members):
+        note = "its teachers were trained on the validation rows, too: its figures there are too good to compare it by"
+        return dataclasses.replace(student, accepted=False, notes=(*student.notes, note))
     best, kept = study.history.leader, study.kept()
     if best is None or best.plan is None:
         return student

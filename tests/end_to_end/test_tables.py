@@ -39,7 +39,7 @@ def study(tmp_path_factory):
 
 
 def test_the_stock_specification_for_tables_is_the_default(study):
-    assert {trial.plan.architecture[0] for trial in study.trials[:2]} == {"PLE_32", "PLE_16"}
+    assert [trial.plan.architecture for trial in study.trials[:2]] == [("PLE_16", "MLP_64"), ("PLE_16", "GLU_64")]
     first = study.trials[0].plan
     assert first.hyperparameters["epochs"] == 64
     assert (first.batch_size, first.steps) == (256, 100)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import types
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from model_search.data.tabular.features import CategoryFeature, FeatureSchema, N
 from model_search.data.task import Task, TaskKind
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
+from model_search.finish import final_stage
+from model_search.finish.final_ensemble import MetricFunctions
 from model_search.finish.student import (
     Candidate,
     DistillationTask,
@@ -21,7 +24,9 @@ from model_search.finish.student import (
     synthetic_rows,
     work,
 )
-from model_search.metadata.trial import TrialKind, TrialPlan
+from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult, TrialState
+from model_search.search.history.history import History
 from model_search.training.engine import Engine
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
@@ -293,3 +298,16 @@ def test_a_budget_of_work_leaves_the_first_candidate_alone_or_less_of_it(monkeyp
     whole = 7 * 60 * work(128, 10**5)
     distil(job(data, budget=share * whole), candidates)
     assert trained == expected
+
+
+def test_a_student_of_bags_is_not_compared_on_rows_that_its_teachers_have_seen():
+    bag = TrialPlan(2, TrialKind.BAGGING, ("IDENTITY",), {}, 1, 1, 1, "bag", parent=1, folds=3)
+    history = History("loss", "minimize")
+    history.update([Trial(2, TrialState.COMPLETED, 1, 1, "w", bag, TrialResult({"loss": 1.0}, 1, 1, {}))])
+    study = types.SimpleNamespace(history=history)
+    ensemble = FinalModel(FinalKind.ENSEMBLE, {"loss": 1.0}, 1, 1.0, (2,), members=(FinalMember(2, 1.0),))
+    student = FinalModel(FinalKind.STUDENT, {"loss": 0.1}, 1, 1.0, (2,), plan=dataclasses.replace(bag, folds=0))
+    rows = np.zeros((1, 2), np.float32)
+    found = final_stage._compared(study, ensemble, student, (rows, rows), MetricFunctions())
+    assert not found.accepted
+    assert "too good to compare it by" in found.notes[-1]

@@ -10,6 +10,8 @@ from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.ranking import Goal, Ranking, as_ranking
 from model_search.search.history.failures import Failures
 
+_BEST_FEW = 4  # trials, of which one must have been bagged, for bags to be what the others are measured by
+
 
 class History:
     """The trials of a study, best first.
@@ -146,11 +148,14 @@ class History:
     def leader(self) -> Trial | None:
         """The trial that is the best by the fairest figures; None where none is completed.
 
-        The best trial, or the best bag where there are bags: the rows that a bag is evaluated on have not chosen it
-        among many, and its towers were trained on more of them.
+        The best trial, or the best bag where one of the best few trials has been bagged: the rows that a bag is
+        evaluated on have not chosen it among many, and its towers were trained on more of them.
         """
-        bags = (trial for trial in self._ranked if trial.plan is not None and trial.plan.folds)
-        return next(bags, self._ranked[0] if self._ranked else None)
+        best = self._ranked[0] if self._ranked else None
+        plans = [(trial, trial.plan) for trial in self._ranked if trial.plan is not None]
+        bags = [(trial, plan) for trial, plan in plans if plan.folds]
+        able = [trial.id for trial, plan in plans if not plan.folds and not plan.members][:_BEST_FEW]
+        return bags[0][0] if any(plan.parent in able for _, plan in bags) else best
 
     def latest(self, k: int) -> list[Trial]:
         """The `k` trials that were completed last, oldest first."""

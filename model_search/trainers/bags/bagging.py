@@ -53,14 +53,14 @@ def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
 
 
 def are_worth_while(session: Session, options: SearchOptions, deadline: Deadline) -> bool:
-    """Whether enough bags fit into what is left of the time."""
+    """Whether bags of enough of the best models fit into what is left of the time."""
     if not deadline.is_set or not isinstance(options.folds, int):
         return True
     history = _history(session)
     if any(trial.plan is not None and trial.plan.folds for trial in history.completed):
         return True
     left = deadline.remaining - _after_bags(options)
-    able = finalists(history, _MOST_BAGS)
+    able = finalists(history, _MOST_BAGS)[: _WORTH_WHILE + 1]  # bags of worse models are no match for the best trials
     return len(BagSeconds(history, options.folds).fitting(able, left, left / _WORTH_WHILE)) >= _WORTH_WHILE
 
 

@@ -9,7 +9,7 @@ from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import classic_plan
-from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, finalists
+from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, bag_plan, finalists
 
 
 @pytest.fixture
@@ -56,3 +56,11 @@ def test_without_bags_the_best_trial_leads():
     assert history.leader is None
     history.update([completed(1, 0.5), completed(2, 0.4)])
     assert history.leader.id == 2
+
+
+def test_bags_of_bad_models_alone_do_not_lead(history):
+    worst = history.get(1)
+    history.update([completed(13, 0.95, bag_plan(13, worst, 5))])
+    assert history.leader.id == history.best(1)[0].id
+    history.update([completed(14, 0.9, bag_plan(14, history.get(6), 5))])
+    assert history.leader.id == 14
