@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from model_search.data.rows import Arrays
-from model_search.metadata.trial import TrialPlan
+from model_search.metadata.trial import Candidate, TrialPlan
 from model_search.ranking import Goal, Objective
 
 
@@ -153,6 +153,8 @@ class TrialOutcome:
         mixture: Kernel [towers * logits_dimension, logits_dimension] and bias of a weighted ensemble; else empty.
             The towers are in the order of `TrialPlan.towers`.
         optimizer: The optimizer's state, of a tower that is trained by itself.
+        candidates: The architectures that a supernet has compared; its trial has no validation logits, and its metrics
+            have no value of the study's metric.
     """
 
     metrics: Mapping[str, float]
@@ -166,6 +168,7 @@ class TrialOutcome:
     train_logits: np.ndarray | None = None
     mixture: tuple[np.ndarray, ...] = ()
     optimizer: OptimizerState | None = None
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
