@@ -29,7 +29,7 @@ _COMMON = (
 def _check(checker: Checker) -> None:
     spec = checker.spec
     if not spec.HasField("cell") or not checker.problem_type.reads_maps:
-        checker.add("A search with shared weights is for cells of maps; expected problem_type CNN and cell.", ("search",))
+        checker.add("Shared weights are for cells of maps; expected problem_type CNN and cell.", ("search",))
     if schedule_name(spec) != "FULL":
         checker.add(
             "A search with shared weights trains what it finds in full; leave evaluation_schedule out.",

@@ -35,7 +35,7 @@ def next_part(make: PlanMaker, request: Request) -> TrialPlan | None:
         return None
     settings = algorithm.settings
     total = settings["supernet_steps"] or STEPS_FACTOR * make.settings.train_steps
-    before = max(history.supernets.values(), key=lambda trial: (trial.plan.steps if trial.plan else 0), default=None)
+    before = max(history.supernets.values(), key=lambda trial: trial.plan.steps if trial.plan else 0, default=None)
     done = 0 if before is None or before.plan is None else before.plan.steps
     ends = [max(total * part // settings["supernet_parts"], 1) for part in range(1, settings["supernet_parts"] + 1)]
     end = next((end for end in ends if end > done), total)

@@ -156,4 +156,3 @@ class _Run:
         logits = self._shared.path_logits(np.array(path))
         metric, _ = self._task.metrics.during_training(self._task.data.valid, logits)
         return float(metric)
-

@@ -1,7 +1,7 @@
 """A tower of cells as a function of shared weights and of what is chosen at each position.
 
-The same computation as `blocks/cells/network.py`, whose names its weights have. Each edge of each cell has weights of its own
-for every operation, whatever it reads; nodes are told apart by their place in the canonical form of a graph.
+The same computation as `blocks/cells/network.py`, whose names its weights have. Each edge of each cell has weights of its
+own for every operation, whatever it reads; nodes are told apart by their place in the canonical form of a graph.
 """
 
 from __future__ import annotations
@@ -178,7 +178,9 @@ class _Run:
         factor = -(-tensor.shape[1] // size)
         if factor > 1:
             tensor = tf.nn.avg_pool2d(tensor, factor, factor, _SAME)
-        return self.normalised(tf.nn.conv2d(tensor, self.weights[f"{name}_convolution/kernel"], 1, _SAME), f"{name}_norm")
+        return self.normalised(
+            tf.nn.conv2d(tensor, self.weights[f"{name}_convolution/kernel"], 1, _SAME), f"{name}_norm"
+        )
 
     def operation(self, operation: str, tensor: Any, name: str) -> Any:
         tf = tensorflow()

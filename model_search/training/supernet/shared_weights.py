@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class SharedWeights:
         self.positions = supernet.positions
         layout = CellLayout.of(plan.hyperparameters)
         self.network = SharedNetwork(supernet.positions, layout, spec.shape, data.task.logits_dimension)
-        self._mean, self._deviation = np.float32(spec.mean or 0.0), np.float32(spec.deviation or 1.0)
+        self._mean, self._deviation = np.asarray(spec.mean or 0.0, "f4"), np.asarray(spec.deviation or 1.0, "f4")
         self._sizes = [math.prod(shape) for shape in self.network.shapes.values()]
         self._maps = tf.constant(data.train.inputs[name])
         self._labels = tf.constant(data.train.label)
@@ -110,10 +110,9 @@ class SharedWeights:
 
     def path_logits(self, path: np.ndarray, rows: int | None = None) -> np.ndarray:
         """The logits of a path on the validation rows, or on the first ones of them."""
-        found, valid = [], self._valid[:rows]
-        for first in range(0, len(valid), _AT_ONCE):
-            found.append(self._run_path(path.astype(np.int32), valid[first : first + _AT_ONCE]).numpy())
-        return np.concatenate(found)
+        chosen, valid = path.astype(np.int32), self._valid[:rows]
+        parts = [valid[first : first + _AT_ONCE] for first in range(0, len(valid), _AT_ONCE)]
+        return np.concatenate([self._run_path(chosen, part).numpy() for part in parts])
 
     def loss_of(self, choice: Choice, rows: Any, values: Any = None) -> Any:
         """The loss on training rows, a scalar tensor; with other values of the weights where they are given."""
@@ -170,7 +169,3 @@ class Stage:
     def rate(self, update: int) -> float:
         """The learning rate of an update."""
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * update / self.total))
-
-
-Report = Callable[[int, float], None]
-Paths = Sequence[np.ndarray]
