@@ -5,8 +5,8 @@
     python benchmarks/one_shot.py --datasets DIR --results DIR2 --tiny    # to see that it runs
 
 SPOS, ENAS, DARTS   A small space of cells on the CIFAR-10 folders (4,000 pictures train, 1,000 of the training folder
-                    validate, the test folder's 1,000 judge). 200 architectures are compared with shared weights; about 40
-                    random ones and the best candidates are trained from scratch with the same settings. Told are
+                    validate, the test folder's 1,000 judge). 200 architectures are compared with shared weights; some
+                    forty random ones and the best candidates are trained from scratch with the same settings. Told are
                     Spearman's correlation of the shared value (validation) with the accuracy on the test rows over the
                     random architectures, with its 95 % interval; how much less a candidate costs than a training from
                     scratch; and the test accuracy of the best candidate beside the first ten random architectures.

@@ -85,17 +85,16 @@ def spearman(pairs: Sequence[tuple[float, float]]) -> Correlation | None:
         return None
     table = np.array(pairs, dtype=np.float64)
     rng = np.random.default_rng(0)
-
-    def of(rows: np.ndarray) -> float:
-        one, other = (rankdata(table[rows, column]) for column in (0, 1))
-        return float(np.corrcoef(one, other)[0, 1]) if one.std() > 0 and other.std() > 0 else float("nan")
-
-    value = of(np.arange(len(table)))
-    if not np.isfinite(value):
+    drawn = rng.integers(0, len(table), (_RESAMPLES, len(table)))
+    rows = np.concatenate([np.arange(len(table))[None], drawn])
+    ranks = [rankdata(table[rows, column], axis=1) for column in (0, 1)]
+    one, other = (found - found.mean(axis=1, keepdims=True) for found in ranks)
+    spread = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    if not spread[0]:
         return None
-    drawn = [of(rng.integers(0, len(table), len(table))) for _ in range(_RESAMPLES)]
-    low, high = np.nanquantile(drawn, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Correlation(value, float(low), float(high), len(pairs))
+    values = (one * other).sum(axis=1)[spread > 0] / spread[spread > 0]
+    low, high = np.quantile(values[1:], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Correlation(float(values[0]), float(low), float(high), len(pairs))
 
 
 def in_sentences(facts: SharedWeightsFacts, metric: str) -> list[str]:

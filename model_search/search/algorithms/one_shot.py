@@ -1,4 +1,4 @@
-"""SPOS: weights that all cells share are trained once, and say which cells to train from scratch."""
+"""SPOS, ENAS, DARTS: weights that all cells share are trained once, and say which cells to train from scratch."""
 
 from __future__ import annotations
 
@@ -98,3 +98,46 @@ class SinglePathOneShot(OneShot):
     """
 
     method = "SPOS"
+
+
+@register_search(
+    "ENAS",
+    settings=(
+        *_COMMON,
+        Setting("controller_units", 32, minimum=1, maximum=1024),
+        Setting("controller_every", 10, minimum=1),  # updates of the weights between two of the controller
+        Setting("controller_learning_rate", 0.01, minimum=1e-6, maximum=10.0),
+        Setting("entropy_weight", 0.01, minimum=0.0),
+    ),
+    describe="weights shared by all cells are trained on paths that a controller draws; the best are trained alone.",
+    check=_check,
+)
+class ControllerOneShot(OneShot):
+    """Shared weights and a controller that learns from them.
+
+    Paper: Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018.
+    """
+
+    method = "ENAS"
+
+
+@register_search(
+    "DARTS",
+    settings=(
+        *_COMMON,
+        Setting("order", 1, minimum=1, maximum=2),  # of the gradient by the shares
+        Setting("alpha_learning_rate", 0.01, minimum=1e-6, maximum=10.0),
+        Setting("temperature", 1.0, minimum=1e-3, maximum=1e3),  # of the softmax over choices, at the beginning
+        Setting("last_temperature", 1.0, minimum=1e-3, maximum=1e3),
+        Setting("most_identities", 0, minimum=0),  # of a normal cell, from which on the shares stay; 0 for any number
+    ),
+    describe="all operations of a cell are mixed, and their shares learnt by gradients; the best are trained alone.",
+    check=_check,
+)
+class DifferentiableOneShot(OneShot):
+    """Differentiable search.
+
+    Paper: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019.
+    """
+
+    method = "DARTS"

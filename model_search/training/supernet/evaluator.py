@@ -18,11 +18,13 @@ from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import OnProgress, register_evaluator
 from model_search.training.failures import plain_words
 from model_search.training.outcome import Given, Progress, TrainingSettings, TrialOutcome
+from model_search.training.supernet.darts import Differentiable
+from model_search.training.supernet.enas import SharedByController
 from model_search.training.supernet.method import RANDOM_SHARE, Method, SinglePath
 from model_search.training.supernet.paths import Paths
 from model_search.training.supernet.shared_weights import SharedWeights, Stage
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (SinglePath,)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (SinglePath, SharedByController, Differentiable)}
 _REPORT_SECONDS = 0.4
 _DRAWS = 50  # until a proposal is new
 PREFIX = "method/"  # of what a method itself has learnt, among the weights
@@ -69,7 +71,7 @@ class _Run:
         plan = task.plan
         self._shared = SharedWeights(task.data, plan, task.supernet)
         self._paths = Paths(task.supernet)
-        self._method = METHODS[task.supernet.method](self._shared, self._paths, plan)
+        self._method = METHODS[task.supernet.method](self._shared, self._paths, plan, self._loss_of)
         if plan.first_step:
             weights = given.initial_weights or {}
             own = {name.removeprefix(PREFIX): array for name, array in weights.items() if name.startswith(PREFIX)}
@@ -152,7 +154,12 @@ class _Run:
             raise TrialError("no architecture could be compared: the metric is not finite with shared weights")
         return found
 
-    def _value(self, path: tuple[int, ...]) -> float:
-        logits = self._shared.path_logits(np.array(path))
-        metric, _ = self._task.metrics.during_training(self._task.data.valid, logits)
+    def _value(self, path: tuple[int, ...], rows: int | None = None) -> float:
+        """The study's metric of a path, on the first validation rows or on all."""
+        valid = self._task.data.valid
+        chosen = valid if rows is None or rows >= len(valid) else valid.take(slice(rows))
+        metric, _ = self._task.metrics.during_training(chosen, self._shared.path_logits(np.array(path), rows))
         return float(metric)
+
+    def _loss_of(self, path: tuple[int, ...], rows: int | None = None) -> float:
+        return self._task.settings.objective.loss(self._value(path, rows))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from model_search.metadata.trial import Candidate, TrialPlan
+from model_search.metadata.trial import Candidate, HyperparameterValue, TrialPlan
 from model_search.ranking import Objective
 from model_search.training.supernet.paths import Path, Paths
 from model_search.training.supernet.shared_weights import SharedWeights
@@ -25,14 +25,23 @@ class Method(abc.ABC):
         shared: The shared weights.
         paths: The architectures there are.
         plan: The plan.
+        loss_of: The study's metric of a path as a loss, on the first validation rows or on all.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, shared: SharedWeights, paths: Paths, plan: TrialPlan) -> None:
+    def __init__(
+        self, shared: SharedWeights, paths: Paths, plan: TrialPlan, loss_of: Callable[[Path, int | None], float]
+    ) -> None:
         self.shared = shared
         self.paths = paths
         self.plan = plan
+        self.loss_of = loss_of
+
+    @property
+    def settings(self) -> Mapping[str, HyperparameterValue]:
+        """The settings of the method that the plan has."""
+        return self.paths.plan.settings
 
     @abc.abstractmethod
     def step(self, rows: np.ndarray, rate: float, rng: np.random.Generator) -> float:

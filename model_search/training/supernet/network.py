@@ -1,7 +1,7 @@
 """A tower of cells as a function of shared weights and of what is chosen at each position.
 
-The same computation as `blocks/cells/network.py`, whose names its weights have. Each edge of each cell has weights of its
-own for every operation, whatever it reads; nodes are told apart by their place in the canonical form of a graph.
+The same computation as `blocks/cells/network.py`, whose names its weights have. Each edge of each cell has weights of
+its own for every operation, whatever it reads; nodes are told apart by their place in the canonical form of a graph.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ POSITIONS = tuple(
     )
 )
 SPACE = SupernetPlan("SPOS", POSITIONS, 6)
-LAYOUT = {"cell_channels": 3, "cell_repeats": 1, "cell_stem_stride": 2}
+LAYOUT = {"cell_channels": 3, "cell_repeats": 1, "cell_stem_stride": 2, "cell_reductions": 1}
 
 
 def test_a_path_computes_what_the_stock_tower_with_its_weights_does():
@@ -67,10 +67,11 @@ def data():
 
 
 def plan(first, end, total=12, candidates=6, trial=1, **others):
+    reductions = 0 if others.get("positions") is SMALL else 1
     start = WarmStart(StartKind.RESUME, (trial - 1,)) if first else None
     return TrialPlan(
-        trial, TrialKind.SUPERNET, (), {"learning_rate": 0.01, **LAYOUT}, end, 8, 3, f"part {end}", start=start,
-        first_step=first, total_steps=None if end == total else total,
+        trial, TrialKind.SUPERNET, (), {"learning_rate": 0.01, **LAYOUT, "cell_reductions": reductions}, end, 8, 3,
+        f"part {end}", start=start, first_step=first, total_steps=None if end == total else total,
         supernet=dataclasses.replace(SPACE, candidates=candidates if end == total else 0, **others),
     )  # fmt: skip
 
@@ -106,6 +107,30 @@ def test_a_second_part_goes_on_from_what_the_first_one_stored(data):
     assert counts["stem_convolution/kernel"].max() == 12
     edge = "cell_0_normal_node_1_b_separable_convolution_3x3_convolution/kernel"
     assert counts[edge].max() < 12  # weights that take no part are left alone
+
+
+OF_DARTS = {"alpha_learning_rate": 0.1, "temperature": 1.0}
+OF_ENAS = {"controller_units": 4, "controller_every": 2, "controller_learning_rate": 0.1, "entropy_weight": 0.01}
+SMALL = tuple(cells.positions(CellKind.NORMAL, 1, ("CELL_IDENTITY", "CELL_CONVOLUTION_1X1")))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("ENAS", OF_ENAS),
+        ("DARTS", {**OF_DARTS, "order": 1, "last_temperature": 0.5, "most_identities": 0}),
+        ("DARTS", {**OF_DARTS, "order": 2, "last_temperature": 1.0, "most_identities": 1}),
+    ],
+)
+def test_other_methods_learn_something_of_their_own_and_go_on(data, method, settings):
+    given = {"method": method, "settings": settings, "positions": SMALL}
+    first = evaluator(data).run(plan(0, 4, total=8, **given))
+    learnt = {name: array for name, array in first.weights.items() if name.startswith("method/")}
+    assert learnt and all(np.isfinite(array).all() for array in learnt.values())
+    parts = plan(4, 8, total=8, trial=2, candidates=4, **given)
+    second = evaluator(data).run(parts, Given(first.weights, optimizer=first.optimizer))
+    assert len({candidate.choices for candidate in second.candidates}) == 4
+    assert second.weights["method/counts"].max() == 8
 
 
 def test_weights_of_another_supernet_are_refused(data):
