@@ -34,6 +34,7 @@ OPERATIONS = (
     "CELL_IDENTITY", "CELL_CONVOLUTION_1X1", "CELL_CONVOLUTION_3X3", "CELL_AVERAGE_POOLING_3X3", "CELL_MAX_POOLING_3X3",
 )  # fmt: skip
 RANDOM, DERIVED = 42, 4  # architectures that are trained from scratch
+PARTS = 2  # trials of the supernet
 COMPARED_WITH = 10  # random ones that the derived one is compared with
 SEEDS_OF_VOWELS = 5
 SEARCHED_CELLS, STEPS_OF_VOWELS = 24, 400
@@ -45,8 +46,8 @@ GOALS = {"correlation": 0.5, "cheaper": 10.0}
 class Size:
     """How much is done."""
 
-    steps: int = 400
-    supernet_steps: int = 3200
+    steps: int = 250
+    supernet_steps: int = 2000
     candidates: int = 200
     random: int = RANDOM
     derived: int = DERIVED
@@ -60,14 +61,14 @@ def space(method: str, size: Size) -> Any:
     """The specification of a search with shared weights."""
     from model_search.spec.load import load_text
 
-    settings = {"supernet_steps": size.supernet_steps, "candidates": size.candidates, "supernet_parts": 4}
+    settings = {"supernet_steps": size.supernet_steps, "candidates": size.candidates, "supernet_parts": PARTS}
     given = "".join(f'hparam {{ key: "{name}" value {{ int64_value: {n} }} }} ' for name, n in settings.items())
     share = size.random / (size.random + size.derived)
     given += f'hparam {{ key: "random_share" value {{ float_value: {share} }} }}'
     operations = ", ".join(f"'{name}'" for name in OPERATIONS)
     return load_text(
         f"""problem_type: CNN search: "{method}" starting_points: false
-        cell {{ nodes: 2 channels: 8 stem_stride: 2 operations: [{operations}] }}
+        cell {{ nodes: 2 channels: 8 stem_stride: 4 operations: [{operations}] }}
         learning_spec {{ optimizers: "adam" learning_rate_range {{ minimum: 0.005 maximum: 0.005 }} }}
         search_settings {{ {given} }}"""
     )
@@ -83,7 +84,7 @@ def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Siz
     name = f"{method.lower()}-{size.steps}-{size.supernet_steps}"
     provider = image_data.Provider(str(folder / "train"), 32, 32)
     study = single_trainer.SingleTrainer(provider, space(method, size)).try_models(
-        number_models=4 + size.random + size.derived,
+        number_models=PARTS + size.random + size.derived,
         train_steps=size.steps,
         eval_steps=None,
         root_dir=str(results),

@@ -119,7 +119,6 @@ SMALL = tuple(cells.positions(CellKind.NORMAL, 1, ("CELL_IDENTITY", "CELL_CONVOL
     [
         ("ENAS", OF_ENAS),
         ("DARTS", {**OF_DARTS, "order": 1, "last_temperature": 0.5, "most_identities": 0}),
-        ("DARTS", {**OF_DARTS, "order": 2, "last_temperature": 1.0, "most_identities": 1}),
     ],
 )
 def test_other_methods_learn_something_of_their_own_and_go_on(data, method, settings):
@@ -131,6 +130,15 @@ def test_other_methods_learn_something_of_their_own_and_go_on(data, method, sett
     second = evaluator(data).run(parts, Given(first.weights, optimizer=first.optimizer))
     assert len({candidate.choices for candidate in second.candidates}) == 4
     assert second.weights["method/counts"].max() == 8
+
+
+def test_the_second_order_differs_and_shares_stay_where_skips_take_over(data):
+    found = {}
+    for order, most in ((1, 0), (2, 1)):
+        settings = {**OF_DARTS, "order": order, "last_temperature": 1.0, "most_identities": most}
+        given = {"method": "DARTS", "settings": settings, "positions": SMALL}
+        found[order] = evaluator(data).run(plan(0, 3, total=8, **given)).weights["method/alphas"]
+    assert np.isfinite(found[2]).all() and not np.allclose(found[1], found[2])
 
 
 def test_weights_of_another_supernet_are_refused(data):
