@@ -23,12 +23,14 @@ class Augmentation:
         strengths: The values of its hyperparameter.
         meaning: What a strength is, for people.
         keeps_steps: Whether every step stays where it is, so that labels of steps still fit.
+        can_change_labels: Whether rows of some data are of another class afterwards: a mirrored letter, a red light.
     """
 
     rank: int
     strengths: tuple[float, ...]
     meaning: str
     keeps_steps: bool = True
+    can_change_labels: bool = False
 
     def fits(self, input_rank: int, label_per_step: bool) -> bool:
         """Whether it can be applied to rows whose main input has this rank."""
@@ -36,10 +38,17 @@ class Augmentation:
 
 
 AUGMENTATIONS: Mapping[str, Augmentation] = {
-    "flip": Augmentation(MAP_RANK, (0.0, 0.5), "share of pictures that are mirrored left to right"),
+    "flip": Augmentation(
+        MAP_RANK, (0.0, 0.5), "share of pictures that are mirrored left to right", can_change_labels=True
+    ),
     "crop": Augmentation(MAP_RANK, (0.0, 0.0625, 0.125), "most that a picture is moved, as a share of its size"),
     "cutout": Augmentation(MAP_RANK, (0.0, 0.25, 0.5), "side of a square that is blanked, as a share of the size"),
-    "colour": Augmentation(MAP_RANK, (0.0, 0.2, 0.4), "most by which brightness, contrast and saturation change"),
+    "colour": Augmentation(
+        MAP_RANK,
+        (0.0, 0.2, 0.4),
+        "most by which brightness, contrast and saturation change",
+        can_change_labels=True,
+    ),
     "mixup": Augmentation(0, (0.0, 0.1, 0.2), "parameter of the beta distribution of the mixing weight"),
     "time_mask": Augmentation(SEQUENCE_RANK, (0.0, 0.1, 0.2), "most steps that are blanked, as a share"),
     "frequency_mask": Augmentation(SEQUENCE_RANK, (0.0, 0.1, 0.2), "most channels that are blanked, as a share"),

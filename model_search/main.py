@@ -304,6 +304,8 @@ def _search_options(provider: Provider) -> SearchOptions:
 
 
 def _print_model_place(study: Study) -> None:
+    from model_search.report.sections import new_files
+
     target = study.folder / "final"
     best = study.best
     say(f"\nbest model: {f'final {best}' if isinstance(best, str) else f'trial {best}'}, in {target}")
@@ -316,10 +318,13 @@ def _print_model_place(study: Study) -> None:
     root, name = FLAGS.model_dir, study.name
     place = [] if FLAGS.artefacts is None else [f"--artefacts={FLAGS.artefacts}"]
     where = shlex.join([f"--model_dir={root}", f"--experiment_name={name}", *place])
-    say(f"predict:    model_search predict NEW.csv {where}")
+    files = new_files(study.record.data)
+    if files is not None:
+        say(f"predict:    model_search predict {files} {where}")
     say(f"report:     model_search report {where}")
     named = "".join(f", artefacts={FLAGS.artefacts!r}" for _ in place)
-    say(f"in Python:  model_search.load_study({root!r}, {name!r}{named}).predict('NEW.csv')")
+    rows = "rows" if files is None else repr(files)
+    say(f"in Python:  model_search.load_study({root!r}, {name!r}{named}).predict({rows})")
 
 
 def _provider() -> Provider:

@@ -130,7 +130,19 @@ _DENSE_STARTING_POINTS = (
     ),
 )
 
-# A small convolutional network, a residual and a densely connected one. The stock specification is `image`.
+# Three convolutional networks, a residual and a densely connected one. Most of the time goes into layers of full
+# resolution, so that the first block has few channels or halves the map. The stock specification is `image`.
+_OF_IMAGES: Mapping[str, int | float | str | bool] = {
+    "optimizer": "adam",
+    "learning_rate": 0.005,
+    "dropout_rate": -1.0,
+    "weight_decay": 0.05,
+    "augment_flip": 0.0,
+    "augment_crop": 0.0625,
+    "augment_cutout": 0.0,
+    "augment_mixup": 0.2,
+}
+_OF_MIRRORED_IMAGES: Mapping[str, int | float | str | bool] = {**_OF_IMAGES, "augment_flip": 0.5}
 _IMAGE_STARTING_POINTS = (
     StartingPoint(
         (
@@ -139,33 +151,55 @@ _IMAGE_STARTING_POINTS = (
             "BATCHNORM_CONVOLUTION_64",
             "MAX_POOLING_2X2",
             "BATCHNORM_CONVOLUTION_128",
-            DEFAULT_FLATTEN,
+            "GLOBAL_MEAN_MAX_FLATTEN",
         ),
-        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": -1.0, "weight_decay": 1e-4},
+        _OF_IMAGES,
     ),
     StartingPoint(
         (
-            "BATCHNORM_CONVOLUTION_32",
-            "PREACTIVATION_RESNET_32",
-            "PREACTIVATION_RESNET_STRIDE_64_2",
+            "BATCHNORM_CONVOLUTION_STRIDE_64_2",
+            "BATCHNORM_CONVOLUTION_64",
+            "MAX_POOLING_2X2",
+            "BATCHNORM_CONVOLUTION_128",
+            "MAX_POOLING_2X2",
+            "BATCHNORM_CONVOLUTION_128",
+            "GLOBAL_MEAN_MAX_FLATTEN",
+        ),
+        _OF_MIRRORED_IMAGES,
+    ),
+    StartingPoint(
+        (
+            "BATCHNORM_CONVOLUTION_STRIDE_64_2",
+            "BATCHNORM_CONVOLUTION_64",
+            "MAX_POOLING_2X2",
+            "BATCHNORM_CONVOLUTION_128",
+            "BATCHNORM_CONVOLUTION_128",
+            "MAX_POOLING_2X2",
+            "BATCHNORM_CONVOLUTION_128",
+            "BATCHNORM_CONVOLUTION_128",
+            "GLOBAL_MEAN_MAX_FLATTEN",
+        ),
+        _OF_MIRRORED_IMAGES,
+    ),
+    StartingPoint(
+        (
+            "BATCHNORM_CONVOLUTION_STRIDE_64_2",
             "PREACTIVATION_RESNET_64",
             "PREACTIVATION_RESNET_STRIDE_128_2",
             "PREACTIVATION_RESNET_128",
-            DEFAULT_FLATTEN,
+            "GLOBAL_MEAN_MAX_FLATTEN",
         ),
-        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": -1.0, "weight_decay": 1e-4},
+        _OF_MIRRORED_IMAGES,
     ),
     StartingPoint(
         (
-            "BATCHNORM_CONVOLUTION_32",
-            "DENSENET_12_4",
-            "DENSENET_TRANSITION",
+            "BATCHNORM_CONVOLUTION_STRIDE_64_2",
             "DENSENET_24_4",
             "DENSENET_TRANSITION",
             "DENSENET_24_4",
-            DEFAULT_FLATTEN,
+            "GLOBAL_MEAN_MAX_FLATTEN",
         ),
-        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": -1.0, "weight_decay": 1e-4},
+        _OF_IMAGES,
     ),
 )
 

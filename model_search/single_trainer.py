@@ -14,6 +14,8 @@ from model_search.metadata.final_models import KEEP_MODELS
 from model_search.trainers.options import SearchOptions, TrialCallback
 
 if TYPE_CHECKING:
+    import keras
+
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
     from model_search.study import Study
 
@@ -71,7 +73,7 @@ class SingleTrainer:
         worker_memory: float | None = None,
         finish: str = "both",
         members: str = "auto",
-        folds: int | None = None,
+        folds: int | str | None = "auto",
         student_parameters: int | None = None,
         keep_models: int | None = KEEP_MODELS,
         disk_limit: float | None = None,
@@ -79,6 +81,7 @@ class SingleTrainer:
         executor: str = "local",
         resources: Mapping[str, float] | None = None,
         artefacts: str | os.PathLike[str] | None = None,
+        warm_start_from: Study | keras.Model | str | os.PathLike[str] | None = None,
     ) -> Study:
         """Trains models until the study holds `number_models` completed ones.
 
@@ -117,7 +120,8 @@ class SingleTrainer:
             members: What may take part besides networks: "auto" tries boosted trees and a linear model early in a
                 search of eight models or more on a table, "networks" leaves them out, of the final ensemble, too.
             folds: Folds in which the best models of a table are trained again after the search, so that all rows are
-                trained on and validated on; a time limit leaves it four tenths. None for none.
+                trained on and validated on; a time limit leaves it four tenths. "auto" is 8 for fewer than 20,000 rows
+                where steps follow from the data, with a time limit or 40 models or more. None for none.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.
@@ -128,6 +132,8 @@ class SingleTrainer:
             resources: What a trial takes on Ray, {"cpu": 1, "gpu": 0} where None; other names are Ray's own resources.
             artefacts: Folder or URL (whatever fsspec knows: "s3://...") for the files of trials, seen by all machines;
                 the study's own folder where None.
+            warm_start_from: Trained models whose weights new towers start from, as far as they fit: a `Study` or the
+                path of its folder (its best towers), a Keras model or the path of a .keras file. The study keeps them.
 
         Returns:
             The study.
@@ -147,7 +153,7 @@ class SingleTrainer:
             deadline: When it has to be done; by default, the time limit from now on.
         """
         from model_search.study import Study
-        from model_search.trainers.bagging import bag_finalists, trials_after_searches
+        from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, trials_after_searches, with_folds
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
@@ -158,9 +164,15 @@ class SingleTrainer:
         session = open_session(self._data, self._spec, options)
         try:
             final = FinalTraining.of(self._spec)
+            is_automatic, options = options.folds == "auto", with_folds(session, options)
             more = trials_after_searches(session)
             searched = dataclasses.replace(options, number_models=options.number_models + more)
             reason = run_session(session, searched, deadline, final.seconds(options))
+            is_late = reason is StopReason.TIME_LIMIT
+            if is_automatic and is_late and not are_worth_while(session, options, deadline):
+                options = dataclasses.replace(options, folds=None)
+                searched = dataclasses.replace(searched, folds=None)
+                reason = run_session(session, searched, deadline, final.seconds(options))
             if reason is not StopReason.INTERRUPTED:
                 reason = train_winners(session, final, options, deadline, reason)
             if reason is not StopReason.INTERRUPTED:

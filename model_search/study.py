@@ -213,8 +213,8 @@ class Study:
     ) -> Trial:
         """Trains a completed trial's tower further, as a new trial of the kind "longer".
 
-        It goes on from the trial's weights and the state of its optimizer, with the augmentations of the study's
-        specification. The same call goes on with what an earlier one has begun and not finished.
+        It goes on from the trial's weights and the state of its optimizer, and has the augmentations of the study's
+        specification if it had none. The same call goes on with what an earlier one has begun and not finished.
 
         Args:
             trial: The trial's number.

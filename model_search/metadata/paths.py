@@ -31,6 +31,7 @@ MIXTURE = "mixture.npz"  # kernel and bias of a weighted ensemble
 
 # Files of the study itself.
 STUDENT_WEIGHTS = "student_weights.npz"  # of the final student, by name
+GIVEN_MODELS = "given_models.npz"  # weights of models that new towers may start from
 VALIDATION_ROWS = "validation.npz"  # labels and weights
 TRAINING_ROWS = "training.npz"  # labels and weights, where trials have predicted these rows out of their folds
 

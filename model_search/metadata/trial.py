@@ -63,6 +63,8 @@ class StartKind(enum.StrEnum):
     CONTINUE = "continue"  # continues with the steps that come next; the optimizer begins anew
     RESUME = "resume"  # the same, with what the optimizer has gathered
     COPY = "copy"  # begins at step 0, from the weights of a tower of the same architecture
+    AVERAGE = "average"  # begins at step 0, from the mean of the weights that fit, of several towers
+    GIVEN = "given"  # begins at step 0, from what fits of a model that was given to the study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +74,17 @@ class WarmStart:
     Attributes:
         kind: How the weights are used. A plan of a later version may name a kind that this one does not know; it is
             refused.
-        trials: The trials whose weights they are; one trial for each of the present kinds.
+        trials: The trials whose weights they are: one, or, of an average, one or more; none for what was given.
+        shares: What each of them counts in an average, above 0; a weight is averaged over those that have it.
+        discount: Of an average: what the weights of a trial are multiplied by for each trial since then.
+        source: Which of the given models it is, by its name in the study.
     """
 
     kind: StartKind
-    trials: tuple[int, ...]
+    trials: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
+    discount: float = 1.0
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in list(StartKind):
@@ -84,8 +92,46 @@ class WarmStart:
                 f"it starts from other trials by {self.kind!r}; this version knows {', '.join(StartKind)}"
             )
         object.__setattr__(self, "kind", StartKind(self.kind))
-        if len(self.trials) != 1 or not all(type(number) is int and number > 0 for number in self.trials):
-            raise ValueError(f"a start of the kind {self.kind} names {self.trials}; expected one trial's number")
+        numbers, is_average = self.trials, self.kind is StartKind.AVERAGE
+        expected = {StartKind.GIVEN: len(numbers) == 0, StartKind.AVERAGE: len(numbers) > 0}
+        fits = expected.get(self.kind, len(numbers) == 1) and len(set(numbers)) == len(numbers)
+        if not fits or not all(type(number) is int and number > 0 for number in numbers):
+            raise ValueError(f"a start of the kind {self.kind} names {numbers}; expected {self._expected}")
+        shares = self.shares if is_average else ()
+        if len(self.shares) != (len(numbers) if is_average else 0) or not all(0 < share < math.inf for share in shares):
+            raise ValueError(f"a start of the kind {self.kind} from {numbers} has the shares {self.shares}")
+        if not 0 <= self.discount < math.inf or (self.discount != 1 and not is_average):
+            raise ValueError(f"a start of the kind {self.kind} has the discount {self.discount}")
+        if bool(self.source) != (self.kind is StartKind.GIVEN):
+            raise ValueError(f"a start of the kind {self.kind} has the source {self.source!r}")
+
+    @property
+    def _expected(self) -> str:
+        if self.kind is StartKind.GIVEN:
+            return "no trial"
+        return "trials' numbers" if self.kind is StartKind.AVERAGE else "one trial's number"
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every weight of the tower comes from its source; otherwise those that do not fit are fresh."""
+        return self.kind not in (StartKind.AVERAGE, StartKind.GIVEN)
+
+    def to_json(self) -> dict[str, Any]:
+        """For `TrialPlan.to_json`; what its kind does not have is left out."""
+        kept: dict[str, Any] = {"kind": self.kind.value, "trials": list(self.trials)}
+        if self.kind is StartKind.AVERAGE:
+            kept |= {"shares": list(self.shares), "discount": self.discount}
+        return kept | ({"source": self.source} if self.source else {})
+
+    @classmethod
+    def from_json(cls, stored: Any) -> WarmStart:
+        """Reads what `to_json` gives.
+
+        Raises:
+            ValueError, KeyError, TypeError: if it is another thing.
+        """
+        others = {name: stored[name] for name in ("discount", "source") if name in stored}
+        return cls(stored["kind"], tuple(stored["trials"]), tuple(stored.get("shares", ())), **others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +315,7 @@ class TrialPlan:
                 f"first_step is {self.first_step}, steps {self.steps}, start {self.start}; a trial continues "
                 "another one, and goes further"
             )
-        if self.start is not None and max(self.start.trials) >= self.trial_id:
+        if self.start is not None and max(self.start.trials, default=0) >= self.trial_id:
             raise ValueError(f"start {self.start} is not an earlier trial than {self.trial_id}")
         if self.total_steps is not None and self.total_steps < self.steps:
             raise ValueError(
@@ -373,7 +419,8 @@ class TrialPlan:
             del values["folds"]
         if self.supernet is None:
             del values["supernet"]
-        values["warm_start"] = values.pop("start")
+        del values["start"]
+        values["warm_start"] = None if self.start is None else self.start.to_json()
         return json.dumps(values, sort_keys=True, allow_nan=False)
 
     @classmethod
@@ -389,7 +436,7 @@ class TrialPlan:
             start = values.pop("warm_start", None)
             if isinstance(start, int | float):
                 start = {"kind": StartKind.CONTINUE if values.get("first_step") else StartKind.COPY, "trials": [start]}
-            values["start"] = None if start is None else WarmStart(start["kind"], tuple(start["trials"]))
+            values["start"] = None if start is None else WarmStart.from_json(start)
             for name in ("architecture", "members", "teacher"):
                 values[name] = tuple(values[name])
             for name, record in (("ensemble", EnsemblePlan), ("distillation", DistillationPlan)):

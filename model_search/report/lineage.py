@@ -6,10 +6,11 @@ import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
-from model_search.metadata.trial import Trial, TrialPlan
+from model_search.metadata.trial import StartKind, Trial, TrialPlan
 from model_search.search.history.history import History
 
 MOST_STEPS = 40
+MOST_SOURCES = 8  # of an average that are named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def lineage(trial: Trial, history: History) -> list[Step]:
             Step(
                 current,
                 role,
-                tuple(changes(before, plan)) if before is not None else (),
+                tuple(beginning(plan) if before is None else changes(before, plan)),
                 tuple(_known(plan.members, history)),
                 tuple(_known(plan.teacher, history)),
             )
@@ -70,17 +71,41 @@ def changes(before: TrialPlan, after: TrialPlan) -> Iterator[str]:
         yield changed
     if after.distillation is not None:
         yield f"learns from trial{'s' if len(after.teacher) > 1 else ''} {', '.join(map(str, after.teacher))}"
-    if after.warm_start == before.trial_id and not after.first_step:
-        yield f"starts from the weights of trial {before.trial_id}"
+    yield from beginning(after)
+
+
+def beginning(plan: TrialPlan) -> Iterator[str]:
+    """The weights that a tower starts from, in a phrase; nothing for fresh ones, or a training that goes on."""
+    start = plan.start
+    if start is None or plan.first_step:
+        return
+    if start.kind is StartKind.GIVEN:
+        yield f"starts from what fits of the given model {start.source}"
+    elif start.kind is StartKind.AVERAGE and len(start.trials) > 1:
+        heaviest = sorted(zip(start.shares, start.trials, strict=True), reverse=True)
+        named = ", ".join(str(number) for _, number in heaviest[:MOST_SOURCES])
+        more = f" and {len(heaviest) - MOST_SOURCES} more" if len(heaviest) > MOST_SOURCES else ""
+        yield f"starts from the mean of what fits of trials {named}{more}"
+    elif start.kind is StartKind.AVERAGE:
+        yield f"starts from what fits of trial {start.trials[0]}"
+    else:
+        yield f"starts from the weights of trial {start.trials[0]}"
 
 
 def _ancestor(plan: TrialPlan, history: History) -> tuple[Trial | None, str]:
-    for number, role in ((plan.parent, "the parent"), (plan.warm_start, "the starting point")):
+    for number, role in ((plan.parent, "the parent"), (_start(plan), "the starting point")):
         if number is not None:
             return history.get(number), role
     known = {trial.id for trial in _known(plan.members, history)}
     best = next((trial for trial in history.completed if trial.id in known), None) if known else None
     return best, "the best member"
+
+
+def _start(plan: TrialPlan) -> int | None:
+    """The trial whose weights count the most in what a tower starts from; the latest of equals."""
+    if plan.start is None or plan.start.kind is not StartKind.AVERAGE:
+        return plan.warm_start
+    return max(zip(plan.start.shares, plan.start.trials, strict=True))[1]
 
 
 def _known(numbers: Sequence[int], history: History) -> Iterator[Trial]:

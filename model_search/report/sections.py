@@ -161,6 +161,14 @@ def _recommended(facts: StudyFacts) -> dict[str, Any] | None:
     }
 
 
+def new_files(data: Mapping[str, Any]) -> str | None:
+    """What stands in examples for new data to predict; None where a study was not made from files or a table."""
+    source = _fields(data.get("reading")).get("source")
+    if source in ("images", "audio", "text"):
+        return "NEW.csv" if source == "text" else "FOLDER"
+    return None if data.get("schema") is None else "NEW.csv"
+
+
 def _use(facts: StudyFacts) -> dict[str, Any]:
     """Lines to copy."""
     name = facts.record.name
@@ -169,12 +177,12 @@ def _use(facts: StudyFacts) -> dict[str, Any]:
     words = [f"--model_dir={facts.root}", f"--experiment_name={name}"]
     words += [] if facts.artefacts is None else [f"--artefacts={facts.artefacts}"]
     where = shlex.join(words)
-    is_table = facts.record.data.get("schema") is not None
-    python = ["import model_search", f"study = model_search.{study}"]
-    python += ['study.predict("NEW.csv")' if is_table else "study.predict(rows)"]
+    files = new_files(facts.record.data)
+    rows = "rows" if files is None else f'"{files}"'
+    python = ["import model_search", f"study = model_search.{study}", f"study.predict({rows})"]
     if _fields(facts.record.data.get("task")).get("kind") == TaskKind.CLASSIFICATION:
-        python += ['study.predict_proba("NEW.csv")' if is_table else "study.predict_proba(rows)"]
-    shell = [f"model_search predict NEW.csv {where}"] if is_table else []
+        python += [f"study.predict_proba({rows})"]
+    shell = [] if files is None else [f"model_search predict {files} {where}"]
     shell += [f"model_search export exported {where}"]
     return {"python": "\n".join(python), "shell": shell, "where": where}
 

@@ -13,7 +13,6 @@ from model_search.blocks import catalogue
 from model_search.constants import OPTIMIZERS, SCHEDULES
 from model_search.proto.hparam_pb2 import HParamDef
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
-from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
 from model_search.spec import (
     check_cells,
     check_ensembles,
@@ -360,13 +359,9 @@ def _transfer(checker: Checker) -> None:
     transfer, path = checker.spec.transfer_learning_spec, ("transfer_learning_spec",)
     checker.at_least(transfer, 0, path, ["previous_trials_discount_factor"])
     checker.at_least(transfer, 1, path, ["max_completed_trials"])
-    kind = TransferLearningSpec.TransferLearningType.Name(transfer.transfer_learning_type)
-    if transfer.transfer_learning_type and kind not in supported.RUNNABLE_TRANSFERS:
-        checker.add(
-            "Transfer learning is not built in this version; every trial starts from fresh weights.",
-            path,
-            severity="warning",
-        )
+    if transfer.previous_trials_discount_factor == math.inf:
+        where = (*path, "previous_trials_discount_factor")
+        checker.add("previous_trials_discount_factor is inf; expected a finite number.", where)
 
 
 def _data_format(checker: Checker) -> None:

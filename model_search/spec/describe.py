@@ -108,6 +108,7 @@ def explain(spec: PhoenixSpec) -> str:
             f"Tasks: {names}; models are compared by {primary}, and losses are "
             f"{'added' if merges_losses(spec) else 'trained in turn'}."
         )
+    lines += _transfer(spec)
     if spec.user_suggestions:
         lines.append(f"First {len(spec.user_suggestions)} suggested by you.")
     return "\n".join([*lines, *_budget(spec), *warnings_of(spec)])
@@ -154,6 +155,18 @@ def _budget(spec: PhoenixSpec) -> list[str]:
         best = "tower is" if final.towers == 1 else f"{final.towers} towers are"
         lines.append(f"For {final.time_share:.0%} of a time limit, at its end, the best {best} trained longer.")
     return lines
+
+
+def _transfer(spec: PhoenixSpec) -> list[str]:
+    """How new towers start, where not all of them start from fresh weights."""
+    settings = spec.transfer_learning_spec
+    kinds = {
+        settings.UNIFORM_AVERAGE_TRANSFER_LEARNING: "the mean of the weights that fit of the latest trials",
+        settings.SNAPSHOT_TRANSFER_LEARNING: "the weights of their parent that fit",
+        settings.LOSS_WEIGHTED_AVERAGE_TRANSFER_LEARNING: "a mean of the weights that fit, by the loss of the trials",
+    }
+    found = kinds.get(settings.transfer_learning_type)
+    return [] if found is None else [f"New towers start from {found}."]
 
 
 def _search(spec: PhoenixSpec) -> str:

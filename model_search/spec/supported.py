@@ -16,8 +16,6 @@ ENSEMBLE_SEARCH_SPECS: Mapping[str, frozenset[str]] = {
 # What the archived system wrote as the architecture of an ensemble in a replay.
 NO_SEARCH = "no_search"
 
-RUNNABLE_TRANSFERS: frozenset[str] = frozenset({"NO_TRANSFER_LEARNING"})
-
 # Fields that are not read, with what happens instead.
 UNREAD: Mapping[str, str] = {
     "use_synchronous_optimizer": "each trial is trained by one process",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
 INPUT_VALUES = 4_000_000  # values of the inputs in one forward pass: 16 MB
 WIDEST_VALUES = 16_000_000  # values of the widest layer in one forward pass: 64 MB

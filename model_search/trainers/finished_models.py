@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from model_search.errors import StudyError, TrialError
-from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, save_arrays
-from model_search.metadata.paths import MIXTURE, OPTIMIZER, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS
-from model_search.metadata.trial import Artefact, Trial, TrialPlan
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays, save_arrays
+from model_search.metadata.paths import GIVEN_MODELS, MIXTURE, OPTIMIZER, TRAIN_LOGITS, VALID_LOGITS, WEIGHTS
+from model_search.metadata.trial import Artefact, StartKind, Trial, TrialPlan
 from model_search.search.history.history import History
+from model_search.towers.starting_weights import Source, given_weights
 from model_search.training.evaluator import Evaluator
 from model_search.training.outcome import FrozenTowers, Given, OptimizerState, TrainedTower, TrialOutcome
 from model_search.training.stored_towers import MIXTURE_ARRAYS, stored_arrays, stored_tower
@@ -29,13 +30,22 @@ class FinishedTowers:
         artefacts: The files of trials.
         engine: Runs towers whose logits are not stored.
         stream: Whether the training data are a stream, so that frozen towers have to be run for every batch.
+        files: The files of the study itself, among them the models that were given to it.
     """
 
-    def __init__(self, history: History, artefacts: ArtefactStore, engine: Evaluator, stream: bool):
+    def __init__(
+        self,
+        history: History,
+        artefacts: ArtefactStore,
+        engine: Evaluator,
+        stream: bool,
+        files: Callable[[], Mapping[str, Artefact]] = dict,
+    ):
         self._history = history
         self._artefacts = artefacts
         self._engine = engine
         self._stream = stream
+        self._files = files
         self._cache: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
         self._cached_bytes = 0
         self._seconds = 0.0
@@ -48,13 +58,14 @@ class FinishedTowers:
         """
         self._seconds = 0.0
         ensemble = plan.ensemble
-        start = self._initial_weights(plan)
+        start, sources = self._initial_weights(plan), self._sources(plan)
         if ensemble is not None and not ensemble.freeze:
-            return Given(start, members=tuple(self.trained(member) for member in plan.members))
+            return Given(start, members=tuple(self.trained(member) for member in plan.members), sources=sources)
         numbers = plan.members if ensemble is not None else plan.teacher
         if not numbers:
-            return Given(start, optimizer=self._optimizer(plan))
-        return Given(start, self._frozen(numbers, _reads_training_rows(plan)), seconds=self._seconds)
+            return Given(start, optimizer=self._optimizer(plan), sources=sources)
+        frozen = self._frozen(numbers, _reads_training_rows(plan))
+        return Given(start, frozen, seconds=self._seconds, sources=sources)
 
     def trained(self, trial_id: int) -> TrainedTower:
         """The own tower of a completed trial.
@@ -73,8 +84,30 @@ class FinishedTowers:
         return 0 if result is None else result.tower_parameters
 
     def _initial_weights(self, plan: TrialPlan) -> Mapping[str, np.ndarray] | None:
-        """The weights that the own tower starts from: for either kind of start, all those of one trial's tower."""
-        return None if plan.start is None else self.trained(plan.start.trials[0]).weights
+        """The weights that the own tower starts from, where these are all those of one trial's tower."""
+        takes_all = plan.start is not None and plan.start.takes_all
+        return self.trained(plan.start.trials[0]).weights if plan.start is not None and takes_all else None
+
+    def _sources(self, plan: TrialPlan) -> tuple[Source, ...]:
+        """The models from which the own tower takes over what fits."""
+        start = plan.start
+        if start is None or start.takes_all:
+            return ()
+        if start.kind is StartKind.GIVEN:
+            return (self._given_model(start.source),)
+        return tuple(
+            Source(self.trained(number).weights, share, start.discount ** (plan.trial_id - number))
+            for number, share in zip(start.trials, start.shares, strict=True)
+        )
+
+    def _given_model(self, name: str) -> Source:
+        found = self._files().get(GIVEN_MODELS)
+        if found is None:
+            raise TrialError("the models to start from (warm_start_from) are not stored in the study")
+        try:
+            return Source(given_weights(load_arrays(self._artefacts, found), name))
+        except DamagedArtefactError as error:
+            raise TrialError(f"the models to start from cannot be read: {error}") from error
 
     def _optimizer(self, plan: TrialPlan) -> OptimizerState | None:
         """What the optimizer begins with; None for a fresh one."""

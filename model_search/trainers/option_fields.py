@@ -151,6 +151,13 @@ def workers_of(written: str | None) -> int | str | None:
         return written  # "auto", or a text that the check refuses
 
 
+def folds_of(written: str | None) -> int | str | None:
+    """From what is written after `--folds`."""
+    if written is None or written == "none":
+        return None
+    return workers_of(written)  # a number, "auto", or a text that the check refuses
+
+
 def amounts_of(written: Sequence[str] | None) -> dict[str, float] | None:
     """From what is written after `--resources`.
 

@@ -18,6 +18,7 @@ from model_search.trainers.option_fields import (
     amounts_of,
     as_path,
     as_root_dir,
+    folds_of,
     is_positive,
     one_of,
     option,
@@ -35,6 +36,7 @@ DEFAULT_ROOT = "runs"
 STUDENT_SHARE = 0.1  # of a time limit
 ENSEMBLE_SHARE = 0.02
 FOLDS_SHARE = 0.4
+AUTO_FOLDS = "auto"
 GOALS = ("minimize", "maximize")
 EXECUTORS = ("local", "ray")
 
@@ -231,12 +233,19 @@ class SearchOptions:
         ),
         default="auto",
     )
-    folds: int | None = option(
+    folds: int | str | None = option(
         "Folds in which the best models of a table are trained again after the search, so that all rows are trained on "
-        "and validated on; a time limit leaves it four tenths. None for none.",
-        check=whole(2, " or None for none", maximum=MOST_FOLDS),
-        flag=Flag("folds", int, None, "Folds in which the best models are trained again after the search.", minimum=2),
-        default=None,
+        'and validated on; a time limit leaves it four tenths. "auto" is 8 for fewer than 20,000 rows where steps '
+        "follow from the data, with a time limit or 40 models or more. None for none.",
+        check=whole(2, ", 'auto', or None for none", allowed=(None, AUTO_FOLDS), maximum=MOST_FOLDS),
+        flag=Flag(
+            "folds",
+            str,
+            AUTO_FOLDS,
+            "Folds in which the best models are trained again after the search: a number, auto, or none.",
+            read=folds_of,
+        ),
+        default=AUTO_FOLDS,
     )
     student_parameters: int | None = option(
         "The most parameters that the student may have.",
@@ -289,6 +298,14 @@ class SearchOptions:
         default=None,
         read=as_path,
     )
+    warm_start_from: Any = option(
+        "Trained models whose weights new towers start from, as far as they fit: a `Study` or the path of its folder "
+        "(its best towers), a Keras model or the path of a .keras file. The study keeps them.",
+        flag=Flag(
+            "warm_start_from", str, None, "Folder of a study, or .keras file, whose weights new towers start from."
+        ),
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -323,7 +340,7 @@ class SearchOptions:
         """Seconds of the time limit that are reserved for what comes after the search: folds, and the final stage."""
         if self.time_limit is None:
             return 0.0
-        share = 0.0 if self.folds is None else FOLDS_SHARE
+        share = FOLDS_SHARE if isinstance(self.folds, int) else 0.0
         if self.finish != "neither":
             share += STUDENT_SHARE if wants_student(self.finish) else ENSEMBLE_SHARE
         return share * self.time_limit

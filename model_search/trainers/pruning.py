@@ -10,9 +10,10 @@ from model_search.errors import StoreError
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final_models import KEEP_MODELS
 from model_search.metadata.store import Store
-from model_search.metadata.trial import TrialKind
+from model_search.metadata.trial import StartKind, TrialKind, TrialPlan
 from model_search.search.history.history import History
 from model_search.search.planning.evaluation_schedule import Ladder, is_short
+from model_search.search.planning.transfer import MOST_SOURCES
 
 _RECENT = 100  # last trials; new trials may build on the same ones as they did
 _SLACK = 20  # a twentieth more than are kept, so that not every trial causes a scan
@@ -37,7 +38,8 @@ class Pruner:
 
     Kept are the best trials, and the best of those that trained a tower by itself; of any rank, all that a kept or an
     unfinished trial, one of the last hundred, or a final model builds on; of each rung that an evaluation schedule may
-    still continue, the best hundred (or `models`, if more); and whatever a replay specification trained.
+    still continue, the best hundred (or `models`, if more); where new towers start from the mean of earlier ones, the
+    latest and the best hundred towers; and whatever a replay specification trained.
 
     Args:
         store: Records what is pruned.
@@ -98,6 +100,9 @@ class Pruner:
         history = self._history
         plans = [trial.plan for trial in (*history.unfinished, *history.latest(_RECENT))]
         found = {number for plan in plans if plan is not None for number in plan.builds_on}
+        if any(_averages(plan) for plan in plans):
+            towers = history.towers
+            found |= {trial.id for trial in (*towers.latest(MOST_SOURCES), *towers.best(MOST_SOURCES))}
         for model in self._store.final_models():
             found |= {member.trial for member in model.members}
         for number in self._sizes:
@@ -133,3 +138,8 @@ class Pruner:
             del self._sizes[number]
         _LOG.info("the files of %d trials were deleted to save room: %s", len(numbers), numbers)
         return numbers
+
+
+def _averages(plan: TrialPlan | None) -> bool:
+    """Whether a tower starts from the weights of trials that fit."""
+    return plan is not None and plan.start is not None and plan.start.kind is StartKind.AVERAGE

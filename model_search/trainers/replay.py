@@ -132,7 +132,8 @@ def trained_as(settings: TrainingSettings, result: TrialResult) -> TrainingSetti
     names = {field.name for field in dataclasses.fields(TrainingSettings)} - {"metric_fn"}
     known: dict[str, Any] = {"few_evaluations": False}  # earlier versions, which do not tell, evaluated eight times
     known |= {name: kept[name] for name in names & kept.keys()}
-    known |= {"most_seconds": None, "most_parameters": None, "most_megabytes": None}  # it was trained once
+    limits = ("most_seconds", "slow_seconds", "most_parameters", "most_megabytes")
+    known |= dict.fromkeys(limits)  # it was trained once
     return dataclasses.replace(settings, **known)
 
 
@@ -176,7 +177,7 @@ class _Replay:
         history = History(self._study.record.ranking)
         history.update(self._study.store.history()[0])
         stream = not isinstance(self._data, TableData)
-        given = FinishedTowers(history, self._study.artefacts, engine, stream).given(plan)
+        given = FinishedTowers(history, self._study.artefacts, engine, stream, self._study.store.files).given(plan)
         outcome = engine.run(plan, given)
         metric = self._study.record.metric
         is_close = math.isclose(outcome.metrics[metric], result.metrics[metric], rel_tol=_CLOSE)

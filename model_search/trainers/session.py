@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from model_search.data.prepared_data import PreparedData
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.planner import Planner
@@ -24,6 +24,7 @@ from model_search.training.outcome import TrainingSettings
 
 def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[Evaluator, dict[str, Any]]:
     """The evaluator that trains, and what its results depend on besides the plans; loads TensorFlow."""
+    from model_search.training.folds.side_by_side import TowersSideBySide
     from model_search.training.runtime import environment, make_deterministic, tensorflow, threads_within
 
     tensorflow(threads_within(settings.problem_type))
@@ -33,7 +34,15 @@ def tensorflow_engine(data: PreparedData, settings: TrainingSettings) -> tuple[E
     def make(rows: PreparedData, shared: TrainingSettings) -> Evaluator:
         return WithClassicModels(make_evaluator(shared.evaluator, rows, shared), rows, shared)
 
-    return WithFolds(make, data, settings), environment()
+    def side_by_side(table: TableData) -> TowersSideBySide:
+        from model_search.training.engine import Engine
+
+        return TowersSideBySide(table, settings, Engine(table, settings).build)
+
+    has_usual_towers = settings.evaluator == "engine" and settings.auxiliary_weight is None
+    about = environment()
+    threads = max(1, about["inter_threads"])
+    return WithFolds(make, data, settings, side_by_side if has_usual_towers else None, threads), about
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,13 @@ from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
 from model_search.trainers.session import Session
+from model_search.trainers.starting.given_models import (
+    GivenModels,
+    given_settings,
+    given_towers,
+    keep_given,
+    read_given,
+)
 from model_search.training.classic.evaluator import takes_classic_models
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
 
 
 TRAIN_STEPS, BATCH_SIZE = 1000, 100  # where neither the user nor the data say anything
+SLOW_SHARE = 1 / 15  # of the time limit, for a tower on a table: a search wants to see dozens of them
 
 
 def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) -> Session:
@@ -64,7 +72,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     folder = paths.study_dir(options.root_dir, options.experiment_name).absolute()
     deleted = EarlierStudy.found(options.experiment_name, folder) if options.overwrite else None
     existing = None if options.overwrite else _existing(folder / paths.DATABASE)
-    ready = _prepare(provider, spec, options, existing)
+    given = read_given(options.warm_start_from)
+    ready = _prepare(provider, spec, options, existing, given)
     if deleted is not None:
         deleted.delete()
     _make_folder(folder)
@@ -74,11 +83,12 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         if not record.is_same(ready.record if existing is None else existing):  # another process was first
             if deleted is not None:
                 raise deleted.begun_by_another()
-            ready = _prepare(provider, spec, options, record)
+            ready = _prepare(provider, spec, options, record, given)
         elif existing is not None:
             store.update_settings(ready.record.settings)
         artefacts = _artefacts(folder, record, options)
         keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
+        keep_given(store, artefacts, given)
         with _writing_to(folder):
             _write_spec(store, folder)
     except BaseException:
@@ -115,7 +125,13 @@ class _Ready:
     settings: TrainingSettings
 
 
-def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, existing: StudyRecord | None) -> _Ready:
+def _prepare(
+    provider: Provider,
+    spec: PhoenixSpec,
+    options: SearchOptions,
+    existing: StudyRecord | None,
+    given: GivenModels | None,
+) -> _Ready:
     """Prepares data, metric and planner for a new study, or for the existing one, which they have to fit.
 
     Raises:
@@ -130,7 +146,8 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
     searched = with_version(spec, _search_version(existing))
     classic = _classic_models(data, spec, options, existing)
     planned = _planner_settings(spec, _with_earlier_steps(options, existing), data, seed)
-    planned = dataclasses.replace(planned, classic=classic)
+    start = given_settings(given, {} if existing is None else existing.settings)
+    planned = dataclasses.replace(planned, classic=classic, given=given_towers(start))
     planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(
@@ -145,7 +162,7 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         training_settings(spec, metric, options.eval_steps),
         deterministic=options.deterministic,
         evaluator=planner.evaluator,
-        **_limits(spec, options.time_limit),
+        **_limits(spec, options.time_limit, planned.budget is not None),
     )
     wanted = StudyRecord(
         name=options.experiment_name,
@@ -156,17 +173,19 @@ def _prepare(provider: Provider, spec: PhoenixSpec, options: SearchOptions, exis
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, planned, spec, existing) | {"artefacts": options.artefacts},
+        settings=_settings_record(options, planned, spec, existing) | {"artefacts": options.artefacts} | start,
         environment={},
     )
     return _Ready(wanted, data, planner, settings)
 
 
-def _limits(spec: PhoenixSpec, time_limit: float | None) -> dict[str, Any]:
-    """What a searched tower may take, as settings of training."""
+def _limits(spec: PhoenixSpec, time_limit: float | None, is_table: bool) -> dict[str, Any]:
+    """What a searched tower may take, as settings of training; `is_table` where its steps follow from a table."""
     given = spec.trial_limits
+    is_short = time_limit is not None and is_table and not given.HasField("seconds")
     return {
         "most_seconds": given.seconds if given.HasField("seconds") else time_limit,
+        "slow_seconds": SLOW_SHARE * time_limit if is_short and time_limit is not None else None,
         "most_parameters": given.parameters_at_most if given.HasField("parameters_at_most") else None,
         "most_megabytes": given.megabytes if given.HasField("megabytes") else None,
     }

@@ -80,7 +80,7 @@ class Worker:
     def __init__(self, name: str, parts: WorkerParts):
         self._name = name
         self._parts = parts
-        self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream)
+        self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream, parts.store.files)
         self._revision = 0
         self._failures_in_a_row = 0
         self._refused = False
@@ -238,7 +238,7 @@ class Worker:
         if interrupts.asked:
             raise TrialInterruptedError(StopReason.INTERRUPTED)
         if interrupts.out_of_time:
-            if plan.kind is TrialKind.LONGER and progress.curve:
+            if plan.kind in (TrialKind.LONGER, TrialKind.BAGGING) and progress.curve:
                 self._stopped_at = progress.step  # what it has learnt is not given up
                 return True
             if self._parts.history.completed_count:

@@ -9,6 +9,7 @@ import numpy as np
 
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
+from model_search.towers.starting_weights import start_from
 from model_search.towers.weight_names import fitted, in_order_of, tower_weight_names
 from model_search.training.failures import plain_words
 from model_search.training.outcome import Given, OptimizerState, TrainedTower
@@ -49,6 +50,8 @@ def assemble(
     own = joint.towers[0] if joint is not None else build(plan) if plan.architecture else None
     if own is not None and given.initial_weights is not None:
         _set_weights([own], tower_weight_names(own, plan.architecture), given.initial_weights, _START_DOES_NOT_FIT)
+    if own is not None and given.sources:
+        start_from(own, plan.architecture, given.sources)
     if joint is not None:
         return joint
     if ensemble is not None and not ensemble.freeze:

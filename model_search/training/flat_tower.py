@@ -75,6 +75,7 @@ class FlatTower:
         self.slots = [taken[count * (1 + s) : count * (2 + s)] for s in range(slots)]
         self.state = taken[-1] if self._state else None
         self._momenta, self._beginning = self._moving_averages(), np.empty(0, dtype=np.float32)
+        self._left = self._momenta
         self._forward = self._compile_forward()
 
     @property
@@ -87,14 +88,25 @@ class FlatTower:
         """Names of the inputs that the model reads, as rows have them."""
         return tuple(row_name(given.name) for given in self._model.inputs)
 
-    def load(self, weights: Sequence[np.ndarray]) -> None:
-        """Sets all weights, in the order of `model.get_weights()`."""
+    def load(self, weights: Sequence[np.ndarray], partly_learnt: bool = False) -> None:
+        """Sets all weights.
+
+        Args:
+            weights: In the order of `model.get_weights()`.
+            partly_learnt: Whether moving averages that are not as Keras makes them were learnt, of a tower that is
+                fresh elsewhere.
+        """
         found = dict(zip(self._order, weights, strict=True))
         for variable, (trainable, members) in zip(self._variables, self._parts, strict=True):
             arrays = [np.asarray(found[trainable, i], dtype=np.float32) for i in members]
             variable.assign(arrays[0] if len(arrays) == 1 else np.concatenate([a.ravel() for a in arrays]))
         if self.state is not None:
             self._beginning = self.state.numpy().ravel()
+        if self.state is not None and partly_learnt:
+            state = [np.asarray(found[False, i]) for i in self._state]
+            ends = np.cumsum([array.size for array in state])[:-1]
+            momenta = np.split(self._momenta, ends)
+            self._left = np.concatenate([m * _as_made(array) for m, array in zip(momenta, state, strict=True)])
 
     def fill_slots(self, values: Sequence[float]) -> None:
         """Sets each slot of every group to one value."""
@@ -129,9 +141,9 @@ class FlatTower:
         Adam's bias correction. Afterwards the averages are what they were.
 
         Args:
-            updates: Updates since weights with meaningless averages were loaded.
+            updates: Updates since the weights were loaded; averages that were learnt before are left as they are.
         """
-        left = self._momenta**updates
+        left = self._left**updates
         if self.state is None or updates == 0 or left.max(initial=0.0) < _SETTLED:
             yield
             return
@@ -271,6 +283,11 @@ class FlatTower:
 
         signature = [tf.TensorSpec([None, *given.shape[1:]], given.dtype) for given in self._model.inputs]
         return tf.function(forward, autograph=False, input_signature=signature).get_concrete_function()
+
+
+def _as_made(state: np.ndarray) -> bool:
+    """Whether a moving average is as Keras makes it: all 0, or all 1."""
+    return bool(np.ptp(state) == 0 and state.flat[0] in (0, 1))
 
 
 def _pieces(value: np.ndarray, shapes: Sequence[Any]) -> list[np.ndarray]:

@@ -50,8 +50,8 @@ class TableTensors:
         return dataclasses.replace(self, inputs={**self.inputs, **more})
 
 
-class TrainingLoop:
-    """Trains a `FlatTower`; the loop is traced when the object is created.
+class TowerUpdates:
+    """The updates of a `FlatTower`, as parts of a graph that a loop is made of.
 
     Args:
         tower: The tower; it has as many slots as the optimizer needs.
@@ -83,7 +83,11 @@ class TrainingLoop:
         self._names = [
             (part, name) for part in _PARTS for name in getattr(like, part) if part != "inputs" or name in wanted
         ]
-        self._function = self._compile(like)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of an update."""
+        return self._batch_size
 
     def step_sizes(self, rates: np.ndarray, made: int = 0) -> np.ndarray:
         """What `advance` takes, from the learning rates of all updates: float32 [updates, 2].
@@ -94,51 +98,15 @@ class TrainingLoop:
         """
         return np.stack([self._optimizer.step_sizes(rates, made), rates], axis=1).astype(np.float32)
 
-    def advance(self, first: int, batches: np.ndarray | Rows, step_sizes: np.ndarray) -> float:
-        """Makes an update for every batch and returns their mean loss (not finite where any of them was not).
+    def update(self, given: Sequence[Any], update: Any, step: tuple[Any, Any, Any]) -> Any:
+        """Makes one update; returns its loss.
 
         Args:
-            first: Number of updates made before; dropout draws from it.
-            batches: Row numbers int32 [updates, batch size] (table), or as many rows (stream).
-            step_sizes: [updates, 2], a slice of what `step_sizes` returned.
+            given: What a loop is called with: row numbers int32 [updates, batch size], or the stacked rows of a stream.
+            update: Which of these updates.
+            step: The number of updates before it, its step size, and its learning rate where weights decay.
         """
-        tf = tensorflow()
-        inputs: list[Any] = [tf.constant(first, tf.int32), tf.constant(step_sizes)]
-        if isinstance(batches, Rows):
-            shape = (len(step_sizes), self._batch_size)
-            arrays = (getattr(batches, part)[name] for part, name in self._names)
-            inputs += [tf.constant(values.reshape(shape + values.shape[1:])) for values in arrays]
-        else:
-            inputs.append(tf.constant(batches))
-        return float(self._function(*inputs)) / len(step_sizes)
-
-    def _compile(self, like: Rows | TableTensors) -> Any:
-        tf = tensorflow()
-        signature = [tf.TensorSpec([], tf.int32), tf.TensorSpec([None, 2], tf.float32)]
-        if self._table is not None:
-            signature.append(tf.TensorSpec([None, self._batch_size], tf.int32))
-        else:
-            for part, name in self._names:
-                values = getattr(like, part)[name]
-                signature.append(tf.TensorSpec([None, self._batch_size, *values.shape[1:]], values.dtype))
-        function = tf.function(self._updates, autograph=False, input_signature=signature)
-        return function.get_concrete_function()
-
-    def _updates(self, first: Any, step_sizes: Any, *given: Any) -> Any:
-        """Sum of the losses of all updates."""
-        tf = tensorflow()
-        count = tf.shape(step_sizes)[0]
-        sizes, rates = tf.unstack(step_sizes, axis=1)
-
-        def body(update: Any, total: Any) -> tuple[Any, Any]:
-            size = tf.gather(sizes, update)
-            rate = tf.gather(rates, update) if self._hyperparameters.decays else None
-            loss = self._update(self._batch(given, update), (first + update, size, rate))
-            return update + 1, total + loss
-
-        return tf.while_loop(
-            lambda update, total: update < count, body, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
-        )[1]
+        return self._update(self._batch(given, update), step)
 
     def _batch(self, given: Sequence[Any], update: Any) -> Batch:
         """The rows of one update, gathered inside the loop's body."""
@@ -186,6 +154,67 @@ class TrainingLoop:
                 tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=alpha, delta=kernels)
             self._optimizer.apply(variable, [slots[index] for slots in tower.slots], gradient, size)
         return loss
+
+
+class TrainingLoop(TowerUpdates):
+    """Trains a `FlatTower`; the loop is traced when the object is created. Arguments as for `TowerUpdates`."""
+
+    def __init__(
+        self,
+        tower: FlatTower,
+        like: Rows | TableTensors,
+        batch_size: int,
+        hyperparameters: Hyperparameters,
+        objective: Objective,
+        augmenter: Augmenter | None = None,
+    ):
+        super().__init__(tower, like, batch_size, hyperparameters, objective, augmenter)
+        self._function = self._compile(like)
+
+    def advance(self, first: int, batches: np.ndarray | Rows, step_sizes: np.ndarray) -> float:
+        """Makes an update for every batch and returns their mean loss (not finite where any of them was not).
+
+        Args:
+            first: Number of updates made before; dropout draws from it.
+            batches: Row numbers int32 [updates, batch size] (table), or as many rows (stream).
+            step_sizes: [updates, 2], a slice of what `step_sizes` returned.
+        """
+        tf = tensorflow()
+        inputs: list[Any] = [tf.constant(first, tf.int32), tf.constant(step_sizes)]
+        if isinstance(batches, Rows):
+            shape = (len(step_sizes), self._batch_size)
+            arrays = (getattr(batches, part)[name] for part, name in self._names)
+            inputs += [tf.constant(values.reshape(shape + values.shape[1:])) for values in arrays]
+        else:
+            inputs.append(tf.constant(batches))
+        return float(self._function(*inputs)) / len(step_sizes)
+
+    def _compile(self, like: Rows | TableTensors) -> Any:
+        tf = tensorflow()
+        signature = [tf.TensorSpec([], tf.int32), tf.TensorSpec([None, 2], tf.float32)]
+        if self._table is not None:
+            signature.append(tf.TensorSpec([None, self._batch_size], tf.int32))
+        else:
+            for part, name in self._names:
+                values = getattr(like, part)[name]
+                signature.append(tf.TensorSpec([None, self._batch_size, *values.shape[1:]], values.dtype))
+        function = tf.function(self._updates, autograph=False, input_signature=signature)
+        return function.get_concrete_function()
+
+    def _updates(self, first: Any, step_sizes: Any, *given: Any) -> Any:
+        """Sum of the losses of all updates."""
+        tf = tensorflow()
+        count = tf.shape(step_sizes)[0]
+        sizes, rates = tf.unstack(step_sizes, axis=1)
+
+        def body(update: Any, total: Any) -> tuple[Any, Any]:
+            rate = tf.gather(rates, update) if self._hyperparameters.decays else None
+            loss = self.update(given, update, (first + update, tf.gather(sizes, update), rate))
+            return update + 1, total + loss
+
+        return tf.while_loop(
+            lambda update, total: update < count, body, (tf.constant(0), tf.constant(0.0)), parallel_iterations=1
+        )[1]
 
 
 def optimizer_of(hyperparameters: Hyperparameters) -> Optimizer:

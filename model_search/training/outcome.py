@@ -10,6 +10,7 @@ import numpy as np
 from model_search.data.rows import Arrays
 from model_search.metadata.trial import Candidate, TrialPlan
 from model_search.ranking import Goal, Objective
+from model_search.towers.starting_weights import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,8 @@ class TrainingSettings:
         merged_losses: Whether the losses of several tasks are added; otherwise each update trains the next task.
         task_blocks: The blocks of each task behind those that the tasks share; empty where no task has some.
         most_seconds: Seconds that a searched tower may take to train, as far as can be told before; None for any.
+        slow_seconds: Seconds of training beyond which a searched tower that is slower than others is given up; None for
+            never.
         most_parameters: Parameters that a searched tower may have.
         most_megabytes: Memory that its training may take.
         few_evaluations: Whether a short trial is evaluated less than eight times, for about a tenth of its time.
@@ -62,6 +65,7 @@ class TrainingSettings:
     task_blocks: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     few_evaluations: bool = False
     most_seconds: float | None = None
+    slow_seconds: float | None = None
     most_parameters: int | None = None
     most_megabytes: float | None = None
 
@@ -213,6 +217,7 @@ class Given:
         members: Members to fine-tune.
         seconds: Time spent on running frozen towers whose logits were not stored.
         optimizer: What the optimizer begins with; None for a fresh one.
+        sources: Trained models from which the own tower takes over what fits, in place of `initial_weights`.
     """
 
     initial_weights: Mapping[str, np.ndarray] | None = None
@@ -220,3 +225,4 @@ class Given:
     members: tuple[TrainedTower, ...] = ()
     seconds: float = 0.0
     optimizer: OptimizerState | None = None
+    sources: tuple[Source, ...] = ()

@@ -131,7 +131,7 @@ class TrialRun:
                 self._resources.limits.check(self._plan, joint.model, self._end - self._first)
             with self._timed("trace"), plain_words("the tower cannot be trained"):
                 tower, loop = self._compile(joint.model)
-                tower.load(joint.model.get_weights())
+                tower.load(joint.model.get_weights(), partly_learnt=bool(self._given.sources))
             self._load_optimizer(tower, joint)
             self._train(tower, loop)
             made, seconds = (self._evaluated_at or self._first) - self._first, self._timings.get("train", 0.0)
@@ -288,6 +288,11 @@ class TrialRun:
                 self._check_loss(loss, done, done + take)
                 chunk = self._next_chunk(take, time.perf_counter() - started, first=is_first)
                 done += take
+                made, seconds = (
+                    done - self._first - 1,
+                    self._timings.get("train", 0.0),
+                )  # the first is counted as tracing
+                self._resources.limits.check_pace(self._plan, made, self._end - self._first, seconds)
             self._evaluate(tower, done)
         self._report(done)
 

@@ -16,7 +16,8 @@ def restored_catalogue():
         catalogue.unregister(name)
 
 
-def test_the_examples_run(restored_catalogue, capsys):
+def test_the_examples_run(restored_catalogue, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "blocks_page"}
     for example in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(example, names)

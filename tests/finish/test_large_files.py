@@ -3,6 +3,8 @@
 import gzip
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -173,3 +175,9 @@ def test_the_columns_that_are_written():
     found = large_files.answers_of(np.array([[0.0, 2.0]], np.float32), {task.label: task}, [1.0])
     assert found.columns.tolist() == ["prediction", "probability_no", "probability_yes"]
     assert found["prediction"].tolist() == ["yes"]
+
+
+def test_the_module_loads_no_keras():
+    """It is there before TensorFlow is loaded, which then is quiet."""
+    code = "import sys, model_search.finish.large_files; sys.exit('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,7 @@
 """What a plan says of itself."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,39 @@ def test_a_start_is_something_to_build_on():
 def test_a_start_names_one_trial(trials):
     with pytest.raises(ValueError, match="expected one trial's number"):
         WarmStart(StartKind.COPY, trials)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.integers(1, 8), st.floats(1e-9, 1e9), min_size=1),
+    st.floats(0, 10) | st.just(1.0),
+)
+def test_a_mean_is_read_back_as_it_was_written(shares, discount):
+    mean = WarmStart(StartKind.AVERAGE, tuple(shares), tuple(shares.values()), discount)
+    for start in (mean, WarmStart(StartKind.GIVEN, source="model")):
+        made = started(start)
+        assert TrialPlan.from_json(made.to_json()) == made
+        assert made.builds_on == start.trials and not start.takes_all
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": StartKind.AVERAGE}, "names (); expected trials' numbers"),
+        ({"kind": StartKind.AVERAGE, "trials": (1, 1), "shares": (1.0, 1.0)}, "expected trials' numbers"),
+        ({"kind": StartKind.AVERAGE, "trials": (1, 2), "shares": (1.0,)}, "has the shares (1.0,)"),
+        ({"kind": StartKind.AVERAGE, "trials": (1,), "shares": (0.0,)}, "has the shares (0.0,)"),
+        ({"kind": StartKind.AVERAGE, "trials": (1,), "shares": (1.0,), "discount": -1.0}, "has the discount -1.0"),
+        ({"kind": StartKind.COPY, "trials": (1,), "shares": (1.0,)}, "has the shares (1.0,)"),
+        ({"kind": StartKind.COPY, "trials": (1,), "discount": 0.5}, "has the discount 0.5"),
+        ({"kind": StartKind.GIVEN}, "has the source ''"),
+        ({"kind": StartKind.GIVEN, "trials": (1,), "source": "model"}, "expected no trial"),
+        ({"kind": StartKind.COPY, "trials": (1,), "source": "model"}, "has the source 'model'"),
+    ],
+)
+def test_a_start_says_what_its_kind_needs_and_no_more(fields, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        WarmStart(**fields)
 
 
 def test_a_start_of_a_later_version_is_refused_by_its_name():

@@ -1,12 +1,15 @@
 import itertools
 import math
+import pathlib
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_search.metadata.trial import TrialKind
 from model_search.ranking import Objective
+from model_search.report import charts
 from model_search.report.charts import HEIGHT, SHAPES, WIDTH, Point, Scale, curves_chart, trials_chart
 from model_search.report.numbers import NOTHING, duration, figure, share
 
@@ -88,6 +91,13 @@ def test_the_line_of_the_best_goes_down_at_each_new_best():
 
 def test_many_marks_have_no_tooltips():
     assert {mark.label for mark in trials_chart(points([0.5] * 2001), LOSS).marks} == {""}
+
+
+@pytest.mark.parametrize("kind", TrialKind)
+def test_every_kind_of_trial_has_a_mark_and_a_colour(kind):
+    assert trials_chart(points([0.5], kind.value), LOSS, [], None).marks[0].kind == kind.value
+    style = (pathlib.Path(charts.__file__).parent / "templates" / "style.css").read_text()
+    assert kind is TrialKind.SEARCH or f".mark.{kind.value} {{" in style
 
 
 def test_kinds_differ_in_shape():

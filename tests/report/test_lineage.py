@@ -49,6 +49,25 @@ def test_the_line_goes_on_through_parents_teachers_and_members(tmp_path):
     assert [member.id for member in of_ensemble[0].members] == [2, 3] and of_ensemble[0].changes == ()
 
 
+def test_the_weights_that_a_tower_starts_from_are_drawn(tmp_path):
+    made = Made(tmp_path)
+    for loss in (0.9, 0.8, 0.7):
+        made.run(loss)
+    made.run(0.6, start=WarmStart(StartKind.AVERAGE, (1, 2, 3), (0.2, 0.7, 0.1)))
+    made.run(0.5, start=WarmStart(StartKind.AVERAGE, (4,), (1.0,)))
+    made.run(0.4, start=WarmStart(StartKind.GIVEN, source="model"))
+    history = made.study.history
+    steps = lineage(history.get(5), history)
+    assert [(step.trial.id, step.role) for step in steps] == [
+        (5, ""),
+        (4, "the starting point of trial 5"),
+        (2, "the starting point of trial 4"),
+    ]
+    assert steps[0].changes[-1] == "starts from what fits of trial 4"
+    assert steps[1].changes[-1] == "starts from the mean of what fits of trials 2, 1, 3"
+    assert lineage(history.get(6), history)[0].changes == ("starts from what fits of the given model model",)
+
+
 def test_a_long_line_is_cut(tmp_path):
     made = Made(tmp_path)
     for number in range(1, MOST_STEPS + 11):

@@ -12,7 +12,6 @@ from model_search.blocks import catalogue
 from model_search.problem import problem_types
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TaskSpec
-from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
 from model_search.spec import supported
 from model_search.spec.check import check
 from model_search.spec.searches import message_owners, readers
@@ -174,6 +173,10 @@ ERRORS = [
         "transfer_learning_spec { previous_trials_discount_factor: -1 }",
         2, 59, "previous_trials_discount_factor is -1; expected at least 0.",
     ),
+    (
+        "transfer_learning_spec { previous_trials_discount_factor: inf }",
+        2, 59, "previous_trials_discount_factor is inf; expected a finite number.",
+    ),
     ("multi_task_spec { number_of_classes: 2 }", 2, 1, "This task has no label_name"),
     ("multi_task_spec { label_name: 'a' number_of_classes: 0 }", 2, 54, "number_of_classes is 0; expected at least 1"),
     ("multi_task_spec { label_name: 'a' loss_weight: 0 }", 2, 48, "loss_weight is 0; expected more than 0"),
@@ -249,10 +252,6 @@ WARNINGS = [
         "replay { towers { architecture: 'IDENTITY' } towers { architecture: 'IDENTITY' } }",
         114, "The last tower of this replay stands for the ensemble of the others; its blocks are not built.",
     ),
-    (
-        "transfer_learning_spec { transfer_learning_type: SNAPSHOT_TRANSFER_LEARNING }",
-        1, "Transfer learning is not built in this version; every trial starts from fresh weights.",
-    ),
 ]  # fmt: skip
 
 
@@ -289,6 +288,7 @@ def test_what_is_not_done_is_a_warning(text, column, message):
         "ensemble_spec { ensemble_search_type: NONADAPTIVE_ENSEMBLE_SEARCH } "
         "replay { towers { architecture: 'IDENTITY' } towers { architecture: 'no_search' } }",
         "transfer_learning_spec { transfer_learning_type: NO_TRANSFER_LEARNING }",
+        "transfer_learning_spec { transfer_learning_type: SNAPSHOT_TRANSFER_LEARNING }",
         "user_suggestions { architecture: ['IDENTITY', 'EMPTY_BLOCK'] hparams { hparam { key: 'optimizer' value "
         "{ bytes_value: 'adam' } } hparam { key: 'learning_rate' value { float_value: 0.1 } } } }",
         "user_suggestions { architecture: 'IDENTITY' hparams { hparam { key: 'initial_architecture' value "
@@ -346,7 +346,6 @@ def test_the_tables_speak_of_names_that_exist():
     assert searches == set(EnsemblingSpec.EnsembleSearchType.keys()) - {"UNKNOWN_ENSEMBLE_SEARCH"}
     oneof = EnsemblingSpec.DESCRIPTOR.oneofs_by_name["search_spec"]
     assert set(supported.ENSEMBLE_SEARCH_SPECS) == {field.name for field in oneof.fields}
-    assert set(supported.RUNNABLE_TRANSFERS) <= set(TransferLearningSpec.TransferLearningType.keys())
 
 
 def test_every_field_is_read_or_told_about():

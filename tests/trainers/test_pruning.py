@@ -184,3 +184,11 @@ def test_what_is_asked_for_is_checked(tmp_path):
         keeping(keep_models=0)
     with pytest.raises(UserError, match="disk_limit is -1"):
         keeping(disk_limit=-1)
+
+
+def test_towers_that_new_ones_may_start_from_keep_their_files(store, run, prune, monkeypatch):
+    monkeypatch.setattr(pruning, "MOST_SOURCES", 2)
+    for loss in (0.9, 0.2, 0.8, 0.1, 0.7, 0.6):
+        run(loss)
+    run(0.5, start=WarmStart(StartKind.AVERAGE, (1,), (1.0,)))
+    assert prune(1) == [3, 5]  # 1 is built on; 2 and 4 are the best; 6 and 7 the latest

@@ -214,6 +214,21 @@ def test_initial_values_of_moving_averages_do_not_affect_evaluations():
     assert max(np.abs(a - b).max() for a, b in zip(moved, settled[1], strict=True)) > 1
 
 
+def test_averages_that_were_learnt_stay_as_they_are_beside_fresh_ones():
+    model = small_model()
+    mean, variance = model.layers[2].moving_mean, model.layers[2].moving_variance
+    mean.assign(np.full(5, 3.0))  # learnt, and the variance fresh
+    tower = FlatTower(model, VariablePool())
+    tower.load(model.get_weights(), partly_learnt=True)
+    tower.state.assign(tower.state + 1)  # as training would
+    places = [i for i, weight in enumerate(model.weights) if weight is mean or weight is variance]
+    before = tower.weights(tower.snapshot())
+    with tower.settled(10):
+        after = tower.weights(tower.snapshot())
+    changed = [i for i, (one, other) in enumerate(zip(before, after, strict=True)) if (one != other).any()]
+    assert changed == places[1:]
+
+
 def test_without_moving_averages_nothing_is_to_be_forgotten():
     tower, _ = trained(small_model(state=False), class_rows(ROWS), Hyperparameters(), batch_loss(classes_task(), None))
     before = tower.weights(tower.snapshot())

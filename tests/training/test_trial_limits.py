@@ -63,3 +63,15 @@ def test_time_is_estimated_from_what_earlier_trials_have_reached(monkeypatch):
         limits.check(work, tower, 6 * updates)
     limits.learn(work, tower, updates, seconds=100.0)  # a slow one changes nothing
     limits.check(work, tower, 4 * updates)
+
+
+def test_a_tower_that_turns_out_to_be_slow_is_given_up():
+    limits = trial_limits.TrialLimits(dataclasses.replace(settings(), slow_seconds=10.0))
+    limits.check_pace(plan(), 1, 100, 5.0)  # of the first nothing is known
+    limits.learn(plan(), None, 100, seconds=8.0)
+    limits.check_pace(plan(), 1, 100, 0.9)  # too early to tell
+    limits.check_pace(plan(), 10, 100, 1.5)  # 15 s, less than twice as long as the first
+    with pytest.raises(InfeasibleTrialError, match="would take 17 s; towers of this search may take 16 s"):
+        limits.check_pace(plan(), 10, 100, 1.7)
+    limits.check_pace(dataclasses.replace(plan(), kind=TrialKind.REPLAY), 10, 100, 1.7)
+    trial_limits.TrialLimits(settings()).check_pace(plan(), 10, 100, 1e9)

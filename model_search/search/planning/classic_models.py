@@ -6,6 +6,7 @@ of few columns where networks are smooth.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPlan
@@ -39,3 +40,12 @@ def classic_plan(name: str, trial_id: int, seed: int) -> TrialPlan:
         key=classic_key(name),
         classic=name,
     )
+
+
+def with_length_of(plan: TrialPlan, step: int) -> TrialPlan:
+    """The plan of a classic model that ends at the step that was best for another: its rounds, or its penalty."""
+    if plan.classic != "linear":
+        return dataclasses.replace(plan, steps=step)
+    weakest, factor = float(plan.hyperparameters["weakest_penalty"]), float(plan.hyperparameters["factor"])
+    changed = {**plan.hyperparameters, "weakest_penalty": weakest * factor ** (plan.steps - step)}
+    return dataclasses.replace(plan, steps=step, hyperparameters=changed)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan
 from model_search.search.history.history import History
+from model_search.search.planning.classic_models import with_length_of
 from model_search.search.planning.early_stopping import LearningCurve
 from model_search.search.planning.planner import Planner
 
@@ -15,11 +16,27 @@ FINALISTS = 4
 _TREES = "boosted_trees"
 
 
-def finalists(history: History) -> list[Trial]:
-    """The best models that one training makes, best first; boosted trees always, since they differ most."""
-    able = [trial for trial in history.completed if trial.plan is not None and _can_be_bagged(trial.plan)]
-    chosen = able[:FINALISTS]
-    return chosen + [trial for trial in able[FINALISTS:] if trial.plan is not None and trial.plan.classic == _TREES]
+def finalists(history: History, most: int = FINALISTS) -> list[Trial]:
+    """The best models that one training makes, in the order in which they are bagged.
+
+    The best one comes first, then boosted trees, which differ most from towers, then the others; of towers that differ
+    in nothing but their hyperparameters, all but the best come last.
+
+    Args:
+        history: All trials.
+        most: How many there may be besides boosted trees.
+    """
+    able = [(trial, trial.plan) for trial in history.completed if trial.plan is not None and _can_be_bagged(trial.plan)]
+    trees = [trial for trial, plan in able if plan.classic == _TREES]
+    others = [(trial, plan) for trial, plan in able if plan.classic != _TREES][:most]
+    seen: set[tuple[str, ...]] = set()
+    first: list[Trial] = []
+    again: list[Trial] = []
+    for trial, plan in others:
+        is_new = plan.classic is not None or plan.architecture not in seen
+        (first if is_new else again).append(trial)
+        seen.add(plan.architecture)
+    return [*first[:1], *trees, *first[1:], *again]
 
 
 def _can_be_bagged(plan: TrialPlan) -> bool:
@@ -37,7 +54,7 @@ class FinalistsPlanner(Planner):
     """
 
     def __init__(self, searched: Planner, chosen: Sequence[Trial], folds: int):
-        self._plans = [plan for trial in chosen if (plan := trial.plan) is not None]
+        self._chosen = list(chosen)
         self._folds = folds
         self._evaluator = searched.evaluator
 
@@ -62,7 +79,7 @@ class FinalistsPlanner(Planner):
 
     def left(self, history: History) -> int:
         """How many bags no trial has been planned for."""
-        return sum(1 for plan in self._plans if not history.contains_key(self._key(plan)))
+        return sum(1 for trial in self._chosen if not history.contains_key(_key(trial, self._folds)))
 
     def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
         """The bag of the best finalist that has none.
@@ -70,22 +87,39 @@ class FinalistsPlanner(Planner):
         Raises:
             SpaceExhaustedError: if all have one.
         """
-        for plan in self._plans:
-            if not history.contains_key(self._key(plan)):
-                return dataclasses.replace(
-                    plan,
-                    trial_id=trial_id,
-                    kind=TrialKind.BAGGING,
-                    key=self._key(plan),
-                    parent=plan.trial_id,
-                    start=None,
-                    first_step=0,
-                    rung=0,
-                    bracket=0,
-                    random=False,
-                    folds=self._folds,
-                )
+        for trial in self._chosen:
+            if not history.contains_key(_key(trial, self._folds)):
+                return bag_plan(trial_id, trial, self._folds)
         raise SpaceExhaustedError("every finalist has been trained in folds")
 
-    def _key(self, plan: TrialPlan) -> str:
-        return f"folds:{self._folds}:{plan.key}"
+
+def bag_plan(trial_id: int, trial: Trial, folds: int) -> TrialPlan:
+    """The plan of the bag of a completed trial; models that are no towers are trained to the step that was best there.
+
+    Args:
+        trial_id: The bag's number.
+        trial: The trial.
+        folds: How many folds.
+    """
+    plan = trial.plan
+    if plan is None or trial.result is None:
+        raise ValueError(f"trial {trial.id} is {trial.state}; expected a completed one")
+    if plan.classic is not None:
+        plan = with_length_of(plan, max(1, trial.result.best_step))
+    return dataclasses.replace(
+        plan,
+        trial_id=trial_id,
+        kind=TrialKind.BAGGING,
+        key=_key(trial, folds),
+        parent=trial.id,
+        start=None,
+        first_step=0,
+        rung=0,
+        bracket=0,
+        random=False,
+        folds=folds,
+    )
+
+
+def _key(trial: Trial, folds: int) -> str:
+    return f"folds:{folds}:{'' if trial.plan is None else trial.plan.key}"

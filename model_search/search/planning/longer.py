@@ -22,7 +22,8 @@ class LongerTraining:
     Attributes:
         steps: Steps besides those that it was trained for.
         one_cycle: Whether the learning rate rises and falls once more, in place of the trial's own schedule.
-        augmentations: Those of the specification; one that the trial does without gets its least strength.
+        augmentations: Those of the specification. A trial without any gets them all, at their least strength, but for
+            those that may change labels; one that has some keeps them as they are.
     """
 
     steps: int
@@ -87,7 +88,8 @@ def _hyperparameters(before: Mapping[str, HyperparameterValue], how: LongerTrain
     if how.one_cycle:
         found = {name: value for name, value in found.items() if name not in _SCHEDULES}
         found["one_cycle_share"] = CYCLE_SHARE
-    for name in how.augmentations:
-        if not found.get(f"{PREFIX}{name}"):
-            found[f"{PREFIX}{name}"] = min(strength for strength in AUGMENTATIONS[name].strengths if strength > 0)
+    if not any(found.get(f"{PREFIX}{name}") for name in how.augmentations):
+        for name in how.augmentations:
+            if not AUGMENTATIONS[name].can_change_labels:
+                found[f"{PREFIX}{name}"] = min(strength for strength in AUGMENTATIONS[name].strengths if strength > 0)
     return found

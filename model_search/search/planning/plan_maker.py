@@ -19,6 +19,7 @@ from model_search.search.planning.classic_models import classic_key
 from model_search.search.planning.ensembling import Composition
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
 from model_search.search.planning.fidelity_views import Views
+from model_search.search.planning.transfer import GivenTower, Transfer
 from model_search.search.predictor.predictor import Predictors
 from model_search.search.samplers.random_sampler import RandomSampler
 from model_search.search.samplers.sampler import AUTO, Sampler, make_sampler
@@ -51,6 +52,7 @@ class PlannerSettings:
         budget: How long trials are trained, where that follows from the data: they may choose their epochs, and
             `train_steps` are those of a trial that does not. None where the user has given the steps.
         classic: Models that are no networks, to be tried among the first trials; none by default.
+        given: Trained models that new towers may start from; none by default.
     """
 
     seed: int
@@ -61,6 +63,7 @@ class PlannerSettings:
     rows: int | None = None
     budget: Budget | None = None
     classic: tuple[str, ...] = ()
+    given: tuple[GivenTower, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -126,6 +129,7 @@ class ProposalSource:
         sampler: Chooses its hyperparameters.
         avoided: Architectures, in their canonical form, that it must not have.
         takes_risks: Whether it may propose what is expected to fail: what the user asks for, and random samples.
+        fresh: Whether its towers start from fresh weights, whatever the specification says.
     """
 
     composition: Composition
@@ -135,6 +139,7 @@ class ProposalSource:
     sampler: Sampler
     avoided: frozenset[Architecture] = frozenset()
     takes_risks: bool = False
+    fresh: bool = False
 
 
 class PlanMaker:
@@ -148,6 +153,7 @@ class PlanMaker:
         sampler: The sampler of hyperparameters.
         evaluation: The evaluation schedule.
         views: What the schedule, the algorithm and the sampler see of a history.
+        transfer: The weights that new towers start from.
     """
 
     def __init__(self, spec: PhoenixSpec, settings: PlannerSettings):
@@ -158,6 +164,7 @@ class PlanMaker:
         self.algorithm = make_algorithm(spec)
         self.evaluation = EvaluationSchedule.of(spec, settings.train_steps)
         self.views = Views(self.evaluation)
+        self.transfer = Transfer.of(spec, settings.given)
         predictors = Predictors(self.grammar, self.algorithm.scales)
         self.algorithm.use(predictors)
         self.sampler = make_sampler(settings.sampler, self.grammar, self.algorithm.sampler, predictors)
@@ -322,5 +329,6 @@ class PlanMaker:
         for proposal in proposals:
             key = source.composition.key(self.space.key(proposal.architecture, proposal.hyperparameters))
             if not request.history.contains_key(key):
-                return self.planned(request, source.composition, proposal, key)
+                plan = self.planned(request, source.composition, proposal, key)
+                return plan if source.fresh else self.transfer.started(plan, request.earlier)
         return None

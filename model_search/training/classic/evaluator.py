@@ -13,7 +13,7 @@ from model_search.data.rows import FEATURES, Arrays
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import TrialPlan
+from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.fitting import PATIENCE, ClassicRows, Fitted, fitted_models
 from model_search.training.evaluation import ValidationMetrics
@@ -93,7 +93,8 @@ class WithClassicModels(Evaluator):
             if math.isfinite(metric):
                 curve.append((fitted.step, metric))
             waited += 1
-            if best is None or loss < best[0]:
+            # In a bag the rows are to evaluate the model, and not to choose its length.
+            if best is None or loss < best[0] or plan.kind is TrialKind.BAGGING:
                 best, waited = (loss, fitted), 0
             known = self._settings.objective.best([value for _, value in curve])
             stop = report(Progress(fitted.step, plan.steps, loss, known, tuple(curve)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +11,27 @@ from model_search.errors import StudyError
 from model_search.training.outcome import TrainedTower
 
 _FOLDS = 0xF01D  # tells the generator of folds from others of the same seed
+
+
+@dataclasses.dataclass(frozen=True)
+class BagOutcome:
+    """The outcome of a bag.
+
+    Attributes:
+        weights: Of each tower, by name.
+        logits: float32 [rows, ..., logits dimension]: of each row by the tower that was trained without it.
+        parameters: Trainable parameters of all towers.
+        best_step: The step of the plan whose weights are kept.
+        curve: (step, value of the study's metric on all rows) for every evaluation.
+        timings: Seconds by phase.
+    """
+
+    weights: Sequence[Mapping[str, np.ndarray]]
+    logits: np.ndarray
+    parameters: int
+    best_step: int
+    curve: tuple[tuple[int, float], ...]
+    timings: Mapping[str, float]
 
 
 def fold_numbers(rows: int, folds: int, seed: int, classes: np.ndarray | None) -> np.ndarray:

@@ -1,39 +1,56 @@
-"""The evaluator of bags: one tower for each fold, by the evaluator of single towers."""
+"""The evaluator of bags: one model for each fold, towers side by side, others by the evaluator of single models."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData
-from model_search.data.rows import Arrays, concatenate
+from model_search.data.rows import Arrays, Rows, concatenate
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress
-from model_search.training.folds.bags import fold_numbers, name_in_fold
+from model_search.training.folds.bags import BagOutcome, fold_numbers, name_in_fold
+from model_search.training.folds.in_threads import Job, run_jobs
 from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
+
+if TYPE_CHECKING:
+    from model_search.training.folds.side_by_side import TowersSideBySide
 
 MakeEvaluator = Callable[[PreparedData, TrainingSettings], Evaluator]
 
 
 class WithFolds(Evaluator):
-    """Trains the towers of a bag one after the other, and leaves other plans to the evaluator of single towers.
+    """Trains the models of a bag, and leaves other plans to the evaluator of single models.
 
     The folds are of training and validation rows together. What a bag is evaluated by, and what it leaves for the final
     ensemble, are the predictions of each row by the tower that was trained without it.
 
     Args:
-        make: Makes the evaluator of single towers.
+        make: Makes the evaluator of single models.
         data: Training and validation rows.
         settings: The settings that all trials share.
+        side_by_side: Makes what trains towers together; without it, they are trained one after the other.
+        threads: How many models that are no towers may be trained at a time.
     """
 
-    def __init__(self, make: MakeEvaluator, data: PreparedData, settings: TrainingSettings):
+    def __init__(
+        self,
+        make: MakeEvaluator,
+        data: PreparedData,
+        settings: TrainingSettings,
+        side_by_side: Callable[[TableData], TowersSideBySide] | None = None,
+        threads: int = 1,
+    ):
+        self._threads = threads
         self._make = make
+        self._make_side_by_side = side_by_side
+        self._towers: TowersSideBySide | None = None
         self._data = data
         self._settings = settings
         self._single = make(data, settings)
@@ -59,38 +76,72 @@ class WithFolds(Evaluator):
         classes = rows.label if data.task.kind is TaskKind.CLASSIFICATION and rows.label.ndim == 1 else None
         # By the study's split, not by the trial: all bags leave the same rows out.
         folds = fold_numbers(len(rows), plan.folds, len(rows), classes)
-        settings = dataclasses.replace(self._settings, keep_train_logits=False)
-        outcomes: list[TrialOutcome] = []
-        logits: np.ndarray | None = None
-        for fold in range(plan.folds):
-            part = dataclasses.replace(data, train=rows.take(folds != fold), valid=rows.take(folds == fold))
-            alone = dataclasses.replace(
-                plan, folds=0, seed=(plan.seed + fold) % 2**31, steps=_steps(plan, data, len(part.train))
-            )
-            outcome = self._make(part, settings).run(alone, None, _reporting(report, fold, plan.folds))
-            if logits is None:
-                logits = np.zeros((len(rows), *outcome.valid_logits.shape[1:]), np.float32)
+        if plan.classic is None and self._make_side_by_side is not None:
+            return self._together(plan, data, folds, report)
+        if plan.classic is not None and self._threads > 1:
+            jobs = [self._job(plan, data, rows, folds, fold) for fold in range(plan.folds)]
+            outcomes = run_jobs(jobs, self._threads, report)
+        else:
+            outcomes = [
+                self._job(plan, data, rows, folds, fold)(_reporting(report, fold, plan.folds))
+                for fold in range(plan.folds)
+            ]
+        first = outcomes[0].valid_logits
+        logits = np.zeros((len(rows), *first.shape[1:]), np.float32)
+        for fold, outcome in enumerate(outcomes):
             logits[folds == fold] = outcome.valid_logits
-            outcomes.append(outcome)
-        if logits is None:
-            raise TrialError(f"trial {plan.trial_id} has no fold")
-        train, valid = logits[: len(data.train)], logits[len(data.train) :]
-        metrics = ValidationMetrics(data, self._settings).all(valid)
         phases = {phase for outcome in outcomes for phase in outcome.timings}
+        return self._outcome(
+            data,
+            BagOutcome(
+                weights=[outcome.weights for outcome in outcomes],
+                logits=logits,
+                parameters=sum(outcome.parameters for outcome in outcomes),
+                best_step=max(outcome.best_step for outcome in outcomes),
+                curve=(),
+                timings={phase: sum(outcome.timings.get(phase, 0.0) for outcome in outcomes) for phase in phases},
+            ),
+        )
+
+    def _job(self, plan: TrialPlan, data: TableData, rows: Rows, folds: np.ndarray, fold: int) -> Job:
+        """Trains the model without one fold."""
+        part = dataclasses.replace(data, train=rows.take(folds != fold), valid=rows.take(folds == fold))
+        alone = _alone(plan, data, fold, len(part.train))
+        settings = dataclasses.replace(self._settings, keep_train_logits=False)
+        return lambda report: self._make(part, settings).run(alone, None, report)
+
+    def _together(self, plan: TrialPlan, data: TableData, folds: np.ndarray, report: OnProgress) -> TrialOutcome:
+        """Trains the towers of a bag side by side."""
+        if self._towers is None and self._make_side_by_side is not None:
+            self._towers = self._make_side_by_side(data)
+        if self._towers is None:
+            raise TrialError(f"trial {plan.trial_id} trains towers together; nothing to train them with was given")
+        rows = round(len(folds) * (1 - 1 / plan.folds))
+        plans = [_alone(plan, data, fold, rows) for fold in range(plan.folds)]
+        return self._outcome(data, self._towers.run(plans, folds, plan.steps, report))
+
+    def _outcome(self, data: TableData, bag: BagOutcome) -> TrialOutcome:
+        """What a bag leaves; its metrics are those of the validation rows, as those of other trials are."""
+        valid = bag.logits[len(data.train) :]
         return TrialOutcome(
-            metrics=metrics,
-            parameters=sum(outcome.parameters for outcome in outcomes),
-            best_step=max(outcome.best_step for outcome in outcomes),
-            timings={phase: sum(outcome.timings.get(phase, 0.0) for outcome in outcomes) for phase in phases},
-            curve=(),
+            metrics=ValidationMetrics(data, self._settings).all(valid),
+            parameters=bag.parameters,
+            best_step=bag.best_step,
+            timings=bag.timings,
+            curve=bag.curve,
             weights={
                 name_in_fold(fold, name): array
-                for fold, outcome in enumerate(outcomes)
-                for name, array in outcome.weights.items()
+                for fold, weights in enumerate(bag.weights)
+                for name, array in weights.items()
             },
             valid_logits=valid,
-            train_logits=train,
+            train_logits=bag.logits[: len(data.train)],
         )
+
+
+def _alone(plan: TrialPlan, data: TableData, fold: int, rows: int) -> TrialPlan:
+    """The plan of the model without one fold, which is trained on so many rows."""
+    return dataclasses.replace(plan, folds=0, seed=(plan.seed + fold) % 2**31, steps=_steps(plan, data, rows))
 
 
 def _steps(plan: TrialPlan, data: TableData, rows: int) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _SIZE = 512  # of the matrices whose products tell what the machine can do
 _PRODUCTS = 4
 _LEAST_EFFICIENCY = 0.25  # of a tower, as a share of that
+_FIRST_SECONDS = 1.0  # of training, after which it can be told how long the whole takes
+_SLOWER = 2.0  # times as slow as the first tower, which a slow one is at least
 
 
 class TrialLimits:
@@ -23,7 +25,8 @@ class TrialLimits:
 
     The time is estimated from the operations of an update and from the rate at which this machine multiplies matrices.
     The best share of this rate that a trial of this process has reached so far is what others are expected to reach.
-    The first trial is never too slow.
+    The first trial is never too slow. Where `slow_seconds` is set, a tower that turns out to take longer, and twice as
+    long as the first one, is given up after a second.
 
     Args:
         settings: They have the limits.
@@ -33,6 +36,7 @@ class TrialLimits:
         self._settings = settings
         self._rate: float | None = None
         self._efficiency: float | None = None
+        self._first_seconds: float | None = None
 
     def check(self, plan: TrialPlan, model: keras.Model, updates: int) -> None:
         """Checks a tower that is about to be trained.
@@ -67,8 +71,31 @@ class TrialLimits:
                     f"training the tower takes at least {seconds:,.0f} s; the limit is {settings.most_seconds:,.0f} s"
                 )
 
+    def check_pace(self, plan: TrialPlan, made: int, updates: int, seconds: float) -> None:
+        """Checks a tower that is being trained.
+
+        Args:
+            plan: The trial's plan; only trials of the search have limits.
+            made: Updates that were made.
+            updates: Updates that are to be made.
+            seconds: What those made have taken.
+
+        Raises:
+            InfeasibleTrialError: if all of them would take too long.
+        """
+        slow, first = self._settings.slow_seconds, self._first_seconds
+        if slow is None or first is None or not plan.is_searched or seconds < _FIRST_SECONDS or not made:
+            return
+        whole, most = seconds * updates / made, max(slow, _SLOWER * first)
+        if whole > most:
+            raise InfeasibleTrialError(
+                f"training the tower would take {whole:,.0f} s; towers of this search may take {most:,.0f} s"
+            )
+
     def learn(self, plan: TrialPlan, model: keras.Model, updates: int, seconds: float) -> None:
         """Takes in how long the updates of a trial have taken."""
+        if self._first_seconds is None and plan.is_searched:
+            self._first_seconds = seconds
         if self._settings.most_seconds is None or not plan.is_searched or updates < 1 or seconds <= 0:
             return
         reached = self._operations(plan, model, updates) / seconds / self._measured_rate()

@@ -28,12 +28,12 @@ def trained(loss=0.5, artefacts=(OPTIMIZER,), **changes):
 
 def test_it_goes_on_from_a_trial_with_a_cycle_and_the_augmentations():
     before = trained(
-        hyperparameters={"cooldown_share": 0.5, "learning_rate": 0.01, "augment_flip": 0.5, "augment_crop": 0.0},
+        hyperparameters={"cooldown_share": 0.5, "learning_rate": 0.01, "augment_flip": 0.0, "augment_crop": 0.0},
         rung=1, bracket=2, total_steps=270, random=True,
     )  # fmt: skip
-    plan = longer_plan(7, before, LongerTraining(100, augmentations=("flip", "crop", "cutout")))
+    plan = longer_plan(7, before, LongerTraining(100, augmentations=("flip", "crop", "cutout", "colour")))
     assert plan.hyperparameters == {
-        "learning_rate": 0.01, "one_cycle_share": CYCLE_SHARE, "augment_flip": 0.5, "augment_crop": 0.0625,
+        "learning_rate": 0.01, "one_cycle_share": CYCLE_SHARE, "augment_flip": 0.0, "augment_crop": 0.0625,
         "augment_cutout": 0.25,
     }  # fmt: skip
     assert (plan.kind, plan.parent, plan.first_step, plan.steps) == (TrialKind.LONGER, 1, 90, 190)
@@ -41,6 +41,9 @@ def test_it_goes_on_from_a_trial_with_a_cycle_and_the_augmentations():
     assert (plan.rung, plan.bracket, plan.is_in_full, plan.random) == (0, 0, True, False)
     assert plan.can_train_longer and not plan.is_searched and not plan.is_on_labels_alone and not plan.is_promotion
     assert TrialPlan.from_json(plan.to_json()) == plan
+    chosen = trained(hyperparameters={"augment_flip": 0.5, "augment_crop": 0.0})
+    kept = longer_plan(7, chosen, LongerTraining(100, augmentations=("flip", "crop"))).hyperparameters
+    assert (kept["augment_flip"], kept["augment_crop"]) == (0.5, 0.0)
     without = longer_plan(7, before, LongerTraining(100, one_cycle=False))
     assert without.hyperparameters == before.plan.hyperparameters
     assert len({before.plan.key, plan.key, without.key}) == 3

@@ -47,7 +47,7 @@ class RandomShare(PlannerRule):
         # A share that is asked for is a sample of the whole space, with what is expected to fail.
         takes_risks = self._share is not None
         return self.make.first_drawn(
-            request, dataclasses.replace(source, propose=self._at_random, takes_risks=takes_risks)
+            request, dataclasses.replace(source, propose=self._at_random, takes_risks=takes_risks, fresh=True)
         )
 
     def _is_drawn(self, request: Request, share: float) -> bool:

@@ -1,0 +1,1 @@
+"""Bags after a search: how many folds, which models fit into the time, and their training."""

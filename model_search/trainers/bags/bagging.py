@@ -1,0 +1,181 @@
+"""After the search: the finalists are trained again on all rows, in folds, as trials of the study."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from model_search.data.prepared_data import TableData
+from model_search.data.tabular.table import GIVEN_VALIDATION
+from model_search.deadline import Deadline
+from model_search.finish.validation_rows import keep_training
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialState
+from model_search.search.history.history import History
+from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, bag_plan, finalists
+from model_search.trainers.bags.bag_seconds import BagSeconds
+from model_search.trainers.dispatch import LOADING_SECONDS, run_session
+from model_search.trainers.executors.worker_main import worker_parts
+from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.options import AUTO_FOLDS, SearchOptions
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.session import Session
+from model_search.trainers.worker import StopReason, Worker
+
+FOLDS = 8  # where the user does not say
+_FEWEST_MODELS = 40  # of a search without a time limit: the bags of five models are as many trainings
+_MOST_ROWS = 20_000  # of a table with automatic folds; validation rows are many in a larger one
+_WORTH_WHILE = 3  # bags; an ensemble of fewer is no match for one of all the trials that there is time for instead
+_MOST_BAGS = 12  # of a search with a time limit
+
+
+def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
+    """The options with a number of folds, or none, in place of "auto"."""
+    if options.folds != AUTO_FOLDS:
+        return options
+    data, settings = session.data, session.record.settings
+    is_fit = (
+        isinstance(data, TableData)
+        and bool(settings.get("steps_from_data"))
+        and (options.time_limit is not None or options.number_models >= _FEWEST_MODELS)
+        and options.finish != "neither"
+        and len(data.train) + len(data.valid) < _MOST_ROWS
+        and not _has_own_validation(session)
+        and not data.other_tasks
+        and session.planner.replayed_towers is None
+    )
+    return dataclasses.replace(options, folds=FOLDS if is_fit else None)
+
+
+def are_worth_while(session: Session, options: SearchOptions, deadline: Deadline) -> bool:
+    """Whether enough bags fit into what is left of the time."""
+    if not deadline.is_set or not isinstance(options.folds, int):
+        return True
+    history = _history(session)
+    if any(trial.plan is not None and trial.plan.folds for trial in history.completed):
+        return True
+    left = deadline.remaining - _after_bags(options)
+    able = finalists(history, _MOST_BAGS)
+    return len(BagSeconds(history, options.folds).fitting(able, left, left / _WORTH_WHILE)) >= _WORTH_WHILE
+
+
+def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) -> StopReason | None:
+    """Trains the bags that the study lacks.
+
+    With one worker, each is chosen when the one before it has ended: the best finalist whose bag fits into the time.
+
+    Args:
+        session: The study; its store is open.
+        options: What the user asked for, with a number of folds or None.
+        deadline: When the call has to be done, including the final stage.
+
+    Returns:
+        Why it ended; None where nothing was to be done.
+    """
+    data, folds = session.data, options.folds
+    if not isinstance(folds, int) or not isinstance(data, TableData) or session.planner.replayed_towers is not None:
+        return None
+    if _has_own_validation(session):
+        display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+        display.warn(f"folds={folds} has no effect: validation rows were given, and are used as they are")
+        return None
+    history = _history(session)
+    chosen = finalists(history, _MOST_BAGS if deadline.is_set else FINALISTS)
+    if deadline.is_set and _in_processes(options):
+        seconds = (deadline.remaining - _after_bags(options) - LOADING_SECONDS) * max(1, _workers(options))
+        chosen = BagSeconds(history, folds).fitting(chosen, seconds, _most_seconds(history, chosen, folds, seconds))
+    planner = FinalistsPlanner(session.planner, chosen, folds)
+    left = planner.left(history)
+    begun = [trial for trial in history.unfinished if trial.plan is not None and trial.plan.folds]
+    if not left and not any(trial.state is TrialState.INTERRUPTED for trial in begun):
+        return None
+    keep_training(session.store, session.artefacts, data.train)
+    session = dataclasses.replace(session, planner=planner, warnings=(), notes=())
+    if not _in_processes(options):
+        return _bag_here(session, chosen, options, deadline.earlier(_after_bags(options)))
+    waiting = sum(1 for trial in history.trials if trial.state is TrialState.INTERRUPTED)
+    wanted = dataclasses.replace(options, number_models=history.completed_count + waiting + left, folds=None)
+    return run_session(session, wanted, deadline)
+
+
+def trials_after_searches(session: Session) -> int:
+    """How many of the completed trials are bags or longer trainings: they do not count as models of the search."""
+    plans = [trial.plan for trial in session.store.history()[0] if trial.state is TrialState.COMPLETED]
+    return sum(1 for plan in plans if plan is not None and (plan.folds or plan.kind is TrialKind.LONGER))
+
+
+def _bag_here(session: Session, chosen: Sequence[Trial], options: SearchOptions, end: Deadline) -> StopReason:
+    """Trains bags in this process, as long as there is time for another one."""
+    target = len(session.store.history()[0]) + len(chosen)
+    display = ProgressDisplay(session.record.metric, target, options.progress)
+    with Interrupts(end) as interrupts, display:
+        parts = dataclasses.replace(worker_parts(session, interrupts, display), callbacks=options.callbacks)
+        worker = Worker(options.worker_name(1), parts)
+        folds = options.folds if isinstance(options.folds, int) else FOLDS
+        most = _most_seconds(_history(session), chosen, folds, end.remaining)
+        while True:
+            session.store.reclaim_dead()
+            found = _next_bag(_history(session), chosen, folds, min(most, end.remaining))
+            if found is None:
+                return StopReason.FINISHED
+            plan, interrupted = found
+
+            def planned(number: int, plan: TrialPlan = plan) -> TrialPlan:
+                return plan if plan.trial_id == number else dataclasses.replace(plan, trial_id=number)
+
+            worker.run_planned(planned, interrupted)
+            if interrupts.asked:
+                return StopReason.INTERRUPTED
+            if interrupts.out_of_time:
+                return StopReason.TIME_LIMIT
+
+
+def _most_seconds(history: History, chosen: Sequence[Trial], folds: int, seconds: float) -> float:
+    """The seconds that a bag may take: a third of all, so that there are several; all if each would take longer."""
+    known = BagSeconds(history, folds)
+    share = seconds / _WORTH_WHILE
+    return share if any(known.of(trial) <= share for trial in chosen) else seconds
+
+
+def _next_bag(
+    history: History, chosen: Sequence[Trial], folds: int, most: float
+) -> tuple[TrialPlan, int | None] | None:
+    """The plan of the next bag of at most some seconds, and the interrupted trial that has it; None for none."""
+    seconds, number = BagSeconds(history, folds), 1 + max(trial.id for trial in history.trials)
+    begun = {
+        trial.plan.key: trial.id
+        for trial in history.unfinished
+        if trial.plan is not None and trial.state is TrialState.INTERRUPTED
+    }
+    for trial in chosen:
+        plan = bag_plan(number, trial, folds)
+        if history.contains_key(plan.key) and plan.key not in begun:
+            continue
+        if math.isinf(most) or seconds.of(trial) <= most:
+            return plan, begun.get(plan.key)
+    return None
+
+
+def _history(session: Session) -> History:
+    history = History(session.record.ranking)
+    history.update(session.store.history()[0])
+    return history
+
+
+def _has_own_validation(session: Session) -> bool:
+    """Whether the user has named the validation rows."""
+    found: object = session.data.description.get("split", {}).get("by")
+    return found == GIVEN_VALIDATION
+
+
+def _after_bags(options: SearchOptions) -> float:
+    """Seconds that the final stage needs."""
+    return dataclasses.replace(options, folds=None).seconds_to_finish
+
+
+def _in_processes(options: SearchOptions) -> bool:
+    return options.executor != "local" or options.workers not in (None, 1)
+
+
+def _workers(options: SearchOptions) -> int:
+    return options.workers if isinstance(options.workers, int) else 1

@@ -1,0 +1,99 @@
+"""Towers that start from the weights of others: of the same study, of another one, of a stock Keras model."""
+
+import keras
+import numpy as np
+import pytest
+
+from model_search import single_trainer
+from model_search.data import array_data
+from model_search.errors import StudyError, UserError
+from model_search.metadata.trial import StartKind
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
+from model_search.trainers.starting.given_models import given_settings, given_towers, read_given
+
+DENSE = "FIXED_OUTPUT_FULLY_CONNECTED_64"
+SMALL = "FULLY_CONNECTED_PYRAMID"
+
+
+def rows(count=120):
+    features = np.random.default_rng(0).normal(size=(count, 4)).astype("float32")
+    return features, (features[:, 0] * features[:, 1] > 0).astype(int)
+
+
+@pytest.fixture(scope="module")
+def provider():
+    return array_data.Provider(*rows())
+
+
+def search(root, provider, number_models=4, kind="NO", **options):
+    spec = PhoenixSpec(search="NONADAPTIVE_RANDOM_SEARCH", blocks_to_use=[DENSE, SMALL], maximum_depth=3)
+    transfer = f"{kind}_TRANSFER_LEARNING"
+    spec.transfer_learning_spec.transfer_learning_type = TransferLearningSpec.TransferLearningType.Value(transfer)
+    spec.transfer_learning_spec.previous_trials_discount_factor = 0.9
+    arguments = {"experiment_name": kind, "seed": 2, "progress": False, "finish": "neither"} | options
+    trainer = single_trainer.SingleTrainer(provider, spec)
+    return trainer.try_models(number_models, 12, None, root, 16, experiment_owner="", **arguments)
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory, provider):
+    return search(tmp_path_factory.mktemp("transfer"), provider, kind="LOSS_WEIGHTED_AVERAGE")
+
+
+def test_a_trial_that_starts_from_others_is_recorded_drawn_and_run_again(averaged, provider):
+    last = averaged.trial(4)
+    assert last.plan.start.kind is StartKind.AVERAGE and len(last.plan.start.trials) > 1
+    assert averaged.replay(4, provider).same
+    assert "starts from the mean of what fits of trials" in averaged.report().read_text(encoding="utf-8")
+
+
+def test_another_study_and_a_stock_model_give_their_weights(averaged, provider, tmp_path):
+    plain = search(tmp_path, provider, 1)
+    study = search(tmp_path, provider, 2, experiment_name="next", warm_start_from=averaged)
+    starts = [trial.plan.start for trial in study.trials]
+    assert {start.kind for start in starts} == {StartKind.GIVEN}
+    assert study.trial(1).plan.architecture == plain.trial(1).plan.architecture
+    assert study.trial(1).result.curve[0] != plain.trial(1).result.curve[0]
+    assert study.replay(2, provider).same
+    stock = keras.Sequential([keras.Input((4,)), keras.layers.Dense(64, "relu"), keras.layers.Dense(2)])
+    stock.save(tmp_path / "stock.keras")
+    fit = search(tmp_path, provider, 1, experiment_name="stock", warm_start_from=tmp_path / "stock.keras")
+    assert fit.trial(1).plan.start.source == "model"
+    again = search(tmp_path, provider, 2, experiment_name="stock")  # the study has kept it
+    assert again.trial(2).plan.start.source == "model" and again.replay(2, provider).same
+    with pytest.raises(StudyError, match=r"starts its towers from .*stock\.keras; leave warm_start_from out"):
+        search(tmp_path, provider, 3, experiment_name="stock", warm_start_from=averaged.folder)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (3, "is a int; expected a Study"),
+        ("nowhere", "expected the folder of a study"),
+        (keras.Sequential(), "no weights"),
+    ],
+)
+def test_what_is_no_trained_model_is_refused(source, message):
+    with pytest.raises(UserError, match=message):
+        read_given(source)
+
+
+def test_a_damaged_file_is_no_model(tmp_path):
+    (tmp_path / "cut.keras").write_bytes(b"PK")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_given(tmp_path / "cut.keras")
+
+
+def test_the_same_models_may_be_given_again(averaged):
+    first, again = read_given(averaged), read_given(str(averaged.folder))
+    settings = given_settings(first, {})
+    assert given_settings(again, settings) == given_settings(None, settings) == settings
+    assert given_towers(settings)[0].name == str(averaged.best_trial.id)
+    assert given_towers({}) == ()
+
+
+@pytest.mark.parametrize("stored", [3, {"towers": 3}, {"towers": [{"name": 1, "blocks": []}]}, {"towers": [{}]}])
+def test_damaged_settings_are_told(stored):
+    with pytest.raises(StudyError, match="are damaged: given is"):
+        given_towers({"given": stored})

@@ -1,0 +1,123 @@
+"""Bags after a search: when there are any, how long they take, and which fit into the time."""
+
+import dataclasses
+import types
+
+import pytest
+from pretended import make_plan, open_pretended
+
+from model_search.data.tabular.table import GIVEN_VALIDATION
+from model_search.deadline import Deadline
+from model_search.metadata.trial import Trial, TrialKind, TrialResult, TrialState
+from model_search.search.history.history import History
+from model_search.search.planning.classic_models import classic_plan
+from model_search.search.planning.finalists import bag_plan
+from model_search.trainers.bags.bag_seconds import BagSeconds
+from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, with_folds
+from model_search.trainers.dispatch import run_session
+from model_search.trainers.worker import StopReason
+
+
+def ended(plan, seconds, stopped_at=None):
+    result = TrialResult({"loss": 1.0}, 1, 1, {"trial": seconds}, stopped_at=stopped_at)
+    return Trial(plan.trial_id, TrialState.COMPLETED, 1, plan.trial_id, "w", plan, result)
+
+
+def history_of(*trials):
+    history = History("loss", "minimize")
+    history.update(trials)
+    return history
+
+
+def test_what_a_bag_has_taken_tells_how_long_the_next_one_takes():
+    towers = [ended(make_plan(1), 2.0), ended(make_plan(2), 3.0)]
+    trees = ended(classic_plan("boosted_trees", 3, 1), 1.0)
+    unknown = BagSeconds(history_of(*towers, trees), 4)
+    assert unknown.of(towers[1]) == pytest.approx(1.5 * unknown.of(towers[0]))
+    bag, ended_early = (bag_plan(number, towers[0], 4) for number in (4, 5))
+    early = ended(dataclasses.replace(ended_early, key="other"), 1e-3, stopped_at=1)
+    known = BagSeconds(history_of(*towers, trees, ended(bag, 16.0), early), 4)
+    assert known.of(towers[1]) == pytest.approx(4 * 2 * 3.0, rel=0.2)  # twice as long as four trainings
+    assert known.of(towers[1]) > 4 * 2 * 3.0  # with a margin
+    assert known.of(trees) == unknown.of(trees)  # of which nothing is known yet
+    needed = known.of(towers[0])
+    enough = needed + known.of(trees) + 0.1
+    assert known.fitting([*towers, trees], enough, enough) == [towers[0], trees]
+    assert known.fitting([*towers, trees], enough, needed - 0.1) == [trees]
+    assert known.of(Trial(9, TrialState.RUNNING, 1, 1, "w", make_plan(9))) == float("inf")
+
+
+@pytest.fixture
+def session(tmp_path):
+    opened, context = open_pretended(tmp_path, workers=1, number_models=40, finish="ensemble")
+    yield opened, context.options
+    opened.store.close()
+
+
+def test_small_tables_have_folds_unless_the_user_says_how_trials_are_trained(session):
+    opened, options = session
+
+    def folds(changes=None, **settings):
+        record = types.SimpleNamespace(settings={"steps_from_data": True, **settings})
+        data = dataclasses.replace(opened.data, **(changes or {}))
+        asked = types.SimpleNamespace(record=record, data=data, planner=opened.planner)
+        return [with_folds(asked, dataclasses.replace(options, **more)).folds for more in OPTIONS]
+
+    assert folds() == [8, None, None, 5, None, 8]
+    assert folds(steps_from_data=False) == [None, None, None, 5, None, None]
+    assert folds({"description": {"split": {"by": GIVEN_VALIDATION}}})[0] is None
+    assert folds({"train": opened.data.train.take([0] * 20_000)})[0] is None
+    assert folds({"other_tasks": {"z": opened.data.task}})[0] is None
+
+
+OPTIONS = [
+    {},
+    {"number_models": 39},
+    {"finish": "neither"},
+    {"folds": 5},
+    {"folds": None},
+    {"number_models": 3, "time_limit": 9.0},
+]
+
+
+class Clock:
+    """Seconds that pass when it is told."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_bags_are_trained_as_long_as_there_is_time_and_gone_on_with_later(tmp_path):
+    clock = Clock()
+
+    def act(plan, earlier):
+        clock.now += 30 if plan.kind is TrialKind.BAGGING and not earlier else 0
+
+    opened, context = open_pretended(tmp_path, act, workers=1, finish="neither", folds=3)
+    try:
+        options = context.options
+        run_session(opened, options, Deadline(None))
+        assert bag_finalists(opened, options, Deadline(100, clock=clock)) is StopReason.TIME_LIMIT
+        states = [trial.state for trial in opened.store.history()[0][6:]]
+        assert states == [TrialState.COMPLETED] * 3 + [TrialState.INTERRUPTED]
+        assert bag_finalists(opened, options, Deadline(None)) is StopReason.FINISHED
+        bags = [trial for trial in opened.store.history()[0] if trial.plan.folds]
+        assert [trial.state for trial in bags] == [TrialState.COMPLETED] * 4
+        assert len({trial.plan.parent for trial in bags}) == 4
+        assert bag_finalists(opened, options, Deadline(None)) is None
+    finally:
+        opened.store.close()
+
+
+def test_bags_are_worth_while_if_several_fit_into_the_time(tmp_path, monkeypatch):
+    opened, context = open_pretended(tmp_path, workers=1, finish="neither", folds=3)
+    try:
+        run_session(opened, context.options, Deadline(None))
+        monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 10.0)
+        for seconds, enough in ((29, False), (31, True), (None, True)):  # three of them
+            assert are_worth_while(opened, context.options, Deadline(seconds)) is enough
+    finally:
+        opened.store.close()
