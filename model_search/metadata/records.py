@@ -116,6 +116,7 @@ def _beyond_limits(plan: TrialPlan) -> str:
     sizes = {
         "as a hyperparameter": (max(wholes, default=0), limits.MOST_HYPERPARAMETER),
         "blocks": (len(plan.architecture), limits.MOST_BLOCKS),
+        "positions": (0 if plan.supernet is None else len(plan.supernet.positions), limits.MOST_BLOCKS),
         "hyperparameters": (len(plan.hyperparameters), limits.MOST_HYPERPARAMETERS),
         "steps": (steps, limits.MOST_STEPS),
         "rows a batch": (plan.batch_size, limits.MOST_BATCH),

@@ -1,6 +1,8 @@
 """The trials of a search with shared weights, without training."""
 
 import dataclasses
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ from model_search import cells
 from model_search.metadata import records
 from model_search.metadata.trial import Candidate, StartKind, SupernetPlan, Trial, TrialKind, TrialResult, TrialState
 from model_search.report.one_shot import in_sentences, shared_weights, spearman
+from model_search.search.algorithms.registry import SEARCHES
 from model_search.search.history.history import History
 from model_search.spec.check import check
-from model_search.spec.load import load_text
+from model_search.spec.load import load_text, warnings_of
 
 TEXT = """problem_type: CNN search: 'SPOS' starting_points: false
 cell { nodes: 2 channels: 4 operations: ['CELL_IDENTITY', 'CELL_CONVOLUTION_1X1'] }
@@ -114,6 +117,14 @@ def test_a_supernet_that_makes_no_sense_is_refused(values):
         SupernetPlan(**{"method": "SPOS", "positions": (("IDENTITY",),), **values})
     with pytest.raises(ValueError, match="no blocks of its own"):
         dataclasses.replace(make_plan(1, ("IDENTITY",)), supernet=SupernetPlan("SPOS", (("IDENTITY",),)))
+
+
+def test_the_page_has_every_setting_and_its_examples_are_specifications():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "one_shot.md").read_text()
+    for name in ("SPOS", "ENAS", "DARTS"):
+        assert all(f"`{setting.name}`" in page for setting in SEARCHES.get(name).settings)
+    for example in re.findall(r"```pbtxt\n(.*?)```", page, re.DOTALL):
+        assert warnings_of(load_text(example)) == []
 
 
 def test_spearman_of_the_same_and_of_the_opposite_order():
