@@ -6,7 +6,7 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: search test test-faults test-mutations test-blocks audit lint types install clean \
-  bench-search bench-tables bench-memory bench-modalities bench-one-shot
+  bench-search bench-tables bench-memory bench-modalities bench-one-shot bench-weights
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -56,6 +56,9 @@ bench-one-shot: $(STAMP)
 
 bench-modalities: $(STAMP)
 	$(BIN)/python benchmarks/modalities.py --results modalities.json $(BENCH_FLAGS)
+
+bench-weights: $(STAMP)
+	$(BIN)/python benchmarks/weights.py --seeds 5 $(BENCH_FLAGS)
 
 install: $(STAMP)
 

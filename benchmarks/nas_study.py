@@ -170,8 +170,12 @@ def fix_hyperparameters(spec: PhoenixSpec) -> None:
 
 
 def searched_by(contestant: str, spec: PhoenixSpec) -> PhoenixSpec:
-    """The specification with the search of a contestant."""
-    spec.MergeFrom(_CONTESTANTS[contestant][1])
+    """The specification with the search of a contestant; `default:most_steps=0.3` gives it a setting."""
+    name, _, given = contestant.partition(":")
+    spec.MergeFrom(_CONTESTANTS[name][1])
+    for setting in filter(None, given.split(",")):
+        key, _, value = setting.partition("=")
+        spec.search_settings.hparam[key].float_value = float(value)
     return spec
 
 

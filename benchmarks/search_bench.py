@@ -13,6 +13,10 @@ own):
 * is it within one standard error of the paired difference, or better?
 * what is its rank among all contestants?
 
+The same is asked of the default with settings that are chosen for each space by all *other* spaces ("left out"): of the
+default and its `--variants`, the one with the least regret there, as a share of that of random search (or of the mean
+of all others). It tells what the default does on a space that it was not made on.
+
 Results are kept by space, contestant, seed and settings; `--again NAME` forgets those of a contestant whose code has
 changed.
 """
@@ -38,9 +42,12 @@ from landscapes import LANDSCAPES
 from nas_study import KNOWN, MEASURED_THRICE, NasTable, Space, Study
 
 from model_search.errors import SpaceExhaustedError
+from model_search.spec.searches import LATEST_VERSION, with_version
 
 VARIABLE = "MODEL_SEARCH_DATASETS"
 DEFAULT = "default"
+LEFT_OUT = "left out"
+VARIANTS = ("default:most_steps=0.25", "default:most_steps=0.75")
 CONTESTANTS = (DEFAULT, "random", "evolution20", "evolution50", "local", "beam", "gaussian_process")
 AT = (50, 100, 200)
 ONE_RUN = ":one_run"  # a table of which each trial shows one of the runs
@@ -65,7 +72,8 @@ class Job:
 @functools.cache
 def _asked(space: str, contestant: str, folder: str) -> bytes:
     """What a search is asked for, the same for every seed."""
-    return load(space, 0, folder).spec(contestant).SerializeToString(deterministic=True)
+    spec = with_version(load(space, 0, folder).spec(contestant), LATEST_VERSION)
+    return spec.SerializeToString(deterministic=True)
 
 
 def load(space: str, seed: int, folder: str) -> Space:
@@ -191,18 +199,47 @@ def significant(ps: Sequence[float], level: float = 0.05) -> list[bool]:
     return found
 
 
-def print_table(cells: Sequence[Cell], names: Sequence[str], default: str) -> None:
-    """One line for each cell, then what they come to."""
-    worse = significant([cell.p for cell in cells])
-    width = max(len(cell.space) for cell in cells) + 1
-    print(f"{'mean regret':<{width}}{'trials':>6}" + "".join(f"{name[:11]:>12}" for name in names) + "   excess (s.e.)")
-    for cell, is_worse in zip(cells, worse, strict=True):
-        line = f"{cell.space:<{width}}{cell.trials:>6}" + "".join(f"{cell.means[name]:>12.4f}" for name in names)
+Regrets = Mapping[str, Mapping[str, np.ndarray]]  # by space and contestant: [seeds, numbers of trials]
+
+
+def chosen_without(space: str, regrets: Regrets, variants: Sequence[str]) -> str:
+    """The variant with the least relative regret on all other spaces; the first one where there are none."""
+
+    def relative(other: str, name: str) -> float:
+        means = {known: values.mean(axis=0) for known, values in regrets[other].items()}
+        rivals = [means[known] for known in means if known not in variants]
+        unit = means["random"] if "random" in means else np.mean(rivals, axis=0)
+        return float(np.mean(means[name] / np.maximum(unit, 1e-9)))
+
+    others = [other for other in regrets if other != space]
+    return min(variants, key=lambda name: sum(relative(other, name) for other in others))
+
+
+def print_table(cells: Mapping[str, Sequence[Cell]], names: Sequence[str]) -> None:
+    """One line for each cell, with the marks of the last of those that are compared; then what they come to.
+
+    Args:
+        cells: The cells of each of those that are compared with the others.
+        names: The others.
+    """
+    last = list(cells)[-1]
+    worse = significant([cell.p for cell in cells[last]])
+    width = max(len(cell.space) for cell in cells[last]) + 1
+    columns = [*cells, *names]
+    titles = "".join(f"{name[:11]:>12}" for name in columns)
+    print(f"{'mean regret':<{width}}{'trials':>6}{titles}   excess (s.e.)")
+    for place, (cell, is_worse) in enumerate(zip(cells[last], worse, strict=True)):
+        means = [cells[name][place].means[name] for name in cells] + [cell.means[name] for name in names]
+        line = f"{cell.space:<{width}}{cell.trials:>6}" + "".join(f"{mean:>12.4f}" for mean in means)
         mark = "  LOST" if is_worse else "" if cell.is_close else "  behind"
         print(f"{line}   {cell.excess:+.4f} ({cell.error:.4f}) over {cell.rival}, rank {cell.rank:g}{mark}")
-    print(f"\n{default}: in {sum(worse)} of {len(cells)} cells worse than the best other (Holm, 5 %)")
-    print(f"{default}: in {sum(cell.is_close for cell in cells) / len(cells):.0%} within one standard error, or better")
-    print("mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in _mean_ranks(cells, names)))
+    for name, compared in cells.items():
+        lost = sum(significant([cell.p for cell in compared]))
+        close = sum(cell.is_close for cell in compared) / len(compared)
+        print(f"\n{name}: in {lost} of {len(compared)} cells worse than the best other (Holm, 5 %)")
+        print(f"{name}: in {close:.0%} within one standard error, or better")
+        ranks = ", ".join(f"{known} {rank:.2f}" for known, rank in _mean_ranks(compared, [name, *names]))
+        print(f"mean rank: {ranks}")
 
 
 def _mean_ranks(cells: Sequence[Cell], names: Sequence[str]) -> list[tuple[str, float]]:
@@ -212,11 +249,31 @@ def _mean_ranks(cells: Sequence[Cell], names: Sequence[str]) -> list[tuple[str, 
     return sorted(zip(names, map(float, ranks), strict=True), key=lambda pair: pair[1])
 
 
+def print_comparison(regrets: Regrets, at: Sequence[int], default: str, variants: Sequence[str]) -> None:
+    """The table of these regrets, and which variant was chosen without each space."""
+    chosen = {space: chosen_without(space, regrets, [default, *variants]) for space in regrets}
+    names = [name for name in next(iter(regrets.values())) if name != default and name not in variants]
+
+    def cell(space: str, place: int, name: str, shown_as: str) -> Cell:
+        of = {shown_as: name} | {other: other for other in names}
+        return compare(space, at[place], {key: regrets[space][of[key]][:, place] for key in of}, shown_as)
+
+    places = [(space, place) for space in regrets for place in range(len(at))]
+    cells = {default: [cell(space, place, default, default) for space, place in places]}
+    if variants:
+        cells[LEFT_OUT] = [cell(space, place, chosen[space], LEFT_OUT) for space, place in places]
+    print_table(cells, names)
+    for variant in (default, *variants) if variants else ():
+        without = [space for space in regrets if chosen[space] == variant]
+        print(f"chosen without these: {variant}: {', '.join(without) or 'none'}")
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", default="", help=f"folder of tables (default: beside the folder in {VARIABLE})")
     parser.add_argument("--spaces", help="comma-separated; default: the tables that are there and all landscapes")
     parser.add_argument("--contestants", default=",".join(CONTESTANTS))
+    parser.add_argument("--variants", default=";".join(VARIANTS), help="the default with other settings; ';' between")
     parser.add_argument("--default", default=DEFAULT, help="whom the others are compared with")
     parser.add_argument("--seeds", type=int, default=20, help="seeds on landscapes")
     parser.add_argument("--table-seeds", type=int, help="seeds on tables (default: 50, or as on landscapes if named)")
@@ -248,7 +305,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     if options.quick:
         options.seeds = options.table_seeds = 10
-    names, at = options.contestants.split(","), tuple(int(count) for count in options.at.split(","))
+    variants = [name for name in options.variants.split(";") if name]
+    names, at = [*options.contestants.split(","), *variants], tuple(int(count) for count in options.at.split(","))
     asked = spaces(options)
     unknown = [name for name in asked if name not in LANDSCAPES and f"{name.partition(':')[0]}.csv" not in KNOWN]
     if unknown:
@@ -258,16 +316,14 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     found = dict(zip(jobs, carry_out(jobs, options), strict=True))
     print(f"{len(jobs)} studies, {time.monotonic() - started:.0f} s")
-    cells = []
-    for space in asked:
-        regrets = {
+    regrets = {
+        space: {
             name: np.array([found[Job(space, name, seed, at)]["regret"] for seed in range(seeds[space])])
             for name in names
         }
-        for place, trials in enumerate(at):
-            by_name = {name: values[:, place] for name, values in regrets.items()}
-            cells.append(compare(space, trials, by_name, options.default))
-    print_table(cells, names, options.default)
+        for space in asked
+    }
+    print_comparison(regrets, at, options.default, variants)
     return 0
 
 

@@ -54,10 +54,10 @@ def test_there_are_landscapes_of_many_kinds(bench):
 def test_the_best_of_a_landscape_is_the_best_of_its_table(bench, name):
     found = bench[1].LANDSCAPES[name](3)
     assert found.best == np.nanmax(found.table)
-    plans = list(_plans(bench, found, 0, 20))
+    plans = list(_plans(bench, found, 0, 5))
     shown = [found.value(plan) for plan in plans]
     assert all(np.isnan(value) or value <= found.best for value in shown)
-    np.testing.assert_array_equal(shown, [bench[1].LANDSCAPES[name](3).value(plan) for plan in plans])
+    np.testing.assert_array_equal(found.table, bench[1].LANDSCAPES[name](3).table)
     assert not np.array_equal(found.table, bench[1].LANDSCAPES[name](4).table, equal_nan=True)
 
 
@@ -100,13 +100,14 @@ def test_a_network_that_the_table_does_not_list_is_a_failed_trial(bench, folder)
 
 def test_one_table_with_every_contestant_and_the_same_from_the_file(bench, capsys, tmp_path):
     arguments = ["--spaces", "nk1,noise_half", "--contestants", "default,random,local", "--seeds", "2", "--at", "4,8"]
-    arguments += ["--results", str(tmp_path / "results.json")]
+    arguments += ["--results", str(tmp_path / "results.json"), "--variants", "default:most_steps=0.2"]
     assert bench[0].main(arguments) == 0
     first = capsys.readouterr().out
-    assert first.splitlines()[0].startswith("12 studies")
+    assert first.splitlines()[0].startswith("16 studies")
     assert first.count("nk1 ") == first.count("noise_half ") == 2
     for words in ("worse than the best other (Holm, 5 %)", "within one standard error", "mean rank: "):
-        assert words in first
+        assert first.count(words) == 2  # of the default, and of what was chosen without each space
+    assert "chosen without these: default: nk1, noise_half" in first
     kept = (tmp_path / "results.json").read_text()
     bench[0].main([*arguments, "--jobs", "2"])
     assert capsys.readouterr().out.splitlines()[1:] == first.splitlines()[1:]
@@ -114,7 +115,8 @@ def test_one_table_with_every_contestant_and_the_same_from_the_file(bench, capsy
 
 
 def test_several_processes_give_the_same_regrets(bench, capsys):
-    arguments = ["--spaces", "nk1,failing_10", "--contestants", "default,random", "--seeds", "2", "--at", "5"]
+    arguments = ["--spaces", "nk1,failing_10", "--contestants", "random,local", "--seeds", "2", "--at", "5"]
+    arguments += ["--default", "local", "--variants", ""]
     bench[0].main(arguments)
     alone = capsys.readouterr().out.splitlines()[1:]
     bench[0].main([*arguments, "--jobs", "2"])
@@ -140,6 +142,23 @@ def test_equal_regrets_are_no_loss(bench):
     regrets = {"default": np.zeros(3), "a": np.zeros(3), "b": np.ones(3)}
     cell = bench[0].compare("space", 50, regrets, "default")
     assert (cell.p, cell.rank, cell.is_close) == (1.0, 1.5, True)
+
+
+def test_a_variant_is_chosen_by_the_other_spaces(bench):
+    def regrets(default, variant):
+        return {"default": np.array([[default]]), "variant": np.array([[variant]]), "random": np.array([[10.0]])}
+
+    of = {"one": regrets(1.0, 9.0), "two": regrets(3.0, 2.0), "three": regrets(3.0, 2.5)}
+    chosen = {space: bench[0].chosen_without(space, of, ["default", "variant"]) for space in of}
+    assert chosen == {"one": "variant", "two": "default", "three": "default"}
+    assert bench[0].chosen_without("one", {"one": of["one"]}, ["default", "variant"]) == "default"
+
+
+def test_a_variant_is_asked_for_by_its_settings(bench):
+    spec = bench[1].LANDSCAPES["nk1"](0).spec("default:most_steps=0.25")
+    assert spec.search_settings.hparam["most_steps"].float_value == 0.25
+    keys = {bench[0].Job("nk1", name, 0, (5,)).key("") for name in ("default", "default:most_steps=0.25")}
+    assert len({key.rsplit("/", 1)[1] for key in keys}) == 2
 
 
 def test_many_comparisons_are_corrected(bench):

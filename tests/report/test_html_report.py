@@ -18,8 +18,11 @@ from model_search.metadata.final_models import FinalKind
 from model_search.metadata.trial import DistillationPlan, StartKind, Trial, TrialKind, TrialState, WarmStart
 from model_search.report.facts import StudyFacts
 from model_search.report.html import render
+from model_search.report.summaries import baseline, baseline_in_words
 from model_search.search.history.history import History
+from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.predictor.recommend import recommend_for
+from model_search.testing.pretended_studies import make_spec, run_study
 
 VOID = {"meta", "rect", "path", "br"}
 HOSTILE = "</style></title><script>alert('x')</script><img src=x onerror=alert(1)> \"'&{{ 7 * 7 }}{% raw %}"
@@ -210,6 +213,13 @@ def test_random_trials_say_what_random_search_would_have_reached(made):
 def test_without_random_trials_it_says_how_to_have_some(made):
     made.run(0.5, random=True)
     assert "one random trial only" in page_of(made).said and "random_baseline_share: 0.05" in page_of(made).said
+
+
+def test_a_study_of_forty_models_by_the_default_search_says_it_unasked():
+    planner = Planner(make_spec("UNKNOWN_SEARCH_TYPE"), PlannerSettings(1, 10, 8, "random", 40), "loss", "minimize")
+    history = run_study(planner, 40, lambda plan: 1 / (1 + len(plan.architecture)))
+    said = baseline_in_words(history, baseline(history))[0]
+    assert "From the 3 random trials of this study: with a budget of 40 trials, random search would" in said
 
 
 def test_short_trainings_count_for_less(made):

@@ -13,6 +13,7 @@ import numpy as np
 from model_search.metadata.trial import HyperparameterValue
 from model_search.registries import construct
 from model_search.search.history.history import History
+from model_search.search.predictor.additive_gaussian_process import LIKELIHOOD_ROWS
 from model_search.search.predictor.scales import Scale, targets
 from model_search.search.space.grammar import Grammar
 from model_search.spec.searches import SEARCHES, search_type
@@ -60,6 +61,9 @@ class SearchAlgorithm(abc.ABC):
         evaluator: Name of the evaluator that trains what it proposes (`training/evaluator.py`).
         starting_points: What the first trials of a study try, whatever it would propose.
         scales: The scales that the predictors of the study learn on (`predictor/scales.py`).
+        trial_patience: Epochs without a better evaluation after which its trials end; 0 for no such limit.
+        morphs: Whether its proposals begin as the function of their parent, where they can, whatever the specification.
+        likelihood_rows: How many trials their variances are learnt from.
         has_baseline: Whether a few trials are random search unless the specification says how many, so that the report
             can tell what that would have reached.
     """
@@ -68,7 +72,10 @@ class SearchAlgorithm(abc.ABC):
     evaluator: ClassVar[str] = "engine"
     starting_points: tuple[StartingPoint, ...] = ()
     scales: ClassVar[tuple[Scale, ...]] = (targets,)
+    likelihood_rows: ClassVar[int] = LIKELIHOOD_ROWS
     has_baseline: ClassVar[bool] = False
+    trial_patience: ClassVar[int] = 0
+    morphs: ClassVar[bool] = False
     grammar: Grammar
     settings: Mapping[str, Any] = MappingProxyType({})
 

@@ -1,53 +1,40 @@
-"""PREDICTOR_GUIDED_BEAM: a portfolio of a guided beam with several scales and of local search. The default."""
+"""A guided beam with several scales, and every seventh trial of a local search: version 2 of PREDICTOR_GUIDED_BEAM."""
 
 from __future__ import annotations
 
 import dataclasses
 import heapq
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from model_search.metadata.trial import Trial
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.guided_beam import EXPLORATION, WARM_UP, Acquisition, Child, GuidedBeam
-from model_search.search.algorithms.registry import register_search
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import Prediction
 from model_search.search.predictor.predictor import Predictor, is_own
 from model_search.search.predictor.scales import Scale, log_regret, normal_scores, targets
-from model_search.spec.searches import LATEST_VERSION, SEARCHES, VERSION, Setting
+from model_search.search.space.architecture import Architecture
 
-if TYPE_CHECKING:
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
-NAME = "PREDICTOR_GUIDED_BEAM"
 IMPROVEMENT = 0.5  # of the trials go to the greatest expected improvement
 NEIGHBOURS = 240  # of the best trials, in the first round
 PROMISING = 96  # neighbours of the most promising candidates, in each further round
-VARIED = 60  # children of the best that differ in one place or more
-EVOLVED = 60  # children of the winners of tournaments
 POPULATION, TOURNAMENT = 50, 5
-NEWCOMERS = 30
 LOCAL_EVERY, LOCAL_FROM = 7, 14  # every seventh trial, from the 14th on, is that of a local search
 MOST_STEPS = 100  # of local search that are looked back at
 PATIENCE = 10  # trials without a better one, after which exploration grows,
 SLOWNESS = 60.0  # by the uncertainty's weight once more for each so many further ones,
 MOST_IMPATIENT = 60  # up to so many
+MOST_KNOWN = 256  # towers whose neighbours are kept
 
 
-@register_search(
-    NAME,
-    reads=("starting_points",),
-    settings=[Setting(VERSION, LATEST_VERSION, minimum=1, maximum=LATEST_VERSION)],
-    describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
-)
 @dataclasses.dataclass
 class RobustBeam(GuidedBeam):
     """The guided beam, made robust.
 
-    It differs from its first version, which studies that began with that go on with, in this:
+    It differs from the first version in this:
 
     * The predictor learns on a scale that is drawn anew for each trial (`scales.py`): differences among the good ones,
       ranks, or the logarithm of the regret. No single view of the results decides alone.
@@ -55,25 +42,29 @@ class RobustBeam(GuidedBeam):
       the upper confidence bound, in which the uncertainty weighs the more the longer no trial was better.
     * Candidates are the one-step neighbours of the best trials, children that differ more, children of tournaments
       among the latest trials as in regularized evolution, and the neighbours of the most promising of all these.
-
     * Every seventh trial is that of a plain local search, which goes to better neighbours until there is none and then
       begins anew at a random place, whatever the predictor believes.
 
     Papers, besides those of `GuidedBeam`: White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture
     Search", UAI 2021 (the neighbours of the best are a strong set of candidates).
+
+    Attributes:
+        varied: Candidates that are children of the best and differ in one place or more.
+        evolved: Candidates that are children of the winners of tournaments.
+        newcomers: Candidates that are random.
     """
 
     scales: ClassVar[tuple[Scale, ...]] = (targets, normal_scores, log_regret)
     rounds: ClassVar[int] = 3
     least_parents: ClassVar[int] = 8
     has_baseline: ClassVar[bool] = True
+    varied: ClassVar[int] = 60
+    evolved: ClassVar[int] = 60
+    newcomers: ClassVar[int] = 30
 
-    @classmethod
-    def of(cls, spec: PhoenixSpec) -> GuidedBeam:  # type: ignore[override] # or its first version
-        """The search that a spec asks for, in the version that it names."""
-        if SEARCHES.get(NAME).values(spec)[VERSION] == 1:
-            return GuidedBeam.of(spec)
-        return super().of(spec)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._known_neighbours: dict[tuple[Architecture, int], list[Architecture]] = {}
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """A random architecture at first, then the most promising candidate."""
@@ -92,7 +83,7 @@ class RobustBeam(GuidedBeam):
         if current is not None and current.plan is not None:
             untried = [
                 neighbour
-                for neighbour in self.grammar.neighbours(current.plan.architecture, allowed)
+                for neighbour in self._neighbours_of(current.plan.architecture, allowed)
                 if self._is_allowed(neighbour, Child(current.plan.architecture, current.id), allowed)
                 and self.grammar.canonical(neighbour) not in tried
                 and not history.failures.avoids(neighbour)
@@ -106,7 +97,7 @@ class RobustBeam(GuidedBeam):
         if np.random.default_rng([len(history), history.completed_count, 1]).random() < IMPROVEMENT:
             best = float(predictor.targets.max())
             return lambda expected: expected_improvement(expected, best)
-        late = min(max(_trials_since_the_best(history) - PATIENCE, 0), MOST_IMPATIENT)
+        late = min(max(trials_since_the_best(history) - PATIENCE, 0), MOST_IMPATIENT)
         weight = EXPLORATION * (1 + late / SLOWNESS)
         return lambda expected: expected.mean + weight * expected.deviation
 
@@ -128,9 +119,9 @@ class RobustBeam(GuidedBeam):
             return
         yield from (parent for parent in parents if self._is_allowed(parent.architecture, parent, allowed))
         yield from self._neighbours(parents, allowed, rng, NEIGHBOURS)
-        yield from self._varied(parents, allowed, rng, VARIED)
+        yield from self._varied(parents, allowed, rng, self.varied)
         yield from self._evolved(history, allowed, rng)
-        yield from self._newcomers(allowed, rng, NEWCOMERS)
+        yield from self._newcomers(allowed, rng, self.newcomers)
 
     def _evolved(self, history: History, allowed: int, rng: np.random.Generator) -> Iterator[Child]:
         """Children of the winners of tournaments among the latest trials."""
@@ -139,12 +130,21 @@ class RobustBeam(GuidedBeam):
             for trial in heapq.nlargest(POPULATION, filter(is_own, history.completed), key=lambda trial: trial.id)
             if trial.plan is not None
         ]
-        for _ in range(EVOLVED):
+        for _ in range(self.evolved):
             members = rng.integers(len(population), size=TOURNAMENT)
             _, parent, architecture = min(population[int(member)] for member in members)
             child = self.grammar.vary(architecture, rng, allowed)
             if self._is_allowed(child, Child(architecture, parent), allowed):
                 yield Child(child, parent)
+
+    def _neighbours_of(self, architecture: Architecture, allowed: int) -> list[Architecture]:
+        """All that one change leads to; the best trials are asked for theirs again and again."""
+        known = self._known_neighbours
+        if (architecture, allowed) not in known:
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            known[architecture, allowed] = self.grammar.neighbours(architecture, allowed)
+        return known[architecture, allowed]
 
     def _neighbours(
         self, parents: Sequence[Child], allowed: int, rng: np.random.Generator, most: int
@@ -152,7 +152,7 @@ class RobustBeam(GuidedBeam):
         """The one-step neighbours of the parents; a random part of those of each where they would be too many."""
         share = -(-most // max(len(parents), 1))
         for parent in parents:
-            every = self.grammar.neighbours(parent.architecture, allowed)
+            every = self._neighbours_of(parent.architecture, allowed)
             found = [architecture for architecture in every if self._is_allowed(architecture, parent, allowed)]
             if len(found) > share:
                 found = [found[int(place)] for place in np.sort(rng.choice(len(found), share, replace=False))]
@@ -182,6 +182,7 @@ def _standing(history: History) -> Trial | None:
     return current
 
 
-def _trials_since_the_best(history: History) -> int:
+def trials_since_the_best(history: History) -> int:
+    """How many trials were completed since the best one began."""
     best = history.best(1)[0].id
     return sum(1 for trial in history.completed if trial.id > best)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from model_search.metadata.trial import Trial, TrialState
 from model_search.search.algorithms.algorithm import Proposal, SearchAlgorithm
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 # How often a proposal that another worker is trying at this moment is drawn again.
 _REDRAWS = 16
@@ -100,10 +104,16 @@ class TowerSearch(SearchAlgorithm):
 
 def one_thread() -> AbstractContextManager[Any]:
     """Linear algebra in one thread; on matrices of a few hundred rows several ones only wait for each other."""
-    import scipy.linalg  # noqa: F401 - brings a library of its own, and only those that are loaded are limited
-    from threadpoolctl import threadpool_limits
+    return _libraries().limit(limits=1, user_api="blas")
 
-    return threadpool_limits(limits=1, user_api="blas")
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """The libraries of linear algebra in this process; looking for them takes a millisecond or two."""
+    import scipy.linalg  # noqa: F401 - brings a library of its own, and only those that are loaded are found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def best_and_latest(towers: list[Tower], best: int, latest: int) -> list[Tower]:

@@ -10,7 +10,7 @@ import numpy as np
 from model_search.search.predictor.encoding import Encoded, Encoder, Similarity
 
 _JITTER = 1e-6
-_LIKELIHOOD_ROWS = 128
+LIKELIHOOD_ROWS = 128  # that the variances are learnt from
 _REACHES = (0.8, 2.0, 5.0)
 _NOISE = 0.2  # at first, where the components are about 1 together
 _STEPS = 6
@@ -130,22 +130,25 @@ class GaussianProcesses:
     noisy the targets are, is learnt (`learn`) for each of a few reaches.
     """
 
-    def __init__(self, encoder: Encoder, trials: Encoded, targets: np.ndarray) -> None:
+    def __init__(
+        self, encoder: Encoder, trials: Encoded, targets: np.ndarray, likelihood_rows: int = LIKELIHOOD_ROWS
+    ) -> None:
         """Fits.
 
         Args:
             encoder: What encoded the trials.
             trials: What was tried.
             targets: What came out, larger is better. [n]
+            likelihood_rows: Of so many trials, the better half and a spread of the others, the variances are learnt.
         """
         self._encoder, self._trials = encoder, trials
         self._positions = trials.head.shape[1]
         self._center = float(targets.mean())
         self._centered = targets - self._center
-        self._members = tuple(self._fit(encoder.compare(trials, trials)))
+        self._members = tuple(self._fit(encoder.compare(trials, trials), likelihood_rows))
 
-    def _fit(self, similarity: Similarity) -> list[_Member]:
-        rows = _spread(self._centered, _LIKELIHOOD_ROWS)
+    def _fit(self, similarity: Similarity, likelihood_rows: int) -> list[_Member]:
+        rows = _spread(self._centered, likelihood_rows)
         part = similarity.block(rows) if len(rows) < len(self._centered) else similarity
         some = self._centered[rows]
         found = [learn(part, self._encoder.shares, self._positions, some, reach) for reach in _REACHES]

@@ -12,7 +12,7 @@ import numpy as np
 
 from model_search.metadata.trial import Trial, TrialState
 from model_search.search.history.history import History
-from model_search.search.predictor.additive_gaussian_process import GaussianProcesses, Prediction
+from model_search.search.predictor.additive_gaussian_process import LIKELIHOOD_ROWS, GaussianProcesses, Prediction
 from model_search.search.predictor.encoding import Encoded, Encoder, Hyperparameters
 from model_search.search.predictor.scales import Scale, targets
 from model_search.search.space.architecture import DEFAULT_FLATTEN, Architecture
@@ -91,13 +91,16 @@ class Predictor:
         targets: What they reached, on the predictor's scale.
     """
 
-    def __init__(self, history: History, grammar: Grammar, scale: Scale = targets) -> None:
+    def __init__(
+        self, history: History, grammar: Grammar, scale: Scale = targets, likelihood_rows: int = LIKELIHOOD_ROWS
+    ) -> None:
         """Learns from the completed trials; `can_learn` says whether there are enough.
 
         Args:
             history: The study's trials.
             grammar: The architectures there are.
             scale: The scale that it learns on (`scales.py`).
+            likelihood_rows: See `GaussianProcesses`.
         """
         self._grammar = grammar
         self.tried = [_tried(trial, grammar) for trial in chosen(history)]
@@ -118,7 +121,7 @@ class Predictor:
         )
         self._trained_on = self._encode([*self.tried, *failed])
         self._running = self._encode(running) if running else None
-        self._processes = GaussianProcesses(self._encoder, self._trained_on, every)
+        self._processes = GaussianProcesses(self._encoder, self._trained_on, every, likelihood_rows)
 
     @staticmethod
     def can_learn(history: History, least: int) -> bool:
@@ -161,16 +164,23 @@ class Predictors:
     Args:
         grammar: The architectures there are.
         scales: The scales that predictors learn on, one at a time: the trials take turns at random.
+        likelihood_rows: See `GaussianProcesses`.
     """
 
-    def __init__(self, grammar: Grammar, scales: Sequence[Scale] = (targets,)) -> None:
+    def __init__(
+        self, grammar: Grammar, scales: Sequence[Scale] = (targets,), likelihood_rows: int = LIKELIHOOD_ROWS
+    ) -> None:
         self._grammar = grammar
+        self._rows = likelihood_rows
         self._scales = tuple(scales)
         self._memory: Memory[Predictor] = Memory()
 
     def of(self, history: History) -> Predictor:
         """The predictor that has learnt from a history."""
-        return self._memory.recall(history, lambda: Predictor(history, self._grammar, self._scale(history)))
+        return self._memory.recall(history, lambda: self._make(history))
+
+    def _make(self, history: History) -> Predictor:
+        return Predictor(history, self._grammar, self._scale(history), self._rows)
 
     def _scale(self, history: History) -> Scale:
         """The scale for the next trial; workers that plan at the same time may have different ones."""

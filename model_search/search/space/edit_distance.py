@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,10 +20,13 @@ def encode(architectures: Sequence[Architecture], numbers: Mapping[str, int]) ->
         architectures: The architectures, in their canonical form.
         numbers: The number of each block; blocks that it lacks share one number.
     """
-    bodies = [body_of(architecture) for architecture in architectures]
-    rows = np.full((len(bodies), max(map(len, bodies), default=0)), PADDING, dtype=np.int16)
-    for row, body in zip(rows, bodies, strict=True):
-        row[: len(body)] = [numbers.get(name, len(numbers)) for name in body]
+    # Each name is looked up once, as there are far fewer names than architectures.
+    searched = body_of(tuple(dict.fromkeys(itertools.chain.from_iterable(architectures))))
+    codes = {name: numbers.get(name, len(numbers)) for name in searched}
+    coded = [[codes[name] for name in architecture if name in codes] for architecture in architectures]
+    rows = np.full((len(coded), max(map(len, coded), default=0)), PADDING, dtype=np.int16)
+    for row, found in zip(rows, coded, strict=True):
+        row[: len(found)] = found
     return rows
 
 
@@ -53,4 +57,6 @@ def levenshtein(first: NDArray[np.int16], second: NDArray[np.int16]) -> NDArray[
 
 
 def _widen(rows: NDArray[np.int16], width: int) -> NDArray[np.int16]:
+    if rows.shape[1] == width:
+        return rows
     return np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=PADDING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -155,14 +156,32 @@ class Grammar:
         """Whether its blocks are allowed at their positions; always true without rules of position."""
         if not self.positions:
             return True
-        body = body_of(architecture)
+        body = self._body(architecture)
         return len(body) == len(self.positions) and all(
             name in choices for name, choices in zip(body, self.positions, strict=True)
         )
 
     def canonical(self, architecture: Sequence[str]) -> Architecture:
         """The canonical form of all architectures that build the same tower."""
+        if self._is_plain(architecture):
+            return self.equivalence.reduce(architecture)
         return canonical(architecture, self.problem_type, self.equivalence)
+
+    @functools.cached_property
+    def _plain_blocks(self) -> frozenset[str]:
+        """The blocks, where each order of them is legal and no other block is put in between; else none."""
+        kind = self.problem_type
+        has_rules = reorders(self.blocks, kind) or kind.added_size or EMPTY_BLOCK in self.blocks
+        if has_rules or any(catalogue.get(name).has_own_place for name in self.blocks):
+            return frozenset()
+        return frozenset(self.blocks)
+
+    def _is_plain(self, architecture: Sequence[str]) -> bool:
+        """Whether each order of these blocks is legal, so that searches need not ask what each block is."""
+        return bool(self._plain_blocks) and self._plain_blocks.issuperset(architecture)
+
+    def _body(self, architecture: Sequence[str]) -> Architecture:
+        return tuple(architecture) if self._is_plain(architecture) else body_of(architecture)
 
     def draw_block(self, rng: np.random.Generator) -> str:
         """One block, all equally likely."""
@@ -215,12 +234,13 @@ class Grammar:
         if not free:
             return tuple(architecture)
         position = _pick(free, rng)
-        return self._rebuild(architecture, _put(body_of(architecture), position, _pick(self.choices(position), rng)))
+        return self._rebuild(architecture, _put(self._body(architecture), position, _pick(self.choices(position), rng)))
 
     def replace(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
         """Another block at a random position; None where there is no other."""
-        body = body_of(architecture)
-        free = [place for place, name in enumerate(body) if any(other != name for other in self.choices(place))]
+        body = self._body(architecture)
+        choices = [self.choices(place) for place in range(len(body))]
+        free = [place for place, name in enumerate(body) if choices[place].count(name) < len(choices[place])]
         if not free:
             return None
         place = _pick(free, rng)
@@ -230,13 +250,13 @@ class Grammar:
         """One more block at a random position; None where positions have rules."""
         if self.positions:
             return None
-        body = body_of(architecture)
+        body = self._body(architecture)
         place = int(rng.integers(len(body) + 1))
         return self._rebuild(architecture, (*body[:place], self.draw_block(rng), *body[place:]))
 
     def delete(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
         """One block less; None where that would be too few, or positions have rules."""
-        body = body_of(architecture)
+        body = self._body(architecture)
         if self.positions or len(body) <= self.minimum_depth:
             return None
         place = int(rng.integers(len(body)))
@@ -244,7 +264,7 @@ class Grammar:
 
     def duplicate(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
         """A copy of one block right after it; None where there is no block, or positions have rules."""
-        body = body_of(architecture)
+        body = self._body(architecture)
         if self.positions or not body:
             return None
         place = int(rng.integers(len(body)))
@@ -252,7 +272,7 @@ class Grammar:
 
     def swap(self, architecture: Sequence[str], rng: np.random.Generator) -> Architecture | None:
         """Two different blocks swapped; None where no two may be."""
-        body = body_of(architecture)
+        body = self._body(architecture)
         pairs = list(self._swappable(body))
         if not pairs:
             return None
@@ -286,7 +306,7 @@ class Grammar:
         With rules of position each position (each node of a cell) comes from either parent; else it has the beginning
         of the first and the end of the second, cut so that the depth is legal.
         """
-        one, two = body_of(first), body_of(second)
+        one, two = self._body(first), self._body(second)
         if self.positions:
             if not self.fits(first) or not self.fits(second):
                 return tuple(first)
@@ -310,7 +330,7 @@ class Grammar:
             return []
         seen = {self.canonical(architecture)}
         found = []
-        for body in self._changed_bodies(body_of(architecture), len(architecture), allowed_depth):
+        for body in self._changed_bodies(self._body(architecture), len(architecture), allowed_depth):
             neighbour = self._rebuild(architecture, body)
             same = self.canonical(neighbour)
             if same not in seen:
@@ -347,10 +367,12 @@ class Grammar:
             yield architecture
 
     def _ordered(self, blocks: Sequence[str]) -> Architecture:
-        return fix_order(blocks, self.problem_type)
+        return tuple(blocks) if self._is_plain(blocks) else fix_order(blocks, self.problem_type)
 
     def _rebuild(self, before: Sequence[str], body: Sequence[str]) -> Architecture:
         """A legal architecture of these blocks; flatten block and embedding stay, unless one was put in."""
+        if self._is_plain(before):
+            return self._ordered(body)
         return self._ordered([*body, *(name for name in before if catalogue.get(name).has_own_place)])
 
     def _others(self, body: Sequence[str], place: int) -> list[str]:

@@ -1,23 +1,23 @@
-"""What version 2 of the guided beam adds: scales, acquisitions, candidates; and that studies keep their version."""
+"""What version 2 of the guided beam adds: scales, acquisitions, candidates, and local search in every seventh trial."""
 
 import numpy as np
 import pytest
 from search_factory import completed, make_plan, make_planner, make_spec, run_study
 
-from model_search.search.algorithms.guided_beam import Child, GuidedBeam
+from model_search.search.algorithms.guided_beam import Child
+from model_search.search.algorithms.portfolio_beam import NAME
 from model_search.search.algorithms.registry import make_algorithm
-from model_search.search.algorithms.robust_beam import NAME, RobustBeam, expected_improvement
+from model_search.search.algorithms.robust_beam import expected_improvement
 from model_search.search.history.history import History
 from model_search.search.predictor.additive_gaussian_process import Prediction
 from model_search.search.predictor.predictor import Predictors
 from model_search.search.predictor.scales import log_regret, normal_scores, targets
 from model_search.search.space.grammar import Grammar
-from model_search.spec.searches import with_version
 
 BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "LOWRANK_1")
 
 
-def _spec(depth=6, version=None, **fields):
+def _spec(depth=6, version=2, **fields):
     """Towers of one length, whose hyperparameters have one value only."""
     spec = make_spec(
         NAME,
@@ -43,24 +43,6 @@ def _rough(seed):
         return 10 - value if value > 2.1 else 100.0
 
     return loss
-
-
-def test_a_spec_names_the_version_and_gets_the_latest_without():
-    assert type(make_algorithm(_spec())) is RobustBeam
-    assert type(make_algorithm(_spec(version=2))) is RobustBeam
-    assert type(make_algorithm(_spec(version=1))) is GuidedBeam
-
-
-def test_a_study_keeps_the_version_that_it_began_with_unless_another_is_asked_for():
-    def version(spec):
-        return spec.search_settings.hparam["version"].int64_value
-
-    given = _spec()
-    assert [version(with_version(given, number)) for number in (1, 2)] == [1, 2]
-    assert version(with_version(_spec(version=2), 1)) == 2
-    assert "version" not in given.search_settings.hparam
-    other = make_spec("LOCAL_SEARCH")
-    assert with_version(other, 1) == other
 
 
 VALUES = np.array([3.0, -50.0, 1.0, 2.0, 2.0, 4.0, 3.5])
@@ -162,14 +144,3 @@ def test_the_first_trials_of_towers_of_one_length_are_a_baseline():
     history = run_study(make_planner(_spec(), sampler="auto"), 12, _rough(2))
     assert [trial.id for trial in sorted(history.completed, key=lambda t: t.id) if trial.plan.random] == [1, 2, 3, 4, 5]
     assert not any(t.plan.random for t in run_study(make_planner(_spec(version=1)), 12, _rough(2)).completed)
-
-
-def test_it_is_no_worse_than_local_search_where_much_interacts_and_few_are_far_off():
-    def best(search, seed):
-        spec = _spec()
-        spec.search_type = 0
-        spec.search = search
-        return run_study(make_planner(spec, seed, sampler="auto"), 60, _rough(seed)).best(1)[0].objective("loss")
-
-    differences = [best(NAME, seed) - best("LOCAL_SEARCH", seed) for seed in range(6)]
-    assert np.mean(differences) < 0.1
