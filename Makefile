@@ -6,7 +6,7 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: search test test-faults test-mutations test-blocks audit lint types install clean \
-  bench-search bench-tables bench-memory bench-modalities bench-weights
+  bench-search bench-tables bench-memory bench-modalities bench-one-shot bench-weights
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -50,6 +50,9 @@ bench-tabular: $(STAMP)
 
 bench-memory: $(STAMP)
 	$(BIN)/python benchmarks/memory.py --search --trials 1000 $(BENCH_FLAGS)
+
+bench-one-shot: $(STAMP)
+	$(BIN)/python benchmarks/one_shot.py --results one_shot_results $(BENCH_FLAGS)
 
 bench-modalities: $(STAMP)
 	$(BIN)/python benchmarks/modalities.py --results modalities.json $(BENCH_FLAGS)

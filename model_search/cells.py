@@ -22,7 +22,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from model_search.errors import SpecError
+from model_search.errors import SpecError, TrialError
 
 Edge = tuple[int, str]
 Graph = tuple[tuple[Edge, ...], ...]
@@ -106,14 +106,14 @@ class CellLayout:
         """The layout that the hyperparameters of a trial ask for.
 
         Raises:
-            SpecError: if a value is no whole number of at least 1 (0 for reductions).
+            TrialError: if a value is no whole number of at least 1 (0 for reductions).
         """
         values = {}
         for field in dataclasses.fields(cls):
             value = hyperparameters.get(f"cell_{field.name}", field.default)
             least = 0 if field.name == "reductions" else 1
             if type(value) is not int or not least <= value:
-                raise SpecError(f"cell_{field.name} is {value!r}; expected a whole number of at least {least}")
+                raise TrialError(f"cell_{field.name} is {value!r}; expected a whole number of at least {least}")
             values[field.name] = value
         return cls(**values)
 

@@ -505,6 +505,8 @@ class Study:
         chosen = self.trial(choice)
         if chosen.result is None:
             raise StudyError(f"trial {chosen.id} is {chosen.state} and has no model")
+        if chosen.plan is not None and chosen.plan.supernet is not None:
+            raise StudyError(f"trial {chosen.id} is a {chosen.plan.described}, which is no model; name another trial")
         return chosen
 
     def _best_trial_of(self, history: History) -> Trial:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model_search import cells
 from model_search.cells import CellKind, CellLayout
-from model_search.errors import SpecError
+from model_search.errors import SpecError, TrialError
 from model_search.spec.load import load_text, warnings_of
 
 PAGE = (pathlib.Path(__file__).parents[1] / "docs" / "cells.md").read_text()
@@ -106,7 +106,7 @@ def test_a_part_that_belongs_to_no_cell_is_a_block_like_any_other():
 
 @pytest.mark.parametrize("value", [0, 1.5, "8", True])
 def test_a_layout_of_whole_numbers(value):
-    with pytest.raises(SpecError, match="cell_channels is"):
+    with pytest.raises(TrialError, match="cell_channels is"):
         CellLayout.of({"cell_channels": value})
     assert CellLayout.of({"cell_channels": 8, "cell_reductions": 0, "learning_rate": 0.1}).channels == 8
 

@@ -19,7 +19,7 @@ from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import check_relative, name_of
 from model_search.metadata.processes import ProcessIdentity
 from model_search.metadata.store import Heartbeat, StudyRecord
-from model_search.metadata.trial import Artefact, TrialPlan, TrialResult, TrialState, UnknownStartError
+from model_search.metadata.trial import Artefact, Candidate, TrialPlan, TrialResult, TrialState, UnknownStartError
 
 _WORD = 2**64
 _MOST_PROCESSES = 2**31
@@ -116,6 +116,7 @@ def _beyond_limits(plan: TrialPlan) -> str:
     sizes = {
         "as a hyperparameter": (max(wholes, default=0), limits.MOST_HYPERPARAMETER),
         "blocks": (len(plan.architecture), limits.MOST_BLOCKS),
+        "positions": (0 if plan.supernet is None else len(plan.supernet.positions), limits.MOST_BLOCKS),
         "hyperparameters": (len(plan.hyperparameters), limits.MOST_HYPERPARAMETERS),
         "steps": (steps, limits.MOST_STEPS),
         "rows a batch": (plan.batch_size, limits.MOST_BATCH),
@@ -137,6 +138,8 @@ def write_result(trial_id: int, result: TrialResult) -> str:
             document["own_parameters"] = int(result.own_parameters)
         if result.stopped_at is not None:
             document["stopped_at"] = int(result.stopped_at)
+        if result.candidates:
+            document["candidates"] = [[list(c.choices), float(c.value), bool(c.random)] for c in result.candidates]
     except (TypeError, ValueError, OverflowError) as error:
         raise UnstorableError(f"the result of trial {trial_id} cannot be stored: {error}; expected numbers") from error
     return strict_json(document, f"the result of trial {trial_id}")
@@ -181,9 +184,16 @@ def read_result(
             artefacts=tuple(read_artefact(*fields) for fields in artefacts),
             own_parameters=own_parameters,
             stopped_at=stopped_at,
+            candidates=tuple(_candidate(*fields) for fields in document.get("candidates", ())),
         )
     except (KeyError, TypeError, ValueError, RecursionError, StoreError) as error:
         raise _damaged(trial_id, "result", str(error)) from error
+
+
+def _candidate(choices: Any, value: Any, random: Any) -> Candidate:
+    if not all(type(choice) is int for choice in choices) or type(value) is not float or type(random) is not bool:
+        raise ValueError("a candidate is no list of choices with a value")
+    return Candidate(tuple(choices), value, random)
 
 
 def write_curve(trial_id: int, curve: Sequence[tuple[int, float]]) -> list[tuple[int, int, int, float | None]]:

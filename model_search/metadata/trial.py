@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.cells import in_words
@@ -17,6 +17,8 @@ BLOCK_ARROW = " > "
 COMBININGS = ("average", "weighted")
 CLASSIC_MODELS = {"boosted_trees": "gradient-boosted trees", "linear": "regularised linear model"}
 MOST_FOLDS = 50
+SUPERNETS = ("SPOS", "ENAS", "DARTS")
+MOST_CANDIDATES = 10_000
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
 
@@ -48,6 +50,7 @@ class TrialKind(enum.StrEnum):
     LONGER = "longer"  # trains the tower of a completed trial further
     BAGGING = "bagging"  # a finalist again, once for each fold of the rows
     CLASSIC = "classic"  # a model that is no network: a baseline, and a member of ensembles
+    SUPERNET = "supernet"  # weights that many architectures share: it says which of them to train
 
 
 class UnknownStartError(ValueError):
@@ -175,6 +178,59 @@ class DistillationPlan:
 
 
 @dataclasses.dataclass(frozen=True)
+class SupernetPlan:
+    """How weights that all architectures of a space share are trained, and used to compare them.
+
+    Attributes:
+        method: How architectures are chosen: one of `SUPERNETS`.
+        positions: The blocks that may stand at each position.
+        candidates: Architectures to compare at the end; 0 where another trial goes on with the training.
+        settings: Further settings of the method, by name.
+    """
+
+    method: str
+    positions: tuple[tuple[str, ...], ...]
+    candidates: int = 0
+    settings: Mapping[str, HyperparameterValue] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.method not in SUPERNETS:
+            raise ValueError(f"method is {self.method!r}; expected one of {', '.join(SUPERNETS)}")
+        if not all(isinstance(name, str) for choices in self.positions for name in choices):
+            raise ValueError("a position of a supernet has something else than names of blocks")
+        if type(self.candidates) is not int or not 0 <= self.candidates <= MOST_CANDIDATES:
+            raise ValueError(f"candidates is {self.candidates!r}; expected 0 to {MOST_CANDIDATES}")
+
+    def choices_of(self, architecture: Sequence[str]) -> tuple[int, ...]:
+        """An architecture as the number of its choice at each position; ValueError where it is not of the space."""
+        return tuple(found.index(name) for found, name in zip(self.positions, architecture, strict=True))
+
+    def architecture_of(self, choices: Sequence[int]) -> tuple[str, ...]:
+        """The blocks of these choices."""
+        return tuple(found[choice] for found, choice in zip(self.positions, choices, strict=True))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> SupernetPlan:
+        """Reads what `dataclasses.asdict` gives."""
+        return cls(**{**values, "positions": tuple(tuple(choices) for choices in values["positions"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """An architecture that was compared with shared weights.
+
+    Attributes:
+        choices: The number of its choice at each position of `SupernetPlan.positions`.
+        value: The study's metric on the validation rows, with shared weights.
+        random: Whether it was drawn from the whole space.
+    """
+
+    choices: tuple[int, ...]
+    value: float
+    random: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class TrialPlan:
     """All that is needed to run a trial (again). Made by the planner, kept by the store, carried out by the engine.
 
@@ -204,6 +260,7 @@ class TrialPlan:
             trained on the training rows.
         patience: Evaluations, one an epoch, without a better one, after which training ends; 0 for no such limit.
         classic: The model that is no network, a key of `CLASSIC_MODELS`; such a trial has no blocks. None for others.
+        supernet: How shared weights are trained; such a trial has no blocks of its own. None for others.
     """
 
     trial_id: int
@@ -229,6 +286,7 @@ class TrialPlan:
     classic: str | None = None
     folds: int = 0
     patience: int = 0
+    supernet: SupernetPlan | None = None
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
@@ -238,7 +296,9 @@ class TrialPlan:
         if self.classic is not None and (self.classic not in CLASSIC_MODELS or self.architecture or self.members):
             known = ", ".join(CLASSIC_MODELS)
             raise ValueError(f"classic is {self.classic!r} with {self.described!r}; expected one of {known} by itself")
-        if not self.architecture and not self.members and self.classic is None:
+        if self.supernet is not None and (self.architecture or self.members or self.classic):
+            raise ValueError(f"a supernet has no blocks of its own, and the plan has {self.described!r}")
+        if not self.architecture and not self.members and self.classic is None and self.supernet is None:
             raise ValueError("a plan needs an architecture or members")
         if self.parent is not None and self.parent >= self.trial_id:
             raise ValueError(f"parent {self.parent} is not an earlier trial than {self.trial_id}")
@@ -341,6 +401,8 @@ class TrialPlan:
         """What it builds, for people: the blocks of its own tower and the trials that it is combined with."""
         if self.classic is not None:
             return CLASSIC_MODELS.get(self.classic, self.classic)  # also of one that is refused
+        if self.supernet is not None and not self.architecture:
+            return f"{self.supernet.method} supernet"
         others = f"trials {', '.join(map(str, self.members))}" if self.members else ""
         return " with ".join(filter(None, (BLOCK_ARROW.join(in_words(self.architecture)), others)))
 
@@ -353,12 +415,13 @@ class TrialPlan:
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before.
 
-        `classic`, `folds` and `patience` are left out where there are none: earlier versions can read what is theirs.
+        `classic`, `folds`, `patience` and `supernet` are left out where there are none: earlier versions can read what
+        is theirs.
         """
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
         if self.classic is None:
             del values["classic"]
-        for name in ("folds", "patience"):
+        for name in ("folds", "patience", "supernet"):
             if not values[name]:
                 del values[name]
         del values["start"]
@@ -384,6 +447,8 @@ class TrialPlan:
             for name, record in (("ensemble", EnsemblePlan), ("distillation", DistillationPlan)):
                 if values.get(name) is not None:
                     values[name] = record(**values[name])
+            if values.get("supernet") is not None:
+                values["supernet"] = SupernetPlan.from_values(values["supernet"])
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a trial plan: {error}") from error
@@ -412,6 +477,7 @@ class TrialResult:
         parameters: Trainable parameters of the model, an ensemble's members among them.
         own_parameters: Of these, the parameters that the trial itself trained; None where these are all.
         stopped_at: The step at which early stopping ended the trial; None where it did not.
+        candidates: The architectures that a supernet has compared, in their order.
         best_step: The step whose weights were kept.
         timings: Seconds by phase ("build", "trace", "train", "validate", "total", ...).
         curve: Evaluations during training: (step, metric value) in step order.
@@ -428,6 +494,7 @@ class TrialResult:
     artefacts: tuple[Artefact, ...] = ()
     own_parameters: int | None = None
     stopped_at: int | None = None
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def tower_parameters(self) -> int:

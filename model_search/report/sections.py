@@ -18,6 +18,7 @@ from model_search.report.charts import Chart, Point, curves_chart, trials_chart
 from model_search.report.facts import StudyFacts
 from model_search.report.leaderboard import final_in_words, ranked_models, seconds_of
 from model_search.report.lineage import lineage, value
+from model_search.report.one_shot import in_sentences, shared_weights
 from model_search.report.summaries import baseline, baseline_in_words, classic_in_words, elapsed, failures, phases
 from model_search.search.planning.random_baseline import Baseline
 from model_search.search.predictor.recommend import LEAST_TRIALS
@@ -75,6 +76,7 @@ def sections(facts: StudyFacts) -> Mapping[str, Any]:
         "total_seconds": sum(phase.seconds for phase in times),
         "failures": failures(history),
         "baseline": baseline_in_words(history, found_baseline),
+        "shared_weights": _shared_weights(facts),
         "searched": _searched(facts),
         "spec_text": record.settings.get("spec") or record.spec_text,
         "environments": _environments(history.completed, record.environment),
@@ -272,6 +274,11 @@ def _curves(facts: StudyFacts) -> Chart | None:
         if len(curves) == CURVES:
             break
     return curves_chart(curves, facts.history.ranking.objective)
+
+
+def _shared_weights(facts: StudyFacts) -> list[str]:
+    found = shared_weights(facts.history)
+    return [] if found is None else in_sentences(found, facts.record.metric)
 
 
 def _searched(facts: StudyFacts) -> list[tuple[str, str]]:

@@ -178,7 +178,8 @@ class FinishedTowers:
 
 def save_outcome(artefacts: ArtefactStore, trial_id: int, outcome: TrialOutcome) -> tuple[Artefact, ...]:
     """Stores the files of a trial: the weights if a tower was trained, and other arrays unless they are redundant."""
-    logits = {"valid_logits": outcome.valid_logits, "tower_logits": outcome.tower_logits}
+    valid = outcome.valid_logits if len(outcome.valid_logits) else None
+    logits = {"valid_logits": valid, "tower_logits": outcome.tower_logits}
     files: dict[str, Mapping[str, Any]] = {
         WEIGHTS: outcome.weights,
         VALID_LOGITS: logits,

@@ -117,6 +117,10 @@ class ProgressDisplay:
     def _line(self, trial: Trial, history: History) -> str:
         if trial.state is TrialState.FAILED or trial.result is None or trial.plan is None:
             return f"trial {trial.id} failed: {trial.reason}"
+        if trial.plan.supernet is not None:
+            found = trial.result.candidates
+            compared = f"{len(found)} architectures compared" if found else f"trained to step {trial.plan.steps}"
+            return f"trial {trial.id}: {trial.plan.described}, {compared}  {trial.result.timings['trial']:.1f} s"
         best = history.best(1)[0]
         mark = "  best so far" if best.id == trial.id else f"  (best {best.objective(self._metric):.5g})"
         return (

@@ -272,6 +272,7 @@ class Worker:
             artefacts=save_outcome(self._parts.artefacts, plan.trial_id, outcome),
             own_parameters=outcome.parameters if frozen else None,
             stopped_at=self._stopped_at,
+            candidates=outcome.candidates,
         )
 
     def _retry(self, claim: Claim, reason: str) -> None:

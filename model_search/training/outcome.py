@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from model_search.data.rows import Arrays
-from model_search.metadata.trial import TrialPlan
+from model_search.metadata.trial import Candidate, TrialPlan
 from model_search.ranking import Goal, Objective
 from model_search.towers.starting_weights import Source
 
@@ -158,6 +158,8 @@ class TrialOutcome:
             The towers are in the order of `TrialPlan.towers`.
         optimizer: The optimizer's state, of a tower that is trained by itself.
         began: Of a tower that was to begin as another one's function, whether it has, in words.
+        candidates: The architectures that a supernet has compared; its trial has no validation logits, and its metrics
+            have no value of the study's metric.
     """
 
     metrics: Mapping[str, float]
@@ -172,6 +174,7 @@ class TrialOutcome:
     mixture: tuple[np.ndarray, ...] = ()
     optimizer: OptimizerState | None = None
     began: str | None = None
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

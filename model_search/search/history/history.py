@@ -22,6 +22,7 @@ class History:
     Attributes:
         ranking: How trials are compared.
         failures: What failed trials have in common.
+        supernets: The completed trials of supernets, by id; they are no models, and are never ranked.
     """
 
     def __init__(self, metric: str | Ranking, goal: str | None = None):
@@ -36,6 +37,7 @@ class History:
         """
         self.ranking = as_ranking(metric, goal)
         self.failures = Failures()
+        self.supernets: dict[int, Trial] = {}
         self._trials: dict[int, Trial] = {}
         self._ranked: list[Trial] = []
         self._arrivals: list[Trial] = []
@@ -44,6 +46,8 @@ class History:
         self._failed: dict[int, Trial] = {}
         self._keys: dict[str, int] = {}
         self._towers = self._new_towers()
+        if self._towers is not None:
+            self._towers.supernets = self.supernets
         self._changes: list[Trial] = []
 
     @property
@@ -87,6 +91,9 @@ class History:
             self._rank(trial)
 
     def _rank(self, trial: Trial) -> None:
+        if trial.plan is not None and trial.plan.supernet is not None:
+            self.supernets[trial.id] = trial
+            return
         if not self.ranking.can_rank(trial):
             return
         self.ranking.insert(self._ranked, trial)

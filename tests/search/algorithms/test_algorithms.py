@@ -75,6 +75,21 @@ class TestLinearModel(AlgorithmContract):
     reachable = 2 + 4
 
 
+class TestSinglePathOneShot(AlgorithmContract):
+    search_type = "SPOS"
+    reachable = 2 + 4
+
+
+class TestControllerOneShot(AlgorithmContract):
+    search_type = "ENAS"
+    reachable = 2 + 4
+
+
+class TestDifferentiableOneShot(AlgorithmContract):
+    search_type = "DARTS"
+    reachable = 2 + 4
+
+
 def _history(*losses):
     history = History("loss", "minimize")
     history.update(completed(i, loss, make_plan(i, ["IDENTITY"] * i)) for i, loss in enumerate(losses, start=1))

@@ -1,0 +1,248 @@
+"""What do shared weights tell, and what does a search of cells bring?
+
+    python benchmarks/one_shot.py --datasets DIR --results DIR2           # every row
+    python benchmarks/one_shot.py --datasets DIR --results DIR2 --only SPOS
+    python benchmarks/one_shot.py --datasets DIR --results DIR2 --tiny    # to see that it runs
+
+SPOS, ENAS, DARTS   A small space of cells on the CIFAR-10 folders (4,000 pictures train, 1,000 of the training folder
+                    validate, the test folder's 1,000 judge). 200 architectures are compared with shared weights; some
+                    forty random ones and the best candidates are trained from scratch with the same settings. Told are
+                    Spearman's correlation of the shared value with the accuracy of the training from scratch, with its
+                    95 % interval; the accuracy of the best candidate beside the first ten random architectures, both
+                    on validation and on test rows; and how much less a candidate costs than a training from scratch.
+vowels              A recurrent cell found on Japanese Vowels beside an LSTM with as many parameters, both trained for
+                    the same steps: the mean test accuracy of five seeds. The cell is chosen on validation rows alone.
+
+The studies are kept in the folder `--results`, and a second call goes on where the first one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tables import VARIABLE, add_datasets_flag
+
+METHODS = ("SPOS", "ENAS", "DARTS")
+OPERATIONS = (
+    "CELL_IDENTITY", "CELL_CONVOLUTION_1X1", "CELL_CONVOLUTION_3X3", "CELL_AVERAGE_POOLING_3X3", "CELL_MAX_POOLING_3X3",
+)  # fmt: skip
+RANDOM, DERIVED = 42, 4  # architectures that are trained from scratch
+PARTS = 2  # trials of the supernet
+COMPARED_WITH = 10  # random ones that the derived one is compared with
+SEEDS_OF_VOWELS = 5
+SEARCHED_CELLS, STEPS_OF_VOWELS = 24, 400
+LSTM_UNITS = 32
+GOALS = {"correlation": 0.5, "cheaper": 10.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much is done."""
+
+    steps: int = 250
+    supernet_steps: int = 2000
+    candidates: int = 200
+    random: int = RANDOM
+    derived: int = DERIVED
+    batch_size: int = 64
+
+
+TINY = Size(steps=10, supernet_steps=40, candidates=12, random=5, derived=2)
+
+
+def space(method: str, size: Size) -> Any:
+    """The specification of a search with shared weights."""
+    from model_search.spec.load import load_text
+
+    settings = {"supernet_steps": size.supernet_steps, "candidates": size.candidates, "supernet_parts": PARTS}
+    given = "".join(f'hparam {{ key: "{name}" value {{ int64_value: {n} }} }} ' for name, n in settings.items())
+    share = size.random / (size.random + size.derived)
+    given += f'hparam {{ key: "random_share" value {{ float_value: {share} }} }}'
+    operations = ", ".join(f"'{name}'" for name in OPERATIONS)
+    return load_text(
+        f"""problem_type: CNN search: "{method}" starting_points: false
+        cell {{ nodes: 2 channels: 8 stem_stride: 4 operations: [{operations}] }}
+        learning_spec {{ optimizers: "adam" learning_rate_range {{ minimum: 0.005 maximum: 0.005 }} }}
+        search_settings {{ {given} }}"""
+    )
+
+
+def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Size) -> None:
+    """The row of a method."""
+    from model_search import single_trainer
+    from model_search.data import image_data
+    from model_search.report.one_shot import shared_weights, spearman
+
+    folder = datasets / "images" / "cifar10"
+    name = f"{method.lower()}-{size.steps}-{size.supernet_steps}"
+    provider = image_data.Provider(str(folder / "train"), 32, 32)
+    study = single_trainer.SingleTrainer(provider, space(method, size)).try_models(
+        number_models=PARTS + size.random + size.derived,
+        train_steps=size.steps,
+        eval_steps=None,
+        root_dir=str(results),
+        batch_size=size.batch_size,
+        experiment_name=name,
+        experiment_owner="benchmark",
+        metric="accuracy",
+        seed=1,
+        finish="neither",
+    )
+    facts = shared_weights(study.history)
+    if facts is None or facts.seconds_alone is None:
+        sys.exit(f"{method}: no architectures were compared")
+    on_test = _on_test(study, str(folder / "test"), results / f"{name}.json")
+    on_valid = {trial.id: trial.objective("accuracy") for trial in study.history.towers.completed}
+    each = facts.seconds / facts.candidates
+    print(f"{method}: supernet and {facts.candidates} comparisons {facts.seconds:.0f} s", end=", ")
+    print(f"a candidate {each:.2f} s, a training from scratch {facts.seconds_alone:.1f} s")
+    _judged("  times cheaper", facts.seconds_alone / each, GOALS["cheaper"])
+    for rows, values in (("validation", on_valid), ("test", on_test)):
+        _compared(study, rows, values)
+    alike = spearman([(on_valid[number], on_test[number]) for number in on_test])
+    if alike is not None:  # what no ranking by validation rows can be much better than
+        print(f"  Spearman of standalone validation and test accuracy: {alike.value:.2f}")
+    study.close()
+
+
+def _compared(study: Any, rows: str, values: dict[int, float]) -> None:
+    """How shared values rank standalone ones on some rows, and the best candidate beside random architectures."""
+    from model_search.report.one_shot import spearman
+
+    pairs = _pairs(study, values)
+    random = [number for number in sorted(values) if study.trial(number).plan.random]
+    among_random = spearman([pairs[number] for number in random if number in pairs])
+    both = spearman(list(pairs.values()))
+    if among_random is not None and both is not None:
+        interval = f"[{both.low:.2f}, {both.high:.2f}] over {both.pairs} architectures"
+        _judged(f"  Spearman with standalone {rows} accuracy", both.value, GOALS["correlation"], interval)
+        low, high = among_random.low, among_random.high
+        print(f"    over the {among_random.pairs} random ones alone {among_random.value:.2f} [{low:.2f}, {high:.2f}]")
+    best = max((number for number in pairs if number not in random), key=lambda number: pairs[number][0], default=None)
+    if best is not None and len(random) >= 2:
+        others = [values[number] for number in random[:COMPARED_WITH]]
+        goal = statistics.mean(others) + statistics.stdev(others)
+        text = f"{len(others)} random ones {statistics.mean(others):.3f}, deviation {statistics.stdev(others):.3f}"
+        _judged(f"  {rows} accuracy of the best candidate (trial {best})", values[best], goal, text)
+
+
+def _on_test(study: Any, test: str, file: pathlib.Path) -> dict[int, float]:
+    """Accuracy on the test rows of every tower trained from scratch."""
+    known = {int(number): value for number, value in json.loads(file.read_text()).items()} if file.exists() else {}
+    for trial in study.history.towers.completed:
+        if trial.id not in known:
+            known[trial.id] = float(study.evaluate(test, trial=trial.id)["accuracy"])
+            file.write_text(json.dumps(known))
+    return dict(sorted(known.items()))
+
+
+def _pairs(study: Any, values: dict[int, float]) -> dict[int, tuple[float, float]]:
+    """Shared and standalone value by trial, of the architectures that have both."""
+    from model_search.cells import canonical
+    from model_search.search.algorithms.one_shot import compared
+    from model_search.search.space.architecture import body_of
+
+    last = compared(study.history)
+    architectures = last.plan.supernet.architecture_of
+    known = {canonical(architectures(c.choices)): c.value for c in last.result.candidates}
+    forms = {number: canonical(body_of(study.trial(number).plan.architecture)) for number in values}
+    return {number: (known[form], values[number]) for number, form in forms.items() if form in known}
+
+
+def vowels(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
+    """A recurrent cell beside an LSTM of the same size."""
+    import numpy as np
+
+    from model_search.data import sequence_data
+
+    file = np.load(datasets / "sequences" / "japanese_vowels.npz")
+    train, test = ([file[f"{part}_{name}"] for name in ("x", "y", "lengths")] for part in ("train", "test"))
+    tiny, provider = size is TINY, sequence_data.Provider(*train)
+    steps, seeds = (10, 1) if tiny else (STEPS_OF_VOWELS, SEEDS_OF_VOWELS)
+    cell = "cell { nodes: 4 units: UNITS }".replace("UNITS", str(_cell_units(train[0].shape[-1])))
+    evolution = f"{cell} search: 'REGULARIZED_EVOLUTION' evolution {{ population_size: 8 sample_size: 4 }}"
+    found = _study(provider, evolution, results / f"vowels-{steps}", (3 if tiny else SEARCHED_CELLS, steps, 1))
+    best = found.history.completed[0].plan
+    print(f"vowels: {best.described}")
+    rivals = {
+        "the cell": f"{cell} user_suggestions {{ architecture: {json.dumps(list(best.architecture))} }}",
+        "an LSTM": f"blocks_to_use: 'LSTM_{LSTM_UNITS}' user_suggestions {{ architecture: 'LSTM_{LSTM_UNITS}' }}",
+    }
+    scores: dict[str, list[float]] = {}
+    for who, text in rivals.items():
+        for seed in range(1, seeds + 1):
+            name = f"vowels-{who.split()[-1]}-{steps}-{seed}"
+            study = _study(provider, text, results / name, (1, steps, seed))
+            scores.setdefault(who, []).append(float(study.evaluate(tuple(test), trial=1)["accuracy"]))
+            parameters = study.trial(1).result.parameters
+            study.close()
+        values = scores[who]
+        print(f"  {who} ({parameters:,} parameters): {statistics.mean(values):.4f} {[round(v, 4) for v in values]}")
+    means = [statistics.mean(values) for values in scores.values()]
+    _judged("  mean test accuracy of the cell", means[0], means[1], "that of the LSTM")
+
+
+def _cell_units(width: int) -> int:
+    """Units of a cell of four nodes with as many parameters as the LSTM, at most: without those of the head."""
+    wanted = 4 * LSTM_UNITS * (width + LSTM_UNITS + 1)
+    return max(u for u in range(1, 200) if 2 * u * (width + 1) + 2 * u * u + 3 * 2 * u * (u + 1) <= wanted)
+
+
+def _study(provider: Any, text: str, folder: pathlib.Path, sizes: tuple[int, int, int]) -> Any:
+    from model_search import single_trainer
+    from model_search.spec.load import load_text
+
+    models, steps, seed = sizes
+    fixed = 'optimizers: "adam" learning_rate_range { minimum: 0.005 maximum: 0.005 }'
+    spec = load_text(
+        f"problem_type: RNN_LAST_ACTIVATIONS starting_points: false minimum_depth: 1 {text} learning_spec {{ {fixed} }}"
+    )
+    return single_trainer.SingleTrainer(provider, spec).try_models(
+        number_models=models,
+        train_steps=steps,
+        eval_steps=None,
+        root_dir=str(folder.parent),
+        batch_size=32,
+        experiment_name=folder.name,
+        experiment_owner="benchmark",
+        seed=seed,
+        finish="neither",
+        progress=False,
+    )
+
+
+def _judged(what: str, value: float, goal: float, more: str = "") -> None:
+    word = "reached" if value >= goal else "MISSED"
+    print(f"{what} {value:.3g}{f' {more}' if more else ''}; at least {goal:.3g}: {word}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_datasets_flag(parser)
+    parser.add_argument("--only", help=f"comma-separated, of {', '.join((*METHODS, 'vowels'))}")
+    parser.add_argument("--results", default="one_shot_results", help="the folder of the studies")
+    parser.add_argument("--tiny", action="store_true", help="a few steps, to see that it runs")
+    options = parser.parse_args(arguments)
+    if not options.datasets:
+        sys.exit(f"no datasets: name their folder with --datasets or the variable {VARIABLE}")
+    datasets, results = pathlib.Path(options.datasets), pathlib.Path(options.results)
+    results.mkdir(parents=True, exist_ok=True)
+    size = TINY if options.tiny else Size()
+    for row in options.only.split(",") if options.only else (*METHODS, "vowels"):
+        if row == "vowels":
+            vowels(datasets, results, size)
+        elif row in METHODS:
+            shared(datasets, results, row, size)
+        else:
+            sys.exit(f"there is no row {row!r}; expected some of {', '.join((*METHODS, 'vowels'))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""DARTS: every choice is a mixture, whose shares are learnt by gradients beside the weights."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from model_search.metadata.trial import Candidate
+from model_search.ranking import Objective
+from model_search.training.runtime import tensorflow
+from model_search.training.supernet.method import Method
+from model_search.training.supernet.network import Mixture
+from model_search.training.supernet.paths import Path
+from model_search.training.supernet.shared_weights import TINY
+
+_BETA_1, _BETA_2, _DECAY = 0.5, 0.999, 1e-3  # of Adam for the shares, and their weight decay
+_STEP = 0.01  # of the finite difference, divided by the norm of the gradient
+_HOTTER, _DRAWS = 1.15, 16
+
+
+class Differentiable(Method):
+    """Shares of all choices and weights are trained in turn, each on one half of the training rows.
+
+    Paper: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019; `order: 2` is its second-order form, by a
+    finite difference. An end before skips take over as in Liang et al., "DARTS+", 2019: from `most_identities` edges of
+    the normal cell on that would do nothing, the shares stay as they are. Departures: what an edge reads has shares,
+    too, instead of an edge for each pair of nodes; weights are trained with Adam.
+    """
+
+    name = "DARTS"
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        tf = tensorflow()
+        self._sizes = [len(names) for names in self.paths.plan.positions]
+        rng = np.random.default_rng([self.plan.seed, 2])
+        self._alphas = tf.Variable((1e-3 * rng.standard_normal(sum(self._sizes))).astype(np.float32))
+        self._moments = [tf.Variable(tf.zeros_like(self._alphas)) for _ in range(2)]
+        halves = rng.permutation(len(self.shared.data.train)).astype(np.int32)
+        self._halves = np.array_split(halves, 2)
+        self._updates = 0
+        self._is_frozen = False
+        rows = tf.TensorSpec([self.plan.batch_size], tf.int32)
+        number = tf.TensorSpec([], tf.float32)
+        self._turn = tf.function(self._both, autograph=False, input_signature=[rows, rows, number, number, number])
+
+    def step(self, rows: np.ndarray, rate: float, rng: np.random.Generator) -> float:
+        """See `Method`; first the shares, then the weights."""
+        own, others = (half[rows % len(half)] for half in self._halves)
+        self._updates += 1
+        learns = 0.0 if self._is_frozen else float(self._updates)
+        loss = float(self._turn(own, others, np.float32(rate), np.float32(self._temperature()), np.float32(learns)))
+        self._is_frozen = self._is_frozen or self._has_collapsed()
+        return loss
+
+    def propose(self, scored: Sequence[Candidate], objective: Objective, rng: np.random.Generator) -> Path:
+        """The choices with the greatest shares; then others, drawn by their shares."""
+        known = {candidate.choices for candidate in scored}
+        path = self._greatest()
+        for draw in range(_DRAWS):
+            if path not in known:
+                break
+            path = self._drawn(rng, _HOTTER**draw)
+        return path
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See `Method`."""
+        moments = {f"moment_{number}": moment.numpy() for number, moment in enumerate(self._moments)}
+        counts = np.array([self._updates, int(self._is_frozen)])
+        return {"alphas": self._alphas.numpy(), "counts": counts, **moments}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """See `Method`."""
+        self._alphas.assign(arrays["alphas"])
+        for number, moment in enumerate(self._moments):
+            moment.assign(arrays[f"moment_{number}"])
+        self._updates, self._is_frozen = int(arrays["counts"][0]), bool(arrays["counts"][1])
+
+    def _temperature(self) -> float:
+        """That of the softmax: from the first one to the last one in equal ratios."""
+        first, last = (float(self.settings[name]) for name in ("temperature", "last_temperature"))
+        total = self.plan.total_steps or self.plan.steps
+        return float(first * (last / first) ** (self._updates / total))
+
+    def _both(self, own: Any, others: Any, rate: Any, temperature: Any, learns: Any) -> Any:
+        """One update of the shares on the other half of the rows, and one of the weights on their own half."""
+        tf = tensorflow()
+        gradient = self._gradient(own, others, rate, temperature) + _DECAY * self._alphas
+        is_on = tf.cast(learns > 0, tf.float32)
+        first, second = self._moments
+        first.assign(is_on * (_BETA_1 * first + (1 - _BETA_1) * gradient) + (1 - is_on) * first)
+        second.assign(is_on * (_BETA_2 * second + (1 - _BETA_2) * tf.square(gradient)) + (1 - is_on) * second)
+        times = tf.maximum(learns, 1.0)
+        mean, square = first / (1 - _BETA_1**times), second / (1 - _BETA_2**times)
+        self._alphas.assign_sub(is_on * float(self.settings["alpha_learning_rate"]) * mean / (tf.sqrt(square) + TINY))
+        return self.shared.update(self._mixture(self._alphas, temperature), own, rate)
+
+    def _gradient(self, own: Any, others: Any, rate: Any, temperature: Any) -> Any:
+        """That of the loss on the other half by the shares; of second order with the weights one step further on."""
+        tf = tensorflow()
+        if int(self.settings["order"]) == 1:
+            return self._slopes(others, temperature, self.shared.values)[0]
+        weights = tf.convert_to_tensor(self.shared.values)
+        ahead = weights - rate * self._slopes(own, temperature, weights)[1]
+        by_shares, by_weights = self._slopes(others, temperature, ahead)
+        width = _STEP / tf.maximum(tf.linalg.norm(by_weights), TINY)
+        above = self._slopes(own, temperature, weights + width * by_weights)[0]
+        below = self._slopes(own, temperature, weights - width * by_weights)[0]
+        return by_shares - rate * (above - below) / (2 * width)
+
+    def _slopes(self, rows: Any, temperature: Any, values: Any) -> tuple[Any, Any]:
+        """The gradients of the loss on rows by the shares and by the weights."""
+        tf = tensorflow()
+        alphas, values = tf.convert_to_tensor(self._alphas), tf.convert_to_tensor(values)
+        with tf.GradientTape() as tape:
+            tape.watch([alphas, values])
+            loss = self.shared.loss_of(self._mixture(alphas, temperature), rows, values)
+        by_shares, by_weights = tape.gradient(loss, [alphas, values])
+        return by_shares, by_weights
+
+    def _mixture(self, alphas: Any, temperature: Any) -> Mixture:
+        tf = tensorflow()
+        parts = tf.split(tf.convert_to_tensor(alphas), self._sizes)
+        return Mixture([tf.nn.softmax(part / temperature) for part in parts])
+
+    def _parts(self) -> list[np.ndarray]:
+        return np.split(self._alphas.numpy(), np.cumsum(self._sizes)[:-1])
+
+    def _greatest(self) -> Path:
+        return self._path([int(np.argmax(part)) for part in self._parts()])
+
+    def _drawn(self, rng: np.random.Generator, temperature: float) -> Path:
+        noisy = [part / temperature + rng.gumbel(size=len(part)) for part in self._parts()]
+        return self._path([int(np.argmax(part)) for part in noisy])
+
+    def _path(self, choices: Sequence[int]) -> Path:
+        return self.paths.path(self.paths.plan.architecture_of(choices))
+
+    def _has_collapsed(self) -> bool:
+        most = int(self.settings["most_identities"])
+        if not most:
+            return False
+        blocks = self.paths.architecture(self._greatest())
+        normal = [name for before, name in itertools.pairwise(blocks) if before.startswith("NORMAL")]
+        return normal.count("CELL_IDENTITY") >= most
