@@ -6,7 +6,7 @@ JOBS ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: search test test-faults test-mutations test-blocks audit lint types install clean \
-  bench-search bench-tables bench-memory bench-modalities
+  bench-search bench-tables bench-memory bench-modalities bench-weights
 
 search: $(STAMP)
 	$(BIN)/model_search --filename=data/breast_cancer.csv --label=diagnosis --model_dir=runs \
@@ -53,6 +53,9 @@ bench-memory: $(STAMP)
 
 bench-modalities: $(STAMP)
 	$(BIN)/python benchmarks/modalities.py --results modalities.json $(BENCH_FLAGS)
+
+bench-weights: $(STAMP)
+	$(BIN)/python benchmarks/weights.py --seeds 5 $(BENCH_FLAGS)
 
 install: $(STAMP)
 

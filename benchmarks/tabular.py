@@ -3,10 +3,11 @@
     python benchmarks/tabular.py --datasets DIR --seconds 120 [--sets phoneme] [--seeds 3] [--contestants ours,hgb]
 
 `ours` is `model_search.fit` with nothing given but the time, `first` its first network by itself, whatever time that
-takes; `hgb` and `mlp` are scikit-learn's gradient boosting and multi-layer perceptron with early stopping, `lightgbm`
-and `flaml` those packages where they are installed. The score is accuracy for classes and R2 for numbers. Each run is a
-process of its own, one at a time; results are kept in `--results` by contestant, version and machine, so that none runs
-twice. A goal counts as met within one standard error of the difference.
+takes; `hgb` and `mlp` are scikit-learn's gradient boosting and multi-layer perceptron with early stopping; `lightgbm`,
+`flaml` and `autogluon` are those packages, in environments with pinned versions, which are made where they are missing
+(`--environments`). The score is accuracy for classes and R2 for numbers. Each run is a process of its own, one at a
+time; results are kept in `--results` by contestant, version and machine, so that none runs twice. A goal counts as met
+within one standard error of the difference.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.metadata
-import importlib.util
 import json
 import math
 import pathlib
@@ -32,13 +32,11 @@ import numpy as np
 import pandas as pd
 from tables import Table, add_datasets_flag, read_index
 
-PACKAGES = {
-    "ours": "model-search",
-    "first": "model-search",
-    "hgb": "scikit-learn",
-    "mlp": "scikit-learn",
-    "lightgbm": "lightgbm",
-    "flaml": "flaml",
+PACKAGES = {"ours": "model-search", "first": "model-search", "hgb": "scikit-learn", "mlp": "scikit-learn"}
+PEERS = {  # what pip installs into an environment of their own
+    "lightgbm": ("lightgbm==4.7.0", "scikit-learn==1.9.1", "pandas"),
+    "flaml": ("flaml[automl]==2.8.0", "pandas"),
+    "autogluon": ("autogluon.tabular[lightgbm,catboost,xgboost,fastai]==1.6.3",),
 }
 GOALS = {  # of `ours`: the best single network or ensemble of networks, and what is handed back
     "adult": (0.868, 0.874),
@@ -66,10 +64,13 @@ class Job:
     @property
     def key(self) -> str:
         """Its name among the results: what it depends on."""
-        package = PACKAGES[self.contestant]
-        version = importlib.metadata.version(package)
+        if self.contestant in PEERS:
+            version = PEERS[self.contestant][0]
+        else:
+            package = PACKAGES[self.contestant]
+            version = f"{package} {importlib.metadata.version(package)}"
         machine = f"{platform.machine()}, {platform.node()}"
-        return f"{self.table}/{self.contestant}/{self.seconds:g}/{self.seed}/{package} {version}/{machine}"
+        return f"{self.table}/{self.contestant}/{self.seconds:g}/{self.seed}/{version}/{machine}"
 
 
 def frames(table: Table) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, pd.Series]:
@@ -195,6 +196,19 @@ def flaml(table: Table, seconds: float, seed: int) -> dict[str, Any]:
     return {"score": score(table, test_y, model.predict(test_x))}
 
 
+def autogluon(table: Table, seconds: float, seed: int) -> dict[str, Any]:
+    """AutoGluon with its preset of medium quality and the whole time."""
+    from autogluon.tabular import TabularPredictor
+
+    del seed  # it has its own
+    x, y, test_x, test_y = frames(table)
+    metric = "accuracy" if table.task == "classification" else "r2"
+    with tempfile.TemporaryDirectory() as folder:
+        model = TabularPredictor(table.label, eval_metric=metric, path=folder, verbosity=0)
+        model.fit(x.assign(**{table.label: y}), time_limit=seconds, presets="medium_quality")
+        return {"score": score(table, test_y, model.predict(test_x))}
+
+
 CONTESTANTS: Mapping[str, Callable[[Table, float, int], dict[str, Any]]] = {
     "ours": ours,
     "first": first,
@@ -202,6 +216,7 @@ CONTESTANTS: Mapping[str, Callable[[Table, float, int], dict[str, Any]]] = {
     "mlp": mlp,
     "lightgbm": lightgbm,
     "flaml": flaml,
+    "autogluon": autogluon,
 }
 
 
@@ -234,11 +249,27 @@ def _cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def run(job: Job, datasets: str) -> dict[str, Any]:
+def interpreter(contestant: str, environments: pathlib.Path) -> str:
+    """The Python that runs a contestant: this one, or that of an environment, which is made where it is missing."""
+    if contestant not in PEERS:
+        return sys.executable
+    folder = environments / contestant
+    made = folder / "made.txt"
+    wanted = "\n".join(PEERS[contestant])
+    if not made.exists() or made.read_text() != wanted:
+        print(f"making an environment for {contestant} in {folder}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PEERS[contestant]], check=True)
+        made.write_text(wanted)
+    return str(folder / "bin" / "python")
+
+
+def run(job: Job, datasets: str, environments: pathlib.Path) -> dict[str, Any]:
     """Runs one job in a fresh process; its last line is the result."""
     words = ["--one", job.table, job.contestant, f"{job.seconds:g}", str(job.seed), "--datasets", datasets]
+    command = [interpreter(job.contestant, environments), __file__, *words]
     began = time.monotonic()
-    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{job.key} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1]) | {"wall": round(time.monotonic() - began, 1)}
@@ -278,7 +309,10 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(GOALS), help="names of tables")
     parser.add_argument("--seconds", type=float, default=120, help="for each contestant")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--contestants", default=None, help="names; all that are installed when absent")
+    parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="names")
+    parser.add_argument(
+        "--environments", type=pathlib.Path, default="tabular_environments", help="folder of the peers'"
+    )
     parser.add_argument(
         "--results", default="tabular_results.json", help="file of results, which are not computed again"
     )
@@ -290,10 +324,7 @@ def main() -> None:
         result = CONTESTANTS[contestant](index[name], float(seconds), int(seed))
         print(json.dumps(result | {"cpu": round(_cpu_seconds(), 1)}))
         return
-    installed = [
-        name for name in CONTESTANTS if name in ("ours", "first", "hgb", "mlp") or importlib.util.find_spec(name)
-    ]
-    contestants = options.contestants.split(",") if options.contestants else installed
+    contestants = options.contestants.split(",")
     file = pathlib.Path(options.results)
     results = json.loads(file.read_text()) if file.exists() else {}
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -303,7 +334,7 @@ def main() -> None:
             for seed in range(1, options.seeds + 1):
                 job = Job(table.name, contestant, options.seconds, seed)
                 if job.key not in results:
-                    results[job.key] = run(job, options.datasets)
+                    results[job.key] = run(job, options.datasets, options.environments)
                     file.write_text(json.dumps(results, indent=1))
                     print(job.key, results[job.key], file=sys.stderr, flush=True)
                 found.setdefault((table.name, contestant), []).append(results[job.key])

@@ -88,3 +88,7 @@ class SpaceExhaustedError(StopStudyError):
 
 class DataWarning(UserWarning):
     """Cells are not taken as they are: says what they hold, in how many rows, and what they count as."""
+
+
+class NoMorphismError(TrialError):
+    """A tower cannot begin as the function of the one that it was grown from; it begins elsewhere."""

@@ -86,6 +86,10 @@ def _define_flags() -> None:
     flags.DEFINE_string("text", None, "Name of the column of texts, with --phoenix_dataset=text.")
     flags.DEFINE_integer("label_index", None, "Number of the label column, from 0, where --label is not given.")
     flags.DEFINE_string("weight", None, "Name of a column of row weights.")
+    flags.DEFINE_string(
+        "groups", None, "Name of a column; rows with one value are all trained on, or all validated on."
+    )
+    flags.DEFINE_string("time", None, "Name of a column of numbers or dates; the latest rows are validated on.")
     flags.DEFINE_integer("logits_dimension", None, "Number of classes; above 1 means classes. Inferred when absent.")
     flags.DEFINE_string(
         "record_defaults", None, "Comma-separated: a number means a number column, a text a text column."
@@ -108,6 +112,9 @@ def _define_flags() -> None:
         _define_flag(option_of(field).flag)
     flags.DEFINE_string(
         "trial", None, "A trial's number, single, ensemble or student; the best of all when absent (predict, ...)."
+    )
+    flags.DEFINE_string(
+        "threshold", None, "Probability from which predict says the second of two classes, or best: by the metric."
     )
     flags.DEFINE_string("output", None, "Where predictions are written; standard output when absent.")
     flags.DEFINE_bool(
@@ -428,17 +435,30 @@ def _one(words: list[str], command: str, what: str) -> str:
 def _predict(words: list[str]) -> None:
     source = _one(words, "predict", "CSV file")
     study, choice = _study(), _model_choice()
-    if FLAGS.output:
-        rows = study.write_predictions(source, FLAGS.output, choice, FLAGS.escape_formulas)
-        say(f"{rows} predictions written to {FLAGS.output}", file=sys.stderr)
-        return
-    from model_search.finish.large_files import append_csv
+    from model_search.finish.large_files import append_csv, write_csv
 
+    frames = study.prediction_frames(source, choice, FLAGS.escape_formulas)
+    if FLAGS.threshold is not None:
+        from model_search.finish.decisions.threshold import check_threshold, frames_above
+
+        limit = study.threshold(choice) if FLAGS.threshold == "best" else _number(FLAGS.threshold)
+        check_threshold(limit, study.task)
+        frames = frames_above(frames, study.task, limit)
+    if FLAGS.output:
+        say(f"{write_csv(frames, FLAGS.output)} predictions written to {FLAGS.output}", file=sys.stderr)
+        return
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:  # an error in the middle prints nothing
-        append_csv(study.prediction_frames(source, choice, FLAGS.escape_formulas), file)
+        append_csv(frames, file)
         file.seek(0)
         for line in file:
             sys.stdout.write(printable(line) if sys.stdout.isatty() else line)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--threshold={text}: expected a probability between 0 and 1, or best") from None
 
 
 def _evaluate(words: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
+import time as clock
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ def fit(
     spec: str | os.PathLike[str] | PhoenixSpec | None = None,
     validation: tuple[Any, Any] | None = None,
     task: str | None = None,
+    groups: Any = None,
+    time: Any = None,
     **options: Any,
 ) -> Study:
     """Searches for the best network for arrays or a DataFrame.
@@ -46,6 +48,9 @@ def fit(
         spec: The search specification; where None, that of the earlier study, or `constants.DEFAULT_TABULAR`.
         validation: (x, y) to validate on; a part of the rows where None.
         task: "classification" or "regression"; inferred from `y` where None.
+        groups: The group of each row, or the name of a column of `x`: rows of one group are all trained on, or all
+            validated on.
+        time: The time of each row, or the name of a column of `x`: the latest rows are validated on.
         **options: Anything else `SingleTrainer.try_models` takes: seed, metric, goal, time_limit, ...
 
     Returns:
@@ -60,7 +65,7 @@ def fit(
     from model_search.trainers.option_fields import as_root_dir
     from model_search.trainers.study_setup import spec_of
 
-    provider = array_data.Provider(x, y, validation=validation, task=task)
+    provider = array_data.Provider(x, y, validation=validation, task=task, groups=groups, time=time)
     arguments: dict[str, Any] = {"eval_steps": 100, "experiment_owner": ""} | options
     root, name = as_root_dir(root_dir), experiment_name or _fresh_name()
     overwrite = bool(arguments.get("overwrite", False))
@@ -77,4 +82,4 @@ def fit(
 
 def _fresh_name() -> str:
     """A name that no other study has: two may begin in one second, and a clock may be set back."""
-    return f"{time.strftime('fit-%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    return f"{clock.strftime('fit-%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"

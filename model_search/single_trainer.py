@@ -74,6 +74,7 @@ class SingleTrainer:
         finish: str = "both",
         members: str = "auto",
         folds: int | str | None = "auto",
+        refit: bool = False,
         student_parameters: int | None = None,
         keep_models: int | None = KEEP_MODELS,
         disk_limit: float | None = None,
@@ -122,6 +123,8 @@ class SingleTrainer:
             folds: Folds in which the best models of a table are trained again after the search, so that all rows are
                 trained on and validated on; a time limit leaves it four tenths. "auto" is 8 for fewer than 20,000 rows
                 where steps follow from the data, with a time limit or 40 models or more. None for none.
+            refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
+                those of the search. Bags have been trained on all rows. A time limit leaves it two tenths.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.
@@ -154,6 +157,7 @@ class SingleTrainer:
         """
         from model_search.study import Study
         from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, trials_after_searches, with_folds
+        from model_search.trainers.bags.refit import refit_best
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
@@ -178,7 +182,9 @@ class SingleTrainer:
             if reason is not StopReason.INTERRUPTED:
                 reason = bag_finalists(session, options, deadline) or reason
             if reason is not StopReason.INTERRUPTED:
-                finish_session(session, options, deadline)
+                seconds = options.share_to_refit * (options.time_limit or 0.0)
+                finish_session(session, options, deadline.earlier(seconds) if deadline.is_set else deadline)
+                refit_best(session, options, deadline)
         finally:
             session.store.close()
         if reason is StopReason.INTERRUPTED:

@@ -234,6 +234,24 @@ class Study:
         options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self._artefacts_place)
         return self.trial(train_longer(self._folder, options))
 
+    def final_fit(
+        self,
+        data: Provider,
+        trial: int | None = None,
+        *,
+        patience: int = 30,
+        metric: Callable[..., float] | None = None,
+        progress: bool | None = None,
+    ) -> Trial:
+        """Trains the best tower, or that of a trial, until it gets no better, as a new trial (`train_longer`).
+
+        It is evaluated once an epoch, and ends after `patience` epochs without a better evaluation, or after 300.
+        """
+        from model_search.trainers.longer.training import LongerOptions, train_longer
+
+        options = LongerOptions(trial, None, data, False, metric, progress, self._artefacts_place, patience)
+        return self.trial(train_longer(self._folder, options))
+
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
 
@@ -327,14 +345,35 @@ class Study:
         tower, about = self._built(chosen), self._metadata(chosen)
         return ModelBundle.of_study(tower, self._record.data, self._temperatures(trial), about)
 
-    def predict(self, data: TableLike, trial: ModelChoice = None) -> np.ndarray | dict[str, np.ndarray]:
+    def threshold(self, trial: ModelChoice = None, metric: str | None = None) -> float:
+        """The probability of the second of two classes from which it had better be predicted, by the validation rows.
+
+        Args:
+            trial: As in `model`.
+            metric: "f1" or "accuracy"; None for the study's.
+        """
+        from model_search.finish.decisions.threshold import study_threshold
+
+        return study_threshold(self._parts, self._chosen(trial), self._temperature(trial), metric)
+
+    def predict(
+        self, data: TableLike, trial: ModelChoice = None, threshold: float | str | None = None
+    ) -> np.ndarray | dict[str, np.ndarray]:
         """Predictions for a CSV file, a DataFrame, a dict of columns or an array.
+
+        `threshold` is the probability from which the second of two classes is predicted, or "best": `threshold()`.
 
         Returns:
             [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets). With
             a label for each step a masked array [rows, steps], in which padded steps are masked. Of several tasks, a
             dict of these by task.
         """
+        if threshold is not None:
+            from model_search.finish.decisions.threshold import check_threshold, classes_above
+
+            check_threshold(threshold, self.task)
+            limit = self.threshold(trial) if isinstance(threshold, str) else threshold
+            return classes_above(self._answers(trial).probabilities(data, self._temperatures(trial)), self.task, limit)
         return self._answers(trial).labels(data)
 
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame | dict[str, pd.DataFrame]:

@@ -31,6 +31,7 @@ MANY_PARAMETERS = {
     "single_trainer.SingleTrainer.try_models": "the archived interface, and every option of a search",
     "quick.fit": "the short way to the same",
     "data.csv_data.Provider.__init__": "the archived interface",
+    "data.array_data.Provider.__init__": "the forms that rows and what belongs to them come in",
     "data.audio_data.Provider.__init__": "the forms that recordings come in",
     "data.text_data.Provider.__init__": "the forms that texts come in",
     "data.image_data.Provider.__init__": "the archived interface, and the other forms that pictures come in",

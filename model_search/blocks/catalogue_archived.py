@@ -54,12 +54,14 @@ ARCHIVED = (
         "FullyConnectedBlock",
         {"FULLY_CONNECTED": (14, {}), **_residual("force_match_shapes"), **_residual("concat"), **_residual("project")},
         module=_DENSE,
+        can_be_identity=True,
         writes_rank=VECTOR_RANK,
     ),
     Family(
         "FixedOutputFullyConnectedBlock",
         sized("FIXED_OUTPUT_FULLY_CONNECTED", "output_size", {64: 151, 128: 22, 256: 23, 512: 24, 1024: 25}),
         module=_DENSE,
+        can_be_identity=True,
         writes_rank=VECTOR_RANK,
     ),
     Family("FullyConnectedPyramidBlock", {"FULLY_CONNECTED_PYRAMID": (15, {})}, module=_DENSE, writes_rank=VECTOR_RANK),
@@ -82,7 +84,7 @@ ARCHIVED = (
         module=_DENSE,
         writes_rank=VECTOR_RANK,
     ),
-    Family("IdentityBlock", {"IDENTITY": (125, {})}, module=_DENSE),
+    Family("IdentityBlock", {"IDENTITY": (125, {})}, module=_DENSE, can_be_identity=True),
     Family(
         "FixedChannelConvolutionBlock",
         {
@@ -90,6 +92,7 @@ ARCHIVED = (
             "FIXED_CHANNEL_STRIDE_96_2": (68, {"channels": 96, "stride": 2}),
         },
         module=_CONVOLUTION,
+        can_be_identity=True,
         **MAPS,
     ),
     Family(
@@ -99,6 +102,7 @@ ARCHIVED = (
             {(3, 3): 4, (4, 4): 147, (5, 5): 5, (1, 3): 26, (1, 5): 27, (1, 7): 28, (3, 1): 29, (5, 1): 30, (7, 1): 31},
         ),
         module=_CONVOLUTION,
+        can_be_identity=True,
         **MAPS,
     ),
     Family(
@@ -128,14 +132,21 @@ ARCHIVED = (
         module=_MAP_POOLING,
         **MAPS,
     ),
-    Family("ResnetBlock", kernels("RESNET", {(3, 3): 10, (4, 4): 149, (5, 5): 11}), module=_RESIDUAL, **MAPS),
+    Family(
+        "ResnetBlock",
+        kernels("RESNET", {(3, 3): 10, (4, 4): 149, (5, 5): 11}),
+        module=_RESIDUAL,
+        can_be_identity=True,
+        **MAPS,
+    ),
     Family(
         "DilatedConvolutionBlock",
         sized("DILATED_CONVOLUTION", "dilation_rate", {2: 19, 4: 20}),
         module=_CONVOLUTION,
+        can_be_identity=True,
         **MAPS,
     ),
-    Family("DualResnetBlock", {"DUAL_RESNET": (35, {})}, module=_RESIDUAL, **MAPS),
+    Family("DualResnetBlock", {"DUAL_RESNET": (35, {})}, module=_RESIDUAL, can_be_identity=True, **MAPS),
     Family("GeneralBlock", {"GENERAL_BLOCK": (32, {})}, module=_RESIDUAL, **MAPS),
     Family("FlattenBlock", {"FLATTEN": (16, {})}, module=_FLATTEN, **MAP_TO_VECTOR),
     Family(
@@ -173,6 +184,7 @@ ARCHIVED = (
             "SKIP_CONV1D_128_5": (115, {"filters": 128, "kernel_size": 5, "skip": True}),
         },
         module=_TEMPORAL,
+        can_be_identity=True,
         **SEQUENCES,
     ),
     Family(

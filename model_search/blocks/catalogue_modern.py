@@ -33,9 +33,9 @@ def _strided(first: int, prefix: str, sizes: Sequence[int], **others: Any) -> Bl
 
 
 def _map_families(family: str, module: str, same: Blocks, smaller: Blocks) -> tuple[Family, Family]:
-    """Blocks of one class: those that keep the size of a map, and those that halve it."""
+    """Blocks of one class: those that keep the size of a map, and can change nothing, and those that halve it."""
     return (
-        Family(family, same, module=f"{_IMAGES}.{module}", **MAPS),
+        Family(family, same, module=f"{_IMAGES}.{module}", can_be_identity=True, **MAPS),
         Family(family, smaller, module=f"{_IMAGES}.{module}", is_reduction=True, **MAPS),
     )
 
@@ -45,6 +45,7 @@ _FOR_MAPS = (
         "TunableConvolutionBlock",
         {"TUNABLE_CONVOLUTION": (300, {})},
         module=f"{_IMAGES}.convolution",
+        can_be_identity=True,
         hyperparameters=(
             BlockHyperparameter("height", 1, 7),
             BlockHyperparameter("width", 1, 7),
@@ -69,6 +70,7 @@ _FOR_MAPS = (
         "DenseNetBlock",
         _numbered(315, "DENSENET", "growth", (12, 24), "_4", number=4),
         module=f"{_IMAGES}.normalised",
+        can_be_identity=True,
         **MAPS,
     ),
     Family(
@@ -97,7 +99,7 @@ _FOR_MAPS = (
         _strided(331, "SQUEEZE_INVERTED_RESIDUAL", (32, 64), squeeze=True),
     ),
     Family("SqueezeExcitationBlock", {"SQUEEZE_EXCITATION": (333, {})}, module=f"{_IMAGES}.mobile", **MAPS),
-    Family("ConvNextBlock", {"CONVNEXT_7X7": (334, {})}, module=f"{_IMAGES}.convnext", **MAPS),
+    Family("ConvNextBlock", {"CONVNEXT_7X7": (334, {})}, module=f"{_IMAGES}.convnext", can_be_identity=True, **MAPS),
     Family(
         "ConvNextDownsampleBlock",
         {"CONVNEXT_DOWNSAMPLE": (335, {})},
@@ -171,6 +173,7 @@ _FOR_SEQUENCES = (
         "TemporalConvolutionBlock",
         _numbered(348, "TEMPORAL_CONVOLUTION_64", "dilation_rate", (1, 2, 4, 8), filters=64),
         module=f"{_SEQUENCE}.convolution",
+        can_be_identity=True,
         **SEQUENCES,
     ),
     Family(
@@ -189,12 +192,14 @@ _FOR_SEQUENCES = (
             **_numbered(358, "BATCHNORM_CONV1D", "filters", (64, 128), "_5", kernel_size=5),
         },
         module=f"{_SEQUENCE}.convolution",
+        can_be_identity=True,
         **SEQUENCES,
     ),
     Family(
         "TransformerEncoderBlock",
         _numbered(360, "TRANSFORMER_ENCODER", "width", (64, 128), "_4", heads=4),
         module=f"{_SEQUENCE}.attention",
+        can_be_identity=True,
         **SEQUENCES,
     ),
     Family(

@@ -73,6 +73,8 @@ class BlockInfo:
         input_order_important: The value of the class (`is_input_order_important`); only asked of a block that
             reads any rank.
         hyperparameters: Its hyperparameters that the search may choose.
+        can_be_identity: Whether it can have weights with which it changes nothing: it adds to its input, or can be the
+            identity behind a ReLU where it is as wide as its input (`towers/morphisms/`).
         builder: The class of a block that a user registered.
     """
 
@@ -88,6 +90,7 @@ class BlockInfo:
     is_embedding: bool = False
     input_order_important: bool = False
     hyperparameters: tuple[BlockHyperparameter, ...] = ()
+    can_be_identity: bool = False
     builder: type | None = None
 
     def __post_init__(self) -> None:
@@ -107,6 +110,12 @@ class BlockInfo:
     def has_own_place(self) -> bool:
         """Whether the problem type decides where it stands: a flatten block, or an embedding."""
         return self.is_flatten or self.is_embedding
+
+    @property
+    def can_be_inserted(self) -> bool:
+        """Whether a tower may keep its function when the block is inserted."""
+        halves = self.is_reduction or self.init_args.get("stride", 1) != 1
+        return (self.can_be_identity or bool(self.init_args.get("skip"))) and not halves
 
     @property
     def is_stock(self) -> bool:
@@ -145,6 +154,7 @@ class Family:
     is_reduction: bool = False
     is_embedding: bool = False
     hyperparameters: tuple[BlockHyperparameter, ...] = ()
+    can_be_identity: bool = False
 
     def infos(self) -> Iterator[BlockInfo]:
         """The entry of each block."""

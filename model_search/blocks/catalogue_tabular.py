@@ -43,18 +43,21 @@ TABULAR = (
         "MlpBlock",
         {f"MLP_{units}": (number, {"units": units}) for number, units in enumerate((64, 128, 256, 512), 220)},
         module=_BODIES,
+        can_be_identity=True,
         writes_rank=VECTOR_RANK,
     ),
     Family(
         "GatedBlock",
         {f"GLU_{units}": (number, {"units": units}) for number, units in enumerate((64, 128, 256), 224)},
         module=_BODIES,
+        can_be_identity=True,
         writes_rank=VECTOR_RANK,
     ),
     Family(
         "TabularResnetBlock",
         {f"TABULAR_RESNET_{units}": (number, {"units": units}) for number, units in enumerate((64, 128, 256), 227)},
         module=_BODIES,
+        can_be_identity=True,
         writes_rank=VECTOR_RANK,
     ),
     Family(

@@ -14,6 +14,7 @@ from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Labels, infer
 from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
@@ -44,6 +45,10 @@ class Provider(BaseProvider):
         weights: Weights of the rows [rows], at least 0; of several tasks also a dict by name.
         task: "classification" or "regression"; inferred from `y` where None. Of several tasks a dict by name.
         feature_names: Names of the columns of an array; "x0", "x1", ... where None.
+        groups: The group of each row [rows], or the name of a column of `x`, which is then no feature: rows of one
+            group (of one person, say) stay together in the split and in folds. None where rows are independent.
+        time: The time of each row [rows], numbers or dates, or the name of a column of `x`: the latest rows are those
+            to validate on. None where rows have no order.
 
     Raises:
         DataError: if shapes or names do not fit.
@@ -58,12 +63,16 @@ class Provider(BaseProvider):
         weights: Any = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
         feature_names: Sequence[str] | None = None,
+        groups: Any = None,
+        time: Any = None,
     ):
         if validation is not None and (not isinstance(validation, tuple | list) or len(validation) not in (2, 3)):
             raise DataError("validation is expected as (x, y) or (x, y, weights)")
         self._named: list[NamedRows] = []
         if are_named_inputs(x):
             self._task = parse_task(task)
+            if groups is not None or time is not None:
+                raise DataError("groups and time are for tables; expected none beside inputs by name")
             if feature_names is not None:
                 raise DataError("feature_names are those of an array's columns; the inputs of a dict have their names")
             self._named = [NamedRows.of(x, Labels(y, weights))]
@@ -71,13 +80,14 @@ class Provider(BaseProvider):
                 forms = {name: one.form for name, one in self._named[0].inputs.items()}
                 self._named.append(NamedRows.of(validation[0], Labels(*validation[1:]), forms))
             return
-        self._rows = as_rows(x, y, weights, feature_names)
+        self._rows = _arranged(as_rows(x, y, weights, feature_names), groups, time)
         self._tasks = parse_tasks(task, [str(self._rows.labels.name), *self._rows.others])
         self._validation = None
         if validation is not None:
             names = list(self._rows.frame.columns)
             weights = validation[2] if len(validation) == 3 else None
-            self._validation = as_rows(validation[0], validation[1], weights, names)
+            given = names if feature_names is None else feature_names
+            self._validation = as_rows(validation[0], validation[1], weights, given)
             check_columns(self._validation.frame, names, "the validation data")
 
     def number_of_classes(self) -> int:
@@ -105,6 +115,24 @@ class Provider(BaseProvider):
             loss_fn=self.get_loss_fn(),
             metric_fn=self.get_metric_fn(),
         )
+
+
+def _arranged(rows: RawRows, groups: Any, time: Any) -> RawRows:
+    """The rows with their groups or times; a column that names groups is no feature.
+
+    Raises:
+        DataError: if there is no such column, or not a value for each row.
+    """
+    found: dict[str, pd.Series | None] = {}
+    for role, given in (("groups", groups), ("time", time)):
+        if isinstance(given, str) and given not in rows.frame.columns:
+            raise DataError(f"{role} is {given!r}, which is no column of the features; expected one, or an array")
+        found[role] = rows.frame[given] if isinstance(given, str) else given if given is None else _series(given, role)
+        values = found[role]
+        if values is not None and len(values) != len(rows.frame):
+            raise DataError(f"{len(rows.frame)} rows of features, {len(values)} {role}; expected one for each row")
+    frame = rows.frame.drop(columns=[groups]) if isinstance(groups, str) else rows.frame
+    return dataclasses.replace(rows, frame=frame, arrangement=arrangement_of(found["groups"], found["time"]))
 
 
 def _with_weights(rows: RawRows, name: str) -> RawRows:

@@ -14,6 +14,7 @@ from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.tabular import csv_reading, schema
+from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.task import TaskKind
@@ -42,6 +43,10 @@ class Provider(BaseProvider):
         task: "classification" or "regression"; inferred where None. Of several tasks a dict by label.
         encoding: Of the text.
         decimal: "." or ","; detected if None.
+        groups: Name of a column; rows with the same value (of one person, say) stay together in the split and in folds.
+            It is no feature. None where rows are independent.
+        time: Name of a column of numbers or dates; the latest rows are those to validate on. It stays a feature. None
+            where rows have no order.
 
     Raises:
         DataError: for arguments that do not fit; the files are read later, by `prepare`.
@@ -62,11 +67,13 @@ class Provider(BaseProvider):
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
         encoding: str = "utf-8",
         decimal: str | None = None,
+        groups: str | None = None,
+        time: str | None = None,
     ):
         for name, path in (("filename", filename), ("validation_filename", validation_filename)):
             _check_path(name, path)
         first, self._others = _labels(label)
-        for name, column in (("label", first), ("weight", weight)):
+        for name, column in (("label", first), ("weight", weight), ("groups", groups), ("time", time)):
             if column is not None and not isinstance(column, str):
                 raise DataError(f"{name} is {column!r}; expected the name of a column (label_index takes a number)")
         for name, number in (("label_index", label_index), ("logits_dimension", logits_dimension)):
@@ -87,6 +94,7 @@ class Provider(BaseProvider):
         self._reading = csv_reading.Reading(field_delim, header, encoding, decimal)
         self._label, self._label_index = first, label_index
         self._weight = weight
+        self._groups, self._time = groups, time
         self._record_defaults = None if record_defaults is None else list(record_defaults)
         self._logits_dimension = logits_dimension
         if self._others and logits_dimension is not None:
@@ -117,6 +125,13 @@ class Provider(BaseProvider):
                 raise DataError(f"column {weight!r} is given as label and as weight; expected two different columns")
         for one in self._others:
             self._check_name(one, names, "label")
+        for role, column in (("groups", self._groups), ("time", self._time)):
+            if column is not None:
+                self._check_name(column, names, role)
+                if column in (label, weight, *self._others):
+                    raise DataError(
+                        f"column {column!r} is given as {role} and as label or weight; expected another one"
+                    )
         kinds = self._kinds(names)
         numbers, reading = names, {"source": "csv", **dataclasses.asdict(table.reading)}
         if rules >= READING_RULES and table.reading.decimal == ",":  # version 1.0 replaced commas in all columns
@@ -145,9 +160,10 @@ class Provider(BaseProvider):
 
     def _rows(self, frame: pd.DataFrame, label: str, weight: str | None) -> RawRows:
         others = {name: OtherTask(frame[name]) for name in self._others}
-        taken = [name for name in (label, weight, *others) if name is not None]
+        taken = [name for name in (label, weight, self._groups, *others) if name is not None]
         weights = None if weight is None else frame[weight]
-        return RawRows(frame.drop(columns=taken), frame[label], weights, others)
+        groups, time = (None if name is None else frame[name] for name in (self._groups, self._time))
+        return RawRows(frame.drop(columns=taken), frame[label], weights, others, arrangement_of(groups, time))
 
     def _find_label(self, names: Sequence[str]) -> str:
         by_index = None

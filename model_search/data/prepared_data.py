@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from model_search.data.rows import InputSpec, Rows
 from model_search.data.task import Task
 
@@ -26,6 +28,8 @@ class TableData:
         lengths: For each padded input, the name of the one that holds its lengths.
         own_specs: Specs of inputs that say more than the arrays do.
         other_tasks: Further tasks by name, which a model answers besides.
+        groups: The group of each row, int [training rows, then validation rows]: no group is divided. None where rows
+            are independent.
     """
 
     task: Task
@@ -39,6 +43,7 @@ class TableData:
     lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)
     own_specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
     other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+    groups: np.ndarray | None = None
 
     @property
     def tasks(self) -> dict[str, Task]:

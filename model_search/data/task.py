@@ -31,6 +31,8 @@ class Task:
         classes: The user's own classes in the order of the logits; empty for regression or where unknown.
         target_mean: Regression: mean of the training targets, in the user's units.
         target_scale: Regression: standard deviation of the training targets, in the user's units (never 0).
+        target_range: Regression: the least and the largest training target, scaled; predictions are cut off there. None
+            where they are not.
         weight: Name of the weight column, if any.
         inferred: One sentence on how the task was inferred, for people.
     """
@@ -43,10 +45,14 @@ class Task:
     target_scale: float = 1.0
     weight: str | None = None
     inferred: str = ""
+    target_range: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dict; `from_json` reads it."""
-        return dataclasses.asdict(self) | {"kind": self.kind.value, "classes": list(self.classes)}
+        """A JSON-able dict; `from_json` reads it. The range is left out where there is none, as before."""
+        found = dataclasses.asdict(self) | {"kind": self.kind.value, "classes": list(self.classes)}
+        if self.target_range is None:
+            del found["target_range"]
+        return found
 
     @classmethod
     def from_json(cls, values: Any) -> Task:
@@ -64,6 +70,8 @@ class Task:
             raise damaged(
                 "the task", f"{len(task.classes)} classes, {task.logits_dimension} logits, scale {task.target_scale}"
             )
+        if task.target_range is not None and not task.target_range[0] < task.target_range[1]:
+            raise damaged("the task", f"its range is {task.target_range}")
         return task
 
     @classmethod

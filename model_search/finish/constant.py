@@ -1,4 +1,4 @@
-"""What a model reaches that says the same of every row: less than that is no use, and is said."""
+"""What a model reaches that says the same of every row, and what simple models reach: less than that is said."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.task import TaskKind
+from model_search.metadata.final_models import FinalModel
+from model_search.metadata.trial import Trial
 from model_search.ranking import Objective
+from model_search.search.history.history import History
 
 _SMALLEST_SHARE = 1e-6  # of a class that no training row has
 
@@ -52,4 +55,31 @@ def worse_than_constant(
     return (
         f"no trial is better than saying the same of every row: that has a {objective.metric} of {value:.6g} on the "
         f"validation rows, the best trial {shown}; the features may say nothing about the labels, or take more rows"
+    )
+
+
+def worse_than_baseline(best: Trial | FinalModel, history: History) -> str | None:
+    """A sentence for people, if boosted trees or the linear model by themselves are better than what is handed back.
+
+    Args:
+        best: What is handed back.
+        history: All trials. Where baselines were trained in folds, these figures count.
+    """
+    if isinstance(best, Trial) and best.plan is not None and best.plan.classic is not None:
+        return None
+    found = [trial for trial in history.completed if trial.plan is not None and trial.plan.classic is not None]
+    bags = [trial for trial in found if trial.plan is not None and trial.plan.folds]
+    baseline = next(iter(bags or found), None)
+    metric, reached = history.metric, best.metrics if isinstance(best, FinalModel) else {}
+    if isinstance(best, Trial) and best.result is not None:
+        reached = best.result.metrics
+    if baseline is None or baseline.plan is None:
+        return None
+    value, own = history.value(baseline), reached.get(metric)
+    if not history.ranking.objective.better(value, own):
+        return None
+    shown = "unknown" if own is None else f"{own:.6g}"
+    return (
+        f"what is handed back has a {metric} of {shown} on the validation rows; {baseline.plan.described} alone have "
+        f"{value:.6g} (trial {baseline.id})"
     )

@@ -14,8 +14,9 @@ from model_search.data.inputs import InputLayout
 from model_search.data.rows import Arrays
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts
+from model_search.metadata.artefacts import load_arrays
 from model_search.metadata.final_models import FinalModel
-from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS
+from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS, refit_weights
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.problem import problem_types
 from model_search.towers.builder import build_tower
@@ -27,6 +28,7 @@ from model_search.towers.ensemble_models import (
     mean_of_logits,
     mixture_of_logits,
 )
+from model_search.towers.heads import within_range
 from model_search.training.assembly import trained_model
 from model_search.training.folds.bags import weights_by_fold
 from model_search.training.outcome import TrainedTower
@@ -56,8 +58,8 @@ class StudyModels:
         """
         numbers = self._plan(trial).towers
         if numbers == (trial.id,):
-            return self._own_tower(trial.id)
-        return ensemble_model(self._towers(numbers), lambda logits: self._combined(trial, logits))
+            return self._in_range(self._own_tower(trial.id))
+        return self._in_range(ensemble_model(self._towers(numbers), lambda logits: self._combined(trial, logits)))
 
     def of_final(self, model: FinalModel) -> keras.Model:
         """A final ensemble as one model, which contains each of its towers once; or the student.
@@ -67,7 +69,7 @@ class StudyModels:
         """
         if model.plan is not None:
             weights = needed_arrays(self._study.artefacts, model.artefacts, STUDENT_WEIGHTS, "the student")
-            return self._with_weights(TrainedTower(model.plan, weights))
+            return self._in_range(self._with_weights(TrainedTower(model.plan, weights)))
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
@@ -78,7 +80,14 @@ class StudyModels:
             )
 
         numbers = dict.fromkeys(number for trial in trials for number in self._plan(trial).towers)
-        return ensemble_model(self._towers(numbers), combine)
+        return self._in_range(ensemble_model(self._towers(numbers), combine))
+
+    def _in_range(self, model: keras.Model) -> keras.Model:
+        """The model with predictions cut off at the range of the training targets, where the task has one."""
+        found = self._study.task.target_range
+        if found is None or len(self._study.tasks) > 1:
+            return model
+        return within_range(model, *found)
 
     def _combined(self, trial: Trial, logits: Tensors) -> keras.KerasTensor:
         """A trial's logits from those of its towers."""
@@ -95,7 +104,12 @@ class StudyModels:
         return {number: self._own_tower(number) for number in numbers}
 
     def _own_tower(self, number: int) -> keras.Model:
-        return self._with_weights(self.trained(number))
+        """A trial's tower; with the weights that it has from all rows, where it was trained again on them."""
+        tower = self.trained(number)
+        again = self._study.store.files().get(refit_weights(number))
+        if again is not None:
+            tower = dataclasses.replace(tower, weights=load_arrays(self._study.artefacts, again))
+        return self._with_weights(tower)
 
     def _with_weights(self, tower: TrainedTower) -> keras.Model:
         """A tower is no larger than its stored weights, whatever its plan and the data's description say."""

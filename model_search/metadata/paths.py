@@ -35,6 +35,12 @@ GIVEN_MODELS = "given_models.npz"  # weights of models that new towers may start
 VALIDATION_ROWS = "validation.npz"  # labels and weights
 TRAINING_ROWS = "training.npz"  # labels and weights, where trials have predicted these rows out of their folds
 
+
+def refit_weights(trial_id: int) -> str:
+    """The study's file of the weights that a trial's tower has when it is trained again on all rows."""
+    return f"refit_{trial_id}.npz"
+
+
 _FOLDER_BYTES = 200  # file systems take 255 bytes a name; room for marks and suffixes
 _LONGEST_PATH = 1000  # of a file below the study's folder; ours take 300
 _SHOWN = 200

@@ -61,6 +61,7 @@ class StartKind(enum.StrEnum):
     RESUME = "resume"  # the same, with what the optimizer has gathered
     COPY = "copy"  # begins at step 0, from the weights of a tower of the same architecture
     AVERAGE = "average"  # begins at step 0, from the mean of the weights that fit, of several towers
+    MORPH = "morph"  # begins at step 0 as the function of a smaller tower, if that is possible; else from what fits
     GIVEN = "given"  # begins at step 0, from what fits of a model that was given to the study
 
 
@@ -111,7 +112,7 @@ class WarmStart:
     @property
     def takes_all(self) -> bool:
         """Whether every weight of the tower comes from its source; otherwise those that do not fit are fresh."""
-        return self.kind not in (StartKind.AVERAGE, StartKind.GIVEN)
+        return self.kind not in (StartKind.AVERAGE, StartKind.GIVEN, StartKind.MORPH)
 
     def to_json(self) -> dict[str, Any]:
         """For `TrialPlan.to_json`; what its kind does not have is left out."""
@@ -201,6 +202,7 @@ class TrialPlan:
         bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
         folds: Folds of all rows: a tower is trained without each of them, and they answer together. 0 for one tower,
             trained on the training rows.
+        patience: Evaluations, one an epoch, without a better one, after which training ends; 0 for no such limit.
         classic: The model that is no network, a key of `CLASSIC_MODELS`; such a trial has no blocks. None for others.
     """
 
@@ -226,6 +228,7 @@ class TrialPlan:
     bracket: int = 0
     classic: str | None = None
     folds: int = 0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
@@ -263,6 +266,8 @@ class TrialPlan:
             )
         if self.folds and (not 2 <= self.folds <= MOST_FOLDS or self.members or self.teacher or self.start):
             raise ValueError(f"folds is {self.folds}; expected 2 to {MOST_FOLDS}, for one tower with fresh weights")
+        if self.patience < 0:
+            raise ValueError(f"patience is {self.patience}; expected a number of evaluations, or 0 for no limit")
         if not 0 < self.row_share <= 1:
             raise ValueError(f"row_share is {self.row_share}; expected a share above 0 and at most 1")
 
@@ -348,13 +353,14 @@ class TrialPlan:
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before.
 
-        `classic` and `folds` are left out where there are none: earlier versions can read what is theirs.
+        `classic`, `folds` and `patience` are left out where there are none: earlier versions can read what is theirs.
         """
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
         if self.classic is None:
             del values["classic"]
-        if not self.folds:
-            del values["folds"]
+        for name in ("folds", "patience"):
+            if not values[name]:
+                del values[name]
         del values["start"]
         values["warm_start"] = None if self.start is None else self.start.to_json()
         return json.dumps(values, sort_keys=True, allow_nan=False)

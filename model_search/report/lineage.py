@@ -86,6 +86,8 @@ def beginning(plan: TrialPlan) -> Iterator[str]:
         named = ", ".join(str(number) for _, number in heaviest[:MOST_SOURCES])
         more = f" and {len(heaviest) - MOST_SOURCES} more" if len(heaviest) > MOST_SOURCES else ""
         yield f"starts from the mean of what fits of trials {named}{more}"
+    elif start.kind is StartKind.MORPH:
+        yield f"begins as the function of trial {start.trials[0]}, if it can"
     elif start.kind is StartKind.AVERAGE:
         yield f"starts from what fits of trial {start.trials[0]}"
     else:

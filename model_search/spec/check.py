@@ -40,8 +40,8 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
         _search, _depth, check_positions.positions, check_cells.cell, _thresholds, _probabilities, _blocks,
         _suggestions, _learning, check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation,
         check_ensembles.replay, check_schedule.schedule, check_schedule.rules, check_schedule.tuning,
-        check_schedule.final_training, check_schedule.trial_limits, _augmentations, _transfer, _data_format,
-        _auxiliary, check_tasks.tasks, _unread,
+        check_schedule.final_training, check_schedule.trial_limits, check_schedule.morphisms,
+        _augmentations, _transfer, _data_format, _auxiliary, check_tasks.tasks, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)

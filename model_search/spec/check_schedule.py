@@ -74,6 +74,23 @@ def final_training(checker: Checker) -> None:
     checker.at_least(settings, 1, path, ["towers"])
 
 
+def morphisms(checker: Checker) -> None:
+    """The `morphisms`: shorter trials, which go with no rungs."""
+    spec, path = checker.spec, ("morphisms",)
+    if not spec.HasField("morphisms"):
+        return
+    share = spec.morphisms.steps_share
+    if not 0 < share <= 1:
+        message = f"steps_share is {share:.7g}; expected a share above 0 and at most 1."
+        checker.add(message, (*path, "steps_share"), path)
+    if schedule_name(spec) != "FULL":
+        checker.add(
+            f"morphisms do not go with evaluation_schedule {schedule_name(spec)}; expected FULL: towers that begin as "
+            "another one's function are not compared with others after as many steps.",
+            path,
+        )
+
+
 def trial_limits(checker: Checker) -> None:
     """The `trial_limits`, each above 0 where it is given."""
     settings = checker.spec.trial_limits

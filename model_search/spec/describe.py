@@ -166,7 +166,11 @@ def _transfer(spec: PhoenixSpec) -> list[str]:
         settings.LOSS_WEIGHTED_AVERAGE_TRANSFER_LEARNING: "a mean of the weights that fit, by the loss of the trials",
     }
     found = kinds.get(settings.transfer_learning_type)
-    return [] if found is None else [f"New towers start from {found}."]
+    lines = [] if found is None else [f"New towers start from {found}."]
+    if spec.HasField("morphisms"):
+        share = f"{spec.morphisms.steps_share:.0%}"
+        lines.append(f"Towers grown from another one begin as its function, where possible, and train {share} as long.")
+    return lines
 
 
 def _search(spec: PhoenixSpec) -> str:

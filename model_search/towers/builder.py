@@ -18,13 +18,14 @@ from model_search.blocks.cells.tower import cell_tensor
 from model_search.blocks.registration import make_block, own_settings
 from model_search.cells import CellLayout, cell_range
 from model_search.data.rows import InputSpecs, main_inputs
-from model_search.errors import ModelSearchError, TrialError, UserError
+from model_search.errors import ModelSearchError, NoMorphismError, TrialError, UserError
 from model_search.metadata.limits import MOST_PARAMETERS, MOST_PLAIN_NUMBERS
 from model_search.problem import DEFAULT_PROBLEM_TYPE, SEQUENCE_RANK, ProblemType, problem_type
 from model_search.towers.auxiliary import NAME, auxiliary_logits
 from model_search.towers.branches import Branch, has_own_towers, several_towers
 from model_search.towers.heads import add_head, last_step, without_mask
 from model_search.towers.inputs import entrance, structured
+from model_search.towers.morphisms.morphism import Traced
 from model_search.towers.naming import own_names, seeded
 from model_search.towers.task_heads import TaskHead, add_task_heads
 from model_search.towers.weight_names import layer_prefix
@@ -93,6 +94,21 @@ def build_tower(spec: TowerSpec, most_parameters: int = MOST_PARAMETERS) -> kera
     _check_parameters(spec, most_parameters)
     with own_names():
         return _built(spec).tower
+
+
+def build_traced(spec: TowerSpec) -> Traced:
+    """Builds a tower, and says what each of its blocks reads and writes.
+
+    Raises:
+        NoMorphismError: if the inputs have towers of their own, so that a block has several outputs.
+        UnsupportedError, TrialError: as `build_tower`.
+    """
+    _check_parameters(spec, MOST_PARAMETERS)
+    with own_names():
+        built = _built(spec)
+    if len(built.tensors) != len(spec.architecture) + 1:
+        raise NoMorphismError("the inputs of the tower have blocks of their own")
+    return Traced(built.tower, spec.architecture, built.tensors)
 
 
 def build_with_auxiliary_head(spec: TowerSpec) -> tuple[keras.Model, keras.Model]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 from keras import layers, ops
+from keras.src.ops.numpy import Clip
 
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError, UnsupportedError, UserError
@@ -112,6 +113,12 @@ def _check_steps(tensor: keras.KerasTensor) -> None:
             f"The tower ends in a tensor of shape {tuple(tensor.shape)}; expected [batch, steps, channels], since the "
             "head reads the steps of a sequence. Leave out blocks that flatten it."
         )
+
+
+def within_range(model: keras.Model, low: float, high: float) -> keras.Model:
+    """The same model with its outputs cut off at the least and the largest value; the weights are shared."""
+    # With a name of its own: `ops.clip` takes one that other operations of an exported model may have.
+    return keras.Model(model.input, Clip(low, high, name="training_range")(model.output), name=model.name)
 
 
 def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: float = 1.0) -> keras.Model:

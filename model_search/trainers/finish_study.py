@@ -13,7 +13,7 @@ from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, TrialError, UserError
-from model_search.finish.constant import worse_than_constant
+from model_search.finish.constant import worse_than_baseline, worse_than_constant
 from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
@@ -24,6 +24,7 @@ from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
+from model_search.report.leaderboard import ranked_models
 from model_search.search.history.history import History
 from model_search.spec.load import stored_spec
 from model_search.trainers.data_preparation import prepared
@@ -72,6 +73,10 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
             display.warn(f"final stage: {error}")  # the search itself has succeeded
     if interrupts.asked:
         raise KeyboardInterrupt
+    handed_back = ranked_models(study.history, session.store.final_models())[0]
+    below = worse_than_baseline(handed_back, study.history)
+    if below is not None:
+        display.warn(below)
 
 
 @dataclasses.dataclass(frozen=True)

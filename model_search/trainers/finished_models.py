@@ -62,6 +62,8 @@ class FinishedTowers:
         if ensemble is not None and not ensemble.freeze:
             return Given(start, members=tuple(self.trained(member) for member in plan.members), sources=sources)
         numbers = plan.members if ensemble is not None else plan.teacher
+        if plan.start is not None and plan.start.kind is StartKind.MORPH:
+            return Given(parent=self.trained(plan.start.trials[0]))
         if not numbers:
             return Given(start, optimizer=self._optimizer(plan), sources=sources)
         frozen = self._frozen(numbers, _reads_training_rows(plan))
@@ -91,7 +93,7 @@ class FinishedTowers:
     def _sources(self, plan: TrialPlan) -> tuple[Source, ...]:
         """The models from which the own tower takes over what fits."""
         start = plan.start
-        if start is None or start.takes_all:
+        if start is None or start.takes_all or start.kind is StartKind.MORPH:
             return ()
         if start.kind is StartKind.GIVEN:
             return (self._given_model(start.source),)

@@ -36,6 +36,7 @@ DEFAULT_ROOT = "runs"
 STUDENT_SHARE = 0.1  # of a time limit
 ENSEMBLE_SHARE = 0.02
 FOLDS_SHARE = 0.4
+REFIT_SHARE = 0.2
 AUTO_FOLDS = "auto"
 GOALS = ("minimize", "maximize")
 EXECUTORS = ("local", "ray")
@@ -247,6 +248,12 @@ class SearchOptions:
         ),
         default=AUTO_FOLDS,
     )
+    refit: bool = option(
+        "Train what is handed back again on training and validation rows, for the same epochs; metrics stay those of "
+        "the search. Bags have been trained on all rows. A time limit leaves it two tenths.",
+        flag=Flag("refit", bool, False, "Train what is handed back again on training and validation rows."),
+        default=False,
+    )
     student_parameters: int | None = option(
         "The most parameters that the student may have.",
         check=whole(1),
@@ -340,10 +347,15 @@ class SearchOptions:
         """Seconds of the time limit that are reserved for what comes after the search: folds, and the final stage."""
         if self.time_limit is None:
             return 0.0
-        share = FOLDS_SHARE if isinstance(self.folds, int) else 0.0
+        share = (FOLDS_SHARE if isinstance(self.folds, int) else 0.0) + self.share_to_refit
         if self.finish != "neither":
             share += STUDENT_SHARE if wants_student(self.finish) else ENSEMBLE_SHARE
         return share * self.time_limit
+
+    @property
+    def share_to_refit(self) -> float:
+        """Share of the time limit that is reserved for training on all rows."""
+        return REFIT_SHARE if self.refit and not isinstance(self.folds, int) else 0.0
 
     def worker_name(self, number: int) -> str:
         """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""

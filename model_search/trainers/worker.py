@@ -268,7 +268,7 @@ class Worker:
             best_step=outcome.best_step,
             timings={**outcome.timings, **timings},
             curve=outcome.curve,
-            environment=self._parts.environment,
+            environment={**self._parts.environment, **({} if outcome.began is None else {"began": outcome.began})},
             artefacts=save_outcome(self._parts.artefacts, plan.trial_id, outcome),
             own_parameters=outcome.parameters if frozen else None,
             stopped_at=self._stopped_at,

@@ -20,6 +20,7 @@ from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress, register_evaluator
 from model_search.training.failures import plain_words
 from model_search.training.flat_tower import FlatTower, VariablePool
+from model_search.training.growth.beginning import SOME_ROWS, begin_as
 from model_search.training.limits.trial_limits import TrialLimits
 from model_search.training.loop import TableTensors
 from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from model_search.towers.builder import TowerSpec
     from model_search.towers.joint_models import JointModel
+    from model_search.towers.morphisms.morphism import Traced
 
 __all__ = ["Engine", "OnProgress"]
 
@@ -79,7 +81,10 @@ class Engine(Evaluator):
             frozen_only = given.frozen is not None and ensemble is not None and not plan.architecture
             if frozen_only and given.frozen is not None and ensemble is not None and ensemble.combining == "average":
                 return self._average(given.frozen, report)
-            return TrialRun(self._resources(plan), plan, given, report).outcome()
+            if given.parent is None:
+                return TrialRun(self._resources(plan), plan, given, report).outcome()
+            given, began = begin_as(plan, given.parent, self.trace, self._some_rows())
+            return dataclasses.replace(TrialRun(self._resources(plan), plan, given, report).outcome(), began=began)
         finally:
             self._sweeper.sweep(time.perf_counter() - started)
 
@@ -90,6 +95,20 @@ class Engine(Evaluator):
 
         with plain_words(f"the tower {' > '.join(plan.architecture)} cannot be built"):
             return build_tower(self._tower_spec(plan))
+
+    def trace(self, plan: TrialPlan) -> Traced:
+        """The same tower as `build` makes, with what each of its blocks reads and writes."""
+        tensorflow()
+        from model_search.towers.builder import build_traced
+
+        with plain_words(f"the tower {' > '.join(plan.architecture)} cannot be built"):
+            return build_traced(self._tower_spec(plan))
+
+    def _some_rows(self) -> Arrays:
+        """The inputs of a few training rows."""
+        if isinstance(self._data, TableData):
+            return self._data.train.take(slice(None, None, -(-len(self._data.train) // SOME_ROWS))).inputs
+        return next(iter(self._data.train_batches(0))).inputs
 
     def build_with_auxiliary_head(self, plan: TrialPlan) -> JointModel:
         """The own tower of a plan with fresh weights, in a model that has an auxiliary head besides."""

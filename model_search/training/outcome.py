@@ -157,6 +157,7 @@ class TrialOutcome:
         mixture: Kernel [towers * logits_dimension, logits_dimension] and bias of a weighted ensemble; else empty.
             The towers are in the order of `TrialPlan.towers`.
         optimizer: The optimizer's state, of a tower that is trained by itself.
+        began: Of a tower that was to begin as another one's function, whether it has, in words.
     """
 
     metrics: Mapping[str, float]
@@ -170,6 +171,7 @@ class TrialOutcome:
     train_logits: np.ndarray | None = None
     mixture: tuple[np.ndarray, ...] = ()
     optimizer: OptimizerState | None = None
+    began: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +217,8 @@ class Given:
         seconds: Time spent on running frozen towers whose logits were not stored.
         optimizer: What the optimizer begins with; None for a fresh one.
         sources: Trained models from which the own tower takes over what fits, in place of `initial_weights`.
+        parent: The smaller tower as whose function the own one begins.
+        grown: Whether `initial_weights` were made of those of a smaller tower, so that some may be fresh.
     """
 
     initial_weights: Mapping[str, np.ndarray] | None = None
@@ -223,3 +227,5 @@ class Given:
     seconds: float = 0.0
     optimizer: OptimizerState | None = None
     sources: tuple[Source, ...] = ()
+    parent: TrainedTower | None = None
+    grown: bool = False

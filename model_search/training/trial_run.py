@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from model_search.towers.joint_models import JointModel
 
 CHUNK_SECONDS = 0.4
+STREAM_EPOCH_ROWS = 10_000  # what counts as an epoch of a stream
 _CHUNK_VALUES = 16_000_000  # input values of the batches of one chunk
 _FIRST_CHUNK = 16
 
@@ -105,13 +106,16 @@ class TrialRun:
         updates = self._end - self._first
         self._evaluated = EvaluationRows.of(self._valid, updates, plan.batch_size, settings.eval_steps)
         self._evaluations = EVALUATIONS
-        if settings.few_evaluations:
+        if plan.patience:
+            self._evaluations = max(1, math.ceil(updates / self._epoch))
+        elif settings.few_evaluations:
             self._evaluations = evaluation_count(updates * plan.batch_size, len(self._evaluated.rows))
         self._best = BestCheckpoint(settings.goal)
         self._curve: list[tuple[int, float]] = []
         self._timings: dict[str, float] = {}
         self._loss = math.nan
-        self._fresh = given.initial_weights is None and (bool(plan.architecture) or not given.members)
+        is_fresh = given.initial_weights is None and (bool(plan.architecture) or not given.members)
+        self._fresh = is_fresh or given.grown
         self._evaluated_at: int | None = None
         self._reported = 0.0
 
@@ -131,7 +135,7 @@ class TrialRun:
                 self._resources.limits.check(self._plan, joint.model, self._end - self._first)
             with self._timed("trace"), plain_words("the tower cannot be trained"):
                 tower, loop = self._compile(joint.model)
-                tower.load(joint.model.get_weights(), partly_learnt=bool(self._given.sources))
+                tower.load(joint.model.get_weights(), partly_learnt=bool(self._given.sources) or self._given.grown)
             self._load_optimizer(tower, joint)
             self._train(tower, loop)
             made, seconds = (self._evaluated_at or self._first) - self._first, self._timings.get("train", 0.0)
@@ -177,6 +181,13 @@ class TrialRun:
                 "own loss; expected classes of a table, and the usual loss"
             )
         return balanced(loss, data.train.label, self._hyperparameters.class_balance)
+
+    @property
+    def _epoch(self) -> int:
+        """Updates after which an evaluation is due where the plan counts epochs."""
+        data = self._resources.data
+        rows = len(data.train) if isinstance(data, TableData) else STREAM_EPOCH_ROWS
+        return max(1, math.ceil(rows / self._plan.batch_size))
 
     @property
     def _made(self) -> int:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from model_search import single_trainer
 from model_search.data import array_data
+from model_search.errors import UserError
 from model_search.metadata.trial import TrialKind
 from model_search.spec.load import load_text
 
@@ -71,6 +72,17 @@ def test_a_bag_answers_with_the_mean_of_its_towers_however_it_is_served(study, t
     found = model({name: tf.constant(frame[name], "float32") for name in frame})
     assert np.asarray(found["probabilities"]) == pytest.approx(expected, abs=1e-5)
     assert study.calibration("ensemble") is not None
+
+
+def test_the_second_class_is_predicted_from_a_threshold_on(study):
+    frame, _ = rows(100, 1)
+    shares = study.predict_proba(frame)["yes"].to_numpy()
+    limit = study.threshold(metric="f1")
+    assert 0 < limit < 1
+    assert (study.predict(frame, threshold=limit) == np.where(shares >= limit, "yes", "no")).all()
+    assert study.threshold(3, "accuracy") > 0
+    with pytest.raises(UserError, match="no effect on loss; give metric="):
+        study.predict(frame, threshold="best")
 
 
 def test_a_bag_is_run_again_and_counts_for_nothing_when_the_study_goes_on(study, provider):

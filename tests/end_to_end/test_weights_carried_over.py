@@ -66,6 +66,24 @@ def test_another_study_and_a_stock_model_give_their_weights(averaged, provider, 
         search(tmp_path, provider, 3, experiment_name="stock", warm_start_from=averaged.folder)
 
 
+def test_a_tower_that_was_grown_begins_as_its_parent_and_is_run_again(tmp_path, provider):
+    spec = PhoenixSpec(
+        search="ADAPTIVE_COORDINATE_DESCENT", blocks_to_use=[DENSE], minimum_depth=1, maximum_depth=3,
+        increase_complexity_minimum_trials=[0, 0, 0],
+    )  # fmt: skip
+    spec.morphisms.steps_share = 0.5
+    trainer = single_trainer.SingleTrainer(provider, spec)
+    study = trainer.try_models(
+        2, 12, None, tmp_path, 16, "morphisms", "", seed=2, progress=False, finish="neither", members="networks"
+    )
+    parent, child = study.trials
+    assert child.plan.start.kind is StartKind.MORPH and child.plan.steps == 6
+    assert len(child.plan.architecture) == len(parent.plan.architecture) + 1
+    assert child.result.environment["began"] == "as the function of 1"
+    assert study.replay(2, provider).same
+    assert "begins as the function of trial 1, if it can" in study.report().read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -7,8 +7,12 @@ import model_search
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
-from model_search.finish.constant import constant_logits, worse_than_constant
+from model_search.finish.constant import constant_logits, worse_than_baseline, worse_than_constant
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult, TrialState
 from model_search.ranking import Goal, Objective
+from model_search.search.history.history import History
+from model_search.search.planning.classic_models import classic_plan
+from model_search.search.planning.finalists import bag_plan
 
 
 def classes(weights=None):
@@ -57,3 +61,25 @@ def test_a_search_whose_best_trial_is_worse_says_so(tmp_path, capfd):
     options = {"experiment_name": "noise", "finish": "neither", "seed": 1, "root_dir": tmp_path, "progress": False}
     model_search.fit(x, y, number_models=1, train_steps=5, batch_size=8, metric=spread, goal="minimize", **options)
     assert "no trial is better than saying the same of every row: that has a spread of 0" in capfd.readouterr().err
+
+
+def test_a_baseline_that_is_better_than_what_is_handed_back_is_named():
+    def ended(number, loss, plan):
+        result = TrialResult({"loss": loss}, 1, 1, {})
+        return Trial(number, TrialState.COMPLETED, 1, number, "w", plan, result)
+
+    tower = TrialPlan(1, TrialKind.SEARCH, ("IDENTITY",), {}, 1, 1, 1, "a")
+    trees, linear = classic_plan("boosted_trees", 2, 1), classic_plan("linear", 3, 1)
+    history = History("loss", "minimize")
+    trials = [ended(1, 0.5, tower), ended(2, 0.4, trees), ended(3, 0.6, linear)]
+    history.update(trials)
+    said = worse_than_baseline(trials[0], history)
+    assert said == (
+        "what is handed back has a loss of 0.5 on the validation rows; gradient-boosted trees alone have 0.4 (trial 2)"
+    )
+    assert worse_than_baseline(trials[1], history) is None
+    history.update([ended(4, 0.7, bag_plan(4, trials[1], 5))])
+    assert worse_than_baseline(trials[0], history) is None  # in folds they are not better
+    networks = History("loss", "minimize")
+    networks.update(trials[:1])
+    assert worse_than_baseline(trials[0], networks) is None

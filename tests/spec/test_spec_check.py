@@ -173,6 +173,11 @@ ERRORS = [
         "transfer_learning_spec { previous_trials_discount_factor: -1 }",
         2, 59, "previous_trials_discount_factor is -1; expected at least 0.",
     ),
+    ("morphisms { steps_share: 0 }", 2, 26, "steps_share is 0; expected a share above 0 and at most 1."),
+    (
+        "evaluation_schedule { kind: ASHA } morphisms { }",
+        2, 36, "morphisms do not go with evaluation_schedule ASHA; expected FULL",
+    ),
     (
         "transfer_learning_spec { previous_trials_discount_factor: inf }",
         2, 59, "previous_trials_discount_factor is inf; expected a finite number.",
@@ -356,7 +361,8 @@ def test_every_field_is_read_or_told_about():
         "beam_size", "increase_complexity_probability", "transfer_learning_spec", "use_parameter_scaled_training",
         "linear_model", "distillation_spec", "replay", "temperature", "disable_last_dense_layer",
         "position_choices", "stages", "identity_blocks", "random_baseline_share",
-        "evaluation_schedule", "tuning", "final_training", "trial_limits", "search", "search_settings", "planner_rules",
+        "evaluation_schedule", "tuning", "final_training", "trial_limits", "morphisms", "search",
+        "search_settings", "planner_rules",
         "augmentations", "cell", "lengths_feature_name", "weight_feature_name",
         "cnn_data_format", "use_auxiliary_head", "auxiliary_head_loss_weight",
         "multi_task_spec", "primary_task_name", "merge_losses_of_multitask",

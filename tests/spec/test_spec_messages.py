@@ -55,6 +55,8 @@ PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
 PhoenixSpec: final_training=1102 FinalTraining; trial_limits=1103 TrialLimits; cell=1200 CellSpec
 CellSpec: nodes=1 int32 3; operations=2 string*; repeats=3 int32 1; reductions=4 int32 1; channels=5 int32*
 CellSpec: stem_stride=6 int32 1; units=7 int32*
+PhoenixSpec: morphisms=1120 MorphismSpec
+MorphismSpec: steps_share=1 float 0.33
 EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
 EvaluationSchedule: stopping=5 Stopping NONE; grace_steps=6 int32
 EvaluationSchedule: schedule=1000 string; stopping_rule=1001 string

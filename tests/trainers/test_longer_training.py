@@ -1,6 +1,7 @@
 """Longer training of a trial's tower: by itself, interrupted and taken up again, and at the end of a search."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -146,3 +147,20 @@ def test_steps_of_a_final_training_follow_from_the_time(study, provider, tmp_pat
     rows = len(session.data.train)
     assert affordable_steps(trial, 1e9, session.data) == 300 * -(-rows // 16)
     session.store.close()
+
+
+def test_a_final_fit_trains_the_best_tower_until_it_gets_no_better(study, provider, monkeypatch):
+    monkeypatch.setattr(training, "MOST_EPOCHS", 12)
+    best = next(trial for trial in study.history.completed if trial.plan.kind is not TrialKind.LONGER)
+    final = study.final_fit(provider, best.id, patience=2, progress=False)
+    steps = [step for step, _ in final.result.curve]
+    epoch = -(-round(0.8 * 240) // 16)
+    assert {after - before for before, after in itertools.pairwise(steps)} == {epoch}
+    losses = [loss for _, loss in final.result.curve]
+    if final.result.stopped_at is None:
+        assert steps[-1] == final.plan.steps
+    else:
+        assert min(losses[-2:]) >= min(losses[:-2]) and final.result.stopped_at == steps[-1]
+    assert final.plan.patience == 2 and final.plan.parent == best.id
+    with pytest.raises(UserError, match="patience is -1"):
+        study.final_fit(provider, patience=-1)

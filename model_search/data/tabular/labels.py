@@ -255,6 +255,19 @@ def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
     return dataclasses.replace(task, target_mean=mean, target_scale=scale)
 
 
+def fit_range(task: Task, targets: np.ndarray) -> Task:
+    """The task with the range of its training targets, beyond which nothing is predicted; of one number a row alone.
+
+    Args:
+        task: What is predicted, with its scale.
+        targets: float64 [rows], in the user's units.
+    """
+    if task.kind is TaskKind.CLASSIFICATION or targets.ndim > 1:
+        return task
+    low, high = scaled_targets(np.array([targets.min(), targets.max()]), task).tolist()
+    return dataclasses.replace(task, target_range=(low, high)) if low < high else task
+
+
 def scale_notes(task: Task, targets: np.ndarray) -> list[str]:
     """Sentences on what scaling does to training targets (float64 [rows], the user's units)."""
     if task.kind is TaskKind.CLASSIFICATION:

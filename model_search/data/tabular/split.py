@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from model_search.errors import DataError
+
 
 def split_rows(
     rows: int, fraction: float, seed: int, classes: np.ndarray | None = None
@@ -39,3 +41,50 @@ def split_rows(
     mask = np.ones(rows, bool)
     mask[valid] = False
     return np.flatnonzero(mask), valid, whole
+
+
+def split_groups(groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits row numbers so that no group is on both sides: random groups, of at least a share of the rows together.
+
+    Args:
+        groups: The group of each row, int [rows], from 0.
+        fraction: Share of the rows to validate on.
+        seed: Seed of the split.
+
+    Returns:
+        Training and validation row numbers, each in ascending order.
+
+    Raises:
+        DataError: if there is one group alone.
+    """
+    sizes = np.bincount(groups)
+    present = np.flatnonzero(sizes)
+    if len(present) < 2:
+        raise DataError(f"there is {len(present)} group of rows; expected two at least, to train and to validate on")
+    order = np.random.default_rng([seed, 0x6B11]).permutation(present)
+    until = np.cumsum(sizes[order])
+    count = min(int(np.searchsorted(until, fraction * len(groups))) + 1, len(order) - 1)
+    is_valid = np.isin(groups, order[:count])
+    return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
+
+
+def split_latest(times: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Splits row numbers so that the latest rows are those to validate on; rows of one time stay together.
+
+    Args:
+        times: The time of each row, float [rows], in any unit.
+        fraction: Share of the rows to validate on, about.
+
+    Returns:
+        Training and validation row numbers, each in ascending order.
+
+    Raises:
+        DataError: if all rows have one time.
+    """
+    distinct, counts = np.unique(times, return_counts=True)
+    if len(distinct) < 2:
+        raise DataError("all rows have the same time; expected earlier ones to train, and later ones to validate on")
+    later = np.cumsum(counts[::-1])[::-1]  # rows of each time, or later
+    first = max(1, int(np.argmin(np.abs(later - fraction * len(times)))))
+    is_valid = times >= distinct[first]
+    return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)

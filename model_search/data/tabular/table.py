@@ -13,6 +13,7 @@ from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
+from model_search.data.tabular.arrangement import BY_GROUP, BY_TIME, Arrangement
 from model_search.data.tabular.column_statistics import table_spec
 from model_search.data.tabular.label_column import LabelColumn, read_labels
 from model_search.data.tabular.preprocess import Preprocessor
@@ -24,7 +25,7 @@ from model_search.data.tabular.several_tasks import (
     infer_other_tasks,
     scaled,
 )
-from model_search.data.tabular.split import split_rows
+from model_search.data.tabular.split import split_groups, split_latest, split_rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
 
@@ -44,12 +45,14 @@ class RawRows:
         labels: The label column, of several tasks the primary one's.
         weights: The weight column; None where there is none.
         others: The label (and weight) columns of further tasks, by name.
+        arrangement: The group or the time of each row; None where rows are independent.
     """
 
     frame: pd.DataFrame
     labels: pd.Series
     weights: pd.Series | None = None
     others: Mapping[str, OtherTask] = dataclasses.field(default_factory=dict)
+    arrangement: Arrangement | None = None
 
     def with_primary(self, name: str | None) -> RawRows:
         """The same rows with another primary task; None leaves it as it is.
@@ -65,7 +68,8 @@ class RawRows:
             raise DataError(f"there is no label {name!r} for the primary task; the data have {known}")
         chosen = self.others[name]
         rest = {other: columns for other, columns in self.others.items() if other != name}
-        return RawRows(self.frame, chosen.labels, chosen.weights, {first: OtherTask(self.labels, self.weights), **rest})
+        others = {first: OtherTask(self.labels, self.weights), **rest}
+        return RawRows(self.frame, chosen.labels, chosen.weights, others, self.arrangement)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +111,14 @@ class _Part:
     targets: np.ndarray
     weights: np.ndarray | None
     others: Mapping[str, OtherTargets] = dataclasses.field(default_factory=dict)
+    arrangement: Arrangement | None = None
 
     def take(self, rows: np.ndarray) -> _Part:
         weights = None if self.weights is None else self.weights[rows]
         others = {name: other.take(rows) for name, other in self.others.items()}
-        return _Part(self.frame.iloc[rows].reset_index(drop=True), self.targets[rows], weights, others)
+        arrangement = None if self.arrangement is None else self.arrangement.take(rows)
+        frame = self.frame.iloc[rows].reset_index(drop=True)
+        return _Part(frame, self.targets[rows], weights, others, arrangement)
 
 
 def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = READING_RULES) -> tuple[LabelColumn, Task]:
@@ -157,6 +164,8 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         train, valid = _as_before(train), _as_before(valid)
     split |= {"train_rows": len(train.targets), "valid_rows": len(valid.targets)}
     task = labels.fit_scale(task, train.targets, checked=rules >= READING_RULES)
+    if rules >= READING_RULES and split["by"] != BY_TIME:  # what comes later may lie beyond what was
+        task = labels.fit_range(task, train.targets)
     notes += labels.scale_notes(task, train.targets)
     others = scaled(others, train.others)
     schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds)
@@ -184,6 +193,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         loss_fn=raw.loss_fn,
         metric_fn=raw.metric_fn,
         other_tasks=others,
+        groups=_all_groups(train, valid),
         own_specs={FEATURES: table_spec(schema, rows.inputs[FEATURES])},
     )
 
@@ -230,7 +240,9 @@ def _labelled(rows: RawRows, column: LabelColumn, task: Task, notes: list[str], 
         weights = None if weights is None else weights[present]
     if weights is not None and not weights.any():
         raise DataError(f"every weight in {source} is 0; expected some above 0")
-    return _Part(frame, labels.encode(column.take(present), task, rules, notes.append), weights)
+    arrangement = None if rows.arrangement is None else rows.arrangement.take(present)
+    targets = labels.encode(column.take(present), task, rules, notes.append)
+    return _Part(frame, targets, weights, arrangement=arrangement)
 
 
 def check_weights(series: pd.Series) -> np.ndarray:
@@ -258,6 +270,8 @@ def check_weights(series: pd.Series) -> np.ndarray:
 
 
 def _split(part: _Part, task: Task, options: PrepareOptions, notes: list[str]) -> tuple[_Part, _Part, dict[str, Any]]:
+    if part.arrangement is not None:
+        return _arranged(part, part.arrangement, options)
     classes = part.targets if task.kind is TaskKind.CLASSIFICATION else None
     train, valid, whole = split_rows(len(part.targets), options.valid_fraction, options.seed, classes)
     if not len(valid):
@@ -272,6 +286,25 @@ def _split(part: _Part, task: Task, options: PrepareOptions, notes: list[str]) -
         "valid_fraction": options.valid_fraction,
     }
     return part.take(train), part.take(valid), split
+
+
+def _arranged(part: _Part, arrangement: Arrangement, options: PrepareOptions) -> tuple[_Part, _Part, dict[str, Any]]:
+    """A split that keeps groups together, or validates on the latest rows."""
+    split: dict[str, Any] = {"by": arrangement.by, "column": arrangement.column}
+    split["valid_fraction"] = options.valid_fraction
+    if arrangement.by == BY_TIME:
+        train, valid = split_latest(arrangement.values, options.valid_fraction)
+    else:
+        train, valid = split_groups(arrangement.values, options.valid_fraction, options.seed)
+        split["seed"] = options.seed
+    return part.take(train), part.take(valid), split
+
+
+def _all_groups(train: _Part, valid: _Part) -> np.ndarray | None:
+    """The group of each row of training and validation."""
+    found = [part.arrangement for part in (train, valid)]
+    values = [one.values for one in found if one is not None and one.by == BY_GROUP]
+    return np.concatenate(values) if len(values) == len(found) else None
 
 
 def _rows(

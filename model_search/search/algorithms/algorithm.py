@@ -61,6 +61,8 @@ class SearchAlgorithm(abc.ABC):
         evaluator: Name of the evaluator that trains what it proposes (`training/evaluator.py`).
         starting_points: What the first trials of a study try, whatever it would propose.
         scales: The scales that the predictors of the study learn on (`predictor/scales.py`).
+        trial_patience: Epochs without a better evaluation after which its trials end; 0 for no such limit.
+        morphs: Whether its proposals begin as the function of their parent, where they can, whatever the specification.
         likelihood_rows: How many trials their variances are learnt from.
         has_baseline: Whether a few trials are random search unless the specification says how many, so that the report
             can tell what that would have reached.
@@ -72,6 +74,8 @@ class SearchAlgorithm(abc.ABC):
     scales: ClassVar[tuple[Scale, ...]] = (targets,)
     likelihood_rows: ClassVar[int] = LIKELIHOOD_ROWS
     has_baseline: ClassVar[bool] = False
+    trial_patience: ClassVar[int] = 0
+    morphs: ClassVar[bool] = False
     grammar: Grammar
     settings: Mapping[str, Any] = MappingProxyType({})
 

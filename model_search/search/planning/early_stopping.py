@@ -29,6 +29,14 @@ _PLAUSIBLE = 4.0  # a curve is, whose squared errors are no more than so many va
 _DEFAULT_GRACE = 0.25
 
 
+def is_out_of_patience(plan: TrialPlan, curve: LearningCurve, objective: Objective) -> bool:
+    """Whether as many evaluations as a plan's patience have not been better than the best one before them."""
+    if not plan.patience or len(curve) <= plan.patience or curve[-1][0] >= plan.steps:
+        return False
+    losses = [objective.loss(value) for _, value in curve]
+    return min(losses[-plan.patience :]) >= min(losses[: -plan.patience])
+
+
 @dataclasses.dataclass(frozen=True)
 class StoppingRule:
     """Stops nothing.

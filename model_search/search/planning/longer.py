@@ -24,11 +24,13 @@ class LongerTraining:
         one_cycle: Whether the learning rate rises and falls once more, in place of the trial's own schedule.
         augmentations: Those of the specification. A trial without any gets them all, at their least strength, but for
             those that may change labels; one that has some keeps them as they are.
+        patience: Evaluations, one an epoch, without a better one, after which it ends; 0 for no such limit.
     """
 
     steps: int
     one_cycle: bool = True
     augmentations: tuple[str, ...] = ()
+    patience: int = 0
 
     def __post_init__(self) -> None:
         if type(self.steps) is not int or not 1 <= self.steps <= MOST_STEPS:
@@ -65,13 +67,14 @@ def longer_plan(trial_id: int, trial: Trial, how: LongerTraining) -> TrialPlan:
             f"trial {trial.id} was trained for {taken:,} steps, and {how.steps:,} more are asked for; expected at "
             f"least 1 step before, and {MOST_STEPS:,} at most in all"
         )
+    patience = f" patience {how.patience}" if how.patience else ""
     return dataclasses.replace(
         before,
         trial_id=trial_id,
         kind=TrialKind.LONGER,
         hyperparameters=_hyperparameters(before.hyperparameters, how),
         steps=taken + how.steps,
-        key=f"{before.key} longer {how.steps}{' one cycle' if how.one_cycle else ''}",
+        key=f"{before.key} longer {how.steps}{' one cycle' if how.one_cycle else ''}{patience}",
         parent=trial.id,
         start=continuation(trial),
         random=False,
@@ -80,6 +83,7 @@ def longer_plan(trial_id: int, trial: Trial, how: LongerTraining) -> TrialPlan:
         total_steps=None,
         row_share=1.0,
         bracket=0,
+        patience=how.patience,
     )
 
 

@@ -19,6 +19,7 @@ from model_search.search.planning.classic_models import classic_key
 from model_search.search.planning.ensembling import Composition
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
 from model_search.search.planning.fidelity_views import Views
+from model_search.search.planning.morphisms import Morphisms
 from model_search.search.planning.transfer import GivenTower, Transfer
 from model_search.search.predictor.predictor import Predictors
 from model_search.search.samplers.random_sampler import RandomSampler
@@ -153,7 +154,8 @@ class PlanMaker:
         sampler: The sampler of hyperparameters.
         evaluation: The evaluation schedule.
         views: What the schedule, the algorithm and the sampler see of a history.
-        transfer: The weights that new towers start from.
+        morphisms: Which new towers begin as their parent's function.
+        transfer: The weights that other new towers start from.
     """
 
     def __init__(self, spec: PhoenixSpec, settings: PlannerSettings):
@@ -164,7 +166,7 @@ class PlanMaker:
         self.algorithm = make_algorithm(spec)
         self.evaluation = EvaluationSchedule.of(spec, settings.train_steps)
         self.views = Views(self.evaluation)
-        self.transfer = Transfer.of(spec, settings.given)
+        self.morphisms, self.transfer = Morphisms.of(spec, self.algorithm.morphs), Transfer.of(spec, settings.given)
         predictors = Predictors(self.grammar, self.algorithm.scales, self.algorithm.likelihood_rows)
         self.algorithm.use(predictors)
         self.sampler = make_sampler(settings.sampler, self.grammar, self.algorithm.sampler, predictors)
@@ -241,6 +243,7 @@ class PlanMaker:
             ensemble=ensemble,
             distillation=composition.distillation,
             random=proposal.random and composition.kind is TrialKind.SEARCH,
+            patience=self.algorithm.trial_patience if composition.kind is TrialKind.SEARCH else 0,
         )
 
     def unplanned_classic(self, request: Request) -> str | None:
@@ -277,6 +280,8 @@ class PlanMaker:
                 proposal = self._mended(proposal, request.history, rng)
                 if self._is_avoided(proposal, source) or self._is_bound_to_fail(proposal, request, source):
                     continue
+            if not source.fresh:
+                proposal = self.morphisms.shaped(proposal, request.earlier)
             sampler = source.sampler if draw < _DRAWS_OF_SAMPLER else self._random_sampler
             space = self.space.active(proposal.architecture)
             hyperparameters = sampler.sample(
@@ -330,5 +335,7 @@ class PlanMaker:
             key = source.composition.key(self.space.key(proposal.architecture, proposal.hyperparameters))
             if not request.history.contains_key(key):
                 plan = self.planned(request, source.composition, proposal, key)
-                return plan if source.fresh else self.transfer.started(plan, request.earlier)
+                if source.fresh:
+                    return plan
+                return self.transfer.started(self.morphisms.started(plan, request.earlier), request.earlier)
         return None

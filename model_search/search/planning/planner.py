@@ -9,7 +9,7 @@ from model_search.errors import SpaceExhaustedError, UserError
 from model_search.metadata.trial import TrialPlan
 from model_search.ranking import Ranking, as_ranking
 from model_search.search.history.history import History
-from model_search.search.planning.early_stopping import LearningCurve, StoppingRule
+from model_search.search.planning.early_stopping import LearningCurve, StoppingRule, is_out_of_patience
 from model_search.search.planning.plan_maker import PlanMaker, PlannerSettings, Request
 from model_search.search.planning.replay import Replay
 from model_search.search.planning.rules.rule import rules_of
@@ -72,7 +72,8 @@ class Planner:
             curve: Its curve so far: (step, value of the study's metric), in order.
             history: All trials of the study.
         """
-        return self._stopping.stops(plan, curve, history)
+        objective = history.ranking.objective
+        return is_out_of_patience(plan, curve, objective) or self._stopping.stops(plan, curve, history)
 
     @property
     def replayed_towers(self) -> int | None:

@@ -6,7 +6,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from model_search.data.prepared_data import TableData
+from model_search.data.tabular.arrangement import BY_TIME
 from model_search.data.tabular.table import GIVEN_VALIDATION
 from model_search.deadline import Deadline
 from model_search.finish.validation_rows import keep_training
@@ -40,10 +43,12 @@ def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
         and (options.time_limit is not None or options.number_models >= _FEWEST_MODELS)
         and options.finish != "neither"
         and len(data.train) + len(data.valid) < _MOST_ROWS
-        and not _has_own_validation(session)
+        and _undivided(session) is None
         and not data.other_tasks
         and session.planner.replayed_towers is None
     )
+    if isinstance(data, TableData) and data.groups is not None and len(np.unique(data.groups)) < FOLDS:
+        is_fit = False
     return dataclasses.replace(options, folds=FOLDS if is_fit else None)
 
 
@@ -75,9 +80,10 @@ def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) 
     data, folds = session.data, options.folds
     if not isinstance(folds, int) or not isinstance(data, TableData) or session.planner.replayed_towers is not None:
         return None
-    if _has_own_validation(session):
+    reason = _undivided(session)
+    if reason is not None:
         display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-        display.warn(f"folds={folds} has no effect: validation rows were given, and are used as they are")
+        display.warn(f"folds={folds} has no effect: {reason}")
         return None
     history = _history(session)
     chosen = finalists(history, _MOST_BAGS if deadline.is_set else FINALISTS)
@@ -162,10 +168,14 @@ def _history(session: Session) -> History:
     return history
 
 
-def _has_own_validation(session: Session) -> bool:
-    """Whether the user has named the validation rows."""
-    found: object = session.data.description.get("split", {}).get("by")
-    return found == GIVEN_VALIDATION
+def _undivided(session: Session) -> str | None:
+    """Why the rows cannot be divided into folds; None if they can."""
+    by: object = session.data.description.get("split", {}).get("by")
+    if by == GIVEN_VALIDATION:
+        return "validation rows were given, and are used as they are"
+    if by == BY_TIME:
+        return "rows are validated on by their time, the latest ones, and folds would train on later rows"
+    return None
 
 
 def _after_bags(options: SearchOptions) -> float:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable
 
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.metadata import paths
+from model_search.metadata.limits import MOST_STEPS
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialPlan, TrialState
+from model_search.search.history.history import History
 from model_search.search.planning.longer import LongerTraining, longer_plan
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import stored_spec
@@ -24,6 +28,7 @@ from model_search.trainers.session import Session
 from model_search.trainers.worker import Worker
 
 WORKER = "longer"
+MOST_EPOCHS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +36,30 @@ class LongerOptions:
     """The arguments of `Study.train_longer`.
 
     Attributes:
-        trial: The trial to go on from.
+        trial: The trial to go on from; the best one that can be trained longer where None.
         steps: Steps besides those that it was trained for.
         data: The provider that the study was made with.
         one_cycle: Whether the learning rate rises and falls once more.
         metric: The study's metric, where it is a function.
         progress: False for silence.
         artefacts: Where the user says that the study keeps its files; None for its own folder.
+        patience: Epochs without a better evaluation after which it ends; 0 for no such limit.
     """
 
-    trial: int
-    steps: int
+    trial: int | None
+    steps: int | None
     data: Provider
     one_cycle: bool = True
     metric: Callable[..., float] | None = None
     progress: bool | None = None
     artefacts: str | None = None
+    patience: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Provider):
             raise UserError(f"data is a {type(self.data).__name__}; expected the provider that the study was made with")
+        if type(self.patience) is not int or self.patience < 0:
+            raise UserError(f"patience is {self.patience!r}; expected a whole number of epochs from 1")
 
 
 def train_longer(folder: pathlib.Path, options: LongerOptions) -> int:
@@ -65,14 +74,17 @@ def train_longer(folder: pathlib.Path, options: LongerOptions) -> int:
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
         record = study.record
-        trial = study.history.get(options.trial)
-        if trial is None:
-            raise StudyError(f"study {record.name!r} has no trial {options.trial}; it has {len(study.history)} trials")
+        trial = _chosen(study.history, options.trial, record.name)
         spec = stored_spec(record.settings.get("spec") or record.spec_text, record.name)
-        how = LongerTraining(options.steps, options.one_cycle, tuple(dict.fromkeys(spec.augmentations)))
+        augmentations = tuple(dict.fromkeys(spec.augmentations))
+        steps = 1 if options.steps is None else options.steps
+        how = LongerTraining(steps, options.one_cycle, augmentations, options.patience)
         longer_plan(trial.id + 1, trial, how)  # refused before the data are read
-        check_metric(study, options.metric, f"study.train_longer({trial.id}, {options.steps}, data")
+        call = f"train_longer({trial.id}, {options.steps}, data" if options.steps else "final_fit(data"
+        check_metric(study, options.metric, f"study.{call}")
         data, settings = same_data(study, options.data)
+        if options.steps is None and trial.plan is not None:
+            how = dataclasses.replace(how, steps=most_steps(trial.plan, data))
         settings = with_metric(study, data, settings, options.metric)
         plans = PlannerSettings(record.seed, record.whole_setting("train_steps"), record.whole_setting("batch_size"))
         session = Session(
@@ -96,6 +108,26 @@ def train_longer(folder: pathlib.Path, options: LongerOptions) -> int:
         return ended.id
     finally:
         store.close()
+
+
+def most_steps(plan: TrialPlan, data: PreparedData) -> int:
+    """Steps after which a final fit ends at the latest: 300 epochs of a table, ten times the trial's of a stream."""
+    if isinstance(data, TableData):
+        return min(MOST_STEPS - plan.steps, MOST_EPOCHS * math.ceil(len(data.train) / plan.batch_size))
+    return min(MOST_STEPS - plan.steps, 10 * plan.steps)
+
+
+def _chosen(history: History, number: int | None, study: str) -> Trial:
+    """The trial of this number; without one, the best that trains one tower on the labels alone."""
+    if number is not None:
+        trial = history.get(number)
+        if trial is None:
+            raise StudyError(f"study {study!r} has no trial {number}; it has {len(history)} trials")
+        return trial
+    for trial in history.completed:
+        if trial.plan is not None and trial.plan.is_on_labels_alone:
+            return trial
+    raise StudyError(f"study {study!r} has no completed tower that could be trained longer")
 
 
 def run_longer(

@@ -13,7 +13,7 @@ from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.longer import LongerTraining
 from model_search.trainers.interrupts import Interrupts
-from model_search.trainers.longer.training import run_longer
+from model_search.trainers.longer.training import MOST_EPOCHS, run_longer
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 _MARGIN = 0.85  # of the time that is left: a step with augmentation takes longer, and the machine may be busier
-_MOST_EPOCHS = 300
 _LEAST = 0.25  # of the steps that the tower was trained for; fewer are not worth a trial
 
 
@@ -137,6 +136,6 @@ def affordable_steps(trial: Trial, seconds: float, data: PreparedData) -> int | 
         return None
     most = math.inf
     if isinstance(data, TableData):
-        most = _MOST_EPOCHS * math.ceil(len(data.train) / plan.batch_size)
+        most = MOST_EPOCHS * math.ceil(len(data.train) / plan.batch_size)
     steps = min(most, _MARGIN * (seconds - before) / step)
     return int(steps) if steps >= max(1.0, _LEAST * taken) else None

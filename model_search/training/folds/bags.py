@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model_search.errors import StudyError
+from model_search.errors import StudyError, TrialError
 from model_search.training.outcome import TrainedTower
 
 _FOLDS = 0xF01D  # tells the generator of folds from others of the same seed
@@ -34,7 +34,9 @@ class BagOutcome:
     timings: Mapping[str, float]
 
 
-def fold_numbers(rows: int, folds: int, seed: int, classes: np.ndarray | None) -> np.ndarray:
+def fold_numbers(
+    rows: int, folds: int, seed: int, classes: np.ndarray | None, groups: np.ndarray | None = None
+) -> np.ndarray:
     """The fold of each row, int [rows], at random; every class is spread over all folds as evenly as it can be.
 
     Args:
@@ -42,13 +44,34 @@ def fold_numbers(rows: int, folds: int, seed: int, classes: np.ndarray | None) -
         folds: How many folds.
         seed: Seed of the folds: all bags of a study have the same.
         classes: int [rows]; None for no classes.
+        groups: int [rows], from 0: each group is in one fold, and folds have about as many rows; classes are then not
+            spread. None where rows are independent.
+
+    Raises:
+        TrialError: if there are fewer groups than folds.
     """
-    order = np.random.default_rng([seed, _FOLDS]).permutation(rows)
+    rng = np.random.default_rng([seed, _FOLDS])
+    if groups is not None:
+        return _folds_of_groups(groups, folds, rng)
+    order = rng.permutation(rows)
     if classes is not None:
         order = order[np.argsort(classes[order], kind="stable")]
     found = np.empty(rows, np.int64)
     found[order] = np.arange(rows) % folds
     return found
+
+
+def _folds_of_groups(groups: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """The largest groups first, each goes to the fold that has the fewest rows so far."""
+    sizes = np.bincount(groups)
+    present = rng.permutation(np.flatnonzero(sizes))
+    if len(present) < folds:
+        raise TrialError(f"there are {len(present)} groups of rows; expected at least one for each of {folds} folds")
+    taken, fold_of = np.zeros(folds, np.int64), np.zeros(len(sizes), np.int64)
+    for group in present[np.argsort(-sizes[present], kind="stable")]:
+        fold_of[group] = int(np.argmin(taken))
+        taken[fold_of[group]] += sizes[group]
+    return fold_of[groups]
 
 
 def name_in_fold(fold: int, name: str) -> str:

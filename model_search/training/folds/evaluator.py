@@ -75,7 +75,7 @@ class WithFolds(Evaluator):
         rows = concatenate([data.train, data.valid])
         classes = rows.label if data.task.kind is TaskKind.CLASSIFICATION and rows.label.ndim == 1 else None
         # By the study's split, not by the trial: all bags leave the same rows out.
-        folds = fold_numbers(len(rows), plan.folds, len(rows), classes)
+        folds = fold_numbers(len(rows), plan.folds, len(rows), classes, data.groups)
         if plan.classic is None and self._make_side_by_side is not None:
             return self._together(plan, data, folds, report)
         if plan.classic is not None and self._threads > 1:

@@ -48,6 +48,12 @@ class TestGaussianProcess(AlgorithmContract):
     reachable = 2 + 4
 
 
+class TestAutoKeras(AlgorithmContract):
+    search_type = "AUTO_KERAS"
+    reachable = 2 + 4
+    draws_at_random = False
+
+
 class TestReinforce(AlgorithmContract):
     search_type = "REINFORCE"
     reachable = 2 + 4

@@ -11,12 +11,14 @@ from search_factory import make_plan, make_spec, make_trial
 from model_search.errors import SpecError
 from model_search.metadata.trial import StartKind, TrialState, WarmStart
 from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule as Settings
+from model_search.ranking import Goal, Objective
 from model_search.search.history.history import History
 from model_search.search.planning.early_stopping import (
     CurveExtrapolation,
     MedianStopping,
     StoppingRule,
     hopeful_end,
+    is_out_of_patience,
 )
 from model_search.spec.schedules import STOPPING_RULES
 
@@ -141,3 +143,22 @@ def test_looks_that_are_not_finite_are_left_out():
     curve = [(0, 1.0), (100, float("nan")), *power_law(9.0)[1:5]]
     assert CurveExtrapolation().stops(PLAN, curve, peers([(100, float("nan")), *power_law(0.1)]))
     assert not CurveExtrapolation().stops(PLAN, curve, peers([(100, float("nan"))]))
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "expected"),
+    [
+        ([0.5, 0.4, 0.4, 0.6], 2, True),
+        ([0.5, 0.4, 0.3, 0.6], 2, False),
+        ([0.5, 0.6], 2, False),
+        ([0.5, 0.6, 0.7], 2, True),
+        ([0.5, 0.6, 0.7, 0.8], 0, False),
+        ([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4], 2, False),  # the last step
+    ],
+)
+def test_patience_counts_evaluations_without_a_better_one(values, patience, expected):
+    plan = make_plan(1, steps=10, patience=patience)
+    curve = [(step, value) for step, value in enumerate(values, 1)]
+    assert is_out_of_patience(plan, curve, Objective("loss", Goal.MINIMIZE)) is expected
+    raised = [(step, -value) for step, value in curve]
+    assert is_out_of_patience(plan, raised, Objective("accuracy", Goal.MAXIMIZE)) is expected

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from model_search.blocks import catalogue
-from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.planning.ensembling import Schedule
+from model_search.search.planning.morphisms import sizes
 from model_search.search.planning.plan_maker import PlanMaker, Request
 from model_search.search.planning.rules.rule import PlannerRule, register_planner_rule
 
@@ -34,15 +34,9 @@ class Distillation(PlannerRule):
             return None
         start = None if composition.warm_start is None else request.earlier.get(composition.warm_start)
         if start is not None and start.plan is not None:
-            student = Proposal(start.plan.architecture, hyperparameters=_shapes(start.plan))
+            student = Proposal(start.plan.architecture, hyperparameters=sizes(start.plan))
             return self.make.first_drawn(request, self.make.source(request, composition, student))
         teachers = (request.earlier.get(number) for number in composition.teacher)
         avoided = {self.make.space.canonical(trial.plan.architecture) for trial in teachers if trial and trial.plan}
         source = dataclasses.replace(self.make.source(request, composition), avoided=frozenset(avoided))
         return self.make.found(request, source)
-
-
-def _shapes(plan: TrialPlan) -> dict[str, HyperparameterValue]:
-    """The hyperparameters of a tower's blocks: its weights fit no others."""
-    own = catalogue.hyperparameter_names(plan.architecture)
-    return {name: value for name, value in plan.hyperparameters.items() if name in own}

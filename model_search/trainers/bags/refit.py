@@ -1,0 +1,120 @@
+"""After the final stage: the towers of the model that is handed back are trained again on all rows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from model_search.data.prepared_data import TableData
+from model_search.data.rows import concatenate
+from model_search.data.tabular.table import GIVEN_VALIDATION
+from model_search.deadline import Deadline
+from model_search.errors import TrialError
+from model_search.metadata.artefacts import save_arrays
+from model_search.metadata.final_models import FinalModel
+from model_search.metadata.paths import refit_weights
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult
+from model_search.report.leaderboard import ranked_models
+from model_search.search.history.history import History
+from model_search.search.planning.classic_models import with_length_of
+from model_search.trainers.finish_study import study_parts
+from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
+from model_search.trainers.options import SearchOptions
+from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.session import Session
+from model_search.training.evaluator import Evaluator
+from model_search.training.outcome import Progress, TrialOutcome
+
+_MARGIN = 1.3  # of the seconds that a training took, for one on more rows
+
+
+def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> None:
+    """Trains what is handed back again on training and validation rows, for the same epochs; its metrics stay.
+
+    Only towers by themselves and classic models are: bags have been trained on all rows, students and what was trained
+    from other towers keep their weights, and so does what has no time any more.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C; what is trained by then is stored.
+    """
+    data = session.data
+    if not options.refit:
+        return
+    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+    if not isinstance(data, TableData) or data.description.get("split", {}).get("by") == GIVEN_VALIDATION:
+        display.warn(
+            "refit has no effect: the data are a stream, or validation rows were given, which are not trained on"
+        )
+        return
+    study = study_parts(session.folder, session.store, session.artefacts)
+    if not study.completed:
+        return
+    best = ranked_models(study.history, session.store.final_models())[0]
+    known = session.store.files()
+    waiting = [
+        trial for trial in _towers(best, study.history) if refit_weights(trial.id) not in known and _can_be_refit(trial)
+    ]
+    if not waiting:
+        return
+    rows = concatenate([data.train, data.valid])
+    whole = dataclasses.replace(data, train=rows)
+    engine, _ = session.make_engine(whole, dataclasses.replace(session.settings, keep_train_logits=False))
+    done = 0
+    with Interrupts(deadline) as interrupts:
+        for trial in waiting:
+            if trial.plan is None or trial.result is None or _seconds(trial) > deadline.remaining:
+                continue
+            plan, until = _plan_of_all_rows(trial.plan, trial.result, len(rows) / len(data.train))
+            outcome = _trained(engine, plan, until, interrupts)
+            if interrupts.asked or interrupts.out_of_time:
+                break
+            metric, objective = session.record.metric, session.settings.objective
+            if outcome is None or objective.better(trial.result.metrics.get(metric), outcome.metrics.get(metric)):
+                continue  # worse on rows that it has seen than before on rows that it had not: this training has failed
+            weights = outcome.weights
+            session.store.save_file(save_arrays(session.artefacts, None, refit_weights(trial.id), weights))
+            done += 1
+    if interrupts.asked:
+        raise KeyboardInterrupt
+    display.note(f"refit: {done} of {len(waiting)} models were trained again on all {len(rows):,} rows")
+
+
+def _towers(best: Trial | FinalModel, history: History) -> list[Trial]:
+    """The trials whose towers a model consists of, the heaviest members first."""
+    trials = [best] if isinstance(best, Trial) else [history.get(member.trial) for member in best.members]
+    numbers = dict.fromkeys(
+        number for trial in trials if trial is not None and trial.plan is not None for number in trial.plan.towers
+    )
+    return [trial for trial in map(history.get, numbers) if trial is not None]
+
+
+def _can_be_refit(trial: Trial) -> bool:
+    plan = trial.plan
+    return plan is not None and not plan.folds and (plan.trains_one_tower_in_full or plan.classic is not None)
+
+
+def _plan_of_all_rows(plan: TrialPlan, result: TrialResult, growth: float) -> tuple[TrialPlan, int]:
+    """A plan for as many epochs, and the step at which the weights are those of the step that was best before."""
+    if plan.classic is not None:  # the rounds that were best, and no others
+        plan = dataclasses.replace(with_length_of(plan, max(1, result.best_step)), kind=TrialKind.BAGGING, parent=None)
+        return plan, plan.steps
+    steps = max(1, round(plan.steps * growth))
+    return dataclasses.replace(plan, steps=steps, start=None), max(1, round(result.best_step * growth))
+
+
+def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interrupts) -> TrialOutcome | None:
+    """The outcome; None where it fails, time is up, or Ctrl-C was pressed."""
+
+    def on_progress(progress: Progress) -> bool:
+        if interrupts.asked or interrupts.out_of_time:
+            raise TrialInterruptedError("refit")
+        return progress.step >= until and plan.classic is None
+
+    try:
+        return engine.run(plan, None, on_progress)
+    except (TrialInterruptedError, TrialError):
+        return None
+
+
+def _seconds(trial: Trial) -> float:
+    timings = {} if trial.result is None else trial.result.timings
+    return _MARGIN * timings.get("trial", timings.get("total", 0.0))

@@ -1,0 +1,1 @@
+"""Towers that begin as the function of a smaller, trained one."""

@@ -1,0 +1,46 @@
+"""What is handed back, trained again on all rows."""
+
+import numpy as np
+import pytest
+
+import model_search
+from model_search.data import array_data
+from model_search.study import load_study
+
+OPTIONS = {"train_steps": 20, "batch_size": 32, "seed": 1, "progress": False, "finish": "ensemble", "folds": None}
+
+
+def data(rows=200):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 3)).astype(np.float32)
+    return x, x[:, 0] * 2 + rng.normal(size=rows)
+
+
+def test_weights_are_those_of_all_rows_and_metrics_those_of_before(tmp_path, capsys):
+    x, y = data()
+    before = model_search.fit(x, y, number_models=2, root_dir=tmp_path / "a", experiment_name="s", **OPTIONS)
+    after = model_search.fit(
+        x, y, number_models=2, root_dir=tmp_path / "b", experiment_name="s", refit=True, **OPTIONS | {"progress": None}
+    )
+    assert "models were trained again on all 200 rows" in capsys.readouterr().err
+    assert [trial.result.metrics for trial in after.trials] == [trial.result.metrics for trial in before.trials]
+    assert after.best == before.best
+    one, other = before.predict(x), after.predict(x)
+    assert not np.allclose(one, other)
+    assert one == pytest.approx(other, abs=1.5)  # the same towers, with more rows
+    assert load_study(tmp_path / "b", "s").predict(x) == pytest.approx(other, abs=1e-6)
+    assert after.replay(after.best_trial.id, array_data.Provider(x, y)).same  # the trial itself is what it was
+
+
+def test_rows_that_were_given_to_validate_on_are_not_trained_on(tmp_path, capsys):
+    x, y = data(100)
+    model_search.fit(
+        x,
+        y,
+        number_models=1,
+        root_dir=tmp_path,
+        validation=(x[:20], y[:20]),
+        refit=True,
+        **OPTIONS | {"train_steps": 2},
+    )
+    assert "refit has no effect" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""The threshold between two classes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.task import Task, TaskKind
+from model_search.errors import UserError
+from model_search.finish.decisions.threshold import best_threshold, check_threshold, classes_above, frames_above
+
+TASK = Task(TaskKind.CLASSIFICATION, "y", 2, ("no", "yes"))
+
+
+def rare(count, seed):
+    """Calibrated logits of a class that a tenth of the rows have."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(-3, 1.5, count)
+    labels = (rng.random(count) < 1 / (1 + np.exp(-scores))).astype(np.int32)
+    return labels, np.stack([np.zeros(count), scores], axis=1)
+
+
+def test_a_rare_class_is_predicted_at_lower_probabilities():
+    labels, logits = rare(2000, 0)
+    threshold = best_threshold(LabelledRows(TASK, labels), logits, "f1", seed=0)
+    assert 0.1 < threshold < 0.45
+    fresh, other = rare(5000, 1)
+    second = 1 / (1 + np.exp(-other[:, 1]))
+    assert f1_score(fresh, second >= threshold) > f1_score(fresh, second >= 0.5) + 0.03
+    assert best_threshold(LabelledRows(TASK, labels), logits, "accuracy", seed=0) == pytest.approx(0.5, abs=0.15)
+    weights = np.where(labels == 1, 100.0, 1.0).astype(np.float32)
+    assert best_threshold(LabelledRows(TASK, labels, weights), logits, "accuracy", seed=0) < threshold
+
+
+def test_classes_are_the_users_own():
+    shares = pd.DataFrame({"no": [0.8, 0.7, 0.1], "yes": [0.2, 0.3, 0.9]})
+    assert classes_above(shares, TASK, 0.3).tolist() == ["no", "yes", "yes"]
+    written = pd.DataFrame({"prediction": ["no"] * 3}).join(shares.add_prefix("probability_"))
+    (frame,) = frames_above(iter([written]), TASK, 0.25)
+    assert frame["prediction"].tolist() == ["no", "yes", "yes"]
+    assert list(frame) == list(written)
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.5, "high", True])
+def test_what_is_no_probability_is_refused(value):
+    with pytest.raises(UserError, match="expected a probability between 0 and 1, or 'best'"):
+        check_threshold(value, TASK)
+    check_threshold(0.3, TASK)
+
+
+def test_other_than_two_classes_are_refused():
+    with pytest.raises(UserError, match="'y' has no two classes"):
+        check_threshold("best", Task(TaskKind.CLASSIFICATION, "y", 3))
