@@ -17,14 +17,6 @@ def pytest_addoption(parser):
     parser.addoption("--fault-table", help="a page whose table of figures is brought up to date by the fault tests")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests of one file stay in one process, for what they share; so do all those that start Ray."""
-    for item in items:
-        starts_ray = {"ray", "cluster"} & set(item.fixturenames)
-        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else str(item.path)))
-
-
 @pytest.fixture(autouse=True)
 def flags_are_not_left():
     """What a test gives to the command within this process is not found by the next one."""

@@ -72,5 +72,5 @@ def test_a_search_over_modern_blocks_begins_with_its_starting_points(name):
 def test_a_starting_point_is_made_of_known_blocks():
     for name in ("CNN", "RNN_LAST_ACTIVATIONS"):
         points = problem_type(name).starting_points
-        assert len(points) == (3 if name == "CNN" else 6)
+        assert len(points) == (5 if name == "CNN" else 6)
         assert all(catalogue.is_known(block) for point in points for block in point.architecture)

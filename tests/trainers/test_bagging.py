@@ -11,7 +11,7 @@ from model_search.deadline import Deadline
 from model_search.metadata.trial import Trial, TrialKind, TrialResult, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import classic_plan
-from model_search.search.planning.finalists import bag_plan
+from model_search.search.planning.finalists import bag_plan, finalists
 from model_search.trainers.bags.bag_seconds import BagSeconds
 from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, with_folds
 from model_search.trainers.dispatch import run_session
@@ -90,8 +90,9 @@ class Clock:
         return self.now
 
 
-def test_bags_are_trained_as_long_as_there_is_time_and_gone_on_with_later(tmp_path):
+def test_bags_are_trained_as_long_as_there_is_time_and_gone_on_with_later(tmp_path, monkeypatch):
     clock = Clock()
+    monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 10.0)
 
     def act(plan, earlier):
         clock.now += 30 if plan.kind is TrialKind.BAGGING and not earlier else 0
@@ -108,6 +109,30 @@ def test_bags_are_trained_as_long_as_there_is_time_and_gone_on_with_later(tmp_pa
         assert [trial.state for trial in bags] == [TrialState.COMPLETED] * 4
         assert len({trial.plan.parent for trial in bags}) == 4
         assert bag_finalists(opened, options, Deadline(None)) is None
+    finally:
+        opened.store.close()
+
+
+def test_a_bag_that_was_interrupted_is_gone_on_with_even_if_it_is_no_finalist_any_more(tmp_path, monkeypatch):
+    clock = Clock()
+
+    def act(plan, earlier):
+        clock.now += 150 if plan.kind is TrialKind.BAGGING and not earlier else 0
+
+    opened, context = open_pretended(tmp_path, act, workers=1, finish="neither", folds=3)
+    try:
+        run_session(opened, context.options, Deadline(None))
+        history = History(opened.record.ranking)
+        history.update(opened.store.history()[0])
+        ranked = finalists(history, 6)
+        # The first time all but the last would take too long.
+        monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 10.0 if trial.id == ranked[-1].id else 90.0)
+        assert bag_finalists(opened, context.options, Deadline(100, clock=clock)) is StopReason.TIME_LIMIT
+        assert opened.store.history()[0][-1].plan.parent == ranked[-1].id
+        assert bag_finalists(opened, context.options, Deadline(None)) is StopReason.FINISHED
+        bags = [trial for trial in opened.store.history()[0] if trial.plan.folds]
+        assert {trial.state for trial in bags} == {TrialState.COMPLETED}
+        assert bag_finalists(opened, context.options, Deadline(None)) is None
     finally:
         opened.store.close()
 

@@ -145,7 +145,7 @@ def test_a_larger_tower_is_trained_longer_beside_the_best_if_there_is_time(provi
     def trial(number, parameters, seconds):
         timings = {"train": seconds, "build": 0.0}
         result = dataclasses.replace(best.result, parameters=parameters, timings=timings, metrics={"loss": number / 10})
-        plan = dataclasses.replace(best.plan, kind=TrialKind.SEARCH, first_step=0, steps=101)
+        plan = dataclasses.replace(best.plan, kind=TrialKind.SEARCH, start=None, first_step=0, steps=101)
         return dataclasses.replace(best, id=number, plan=plan, result=result)
 
     history = History(session.record.ranking)

@@ -3,7 +3,7 @@ import pytest
 from model_search.blocks import Block, BlockHyperparameter, catalogue, register_block
 from model_search.data.rows import InputSpec
 from model_search.metadata.trial import TrialKind, TrialPlan
-from model_search.search.planning.rules import distillation
+from model_search.search.planning.morphisms import sizes
 from model_search.training.tower_specs import tower_spec
 
 OPTIONS = {"problem_type": "DNN", "dropout_between_blocks": False, "disable_last_dense_layer": False}
@@ -43,4 +43,4 @@ def plan_of(*architecture):
 def test_a_tower_gets_the_hyperparameters_of_its_own_blocks(architecture, own):
     plan = plan_of(*architecture)
     assert tower_spec(plan, {"features": InputSpec((3,))}, 2, OPTIONS).block_hparams == own
-    assert distillation._shapes(plan) == own
+    assert sizes(plan) == own

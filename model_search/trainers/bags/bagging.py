@@ -148,12 +148,12 @@ def _next_bag(
 ) -> tuple[TrialPlan, int | None] | None:
     """The plan of the next bag of at most some seconds, and the interrupted trial that has it; None for none."""
     seconds, number = BagSeconds(history, folds), 1 + max(trial.id for trial in history.trials)
-    begun = {
-        trial.plan.key: trial.id
-        for trial in history.unfinished
-        if trial.plan is not None and trial.state is TrialState.INTERRUPTED
-    }
-    for trial in chosen:
+    waiting = [
+        trial.plan for trial in history.unfinished if trial.plan is not None and trial.state is TrialState.INTERRUPTED
+    ]
+    begun = {plan.key: plan.trial_id for plan in waiting}
+    others = (history.get(plan.parent) for plan in waiting if plan.folds and plan.parent is not None)
+    for trial in (*chosen, *(trial for trial in others if trial is not None and trial not in chosen)):
         plan = bag_plan(number, trial, folds)
         if history.contains_key(plan.key) and plan.key not in begun:
             continue

@@ -63,8 +63,8 @@ def test_starting_points_are_those_for_the_size_of_the_table(rows):
     settings = PlannerSettings(seed=1, train_steps=1000, batch_size=32, rows=rows)
     made = Planner(load_spec(constants.DEFAULT_TABULAR), settings, "loss", "minimize")
     plan = made.plan(1, History(made._ranking))
-    assert plan.architecture[0] in ("PLE_32", "PLE_48")
-    width = {300: "MLP_64", 2000: "MLP_128", 15_000: "MLP_256", 60_000: "MLP_256", None: "MLP_64"}[rows]
-    assert plan.architecture[1:] == (width,) * 3
+    small = ("PLE_16", "MLP_64")
+    wide = {2000: ("PLE_32", *["MLP_128"] * 3), 15_000: ("PLE_48", *["MLP_256"] * 3)}
+    assert plan.architecture == {300: small, **wide, 60_000: wide[15_000], None: small}[rows]
     assert (plan.steps, plan.batch_size) == (1000, 32)
     assert "epochs" not in plan.hyperparameters

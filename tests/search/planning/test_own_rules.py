@@ -36,8 +36,8 @@ def refused(text):
 def test_the_built_in_rules_have_their_places():
     order = sorted(PLANNER_RULES, key=lambda name: PLANNER_RULES.get(name).order)
     assert order == [
-        "replay", "suggestions", "tuning", "ensembles", "distillation", "random_share", "classic", "starting_points",
-        "promotion", "search",
+        "replay", "suggestions", "supernet", "tuning", "ensembles", "distillation", "random_share", "classic",
+        "starting_points", "promotion", "search",
     ]  # fmt: skip
 
 
