@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tables import Table, add_datasets_flag, read_index
 
@@ -58,23 +58,11 @@ def search(table: Table, row: str, seed: int, steps: int, budget: int) -> Curve:
     models = budget // steps
     curve: Curve = []
     with tempfile.TemporaryDirectory() as root:
-        source = _of_other_rows(table, root, seed, steps, models) if row == OTHER_ROWS else None
+        common = _common(root, seed, steps)
+        source = _of_other_rows(table, {**common, "number_models": models}) if row == OTHER_ROWS else None
         while not curve or curve[-1][0] < budget:
-            study = trainer.try_models(
-                number_models=models,
-                train_steps=steps,
-                eval_steps=None,
-                root_dir=root,
-                batch_size=64,
-                experiment_name="weights",
-                experiment_owner="benchmark",
-                seed=seed,
-                sampler="random",
-                progress=False,
-                finish="neither",
-                members="networks",
-                warm_start_from=source,
-            )
+            options = {**common, "number_models": models, "experiment_name": "weights", "warm_start_from": source}
+            study = trainer.try_models(**options)
             curve, used, best = [], 0, float("inf")
             for trial in sorted(study.history.completed, key=lambda one: one.id):
                 used += trial.plan.steps - trial.plan.first_step
@@ -84,27 +72,30 @@ def search(table: Table, row: str, seed: int, steps: int, budget: int) -> Curve:
     return curve
 
 
-def _of_other_rows(table: Table, root: str, seed: int, steps: int, models: int) -> Study:
+def _common(root: str, seed: int, steps: int) -> dict[str, Any]:
+    """The options of `try_models` that all searches share."""
+    return {
+        "train_steps": steps,
+        "eval_steps": None,
+        "root_dir": root,
+        "batch_size": 64,
+        "experiment_owner": "benchmark",
+        "seed": seed,
+        "sampler": "random",
+        "progress": False,
+        "finish": "neither",
+        "members": "networks",
+    }
+
+
+def _of_other_rows(table: Table, options: dict[str, Any]) -> Study:
     """The same search on the rows of the test file, which the other searches neither train on nor are validated on."""
     from model_search import single_trainer
     from model_search.data import csv_data
     from model_search.spec.load import load_text
 
     provider = csv_data.Provider(filename=str(table.test), label=table.label)
-    return single_trainer.SingleTrainer(provider, load_text(SPEC)).try_models(
-        number_models=models,
-        train_steps=steps,
-        eval_steps=None,
-        root_dir=root,
-        batch_size=64,
-        experiment_name="other rows",
-        experiment_owner="benchmark",
-        seed=seed,
-        sampler="random",
-        progress=False,
-        finish="neither",
-        members="networks",
-    )
+    return single_trainer.SingleTrainer(provider, load_text(SPEC)).try_models(**options, experiment_name="other rows")
 
 
 def reached(curve: Curve, target: float) -> float:
