@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.task import Task, TaskKind, logits_of_tasks
-from model_search.errors import ModelSearchError, UserError
+from model_search.errors import ModelSearchError, TrialError, UserError
+from model_search.training.hyperparameters import Hyperparameters
+from model_search.training.outcome import TrainingSettings
 from model_search.training.runtime import tensorflow
 
 LossFn = Callable[[Any, Any, Any], Any]
@@ -245,3 +248,24 @@ def _accepts(function: Callable[..., Any], arguments: int) -> bool:
 
 def _name(function: Callable[..., Any]) -> str:
     return repr(getattr(function, "__name__", type(function).__name__))
+
+
+def loss_of(data: PreparedData, settings: TrainingSettings, given: Hyperparameters) -> LossFn | TaskLosses:
+    """What a trial minimises: the loss of the provider or the usual one of each task, with class weights if asked.
+
+    Raises:
+        TrialError: if classes are to be balanced where there are none of one table and one task.
+    """
+    losses = LossSettings(settings.loss_weights, settings.merged_losses, given.label_smoothing)
+    found = task_losses(data.tasks, losses, data.loss_fn)
+    if given.class_balance == 0:
+        return found
+    is_usual = data.task.kind is TaskKind.CLASSIFICATION and data.loss_fn is None
+    if isinstance(found, TaskLosses):
+        raise TrialError("class_balance is above 0, but there are several tasks; expected classes of one task")
+    if not isinstance(data, TableData) or not is_usual:
+        raise TrialError(
+            "class_balance is above 0, but the data are a stream, numbers are predicted, or the provider has its "
+            "own loss; expected classes of a table, and the usual loss"
+        )
+    return balanced(found, data.train.label, given.class_balance)

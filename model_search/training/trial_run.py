@@ -13,7 +13,6 @@ import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData, logits_dimension
 from model_search.data.rows import Rows
-from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.problem import problem_type
@@ -35,7 +34,7 @@ from model_search.training.flat_tower import FlatTower, Snapshot, VariablePool
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
 from model_search.training.limits.trial_limits import TrialLimits
 from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
-from model_search.training.losses import LossFn, LossSettings, TaskLosses, balanced, task_losses
+from model_search.training.losses import loss_of
 from model_search.training.outcome import Given, OptimizerState, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.training_objectives import FROZEN, AuxiliaryObjective, objective_of
@@ -94,7 +93,7 @@ class TrialRun:
         self._settings = settings = resources.settings
         data = resources.data
         self._hyperparameters = Hyperparameters.of(plan.hyperparameters)
-        loss = self._loss_of_tasks()
+        loss = loss_of(data, settings, self._hyperparameters)
         self._objective = objective_of(plan, data.task.kind, loss, _auxiliary_weight(plan, settings))
         scaled_by = settings.maximum_depth if settings.parameter_scaled else None
         in_full = plan.steps if plan.total_steps is None else plan.total_steps
@@ -163,24 +162,6 @@ class TrialRun:
             mixture=mixture,
             optimizer=self._optimizer_state(tower, joint, best, snapshot),
         )
-
-    def _loss_of_tasks(self) -> LossFn | TaskLosses:
-        data, settings, given = self._resources.data, self._settings, self._hyperparameters
-        losses = LossSettings(settings.loss_weights, settings.merged_losses, given.label_smoothing)
-        found = task_losses(data.tasks, losses, data.loss_fn)
-        return found if given.class_balance == 0 else self._balanced(found)
-
-    def _balanced(self, loss: LossFn | TaskLosses) -> LossFn:
-        data = self._resources.data
-        is_usual = data.task.kind is TaskKind.CLASSIFICATION and data.loss_fn is None
-        if isinstance(loss, TaskLosses):
-            raise TrialError("class_balance is above 0, but there are several tasks; expected classes of one task")
-        if not isinstance(data, TableData) or not is_usual:
-            raise TrialError(
-                "class_balance is above 0, but the data are a stream, numbers are predicted, or the provider has its "
-                "own loss; expected classes of a table, and the usual loss"
-            )
-        return balanced(loss, data.train.label, self._hyperparameters.class_balance)
 
     @property
     def _epoch(self) -> int:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from model_search.proto.distillation_spec_pb2 import DistillationSpec
 from model_search.proto.ensembling_spec_pb2 import EnsemblingSpec
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -61,3 +63,15 @@ def add_distillation(spec: PhoenixSpec, kind: str = "ADAPTIVELY_BALANCE_LOSSES",
     for name, value in fields.items():
         owner = distillation if name in ("minimal_pool_size", "temperature") else distillation.balance_losses_spec
         setattr(owner, name, value)
+
+
+def rough_loss(blocks, seed):
+    """A loss in which three places together decide, and a tenth of the towers is far worse than the others."""
+    tables = np.random.default_rng(seed).random((6, 4, 4, 4))
+
+    def loss(plan):
+        codes = [blocks.index(name) for name in plan.architecture]
+        value = sum(tables[i, codes[i], codes[(i + 1) % 6], codes[(i + 3) % 6]] for i in range(6))
+        return 10 - value if value > 2.1 else 100.0
+
+    return loss

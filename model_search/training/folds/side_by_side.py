@@ -30,7 +30,7 @@ from model_search.training.flat_tower import FlatTower, Snapshot, VariablePool
 from model_search.training.folds.bags import BagOutcome
 from model_search.training.hyperparameters import Hyperparameters, StepCount, learning_rates
 from model_search.training.loop import TableTensors, TowerUpdates, optimizer_of
-from model_search.training.losses import LossSettings, balanced, task_losses
+from model_search.training.losses import loss_of
 from model_search.training.outcome import Progress, TrainingSettings
 from model_search.training.runtime import tensorflow, without_grappler
 from model_search.training.training_objectives import Objective, objective_of
@@ -133,11 +133,8 @@ class _Bag:
         )
 
     def _objective_of_rows(self) -> Objective:
-        data, settings, given = self._shared.data, self._shared.settings, self._hyperparameters
-        losses = LossSettings(settings.loss_weights, settings.merged_losses, given.label_smoothing)
-        loss = task_losses(data.tasks, losses, data.loss_fn)
-        if given.class_balance and not data.other_tasks:
-            loss = balanced(loss, data.train.label, given.class_balance)  # type: ignore[arg-type]
+        data = self._shared.data
+        loss = loss_of(data, self._shared.settings, self._hyperparameters)
         return objective_of(self._plans[0], data.task.kind, loss, None)
 
     def _compiled(self, models: Sequence[Any]) -> tuple[list[FlatTower], _Loop]:

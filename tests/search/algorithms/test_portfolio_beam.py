@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from search_factory import completed, make_plan, make_planner, make_spec, run_study
+from search_factory import completed, make_plan, make_planner, make_spec, rough_loss, run_study
 
 from model_search.errors import SpecError
 from model_search.search.algorithms.guided_beam import GuidedBeam
@@ -28,18 +28,6 @@ def _spec(depth=6, search=NAME, version=None, most_steps=None):
     if most_steps is not None:
         spec.search_settings.hparam["most_steps"].float_value = most_steps
     return spec
-
-
-def _rough(seed):
-    """A loss in which three places together decide, and a tenth of the towers is far worse than the others."""
-    tables = np.random.default_rng(seed).random((6, 4, 4, 4))
-
-    def loss(plan):
-        codes = [BLOCKS.index(name) for name in plan.architecture]
-        value = sum(tables[i, codes[i], codes[(i + 1) % 6], codes[(i + 3) % 6]] for i in range(6))
-        return 10 - value if value > 2.1 else 100.0
-
-    return loss
 
 
 def test_a_spec_names_the_version_and_gets_the_latest_without():
@@ -163,7 +151,7 @@ def test_its_setting_is_checked():
 
 
 def test_the_first_trials_are_no_steps():
-    history = run_study(make_planner(_spec(most_steps=1.0), sampler="auto"), STEPS_FROM - 1, _rough(2))
+    history = run_study(make_planner(_spec(most_steps=1.0), sampler="auto"), STEPS_FROM - 1, rough_loss(BLOCKS, 2))
     algorithm = make_algorithm(_spec(most_steps=1.0))
     assert algorithm._share_of_steps(history.before(STEPS_FROM - 1)) == 0
     assert algorithm._share_of_steps(history) >= LEAST_STEPS
@@ -172,7 +160,7 @@ def test_the_first_trials_are_no_steps():
 def test_it_is_no_worse_than_local_search_where_much_interacts_and_few_are_far_off():
     def best(search, seed):
         planner = make_planner(_spec(search=search), seed, sampler="auto")
-        return run_study(planner, 60, _rough(seed)).best(1)[0].objective("loss")
+        return run_study(planner, 60, rough_loss(BLOCKS, seed)).best(1)[0].objective("loss")
 
     differences = [best(NAME, seed) - best("LOCAL_SEARCH", seed) for seed in range(6)]
     assert np.mean(differences) < 0.1

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from search_factory import completed, make_plan, make_planner, make_spec, run_study
+from search_factory import completed, make_plan, make_planner, make_spec, rough_loss, run_study
 
 from model_search.search.algorithms.guided_beam import Child
 from model_search.search.algorithms.portfolio_beam import NAME
@@ -31,18 +31,6 @@ def _spec(depth=6, version=2, **fields):
     if version is not None:
         spec.search_settings.hparam["version"].int64_value = version
     return spec
-
-
-def _rough(seed):
-    """A loss in which three places together decide, and a tenth of the towers is far worse than the others."""
-    tables = np.random.default_rng(seed).random((6, 4, 4, 4))
-
-    def loss(plan):
-        codes = [BLOCKS.index(name) for name in plan.architecture]
-        value = sum(tables[i, codes[i], codes[(i + 1) % 6], codes[(i + 3) % 6]] for i in range(6))
-        return 10 - value if value > 2.1 else 100.0
-
-    return loss
 
 
 VALUES = np.array([3.0, -50.0, 1.0, 2.0, 2.0, 4.0, 3.5])
@@ -87,7 +75,7 @@ def test_expected_improvement_grows_with_mean_and_uncertainty():
 
 def test_all_neighbours_of_the_best_are_candidates():
     algorithm = make_algorithm(_spec())
-    history = run_study(make_planner(_spec()), 12, _rough(1))
+    history = run_study(make_planner(_spec()), 12, rough_loss(BLOCKS, 1))
     best = history.best(1)[0]
     candidates = {
         child.architecture
@@ -118,7 +106,7 @@ def test_exploration_grows_while_nothing_is_better():
 
 def test_every_seventh_trial_is_a_step_of_a_local_search_or_its_new_beginning():
     """It goes to a neighbour of the best tower of its descent, and begins anew when all of those were tried."""
-    spec, loss = _spec(depth=3), _rough(3)
+    spec, loss = _spec(depth=3), rough_loss(BLOCKS, 3)
 
     def short(plan):
         return loss(make_plan(1, (*plan.architecture, *plan.architecture)))
@@ -141,6 +129,8 @@ def test_every_seventh_trial_is_a_step_of_a_local_search_or_its_new_beginning():
 
 
 def test_the_first_trials_of_towers_of_one_length_are_a_baseline():
-    history = run_study(make_planner(_spec(), sampler="auto"), 12, _rough(2))
+    history = run_study(make_planner(_spec(), sampler="auto"), 12, rough_loss(BLOCKS, 2))
     assert [trial.id for trial in sorted(history.completed, key=lambda t: t.id) if trial.plan.random] == [1, 2, 3, 4, 5]
-    assert not any(t.plan.random for t in run_study(make_planner(_spec(version=1)), 12, _rough(2)).completed)
+    assert not any(
+        t.plan.random for t in run_study(make_planner(_spec(version=1)), 12, rough_loss(BLOCKS, 2)).completed
+    )
