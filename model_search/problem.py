@@ -220,6 +220,23 @@ _SEQUENCE_STARTING_POINTS = (
     ),
 )
 
+# The same for sound, where the loudness, the microphone and the voice are subtracted first. The stock specification is
+# `sound`; those above follow, since a steady sound is lost by that.
+_SOUND_STARTING_POINTS = (
+    StartingPoint(
+        ("MEAN_SUBTRACTION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
+    ),
+    StartingPoint(
+        ("STEP_NORMALIZATION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
+    ),
+    StartingPoint(
+        ("MEAN_SUBTRACTION", "BI_LSTM_64", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
+    ),
+)
+
 # The mean of the words' vectors, convolutions and a recurrent network. The stock specification is `text`.
 _TEXT_STARTING_POINTS = (
     StartingPoint(
@@ -283,7 +300,7 @@ for _problem in (
         SEQUENCE_RANK,
         head="dense_last_step",
         needs_lengths=True,
-        starting_points=(*_SEQUENCE_STARTING_POINTS, *_TEXT_STARTING_POINTS),
+        starting_points=(*_SOUND_STARTING_POINTS, *_SEQUENCE_STARTING_POINTS, *_TEXT_STARTING_POINTS),
     ),
 ):
     register_problem_type(_problem)

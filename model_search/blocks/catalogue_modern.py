@@ -213,6 +213,15 @@ _FOR_SEQUENCES = (
         **_SEQUENCE_TO_VECTOR,
     ),
     Family(
+        "StepNormalizationBlock",
+        {
+            "MEAN_SUBTRACTION": (367, {}),
+            "STEP_NORMALIZATION": (368, {"deviation": True}),
+        },
+        module=f"{_SEQUENCE}.normalization",
+        **SEQUENCES,
+    ),
+    Family(
         "AttentionPoolingBlock", {"ATTENTION_POOLING": (365, {})}, module=f"{_SEQUENCE}.pooling", **_SEQUENCE_TO_VECTOR
     ),
 )

@@ -40,6 +40,18 @@ def test_pooling_in_numpy():
         np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-6)
 
 
+def test_normalisation_of_a_row_in_numpy():
+    x = sequences()
+    mean = np.where(VALID, x, 0).sum(axis=1, keepdims=True) / LENGTHS[:, None, None]
+    centred = np.where(VALID, x - mean, 0)
+    variance = np.square(centred).sum(axis=1, keepdims=True) / LENGTHS[:, None, None]
+    for name, values in {"MEAN_SUBTRACTION": centred, "STEP_NORMALIZATION": centred / np.sqrt(variance + 1e-3)}.items():
+        found = np.asarray(block_with_lengths(name, (STEPS, WIDTH))([x, LENGTHS]))
+        np.testing.assert_allclose(np.where(VALID, found, 0), values, rtol=1e-4, atol=1e-5)
+        louder = np.asarray(block_with_lengths(name, (STEPS, WIDTH))([x + 3, LENGTHS]))
+        np.testing.assert_allclose(np.where(VALID, louder, 0), values, rtol=1e-3, atol=1e-4)
+
+
 def test_without_lengths_all_steps_are_pooled():
     inputs, x = keras.Input((STEPS, WIDTH)), sequences()
     model = keras.Model(inputs, build_block("MASKED_MEAN_MAX_POOLING", [inputs])[-1])
