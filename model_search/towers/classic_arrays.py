@@ -126,24 +126,6 @@ def sums_of_trees(arrays: ClassicArrays, features: np.ndarray) -> np.ndarray:
     return total
 
 
-def classic_logits(arrays: ClassicArrays, features: np.ndarray, width: int) -> np.ndarray:
-    """The logits of a classic model.
-
-    Args:
-        arrays: The model.
-        features: float32 [rows, columns].
-        width: Of the logits.
-
-    Returns:
-        float32 [rows, width].
-    """
-    if "kernel" in arrays:
-        found = features.astype(np.float64) @ arrays["kernel"].astype(np.float64) + arrays["bias"]
-    else:
-        found = sums_of_trees(arrays, with_missing(features, arrays["indicator"])) + arrays["baseline"]
-    return as_logits(found, width)
-
-
 def as_logits(found: np.ndarray, width: int) -> np.ndarray:
     """A model's outputs [rows, outputs] as float32 [rows, width]; one output for two classes is that of the second."""
     if found.shape[1] == width:

@@ -9,7 +9,6 @@ import numpy as np
 from keras import layers, ops
 from keras.src.ops.numpy import Clip
 
-from model_search.data.task import TaskKind
 from model_search.errors import TrialError, UnsupportedError, UserError
 
 HEAD_NAME = "logits"
@@ -119,22 +118,6 @@ def within_range(model: keras.Model, low: float, high: float) -> keras.Model:
     """The same model with its outputs cut off at the least and the largest value; the weights are shared."""
     # With a name of its own: `ops.clip` takes one that other operations of an exported model may have.
     return keras.Model(model.input, Clip(low, high, name="training_range")(model.output), name=model.name)
-
-
-def with_probabilities(model: keras.Model, task_kind: TaskKind, temperature: float = 1.0) -> keras.Model:
-    """The same tower with predictions as its output; the weights are shared.
-
-    Args:
-        model: Features to logits.
-        task_kind: For classification the output is softmax(logits / temperature); for regression it is the model's own.
-        temperature: Above 1 for less certain probabilities, below 1 for more certain ones.
-
-    Raises:
-        UserError: if the temperature is not above 0.
-    """
-    if task_kind is not TaskKind.CLASSIFICATION:
-        return model
-    return keras.Model(model.input, probabilities_of(model.output, temperature), name=model.name)
 
 
 def probabilities_of(logits: keras.KerasTensor, temperature: float, suffix: str = "") -> keras.KerasTensor:

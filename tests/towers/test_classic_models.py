@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.search.planning.classic_models import classic_plan
-from model_search.towers.classic_arrays import as_logits, checked, classic_logits, with_missing
+from model_search.towers.classic_arrays import as_logits, checked, with_missing
 from model_search.towers.classic_models import classic_model
 from model_search.training.classic import fitting
 from model_search.training.classic.fitting import ClassicRows, fitted_models
@@ -72,7 +72,6 @@ def test_trees_predict_what_scikit_learn_predicts(classes):
     assert np.abs(expected).max() > 0.5
     width = rows.task.logits_dimension
     assert as_logits(fitted.outputs, width) == pytest.approx(expected, abs=1e-5)
-    assert classic_logits(fitted.arrays, rows.features, width) == pytest.approx(expected, abs=1e-5)
     model = classic_model(fitted.arrays, width, "trial 3")
     assert np.asarray(model(rows.features)) == pytest.approx(expected, abs=1e-5)
     assert set(fitted.arrays) == set(checked(fitted.arrays, "trial 3"))
@@ -86,9 +85,9 @@ def test_a_linear_model_predicts_what_scikit_learn_predicts(classes):
     expected, width = of_scikit_learn("linear", plan, rows), rows.task.logits_dimension
     # The solver ends where the gradient is small, wherever it began; softmax ignores a shift.
     shift = (lambda found: found - found.mean(axis=1, keepdims=True)) if classes else (lambda found: found)
-    found = classic_logits(fitted.arrays, rows.features, width)
+    found = np.asarray(classic_model(fitted.arrays, width, "it")(rows.features))
     assert shift(found) == pytest.approx(shift(expected), abs=2e-2 if classes else 1e-5)
-    assert np.asarray(classic_model(fitted.arrays, width, "it")(rows.features)) == pytest.approx(found, abs=1e-5)
+    assert as_logits(fitted.outputs, width) == pytest.approx(found, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["boosted_trees", "linear"])
@@ -98,12 +97,10 @@ def test_a_class_without_training_rows_is_never_predicted(name, kept):
     seen = np.isin(whole.targets, kept)
     rows = ClassicRows(whole.task, whole.features[seen], whole.targets[seen], None, whole.indicator)
     _, fitted = last(name, rows, steps=3)
-    logits = classic_logits(fitted.arrays, rows.features, 4)
+    logits = np.asarray(classic_model(checked(fitted.arrays, "it"), 4, "it")(rows.features))
     assert as_logits(fitted.outputs, 4) == pytest.approx(logits, abs=1e-5)
     assert set(logits.argmax(axis=1)) <= set(kept)
     assert (logits.argmax(axis=1) == rows.targets).mean() > 0.45
-    model = classic_model(checked(fitted.arrays, "it"), 4, "it")
-    assert np.asarray(model(rows.features)) == pytest.approx(logits, abs=1e-5)
 
 
 def test_thresholds_are_rounded_so_that_rows_go_the_same_way():
