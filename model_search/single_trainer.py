@@ -157,7 +157,7 @@ class SingleTrainer:
         """
         from model_search.study import Study
         from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, trials_after_searches, with_folds
-        from model_search.trainers.bags.refit import refit_best
+        from model_search.trainers.bags.refit import refit_best, seconds_to_refit
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
@@ -182,7 +182,7 @@ class SingleTrainer:
             if reason is not StopReason.INTERRUPTED:
                 reason = bag_finalists(session, options, deadline) or reason
             if reason is not StopReason.INTERRUPTED:
-                seconds = options.share_to_refit * (options.time_limit or 0.0)
+                seconds = seconds_to_refit(session, options, deadline)
                 finish_session(session, options, deadline.earlier(seconds) if deadline.is_set else deadline)
                 refit_best(session, options, deadline)
         finally:

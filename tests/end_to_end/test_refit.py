@@ -32,6 +32,18 @@ def test_weights_are_those_of_all_rows_and_metrics_those_of_before(tmp_path, cap
     assert after.replay(after.best_trial.id, array_data.Provider(x, y)).same  # the trial itself is what it was
 
 
+def test_what_was_trained_longer_is_trained_on_all_rows_in_one_go(tmp_path, capsys):
+    x, y = data()
+    given = {"number_models": 1, "root_dir": tmp_path, "experiment_name": "s", **OPTIONS | {"progress": None}}
+    before = model_search.fit(x, y, **given)
+    before.train_longer(1, 100, array_data.Provider(x, y))
+    one = before.predict(x)
+    after = model_search.fit(x, y, **given, refit=True)
+    assert after.best_trial.plan.first_step == 20
+    assert "1 of 1 models were trained again on all 200 rows" in capsys.readouterr().err
+    assert not np.allclose(one, after.predict(x)) and after.predict(x) == pytest.approx(one, abs=1.5)
+
+
 def test_rows_that_were_given_to_validate_on_are_not_trained_on(tmp_path, capsys):
     x, y = data(100)
     model_search.fit(

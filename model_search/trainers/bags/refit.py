@@ -24,7 +24,7 @@ from model_search.trainers.session import Session
 from model_search.training.evaluator import Evaluator
 from model_search.training.outcome import Progress, TrialOutcome
 
-_MARGIN = 1.3  # of the seconds that a training took, for one on more rows
+MARGIN = 1.3  # of the seconds that a training took, for one on more rows
 
 
 def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> None:
@@ -61,9 +61,9 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
     done = 0
     with Interrupts(deadline) as interrupts:
         for trial in waiting:
-            if trial.plan is None or trial.result is None or _seconds(trial) > deadline.remaining:
+            if trial.plan is None or trial.result is None or _seconds(trial) * growth_of(data) > deadline.remaining:
                 continue
-            plan, until = _plan_of_all_rows(trial.plan, trial.result, len(rows) / len(data.train))
+            plan, until = _plan_of_all_rows(trial.plan, trial.result, growth_of(data))
             outcome = _trained(engine, plan, until, interrupts)
             if interrupts.asked or interrupts.out_of_time:
                 break
@@ -76,6 +76,21 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
     if interrupts.asked:
         raise KeyboardInterrupt
     display.note(f"refit: {done} of {len(waiting)} models were trained again on all {len(rows):,} rows")
+
+
+def seconds_to_refit(session: Session, options: SearchOptions, deadline: Deadline) -> float:
+    """Seconds that the final stage leaves: two tenths of the time limit, or what the best towers are said to need."""
+    share = options.share_to_refit * (options.time_limit or 0.0)
+    study = study_parts(session.folder, session.store, session.artefacts)
+    if not share or not isinstance(session.data, TableData) or not study.completed:
+        return share
+    needed = max(map(_seconds, _towers(study.completed[0], study.history)), default=0.0) * growth_of(session.data)
+    return max(share, min(needed, deadline.remaining - (options.seconds_to_finish - share)))
+
+
+def growth_of(data: TableData) -> float:
+    """All rows, in training rows."""
+    return (len(data.train) + len(data.valid)) / len(data.train)
 
 
 def _towers(best: Trial | FinalModel, history: History) -> list[Trial]:
@@ -98,7 +113,9 @@ def _plan_of_all_rows(plan: TrialPlan, result: TrialResult, growth: float) -> tu
         plan = dataclasses.replace(with_length_of(plan, max(1, result.best_step)), kind=TrialKind.BAGGING, parent=None)
         return plan, plan.steps
     steps = max(1, round(plan.steps * growth))
-    return dataclasses.replace(plan, steps=steps, start=None), max(1, round(result.best_step * growth))
+    # What continued another trial is trained in one go: its weights have not seen the validation rows yet.
+    fresh = dataclasses.replace(plan, steps=steps, start=None, first_step=0, rung=0, bracket=0)
+    return fresh, max(1, round(result.best_step * growth))
 
 
 def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interrupts) -> TrialOutcome | None:
@@ -116,5 +133,8 @@ def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interru
 
 
 def _seconds(trial: Trial) -> float:
+    """Seconds of the tower's training from fresh weights on the training rows, with a margin."""
     timings = {} if trial.result is None else trial.result.timings
-    return _MARGIN * timings.get("trial", timings.get("total", 0.0))
+    plan = trial.plan
+    taken = 1.0 if plan is None else (plan.steps - plan.first_step) / plan.steps
+    return MARGIN * timings.get("trial", timings.get("total", 0.0)) / taken
