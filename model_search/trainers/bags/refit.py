@@ -84,7 +84,8 @@ def seconds_to_refit(session: Session, options: SearchOptions, deadline: Deadlin
     study = study_parts(session.folder, session.store, session.artefacts)
     if not share or not isinstance(session.data, TableData) or not study.completed:
         return share
-    needed = max(map(_seconds, _towers(study.completed[0], study.history)), default=0.0) * growth_of(session.data)
+    best = ranked_models(study.history, [])[0]
+    needed = max(map(_seconds, _towers(best, study.history)), default=0.0) * growth_of(session.data)
     return max(share, min(needed, deadline.remaining - (options.seconds_to_finish - share)))
 
 
