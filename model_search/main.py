@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from model_search.command_errors import NoOutput, ensure_standard_streams, run_in_words
+from model_search.data.tabular.task_choice import TASKS
 from model_search.deadline import Deadline
 from model_search.errors import DataWarning, ModelSearchError, ProviderError, UserError
 from model_search.metadata.final_models import ModelChoice
@@ -96,7 +97,9 @@ def _define_flags() -> None:
     )
     flags.DEFINE_string("validation_filename", None, "A CSV file to validate on; a part of the rows when absent.")
     flags.DEFINE_string("field_delim", None, "The delimiter; detected when absent.")
-    flags.DEFINE_enum("task", None, ["classification", "regression"], "What to predict; inferred when absent.")
+    flags.DEFINE_enum("task", None, list(TASKS), "What to predict; inferred when absent.")
+    flags.DEFINE_list("classes", None, "With --task=ordinal: the classes from the least to the most.")
+    flags.DEFINE_list("quantiles", None, "With --task=quantile: rising numbers between 0 and 1; 0.1,0.5,0.9 if absent.")
     flags.DEFINE_string("input_dir", None, "The training data: a folder with a folder of pictures for each class.")
     flags.DEFINE_integer("image_width", None, "Width to which pictures are stretched; chosen from them when absent.")
     flags.DEFINE_integer("image_height", None, "Height to which pictures are stretched; chosen from them when absent.")

@@ -30,6 +30,8 @@ def fit(
     spec: str | os.PathLike[str] | PhoenixSpec | None = None,
     validation: tuple[Any, Any] | None = None,
     task: str | None = None,
+    classes: Sequence[Any] | None = None,
+    quantiles: Sequence[float] | None = None,
     groups: Any = None,
     time: Any = None,
     **options: Any,
@@ -47,7 +49,9 @@ def fit(
             continues it.
         spec: The search specification; where None, that of the earlier study, or `constants.DEFAULT_TABULAR`.
         validation: (x, y) to validate on; a part of the rows where None.
-        task: "classification" or "regression"; inferred from `y` where None.
+        task: "classification", "ordinal", "regression" or "quantile"; inferred from `y` where None.
+        classes: The classes from the least to the most, for "ordinal"; numbers and ordered categoricals have an order.
+        quantiles: For "quantile": rising numbers between 0 and 1; 0.1, 0.5 and 0.9 where None.
         groups: The group of each row, or the name of a column of `x`: rows of one group are all trained on, or all
             validated on.
         time: The time of each row, or the name of a column of `x`: the latest rows are validated on.
@@ -65,7 +69,9 @@ def fit(
     from model_search.trainers.option_fields import as_root_dir
     from model_search.trainers.study_setup import spec_of
 
-    provider = array_data.Provider(x, y, validation=validation, task=task, groups=groups, time=time)
+    provider = array_data.Provider(
+        x, y, validation=validation, task=task, classes=classes, quantiles=quantiles, groups=groups, time=time
+    )
     arguments: dict[str, Any] = {"eval_steps": 100, "experiment_owner": ""} | options
     root, name = as_root_dir(root_dir), experiment_name or _fresh_name()
     overwrite = bool(arguments.get("overwrite", False))

@@ -347,9 +347,9 @@ class Study:
         `threshold` is the probability from which the second of two classes is predicted, or "best": `threshold()`.
 
         Returns:
-            [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets). With
-            a label for each step a masked array [rows, steps], in which padded steps are masked. Of several tasks, a
-            dict of these by task.
+            [rows]: the user's own classes, or numbers in the user's units ([rows, targets] for several targets,
+            [rows, quantiles] for quantiles). With a label for each step a masked array [rows, steps], in which padded
+            steps are masked. Of several tasks, a dict of these by task.
         """
         if threshold is not None:
             from model_search.finish.decisions.threshold import check_threshold, classes_above
@@ -357,7 +357,7 @@ class Study:
             check_threshold(threshold, self.task)
             limit = self.threshold(trial) if isinstance(threshold, str) else threshold
             return classes_above(self._answers(trial).probabilities(data, self._temperatures(trial)), self.task, limit)
-        return self._answers(trial).labels(data)
+        return self._answers(trial).labels(data, self._temperatures(trial))
 
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Probabilities [rows, classes], one column per class, named by it; of several tasks, a dict by task.

@@ -18,6 +18,7 @@ from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Labels, infer
 from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
+from model_search.data.tabular.task_choice import TASKS, parse_choices
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -43,7 +44,10 @@ class Provider(BaseProvider):
             primary task, unless the specification names another). A row may lack labels of all but the primary one.
         validation: (x, y) or (x, y, weights) to validate on; a part of the rows where None.
         weights: Weights of the rows [rows], at least 0; of several tasks also a dict by name.
-        task: "classification" or "regression"; inferred from `y` where None. Of several tasks a dict by name.
+        task: "classification", "ordinal", "regression" or "quantile"; inferred from `y` where None. Of several tasks a
+            dict by name. Inputs by name have classes or numbers alone.
+        classes: The classes from the least to the most, for "ordinal"; numbers and ordered categoricals have an order.
+        quantiles: For "quantile": rising numbers between 0 and 1; 0.1, 0.5 and 0.9 where None.
         feature_names: Names of the columns of an array; "x0", "x1", ... where None.
         groups: The group of each row [rows], or the name of a column of `x`, which is then no feature: rows of one
             group (of one person, say) stay together in the split and in folds. None where rows are independent.
@@ -62,6 +66,8 @@ class Provider(BaseProvider):
         validation: tuple[Any, ...] | None = None,
         weights: Any = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
+        classes: Sequence[Any] | None = None,
+        quantiles: Sequence[float] | None = None,
         feature_names: Sequence[str] | None = None,
         groups: Any = None,
         time: Any = None,
@@ -71,6 +77,8 @@ class Provider(BaseProvider):
         self._named: list[NamedRows] = []
         if are_named_inputs(x):
             self._task = parse_task(task)
+            if classes is not None or quantiles is not None:
+                raise DataError("classes and quantiles are for tables; expected none beside inputs by name")
             if groups is not None or time is not None:
                 raise DataError("groups and time are for tables; expected none beside inputs by name")
             if feature_names is not None:
@@ -81,7 +89,7 @@ class Provider(BaseProvider):
                 self._named.append(NamedRows.of(validation[0], Labels(*validation[1:]), forms))
             return
         self._rows = _arranged(as_rows(x, y, weights, feature_names), groups, time)
-        self._tasks = parse_tasks(task, [str(self._rows.labels.name), *self._rows.others])
+        self._tasks = parse_choices(task, [str(self._rows.labels.name), *self._rows.others], classes, quantiles)
         self._validation = None
         if validation is not None:
             names = list(self._rows.frame.columns)
@@ -149,21 +157,8 @@ def parse_task(task: Any) -> TaskKind | None:
     try:
         return TaskKind(str(task).lower())
     except ValueError:
-        raise DataError(f"task is {task!r}; expected 'classification', 'regression' or None") from None
-
-
-def parse_tasks(task: Any, names: Sequence[str]) -> dict[str, TaskKind | None]:
-    """The user's choice for each of these tasks; one that is no dict is for all of them.
-
-    Raises:
-        DataError: if it is invalid, or names another task.
-    """
-    if not isinstance(task, Mapping):
-        return dict.fromkeys(names, parse_task(task))
-    unknown = [name for name in task if name not in names]
-    if unknown:
-        raise DataError(f"task names {unknown[0]!r}; the labels are {', '.join(map(repr, names))}")
-    return {name: parse_task(task.get(name)) for name in names}
+        tables = " (which are for tables)" if str(task).lower() in TASKS else ""
+        raise DataError(f"task is {task!r}{tables}; expected 'classification', 'regression' or None") from None
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[str], source: str) -> None:

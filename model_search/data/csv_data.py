@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from model_search.data.array_data import check_columns, parse_task, parse_tasks
+from model_search.data.array_data import check_columns
 from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
@@ -17,6 +17,7 @@ from model_search.data.tabular import csv_reading, schema
 from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
+from model_search.data.tabular.task_choice import parse_choice, parse_choices
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -40,7 +41,10 @@ class Provider(BaseProvider):
             specification names another). A row may lack labels of all but the primary one.
         weight: Name of a column with the weight of each row.
         header: Whether the first row holds the names; "auto" detects it. Without names, columns are "column_0", ...
-        task: "classification" or "regression"; inferred where None. Of several tasks a dict by label.
+        task: "classification", "ordinal", "regression" or "quantile"; inferred where None. Of several tasks a dict by
+            label.
+        classes: The classes from the least to the most, for "ordinal"; numbers have an order.
+        quantiles: For "quantile": rising numbers between 0 and 1; 0.1, 0.5 and 0.9 where None.
         encoding: Of the text.
         decimal: "." or ","; detected if None.
         groups: Name of a column; rows with the same value (of one person, say) stay together in the split and in folds.
@@ -65,6 +69,8 @@ class Provider(BaseProvider):
         weight: str | None = None,
         header: bool | str = "auto",
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
+        classes: Sequence[Any] | None = None,
+        quantiles: Sequence[float] | None = None,
         encoding: str = "utf-8",
         decimal: str | None = None,
         groups: str | None = None,
@@ -99,8 +105,9 @@ class Provider(BaseProvider):
         self._logits_dimension = logits_dimension
         if self._others and logits_dimension is not None:
             raise DataError("logits_dimension is for one label; leave it out, and classes are counted")
-        self._tasks = parse_tasks(task, [first, *self._others]) if self._others else {}
-        self._task = None if self._others else parse_task(task)
+        choice = (classes, quantiles)
+        self._tasks = parse_choices(task, [first, *self._others], *choice) if self._others else {}
+        self._task = None if self._others else parse_choice(task, *choice)
 
     def number_of_classes(self) -> int:
         """The number of classes; 1 for regression."""

@@ -39,6 +39,8 @@ class Provider(csv_data.Provider):
             label=FLAGS.label,
             weight=FLAGS.weight,
             task=FLAGS.task,
+            classes=FLAGS.classes,
+            quantiles=FLAGS.quantiles,
             groups=FLAGS.groups,
             time=FLAGS.time,
         )

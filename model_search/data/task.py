@@ -20,6 +20,15 @@ class TaskKind(enum.StrEnum):
     REGRESSION = "regression"
 
 
+class TargetKind(enum.StrEnum):
+    """What is predicted: which metrics and which loss go with it."""
+
+    CLASSES = "classes"
+    ORDERED_CLASSES = "ordered classes"
+    NUMBERS = "numbers"
+    QUANTILES = "quantiles"
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """The task: what is predicted.
@@ -34,6 +43,8 @@ class Task:
         target_range: Regression: the least and the largest training target, scaled; predictions are cut off there. None
             where they are not.
         weight: Name of the weight column, if any.
+        ordered: Classification: whether the classes are in an order, from the least to the most.
+        quantiles: Regression: the quantiles that are predicted, one for each logit, rising; empty for the mean.
         inferred: One sentence on how the task was inferred, for people.
     """
 
@@ -46,13 +57,21 @@ class Task:
     weight: str | None = None
     inferred: str = ""
     target_range: tuple[float, float] | None = None
+    ordered: bool = False
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def target(self) -> TargetKind:
+        """What is predicted, in more detail than its kind."""
+        if self.kind is TaskKind.CLASSIFICATION:
+            return TargetKind.ORDERED_CLASSES if self.ordered else TargetKind.CLASSES
+        return TargetKind.QUANTILES if self.quantiles else TargetKind.NUMBERS
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dict; `from_json` reads it. The range is left out where there is none, as before."""
+        """A JSON-able dict; `from_json` reads it. What came with later versions is left out where it says nothing."""
         found = dataclasses.asdict(self) | {"kind": self.kind.value, "classes": list(self.classes)}
-        if self.target_range is None:
-            del found["target_range"]
-        return found
+        silent = {"target_range": None, "ordered": False, "quantiles": ()}
+        return {name: value for name, value in found.items() if name not in silent or value != silent[name]}
 
     @classmethod
     def from_json(cls, values: Any) -> Task:
@@ -72,6 +91,9 @@ class Task:
             )
         if task.target_range is not None and not task.target_range[0] < task.target_range[1]:
             raise damaged("the task", f"its range is {task.target_range}")
+        rising = all(low < high for low, high in zip((0.0, *task.quantiles), (*task.quantiles, 1.0), strict=True))
+        if task.quantiles and (not rising or len(task.quantiles) != task.logits_dimension):
+            raise damaged("the task", f"its quantiles are {task.quantiles}")
         return task
 
     @classmethod

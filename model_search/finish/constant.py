@@ -17,7 +17,7 @@ _SMALLEST_SHARE = 1e-6  # of a class that no training row has
 
 
 def constant_logits(data: PreparedData) -> np.ndarray | None:
-    """The logits, for each validation row, of the class shares or the mean of the training rows.
+    """The logits, for each validation row, of the class shares, the mean or the quantiles of the training rows.
 
     Returns:
         float32 [validation rows, logits dimension]; None for a stream, and where there is a label for each step.
@@ -28,9 +28,19 @@ def constant_logits(data: PreparedData) -> np.ndarray | None:
     if data.task.kind is TaskKind.CLASSIFICATION:
         shares = np.bincount(labels, weights, minlength=data.task.logits_dimension)
         constant = np.log(np.maximum(shares / shares.sum(), _SMALLEST_SHARE))
+    elif data.task.quantiles:
+        constant = _quantiles(labels[:, 0], data.task.quantiles, weights)
     else:
         constant = np.average(labels, axis=0, weights=weights)
     return np.tile(constant.astype(np.float32), (len(data.valid), 1))
+
+
+def _quantiles(targets: np.ndarray, quantiles: tuple[float, ...], weights: np.ndarray | None) -> np.ndarray:
+    """For each quantile the least target up to which that share of the weights is found."""
+    order = np.argsort(targets, kind="stable")
+    found = np.cumsum(np.ones(len(order)) if weights is None else weights[order].astype(np.float64))
+    places = np.searchsorted(found, np.array(quantiles) * found[-1])
+    return targets[order][np.minimum(places, len(order) - 1)]
 
 
 def worse_than_constant(

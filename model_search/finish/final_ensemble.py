@@ -275,7 +275,9 @@ def _may_take_part(trial: Trial, networks_only: bool) -> bool:
 
 def objective_of(record: StudyRecord, kept: KeptRows, functions: MetricFunctions) -> tuple[ResolvedMetric | None, str]:
     """The metric to select by, and a note if it is not the study's metric."""
-    usual = "log loss" if kept.rows.task.kind is TaskKind.CLASSIFICATION else "squared error"
+    task = kept.rows.task
+    usual = "log loss" if task.kind is TaskKind.CLASSIFICATION else "squared error"
+    usual = "pinball loss" if task.quantiles else usual
     if functions.metric_fn is not None:
         return ResolvedMetric(record.metric, record.goal, functions.metric_fn), ""
     if kept.own_metric:

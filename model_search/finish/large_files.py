@@ -70,10 +70,10 @@ class ModelAnswers:
         inputs = inputs_of(data, self.description, self.note)
         return tower_logits(self.tower(inputs), inputs), steps_of(inputs, self.description)
 
-    def labels(self, data: TableLike) -> np.ndarray | dict[str, np.ndarray]:
+    def labels(self, data: TableLike, temperatures: Sequence[float]) -> np.ndarray | dict[str, np.ndarray]:
         """See `Study.predict`."""
         logits, steps = self.logits(data)
-        return predict_tasks(logits, self.tasks, steps)
+        return predict_tasks(logits, self.tasks, temperatures, steps)
 
     def probabilities(self, data: TableLike, temperatures: Sequence[float]) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """See `Study.predict_proba`."""
@@ -191,7 +191,7 @@ def _say(sentences: Iterable[str], note: Note | None) -> None:
 
 
 def answers_of(logits: np.ndarray, tasks: Mapping[str, Task], temperatures: Sequence[float]) -> pd.DataFrame:
-    """What is written for each row: "prediction", and "probability_CLASS" for each class.
+    """What is written for each row: "prediction", and "probability_CLASS" for each class; "quantile_Q" of quantiles.
 
     Of tasks besides the primary one, "prediction/TASK" and "probability_CLASS/TASK".
     """
@@ -205,7 +205,9 @@ def answers_of(logits: np.ndarray, tasks: Mapping[str, Task], temperatures: Sequ
 def _answers_of_task(logits: np.ndarray, task: Task, temperature: float) -> pd.DataFrame:
     import pandas as pd
 
-    labels = predict_labels(logits, task)
+    labels = predict_labels(logits, task, temperature)
+    if task.quantiles:
+        return pd.DataFrame(labels, columns=[f"quantile_{quantile:g}" for quantile in task.quantiles])
     found = pd.DataFrame({"prediction": pd.Series(labels.tolist(), dtype=labels.dtype if labels.ndim == 1 else object)})
     if task.kind is not TaskKind.CLASSIFICATION:
         return found

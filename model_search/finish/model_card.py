@@ -210,12 +210,17 @@ def _calibration(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def _answers(task: Task) -> list[str]:
+    if task.quantiles:
+        shown = ", ".join(f"{quantile:g}" for quantile in task.quantiles)
+        return [f"`prediction`: the quantiles {shown} of each row, rising, in the units of the training data."]
     if task.kind is TaskKind.REGRESSION:
         shape = "one number a row" if task.logits_dimension == 1 else f"{task.logits_dimension} numbers a row"
         return [f"`prediction`: {shape}, in the units of the training data."]
     classes = ", ".join(f"{_code(repr(label))}" for label in task.classes) or f"0 to {task.logits_dimension - 1}"
     return [
-        "`label`: the most probable class of each row; `probabilities`: a column for each class, in this order:",
+        f"`label`: the {'class in the middle of the probabilities' if task.ordered else 'most probable class'} of each "
+        f"row; `probabilities`: a column for each class, in this order"
+        f"{' (from the least to the most)' if task.ordered else ''}:",
         "",
         f"{classes}.",
     ]

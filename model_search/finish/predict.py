@@ -12,6 +12,7 @@ from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
 from model_search.towers.block_rows import rows_at_a_time
 from model_search.towers.keras_inputs import row_name
+from model_search.training.metrics import in_order, predicted_classes
 
 if TYPE_CHECKING:
     import keras
@@ -57,18 +58,19 @@ def _structured(tower: keras.Model, given: list[np.ndarray]) -> Any:
 
 
 def predict_tasks(
-    logits: np.ndarray, tasks: Mapping[str, Task], steps: np.ndarray | None
+    logits: np.ndarray, tasks: Mapping[str, Task], temperatures: Sequence[float], steps: np.ndarray | None
 ) -> np.ndarray | dict[str, np.ndarray]:
     """The predictions of one task, or those of several by name.
 
     Args:
         logits: float32 [rows, ..., logits of all tasks].
         tasks: By name.
+        temperatures: Of each task.
         steps: Which steps are valid, bool [rows, steps], where there is a label for each; padded ones are masked.
     """
     found = {}
-    for name, columns in logits_of_tasks(tasks).items():
-        found[name] = predict_labels(logits[..., columns], tasks[name])
+    for (name, columns), temperature in zip(logits_of_tasks(tasks).items(), temperatures, strict=True):
+        found[name] = predict_labels(logits[..., columns], tasks[name], temperature)
         if steps is not None:
             padded = ~steps if found[name].ndim == 2 else np.repeat(~steps[..., None], found[name].shape[2], axis=2)
             found[name] = np.ma.masked_array(found[name], mask=padded)
@@ -83,7 +85,7 @@ def predict_task_probabilities(
     Args:
         logits: As in `predict_tasks`.
         tasks: As in `predict_tasks`.
-        temperatures: Of each task.
+        temperatures: As in `predict_tasks`.
         steps: As in `predict_tasks`; there is a row for each valid step.
     """
     import pandas as pd
@@ -99,21 +101,23 @@ def predict_task_probabilities(
     return found if len(tasks) > 1 else next(iter(found.values()))
 
 
-def predict_labels(logits: np.ndarray, task: Task) -> np.ndarray:
+def predict_labels(logits: np.ndarray, task: Task, temperature: float = 1.0) -> np.ndarray:
     """Predictions in the user's own classes and units.
 
     Args:
         logits: float32 [rows, logits_dimension].
         task: What is predicted.
+        temperature: Above 0; of classes that are in an order it may change which one is predicted.
 
     Returns:
         Classification: the user's own classes [rows] (texts as Python strings), or their numbers from 0 where the task
-        names none. Regression: float64 [rows] in the user's units; [rows, targets] for several targets.
+        names none. Regression: float64 [rows] in the user's units; [rows, targets] for several targets, and
+        [rows, quantiles], rising, for quantiles.
     """
     if task.kind is TaskKind.REGRESSION:
-        values = logits.astype(np.float64) * task.target_scale + task.target_mean
-        return values[..., 0] if task.logits_dimension == 1 else values
-    return class_array(task)[logits.argmax(axis=-1)]
+        values = in_order(task, logits).astype(np.float64) * task.target_scale + task.target_mean
+        return values if task.quantiles or task.logits_dimension > 1 else values[..., 0]
+    return class_array(task)[predicted_classes(task, logits / temperature)]
 
 
 def predict_probabilities(logits: np.ndarray, task: Task, temperature: float = 1.0) -> pd.DataFrame:

@@ -23,16 +23,18 @@ _TIE = 1e-9
 
 
 def make_objective(task: Task, metric: ResolvedMetric | None) -> tuple[Objective, bool]:
-    """The objective for a metric (log loss or squared error where None), and whether it is costly to try."""
+    """The objective for a metric (the loss of the task where None), and whether it is costly to try."""
     base: Objective = _LogLoss() if task.kind is TaskKind.CLASSIFICATION else _SquaredError()
-    same = ("loss", "log_loss", "rmse", "mse", "r2")
+    if task.quantiles:
+        base = _Pinball(task)
+    same = ("loss", "log_loss", "rmse", "mse", "r2", "pinball")
     if metric is None or (metric.fn is None and metric.name in same and _usual_goal(metric, task)):
         return base, False
     return _AnyMetric(task, metric, base), True
 
 
 def _usual_goal(metric: ResolvedMetric, task: Task) -> bool:
-    return metric.goal == metrics.resolve_metric(metric.name, None, task.kind).goal
+    return metric.goal == metrics.resolve_metric(metric.name, None, task).goal
 
 
 class Objective(abc.ABC):
@@ -170,6 +172,49 @@ class _SquaredError(Objective):
             if not path.add(chosen, float(scores[chosen])):
                 break
         return path.counts(len(among))
+
+
+class _Pinball(Objective):
+    """The pinball loss of quantiles in their order."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._outputs: list[np.ndarray] = []
+        self._labels = np.empty((0, 1), np.float32)
+        self._weights = np.empty(0, np.float32)
+
+    def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+        return float(self._of_rows(logits, labels) @ _as_shares(len(labels), weights))
+
+    def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
+        self._outputs.append(logits.astype(np.float32))
+        self._labels, self._weights = labels, _as_shares(len(labels), weights)
+
+    def ready(self) -> None:
+        self.count, self.rows = len(self._outputs), len(self._labels)
+
+    def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        mixed = sum(np.float32(share) * self._outputs[place][rows] for place, share in enumerate(shares) if share > 0)
+        return float(self._of_rows(np.asarray(mixed), self._labels[rows]) @ _normal(self._weights[rows]))
+
+    def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
+        different, copies = np.unique(rows, return_counts=True)
+        weights, labels = _normal(self._weights[different] * copies), self._labels[different]
+        outputs = [self._outputs[place][different] for place in among]
+        total = np.zeros_like(outputs[0])
+        path = _Path(patience)
+        for number in range(1, steps + 1):
+            scores = [float(self._of_rows((total + one) / number, labels) @ weights) for one in outputs]
+            chosen = int(np.argmin(scores))
+            total += outputs[chosen]
+            if not path.add(chosen, scores[chosen]):
+                break
+        return path.counts(len(among))
+
+    def _of_rows(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        quantiles = np.array(self._task.quantiles, np.float32)
+        errors = metrics.in_order(self._task, logits) - labels
+        return np.maximum(-quantiles * errors, (1 - quantiles) * errors).mean(axis=1)
 
 
 class _AnyMetric(Objective):

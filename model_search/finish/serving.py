@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from keras import layers, ops
+from keras.src.ops.numpy import Sort
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
@@ -131,9 +132,9 @@ def serving_model(bundle: ModelBundle) -> keras.Model:
     Its inputs are a dict by column name (`input_names.keras_names` says which names are changed), each [rows];
     without a schema, the inputs of a row, one by itself or a dict by name (changed likewise). Its outputs are a dict.
     For classes: "label" [rows] (whole or fractional numbers where all classes are such, else text) and "probabilities"
-    [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets), of
-    `units_dtype`. Of several tasks, these are of the primary one, and "label/TASK" and the like are of each. With a
-    label for each step, all of them have an axis of steps after the rows.
+    [rows, classes]. For numbers: "prediction" [rows] in the user's units ([rows, targets] for several targets,
+    [rows, quantiles] for quantiles, rising), of `units_dtype`. Of several tasks, these are of the primary one, and
+    "label/TASK" and the like are of each. With a label for each step, all of them have an axis of steps after the rows.
     """
     names = keras_names(input_names(bundle) if bundle.schema is None else bundle.schema.columns)
     pieces = serving_pieces(bundle, taken=names)
@@ -188,11 +189,20 @@ def _answers(bundle: ModelBundle, name: str) -> keras.Model:
 def _answers_of_task(logits: Any, task: Task, temperature: float, suffix: str = "") -> dict[str, Any]:
     """The outputs of one task from its logits; `suffix` makes the names of its layers unique."""
     if task.kind is TaskKind.REGRESSION:
+        if task.quantiles:
+            logits = Sort(axis=-1, name=f"rising{suffix}")(logits)
         values = _in_units(logits, task, suffix)
-        return {"prediction": values[..., 0] if task.logits_dimension == 1 else values}
+        return {"prediction": values if task.quantiles or task.logits_dimension > 1 else values[..., 0]}
     probabilities = probabilities_of(logits, temperature, suffix)
-    label = _labels(ops.argmax(probabilities, axis=-1), class_array(task), suffix)
+    chosen = _median(probabilities) if task.ordered else ops.argmax(probabilities, axis=-1)
+    label = _labels(chosen, class_array(task), suffix)
     return {"label": label, "probabilities": probabilities}
+
+
+def _median(probabilities: Any) -> Any:
+    """The number of the class in the middle, as `predicted_classes` has it."""
+    up_to = ops.cumsum(probabilities, axis=-1)[..., :-1]
+    return ops.sum(ops.cast(ops.less(up_to, 0.5), "int32"), axis=-1)
 
 
 def _in_units(logits: Any, task: Task, suffix: str) -> Any:

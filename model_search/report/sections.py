@@ -317,7 +317,9 @@ def _task_in_words(task: Task, what: str) -> Iterable[tuple[str, str]]:
         classes = ", ".join(map(repr, task.classes[:_MOST_CLASSES]))
         rest = len(task.classes) - _MOST_CLASSES
         named = f": {classes}{f' and {rest} more' if rest > 0 else ''}" if task.classes else ""
-        yield what, f"{task.label}, {task.logits_dimension} classes{named}"
+        yield what, f"{task.label}, {task.logits_dimension} {'ordered ' if task.ordered else ''}classes{named}"
+    elif task.quantiles:
+        yield what, f"{task.label}, the quantiles {', '.join(f'{quantile:g}' for quantile in task.quantiles)}"
     else:
         yield what, f"{task.label}, {'a number' if task.logits_dimension == 1 else 'numbers'}"
 

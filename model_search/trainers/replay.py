@@ -120,7 +120,7 @@ def with_metric(
     """The settings with the metric that the user gives, if any."""
     if metric_fn is None:
         return settings
-    metric = resolve_metric(metric_fn, study.record.goal, data.task.kind)
+    metric = resolve_metric(metric_fn, study.record.goal, data.task)
     return dataclasses.replace(settings, metric_fn=metric.fn)
 
 

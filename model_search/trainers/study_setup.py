@@ -142,7 +142,7 @@ def _prepare(
     data = prepared(provider, prepare_options(spec, seed, batch_size, options.eval_steps, existing))
     _check_size(data)
     _check_tasks(data, spec)
-    metric = resolve_metric(options.metric, options.goal, data.task.kind)
+    metric = resolve_metric(options.metric, options.goal, data.task)
     searched = with_version(spec, _search_version(existing))
     classic = _classic_models(data, spec, options, existing)
     planned = _planner_settings(spec, _with_earlier_steps(options, existing), data, seed)

@@ -17,13 +17,17 @@ from model_search.training.outcome import TrainingSettings
 from model_search.training.runtime import tensorflow
 
 LossFn = Callable[[Any, Any, Any], Any]
+_LEAST_PROBABILITY = 1e-7
 
 
 def batch_loss(task: Task, loss_fn: Callable[..., Any] | None, smoothing: float = 0.0) -> LossFn:
     """The loss as a function of labels, logits and weights (a tensor [batch], or None) that gives a scalar tensor.
 
-    Without a function of the provider's own it is softmax cross-entropy for classes, and the squared error of the
-    scaled targets for numbers, averaged over rows; weights are expected to average 1 over the data.
+    Without a function of the provider's own it is softmax cross-entropy for classes, the squared error of the scaled
+    targets for numbers, and the pinball loss (Koenker and Bassett 1978) for quantiles, averaged over rows; weights are
+    expected to average 1 over the data. For ordered classes the cross-entropy of each threshold between two of them is
+    added (Frank and Hall 2001, with one tower that gives the probabilities of classes instead of a model for each
+    threshold): a class far from the true one costs more than its neighbour, and probabilities stay honest.
 
     Args:
         task: Classes or numbers.
@@ -32,9 +36,12 @@ def batch_loss(task: Task, loss_fn: Callable[..., Any] | None, smoothing: float 
     """
     if loss_fn is not None:
         return _Own(loss_fn)
+    if task.quantiles:
+        return _pinball(task.quantiles)
     if task.kind is not TaskKind.CLASSIFICATION:
         return _squared_error
-    return _smoothed(smoothing) if smoothing > 0 else _cross_entropy
+    of_classes = _smoothed(smoothing) if smoothing > 0 else _cross_entropy
+    return _with_thresholds(of_classes) if task.ordered else of_classes
 
 
 def balanced(loss: LossFn, labels: np.ndarray, power: float) -> LossFn:
@@ -181,10 +188,38 @@ def _smoothed(share: float) -> LossFn:
     return loss
 
 
+def _with_thresholds(of_classes: LossFn) -> LossFn:
+    """The loss of classes plus the cross-entropies of "above this class", of all classes but the last."""
+
+    def loss(labels: Any, logits: Any, weights: Any) -> Any:
+        tf = tensorflow()
+        probabilities = tf.nn.softmax(logits)
+        up_to = tf.cumsum(probabilities, axis=-1)[..., :-1]
+        above = tf.cumsum(probabilities, axis=-1, reverse=True)[..., 1:]
+        is_above = labels[..., None] > tf.range(logits.shape[-1] - 1, dtype=labels.dtype)
+        of_truth = tf.maximum(tf.where(is_above, above, up_to), _LEAST_PROBABILITY)
+        thresholds = -tf.reduce_sum(tf.math.log(of_truth), axis=-1)
+        return of_classes(labels, logits, weights) + average_over_rows(thresholds, weights)
+
+    return loss
+
+
 def _squared_error(labels: Any, logits: Any, weights: Any) -> Any:
     tf = tensorflow()
     errors = tf.square(logits - labels)
     return average_over_rows(errors if weights is None else tf.reduce_mean(errors, axis=-1), weights)
+
+
+def _pinball(quantiles: tuple[float, ...]) -> LossFn:
+    """The pinball loss of the scaled targets [batch, 1], averaged over the quantiles."""
+
+    def loss(labels: Any, logits: Any, weights: Any) -> Any:
+        tf = tensorflow()
+        shares, errors = tf.constant(quantiles, tf.float32), logits - labels
+        losses = tf.reduce_mean(tf.maximum(-shares * errors, (1 - shares) * errors), axis=-1)
+        return average_over_rows(losses, weights)
+
+    return loss
 
 
 def average_over_rows(losses: Any, weights: Any) -> Any:

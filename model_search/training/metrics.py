@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import TargetKind, Task, TaskKind
 from model_search.errors import TrialError, UserError
 from model_search.ranking import Goal, Objective
 
@@ -60,7 +60,7 @@ class _Scored:
 
     @functools.cached_property
     def chosen(self) -> np.ndarray:
-        return self.logits.argmax(axis=1)
+        return predicted_classes(self.task, self.logits)
 
     @functools.cached_property
     def errors(self) -> np.ndarray:
@@ -161,24 +161,87 @@ def _r2(scored: _Scored) -> float:
     return float(np.mean(1 - scored.weights @ np.square(scored.errors) / spread))
 
 
+def _rank_error(scored: _Scored) -> float:
+    """How many classes the predicted one is away from the true one."""
+    return scored.mean(np.abs(scored.chosen - scored.labels))
+
+
+def _quadratic_kappa(scored: _Scored) -> float:
+    """Cohen's kappa with squared distances of classes: 1 for no error, 0 for what chance would reach (Cohen 1968)."""
+    classes = np.arange(scored.logits.shape[1])
+    truth = np.bincount(scored.labels, scored.weights, len(classes))
+    claimed = np.bincount(scored.chosen, scored.weights, len(classes))
+    by_chance = float(truth @ np.square(classes[:, None] - classes) @ claimed)
+    if by_chance <= 0:
+        return math.nan
+    return 1 - scored.mean(np.square(scored.chosen - scored.labels)) / by_chance
+
+
+def _scaled_pinball(scored: _Scored) -> float:
+    quantiles = np.array(scored.task.quantiles)
+    return scored.mean(np.maximum(-quantiles * scored.errors, (1 - quantiles) * scored.errors).mean(axis=1))
+
+
+def _pinball(scored: _Scored) -> float:
+    """Mean over rows and quantiles of q (y - p) or, where the prediction p is too large, (1 - q) (p - y)."""
+    return _scaled_pinball(scored) * scored.task.target_scale
+
+
+def _coverage_error(scored: _Scored) -> float:
+    """Mean distance of each quantile from the share of rows that are not above its prediction."""
+    shares = scored.weights @ (scored.errors >= 0)
+    return float(np.abs(shares - np.array(scored.task.quantiles)).mean())
+
+
+def _mae_of_median(scored: _Scored) -> float:
+    """NaN where the median is not among the quantiles."""
+    if _MEDIAN not in scored.task.quantiles:
+        return math.nan
+    place = scored.task.quantiles.index(_MEDIAN)
+    return scored.mean(np.abs(scored.errors[:, place])) * scored.task.target_scale
+
+
 @dataclasses.dataclass(frozen=True)
 class _Metric:
     goal: str
-    compute: Mapping[TaskKind, Callable[[_Scored], float]]
+    compute: Mapping[TargetKind, Callable[[_Scored], float]]
+
+    @classmethod
+    def of_classes(cls, goal: str, function: Callable[[_Scored], float]) -> _Metric:
+        """A metric of classes, in an order or not."""
+        return cls(goal, dict.fromkeys((TargetKind.CLASSES, TargetKind.ORDERED_CLASSES), function))
 
 
-_CLASSES, _NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
+_MEDIAN = 0.5
+_NUMBERS, _QUANTILES = TargetKind.NUMBERS, TargetKind.QUANTILES
 _METRICS: Mapping[str, _Metric] = {
-    "loss": _Metric(MINIMIZE, {_CLASSES: _cross_entropy, _NUMBERS: _scaled_mse}),
-    "accuracy": _Metric(MAXIMIZE, {_CLASSES: _accuracy}),
-    "auc": _Metric(MAXIMIZE, {_CLASSES: _auc}),
-    "auc_pr": _Metric(MAXIMIZE, {_CLASSES: _auc_pr}),
-    "log_loss": _Metric(MINIMIZE, {_CLASSES: _cross_entropy}),
-    "f1": _Metric(MAXIMIZE, {_CLASSES: _f1}),
+    "loss": _Metric(
+        MINIMIZE,
+        {
+            **_Metric.of_classes(MINIMIZE, _cross_entropy).compute,
+            _NUMBERS: _scaled_mse,
+            _QUANTILES: _scaled_pinball,
+        },
+    ),
+    "accuracy": _Metric.of_classes(MAXIMIZE, _accuracy),
+    "auc": _Metric.of_classes(MAXIMIZE, _auc),
+    "auc_pr": _Metric.of_classes(MAXIMIZE, _auc_pr),
+    "log_loss": _Metric.of_classes(MINIMIZE, _cross_entropy),
+    "f1": _Metric.of_classes(MAXIMIZE, _f1),
+    "rank_error": _Metric(MINIMIZE, {TargetKind.ORDERED_CLASSES: _rank_error}),
+    "quadratic_kappa": _Metric(MAXIMIZE, {TargetKind.ORDERED_CLASSES: _quadratic_kappa}),
     "r2": _Metric(MAXIMIZE, {_NUMBERS: _r2}),
     "rmse": _Metric(MINIMIZE, {_NUMBERS: _rmse}),
     "mse": _Metric(MINIMIZE, {_NUMBERS: _mse}),
-    "mae": _Metric(MINIMIZE, {_NUMBERS: _mae}),
+    "mae": _Metric(MINIMIZE, {_NUMBERS: _mae, _QUANTILES: _mae_of_median}),
+    "pinball": _Metric(MINIMIZE, {_QUANTILES: _pinball}),
+    "coverage_error": _Metric(MINIMIZE, {_QUANTILES: _coverage_error}),
+}
+_FITS: Mapping[TargetKind, str] = {
+    TargetKind.CLASSES: "a classification task",
+    TargetKind.ORDERED_CLASSES: "an ordinal task",
+    _NUMBERS: "a regression task",
+    _QUANTILES: "these quantiles",
 }
 _OTHER_NAMES: Mapping[str, str] = {
     "auc_roc": "auc",
@@ -191,6 +254,12 @@ _OTHER_NAMES: Mapping[str, str] = {
     "f1_score": "f1",
     "r_2": "r2",
     "r2_score": "r2",
+    "qwk": "quadratic_kappa",
+    "quadratic_weighted_kappa": "quadratic_kappa",
+    "cohen_kappa": "quadratic_kappa",
+    "pinball_loss": "pinball",
+    "mean_pinball_loss": "pinball",
+    "quantile_loss": "pinball",
 }
 
 
@@ -206,11 +275,13 @@ def all_metrics(
         weights: [rows], or None where all rows weigh the same.
 
     Returns:
-        Classes: loss, log_loss, accuracy, auc, f1 and, for two classes, auc_pr. Numbers: loss (mean squared error of
-        the scaled targets) and, in the user's units, mse, rmse, mae, r2.
+        Classes: loss, log_loss, accuracy, auc, f1, for two classes auc_pr, and for ordered ones rank_error and
+        quadratic_kappa. Numbers: loss (mean squared error of the scaled targets) and, in the user's units, mse, rmse,
+        mae, r2. Quantiles: loss (mean pinball loss of the scaled targets), coverage_error and, in the user's units,
+        pinball and mae (of the median).
     """
     scored = _scored(task, labels, logits, weights)
-    values = {name: m.compute[task.kind](scored) for name, m in _METRICS.items() if task.kind in m.compute}
+    values = {name: m.compute[task.target](scored) for name, m in _METRICS.items() if task.target in m.compute}
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
@@ -218,18 +289,35 @@ def compute_metric(
     name: str, task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None
 ) -> float:
     """One metric by its resolved name (see `all_metrics` for the arguments); NaN where it cannot be computed."""
-    return float(_METRICS[name].compute[task.kind](_scored(task, labels, logits, weights)))
+    return float(_METRICS[name].compute[task.target](_scored(task, labels, logits, weights)))
 
 
 def predictions(task: Task, logits: np.ndarray) -> np.ndarray:
     """What a user's own metric sees: probabilities [rows, classes], or values in the user's units [rows].
 
-    Several targets give [rows, targets].
+    Several targets give [rows, targets], quantiles [rows, quantiles].
     """
     if task.kind is TaskKind.CLASSIFICATION:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return shifted / shifted.sum(axis=1, keepdims=True)
-    return in_user_units(task, logits)
+    return in_user_units(task, in_order(task, logits))
+
+
+def predicted_classes(task: Task, logits: np.ndarray) -> np.ndarray:
+    """The number of the class that is predicted, int [...], from logits [..., classes] divided by the temperature.
+
+    The most probable class; of ordered ones the median, which is the fewest classes away from the true one on average.
+    """
+    if not task.ordered:
+        return logits.argmax(axis=-1)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    up_to = powers.cumsum(axis=-1)
+    return (up_to[..., :-1] < up_to[..., -1:] / 2).sum(axis=-1)
+
+
+def in_order(task: Task, logits: np.ndarray) -> np.ndarray:
+    """Logits, those of quantiles rising: sorting never makes the pinball loss worse (Chernozhukov et al. 2010)."""
+    return np.sort(logits, axis=-1) if task.quantiles else logits
 
 
 def in_user_units(task: Task, scaled: np.ndarray) -> np.ndarray:
@@ -277,14 +365,14 @@ def extra_metrics(fn: Callable[..., object], task: Task, labels: np.ndarray, log
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def resolve_metric(metric: str | Callable[..., float] | None, goal: str | None, task_kind: TaskKind) -> ResolvedMetric:
+def resolve_metric(metric: str | Callable[..., float] | None, goal: str | None, task: Task) -> ResolvedMetric:
     """Finds the metric that a user means, and whether more or less of it is better.
 
     Args:
         metric: A name in any spelling ("AUC", "log loss", "R2"), a function `fn(labels, predictions) -> number`, or
             None for the loss.
         goal: "minimize" or "maximize"; None takes the metric's usual one.
-        task_kind: Classes or numbers.
+        task: What is predicted.
 
     Raises:
         UserError: if the metric is unknown or does not fit the task, or a function comes without a goal.
@@ -298,13 +386,15 @@ def resolve_metric(metric: str | Callable[..., float] | None, goal: str | None, 
     if metric is not None and not isinstance(metric, str):
         raise UserError(f"metric is {metric!r}; expected a name or a function of labels and predictions")
     name = _canonical(metric or "loss")
-    fitting = [known for known, m in _METRICS.items() if task_kind in m.compute]
+    fitting = [known for known, m in _METRICS.items() if task.target in m.compute]
+    if task.quantiles and _MEDIAN not in task.quantiles:
+        fitting.remove("mae")
     if name not in _METRICS:
         near = difflib.get_close_matches(name, [*_METRICS, *_OTHER_NAMES], n=3)
         meant = ", ".join(dict.fromkeys(_OTHER_NAMES.get(one, one) for one in near) or fitting)
         raise UserError(f"metric {metric!r} is unknown; did you mean one of: {meant}?")
     if name not in fitting:
-        raise UserError(f"metric {name!r} does not fit a {task_kind.value} task; expected one of {', '.join(fitting)}")
+        raise UserError(f"metric {name!r} does not fit {_FITS[task.target]}; expected one of {', '.join(fitting)}")
     return ResolvedMetric(name, goal or _METRICS[name].goal)
 
 
@@ -322,7 +412,7 @@ def _scored(task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndar
     rows = len(labels)
     if rows == 0:
         raise UserError("there are no rows to compute a metric on")
-    logits = np.asarray(logits)
+    logits = in_order(task, np.asarray(logits))
     if task.kind is TaskKind.REGRESSION:
         labels = labels.reshape(len(labels), -1)
     shares = np.ones(len(labels)) if weights is None else weights.astype(np.float64)

@@ -37,6 +37,15 @@ def test_numbers_have_their_mean():
     np.testing.assert_allclose(constant_logits(data), [[2.0], [2.0]])
 
 
+def test_quantiles_are_those_of_the_training_rows():
+    labels = np.arange(10, dtype=np.float32)[::-1, None]
+    weights = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], np.float32)
+    task = Task(TaskKind.REGRESSION, "y", 2, quantiles=(0.1, 0.9))
+    for given, expected in ((None, [0.0, 8.0]), (weights, [0.0, 4.0])):
+        rows = Rows.of(np.zeros((10, 2), np.float32), labels, given)
+        np.testing.assert_allclose(constant_logits(TableData(task, rows, rows, "", {})), [expected] * 10)
+
+
 @pytest.mark.parametrize(("best", "is_said"), [(0.5, True), (0.8, False), (0.7, False), (None, True)])
 def test_only_what_is_worse_is_said(best, is_said):
     objective = Objective("accuracy", Goal.of("maximize"))

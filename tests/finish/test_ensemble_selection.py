@@ -145,6 +145,27 @@ def test_numbers_are_averaged():
     assert np.square(mixed(found, candidates, NUMBERS) - labels).mean() < 0.5 * min(errors)
 
 
+def test_quantiles_are_selected_by_their_pinball_loss():
+    """Two members that err to opposite sides are better together than a third one that is better by itself."""
+    rng = np.random.default_rng(0)
+    task = Task(TaskKind.REGRESSION, "y", 2, quantiles=(0.25, 0.75))
+    labels = rng.normal(size=(400, 1)).astype(np.float32)
+    ideal = np.tile(np.float32([-0.6745, 0.6745]), (400, 1))
+    candidates = [ideal - 1, ideal + 1, ideal[:, ::-1] + np.float32(0.8), ideal + 3]
+    objective, costly = make_objective(task, ResolvedMetric("pinball", "minimize"))
+    assert not costly
+    for one in candidates:
+        objective.add(one, labels, None)
+    objective.ready()
+    rows = np.arange(400)
+    singles = objective.singles(rows)
+    assert singles.argmin() == 2  # in another order, which makes no difference
+    np.testing.assert_allclose(singles, [objective.single(one, labels, None) for one in candidates], rtol=1e-5)
+    counts = objective.greedy(np.arange(4), np.concatenate([rows, rows[:5]]), 8, 8)
+    assert counts[3] == 0
+    assert objective.score(counts / counts.sum(), rows) < singles.min() - 0.05
+
+
 @pytest.mark.parametrize("name", ["accuracy", "auc", "f1"])
 def test_any_metric_can_be_what_counts(name):
     candidates, labels = noisy_classes()

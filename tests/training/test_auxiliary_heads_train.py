@@ -36,7 +36,7 @@ def test_the_head_changes_what_is_learnt_and_is_not_kept(make):
 @pytest.mark.parametrize(("asked", "weight"), [(True, 0.5), (False, None)])
 def test_the_specification_asks_for_it(asked, weight):
     spec = PhoenixSpec(use_auxiliary_head=asked, auxiliary_head_loss_weight=0.5)
-    assert training_settings(spec, resolve_metric(None, None, class_table().task.kind), None).auxiliary_weight == weight
+    assert training_settings(spec, resolve_metric(None, None, class_table().task), None).auxiliary_weight == weight
 
 
 def test_a_tower_that_is_too_short_is_trained_without_one():

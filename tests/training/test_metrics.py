@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -8,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_search.data.labelled_rows import LabelledRows
-from model_search.data.task import TaskKind
+from model_search.data.task import Task, TaskKind
 from model_search.errors import TrialError, UserError
 from model_search.training import metrics
 
-CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
+CLASSES, NUMBERS = classes_task(3), numbers_task()
+ORDERED = dataclasses.replace(CLASSES, ordered=True)
+QUANTILES = Task(TaskKind.REGRESSION, "label", 2, target_mean=10.0, target_scale=4.0, quantiles=(0.2, 0.9))
 
 
 @st.composite
@@ -137,6 +140,11 @@ def test_weights_of_zero_only_count_as_none():
         ("MAE", "mae", "minimize", NUMBERS),
         (None, "loss", "minimize", NUMBERS),
         ("loss", "loss", "minimize", CLASSES),
+        ("Accuracy", "accuracy", "maximize", ORDERED),
+        ("QWK", "quadratic_kappa", "maximize", ORDERED),
+        ("rank error", "rank_error", "minimize", ORDERED),
+        ("pinball loss", "pinball", "minimize", QUANTILES),
+        (None, "loss", "minimize", QUANTILES),
     ],
 )
 def test_names_are_understood_in_many_spellings(given_name, name, goal, kind):
@@ -152,6 +160,8 @@ def test_names_are_understood_in_many_spellings(given_name, name, goal, kind):
         ("xyz", None, NUMBERS, "did you mean one of: loss, r2, rmse, mse, mae"),
         ("accuracy", None, NUMBERS, "does not fit a regression task; expected one of loss, r2"),
         ("rmse", None, CLASSES, "does not fit a classification task"),
+        ("rank_error", None, CLASSES, "does not fit a classification task"),
+        ("mae", None, QUANTILES, "does not fit these quantiles; expected one of loss, pinball, coverage_error"),
         ("loss", "up", CLASSES, "goal is 'up'"),
         (3, None, CLASSES, "metric is 3"),
         (max, None, CLASSES, "say goal="),
@@ -209,3 +219,37 @@ def test_one_label_for_each_step_of_a_sequence():
     assert found == 0.75
     np.testing.assert_array_equal(valid.by_row(valid.logits(logits))[1], logits[1])
     assert not valid.by_row(valid.logits(logits))[0].any()
+
+
+def test_metrics_of_ordered_classes_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(4, size=50).astype(np.int32), rng.normal(size=(50, 4)).astype(np.float32)
+    weights = rng.uniform(0.5, 2, 50).astype(np.float32)
+    found = metrics.all_metrics(dataclasses.replace(classes_task(4), ordered=True), labels, logits, weights)
+    shares = softmax(logits)
+    chosen = np.array([np.flatnonzero(np.cumsum(row) >= 0.5)[0] for row in shares])
+    assert (chosen != logits.argmax(axis=1)).any()
+    kappa = sklearn.metrics.cohen_kappa_score(labels, chosen, weights="quadratic", sample_weight=weights)
+    assert found["quadratic_kappa"] == pytest.approx(kappa, abs=1e-6)
+    assert found["rank_error"] == pytest.approx(
+        sklearn.metrics.mean_absolute_error(labels, chosen, sample_weight=weights)
+    )
+    assert "rank_error" not in metrics.all_metrics(classes_task(4), labels, logits, weights)
+
+
+def test_metrics_of_quantiles_are_those_of_scikit_learn_with_quantiles_in_their_order():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.normal(size=(60, 1)).astype(np.float32), rng.normal(size=(60, 2)).astype(np.float32)
+    weights = rng.uniform(0.5, 2, 60).astype(np.float32)
+    found = metrics.all_metrics(QUANTILES, labels, logits, weights)
+    assert found == pytest.approx(metrics.all_metrics(QUANTILES, labels, np.sort(logits, axis=1), weights))
+    truth, values = labels[:, 0] * 4.0 + 10, np.sort(logits, axis=1) * 4.0 + 10
+    losses = [
+        sklearn.metrics.mean_pinball_loss(truth, values[:, place], sample_weight=weights, alpha=quantile)
+        for place, quantile in enumerate(QUANTILES.quantiles)
+    ]
+    assert found["pinball"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert found["loss"] == pytest.approx(np.mean(losses) / 4, rel=1e-5)
+    shares = [np.average(truth <= values[:, place], weights=weights) for place in range(2)]
+    assert found["coverage_error"] == pytest.approx(np.abs(np.array(shares) - [0.2, 0.9]).mean(), rel=1e-5)
+    assert (np.diff(metrics.predictions(QUANTILES, logits), axis=1) >= 0).all()

@@ -10,6 +10,7 @@ import numpy as np
 
 from model_search.data.tabular import earlier_rules
 from model_search.data.tabular.label_column import LabelColumn, is_number, parse_number, read_labels, shown
+from model_search.data.tabular.task_choice import TaskChoice
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
 
@@ -36,13 +37,16 @@ def read_like_training(series: pd.Series, task: Task, rules: int) -> LabelColumn
 
 
 def infer_task(
-    labels: LabelColumn, kind: TaskKind | None = None, logits_dimension: int | None = None, weight: str | None = None
+    labels: LabelColumn,
+    kind: TaskKind | TaskChoice | None = None,
+    logits_dimension: int | None = None,
+    weight: str | None = None,
 ) -> Task:
     """Infers the task; `fit_scale` adds target mean and scale.
 
     Args:
         labels: All labels.
-        kind: The user's choice of a task.
+        kind: The user's choice of a task; None where there is none.
         logits_dimension: The user's number of classes; above 1 it means classes.
         weight: Name of the weight column.
 
@@ -50,9 +54,10 @@ def infer_task(
         DataError: if there is nothing to predict, or the choice does not fit the labels.
     """
     name, values = labels.name, labels.values
+    choice = kind if isinstance(kind, TaskChoice) else None if kind is None else TaskChoice(kind)
     if not values:
         raise DataError(f"every row lacks its label (column {name!r}); expected a class or a number in each row")
-    chosen, why = _kind(labels, kind, logits_dimension)
+    chosen, why = _kind(labels, None if choice is None else choice.kind, logits_dimension)
     if len(values) == 1:
         wanted = "at least two classes" if chosen is TaskKind.CLASSIFICATION else "different numbers"
         raise DataError(f"every row has the same label, {values[0]!r} (column {name!r}); expected {wanted}")
@@ -62,16 +67,46 @@ def infer_task(
             raise DataError(
                 f"the labels in column {name!r} are no numbers (such as {example!r}); regression needs numbers"
             )
+        if choice is not None and choice.quantiles:
+            return _quantiles_of(labels, choice, weight)
         return Task(chosen, name, 1, weight=weight, inferred=f"{name!r} is predicted as a number: {why}.")
-    classes = _classes(labels, logits_dimension)
+    ordered = choice is not None and choice.ordered
+    classes = _in_order(labels, choice) if choice is not None and ordered else _classes(labels, logits_dimension)
     if len(classes) > MAX_CLASSES:
         raise DataError(
             f"column {name!r} has {len(classes)} different labels; expected at most {MAX_CLASSES} classes, "
             "or task='regression' for numbers"
         )
     shown = ", ".join(str(value) for value in classes[:6]) + (", ..." if len(classes) > 6 else "")
-    sentence = f"{name!r} is predicted as one of {len(classes)} classes ({shown}): {why}."
-    return Task(chosen, name, len(classes), classes, weight=weight, inferred=sentence)
+    what = "ordered classes" if ordered else "classes"
+    sentence = f"{name!r} is predicted as one of {len(classes)} {what} ({shown}): {why}."
+    return Task(chosen, name, len(classes), classes, weight=weight, inferred=sentence, ordered=ordered)
+
+
+def _quantiles_of(labels: LabelColumn, choice: TaskChoice, weight: str | None) -> Task:
+    shown = ", ".join(f"{value:g}" for value in choice.quantiles)
+    sentence = f"{labels.name!r} is predicted by quantiles ({shown}): as you asked."
+    width = len(choice.quantiles)
+    return Task(choice.kind, labels.name, width, weight=weight, inferred=sentence, quantiles=choice.quantiles)
+
+
+def _in_order(labels: LabelColumn, choice: TaskChoice) -> tuple[Label, ...]:
+    """The classes from the least to the most: as they are given, or as numbers are."""
+    if not choice.classes:
+        if not labels.is_numeric:
+            raise DataError(
+                f"the order of the labels in column {labels.name!r} is unknown ({shown(labels.values, 5)}); expected "
+                "numbers, or their order, such as classes=['low', 'middle', 'high']"
+            )
+        return labels.values
+    known = _Classes(choice.classes, is_date=labels.is_date)
+    missing = [value for value in labels.values if known.find(value) is None]
+    if missing:
+        raise DataError(
+            f"column {labels.name!r} holds {shown(missing, 5)}, which classes lacks ({shown(choice.classes, 10)}); "
+            "expected the order of all classes"
+        )
+    return choice.classes
 
 
 def _kind(labels: LabelColumn, kind: TaskKind | None, logits_dimension: int | None) -> tuple[TaskKind, str]:

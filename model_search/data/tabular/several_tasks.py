@@ -14,6 +14,7 @@ import numpy as np
 
 from model_search.data.tabular import labels
 from model_search.data.tabular.label_column import LabelColumn, read_labels
+from model_search.data.tabular.task_choice import TaskChoice
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
 
@@ -65,7 +66,7 @@ def _neutral(task: Task) -> float:
     return 0 if task.kind is TaskKind.CLASSIFICATION else task.target_mean
 
 
-def infer_other_tasks(others: Mapping[str, OtherTask], kinds: Mapping[str, TaskKind | None]) -> dict[str, Task]:
+def infer_other_tasks(others: Mapping[str, OtherTask], kinds: Mapping[str, TaskChoice | None]) -> dict[str, Task]:
     """The further tasks by name; `scaled` adds mean and scale of numbers.
 
     Raises:

@@ -26,6 +26,7 @@ from model_search.data.tabular.several_tasks import (
     scaled,
 )
 from model_search.data.tabular.split import split_groups, split_latest, split_rows
+from model_search.data.tabular.task_choice import TaskChoice
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
 
@@ -93,8 +94,8 @@ class RawTable:
     rows: RawRows
     validation: RawRows | None = None
     columns: tuple[str, ...] = ()
-    task_kind: TaskKind | None = None
-    task_kinds: Mapping[str, TaskKind | None] = dataclasses.field(default_factory=dict)
+    task_kind: TaskChoice | None = None
+    task_kinds: Mapping[str, TaskChoice | None] = dataclasses.field(default_factory=dict)
     logits_dimension: int | None = None
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -129,8 +130,19 @@ def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = READING
     else:
         column = read_labels(series, as_text=raw.kinds.get(str(series.name)) == TEXT)
     weight = None if raw.rows.weights is None else str(raw.rows.weights.name)
-    chosen = kind or raw.task_kind or raw.task_kinds.get(str(series.name))
-    return column, labels.infer_task(column, chosen, raw.logits_dimension, weight)
+    chosen = raw.task_kind or raw.task_kinds.get(str(series.name)) if kind is None else TaskChoice(kind)
+    return column, labels.infer_task(column, _in_own_order(chosen, series), raw.logits_dimension, weight)
+
+
+def _in_own_order(choice: TaskChoice | None, series: pd.Series) -> TaskChoice | None:
+    """The choice with the order that the type of the labels has, where the user gives none."""
+    import pandas as pd
+
+    if choice is None or not choice.ordered or choice.classes:
+        return choice
+    if not isinstance(series.dtype, pd.CategoricalDtype) or not series.dtype.ordered:
+        return choice
+    return dataclasses.replace(choice, classes=tuple(series.dtype.categories.tolist()))
 
 
 def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
@@ -329,6 +341,8 @@ def fingerprint(parts: list[_Part], task: Task) -> str:
     """SHA-256 of column names, cells, labels and weights; the same in every process."""
     digest = hashlib.sha256()
     digest.update(repr((task.kind.value, task.label, task.classes)).encode())
+    if task.ordered or task.quantiles:
+        digest.update(repr((task.ordered, task.quantiles)).encode())
     for part in parts:
         for name in part.frame.columns:
             digest.update(f"\n{name}\n".encode("utf-8", "surrogatepass"))

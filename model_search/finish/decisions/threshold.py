@@ -57,7 +57,7 @@ def study_threshold(study: StudyParts, model: Trial | FinalModel, temperature: f
         StudyError: if the model's predictions of the validation rows are not stored.
     """
     check_threshold("best", study.task)
-    name = resolve_metric(metric or study.record.metric, None, study.task.kind).name
+    name = resolve_metric(metric or study.record.metric, None, study.task).name
     if name not in OF_CLASSES:
         raise UserError(f"a threshold has no effect on {name}; give metric=, one of {', '.join(OF_CLASSES)}")
     rows = study.kept().rows
