@@ -224,15 +224,15 @@ _SEQUENCE_STARTING_POINTS = (
 # `sound`; those above follow, since a steady sound is lost by that.
 _SOUND_STARTING_POINTS = (
     StartingPoint(
+        ("TILTED_MEAN_SUBTRACTION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
+    ),
+    StartingPoint(
         ("MEAN_SUBTRACTION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
         {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
     ),
     StartingPoint(
-        ("STEP_NORMALIZATION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
-        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
-    ),
-    StartingPoint(
-        ("MEAN_SUBTRACTION", "BI_LSTM_64", "MASKED_MEAN_MAX_POOLING"),
+        ("TILTED_MEAN_SUBTRACTION", "BI_LSTM_64", "MASKED_MEAN_MAX_POOLING"),
         {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
     ),
 )

@@ -217,6 +217,7 @@ _FOR_SEQUENCES = (
         {
             "MEAN_SUBTRACTION": (367, {}),
             "STEP_NORMALIZATION": (368, {"deviation": True}),
+            "TILTED_MEAN_SUBTRACTION": (369, {"tilt": 1.0}),
         },
         module=f"{_SEQUENCE}.normalization",
         **SEQUENCES,

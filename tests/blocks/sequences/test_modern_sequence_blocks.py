@@ -45,11 +45,29 @@ def test_normalisation_of_a_row_in_numpy():
     mean = np.where(VALID, x, 0).sum(axis=1, keepdims=True) / LENGTHS[:, None, None]
     centred = np.where(VALID, x - mean, 0)
     variance = np.square(centred).sum(axis=1, keepdims=True) / LENGTHS[:, None, None]
-    for name, values in {"MEAN_SUBTRACTION": centred, "STEP_NORMALIZATION": centred / np.sqrt(variance + 1e-3)}.items():
+    expected = {
+        "MEAN_SUBTRACTION": centred,
+        "TILTED_MEAN_SUBTRACTION": centred,
+        "STEP_NORMALIZATION": centred / np.sqrt(variance + 1e-3),
+    }
+    for name, values in expected.items():
         found = np.asarray(block_with_lengths(name, (STEPS, WIDTH))([x, LENGTHS]))
         np.testing.assert_allclose(np.where(VALID, found, 0), values, rtol=1e-4, atol=1e-5)
         louder = np.asarray(block_with_lengths(name, (STEPS, WIDTH))([x + 3, LENGTHS]))
         np.testing.assert_allclose(np.where(VALID, louder, 0), values, rtol=1e-3, atol=1e-4)
+
+
+def test_a_tilt_is_another_slope_and_bend_for_each_row_in_training():
+    x = sequences(width=5)
+    model = block_with_lengths("TILTED_MEAN_SUBTRACTION", (STEPS, 5))
+    added = np.asarray(model([x, LENGTHS], training=True)) - np.asarray(model([x, LENGTHS]))
+    assert not added[~VALID[..., 0]].any()
+    first = added[:, 0]
+    np.testing.assert_allclose(np.where(VALID, first[:, None], 0), added, atol=1e-5)  # the same at every step
+    np.testing.assert_allclose(
+        np.polyval(np.polyfit(np.arange(5), first.T, 2)[:, 1], np.arange(5)), first[1], atol=1e-4
+    )
+    assert np.abs(first[:, -1] - first[:, 0]).min() > 1e-3 and len(np.unique(first[:, 0])) == len(first)
 
 
 def test_without_lengths_all_steps_are_pooled():
