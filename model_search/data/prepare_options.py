@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
+from model_search.data.named.own_towers import OwnTower
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -32,6 +34,7 @@ class PrepareOptions:
             its studies can be continued.
         reading_rules: How the cells of a table are read; a study goes on with the rules that it began with.
         primary_task: Of several tasks, the one by which models are compared; the provider's first one where None.
+        input_towers: What is particular to the tower of an input, by the input's name.
     """
 
     seed: int
@@ -47,6 +50,7 @@ class PrepareOptions:
     flat_inputs: bool = False
     reading_rules: int = READING_RULES
     primary_task: str | None = None
+    input_towers: Mapping[str, OwnTower] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

@@ -33,6 +33,10 @@ class InputSpec:
             are.
         deviation: For each channel what it then divides them by.
         own_tower: Whether blocks that read its rank read it by itself, before it is joined with the other inputs.
+        blocks: Blocks of its own tower, in front of those of an architecture.
+        read_by: Blocks of an architecture that read it by itself; empty for all that suit it. Those that make a vector
+            of it always do.
+        same_tower: The name of the input whose layers read this one, too; None where it has layers of its own.
         widths: Of a table, the adjacent columns that belong together: 1 for a number, more for a category. Empty where
             nothing is known of the columns.
         quantiles: For each of those, quantiles of its training values, equally spaced; empty if it is no number.
@@ -51,6 +55,9 @@ class InputSpec:
     distinct: tuple[tuple[float, ...], ...] = ()
     vocabulary: int = 0
     own_tower: bool = False
+    blocks: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
+    same_tower: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
@@ -69,6 +76,9 @@ class InputSpec:
             found["vocabulary"] = self.vocabulary
         if self.own_tower:
             found["own_tower"] = True
+        found |= {name: list(names) for name in ("blocks", "read_by") if (names := getattr(self, name))}
+        if self.same_tower is not None:
+            found["same_tower"] = self.same_tower
         return found
 
     @classmethod

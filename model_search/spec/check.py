@@ -16,6 +16,7 @@ from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
 from model_search.spec import (
     check_cells,
     check_ensembles,
+    check_inputs,
     check_positions,
     check_schedule,
     check_searches,
@@ -41,7 +42,8 @@ def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem
         _suggestions, _learning, check_searches.searches, check_ensembles.ensembles, check_ensembles.distillation,
         check_ensembles.replay, check_schedule.schedule, check_schedule.rules, check_schedule.tuning,
         check_schedule.final_training, check_schedule.trial_limits, check_schedule.morphisms,
-        _augmentations, _transfer, _data_format, _auxiliary, check_tasks.tasks, _unread,
+        _augmentations, _transfer, _data_format, _auxiliary, check_tasks.tasks,
+        check_inputs.input_towers, _unread,
     ):  # fmt: skip
         part(checker)
     return in_order(checker.problems)

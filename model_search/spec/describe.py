@@ -44,6 +44,8 @@ def incompatibilities(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
             differences.append(f"{name} was {_value(before)} and is now {_value(now)}.")
     if list(old.multi_task_spec) != list(new.multi_task_spec):
         differences.append("multi_task_spec is another one.")
+    if list(old.input_towers) != list(new.input_towers):
+        differences.append("input_towers is another one.")
     if merges_losses(old) != merges_losses(new):
         differences.append("merge_losses_of_multitask is another one.")
     lengths = [_lengths(old), _lengths(new)]

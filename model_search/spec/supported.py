@@ -19,7 +19,7 @@ NO_SEARCH = "no_search"
 # Fields that are not read, with what happens instead.
 UNREAD: Mapping[str, str] = {
     "use_synchronous_optimizer": "each trial is trained by one process",
-    "is_input_shared": "every trial is a tower of its own",
+    "is_input_shared": "the towers of a model read the same inputs, which have no weights",
     "pass_label_dict_as_is": "labels are those of the data provider",
 }
 

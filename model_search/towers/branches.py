@@ -2,13 +2,15 @@
 
 The blocks of an architecture are the same for all inputs, their weights are not: a block that reads maps is built once
 for each map, one that reads sequences once for each sequence. The first block that reads vectors reads those of all
-inputs side by side.
+inputs side by side. An input may have blocks of its own in front of those, be read by some of them only, or be read by
+the layers of another input.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import keras
 from keras import layers, ops
@@ -36,6 +38,7 @@ class Branch:
         lengths: int32 [batch], the valid steps; None where no step is padded.
         vocabulary: How many different token ids there are; 0 where it holds none.
         columns: The spec of a table, which says what is known of its columns; None for anything else.
+        read_by: Blocks of the architecture that read it by itself; empty for all that suit it.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Branch:
     lengths: keras.KerasTensor | None = None
     vocabulary: int = 0
     columns: InputSpec | None = None
+    read_by: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -54,18 +58,30 @@ class Branch:
         """Whether they are token ids, which are no quantities."""
         return self.tensors[-1].dtype == "int32"
 
+    def is_read_by(self, info: BlockInfo) -> bool:
+        """Whether a block that suits it may read it; what makes a vector of it always may."""
+        return not self.read_by or info.name in self.read_by or info.output_rank(self.rank) == VECTOR_RANK
 
-Stack = Callable[[int, Branch], list[keras.KerasTensor]]
+
+class Blocks(Protocol):
+    """Builds blocks on branches; each returns the branch's tensors with the block's output appended."""
+
+    def searched(self, position: int, branch: Branch) -> list[keras.KerasTensor]:
+        """The block at a position of the architecture."""
+
+    def own(self, name: str, place: int, branch: Branch) -> list[keras.KerasTensor]:
+        """A block of the branch's own, `place` being its position among those."""
 
 
 def has_own_towers(specs: InputSpecs, problem: ProblemType) -> bool:
     """Whether inputs are read one by one before they are joined."""
     read = main_inputs(specs).values()
-    return len(read) > 1 and problem.input_rank > VECTOR_RANK and any(spec.own_tower for spec in read)
+    is_wide = problem.input_rank > VECTOR_RANK
+    return len(read) > 1 and any(spec.own_tower and (is_wide or spec.blocks or spec.same_tower) for spec in read)
 
 
 def several_towers(
-    specs: InputSpecs, architecture: Sequence[str], problem: ProblemType, stack: Stack
+    specs: InputSpecs, architecture: Sequence[str], problem: ProblemType, blocks: Blocks
 ) -> tuple[Mapping[str, keras.KerasTensor], list[keras.KerasTensor]]:
     """Builds the blocks of a tower of several inputs.
 
@@ -73,7 +89,7 @@ def several_towers(
         specs: The inputs.
         architecture: Names of blocks, input to output.
         problem: The problem type.
-        stack: Builds the block at a position on a branch; returns its tensors with the block's output appended.
+        blocks: Builds a block on a branch.
 
     Returns:
         The Keras inputs by name, and the tensors of the joined part, the last of which is the tower's.
@@ -82,32 +98,63 @@ def several_towers(
         TrialError: if no input is what a block reads.
     """
     inputs, begins = entrances(specs)
-    branches = [
-        Branch(label, [begin.tensor], begin.lengths, specs[name].vocabulary)
+    by_name = {
+        name: Branch(label, [begin.tensor], begin.lengths, specs[name].vocabulary, read_by=specs[name].read_by)
         for (name, begin), label in zip(begins.items(), _labels(list(begins)), strict=True)
-    ]
+    }
+    twins = _twins(specs, by_name)
+    branches = [branch for name, branch in by_name.items() if name not in twins]
+    for name, branch in by_name.items():
+        for place, block in enumerate(() if name in twins else specs[name].blocks):
+            branch.tensors = blocks.own(block, place, branch)
     joined: Branch | None = None
     for position, name in enumerate(architecture):
         readers = None if joined is not None else _readers(catalogue.get(name), branches)
         if readers:
             for branch in readers:
-                branch.tensors = stack(position, branch)
+                branch.tensors = blocks.searched(position, branch)
         else:
-            joined = joined or _joined(branches, problem)
-            joined.tensors = stack(position, joined)
-    return inputs, (joined or _joined(branches, problem)).tensors
+            joined = joined or _joined(by_name, twins, problem)
+            joined.tensors = blocks.searched(position, joined)
+    return inputs, (joined or _joined(by_name, twins, problem)).tensors
+
+
+def _twins(specs: InputSpecs, branches: Mapping[str, Branch]) -> dict[str, Branch]:
+    """By the names of inputs that the layers of another one read: the branch of that one.
+
+    Raises:
+        TrialError: if there is no such input, or it has no layers of its own.
+    """
+    found = {name: specs[name].same_tower for name in branches if specs[name].same_tower is not None}
+    for name, other in found.items():
+        if other is None or other not in branches or other in found:
+            raise TrialError(f"the input {name!r} is to be read by the layers of {other!r}, which has none of its own")
+    return {name: branches[str(other)] for name, other in found.items()}
+
+
+def _read_alike(twin: Branch, other: Branch) -> Branch:
+    """The twin with what the layers of the other branch make of it."""
+    given = [other.tensors[0], *([] if other.lengths is None else [other.lengths])]
+    own = [twin.tensors[0], *([] if twin.lengths is None else [twin.lengths])]
+    if len(other.tensors) == 1:
+        return twin
+    outputs = keras.Function(given, other.tensors[-1]).call(own)  # the layers themselves, not a model of them
+    return dataclasses.replace(twin, tensors=[*twin.tensors, outputs])
 
 
 def _readers(info: BlockInfo, branches: Sequence[Branch]) -> list[Branch]:
     """The inputs that a block reads one by one; none where it reads their vectors together."""
+    named = [branch for branch in branches if info.name in branch.read_by and info.reads_rank in (None, branch.rank)]
+    if named:
+        return named
     if info.is_embedding:
         found = [branch for branch in branches if branch.holds_ids]
     elif info.reads_rank is None:
-        return [branch for branch in branches if branch.rank > VECTOR_RANK]
+        return [branch for branch in branches if branch.rank > VECTOR_RANK and branch.is_read_by(info)]
     elif info.reads_rank == VECTOR_RANK:
         return []
     else:
-        found = [branch for branch in branches if branch.rank == info.reads_rank]
+        found = [branch for branch in branches if branch.rank == info.reads_rank and branch.is_read_by(info)]
     if not found:
         what = "token ids" if info.is_embedding else _READ.get(info.reads_rank or 0, "other inputs")
         shapes = {branch.name: tuple(branch.tensors[-1].shape[1:]) for branch in branches}
@@ -115,9 +162,10 @@ def _readers(info: BlockInfo, branches: Sequence[Branch]) -> list[Branch]:
     return found
 
 
-def _joined(branches: Sequence[Branch], problem: ProblemType) -> Branch:
+def _joined(branches: Mapping[str, Branch], twins: Mapping[str, Branch], problem: ProblemType) -> Branch:
     """The vectors of all inputs side by side."""
-    vectors = [_vector(branch, problem) for branch in branches]
+    read = [_read_alike(branch, twins[name]) if name in twins else branch for name, branch in branches.items()]
+    vectors = [_vector(branch, problem) for branch in read]
     return Branch("", [layers.Concatenate(name="inputs_side_by_side")(vectors)])
 
 
@@ -130,6 +178,8 @@ def _vector(branch: Branch, problem: ProblemType) -> keras.KerasTensor:
         )
     if branch.rank == VECTOR_RANK:
         return tensor
+    if problem.input_rank == VECTOR_RANK:
+        return layers.Flatten(name=f"{branch.name}_flat")(tensor)
     if branch.rank > SEQUENCE_RANK:
         return ops.mean(tensor, axis=tuple(range(1, branch.rank)))
     if problem.head == "dense_last_step":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import random
 from collections.abc import Mapping
@@ -177,7 +176,7 @@ def _built(spec: TowerSpec) -> _Built:
 def _stacked(spec: TowerSpec, problem: ProblemType) -> tuple[Mapping[str, keras.KerasTensor], Branch]:
     """The Keras inputs of a tower, and the outputs of its blocks."""
     if has_own_towers(spec.inputs, problem):
-        inputs, tensors = several_towers(spec.inputs, spec.architecture, problem, functools.partial(_stack, spec))
+        inputs, tensors = several_towers(spec.inputs, spec.architecture, problem, _Blocks(spec))
         return inputs, Branch("", tensors)
     begin = entrance(spec.inputs, problem.input_rank)
     vocabulary = max(one.vocabulary for one in spec.inputs.values())
@@ -199,15 +198,36 @@ def _stack(spec: TowerSpec, position: int, branch: Branch) -> list[keras.KerasTe
                 tensors[-1] = _cells(spec, branch, own)
         return tensors
     block = make_block(lookup_name, layer_prefix(position, lookup_name) + own)
-    info = catalogue.get(lookup_name)
+    return _with_block(spec, block, lookup_name, branch, _drops_out(spec, position))
+
+
+def _with_block(spec: TowerSpec, block: Block, name: str, branch: Branch, drops_out: bool) -> list[keras.KerasTensor]:
+    """The tensors of a branch with the output of a block, with dropout where blocks have it."""
+    info = catalogue.get(name)
     settings = own_settings(info, spec.block_hparams)
     if info.is_embedding and branch.vocabulary:
         settings = {"vocabulary": branch.vocabulary, **settings}
     with seeded(spec.seed, block.name):
-        tensors = _apply(block, lookup_name, branch, BlockSettings(settings))
-        if _drops_out(spec, position):
+        tensors = _apply(block, name, branch, BlockSettings(settings))
+        if drops_out:
             tensors[-1] = _dropout(spec, block)(tensors[-1])
     return tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class _Blocks:
+    """Builds the blocks of a spec on the branches of several inputs."""
+
+    spec: TowerSpec
+
+    def searched(self, position: int, branch: Branch) -> list[keras.KerasTensor]:
+        """The block at a position of the architecture."""
+        return _stack(self.spec, position, branch)
+
+    def own(self, name: str, place: int, branch: Branch) -> list[keras.KerasTensor]:
+        """A block of an input's own."""
+        block = make_block(name, f"input_{branch.name}_{layer_prefix(place, name)}")
+        return _with_block(self.spec, block, name, branch, _has_dropout(self.spec))
 
 
 def _cells(spec: TowerSpec, branch: Branch, own: str) -> keras.KerasTensor:
@@ -221,10 +241,12 @@ def _cells(spec: TowerSpec, branch: Branch, own: str) -> keras.KerasTensor:
 
 
 def _drops_out(spec: TowerSpec, position: int) -> bool:
-    if spec.dropout_rate is None or spec.dropout_rate <= 0:
-        return False
     is_logits = spec.disable_last_dense_layer and position == len(spec.architecture) - 1
-    return not is_logits
+    return _has_dropout(spec) and not is_logits
+
+
+def _has_dropout(spec: TowerSpec) -> bool:
+    return spec.dropout_rate is not None and spec.dropout_rate > 0
 
 
 def _dropout(spec: TowerSpec, block: Block) -> layers.Dropout:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from model_search.data.named.own_towers import with_own_towers
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider
@@ -52,6 +53,10 @@ def prepared(provider: Provider, options: PrepareOptions) -> PreparedData:
                 f"holds weights; give {type(provider).__name__} the weights, and leave weight_feature_name out"
             )
         data = dataclasses.replace(data, description={**data.description, "weight_feature": options.weights})
+    if options.input_towers:
+        specs = with_own_towers(data.input_specs, options.input_towers)
+        if isinstance(data, TableData):  # the inputs of a stream have no towers of their own, and are refused above
+            data = dataclasses.replace(data, own_specs=specs)
     if FROZEN in data.input_specs:
         raise DataError(
             f"a feature is called {FROZEN!r}; the search gives rows an input of this name, the logits of towers that "

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from model_search import problem
+from model_search.data.named.own_towers import OwnTower
 from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData, logits_dimension
 from model_search.data.provider import Provider
@@ -311,8 +312,16 @@ def prepare_options(
         label_per_step=about.label_per_step,
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
         primary_task=_primary_task(spec),
+        input_towers=_input_towers(spec),
         reading_rules=READING_RULES if earlier is None else earlier.data.get("reading_rules", 1),
     )
+
+
+def _input_towers(spec: PhoenixSpec) -> dict[str, OwnTower]:
+    return {
+        one.input_name: OwnTower(tuple(one.architecture), tuple(one.blocks_to_use), one.shares_weights_with or None)
+        for one in spec.input_towers
+    }
 
 
 def _primary_task(spec: PhoenixSpec) -> str | None:

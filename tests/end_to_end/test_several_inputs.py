@@ -91,6 +91,24 @@ def test_two_sequences_of_different_lengths(tmp_path):
     np.testing.assert_allclose(study.predict_proba(spoilt), study.predict_proba(x), atol=1e-5)
 
 
+def test_two_sequences_that_share_their_layers_beside_a_table_with_blocks_of_its_own(tmp_path):
+    rng = np.random.default_rng(4)
+    x = {
+        "left": rng.normal(size=(ROWS, 6, 2)),
+        "right": rng.normal(size=(ROWS, 6, 2)),
+        "table": rng.normal(size=(ROWS, 2)),
+    }
+    y = (x["left"][:, :, 0].mean(axis=1) + x["right"][:, :, 0].mean(axis=1) > 0).astype(int)
+    specification = spec("RNN_LAST_ACTIVATIONS", "RECURRENT_DENSE_64", "MASKED_MEAN_POOLING")
+    specification.input_towers.add(input_name="right", shares_weights_with="left")
+    specification.input_towers.add(input_name="table", architecture=["FULLY_CONNECTED"])
+    study = search(tmp_path, x, y, specification, train_steps=200)
+    names = [variable.path for variable in study.tower().weights]
+    assert sum("RECURRENT_DENSE_64_left" in name for name in names) == 2
+    assert not any("_right" in name for name in names)
+    check_everywhere(study, tmp_path, x, y, 0.85)
+
+
 def test_a_text_and_a_table_and_what_is_exported_takes_text(tmp_path):
     rng = np.random.default_rng(2)
     texts = [" ".join(rng.permutation(["good", "bad", "film", "story"])[:3]) for _ in range(ROWS)]

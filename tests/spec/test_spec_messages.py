@@ -47,6 +47,8 @@ PhoenixSpec: disable_last_dense_layer=50 bool; pass_label_dict_as_is=51 bool; me
 PhoenixSpec: position_choices=1000 PositionChoices*; stages=1001 Stage*; identity_blocks=1002 string*
 PhoenixSpec: random_baseline_share=1003 float; starting_points=1004 bool true
 PhoenixSpec: search=1005 string; search_settings=1006 HParamDef; planner_rules=1007 string*; augmentations=1008 string*
+PhoenixSpec: input_towers=1009 InputTower*
+InputTower: input_name=1 string; architecture=2 string*; blocks_to_use=3 string*; shares_weights_with=4 string
 PhoenixSpec: evolution=1010 EvolutionSpec; local_search=1012 LocalSearchSpec
 PhoenixSpec: simulated_annealing=1011 SimulatedAnnealingSpec; gaussian_process=1013 GaussianProcessSpec
 PhoenixSpec: reinforce=1014 ReinforceSpec
