@@ -50,6 +50,7 @@ def sections(facts: StudyFacts) -> Mapping[str, Any]:
     trials = sorted(history.trials, key=lambda trial: trial.id)
     ranked = ranked_models(history, facts.final_models)
     times, found_baseline = phases(history, facts.final_models), baseline(history)
+    short = found_baseline is not None and found_baseline.steps is not None  # to be compared with short trainings alone
     return {
         "name": record.name or "(no name)",
         "owner": record.owner,
@@ -64,7 +65,7 @@ def sections(facts: StudyFacts) -> Mapping[str, Any]:
         "recommended": _recommended(facts),
         "classic": classic_in_words(history),
         "use": _use(facts),
-        "trials_chart": _trials_chart(facts, trials, found_baseline),
+        "trials_chart": _trials_chart(facts, trials, None if short else found_baseline),
         "rows": _rows(ranked, facts),
         "more": max(0, len(ranked) - TOP),
         "final_models": facts.final_models,

@@ -13,7 +13,7 @@ from model_search.metadata.trial import Trial, TrialPlan
 from model_search.report.leaderboard import seconds_of
 from model_search.report.numbers import figure
 from model_search.search.history.history import History
-from model_search.search.planning.random_baseline import Baseline, random_baseline
+from model_search.search.planning.random_baseline import Baseline, random_baseline, sampled_steps, trained_for
 
 _PHASES = {
     "train": "training",
@@ -85,15 +85,25 @@ def failures(history: History) -> list[Failure]:
     return sorted(found, key=lambda failure: (-len(failure.trials), failure.trials))
 
 
-def budget(history: History) -> int:
-    """The completed trials as a number of full trainings: those that were trained for less count less."""
-    done = sum(_share_of_training(trial.plan) for trial in history.completed if trial.plan is not None)
-    return max(1, round(done))
+def budget(history: History, steps: int | None = None) -> int:
+    """The completed trials as a number of trainings for so many steps, in full where None; others count accordingly."""
+    plans = [trial.plan for trial in history.completed if trial.plan is not None]
+    share = max(
+        (steps / _in_full(plan) for plan in plans if steps is not None and trained_for(plan, steps)), default=1.0
+    )
+    return max(1, round(sum(map(_share_of_training, plans)) / share))
 
 
 def baseline(history: History) -> Baseline | None:
-    """The expected result of random search with this study's budget; None where that is unknown."""
-    return random_baseline(history, budget(history)) if history.completed else None
+    """The expected result of random search with this study's budget; None where that is unknown.
+
+    Where random trials were trained for less than all steps, the budget is all that the study has trained, spent on
+    trainings of that length: more towers than the search has tried, since it trained some of its own further.
+    """
+    if not history.completed:
+        return None
+    steps = sampled_steps(history)
+    return random_baseline(history, budget(history, steps), steps)
 
 
 def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
@@ -110,10 +120,17 @@ def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
             "least two are needed, and more are better."
         ]
     of_what = f"{found.budget} trial{'s' if found.budget > 1 else ''}"
-    if found.budget < history.completed_count:
-        of_what += f" trained in full (as much as the {history.completed_count} trials here took)"
-    best = history.completed[0].objective(metric)
     objective = history.ranking.objective
+    if found.steps is not None:
+        of_what += f" of {found.steps} steps each (as much as the {history.completed_count} trials here took)"
+    elif found.budget < history.completed_count:
+        of_what += f" trained in full (as much as the {history.completed_count} trials here took)"
+    compared = [
+        trial
+        for trial in history.completed
+        if found.steps is None or (trial.plan is not None and trained_for(trial.plan, found.steps))
+    ]
+    best = min((trial.objective(metric) for trial in compared), key=objective.loss)
     if found.is_certain:
         sentences = [
             f"With a budget of {of_what}, random search would have been expected to reach a {metric} of "
@@ -130,17 +147,20 @@ def baseline_in_words(history: History, found: Baseline | None) -> list[str]:
             "mostly says too much. The fewer random trials there are, the rougher are both.",
         ]
     at_most = found.expected if found.is_certain else found.at_most
+    after = "" if found.steps is None else f" after {found.steps} steps"
     if found.trials == history.completed_count:
         sentences.append("All trials of this study are random ones: it is a random search itself.")
     elif objective.better(best, at_most):
-        sentences.append(f"The best trial of this study has {figure(best)}, which is better than that.")
+        sentences.append(f"The best trial of this study has {figure(best)}{after}, which is better than that.")
     elif objective.better(best, found.expected):
         sentences.append(
-            f"The best trial of this study has {figure(best)}, which lies in between: random search may have done as "
-            "well."
+            f"The best trial of this study has {figure(best)}{after}, which lies in between: random search may have "
+            "done as well."
         )
     else:
-        sentences.append(f"The best trial of this study has {figure(best)}, which is no better than that.")
+        sentences.append(f"The best trial of this study has {figure(best)}{after}, which is no better than that.")
+    if found.steps is not None:
+        sentences.append("What random towers would have reached in full trainings is not known from this study.")
     return sentences
 
 
@@ -162,8 +182,11 @@ def classic_in_words(history: History) -> str:
 def _share_of_training(plan: TrialPlan) -> float:
     if not plan.steps:
         return 1.0  # nothing was trained, but it counts as a trial
-    in_full = plan.steps if plan.total_steps is None else plan.total_steps
-    return (plan.steps - plan.first_step) / in_full
+    return (plan.steps - plan.first_step) / _in_full(plan)
+
+
+def _in_full(plan: TrialPlan) -> int:
+    return plan.steps if plan.total_steps is None else plan.total_steps
 
 
 def _moment(text: str | None) -> float | None:

@@ -341,8 +341,8 @@ class Ladder:
 
 
 def takes_part(plan: TrialPlan) -> bool:
-    """Whether a plan is one of the schedule; samples of random search are trained in full."""
-    return plan.is_searched and not plan.random
+    """Whether a plan is one of the schedule; samples of random search that are trained in full are none."""
+    return plan.is_searched and not (plan.random and plan.is_in_full)
 
 
 def is_short(plan: TrialPlan) -> bool:

@@ -177,7 +177,7 @@ class PlanMaker:
         return self.begin(request, self.found(request, self.source(request, Composition(TrialKind.SEARCH))))
 
     def begin(self, request: Request, plan: TrialPlan | None) -> TrialPlan | None:
-        """The same plan for the rung in which a new tower begins; no sample of random search, which trains in full."""
+        """The same plan for the rung in which a new tower begins; it is no sample of random search."""
         if plan is None or self.evaluation.top == 0:
             return plan
         place = self.evaluation.beginning(self.views.of(request.history.towers).ladder)

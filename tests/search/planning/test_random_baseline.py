@@ -6,9 +6,11 @@ from search_factory import completed, make_plan, make_planner, make_spec, run_st
 
 from model_search.errors import UserError
 from model_search.metadata.trial import TrialPlan
+from model_search.proto.phoenix_spec_pb2 import EvaluationSchedule
+from model_search.report.summaries import baseline, baseline_in_words
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
-from model_search.search.planning.random_baseline import expected_best, random_baseline
+from model_search.search.planning.random_baseline import expected_best, random_baseline, sampled_steps
 
 VALUES = [3.0, 1.0, 4.0, 1.5, 9.0]
 
@@ -151,3 +153,41 @@ def test_a_random_trial_begins_no_descent():
 def test_the_mark_is_kept():
     plan = make_plan(1, random=True)
     assert TrialPlan.from_json(plan.to_json()) == plan
+
+
+SCHEDULED = {"evaluation_schedule": EvaluationSchedule(kind=EvaluationSchedule.ASHA, minimum_share=0.1)}
+
+
+def test_with_a_schedule_the_searchs_own_random_trials_begin_short_and_may_be_promoted():
+    planner = Planner(_default(**SCHEDULED), PlannerSettings(3, 900, 32, "random"), "loss", "minimize")
+    history = run_study(planner, 60, lambda plan: 0.0 if plan.trial_id in (12, 24) else 1.0 + plan.trial_id)
+    plans = {trial.id: trial.plan for trial in history.completed}
+    random = sorted(_random_trials(history))
+    assert random[:3] == [12, 24, 36]
+    assert all(not plans[number].is_in_full and plans[number].first_step == 0 for number in random)
+    promoted = [plan for plan in plans.values() if plan.is_promotion]
+    assert {12, 24} <= {plan.warm_start for plan in promoted} and not any(plan.random for plan in promoted)
+
+
+def test_what_is_asked_for_is_trained_in_full_whatever_the_schedule():
+    planner = make_planner(_default(random_baseline_share=1.0, **SCHEDULED))
+    plan = planner.plan(1, History("loss", "minimize"), 0)
+    assert plan.random and plan.is_in_full
+
+
+def _short(number, value, random=False, steps=100):
+    return completed(number, value, make_plan(number, random=random, steps=steps, total_steps=900))
+
+
+def test_short_random_trials_are_compared_with_short_trainings():
+    history = History("loss", "minimize")
+    history.update([_short(number, value, True) for number, value in ((1, 5.0), (2, 4.0), (3, 3.0))])
+    history.update([_short(4, 2.0), completed(5, 0.1, make_plan(5, steps=900))])
+    assert sampled_steps(history) == 100
+    found = baseline(history)
+    assert (found.steps, found.trials, found.budget) == (100, 3, 13)
+    assert found.expected == pytest.approx(random_baseline(history, 13, 100).expected)
+    said = " ".join(baseline_in_words(history, found))
+    assert "13 trials of 100 steps each" in said and "has 2 after 100 steps" in said and "0.1" not in said
+    history.update([completed(number, 3.0, make_plan(number, random=True, steps=900)) for number in (6, 7)])
+    assert sampled_steps(history) is None and baseline(history).trials == 2

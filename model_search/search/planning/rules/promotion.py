@@ -29,6 +29,7 @@ class Promoted(PlannerRule):
             key=f"{before.key} rung {promotion.place.rung}",
             parent=before.trial_id,
             start=continuation(promotion.trial),
+            random=False,  # chosen, not drawn
             first_step=before.steps,
             **self.make.length(promotion.place),
         )

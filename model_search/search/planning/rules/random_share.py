@@ -1,4 +1,4 @@
-"""The baseline: a share of the trials is random search, trained in full, as the specification or the search says."""
+"""The baseline: a share of the trials is random search, as the specification or the search says."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class RandomShare(PlannerRule):
     and refused. Where it has none, searches with a baseline make trial 12, 24 and 36 random and then every fiftieth, or
     the next one that no other rule decides, unless as many trials are random anyway. Studies of fewer than 40 models
     have none.
+
+    What is asked for is trained in full. Where the search adds it by itself and an evaluation schedule shortens
+    trainings, such a trial begins where all towers begin, and goes on only if it is among the best, as they do: it is a
+    sample of random search that is trained for as many steps.
     """
 
     def __init__(self, make: PlanMaker, spec: PhoenixSpec) -> None:
@@ -46,9 +50,11 @@ class RandomShare(PlannerRule):
         source = self.make.source(request, Composition(TrialKind.SEARCH))
         # A share that is asked for is a sample of the whole space, with what is expected to fail.
         takes_risks = self._share is not None
-        return self.make.first_drawn(
+        plan = self.make.first_drawn(
             request, dataclasses.replace(source, propose=self._at_random, takes_risks=takes_risks, fresh=True)
         )
+        begun = plan if self._share is not None else self.make.begin(request, plan)
+        return None if begun is None or plan is None else dataclasses.replace(begun, random=plan.random)
 
     def _is_drawn(self, request: Request, share: float) -> bool:
         if not share:
