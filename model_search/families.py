@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_search.errors import StudyError, UserError
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
-from model_search.report.comparison import Comparison, FamilyScores, TowerScores, checked_families
+from model_search.report.comparison import Comparison, FamilyScores, TowerScores, checked_families, keep_comparison
 from model_search.single_trainer import SingleTrainer
 from model_search.spec.load import load_spec
 
@@ -39,7 +39,8 @@ def compare_families(
     anew, once for each of further seeds: the figures that chose them are left out, since the best of many noisy results
     is partly luck. A further seed changes the initial weights, the order of the rows and, where no validation rows are
     given, the rows that are validated on. What is finished is kept in studies `<experiment_name>/<family>` and
-    `<experiment_name>/<family>-again-<seed>`; a call with the same arguments reads them.
+    `<experiment_name>/<family>-again-<seed>`; a call with the same arguments reads them. The comparison is kept beside
+    each family's search, whose report shows it.
 
     Args:
         data: Where the rows come from.
@@ -64,7 +65,7 @@ def compare_families(
         raise UserError("a comparison needs a seed; give seed=1, say")
     common = {"finish": "neither", "members": "networks"} | search
     base = spec if isinstance(spec, PhoenixSpec) else load_spec(spec)
-    found = []
+    found, folders = [], []
     for name, blocks in named.items():
         here = f"{search['experiment_name']}/{name}"
         study = SingleTrainer(data, _of_family(base, blocks)).try_models(**common | {"experiment_name": here})
@@ -81,8 +82,11 @@ def compare_families(
             for place, plan in enumerate(plans)
         )
         found.append(FamilyScores(name, blocks, len(study.history.completed), towers))
+        folders.append(study.folder)
     rows = "the validation rows" if test is None else "the test rows"
-    return Comparison(study.metric, study.record.goal, rows, tuple(found))
+    compared = Comparison(study.metric, study.record.goal, rows, tuple(found))
+    keep_comparison(compared, folders)
+    return compared
 
 
 def _of_family(base: PhoenixSpec, blocks: Sequence[str]) -> PhoenixSpec:

@@ -465,11 +465,10 @@ class Study:
         return StudyParts(self._store, self._artefacts, self._record, self.history)
 
     def _facts(self) -> StudyFacts:
+        from model_search.report.comparison import kept_comparison
         from model_search.report.facts import StudyFacts
         from model_search.search.predictor.recommend import recommend_for
 
-        # The folder of studies, as far above this one as the name makes it.
-        depth = len(paths.study_dir("", self.name).parts)
         record, history, calibration = self._read_record(), self.history, None
         best = self._best_of_all(history) if history.completed else None
         with contextlib.suppress(ModelSearchError, KeyError):  # without its files, the report leaves it out
@@ -481,9 +480,10 @@ class Study:
             best=best,
             recommended=recommend_for(record, history),
             calibration=calibration,
-            root=os.fspath(pathlib.Path(*self._folder.parts[: len(self._folder.parts) - depth])),
+            root=os.fspath(self._folder.parents[len(paths.study_dir("", self.name).parts) - 1]),
             made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             artefacts=self._artefacts_place,
+            comparison=kept_comparison(self._folder),
         )
 
     def _chosen(self, choice: ModelChoice) -> Trial | FinalModel:

@@ -18,6 +18,7 @@ from model_search.errors import StoreError, StudyError
 
 DATABASE = "study.db"
 SPECIFICATION = "spec.pbtxt"
+COMPARISON = "comparison.json"  # of families of blocks, of which the study searched one
 LOGS = "logs"
 TRIALS = "trials"
 STUDY_FILES = "files"

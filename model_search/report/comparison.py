@@ -1,18 +1,22 @@
-"""Families of blocks compared: figures with intervals, in words, as a table and as a page. No study is read."""
+"""Families of blocks compared: figures with intervals, in words, as a table and as a page; kept beside its studies."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import json
 import math
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.errors import UserError
+from model_search.data.checked_json import damaged, need, read_record
+from model_search.errors import ModelSearchError, UserError
+from model_search.metadata import paths, study_folder
 from model_search.ranking import Goal
 from model_search.report.html import write_page
 
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 PAGE = "comparison.html"
+MOST_BYTES = 10_000_000  # of a comparison that is kept
+# Metrics from 0 to 1, by all names that they have.
+SHARES = frozenset(
+    {"accuracy", "acc", "auc", "auc_roc", "roc_auc", "auc_pr", "pr_auc", "average_precision", "f1", "balanced_accuracy"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +82,6 @@ class FamilyScores:
         """The mean of each tower, float64 [towers]; towers, not single trainings, are what varies independently."""
         return np.array([tower.mean for tower in self.towers])
 
-    @property
-    def interval(self) -> Interval:
-        """The mean over its towers with Student's 95 % interval."""
-        means = self.means
-        return _around(float(means.mean()), _variance_of_mean(means), len(means) - 1)
-
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -100,15 +103,40 @@ class Comparison:
     def ranked(self) -> tuple[FamilyScores, ...]:
         """The families, the one with the best mean first."""
         sign = -1 if Goal.of(self.goal) is Goal.MAXIMIZE else 1
-        return tuple(sorted(self.families, key=lambda family: sign * family.interval.value))
+        return tuple(sorted(self.families, key=lambda family: sign * float(family.means.mean())))
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the metric lies between 0 and 1, and no interval may leave that range."""
+        scores = [score for family in self.families for tower in family.towers for score in tower.scores]
+        return self.metric in SHARES and all(0 <= score <= 1 for score in scores)
+
+    def interval(self, family: FamilyScores) -> Interval:
+        """The mean over a family's towers with Student's 95 % interval; of a share, on the scale of its logit."""
+        means = family.means
+        value, variance = float(means.mean()), _variance_of_mean(means)
+        if not (self.is_share and 0 < value < 1 and variance > 0):
+            return _around(value, variance, len(means) - 1)
+        slope, centre = 1 / (value * (1 - value)), math.log(value / (1 - value))
+        found = _around(centre, variance * slope * slope, len(means) - 1)
+        return Interval(value, min(value, _expit(found.low)), max(value, _expit(found.high)))
 
     def difference(self, first: FamilyScores, second: FamilyScores) -> Interval:
-        """The difference of two families' means with Welch's 95 % interval."""
+        """The difference of two families' means with a 95 % interval.
+
+        It is Welch's; of a share, the one that follows from the limits of both means (Newcombe 1998, Zou & Donner
+        2008), which never leaves -1 to 1.
+        """
+        if self.is_share:
+            one, other = self.interval(first), self.interval(second)
+            value = one.value - other.value
+            low = value - math.hypot(one.value - one.low, other.high - other.value)
+            return Interval(value, low, value + math.hypot(one.high - one.value, other.value - other.low))
         parts = [(_variance_of_mean(family.means), len(family.means) - 1) for family in (first, second)]
         variance = sum(part for part, _ in parts)
         squares = sum(part**2 / degrees if degrees else math.nan for part, degrees in parts)
         degrees = variance**2 / squares if squares else min(degrees for _, degrees in parts)
-        return _around(first.interval.value - second.interval.value, variance, degrees)
+        return _around(float(first.means.mean() - second.means.mean()), variance, degrees)
 
     def can_tell(self, first: FamilyScores, second: FamilyScores) -> bool:
         """Whether the interval of their difference leaves 0 out."""
@@ -136,9 +164,9 @@ class Comparison:
         rows = [
             {
                 "family": family.name,
-                self.metric: family.interval.value,
-                "low": family.interval.low,
-                "high": family.interval.high,
+                self.metric: self.interval(family).value,
+                "low": self.interval(family).low,
+                "high": self.interval(family).high,
                 "towers": len(family.towers),
                 "trainings": sum(len(tower.scores) for tower in family.towers),
                 "trials": family.trials,
@@ -157,11 +185,31 @@ class Comparison:
             UserError: if it cannot be written there.
         """
         target = pathlib.Path(path)
-        return write_page("comparison.html", self._shown(), target / PAGE if target.is_dir() else target)
+        return write_page("comparison.html", self.shown(), target / PAGE if target.is_dir() else target)
 
-    def _shown(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_json` reads it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Any) -> Comparison:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        what = "a comparison of families"
+        plain = read_record(_Plain, {**need(values, Mapping, what), "families": []}, what)
+        families = tuple(_family(one) for one in need(values.get("families"), list, what))
+        Goal.of(plain.goal)
+        if not families:
+            raise damaged(what, "it has no families")
+        return cls(plain.metric, plain.goal, plain.rows, families)
+
+    def shown(self) -> dict[str, object]:
         """What the template reads; intervals are drawn on a scale from 0 to 600."""
-        ends = [end for family in self.families for end in _drawn(family)]
+        limits = {family.name: self._drawn(family) for family in self.families}
+        ends = [end for drawn in limits.values() for end in drawn]
         low, high = min(ends), max(ends)
 
         def place(value: float) -> float:
@@ -177,8 +225,11 @@ class Comparison:
             "families": [
                 {
                     "name": family.name,
-                    "interval": family.interval,
-                    "places": [place(end) for end in (min(_drawn(family)), family.interval.value, max(_drawn(family)))],
+                    "interval": self.interval(family),
+                    "places": [
+                        place(end)
+                        for end in (min(limits[family.name]), self.interval(family).value, max(limits[family.name]))
+                    ],
                     "marks": [place(score) for tower in family.towers for score in tower.scores],
                     "towers": family.towers,
                     "trials": family.trials,
@@ -188,15 +239,66 @@ class Comparison:
             ],
         }
 
+    def _drawn(self, family: FamilyScores) -> list[float]:
+        """What has to be on the scale: every training and the limits that are known."""
+        found, limits = [score for tower in family.towers for score in tower.scores], self.interval(family)
+        return found + [end for end in (limits.low, limits.high) if math.isfinite(end)]
+
     def __str__(self) -> str:
         table = self.frame().to_string(index=False, float_format="{:.4f}".format)
         return "\n".join([f"{self.metric} on {self.rows}, mean of the best towers:", table, *self.sentences()])
 
 
-def _drawn(family: FamilyScores) -> list[float]:
-    """What has to be on the scale: every training and the limits that are known."""
-    found = [score for tower in family.towers for score in tower.scores]
-    return found + [end for end in (family.interval.low, family.interval.high) if math.isfinite(end)]
+@dataclasses.dataclass(frozen=True)
+class _Plain:
+    """What a stored comparison has besides its families."""
+
+    metric: str
+    goal: str
+    rows: str
+    families: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _PlainFamily:
+    name: str
+    blocks: tuple[str, ...]
+    trials: int
+    towers: tuple[str, ...]
+
+
+def _family(values: Any) -> FamilyScores:
+    what = "a family of a comparison"
+    plain = read_record(_PlainFamily, {**need(values, Mapping, what), "towers": []}, what)
+    towers = tuple(read_record(TowerScores, one, what) for one in need(values.get("towers"), list, what))
+    if not towers or not all(tower.scores and all(map(math.isfinite, tower.scores)) for tower in towers):
+        raise damaged(what, "a tower has no finite scores")
+    return FamilyScores(plain.name, plain.blocks, plain.trials, towers)
+
+
+def keep_comparison(found: Comparison, folders: Iterable[pathlib.Path]) -> None:
+    """Writes a comparison into the folders of its studies, whose reports show it.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    for folder in folders:
+        try:
+            study_folder.write_text(folder, paths.COMPARISON, json.dumps(found.to_json()))
+        except OSError as error:
+            raise UserError(f"the comparison cannot be written to {folder}: {error.strerror}") from error
+
+
+def kept_comparison(folder: pathlib.Path) -> Comparison | None:
+    """The comparison that a study was part of; None where there is none, or what is there is no comparison."""
+    with contextlib.suppress(OSError, ValueError, ModelSearchError):
+        content = study_folder.read_file(folder, paths.COMPARISON)
+        return Comparison.from_json(json.loads(content[:MOST_BYTES]))
+    return None
+
+
+def _expit(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > 0 else math.exp(value) / (1 + math.exp(value))
 
 
 def _variance_of_mean(values: np.ndarray) -> float:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from model_search.metadata.final_models import Calibration, FinalModel
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
+
+if TYPE_CHECKING:
+    from model_search.report.comparison import Comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +28,7 @@ class StudyFacts:
         root: The folder of studies that contains the study, as its user writes it.
         made_at: When the report is made, for people.
         artefacts: Where its user says that the study keeps its files; None for its own folder.
+        comparison: Of families of blocks, of which this study searched one; None where there is none.
     """
 
     record: StudyRecord
@@ -35,3 +40,4 @@ class StudyFacts:
     root: str
     made_at: str
     artefacts: str | None = None
+    comparison: Comparison | None = None

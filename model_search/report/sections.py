@@ -77,6 +77,7 @@ def sections(facts: StudyFacts) -> Mapping[str, Any]:
         "total_seconds": sum(phase.seconds for phase in times),
         "failures": failures(history),
         "baseline": baseline_in_words(history, found_baseline),
+        "comparison": None if facts.comparison is None else facts.comparison.shown(),
         "shared_weights": _shared_weights(facts),
         "searched": _searched(facts),
         "spec_text": record.settings.get("spec") or record.spec_text,

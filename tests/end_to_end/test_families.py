@@ -42,6 +42,8 @@ def test_the_best_towers_of_each_family_are_trained_again(tmp_path):
                 assert rate == pytest.approx(original, rel=1e-6)
                 assert trained.plan.hyperparameters["optimizer"] == trial.plan.hyperparameters["optimizer"]
                 assert tower.scores[seed - 2] == trained.result.metrics["accuracy"]
+        page = study.report(tmp_path / f"{family.name}.html").read_text()
+        assert all(sentence in page for sentence in found.sentences())
     assert compared(tmp_path) == found  # read, not trained again
 
 

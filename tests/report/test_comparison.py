@@ -1,11 +1,21 @@
+import json
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from model_search.errors import UserError
-from model_search.report.comparison import Comparison, FamilyScores, TowerScores, checked_families
+from model_search.report.comparison import (
+    Comparison,
+    FamilyScores,
+    TowerScores,
+    checked_families,
+    keep_comparison,
+    kept_comparison,
+)
 
 
 def family(name, *towers):
@@ -18,17 +28,51 @@ BAD = family("bad", (0.70, 0.72), (0.75, 0.69), (0.71, 0.71))
 ALIKE = family("alike", (0.80, 0.95), (0.99, 0.90), (0.85, 0.90))
 
 
-def comparison(*families, goal="maximize"):
-    return Comparison("accuracy", goal, "the test rows", families)
+def comparison(*families, goal="maximize", metric="accuracy"):
+    return Comparison(metric, goal, "the test rows", families)
 
 
 def test_intervals_are_those_of_student_and_welch():
+    found = comparison(GOOD, ALIKE, metric="margin")
     means = [np.mean(tower.scores) for tower in GOOD.towers]
     low, high = stats.t.interval(0.95, 2, np.mean(means), stats.sem(means))
-    assert (GOOD.interval.low, GOOD.interval.high) == pytest.approx((low, high))
+    assert (found.interval(GOOD).low, found.interval(GOOD).high) == pytest.approx((low, high))
     expected = stats.ttest_ind(GOOD.means, ALIKE.means, equal_var=False).confidence_interval(0.95)
-    found = comparison().difference(GOOD, ALIKE)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    apart = found.difference(GOOD, ALIKE)
+    assert (apart.low, apart.high) == pytest.approx((expected.low, expected.high))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.lists(st.floats(0, 1), min_size=2, max_size=5))
+def test_intervals_of_a_share_stay_in_its_range(first, second):
+    one, other = (family(name, *((score,) for score in scores)) for name, scores in (("a", first), ("b", second)))
+    found = comparison(one, other)
+    for interval in map(found.interval, (one, other)):
+        assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    apart = found.difference(one, other)
+    assert -1 <= apart.low <= apart.value <= apart.high <= 1
+
+
+def test_a_share_has_the_interval_of_its_logit():
+    found = comparison(GOOD, BAD).interval(GOOD)
+    mean, half = GOOD.means.mean(), stats.t.ppf(0.975, 2) * stats.sem(GOOD.means)
+    centre, width = math.log(mean / (1 - mean)), half / (mean * (1 - mean))
+    assert (found.low, found.high) == pytest.approx([1 / (1 + math.exp(-centre - s * width)) for s in (-1, 1)])
+    assert found.high - found.value < found.value - found.low  # less room above
+
+
+def test_what_only_has_the_name_of_a_share_is_none():
+    assert not comparison(GOOD, family("beyond", (1.5,), (0.5,))).is_share
+
+
+def test_a_comparison_is_kept_and_read_again(tmp_path):
+    found = comparison(GOOD, BAD)
+    keep_comparison(found, [tmp_path])
+    assert kept_comparison(tmp_path) == found
+    place = tmp_path / "comparison.json"
+    for damaged in ("", "[]", "{}", json.dumps(found.to_json() | {"families": [1]}), '{"goal": "up"}'):
+        place.write_text(damaged)
+        assert kept_comparison(tmp_path) is None
+    assert kept_comparison(tmp_path / "nothing") is None
 
 
 def test_what_can_be_told_is_told():
@@ -47,7 +91,7 @@ def test_less_can_be_better():
 
 def test_one_tower_each_says_nothing():
     one, other = family("one", (0.9, 0.9)), family("other", (0.1, 0.1))
-    assert math.isnan(one.interval.low)
+    assert math.isnan(comparison(one, other).interval(one).low)
     assert "cannot tell, one tower each" in comparison(one, other).sentences()[0]
 
 
