@@ -15,7 +15,7 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.tabular.arrangement import arrangement_of
-from model_search.data.tabular.chosen_rows import Labels, infer
+from model_search.data.tabular.chosen_rows import Kinds, Labels, infer
 from model_search.data.tabular.several_tasks import OtherTask
 from model_search.data.tabular.table import RawRows, RawTable, prepare_table, table_task
 from model_search.data.tabular.task_choice import TASKS, parse_choices
@@ -76,17 +76,17 @@ class Provider(BaseProvider):
             raise DataError("validation is expected as (x, y) or (x, y, weights)")
         self._named: list[NamedRows] = []
         if are_named_inputs(x):
-            self._task = parse_task(task)
+            self._task = parse_kinds(task)
             if classes is not None or quantiles is not None:
                 raise DataError("classes and quantiles are for tables; expected none beside inputs by name")
             if groups is not None or time is not None:
                 raise DataError("groups and time are for tables; expected none beside inputs by name")
             if feature_names is not None:
                 raise DataError("feature_names are those of an array's columns; the inputs of a dict have their names")
-            self._named = [NamedRows.of(x, Labels(y, weights))]
+            self._named = [NamedRows.of(x, Labels.of(y, weights))]
             if validation is not None:
                 forms = {name: one.form for name, one in self._named[0].inputs.items()}
-                self._named.append(NamedRows.of(validation[0], Labels(*validation[1:]), forms))
+                self._named.append(NamedRows.of(validation[0], Labels.of(*validation[1:]), forms))
             return
         self._rows = _arranged(as_rows(x, y, weights, feature_names), groups, time)
         self._tasks = parse_choices(task, [str(self._rows.labels.name), *self._rows.others], classes, quantiles)
@@ -159,6 +159,13 @@ def parse_task(task: Any) -> TaskKind | None:
     except ValueError:
         tables = " (which are for tables)" if str(task).lower() in TASKS else ""
         raise DataError(f"task is {task!r}{tables}; expected 'classification', 'regression' or None") from None
+
+
+def parse_kinds(task: Any) -> Kinds:
+    """The user's choice of a task, or a dict of those of several tasks; DataError if it is invalid."""
+    if isinstance(task, Mapping):
+        return {str(name): parse_task(kind) for name, kind in task.items()}
+    return parse_task(task)
 
 
 def check_columns(frame: pd.DataFrame, names: Sequence[str], source: str) -> None:

@@ -6,20 +6,29 @@ import dataclasses
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model_search.data.array_data import parse_task
+from model_search.data.array_data import parse_kinds
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.audio.recordings import RECORDINGS, DamagedRecordingError, features_of, read_wav
-from model_search.data.files.labelled_files import LabelledFiles, files_in, files_of_csv, find_in_folders, named
+from model_search.data.files.labelled_files import (
+    FileColumns,
+    LabelledFiles,
+    files_in,
+    files_of_csv,
+    find_in_folders,
+    named,
+)
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.rows import LABEL
 from model_search.data.sequences.padded import padded
-from model_search.data.sequences.prepare import prepare_sequences
+from model_search.data.sequences.prepare import WHAT, prepare_sequences
 from model_search.data.sequences.sequence_files import LabelledSequences
-from model_search.data.sequences.sequence_labels import infer_sequence_task
+from model_search.data.tabular.chosen_rows import Labels, infer
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -35,12 +44,13 @@ class Provider(BaseProvider):
         filename: A CSV file of paths and labels instead of a folder; relative paths start at its folder.
         validation_filename: A CSV file of paths and labels to validate on.
         path_column: The CSV file's column of paths; the first where None.
-        label: The CSV file's column of labels; the second where None.
+        label: The CSV file's column of labels; the second where None. Of several tasks a list of columns.
+        weight: The CSV file's column of weights, numbers from 0 on; None where all recordings weigh the same.
         label_pattern: A regular expression whose first group, found in a file's name, is the label; `input_dir` then
             needs no folders of classes. For example "([0-9])_".
         rate: Samples a second; recordings of other rates are resampled. The most frequent one where None.
         bands: Mel bands.
-        task: "classification" or "regression"; inferred from the labels where None.
+        task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
 
     Raises:
         DataError: if the arguments do not fit.
@@ -53,11 +63,12 @@ class Provider(BaseProvider):
         filename: str | os.PathLike[str] | None = None,
         validation_filename: str | os.PathLike[str] | None = None,
         path_column: str | None = None,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
+        weight: str | None = None,
         label_pattern: str | None = None,
         rate: int | None = None,
         bands: int = 40,
-        task: str | TaskKind | None = None,
+        task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
     ):
         if (input_dir is None) == (filename is None):
             raise DataError("expected input_dir (folders of classes) or filename (a CSV file of paths and labels)")
@@ -66,15 +77,17 @@ class Provider(BaseProvider):
         if validation_filename is not None and filename is None:
             raise DataError("validation_filename belongs to filename; with input_dir use folders train and valid")
         self._input_dir, self._filename, self._validation = input_dir, filename, validation_filename
-        self._columns = (path_column, label)
+        if weight is not None and filename is None:
+            raise DataError("weight names a column of a CSV file; give it as filename")
+        self._columns = FileColumns.of(path_column, label, weight)
         self._pattern = None if label_pattern is None else _compiled(label_pattern)
         self._rate, self._bands = rate, bands
-        self._task = parse_task(task)
+        self._task = parse_kinds(task)
 
     def number_of_classes(self) -> int:
         """The number of classes; 1 for regression."""
-        labels = np.array(self._files()[0].labels, dtype=object)
-        return infer_sequence_task(LabelledSequences(padded([[0.0]]), labels), False, self._task).logits_dimension
+        train = self._files(self._columns)[0]
+        return infer([(len(train.paths), _labels_of(train))], WHAT, self._task).logits_dimension
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
         """Reads the recordings, computes their features and splits them."""
@@ -83,25 +96,30 @@ class Provider(BaseProvider):
                 "a recording has one label; expected the problem type RNN_LAST_ACTIVATIONS (a label for each step is "
                 "learnt from sequence_data)"
             )
-        train, valid, notes = self._files()
+        weight = self._columns.weight or options.weights or None
+        columns = dataclasses.replace(self._columns, weight=weight if self._filename is not None else None)
+        train, valid, notes = self._files(columns)
         wanted = LogMel.usual(self._chosen_rate(train, notes), self._bands)
         parts = [_read(files, wanted, notes) for files in (train, valid) if files is not None]
         return prepare_sequences(
             parts,
-            dataclasses.replace(options, task_kind=options.task_kind or self._task),
+            self._task,
+            options,
             {
                 "audio": wanted.to_json(),
-                "reading": {"source": "audio", "path_column": self._columns[0], "label_column": self._columns[1]},
+                "reading": {"source": "audio", **columns.to_json()},
                 "notes": notes,
             },
             (self.get_loss_fn(), self.get_metric_fn()),
         )
 
-    def _files(self) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
+    def _files(self, columns: FileColumns) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
-            valid = None if self._validation is None else files_of_csv(self._validation, *self._columns)
-            return files_of_csv(self._filename, *self._columns), valid, []
+            has_weights = self._columns.weight is not None
+            given = [name for name in (self._filename, self._validation) if name is not None]
+            train, *others = [files_of_csv(name, columns, needs_weights=has_weights) for name in given]
+            return train, others[0] if others else None, []
         if self._pattern is not None:
             return *self._by_name(self._pattern), []
         found = find_in_folders(self._input_dir or "", RECORDINGS)
@@ -160,5 +178,12 @@ def _read(files: LabelledFiles, wanted: LogMel, notes: list[str]) -> LabelledSeq
     keep = [row for row in range(len(features)) if row not in bad]
     if not keep:
         raise DataError(f"none of the {len(files.paths)} files can be read: {named(lost)}")
-    labels = np.array(files.labels, dtype=object)[keep]
-    return LabelledSequences(padded([features[row] for row in keep]), labels)
+    sequences = LabelledSequences(padded([features[row] for row in keep]), None)
+    return sequences.with_labels(_labels_of(files).take(np.array(keep)))
+
+
+def _labels_of(files: LabelledFiles) -> Labels:
+    found = files.as_labels
+    if found is None:
+        raise DataError("the recordings have no labels; expected a column of labels, or folders of classes")
+    return found if found.others else dataclasses.replace(found, name=LABEL)

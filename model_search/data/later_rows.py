@@ -11,16 +11,17 @@ import numpy as np
 from model_search.data.array_data import as_rows, check_columns
 from model_search.data.audio.later_recordings import labelled_recordings, recordings_of
 from model_search.data.checked_json import need
-from model_search.data.images.later_pictures import IMAGE, labelled_pictures, pictures_of
+from model_search.data.images.later_pictures import labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout
 from model_search.data.named.prepare import later_inputs, later_labelled
 from model_search.data.prepare_options import READING_RULES
 from model_search.data.rows import FEATURES, LABEL, Rows
 from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
-from model_search.data.sequences.sequence_labels import encode_labels
+from model_search.data.sequences.sequence_labels import encode_step_labels
 from model_search.data.stream_labels import LabelEncoding, label_array, read_weights
 from model_search.data.streams import StreamReader, valid_steps, weights_among
 from model_search.data.tabular import earlier_rules, labels
+from model_search.data.tabular.chosen_rows import evaluated_rows
 from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
 from model_search.data.tabular.preprocess import Note, Preprocessor, sentences
@@ -123,14 +124,15 @@ def labelled_rows(
 
     Args:
         source: As for `inputs_of`, with the label column among the columns; or a pair (x, y) or (x, y, weights), for
-            sequences (x, y, lengths).
+            sequences (x, y, lengths) or (x, y, lengths, weights).
         description: The study's description of its data.
         note: As for `inputs_of`; called for labels, too.
 
     Raises:
         DataError: if there is no label column, or it holds unknown classes.
     """
-    if isinstance(source, tuple) and len(source) not in (2, 3):
+    most = 4 if "sequences" in description and "audio" not in description else 3
+    if isinstance(source, tuple) and not 2 <= len(source) <= most:
         raise DataError(f"received a tuple of {len(source)}; expected (x, y) or (x, y, weights)")
     if "images" in description:
         return _picture_rows(source, description, note)
@@ -209,40 +211,27 @@ def label_rows(
 
 def _picture_rows(source: Any, description: Mapping[str, Any], note: Note | None) -> Rows:
     """Pictures with labels; those without one are dropped."""
-    import pandas as pd
-
-    task, rules = Task.of_description(description), _rules(description)
-    inputs, values, weights = labelled_pictures(source, description)
-    column = labels.read_like_training(pd.Series(np.asarray(values), name=task.label), task, rules)
-    if len(column.codes) != len(inputs[IMAGE]):
-        raise DataError(f"{len(inputs[IMAGE])} pictures, {len(column.codes)} labels; expected one label for each")
-    present = np.flatnonzero(~column.missing)
-    if len(present) < len(column.codes) and note is not None:
-        note(f"{len(column.codes) - len(present)} pictures have no label and are left out")
-    if not len(present):
-        raise DataError("no picture has a label; expected labels to evaluate on")
-    targets = labels.to_rows(labels.encode(column.take(present), task, rules, note), task)
-    checked = None if weights is None else check_weights(pd.Series(np.asarray(weights), name="weight"))[present]
-    return Rows.of({IMAGE: inputs[IMAGE][present]}, targets, checked)
+    inputs, given = labelled_pictures(source, description)
+    return evaluated_rows(inputs, given, "pictures", tasks_of(description), note)
 
 
 def _sequence_rows(source: Any, description: Mapping[str, Any], note: Note | None) -> Rows:
     """Sequences with labels; those without one are dropped."""
-    task = Task.of_description(description)
     if "audio" in description:
         found = fitted(labelled_recordings(source, description), description)
     else:
         found = labelled_sequences(source, description, note)
     if found.labels is not None and len(found.labels) != len(found.sequences):
         raise DataError(f"{len(found.sequences)} sequences, {len(found.labels)} labels; expected one for each")
-    encoded, present = encode_labels(found, bool(description.get("label_per_step", False)), task, note)
+    if not description.get("label_per_step", False):
+        return evaluated_rows(found.sequences.inputs, found.counted[1], "sequences", tasks_of(description), note)
+    task = Task.of_description(description)
+    encoded, present = encode_step_labels(found, task, note)
     if not present.all() and note is not None:
         note(f"{int((~present).sum())} sequences have no label and are left out")
-    if not present.any():
-        raise DataError("no sequence has a label; expected labels to evaluate on")
     known = found.sequences.take(present)
     given = encoded.with_steps(known.values.shape[1])
-    return Rows(known.inputs, {LABEL: given.values(task)}, {} if given.weights is None else {LABEL: given.weights})
+    return Rows(known.inputs, {LABEL: given.values(task)}, {LABEL: given.weights})
 
 
 def _note_rounded(layout: InputLayout, features: Any, note: Note | None) -> None:

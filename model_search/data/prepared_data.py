@@ -69,6 +69,7 @@ class StreamData:
         loss_fn: The provider's own loss.
         metric_fn: The provider's own metric.
         lengths: For each padded input, the name of the one that holds its lengths.
+        own_specs: Specs of inputs that say more than the arrays do.
     """
 
     task: Task
@@ -79,6 +80,7 @@ class StreamData:
     loss_fn: Callable[..., Any] | None = None
     metric_fn: Callable[..., Any] | None = None
     lengths: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    own_specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -88,7 +90,7 @@ class StreamData:
     @property
     def input_specs(self) -> dict[str, InputSpec]:
         """The specs of the inputs."""
-        return self.valid.specs(self.lengths)
+        return {**self.valid.specs(self.lengths), **self.own_specs}
 
 
 PreparedData = TableData | StreamData

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from model_search.data.array_data import parse_task
+from model_search.data.array_data import parse_kinds
 from model_search.data.files.labelled_files import find_in_folders
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData
@@ -31,18 +31,18 @@ class Provider(BaseProvider):
 
     Args:
         texts: A list of texts (str, or bytes in UTF-8). A missing one (None, NaN) counts as empty.
-        labels: A label for each text.
+        labels: A label for each text; of several tasks a dict of labels by name, or a frame of label columns.
         filename: A CSV file instead, with columns of texts and labels.
         input_dir: Or a folder with a folder of `.txt` files for each class; or with folders "train" and, where there
             are validation texts, "valid", each of which holds folders of classes (a "test" folder is left alone).
         columns: The columns of the CSV file.
         validation: (texts, labels), or the path of a CSV file, to validate on; a part of the texts where None.
-        weights: Weights of the texts, at least 0.
+        weights: Weights of the texts, at least 0; of several tasks also a dict by name.
         max_tokens: How many tokens of a text are read; where None the 95th percentile of the training texts, at most
             256.
         vocabulary: How many words have an id: the most frequent ones in training that occur twice or more. All other
             words are one unknown word.
-        task: "classification" or "regression"; inferred from the labels where None.
+        task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
 
     Raises:
         DataError: if the arguments do not fit.
@@ -60,7 +60,7 @@ class Provider(BaseProvider):
         weights: Any = None,
         max_tokens: int | None = None,
         vocabulary: int = 10_000,
-        task: str | TaskKind | None = None,
+        task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
     ):
         sources = {"texts": texts, "filename": filename, "input_dir": input_dir}
         given = [name for name, value in sources.items() if value is not None]
@@ -80,7 +80,7 @@ class Provider(BaseProvider):
         self._texts = None if texts is None else _given_texts(texts, labels, weights)
         self._validation = validation
         self._max_tokens, self._vocabulary = max_tokens, vocabulary
-        self._task = parse_task(task)
+        self._task = parse_kinds(task)
 
     def number_of_classes(self) -> int:
         """The number of classes; 1 for regression."""
@@ -105,15 +105,14 @@ class Provider(BaseProvider):
         columns = dataclasses.asdict(parts[0].columns)
         return TableData(
             task=choice.task,
-            train=choice.train.rows(inputs[choice.train.part], choice.task),
-            valid=choice.valid.rows(inputs[choice.valid.part], choice.task),
+            train=choice.train.rows(inputs[choice.train.part], choice.tasks),
+            valid=choice.valid.rows(inputs[choice.valid.part], choice.tasks),
             fingerprint=_fingerprint(read, choice),
             description={
-                "task": choice.task.to_json(),
+                **choice.described,
                 "reading_rules": options.reading_rules,
                 "text": wanted.to_json(),
                 "columns": [TOKENS, LENGTHS],
-                "split": choice.split,
                 "reading": {"source": "text", "columns": columns},
                 "notes": notes,
             },
@@ -121,6 +120,7 @@ class Provider(BaseProvider):
             metric_fn=self.get_metric_fn(),
             lengths={TOKENS: LENGTHS},
             own_specs={TOKENS: InputSpec((wanted.steps,), "int32", LENGTHS, vocabulary=wanted.size)},
+            other_tasks=choice.others,
         )
 
     def _parts(self, weight: str = "") -> list[LabelledTexts]:
@@ -160,7 +160,7 @@ class Provider(BaseProvider):
 def _given_texts(texts: Any, labels: Any, weights: Any) -> LabelledTexts:
     if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
         raise DataError(f"texts are {type(texts).__name__}; expected a list of texts")
-    return LabelledTexts(list(texts), Labels(labels, weights))
+    return LabelledTexts(list(texts), Labels.of(labels, weights))
 
 
 def _validation_texts(given: Any, columns: TextColumns) -> LabelledTexts:
@@ -197,6 +197,5 @@ def _fingerprint(read: Sequence[Tokenized], choice: Choice) -> str:
         for row in part.numbers:
             words = "\0".join(texts.words[code] for code in texts.codes[row])
             digest.update(hashlib.sha256(words.encode()).digest())
-        digest.update(part.targets.tobytes())
-        digest.update(b"" if part.weights is None else part.weights.tobytes())
+        digest.update(part.digested)
     return digest.hexdigest()

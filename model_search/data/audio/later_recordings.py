@@ -11,9 +11,10 @@ import numpy as np
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.audio.recordings import RECORDINGS, features_of
-from model_search.data.files.labelled_files import files_by_class, files_in, files_of_csv, named
+from model_search.data.files.labelled_files import FileColumns, files_by_class, files_in, files_of_csv, named
 from model_search.data.sequences.padded import padded
 from model_search.data.sequences.sequence_files import LabelledSequences
+from model_search.data.tabular.chosen_rows import Labels
 from model_search.errors import DataError
 
 
@@ -35,7 +36,7 @@ def recording_paths(source: Any) -> list[pathlib.Path] | None:
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected recordings")
         if path.suffix.lower() in RECORDINGS.suffixes:
             return [path]
-        return list(files_of_csv(path, None, None, needs_labels=False).paths)
+        return list(files_of_csv(path, needs_labels=False).paths)
     if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
         return [pathlib.Path(item).expanduser() for item in source]
     return None
@@ -64,28 +65,26 @@ def labelled_recordings(source: Any, description: Mapping[str, Any]) -> Labelled
     """The features of recordings with labels.
 
     Args:
-        source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y).
+        source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y) or (x, y, weights).
         description: The study's description of its data.
 
     Raises:
         DataError: as `recordings_of`, or if there are no labels.
     """
     if isinstance(source, tuple):
-        if len(source) > 2:
-            raise DataError(f"received a tuple of {len(source)}; expected a pair (recordings, labels)")
-        return LabelledSequences(recordings_of(source[0], description).sequences, np.asarray(source[1], dtype=object))
+        return recordings_of(source[0], description).with_labels(Labels.of(*source[1:]))
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"received {type(source).__name__}; expected a folder of folders of classes, a CSV file of paths and "
             "labels, or a pair (recordings, labels)"
         )
-    path, reading = pathlib.Path(source).expanduser(), description.get("reading", {})
-    if path.is_dir():
-        files = files_by_class(path, RECORDINGS)
-    else:
-        files = files_of_csv(path, reading.get("path_column"), reading.get("label_column"))
+    path, columns = pathlib.Path(source).expanduser(), FileColumns.from_json(description.get("reading"))
+    files = files_by_class(path, RECORDINGS) if path.is_dir() else files_of_csv(path, columns)
+    labels = files.as_labels
+    if labels is None:
+        raise DataError(f"{path} has no column of labels; expected one to evaluate on")
     features = _read(files.paths, LogMel.from_json(description["audio"]))
-    return LabelledSequences(padded(features), np.array(files.labels, dtype=object))
+    return LabelledSequences(padded(features), None).with_labels(labels)
 
 
 def _read(paths: Sequence[pathlib.Path], wanted: LogMel) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model_search.data.audio.log_mel import LogMel
-from model_search.data.files.labelled_files import FileKind
+from model_search.data.files.labelled_files import FileKind, size_of
 from model_search.errors import DataError
 
 MAX_FILE_BYTES = 500_000_000
@@ -57,7 +57,7 @@ def read_wav(path: str | os.PathLike[str]) -> Recording:
     from scipy.io import wavfile
 
     try:
-        size = pathlib.Path(path).stat().st_size
+        size = size_of(path)
         if size > MAX_FILE_BYTES:
             raise DamagedRecordingError(f"its file has {size:,} bytes; expected at most {MAX_FILE_BYTES:,}")
         with warnings.catch_warnings():

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from model_search.data.rows import LABEL
+from model_search.data.tabular.chosen_rows import Labels
 from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
 
@@ -31,6 +35,42 @@ class FileKind:
 
 
 @dataclasses.dataclass(frozen=True)
+class FileColumns:
+    """The columns of a CSV file of paths and labels.
+
+    Attributes:
+        path: That of the paths; the first one where None.
+        labels: Those of the labels, the first of which is the primary task's; the second one where empty.
+        weight: That of the weights of the files; None for none.
+    """
+
+    path: str | None = None
+    labels: tuple[str, ...] = ()
+    weight: str | None = None
+
+    @classmethod
+    def of(cls, path: str | None, label: str | Sequence[str] | None, weight: str | None = None) -> FileColumns:
+        """The columns that a user names."""
+        labels = () if label is None else (label,) if isinstance(label, str) else tuple(label)
+        if len(set(labels)) < len(labels):
+            raise DataError(f"label is {label!r}; expected each column once")
+        return cls(path, labels, weight)
+
+    @classmethod
+    def from_json(cls, values: Any) -> FileColumns:
+        """Reads what a study's description of its data says of how it reads files."""
+        reading = values if isinstance(values, Mapping) else {}
+        label = reading.get("label_column")
+        return cls.of(reading.get("path_column"), label, reading.get("weight_column"))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_json` reads it."""
+        label: Any = None if not self.labels else self.labels[0] if len(self.labels) == 1 else list(self.labels)
+        found = {"path_column": self.path, "label_column": label}
+        return found if self.weight is None else found | {"weight_column": self.weight}
+
+
+@dataclasses.dataclass(frozen=True)
 class LabelledFiles:
     """Files with their labels.
 
@@ -38,11 +78,29 @@ class LabelledFiles:
         paths: The files.
         labels: A label for each; None where none are known.
         skipped: Files that were left out, each with the reason.
+        columns: The columns that were asked for of a CSV file.
+        others: The labels of further tasks, by name, [files] each.
+        weights: The weights of the files; None where all weigh the same.
     """
 
     paths: tuple[pathlib.Path, ...]
     labels: tuple[Any, ...] | None
     skipped: tuple[tuple[pathlib.Path, str], ...] = ()
+    columns: FileColumns = FileColumns()
+    others: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    weights: tuple[Any, ...] | None = None
+
+    @property
+    def as_labels(self) -> Labels | None:
+        """The labels and weights; None where there are no labels."""
+        if self.labels is None:
+            return None
+        name = self.columns.labels[0] if self.columns.labels else LABEL
+        others = {other: Labels(values, None, other) for other, values in self.others.items()}
+        return Labels(self.labels, self.weights, name, self.columns.weight or "weight", others)
+
+
+NO_COLUMNS = FileColumns()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +151,10 @@ def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFi
     labels: list[str] = []
     skipped: list[tuple[pathlib.Path, str]] = []
     for child in subfolders(root):
-        for path, reason in _walk(child, root, kind):
+        found = list(_walk(child, root, kind))
+        if not found:
+            skipped.append((child, f"this folder holds no {kind.name}, and so is no class"))
+        for path, reason in found:
             if reason is not None:
                 skipped.append((path, reason))
                 continue
@@ -122,32 +183,46 @@ def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
 
 
 def files_of_csv(
-    filename: str | os.PathLike[str], path_column: str | None, label: str | None, *, needs_labels: bool = True
+    filename: str | os.PathLike[str],
+    wanted: FileColumns = NO_COLUMNS,
+    *,
+    needs_labels: bool = True,
+    needs_weights: bool = False,
 ) -> LabelledFiles:
     """The files that a CSV file names; relative paths start at its folder.
 
     Args:
         filename: The CSV file.
-        path_column: The column of paths; the first one where None.
-        label: The column of labels; the second one where None.
-        needs_labels: Whether a missing label column is refused.
+        wanted: Its columns.
+        needs_labels: Whether a missing column of labels is refused.
+        needs_weights: Whether a missing column of weights is.
 
     Raises:
         DataError: if a column is missing.
     """
     frame = read_csv(filename).frame
     names = [str(name) for name in frame.columns]
-    path_column = names[0] if path_column is None else path_column
-    others = [name for name in names if name != path_column]
-    label = others[0] if label is None and others else label
-    for role, name in (("path", path_column), ("label", label)):
-        if name is None and needs_labels:
-            raise DataError(f"{filename} has no column of labels beside {path_column!r}; expected paths and labels")
-        if name not in names and (role == "path" or needs_labels):
+    path_column = names[0] if wanted.path is None else wanted.path
+    others = [name for name in names if name not in (path_column, wanted.weight)]
+    labels = wanted.labels or tuple(others[:1])
+    if needs_labels and not labels:
+        raise DataError(f"{filename} has no column of labels beside {path_column!r}; expected paths and labels")
+    asked = [("path", path_column), *(("label", name) for name in labels if needs_labels)]
+    asked += [("weight", wanted.weight)] if needs_weights and wanted.weight is not None else []
+    for role, name in asked:
+        if name not in names:
             raise DataError(f"{filename} has no {role} column {name!r}; its columns are {', '.join(names)}")
     folder = pathlib.Path(filename).resolve().parent
     paths = tuple(folder / cell.strip() for cell in frame[path_column])
-    return LabelledFiles(paths, tuple(frame[label]) if label in names else None)
+    first, *more = labels or ("",)
+    weight = wanted.weight if wanted.weight in names else None
+    return LabelledFiles(
+        paths,
+        tuple(frame[first]) if first in names else None,
+        columns=wanted,
+        others={name: tuple(frame[name]) for name in more if name in names},
+        weights=None if weight is None else tuple(frame[weight]),
+    )
 
 
 def as_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -161,6 +236,18 @@ def as_folder(path: str | os.PathLike[str]) -> pathlib.Path:
         what = "it is a file" if folder.exists() else "there is no such folder"
         raise DataError(f"input_dir is {str(path)!r}, but {what}; expected a folder of folders of classes")
     return folder
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """The size of an ordinary file in bytes.
+
+    Raises:
+        OSError: if there is none, or it is a pipe, a device or a folder, which nobody should wait for.
+    """
+    about = pathlib.Path(path).stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return about.st_size
 
 
 def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from model_search.data.images.picture_format import DamagedPictureError, PictureFormat, PictureHeader, header
 from model_search.errors import DataError
 
-MAX_BYTES = 4 * 2**30  # of all pictures of a study in memory
+MAX_BYTES = 4 * 2**30  # of pictures that are predicted or evaluated at once
 MAX_SIDE = 224  # of a picture whose size is not given
+_Result = TypeVar("_Result")
 _HEADERS = 2000  # files whose headers decide the size
 _PROGRESS_FROM = 500  # files from which progress is shown
 _BLOCK = 64  # files that a thread decodes at a time
@@ -55,7 +58,7 @@ def chosen_format(
 
 
 def decode(
-    paths: Sequence[pathlib.Path], wanted: PictureFormat, threads: int | None = None
+    paths: Sequence[pathlib.Path], wanted: PictureFormat, threads: int | None = None, most_bytes: int = MAX_BYTES
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
     """Decodes files.
 
@@ -63,47 +66,82 @@ def decode(
         paths: The files.
         wanted: The format of the result.
         threads: How many threads decode; as many as there are cores where None.
+        most_bytes: How much memory the result may take.
 
     Returns:
-        uint8 [files, height, width, channels], and the damaged files: position and reason (their pictures are 0).
+        uint8 [pictures, height, width, channels] of the others in their order, and the damaged files: position and
+        reason.
 
     Raises:
-        DataError: if they need more than `MAX_BYTES` of memory.
+        DataError: if they need more memory.
     """
     needed = len(paths) * int(np.prod(wanted.shape))
-    if needed > MAX_BYTES:
+    if needed > most_bytes:
         raise DataError(
             f"{len(paths)} pictures of {wanted.height} x {wanted.width} x {wanted.channels} need {needed / 2**30:.1f} "
-            f"GiB of memory; expected at most {MAX_BYTES / 2**30:.0f}: choose a smaller image_height and image_width"
+            f"GiB of memory; expected at most {most_bytes / 2**30:.0f}: choose a smaller image_height and image_width"
         )
     found = np.zeros((len(paths), *wanted.shape), np.uint8)
     damaged: list[tuple[int, str]] = []
+    kept = 0
+    for pictures, bad in decoded_blocks(paths, wanted, threads):
+        found[kept : kept + len(pictures)] = pictures
+        kept += len(pictures)
+        damaged += bad
+    return found[:kept], damaged
 
-    def block(start: int) -> list[tuple[int, str]]:
-        bad = []
+
+def decoded_blocks(
+    paths: Sequence[pathlib.Path], wanted: PictureFormat, threads: int | None = None
+) -> Iterator[tuple[np.ndarray, list[tuple[int, str]]]]:
+    """Decodes files, a few dozen at a time; a bar on a terminal shows how far that is.
+
+    Args:
+        paths: The files.
+        wanted: The format of the result.
+        threads: How many threads decode; as many as there are cores where None.
+
+    Yields:
+        uint8 [pictures, height, width, channels] of the next files, and the damaged ones among these: position among
+        all and reason.
+    """
+
+    def block(start: int) -> tuple[np.ndarray, list[tuple[int, str]]]:
+        pictures, bad = [], []
         for row in range(start, min(start + _BLOCK, len(paths))):
             try:
-                found[row] = wanted.read_file(paths[row])
+                pictures.append(wanted.read_file(paths[row]))
             except DamagedPictureError as error:
                 bad.append((row, str(error)))
-        return bad
+        return np.array(pictures, np.uint8).reshape(-1, *wanted.shape), bad
 
-    starts = range(0, len(paths), _BLOCK)
-    with concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for bad in _shown(pool.map(block, starts), len(paths)):
-            damaged += bad
-    return found, sorted(damaged)
+    count = threads or os.cpu_count() or 1
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        yield from _shown(_ahead(pool, block, range(0, len(paths), _BLOCK), 2 * count), len(paths))
 
 
-def _shown(blocks: object, files: int) -> list[list[tuple[int, str]]]:
-    """The blocks' results; a bar on a terminal shows how far the reading is."""
+def _ahead(
+    pool: concurrent.futures.Executor, function: Callable[[int], _Result], given: Iterable[int], most: int
+) -> Iterator[_Result]:
+    """The results in order, of which at most so many wait to be taken: memory stays bounded."""
+    waiting: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
+    for one in given:
+        if len(waiting) == most:
+            yield waiting.popleft().result()
+        waiting.append(pool.submit(function, one))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _shown(blocks: Iterable[_Result], files: int) -> Iterable[_Result]:
+    """The same blocks; a bar on a terminal shows how far the reading is."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     quiet = files < _PROGRESS_FROM or not console.is_terminal
     total = -(-files // _BLOCK)
-    return list(track(blocks, "reading pictures", total, console=console, transient=True, disable=quiet))  # type: ignore[arg-type]
+    return track(blocks, "reading pictures", total, console=console, transient=True, disable=quiet)
 
 
 def _header_or_none(path: pathlib.Path) -> PictureHeader | None:

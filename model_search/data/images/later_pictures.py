@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.files.labelled_files import files_by_class, files_in, files_of_csv, named
+from model_search.data.files.labelled_files import FileColumns, files_by_class, files_in, files_of_csv, named
 from model_search.data.images.decode_files import decode
 from model_search.data.images.picture_format import PICTURES, DamagedPictureError, PictureFormat
+from model_search.data.tabular.chosen_rows import Labels
 from model_search.errors import DataError
 
 IMAGE = "image"  # the only input of a tower that reads pictures
@@ -33,9 +34,7 @@ def picture_paths(source: Any) -> list[pathlib.Path] | None:
         if not path.is_file():
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected pictures")
         return (
-            [path]
-            if path.suffix.lower() in PICTURES.suffixes
-            else list(files_of_csv(path, None, None, needs_labels=False).paths)
+            [path] if path.suffix.lower() in PICTURES.suffixes else list(files_of_csv(path, needs_labels=False).paths)
         )
     if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
         return [pathlib.Path(item).expanduser() for item in source]
@@ -73,8 +72,8 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
     )
 
 
-def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], Sequence[Any], Any]:
-    """Pictures to evaluate on, their labels, and weights or None.
+def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], Labels]:
+    """Pictures to evaluate on, and their labels.
 
     Args:
         source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y) or (x, y, weights).
@@ -84,22 +83,19 @@ def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict
         DataError: if there are no labels, or a picture cannot be read.
     """
     if isinstance(source, tuple):
-        return pictures_of(source[0], description), source[1], source[2] if len(source) == 3 else None
+        return pictures_of(source[0], description), Labels.of(*source[1:])
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"received {type(source).__name__}; expected a folder of folders of classes, a CSV file of paths and "
             "labels, or a pair (pictures, labels)"
         )
     path = pathlib.Path(source).expanduser()
-    reading = description.get("reading", {})
-    files = (
-        files_by_class(path, PICTURES)
-        if path.is_dir()
-        else files_of_csv(path, reading.get("path_column"), reading.get("label_column"))
-    )
-    if files.labels is None:
+    columns = FileColumns.from_json(description.get("reading"))
+    files = files_by_class(path, PICTURES) if path.is_dir() else files_of_csv(path, columns)
+    labels = files.as_labels
+    if labels is None:
         raise DataError(f"{path} has no column of labels; expected one to evaluate on")
-    return {IMAGE: _decoded(files.paths, PictureFormat.from_json(description["images"]))}, files.labels, None
+    return {IMAGE: _decoded(files.paths, PictureFormat.from_json(description["images"]))}, labels
 
 
 def _decoded(paths: Sequence[pathlib.Path], wanted: PictureFormat) -> np.ndarray:

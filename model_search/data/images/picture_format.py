@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
-from model_search.data.files.labelled_files import FileKind
+from model_search.data.files.labelled_files import FileKind, size_of
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ def opened(path: str | os.PathLike[str]) -> Image:
         DamagedPictureError: if the file is no picture, claims to be too large, or is animated.
     """
     try:
-        size = pathlib.Path(path).stat().st_size
+        size = size_of(path)
     except OSError as error:
         raise DamagedPictureError(f"it cannot be read ({error.strerror})") from None
     if size > MAX_FILE_BYTES:
@@ -228,11 +227,18 @@ def _checked(source: Any) -> Image:
 
 
 def _eight_bits(picture: Image) -> Image:
-    """The picture with eight bits a channel; sixteen bits keep their upper eight."""
+    """The picture with eight bits a channel; sixteen bits keep their upper eight.
+
+    Raises:
+        ValueError: if the range of its numbers is not known.
+    """
     from PIL import Image
 
-    if not picture.mode.startswith("I") and picture.mode != "F":
+    if picture.mode == "F":
+        raise ValueError("its pixels are floats, whose range is not known; expected 8 or 16 bits")
+    if not picture.mode.startswith("I"):
         return picture
-    values = np.asarray(picture, dtype=np.float64)
-    scale = 255.0 / 65535.0 if picture.mode.startswith("I") else 1.0
-    return Image.fromarray(np.clip(np.floor(values * scale), 0, 255).astype(np.uint8))
+    values = np.asarray(picture, dtype=np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"its pixels are from {values.min()} to {values.max()}; expected 0 to 65535")
+    return Image.fromarray((values * 255 // 65535).astype(np.uint8))

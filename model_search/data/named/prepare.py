@@ -15,8 +15,15 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.data.sequences.padded import Padded
-from model_search.data.tabular.chosen_rows import Choice, ChosenRows, Labels, choose_rows, evaluated_rows
-from model_search.data.task import Task, TaskKind
+from model_search.data.tabular.chosen_rows import (
+    Choice,
+    ChosenRows,
+    Kinds,
+    Labels,
+    choose_rows,
+    evaluated_rows,
+)
+from model_search.data.task import tasks_of
 from model_search.data.text.tokens import TOKENS, TextFormat, Tokenized, usual_steps
 from model_search.errors import DataError
 
@@ -65,7 +72,7 @@ class NamedRows:
         return len(next(iter(self.inputs.values()))), self.labels
 
 
-def prepare_named(parts: Sequence[NamedRows], kind: TaskKind | None, options: PrepareOptions) -> TableData:
+def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptions) -> TableData:
     """Infers the task, splits the rows, and fits what inputs need on those to train on.
 
     Args:
@@ -101,22 +108,22 @@ def prepare_named(parts: Sequence[NamedRows], kind: TaskKind | None, options: Pr
         cut = _cut(one, name)
         notes += [cut] if cut else []
     description = {
-        "task": choice.task.to_json(),
+        **choice.described,
         "reading_rules": options.reading_rules,
         "named": {name: form.to_json() for name, form in forms.items()},
         "columns": list(arrays[0]),
-        "split": choice.split,
         "reading": {"source": "named inputs"},
         "notes": notes,
     }
     return TableData(
         task=choice.task,
-        train=choice.train.rows(arrays[choice.train.part], choice.task),
-        valid=choice.valid.rows(arrays[choice.valid.part], choice.task),
+        train=choice.train.rows(arrays[choice.train.part], choice.tasks),
+        valid=choice.valid.rows(arrays[choice.valid.part], choice.tasks),
         fingerprint=_fingerprint(inputs, choice),
         description=description,
         lengths={name: spec.lengths for name, spec in specs.items() if spec.lengths is not None},
         own_specs=specs,
+        other_tasks=choice.others,
     )
 
 
@@ -161,7 +168,7 @@ def later_labelled(source: Any, description: Mapping[str, Any], note: Note | Non
     if not isinstance(source, tuple):
         raise DataError(f"received {type(source).__name__}; expected a pair (inputs by name, labels)")
     inputs = later_inputs(source[0], description, note)
-    return evaluated_rows(inputs, Labels(*source[1:]), WHAT, Task.of_description(description), note)
+    return evaluated_rows(inputs, Labels.of(*source[1:]), WHAT, tasks_of(description), note)
 
 
 def text_formats(description: Mapping[str, Any]) -> dict[str, TextFormat]:
@@ -219,5 +226,4 @@ def _digest(digest: Any, inputs: Mapping[str, Given], part: ChosenRows) -> None:
         for key, values in one.arrays(name).items():
             digest.update(repr((key, values.shape[1:], str(values.dtype))).encode())
             digest.update(np.ascontiguousarray(values[part.numbers]).data)
-    digest.update(part.targets.tobytes())
-    digest.update(b"" if part.weights is None else part.weights.tobytes())
+    digest.update(part.digested)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE, padded, unmarked_padding
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
+from model_search.data.tabular.chosen_rows import Labels
 from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
@@ -33,7 +35,8 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
     """Sequences with labels to evaluate on.
 
     Args:
-        source: A file with labels, or (x, y), x being what `sequences_of` takes, or (x, y, lengths) for a padded array.
+        source: A file with labels, or (x, y), x being what `sequences_of` takes, or (x, y, lengths) for a padded array,
+            or (x, y, lengths, weights).
         description: The study's description of its data.
         note: As for `sequences_of`.
 
@@ -46,7 +49,7 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
             raise DataError("received lengths beside a dict or a file, which holds its own; leave them out")
         parts = _read(x, description, note) if lengths is None else LabelledSequences(padded(x, lengths), None)
         found = fitted(parts, description)
-        return LabelledSequences(found.sequences, np.asarray(source[1], dtype=object))
+        return found.with_labels(Labels.of(source[1], source[3] if len(source) > 3 else None))
     if not isinstance(source, str | os.PathLike):
         raise DataError(f"received {type(source).__name__}; expected a file with labels, or a pair (sequences, labels)")
     found = fitted(_read(source, description, note), description)
@@ -58,7 +61,9 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
 def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> LabelledSequences:
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
-        return read_file(source, LongColumns(**about["columns"]), bool(description.get("label_per_step", False)))
+        return read_file(
+            source, LongColumns.from_json(about["columns"]), bool(description.get("label_per_step", False))
+        )
     if isinstance(source, Mapping):
         if SEQUENCE not in source or set(source) - {SEQUENCE, LENGTHS}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")
@@ -84,4 +89,4 @@ def fitted(found: LabelledSequences, description: Mapping[str, Any]) -> Labelled
     width = found.sequences.values.shape[2]
     if width != channels:
         raise DataError(f"received sequences of {width} channels; expected {channels}, as in training")
-    return LabelledSequences(found.sequences.with_steps(steps), found.labels, found.channels, found.ids)
+    return dataclasses.replace(found, sequences=found.sequences.with_steps(steps))

@@ -14,16 +14,18 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import LABEL, Rows
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded
 from model_search.data.sequences.sequence_files import LabelledSequences
-from model_search.data.sequences.sequence_labels import EncodedLabels, encode_labels, infer_sequence_task
+from model_search.data.sequences.sequence_labels import StepLabels, encode_step_labels, infer_sequence_task
+from model_search.data.tabular.chosen_rows import MIN_ROWS, Kinds, choose_rows
 from model_search.data.tabular.split import split_rows
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task
 from model_search.errors import DataError
 
-MIN_SEQUENCES = 10
+WHAT = "sequences"
 
 
 def prepare_sequences(
     parts: Sequence[LabelledSequences],
+    kind: Kinds,
     options: PrepareOptions,
     about: Mapping[str, Any],
     functions: tuple[Callable[..., Any] | None, Callable[..., Any] | None] = (None, None),
@@ -32,6 +34,7 @@ def prepare_sequences(
 
     Args:
         parts: The sequences to train on; then, where they are given, those to validate on.
+        kind: The provider's choice of a task; of several tasks, that of each by name.
         options: How to prepare them.
         about: What the provider adds to the description: how it reads ("reading"), its notes, and anything else.
         functions: The provider's own loss and metric.
@@ -39,93 +42,139 @@ def prepare_sequences(
     Raises:
         DataError: if there are too few, or the labels do not fit.
     """
-    per_step, notes = options.label_per_step, list(about.get("notes", ()))
-    task = infer_sequence_task(parts[0], per_step, options.task_kind)
-    encoded = [_encoded(part, per_step, task, notes) for part in parts]
-    count = len(encoded[0].sequences)
-    if count < MIN_SEQUENCES:
-        raise DataError(f"there are {count} labelled sequences; expected {MIN_SEQUENCES} or more")
-    split: dict[str, Any] = {"by": "given validation data"}
-    if len(encoded) == 1:
-        encoded, split = _split(encoded[0], task, options)
-    train, valid = encoded
-    steps = max(part.sequences.values.shape[1] for part in encoded)
-    train, valid = train.with_steps(steps), valid.with_steps(steps)
-    channels = train.sequences.values.shape[2]
-    if channels != valid.sequences.values.shape[2]:
+    notes = list(about.get("notes", ()))
+    choice = _by_step(parts, kind, options) if options.label_per_step else _by_row(parts, kind, options)
+    train, valid = choice.sequences
+    channels = train.values.shape[2]
+    if channels != valid.values.shape[2]:
         raise DataError(
-            f"the validation sequences have {valid.sequences.values.shape[2]} channels, those to train on {channels}; "
-            "expected as many"
+            f"the validation sequences have {valid.values.shape[2]} channels, those to train on {channels}; expected "
+            "as many"
         )
-    split |= {"train_rows": len(train.sequences), "valid_rows": len(valid.sequences)}
-    task = train.labels.scaled(task)
+    steps = max(part.values.shape[1] for part in choice.sequences)
+    padded = [choice.rows(part.with_steps(steps), number) for number, part in enumerate(choice.sequences)]
     return TableData(
-        task=task,
-        train=train.rows(task),
-        valid=valid.rows(task),
-        fingerprint=_fingerprint([train, valid], task),
+        task=next(iter(choice.tasks.values())),
+        train=padded[0],
+        valid=padded[1],
+        fingerprint=_fingerprint(choice, padded),
         description={
             **about,
-            "task": task.to_json(),
+            **choice.described,
             "reading_rules": options.reading_rules,
             "sequences": {**about.get("sequences", {}), "steps": steps, "channels": channels},
             "columns": [SEQUENCE, LENGTHS],
-            "split": split,
-            "label_per_step": per_step,
-            "notes": notes,
+            "label_per_step": options.label_per_step,
+            "notes": notes + choice.notes,
         },
         loss_fn=functions[0],
         metric_fn=functions[1],
         lengths={SEQUENCE: LENGTHS},
-        own_specs={SEQUENCE: train.sequences.spec()},
+        own_specs={SEQUENCE: train.with_steps(steps).spec()},
+        other_tasks=dict(list(choice.tasks.items())[1:]),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    """Sequences to train on and to validate on, and what their labels become.
+
+    Attributes:
+        tasks: By name, the primary one first.
+        sequences: Those to train on, and those to validate on.
+        rows: From the padded sequences, and 0 for training or 1 for validation, to rows.
+        digested: What the fingerprint takes of the labels of each.
+        described: What the description says of the tasks and of the split.
+        notes: What people should know of it.
+    """
+
+    tasks: Mapping[str, Task]
+    sequences: tuple[Padded, Padded]
+    rows: Callable[[Padded, int], Rows]
+    digested: tuple[bytes, bytes]
+    described: Mapping[str, Any]
+    notes: list[str]
+
+
+def _by_row(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOptions) -> _Choice:
+    """A label for each sequence, of one task or several."""
+    for part in parts:
+        if part.has_label_per_step:
+            raise DataError(
+                "received a label for each step; expected one for each sequence, or the problem type "
+                "RNN_ALL_ACTIVATIONS"
+            )
+    found = choose_rows([part.counted for part in parts], WHAT, kind, options)
+    chosen = (found.train, found.valid)
+    train, valid = (parts[one.part].sequences.take(one.numbers) for one in chosen)
+
+    def rows(sequences: Padded, number: int) -> Rows:
+        one = chosen[number]
+        whole = dataclasses.replace(one, numbers=np.arange(len(sequences)))
+        return whole.rows(sequences.inputs, found.tasks)
+
+    digested = (found.train.digested, found.valid.digested)
+    return _Choice(found.tasks, (train, valid), rows, digested, found.described, found.notes)
+
+
+def _by_step(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOptions) -> _Choice:
+    """A label for each step."""
+    if any(part.others for part in parts):
+        raise DataError("several tasks have a label for each sequence; RNN_ALL_ACTIVATIONS expects one for each step")
+    notes: list[str] = []
+    task = infer_sequence_task(parts[0], options.task_kind or (None if isinstance(kind, Mapping) else kind))
+    encoded = [_encoded(part, task, notes) for part in parts]
+    count = len(encoded[0].sequences)
+    if count < MIN_ROWS:
+        raise DataError(f"there are {count} sequences with a label; expected {MIN_ROWS} or more")
+    split: dict[str, Any] = {"by": "given validation data"}
+    if len(encoded) == 1:
+        encoded, split = _split(encoded[0], options)
+    train, valid = encoded
+    split |= {"train_rows": len(train.sequences), "valid_rows": len(valid.sequences)}
+    task = train.labels.scaled(task)
+
+    def rows(sequences: Padded, number: int) -> Rows:
+        labels = encoded[number].labels.with_steps(sequences.values.shape[1])
+        return Rows(sequences.inputs, {LABEL: labels.values(task)}, {LABEL: labels.weights})
+
+    steps = max(part.sequences.with_steps(0).values.shape[1] for part in encoded)
+    digested = tuple(part.labels.with_steps(steps).digested for part in encoded)
+    sequences = (train.sequences, valid.sequences)
+    described = {"task": task.to_json(), "split": split}
+    return _Choice({LABEL: task}, sequences, rows, (digested[0], digested[1]), described, notes)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Encoded:
     sequences: Padded
-    labels: EncodedLabels
+    labels: StepLabels
 
     def take(self, rows: np.ndarray) -> _Encoded:
         return _Encoded(self.sequences.take(rows), self.labels.take(rows))
 
-    def with_steps(self, steps: int) -> _Encoded:
-        return _Encoded(self.sequences.with_steps(steps), self.labels.with_steps(steps))
 
-    def rows(self, task: Task) -> Rows:
-        weights = self.labels.weights
-        return Rows(
-            self.sequences.inputs, {LABEL: self.labels.values(task)}, {} if weights is None else {LABEL: weights}
-        )
-
-
-def _encoded(part: LabelledSequences, per_step: bool, task: Task, notes: list[str]) -> _Encoded:
-    labels, present = encode_labels(part, per_step, task)
+def _encoded(part: LabelledSequences, task: Task, notes: list[str]) -> _Encoded:
+    labels, present = encode_step_labels(part, task)
     lost = int((~present).sum())
     if lost:
-        notes.append(f"{lost} of {len(present)} sequences have no label and are left out")
+        notes.append(f"{lost} sequences have no label and are left out")
     return _Encoded(part.sequences.take(present) if lost else part.sequences, labels)
 
 
-def _split(part: _Encoded, task: Task, options: PrepareOptions) -> tuple[list[_Encoded], dict[str, Any]]:
-    is_by_class = task.kind is TaskKind.CLASSIFICATION and part.labels.weights is None
-    classes = part.labels.encoded if is_by_class else None
-    train, valid, _ = split_rows(len(part.sequences), options.valid_fraction, options.seed, classes)
-    if not len(valid):
-        raise DataError("every class has too few sequences to keep some for validation; give validation data")
-    by = "shuffled, stratified by class" if is_by_class else "shuffled"
-    return [part.take(train), part.take(valid)], {
-        "by": by,
-        "seed": options.seed,
-        "valid_fraction": options.valid_fraction,
-    }
+def _split(part: _Encoded, options: PrepareOptions) -> tuple[list[_Encoded], dict[str, Any]]:
+    train, valid, _ = split_rows(len(part.sequences), options.valid_fraction, options.seed, None)
+    found = {"by": "shuffled", "seed": options.seed, "valid_fraction": options.valid_fraction}
+    return [part.take(train), part.take(valid)], found
 
 
-def _fingerprint(parts: list[_Encoded], task: Task) -> str:
+def _fingerprint(choice: _Choice, padded: Sequence[Rows]) -> str:
+    task = next(iter(choice.tasks.values()))
     digest = hashlib.sha256(repr((task.kind.value, task.label, task.classes)).encode())
-    for part in parts:
-        digest.update(repr(part.sequences.values.shape).encode())
-        digest.update(np.ascontiguousarray(part.sequences.values).data)
-        digest.update(part.sequences.lengths.tobytes())
-        digest.update(part.labels.encoded.tobytes())
+    for rows, labels in zip(padded, choice.digested, strict=True):
+        values = rows.inputs[SEQUENCE]
+        digest.update(repr(values.shape).encode())
+        digest.update(np.ascontiguousarray(values).data)
+        digest.update(rows.inputs[LENGTHS].tobytes())
+        digest.update(labels)
     return digest.hexdigest()

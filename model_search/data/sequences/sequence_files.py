@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from model_search.data.checked_json import read_record
+from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
+from model_search.data.tabular.chosen_rows import Labels, as_array
 from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
 
@@ -26,11 +29,34 @@ class LongColumns:
         id: Which sequence a row belongs to.
         time: The order of its steps; the order of the rows where there is no such column.
         label: The label, of the sequence or of the step.
+        weight: The weight of the sequence or, where each step has a label, of the step; None for none.
+        others: The labels of further tasks, one for each sequence.
     """
 
     id: str = ID
     time: str = TIME
     label: str = LABEL
+    weight: str | None = None
+    others: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict of the fields; what is not given is left out, as before."""
+        found = dataclasses.asdict(self) | {"others": list(self.others)}
+        return {name: value for name, value in found.items() if value not in (None, [])}
+
+    @classmethod
+    def from_json(cls, values: Any) -> LongColumns:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DamagedRecordError: for anything else.
+        """
+        return read_record(cls, values, "the columns of sequences")
+
+    @property
+    def known(self) -> set[str]:
+        """The names of all columns that are no channels."""
+        return {self.id, self.time, self.label, *self.others, *([] if self.weight is None else [self.weight])}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +69,36 @@ class LabelledSequences:
             there are none.
         channels: Names of the channels; empty where they have none.
         ids: The ids of the sequences; empty where they have none.
+        weights: The weights of the sequences [rows], or of steps [rows, steps] where these have labels; None where all
+            weigh the same.
+        others: The labels of further tasks, one for each sequence.
+        task: What the label is called where there are several tasks.
     """
 
     sequences: Padded
     labels: np.ndarray | None
     channels: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    weights: np.ndarray | None = None
+    others: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
+    task: str = ROW_LABEL
+
+    def with_labels(self, given: Labels) -> LabelledSequences:
+        """The same sequences with these labels and weights."""
+        values = as_array(given.values)
+        weights = None if given.weights is None else as_array(given.weights)
+        return dataclasses.replace(self, labels=values, weights=weights, others=given.others, task=given.name)
+
+    @property
+    def counted(self) -> tuple[int, Labels]:
+        """How many there are, and their labels, one for each sequence.
+
+        Raises:
+            DataError: if there are none.
+        """
+        if self.labels is None:
+            raise DataError("the sequences have no labels; expected one for each")
+        return len(self.sequences), Labels(self.labels, self.weights, self.task, others=self.others)
 
     @property
     def has_label_per_step(self) -> bool:
@@ -85,7 +135,7 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool) -> Lab
     frame = read_csv(path).frame.astype(object)
     if names.id not in frame.columns:
         raise DataError(f"{path} has no column {names.id!r} of sequences; its columns are {', '.join(frame.columns)}")
-    channels = [str(name) for name in frame.columns if name not in (names.id, names.time, names.label)]
+    channels = [str(name) for name in frame.columns if name not in names.known]
     if not channels:
         raise DataError(f"{path} has no column of numbers beside {names.id!r}, {names.time!r} and {names.label!r}")
     table = np.column_stack([_numbers(frame[name], path) for name in channels])
@@ -97,11 +147,23 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool) -> Lab
     bounds = np.flatnonzero(np.diff(codes[order], prepend=-1))
     members = np.split(order, bounds[1:])
     sequences = padded([table[rows] for rows in members])
-    labels = None
-    if names.label in frame.columns:
-        cells = frame[names.label].to_numpy(dtype=object)
-        labels = _labels_by_step(cells, members, sequences) if per_step else _labels(cells, members, ids, path)
-    return LabelledSequences(sequences, labels, tuple(channels), tuple(map(str, ids)))
+
+    def read(name: str | None, by_step: bool) -> np.ndarray | None:
+        if name not in frame.columns:
+            return None
+        cells = frame[name].to_numpy(dtype=object)
+        return _labels_by_step(cells, members, sequences) if by_step else _labels(cells, members, ids, path)
+
+    others = {name: Labels(values, None, name) for name in names.others if (values := read(name, False)) is not None}
+    return LabelledSequences(
+        sequences,
+        read(names.label, per_step),
+        tuple(channels),
+        tuple(map(str, ids)),
+        read(names.weight, per_step),
+        others,
+        names.label if others else ROW_LABEL,
+    )
 
 
 def read_ts(path: pathlib.Path) -> LabelledSequences:

@@ -1,4 +1,4 @@
-"""Labels of sequences: one for each, or one for each step."""
+"""Labels of the steps of sequences."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from model_search.data.prepare_options import READING_RULES
 from model_search.data.rows import LABEL
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.tabular import labels as label_columns
+from model_search.data.tabular.table import check_weights
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
 
@@ -19,62 +20,65 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+WEIGHT = "weight"
+
+
 @dataclasses.dataclass(frozen=True)
-class EncodedLabels:
-    """Encoded labels.
+class StepLabels:
+    """Encoded labels of steps.
 
     Attributes:
-        encoded: Class indices int32, or numbers float64 in the user's units: [rows], or [rows, steps], 0 at steps
-            without a label.
-        weights: float32 [rows, steps]: 1 where a step has a label, else 0; None for a label for each sequence.
+        encoded: Class indices int32, or numbers float64 in the user's units [rows, steps], 0 at steps without a label.
+        weights: float32 [rows, steps]: what a step with a label weighs; 0 for the others.
+        known: Which steps have a label, bool [rows, steps].
     """
 
     encoded: np.ndarray
-    weights: np.ndarray | None = None
+    weights: np.ndarray
+    known: np.ndarray
 
-    def take(self, rows: np.ndarray) -> EncodedLabels:
+    def take(self, rows: np.ndarray) -> StepLabels:
         """Some of the rows, by number or mask."""
-        return EncodedLabels(self.encoded[rows], None if self.weights is None else self.weights[rows])
+        return StepLabels(self.encoded[rows], self.weights[rows], self.known[rows])
 
-    def with_steps(self, steps: int) -> EncodedLabels:
+    def with_steps(self, steps: int) -> StepLabels:
         """The same labels, padded to a number of steps."""
-        if self.weights is None:
-            return self
-        return EncodedLabels(_padded(self.encoded, steps), _padded(self.weights, steps))
+        return StepLabels(_padded(self.encoded, steps), _padded(self.weights, steps), _padded(self.known, steps))
 
     def scaled(self, task: Task) -> Task:
-        """The task with the scale of these labels."""
-        known = self.encoded if self.weights is None else self.encoded[self.weights > 0]
-        return label_columns.fit_scale(task, known)
+        """The task with the scale of the labels that count."""
+        return label_columns.fit_scale(task, self.encoded[self.weights > 0])
 
     def values(self, task: Task) -> np.ndarray:
         """As `Rows.labels` holds them."""
-        if self.weights is None:
-            return label_columns.to_rows(self.encoded, task)
-        known = self.weights > 0
-        pairs = label_columns.to_rows(self.encoded[known], task)
+        pairs = label_columns.to_rows(self.encoded[self.known], task)
         found = np.zeros((*self.encoded.shape, *pairs.shape[1:]), pairs.dtype)
-        found[known] = pairs
+        found[self.known] = pairs
         return found
 
+    @property
+    def digested(self) -> bytes:
+        """What a fingerprint takes of them; of weights, only where they say more than which steps have a label."""
+        is_plain = bool((self.weights == self.known).all())
+        return self.encoded.tobytes() + (b"" if is_plain else self.weights.tobytes())
 
-def infer_sequence_task(found: LabelledSequences, per_step: bool, kind: TaskKind | None) -> Task:
-    """The task of some labels.
+
+def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None) -> Task:
+    """The task of the labels of steps.
 
     Raises:
         DataError: if there is nothing to learn.
     """
-    return label_columns.infer_task(label_columns.read_labels(_series(_flat(found, per_step)[0])), kind)
+    return label_columns.infer_task(label_columns.read_labels(_series(_flat(found)[0])), kind)
 
 
-def encode_labels(
-    found: LabelledSequences, per_step: bool, task: Task, note: Callable[[str], None] | None = None
-) -> tuple[EncodedLabels, np.ndarray]:
-    """Encodes labels.
+def encode_step_labels(
+    found: LabelledSequences, task: Task, note: Callable[[str], None] | None = None
+) -> tuple[StepLabels, np.ndarray]:
+    """Encodes labels of steps.
 
     Args:
-        found: The sequences.
-        per_step: Whether there is a label for each step.
+        found: The sequences; their weights are those of sequences [rows] or of steps.
         task: What is predicted.
         note: Called with a sentence for labels that are not taken as they are.
 
@@ -82,51 +86,62 @@ def encode_labels(
         The labels of the sequences that have one, and which these are, bool [rows].
 
     Raises:
-        DataError: if there are classes that the task does not have, or the labels do not fit the steps.
+        DataError: if there are classes that the task does not have, or labels or weights do not fit the steps.
     """
-    cells, valid = _flat(found, per_step)
+    cells, valid = _flat(found)
     column = label_columns.read_like_training(_series(cells), task, READING_RULES)
     known = column.codes >= 0
     pairs = label_columns.encode(column.take(np.flatnonzero(known)), task, note=note)
-    if valid is None:
-        return EncodedLabels(pairs), known
     mask = np.zeros(valid.shape, bool)
     mask[valid] = known
     encoded = np.zeros(valid.shape, pairs.dtype)
     encoded[mask] = pairs
     present = np.asarray(mask.any(axis=1))
-    return EncodedLabels(encoded[present], mask[present].astype(np.float32)), present
+    weights = _weights(found, valid) * mask
+    if not weights.any():
+        raise DataError("every weight of the steps with a label is 0; expected some above 0")
+    return StepLabels(encoded[present], weights[present], mask[present]), present
 
 
-def _flat(found: LabelledSequences, per_step: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """All labels one after the other, and for labels of steps which steps these belong to, bool [rows, steps]."""
+def _weights(found: LabelledSequences, valid: np.ndarray) -> np.ndarray:
+    """What each step weighs, float32 [rows, steps]."""
+    if found.weights is None:
+        return valid.astype(np.float32)
+    given = found.weights
+    if len(given) != len(valid):
+        raise DataError(f"{len(valid)} sequences, {len(given)} weights; expected one for each sequence, or each step")
+    if given.ndim == 1 and np.ndim(given[0]) == 0:
+        return np.asarray(check_weights(_series(given, WEIGHT))[:, None] * valid, np.float32)
+    weights = np.zeros(valid.shape, np.float32)
+    weights[valid] = check_weights(_series(_by_step(found, given, "weights"), WEIGHT))
+    return weights
+
+
+def _flat(found: LabelledSequences) -> tuple[np.ndarray, np.ndarray]:
+    """All labels one after the other, and which steps these belong to, bool [rows, steps]."""
     labels = found.labels
     if labels is None:
-        raise DataError("the sequences have no labels; expected one for each")
-    has_steps = found.has_label_per_step
-    if not per_step:
-        if has_steps:
-            raise DataError(
-                "received a label for each step; expected one for each sequence, or the problem type "
-                "RNN_ALL_ACTIVATIONS"
-            )
-        return labels, None
-    if not has_steps:
+        raise DataError("the sequences have no labels; expected one for each step")
+    if not found.has_label_per_step:
         raise DataError("received a label for each sequence; RNN_ALL_ACTIVATIONS expects a label for each step")
-    valid = found.sequences.valid
+    return _by_step(found, labels, "labels"), found.sequences.valid
+
+
+def _by_step(found: LabelledSequences, values: np.ndarray, what: str) -> np.ndarray:
+    """Labels or weights of all valid steps, one after the other."""
     parts = []
     for row, length in enumerate(found.sequences.lengths):
-        own = np.asarray(labels[row])
+        own = np.asarray(values[row])
         if len(own) < length:
-            raise DataError(f"sequence {row + 1} has {length} steps and {len(own)} labels; expected one for each step")
+            raise DataError(f"sequence {row + 1} has {length} steps and {len(own)} {what}; expected one for each step")
         parts.append(own[:length])
-    return np.concatenate(parts), valid
+    return np.concatenate(parts)
 
 
-def _series(cells: np.ndarray) -> pd.Series:
+def _series(cells: np.ndarray, name: str = LABEL) -> pd.Series:
     import pandas as pd
 
-    return pd.Series(cells, name=LABEL)
+    return pd.Series(cells, name=name)
 
 
 def _padded(values: np.ndarray, steps: int) -> np.ndarray:

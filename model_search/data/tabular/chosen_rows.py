@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.rows import Arrays, Rows
+from model_search.data.rows import LABEL, Arrays, Rows
 from model_search.data.tabular import labels as label_columns
+from model_search.data.tabular.several_tasks import OtherTargets, OtherTask, encode_other, infer_other_tasks, scaled
 from model_search.data.tabular.split import split_rows
 from model_search.data.tabular.table import check_weights
+from model_search.data.tabular.task_choice import TaskChoice
 from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_ROWS = 10
+
+Kinds = TaskKind | Mapping[str, TaskKind | None] | None  # the provider's choice of a task; of several, that of each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +35,67 @@ class Labels:
         weights: One for each row, at least 0; None where all weigh the same.
         name: What the label is called.
         weight_name: What the weights are called.
+        others: The labels of further tasks, by name; a row may lack them.
     """
 
     values: Any
     weights: Any = None
-    name: str = "label"
+    name: str = LABEL
     weight_name: str = "weight"
+    others: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Any, weights: Any = None, name: str = LABEL) -> Labels:
+        """One label a row, or a dict or a frame of labels by task, the first of which is the primary one.
+
+        Args:
+            values: The labels.
+            weights: Weights of the rows; of several tasks also a dict by name.
+            name: What a single label is called.
+
+        Raises:
+            DataError: if a dict is empty, or weights name another task.
+        """
+        if len(getattr(values, "columns", ())) > 1:
+            values = {str(column): values[column] for column in values.columns}
+        if not isinstance(values, Mapping):
+            if isinstance(weights, Mapping):
+                raise DataError("weights are a dict by task, and there is one task; expected a weight for each row")
+            return cls(values, weights, name)
+        given = {str(task): labels for task, labels in values.items()}
+        if not given:
+            raise DataError("the labels are an empty dict; expected labels by the names of tasks")
+        own = weights if isinstance(weights, Mapping) else dict.fromkeys(given, weights)
+        unknown = [str(task) for task in own if task not in given]
+        if unknown:
+            raise DataError(f"weights name {unknown[0]!r}; the labels are {', '.join(map(repr, given))}")
+        found = {task: cls(labels, own.get(task), task) for task, labels in given.items()}
+        first = next(iter(found))
+        return dataclasses.replace(found.pop(first), others=found)
+
+    def with_primary(self, name: str | None) -> Labels:
+        """The same with another primary task; None leaves it as it is.
+
+        Raises:
+            DataError: if there is no such task.
+        """
+        if name is None or name == self.name:
+            return self
+        if name not in self.others:
+            known = ", ".join(map(repr, (self.name, *self.others)))
+            raise DataError(f"there is no label {name!r} for the primary task; the data have {known}")
+        rest = {other: labels for other, labels in self.others.items() if other != name}
+        first = dataclasses.replace(self, others={})
+        return dataclasses.replace(self.others[name], others={self.name: first, **rest})
+
+    def take(self, rows: np.ndarray) -> Labels:
+        """The labels of some rows, by number or mask."""
+        return dataclasses.replace(
+            self,
+            values=as_array(self.values)[rows],
+            weights=None if self.weights is None else as_array(self.weights)[rows],
+            others={name: labels.take(rows) for name, labels in self.others.items()},
+        )
 
     def series(self, rows: int, what: str) -> pd.Series:
         """The labels as a column.
@@ -66,22 +125,45 @@ class ChosenRows:
         numbers: Their numbers, int [rows].
         targets: Class indices int32 [rows], or numbers float64 [rows] in the user's units.
         weights: float32 [rows]; None where all weigh the same.
+        others: The encoded labels of further tasks, by name.
     """
 
     part: int
     numbers: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
+    others: Mapping[str, OtherTargets] = dataclasses.field(default_factory=dict)
 
     def take(self, rows: np.ndarray) -> ChosenRows:
         """Some of them."""
         weights = None if self.weights is None else self.weights[rows]
-        return ChosenRows(self.part, self.numbers[rows], self.targets[rows], weights)
+        others = {name: other.take(rows) for name, other in self.others.items()}
+        return ChosenRows(self.part, self.numbers[rows], self.targets[rows], weights, others)
 
-    def rows(self, inputs: Arrays, task: Task) -> Rows:
-        """Them as rows with these inputs, which are those of the whole part."""
+    def rows(self, inputs: Arrays, tasks: Mapping[str, Task]) -> Rows:
+        """Them as rows.
+
+        Args:
+            inputs: Those of the whole part.
+            tasks: By name, the primary one first.
+        """
         own = {name: values[self.numbers] for name, values in inputs.items()}
-        return Rows.of(own, label_columns.to_rows(self.targets, task), self.weights)
+        primary, *names = tasks
+        targets = label_columns.to_rows(self.targets, tasks[primary])
+        if not names:
+            return Rows.of(own, targets, self.weights)
+        found = {primary: targets, **{name: self.others[name].to_rows(tasks[name]) for name in names}}
+        weights = {primary: self.weights, **{name: self.others[name].weights for name in names}}
+        return Rows(own, found, {name: values for name, values in weights.items() if values is not None})
+
+    @property
+    def digested(self) -> bytes:
+        """What a fingerprint takes of the labels and weights."""
+        parts = [self.targets.tobytes(), b"" if self.weights is None else self.weights.tobytes()]
+        for name, other in self.others.items():
+            weights = b"" if other.weights is None else other.weights.tobytes()
+            parts += [f"\ntask {name}\n".encode("utf-8", "surrogatepass"), other.values.tobytes(), weights]
+        return b"".join(parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +176,7 @@ class Choice:
         valid: The rows to validate on.
         split: How they were chosen, for the study's description of its data.
         notes: What people should know of it.
+        others: Further tasks by name.
     """
 
     task: Task
@@ -101,33 +184,52 @@ class Choice:
     valid: ChosenRows
     split: dict[str, Any]
     notes: list[str]
+    others: Mapping[str, Task] = dataclasses.field(default_factory=dict)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """All tasks by name, the primary one first."""
+        return {self.task.label: self.task, **self.others}
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the study's description of its data says of the tasks and of the split."""
+        found: dict[str, Any] = {"task": self.task.to_json(), "split": self.split}
+        return found | ({"other_tasks": [task.to_json() for task in self.others.values()]} if self.others else {})
 
 
-def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: TaskKind | None) -> Task:
-    """The task of the labels of the first part."""
+def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds) -> Task:
+    """The primary task of the labels of the first part."""
     rows, own = parts[0]
     weight = None if own.weights is None else own.weight_name
-    return label_columns.infer_task(label_columns.read_labels(own.series(rows, what)), kind, weight=weight)
+    chosen = kind.get(own.name) if isinstance(kind, Mapping) else kind
+    return label_columns.infer_task(label_columns.read_labels(own.series(rows, what)), chosen, weight=weight)
 
 
-def choose_rows(
-    parts: Sequence[tuple[int, Labels]], what: str, kind: TaskKind | None, options: PrepareOptions
-) -> Choice:
+def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, options: PrepareOptions) -> Choice:
     """Infers the task and splits the rows.
 
     Args:
         parts: The number of rows and their labels, of those to train on; then, where they are given, of those to
             validate on.
         what: What the rows are called, in the plural.
-        kind: The provider's choice of a task.
+        kind: The provider's choice of a task; of several tasks, that of each by name.
         options: How to prepare data.
 
     Raises:
         DataError: if there is nothing to learn, or there are too few rows.
     """
-    notes: list[str] = []
+    parts = [(rows, own.with_primary(options.primary_task)) for rows, own in parts]
     task = infer(parts, what, options.task_kind or kind)
-    found = [_encoded(number, part, what, task, notes) for number, part in enumerate(parts)]
+    names = [parts[0][1].name, *parts[0][1].others]
+    kinds = kind if isinstance(kind, Mapping) else dict.fromkeys(names, kind)
+    unknown = [name for name in kinds if name not in names]
+    if unknown:
+        raise DataError(f"task names {unknown[0]!r}; the labels are {', '.join(map(repr, names))}")
+    choices = {name: None if one is None else TaskChoice(one) for name, one in kinds.items()}
+    others = infer_other_tasks(_raw_others(parts[0], what), choices)
+    notes: list[str] = [other.inferred for other in others.values()]
+    found = [_encoded(number, part, what, {task.label: task, **others}, notes) for number, part in enumerate(parts)]
     if len(found[0].numbers) < MIN_ROWS:
         raise DataError(f"there are {len(found[0].numbers)} {what} with a label; expected {MIN_ROWS} or more")
     split: dict[str, Any] = {"by": "given validation data"}
@@ -139,18 +241,45 @@ def choose_rows(
     split |= {"train_rows": len(train.numbers), "valid_rows": len(valid.numbers)}
     task = label_columns.fit_scale(task, train.targets)
     notes += label_columns.scale_notes(task, train.targets)
-    return Choice(task, train, valid, split, notes)
+    return Choice(task, train, valid, split, notes, scaled(others, train.others))
 
 
-def _encoded(number: int, part: tuple[int, Labels], what: str, task: Task, notes: list[str]) -> ChosenRows:
+def _raw_others(part: tuple[int, Labels], what: str) -> dict[str, OtherTask]:
+    """The raw labels of further tasks; they weigh what the primary task's do where they have no weights."""
+    import pandas as pd
+
     count, own = part
+    found = {}
+    for name, labels in own.others.items():
+        weights = labels.checked_weights(count, what)
+        column = None if weights is None else pd.Series(weights, name=labels.weight_name)
+        found[name] = OtherTask(labels.series(count, what), column)
+    return found
+
+
+def _encoded(
+    number: int, part: tuple[int, Labels], what: str, tasks: Mapping[str, Task], notes: list[str]
+) -> ChosenRows:
+    count, own = part
+    task, *others = tasks.values()
     column = label_columns.read_like_training(own.series(count, what), task, rules=2)
     present = np.flatnonzero(~column.missing)
     if len(present) < count:
         notes.append(f"{count - len(present)} {what} have no label and are left out")
     targets = label_columns.encode(column.take(present), task, note=notes.append)
     weights = own.checked_weights(count, what)
-    return ChosenRows(number, present, targets, None if weights is None else weights[present])
+    weights = None if weights is None else weights[present]
+    if weights is not None and not weights.any():
+        raise DataError(f"every weight of the {what} is 0; expected some above 0")
+    missing = [other.label for other in others if other.label not in own.others]
+    if missing:
+        raise DataError(f"the {what} have no labels of the task {missing[0]!r}; expected them for every task")
+    raw, found = _raw_others(part, what), {}
+    for other in others:
+        given = raw[other.label].weights
+        mine = weights if given is None else given.to_numpy()[present]
+        found[other.label] = encode_other(raw[other.label].labels, other, present, mine, notes.append)
+    return ChosenRows(number, present, targets, weights, found)
 
 
 def _split(
@@ -168,13 +297,18 @@ def _split(
     return [part.take(train), part.take(valid)], found
 
 
-def _column(values: Any, name: str, rows: int, what: str, role: str) -> pd.Series:
-    import pandas as pd
-
+def as_array(values: Any) -> np.ndarray:
+    """Labels or weights as an array; those of a list stay what they are."""
     if isinstance(values, list | tuple):
         values, given = np.empty(len(values), dtype=object), values
         values[:] = given
-    found = np.asarray(values)
+    return np.asarray(values)
+
+
+def _column(values: Any, name: str, rows: int, what: str, role: str) -> pd.Series:
+    import pandas as pd
+
+    found = as_array(values)
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.shape != (rows,):
@@ -183,15 +317,15 @@ def _column(values: Any, name: str, rows: int, what: str, role: str) -> pd.Serie
 
 
 def evaluated_rows(
-    inputs: Arrays, labels: Labels, what: str, task: Task, note: Callable[[str], None] | None = None
+    inputs: Arrays, labels: Labels, what: str, tasks: Mapping[str, Task], note: Callable[[str], None] | None = None
 ) -> Rows:
-    """Later rows with labels; those without one are dropped.
+    """Later rows with labels; those without one of the primary task are dropped.
 
     Args:
         inputs: Of all rows.
         labels: Their labels.
         what: What the rows are called, in the plural.
-        task: What is predicted.
+        tasks: By name, the primary one first; labels of the others need not be there.
         note: Called with a sentence for labels that are missing, or not taken as they are.
 
     Raises:
@@ -199,10 +333,16 @@ def evaluated_rows(
     """
     notes: list[str] = []
     count = len(next(iter(inputs.values())))
-    found = _encoded(0, (count, labels), what, task, notes)
+    primary = next(iter(tasks))
+    own = labels.with_primary(primary) if labels.others else labels
+    known = {name: task for name, task in tasks.items() if name == primary or name in own.others}
+    found = _encoded(0, (count, own), what, known, notes)
     if note is not None:
         for sentence in notes:
             note(sentence)
     if not len(found.numbers):
         raise DataError(f"none of the {what} has a label; expected labels to evaluate on")
-    return found.rows(inputs, task)
+    rows = found.rows(inputs, known)
+    if len(known) < len(tasks) and len(known) == 1:
+        return Rows.of(rows.inputs, {primary: rows.label}, rows.weight)
+    return rows

@@ -267,6 +267,7 @@ def check_weights(series: pd.Series) -> np.ndarray:
     bad = np.flatnonzero(~(values >= 0))
     if len(bad):
         cell = series.iloc[int(bad[0])]
+        cell = cell.item() if isinstance(cell, np.generic) else cell
         raise DataError(
             f"weight column {str(series.name)!r} holds {cell!r} in row {bad[0] + 1}; "
             "expected a number of at least 0 in each row"

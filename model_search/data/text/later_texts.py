@@ -10,7 +10,7 @@ import numpy as np
 from model_search.data.checked_json import need
 from model_search.data.rows import Rows
 from model_search.data.tabular.chosen_rows import Labels, evaluated_rows
-from model_search.data.task import Task
+from model_search.data.task import tasks_of
 from model_search.data.text.text_files import TextColumns, evaluated_texts, later_texts
 from model_search.data.text.tokens import TextFormat, tokenized
 
@@ -45,7 +45,7 @@ def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | Non
     found = evaluated_texts(source, _columns(description))
     inputs = _inputs(found.texts, description, note)
     labels = found.labels or Labels(())
-    return evaluated_rows(inputs, labels, "texts", Task.of_description(description), note)
+    return evaluated_rows(inputs, labels, "texts", tasks_of(description), note)
 
 
 def _columns(description: Mapping[str, Any]) -> TextColumns:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.files.labelled_files import FileKind, LabelledFiles, files_by_class, files_in, named
+from model_search.data.files.labelled_files import FileKind, LabelledFiles, files_by_class, files_in, named, size_of
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
@@ -167,7 +167,7 @@ def evaluated_texts(source: Any, columns: TextColumns) -> LabelledTexts:
         DataError: if there are no labels.
     """
     if isinstance(source, tuple):
-        return LabelledTexts(later_texts(source[0], columns), Labels(*source[1:]))
+        return LabelledTexts(later_texts(source[0], columns), Labels.of(*source[1:]))
     if hasattr(source, "columns"):
         return of_frame(source, columns, "the frame", needs_label=True)
     if not isinstance(source, str | os.PathLike):
@@ -210,7 +210,7 @@ def _all_read(files: LabelledFiles) -> Sequence[str]:
 def _content(path: pathlib.Path) -> str:
     """Raises DataError with the reason, without the name."""
     try:
-        size = path.stat().st_size
+        size = size_of(path)
         if size > MAX_FILE_BYTES:
             raise DataError(f"it has {size:,} bytes; expected at most {MAX_FILE_BYTES:,}")
         return path.read_text(encoding="utf-8-sig")

@@ -1,5 +1,7 @@
 """The image provider: what it reads, what it chooses from the files, and files that are no pictures."""
 
+import os
+
 import numpy as np
 import pytest
 from picture_makers import digits, hostile_files, huge_png, write_digits
@@ -133,7 +135,7 @@ def test_only_damaged_files(tmp_path):
         ({"x": np.zeros((12, 8, 8))}, "x and y belong together"),
         ({"x": np.zeros((12, 8)), "y": np.zeros(12)}, "received pictures of shape"),
         ({"x": np.full((12, 8, 8), 0.5), "y": np.zeros(12)}, "multiply pictures from 0 to 1 by 255"),
-        ({"x": np.zeros((12, 8, 8)), "y": np.arange(11)}, "12 pictures, 11 labels"),
+        ({"x": np.zeros((12, 8, 8)), "y": np.arange(11)}, r"12 pictures, labels of shape \(11,\)"),
         ({"x": np.zeros((12, 8, 8)), "y": np.arange(12), "image_width": 0}, "image_width 0"),
     ],
 )
@@ -175,7 +177,47 @@ def test_labelled_pictures_of_folders_and_csv(tmp_path):
     )
     description = image_data.Provider(tmp_path / "p").prepare(OPTIONS).description
     by_folder, by_csv = (labelled_pictures(source, description) for source in (tmp_path / "p", tmp_path / "l.csv"))
-    assert sorted(by_folder[1]) == sorted(by_csv[1])
+    assert sorted(by_folder[1].values) == sorted(by_csv[1].values)
     with pytest.raises(DataError, match="no column of labels"):
         (tmp_path / "bare.csv").write_text("file\n" + "".join(f"p/{p.parent.name}/{p.name}\n" for p in paths))
         labelled_pictures(tmp_path / "bare.csv", description)
+
+
+def test_pipes_are_not_waited_for_and_odd_folders_are_named(tmp_path):
+    root = tmp_path / "root"
+    write_digits(root, 30)
+    os.mkfifo(root / "digit_0" / "pipe.png")
+    (root / "digit_1" / "folder.png").mkdir()
+    (root / "nothing").mkdir()
+    data = image_data.Provider(root).prepare(OPTIONS)
+    note = next(note for note in data.description["notes"] if "left out" in note)
+    assert "pipe.png: it cannot be read (it is no ordinary file)" in note
+    assert "nothing: this folder holds no pictures, and so is no class" in note
+    assert len(data.train) + len(data.valid) == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("float.tif", np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "its pixels are floats"),
+        ("wide.tif", np.full((8, 8), 70_000, np.int32), "its pixels are from 70000 to 70000; expected 0 to 65535"),
+    ],
+)
+def test_numbers_of_unknown_range_are_no_picture(tmp_path, name, values, reason):
+    Image.fromarray(values).save(tmp_path / name)
+    description = {"images": {"height": 8, "width": 8, "channels": 1}}
+    with pytest.raises(DataError, match=reason):
+        pictures_of([tmp_path / name], description)
+
+
+def test_upper_case_names_and_other_modes_are_pictures(tmp_path):
+    colours = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    deep = Image.fromarray((np.arange(64, dtype=np.uint16) * 1040).reshape(8, 8))
+    for number, (mode, suffix) in enumerate([("CMYK", ".JPG"), ("P", ".GIF"), ("P", ".PNG"), ("LA", ".png")] * 6):
+        (tmp_path / f"c{number % 2}").mkdir(exist_ok=True)
+        colours.convert(mode).save(tmp_path / f"c{number % 2}" / f"{number}{suffix}")
+    deep.save(tmp_path / "c0" / "deep.png")
+    data = image_data.Provider(tmp_path).prepare(OPTIONS)
+    assert data.input_specs["image"].shape == (8, 8, 3) and len(data.train) + len(data.valid) == 25
+    found = pictures_of([tmp_path / "c0" / "deep.png"], data.description)["image"]
+    assert found[0, :, :, 0].ravel().tolist() == [value * 1040 * 255 // 65535 for value in range(64)]

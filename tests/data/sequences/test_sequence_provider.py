@@ -74,7 +74,7 @@ def test_sequences_without_a_label_are_left_out_with_a_note():
     y = y.astype(object)
     y[:3] = None
     data = sequence_data.Provider(x, y).prepare(OPTIONS)
-    assert data.description["notes"] == ["3 of 40 sequences have no label and are left out"]
+    assert data.description["notes"] == ["3 sequences have no label and are left out"]
     assert len(data.train) + len(data.valid) == 37
 
 
@@ -156,7 +156,7 @@ def test_damaged_ts_file(tmp_path, text, sentence):
         (lambda x, y: ([*x[:-1], x[0] * np.nan], y), "1 sequences hold missing or infinite numbers"),
         (lambda x, y: (np.zeros(40), y), "received sequences of shape"),
         (lambda x, y: (x, None), "y is missing"),
-        (lambda x, y: (x[:6], y[:6]), "there are 6 labelled sequences"),
+        (lambda x, y: (x[:6], y[:6]), "there are 6 sequences with a label"),
         (lambda x, y: (x, [np.zeros(len(one)) for one in x]), "received a label for each step"),
     ],
 )
