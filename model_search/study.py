@@ -546,17 +546,13 @@ class Study:
         return models.of_final(chosen) if isinstance(chosen, FinalModel) else models.of_trial(chosen)
 
     def _temperature(self, trial: ModelChoice) -> float:
-        from model_search.finish.final_ensemble import given_temperature
-
-        found = self.calibration(trial)
-        return given_temperature(self._record) or 1.0 if found is None else found.temperature
+        return self._temperatures(trial)[0]
 
     def _temperatures(self, trial: ModelChoice) -> list[float]:
-        """The temperature of each task; only the primary one's is fitted."""
-        from model_search.finish.final_ensemble import given_temperature
+        """The temperature of each task."""
+        from model_search.finish.final_ensemble import temperatures
 
-        others = [given_temperature(self._record) or 1.0] * (len(self.tasks) - 1)
-        return [self._temperature(trial), *others]
+        return temperatures(self._parts, self.calibration(trial))
 
     def _answers(self, trial: ModelChoice) -> ModelAnswers:
         """What one of the models answers for data that are read later."""

@@ -8,6 +8,7 @@ rows. It never changes which class is the most probable one. Departing from it, 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -84,13 +85,19 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, weights: np.ndarra
     return float(np.abs(np.bincount(bins, shares * (right - sure), BINS)).sum())
 
 
-def calibrate(rows: LabelledRows, logits: np.ndarray, given: float | None = None) -> Calibration | None:
+def calibrate(
+    rows: LabelledRows,
+    logits: np.ndarray,
+    given: float | None = None,
+    others: Iterable[tuple[LabelledRows, np.ndarray]] = (),
+) -> Calibration | None:
     """The temperature of a model and what it changes.
 
     Args:
         rows: The validation rows.
         logits: Of these rows [rows, classes], flattened as `LabelledRows.logits` does.
         given: The specification's own temperature, which wins over the fitted one; None where it names none.
+        others: The validation rows of each further task, with its logits.
 
     Returns:
         None where numbers are predicted.
@@ -112,7 +119,15 @@ def calibrate(rows: LabelledRows, logits: np.ndarray, given: float | None = None
         log_loss_after=log_loss(scaled, labels, weights),
         error_before=calibration_error(logits, labels, weights),
         error_after=calibration_error(scaled, labels, weights),
+        others=tuple(_temperature_of_other(*pair) if given is None else given for pair in others),
     )
+
+
+def _temperature_of_other(rows: LabelledRows, logits: np.ndarray) -> float:
+    """The temperature of a further task; 1 where it predicts numbers, or no row has a label of it."""
+    if rows.task.kind is not TaskKind.CLASSIFICATION or (rows.weights is not None and not rows.weights.any()):
+        return 1.0
+    return fit_temperature(logits, rows.labels, rows.weights)
 
 
 def is_calibrated(calibration: Calibration | None, given: float | None) -> bool:

@@ -109,7 +109,8 @@ def distilled_student(
     )
     student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
     outcome = student.outcome
-    given = given_temperature(study.record)
+    given, rows = given_temperature(study.record), distillation.data.valid
+    others = list(LabelledRows.of_tasks(study.tasks, rows, outcome.valid_logits).values())[1:]
     made = FinalModel(
         kind=FinalKind.STUDENT,
         metrics=outcome.metrics,
@@ -117,7 +118,7 @@ def distilled_student(
         seconds=time.perf_counter() - started,
         trials=study.completed,
         plan=student.plan,
-        calibration=calibrate(valid, valid.logits(outcome.valid_logits), given),
+        calibration=calibrate(valid, valid.logits(outcome.valid_logits), given, others),
         artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
     )
     return made, outcome.valid_logits

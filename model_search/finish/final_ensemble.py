@@ -72,7 +72,7 @@ class StudyParts:
         Raises:
             StudyError: if they were not kept.
         """
-        found = kept_rows(self.store, self.artefacts, self.task)
+        found = kept_rows(self.store, self.artefacts, self.tasks)
         if found is None:
             raise StudyError(
                 f"study {self.record.name!r} was made by a version that did not keep its validation labels; call "
@@ -150,7 +150,7 @@ def make_ensemble(
         gain=chosen.gain,
         gain_error=chosen.gain_error,
         members=members,
-        calibration=calibrate(rows, mixed, given_temperature(record)),
+        calibration=calibrate(rows, mixed, given_temperature(record), kept.of_others(whole)),
         notes=tuple(notes),
     )
     return made, whole
@@ -158,11 +158,18 @@ def make_ensemble(
 
 def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:
     """The calibration of one trial's model; None where numbers are predicted, or nothing is stored to fit it on."""
-    kept = kept_rows(parts.store, parts.artefacts, parts.task)
+    kept = kept_rows(parts.store, parts.artefacts, parts.tasks)
     logits = validation_logits(parts.artefacts, trial)
     if kept is None or logits is None or len(logits) != kept.rows.evaluated:
         return None
-    return calibrate(kept.rows, kept.rows.logits(logits), given_temperature(parts.record))
+    return calibrate(kept.rows, kept.rows.logits(logits), given_temperature(parts.record), kept.of_others(logits))
+
+
+def temperatures(parts: StudyParts, found: Calibration | None) -> list[float]:
+    """The temperature of each task, with a calibration of the model if there is one."""
+    given, others = given_temperature(parts.record) or 1.0, len(parts.tasks) - 1
+    fitted = () if found is None or len(found.others) != others else found.others
+    return [given if found is None else found.temperature, *(fitted or [given] * others)]
 
 
 def given_temperature(record: StudyRecord) -> float | None:

@@ -45,7 +45,7 @@ class ModelBundle:
         audio: The features of the recordings that it reads; None where it reads none.
         texts: The format of the texts that it reads, by the input that holds their ids.
         other_tasks: Further tasks by name; their logits follow those of `task`.
-        other_temperature: Divides their logits.
+        other_temperatures: Divide their logits.
     """
 
     tower: keras.Model
@@ -58,7 +58,7 @@ class ModelBundle:
     audio: LogMel | None = None
     texts: Mapping[str, TextFormat] = dataclasses.field(default_factory=dict)
     other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
-    other_temperature: float = 1.0
+    other_temperatures: tuple[float, ...] = ()
 
     @classmethod
     def of_study(
@@ -79,7 +79,7 @@ class ModelBundle:
             tower=tower,
             task=tasks[0],
             other_tasks={task.label: task for task in tasks[1:]},
-            other_temperature=temperatures[-1],
+            other_temperatures=tuple(temperatures[1:]),
             schema=None if schema is None else FeatureSchema.from_json(schema),
             inputs=InputLayout.from_description(description).specs,
             images=None if images is None else PictureFormat.from_json(images),
@@ -179,7 +179,7 @@ def _answers(bundle: ModelBundle, name: str) -> keras.Model:
     tasks = {bundle.task.label: bundle.task, **bundle.other_tasks}
     found: dict[str, Any] = {}
     for place, (task, columns) in enumerate(logits_of_tasks(tasks).items()):
-        temperature = bundle.other_temperature if place else bundle.temperature
+        temperature = bundle.other_temperatures[place - 1] if place else bundle.temperature
         answers = _answers_of_task(logits[..., columns], tasks[task], temperature, f"_{place}" if place else "")
         found |= {} if place else answers
         found |= {f"{key}/{task}": value for key, value in answers.items()}

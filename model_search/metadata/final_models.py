@@ -57,6 +57,7 @@ class Calibration:
         log_loss_after: With this one.
         error_before: Expected calibration error (15 bins) with temperature 1.
         error_after: With this one.
+        others: The temperature of each further task, in their order; empty where nothing was fitted for them.
     """
 
     temperature: float
@@ -65,10 +66,13 @@ class Calibration:
     log_loss_after: float
     error_before: float
     error_after: float
+    others: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; expected a number above 0")
+        object.__setattr__(self, "others", tuple(self.others))  # a list, where it comes from JSON
+        for temperature in (self.temperature, *self.others):
+            if not temperature > 0:
+                raise ValueError(f"temperature is {temperature}; expected a number above 0")
 
 
 @dataclasses.dataclass(frozen=True)

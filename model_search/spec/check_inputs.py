@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model_search.blocks import catalogue
 from model_search.proto.phoenix_spec_pb2 import InputTower
+from model_search.spec.check_tasks import fixed_blocks
 from model_search.spec.diagnostics import Path
 
 if TYPE_CHECKING:
@@ -35,14 +35,7 @@ def input_towers(checker: Checker) -> None:
 
 
 def _blocks(checker: Checker, tower: InputTower, path: Path) -> None:
-    for place, name in enumerate(tower.architecture):
-        where = (*path, "architecture", place)
-        if name == catalogue.EMPTY_BLOCK:
-            checker.add(f"{name} is padding and cannot be built; remove it.", where)
-            continue
-        checker.block(name, where)
-        if catalogue.is_known(name) and catalogue.get(name).hyperparameters:
-            checker.add(f"{name} has hyperparameters, which are not searched for the blocks of an input.", where)
+    fixed_blocks(checker, tower.architecture, path, "an input")
     for place, name in enumerate(tower.blocks_to_use):
         if name not in checker.spec.blocks_to_use:
             checker.add(

@@ -1,5 +1,6 @@
 """Pictures with weights and several tasks, and pictures that are read from disk: from training to predictions."""
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,8 +38,13 @@ def test_two_tasks_with_weights(tmp_path, pictures):
     kind = np.where(brightness > 100, "light", "dark")
     weights = np.where(np.arange(ROWS) % 4, 1.0, 0.0)
     wrong = np.where(weights > 0, kind, np.where(kind == "light", "dark", "light"))  # but of no weight
-    study = searched(tmp_path, image_data.Provider(x=x, y={"kind": wrong, "value": brightness}, weights=weights))
+    y = {"kind": wrong, "value": brightness, "half": np.where(brightness > 60, "upper", "lower")}
+    study = searched(tmp_path, image_data.Provider(x=x, y=y, weights=weights))
     answers = study.predict(x)
+    number, temperature = study.calibration().others
+    assert number == 1.0 and temperature != 1.0
+    model = keras.models.load_model(study.export(tmp_path / "exported")["keras"], safe_mode=True)
+    np.testing.assert_allclose(model(x)["probabilities/half"], study.predict_proba(x)["half"], atol=1e-5)
     assert (answers["kind"] == kind).mean() > 0.85
     right = answers["kind"] == wrong
     found = study.evaluate((x, {"kind": wrong, "value": brightness}, weights))

@@ -1,5 +1,7 @@
 """Temperatures and calibration errors on cases with known answers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.calibration import calibrate, calibration_error, fit_temperature, is_calibrated, log_loss
+from model_search.finish.validation_rows import KeptRows
 
 CLASSES = Task(TaskKind.CLASSIFICATION, "y", 3)
 
@@ -97,3 +100,20 @@ def test_whatever_the_logits_it_is_a_temperature_that_does_not_harm(rows, seed, 
     found = fit_temperature(logits, labels)
     assert 1 / 20 - 1e-9 <= found <= 20 + 1e-9
     assert log_loss(logits / found, labels) <= log_loss(logits, labels) + 1e-6
+
+
+def test_each_further_task_has_a_temperature_of_its_own():
+    logits, labels = drawn(3000)
+    numbers = LabelledRows(Task(TaskKind.REGRESSION, "n", 1), logits[:, :1])
+    rows, weights = LabelledRows(CLASSES, labels), np.where(np.arange(3000) % 2, 1.0, 0.0)
+    kept = KeptRows(rows, False, False, (numbers, LabelledRows(CLASSES, labels, weights)))
+    outputs = np.concatenate([logits, logits[:, :1], 3 * logits], axis=1)
+    found = calibrate(rows, logits, None, kept.of_others(outputs))
+    assert found.others == (1.0, fit_temperature(3 * logits, labels, weights))
+    assert found.others[1] == pytest.approx(3, rel=0.1)
+    assert calibrate(rows, logits, 2.0, kept.of_others(outputs)).others == (2.0, 2.0)
+    unknown = LabelledRows(CLASSES, labels, np.zeros(3000))
+    assert calibrate(rows, logits, None, [(unknown, logits)]).others == (1.0,)
+    assert KeptRows(rows, False, False).of_others(outputs) == []
+    with pytest.raises(ValueError, match="temperature is 0"):
+        dataclasses.replace(found, others=(0,))
