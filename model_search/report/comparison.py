@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 PAGE = "comparison.html"
 MOST_BYTES = 10_000_000  # of a comparison that is kept
+LARGEST = 1e150  # score of such a comparison, whose square is a number, too
 # Metrics from 0 to 1, by all names that they have.
 SHARES = frozenset(
     {"accuracy", "acc", "auc", "auc_roc", "roc_auc", "auc_pr", "pr_auc", "average_precision", "f1", "balanced_accuracy"}
@@ -271,8 +272,9 @@ def _family(values: Any) -> FamilyScores:
     what = "a family of a comparison"
     plain = read_record(_PlainFamily, {**need(values, Mapping, what), "towers": []}, what)
     towers = tuple(read_record(TowerScores, one, what) for one in need(values.get("towers"), list, what))
-    if not towers or not all(tower.scores and all(map(math.isfinite, tower.scores)) for tower in towers):
-        raise damaged(what, "a tower has no finite scores")
+    scores = [score for tower in towers for score in tower.scores]
+    if not towers or not all(tower.scores for tower in towers) or not all(abs(score) < LARGEST for score in scores):
+        raise damaged(what, "a tower has no scores that can be compared")
     return FamilyScores(plain.name, plain.blocks, plain.trials, towers)
 
 
@@ -291,9 +293,9 @@ def keep_comparison(found: Comparison, folders: Iterable[pathlib.Path]) -> None:
 
 def kept_comparison(folder: pathlib.Path) -> Comparison | None:
     """The comparison that a study was part of; None where there is none, or what is there is no comparison."""
-    with contextlib.suppress(OSError, ValueError, ModelSearchError):
-        content = study_folder.read_file(folder, paths.COMPARISON)
-        return Comparison.from_json(json.loads(content[:MOST_BYTES]))
+    with contextlib.suppress(OSError, ValueError, RecursionError, ModelSearchError):
+        if study_folder.inside(folder, paths.COMPARISON).stat().st_size <= MOST_BYTES:
+            return Comparison.from_json(json.loads(study_folder.read_file(folder, paths.COMPARISON)))
     return None
 
 

@@ -39,7 +39,8 @@ def test_two_tasks_with_weights(tmp_path, pictures):
     weights = np.where(np.arange(ROWS) % 4, 1.0, 0.0)
     wrong = np.where(weights > 0, kind, np.where(kind == "light", "dark", "light"))  # but of no weight
     y = {"kind": wrong, "value": brightness, "half": np.where(brightness > 60, "upper", "lower")}
-    study = searched(tmp_path, image_data.Provider(x=x, y=y, weights=weights))
+    provider = image_data.Provider(x=x, y=y, weights=weights, validation=(x, y, weights))
+    study = searched(tmp_path, provider)
     answers = study.predict(x)
     number, temperature = study.calibration().others
     assert number == 1.0 and temperature != 1.0

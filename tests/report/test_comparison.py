@@ -69,7 +69,16 @@ def test_a_comparison_is_kept_and_read_again(tmp_path):
     keep_comparison(found, [tmp_path])
     assert kept_comparison(tmp_path) == found
     place = tmp_path / "comparison.json"
-    for damaged in ("", "[]", "{}", json.dumps(found.to_json() | {"families": [1]}), '{"goal": "up"}'):
+    endless = '{"families": ' + "[" * 100_000
+    for damaged in (
+        "",
+        "[]",
+        "{}",
+        endless,
+        place.read_text().replace("0.92", "1e999"),
+        json.dumps(found.to_json() | {"families": [1]}),
+        '{"goal": "up"}',
+    ):
         place.write_text(damaged)
         assert kept_comparison(tmp_path) is None
     assert kept_comparison(tmp_path / "nothing") is None
