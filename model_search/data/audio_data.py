@@ -46,8 +46,11 @@ class Provider(BaseProvider):
         path_column: The CSV file's column of paths; the first where None.
         label: The CSV file's column of labels; the second where None. Of several tasks a list of columns.
         weight: The CSV file's column of weights, numbers from 0 on; None where all recordings weigh the same.
+        groups: The CSV file's column of groups (of a speaker, say): recordings of one group are all trained on, or
+            all validated on. None where recordings are independent.
         label_pattern: A regular expression whose first group, found in a file's name, is the label; `input_dir` then
             needs no folders of classes. For example "([0-9])_".
+        group_pattern: The same for the group of a recording, beside `label_pattern`. For example "_([a-z]+)_".
         rate: Samples a second; recordings of other rates are resampled. The most frequent one where None.
         bands: Mel bands.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
@@ -65,7 +68,9 @@ class Provider(BaseProvider):
         path_column: str | None = None,
         label: str | Sequence[str] | None = None,
         weight: str | None = None,
+        groups: str | None = None,
         label_pattern: str | None = None,
+        group_pattern: str | None = None,
         rate: int | None = None,
         bands: int = 40,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
@@ -77,10 +82,13 @@ class Provider(BaseProvider):
         if validation_filename is not None and filename is None:
             raise DataError("validation_filename belongs to filename; with input_dir use folders train and valid")
         self._input_dir, self._filename, self._validation = input_dir, filename, validation_filename
-        if weight is not None and filename is None:
-            raise DataError("weight names a column of a CSV file; give it as filename")
-        self._columns = FileColumns.of(path_column, label, weight)
-        self._pattern = None if label_pattern is None else _compiled(label_pattern)
+        if (weight or groups) and filename is None:
+            raise DataError("weight and groups name columns of a CSV file; give it as filename")
+        if group_pattern is not None and label_pattern is None:
+            raise DataError("group_pattern belongs to label_pattern; of a CSV file name the column: groups=")
+        self._columns = dataclasses.replace(FileColumns.of(path_column, label, weight), groups=groups)
+        self._pattern = None if label_pattern is None else _compiled("label_pattern", label_pattern)
+        self._group_pattern = None if group_pattern is None else _compiled("group_pattern", group_pattern)
         self._rate, self._bands = rate, bands
         self._task = parse_kinds(task)
 
@@ -116,31 +124,34 @@ class Provider(BaseProvider):
     def _files(self, columns: FileColumns) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
-            has_weights = self._columns.weight is not None
             given = [name for name in (self._filename, self._validation) if name is not None]
-            train, *others = [files_of_csv(name, columns, needs_weights=has_weights) for name in given]
+            train, *others = [files_of_csv(name, columns, needed=self._columns.named) for name in given]
             return train, others[0] if others else None, []
         if self._pattern is not None:
-            return *self._by_name(self._pattern), []
+            return self._by_name(self._pattern), None, []
         found = find_in_folders(self._input_dir or "", RECORDINGS)
         notes = [] if found.test is None else [f"the recordings in {found.test} are left alone, for `evaluate`"]
         return found.train, found.valid, notes
 
-    def _by_name(self, pattern: re.Pattern[str]) -> tuple[LabelledFiles, None]:
+    def _by_name(self, pattern: re.Pattern[str]) -> LabelledFiles:
         files = files_in(self._input_dir or "", RECORDINGS)
-        labels, paths, skipped = [], [], list(files.skipped)
+        patterns = [pattern, *([] if self._group_pattern is None else [self._group_pattern])]
+        paths, skipped, texts = [], list(files.skipped), []
         for path in files.paths:
-            found = pattern.search(path.name)
-            if found is None:
-                skipped.append((path, f"its name has no {pattern.pattern}"))
+            found = [(one, one.search(path.name)) for one in patterns]
+            missing = next((one for one, match in found if match is None), None)
+            if missing is not None:
+                skipped.append((path, f"its name has no {missing.pattern}"))
                 continue
-            labels.append(found[1])
+            texts.append([match[1] for _, match in found if match is not None])
             paths.append(path)
         if not paths:
             raise DataError(
-                f"no name of the {len(files.paths)} files has {pattern.pattern!r}, such as {files.paths[0]}"
+                f"no name of the {len(files.paths)} files has {' and '.join(repr(one.pattern) for one in patterns)}, "
+                f"such as {files.paths[0]}"
             )
-        return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped)), None
+        labels, *groups = zip(*texts, strict=True)
+        return LabelledFiles(tuple(paths), labels, tuple(skipped), groups=groups[0] if groups else None)
 
     def _chosen_rate(self, files: LabelledFiles, notes: list[str]) -> int:
         rates: Counter[int] = Counter()
@@ -158,13 +169,13 @@ class Provider(BaseProvider):
         return chosen
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(name: str, pattern: str) -> re.Pattern[str]:
     try:
         found = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"label_pattern is {pattern!r}, which is no regular expression: {error}") from None
+        raise DataError(f"{name} is {pattern!r}, which is no regular expression: {error}") from None
     if found.groups < 1:
-        raise DataError(f"label_pattern is {pattern!r}; expected a group that is the label, such as '([0-9])_'")
+        raise DataError(f"{name} is {pattern!r}; expected a group that is the label, such as '([0-9])_'")
     return found
 
 

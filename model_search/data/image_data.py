@@ -40,6 +40,8 @@ class Provider(BaseProvider):
         path_column: The CSV file's column of paths; the first where None.
         label: The CSV file's column of labels; the second where None. Of several tasks a list of columns.
         weight: The CSV file's column of weights, numbers from 0 on; None where all pictures weigh the same.
+        groups: The CSV file's column of groups (of a patient, say), or the groups of `x` [rows]: pictures of one
+            group are all trained on, or all validated on. None where pictures are independent.
         x: Pictures instead of files: [rows, height, width] or [rows, height, width, channels], from 0 to 255.
         y: The labels of `x`; of several tasks a dict of labels by name, or a frame of label columns.
         weights: The weights of `x`, at least 0; of several tasks also a dict by name.
@@ -63,6 +65,7 @@ class Provider(BaseProvider):
         path_column: str | None = None,
         label: str | Sequence[str] | None = None,
         weight: str | None = None,
+        groups: Any = None,
         x: Any = None,
         y: Any = None,
         weights: Any = None,
@@ -90,8 +93,15 @@ class Provider(BaseProvider):
         if (path_column or label or weight) and filename is None:
             raise DataError("path_column, label and weight name columns of a CSV file; give it as filename")
         self._input_dir, self._filename = input_dir, filename
+        if groups is not None and x is None and (filename is None or not isinstance(groups, str)):
+            raise DataError("groups name a column of a CSV file, or are those of x; expected filename or x with them")
         self._columns = FileColumns.of(path_column, label, weight)
-        self._arrays = [] if x is None else [_Labelled(checked_array(x), Labels.of(y, weights))]
+        self._arrays = []
+        if x is None:
+            self._columns = dataclasses.replace(self._columns, groups=groups)
+        else:
+            labels = dataclasses.replace(Labels.of(y, weights), groups=groups)
+            self._arrays = [_Labelled(checked_array(x), labels)]
         if validation is not None:
             self._arrays.append(_Labelled(checked_array(validation[0]), Labels.of(*validation[1:])))
         self._size = (image_height, image_width, channels)
@@ -138,6 +148,7 @@ class Provider(BaseProvider):
             metric_fn=self.get_metric_fn(),
             own_specs={IMAGE: _normalised(pictures, choice.train)},
             other_tasks=choice.others,
+            groups=choice.groups,
         )
 
     def _streamed(
@@ -179,7 +190,7 @@ class Provider(BaseProvider):
     def _files(self, columns: FileColumns) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
-            return files_of_csv(self._filename, columns, needs_weights=self._columns.weight is not None), None, []
+            return files_of_csv(self._filename, columns, needed=self._columns.named), None, []
         found = find_in_folders(self._input_dir or "", PICTURES)
         notes = [] if found.test is None else [f"the pictures in {found.test} are left alone, for `evaluate`"]
         return found.train, found.valid, notes

@@ -30,6 +30,7 @@ class Provider(image_data.Provider):
             eval_fraction=FLAGS.eval_fraction,
             filename=FLAGS.filename or None,
             label=FLAGS.label,
+            groups=FLAGS.groups,
             task=FLAGS.task,
         )
 
@@ -50,6 +51,7 @@ class AudioProvider(audio_data.Provider):
             filename=FLAGS.filename or None,
             validation_filename=FLAGS.validation_filename,
             label=FLAGS.label,
+            groups=FLAGS.groups,
             task=FLAGS.task,
         )
 

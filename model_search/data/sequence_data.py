@@ -17,7 +17,7 @@ from model_search.data.sequences.padded import padded, unmarked_padding
 from model_search.data.sequences.prepare import WHAT, prepare_sequences
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
 from model_search.data.sequences.sequence_labels import infer_sequence_task
-from model_search.data.tabular.chosen_rows import Labels, infer
+from model_search.data.tabular.chosen_rows import Labels, as_array, infer
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -37,6 +37,8 @@ class Provider(BaseProvider):
         columns: The columns of a CSV file.
         weights: The weights of the sequences, at least 0; of several tasks also a dict by name. Where each step has a
             label, also one for each step.
+        groups: The groups of the sequences (persons, say) [rows]: those of one group are all trained on, or all
+            validated on. Of a CSV file `columns` names them. None where sequences are independent.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
 
     Raises:
@@ -52,11 +54,12 @@ class Provider(BaseProvider):
         validation: Any = None,
         columns: LongColumns | None = None,
         weights: Any = None,
+        groups: Any = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
     ):
         self._columns = columns or LongColumns()
         self._task = parse_kinds(task)
-        self._given = (x, y, lengths, weights)
+        self._given, self._groups = (x, y, lengths, weights), groups
         self._validation = None
         if validation is not None:
             is_path = isinstance(validation, str | os.PathLike)
@@ -66,10 +69,10 @@ class Provider(BaseProvider):
                 )
             self._validation = (validation, None, None, None) if is_path else (*validation, None, None)[:4]
         if isinstance(x, str | os.PathLike):
-            if y is not None or lengths is not None or weights is not None:
+            if any(given is not None for given in (y, lengths, weights, groups)):
                 raise DataError(
-                    "a file holds its own labels, lengths and weights (columns=LongColumns(weight=)); leave y, lengths "
-                    "and weights out"
+                    "a file holds its own labels, lengths, weights and groups (columns=LongColumns(weight=, groups=)); "
+                    "leave y, lengths, weights and groups out"
                 )
         elif y is None:
             raise DataError("y is missing: expected a label for each sequence (or for each step)")
@@ -87,8 +90,12 @@ class Provider(BaseProvider):
         given = [part for part in (self._given, self._validation) if part is not None]
         columns = dataclasses.replace(self._columns, weight=self._columns.weight or options.weights or None)
         parts = [self._read(part, columns, options.label_per_step) for part in given]
-        if self._columns.weight is not None and parts[0].weights is None:
-            raise DataError(f"there is no column {self._columns.weight!r} of weights; expected one in a CSV file")
+        if self._groups is not None:
+            parts[0] = dataclasses.replace(parts[0], groups=as_array(self._groups))
+        named = ((self._columns.weight, "weights", parts[0].weights), (self._columns.groups, "groups", parts[0].groups))
+        for name, what, found in named:
+            if name is not None and found is None:
+                raise DataError(f"there is no column {name!r} of {what}; expected one in a CSV file")
         about = {"sequences": {"names": list(parts[0].channels), "columns": columns.to_json()}}
         notes = [sentence for x, _, lengths, _ in given if (sentence := unmarked_padding(x, lengths)) is not None]
         return prepare_sequences(

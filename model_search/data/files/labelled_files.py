@@ -42,11 +42,13 @@ class FileColumns:
         path: That of the paths; the first one where None.
         labels: Those of the labels, the first of which is the primary task's; the second one where empty.
         weight: That of the weights of the files; None for none.
+        groups: That of the groups of the files, which stay together in the split; None for none.
     """
 
     path: str | None = None
     labels: tuple[str, ...] = ()
     weight: str | None = None
+    groups: str | None = None
 
     @classmethod
     def of(cls, path: str | None, label: str | Sequence[str] | None, weight: str | None = None) -> FileColumns:
@@ -55,6 +57,11 @@ class FileColumns:
         if len(set(labels)) < len(labels):
             raise DataError(f"label is {label!r}; expected each column once")
         return cls(path, labels, weight)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns of weights and of groups, where there are such."""
+        return tuple(name for name in (self.weight, self.groups) if name is not None)
 
     @classmethod
     def from_json(cls, values: Any) -> FileColumns:
@@ -81,6 +88,7 @@ class LabelledFiles:
         columns: The columns that were asked for of a CSV file.
         others: The labels of further tasks, by name, [files] each.
         weights: The weights of the files; None where all weigh the same.
+        groups: The groups of the files; None where they are independent.
     """
 
     paths: tuple[pathlib.Path, ...]
@@ -89,6 +97,7 @@ class LabelledFiles:
     columns: FileColumns = FileColumns()
     others: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     weights: tuple[Any, ...] | None = None
+    groups: tuple[Any, ...] | None = None
 
     @property
     def as_labels(self) -> Labels | None:
@@ -97,7 +106,7 @@ class LabelledFiles:
             return None
         name = self.columns.labels[0] if self.columns.labels else LABEL
         others = {other: Labels(values, None, other) for other, values in self.others.items()}
-        return Labels(self.labels, self.weights, name, self.columns.weight or "weight", others)
+        return Labels(self.labels, self.weights, name, self.columns.weight or "weight", others, self.groups)
 
 
 NO_COLUMNS = FileColumns()
@@ -187,7 +196,7 @@ def files_of_csv(
     wanted: FileColumns = NO_COLUMNS,
     *,
     needs_labels: bool = True,
-    needs_weights: bool = False,
+    needed: Sequence[str] = (),
 ) -> LabelledFiles:
     """The files that a CSV file names; relative paths start at its folder.
 
@@ -195,7 +204,7 @@ def files_of_csv(
         filename: The CSV file.
         wanted: Its columns.
         needs_labels: Whether a missing column of labels is refused.
-        needs_weights: Whether a missing column of weights is.
+        needed: Names of its columns of weights and of groups that may not be missing.
 
     Raises:
         DataError: if a column is missing.
@@ -203,25 +212,27 @@ def files_of_csv(
     frame = read_csv(filename).frame
     names = [str(name) for name in frame.columns]
     path_column = names[0] if wanted.path is None else wanted.path
-    others = [name for name in names if name not in (path_column, wanted.weight)]
+    others = [name for name in names if name not in (path_column, wanted.weight, wanted.groups)]
     labels = wanted.labels or tuple(others[:1])
     if needs_labels and not labels:
         raise DataError(f"{filename} has no column of labels beside {path_column!r}; expected paths and labels")
     asked = [("path", path_column), *(("label", name) for name in labels if needs_labels)]
-    asked += [("weight", wanted.weight)] if needs_weights and wanted.weight is not None else []
+    columns = [("weight", wanted.weight), ("group", wanted.groups)]
+    asked += [(role, name) for role, name in columns if name is not None and name in needed]
     for role, name in asked:
         if name not in names:
             raise DataError(f"{filename} has no {role} column {name!r}; its columns are {', '.join(names)}")
     folder = pathlib.Path(filename).resolve().parent
     paths = tuple(folder / cell.strip() for cell in frame[path_column])
     first, *more = labels or ("",)
-    weight = wanted.weight if wanted.weight in names else None
+    weight, groups = (name if name in names else None for name in (wanted.weight, wanted.groups))
     return LabelledFiles(
         paths,
         tuple(frame[first]) if first in names else None,
         columns=wanted,
         others={name: tuple(frame[name]) for name in more if name in names},
         weights=None if weight is None else tuple(frame[weight]),
+        groups=None if groups is None else tuple(frame[groups]),
     )
 
 

@@ -15,8 +15,9 @@ from model_search.data.rows import LABEL, Rows
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.sequences.sequence_labels import StepLabels, encode_step_labels, infer_sequence_task
-from model_search.data.tabular.chosen_rows import MIN_ROWS, Kinds, choose_rows
-from model_search.data.tabular.split import split_rows
+from model_search.data.tabular.arrangement import BY_GROUP
+from model_search.data.tabular.chosen_rows import MIN_ROWS, Kinds, Labels, choose_rows
+from model_search.data.tabular.split import split_groups, split_rows
 from model_search.data.task import Task
 from model_search.errors import DataError
 
@@ -72,6 +73,7 @@ def prepare_sequences(
         lengths={SEQUENCE: LENGTHS},
         own_specs={SEQUENCE: train.with_steps(steps).spec()},
         other_tasks=dict(list(choice.tasks.items())[1:]),
+        groups=choice.groups,
     )
 
 
@@ -86,6 +88,7 @@ class _Choice:
         digested: What the fingerprint takes of the labels of each.
         described: What the description says of the tasks and of the split.
         notes: What people should know of it.
+        groups: Of those to train on and to validate on, int [rows]; None where they are independent.
     """
 
     tasks: Mapping[str, Task]
@@ -94,6 +97,7 @@ class _Choice:
     digested: tuple[bytes, bytes]
     described: Mapping[str, Any]
     notes: list[str]
+    groups: np.ndarray | None = None
 
 
 def _by_row(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOptions) -> _Choice:
@@ -114,7 +118,7 @@ def _by_row(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOpt
         return whole.rows(sequences.inputs, found.tasks)
 
     digested = (found.train.digested, found.valid.digested)
-    return _Choice(found.tasks, (train, valid), rows, digested, found.described, found.notes)
+    return _Choice(found.tasks, (train, valid), rows, digested, found.described, found.notes, found.groups)
 
 
 def _by_step(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOptions) -> _Choice:
@@ -128,8 +132,13 @@ def _by_step(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOp
     if count < MIN_ROWS:
         raise DataError(f"there are {count} sequences with a label; expected {MIN_ROWS} or more")
     split: dict[str, Any] = {"by": "given validation data"}
+    groups = None
     if len(encoded) == 1:
         encoded, split = _split(encoded[0], options)
+        found = [part.groups for part in encoded if part.groups is not None]
+        groups = np.concatenate(found) if found else None
+    elif parts[0].groups is not None:
+        notes.append("groups have no effect, since sequences to validate on are given")
     train, valid = encoded
     split |= {"train_rows": len(train.sequences), "valid_rows": len(valid.sequences)}
     task = train.labels.scaled(task)
@@ -142,16 +151,18 @@ def _by_step(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOp
     digested = tuple(part.labels.with_steps(steps).digested for part in encoded)
     sequences = (train.sequences, valid.sequences)
     described = {"task": task.to_json(), "split": split}
-    return _Choice({LABEL: task}, sequences, rows, (digested[0], digested[1]), described, notes)
+    return _Choice({LABEL: task}, sequences, rows, (digested[0], digested[1]), described, notes, groups)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Encoded:
     sequences: Padded
     labels: StepLabels
+    groups: np.ndarray | None
 
     def take(self, rows: np.ndarray) -> _Encoded:
-        return _Encoded(self.sequences.take(rows), self.labels.take(rows))
+        groups = None if self.groups is None else self.groups[rows]
+        return _Encoded(self.sequences.take(rows), self.labels.take(rows), groups)
 
 
 def _encoded(part: LabelledSequences, task: Task, notes: list[str]) -> _Encoded:
@@ -159,12 +170,19 @@ def _encoded(part: LabelledSequences, task: Task, notes: list[str]) -> _Encoded:
     lost = int((~present).sum())
     if lost:
         notes.append(f"{lost} sequences have no label and are left out")
-    return _Encoded(part.sequences.take(present) if lost else part.sequences, labels)
+    groups = Labels((), groups=part.groups).numbered_groups(len(part.sequences), WHAT)
+    kept = part.sequences.take(present) if lost else part.sequences
+    return _Encoded(kept, labels, None if groups is None else groups[present])
 
 
 def _split(part: _Encoded, options: PrepareOptions) -> tuple[list[_Encoded], dict[str, Any]]:
-    train, valid, _ = split_rows(len(part.sequences), options.valid_fraction, options.seed, None)
-    found = {"by": "shuffled", "seed": options.seed, "valid_fraction": options.valid_fraction}
+    by = "shuffled"
+    if part.groups is None:
+        train, valid, _ = split_rows(len(part.sequences), options.valid_fraction, options.seed, None)
+    else:
+        by = BY_GROUP
+        train, valid = split_groups(part.groups, options.valid_fraction, options.seed)
+    found = {"by": by, "seed": options.seed, "valid_fraction": options.valid_fraction}
     return [part.take(train), part.take(valid)], found
 
 

@@ -31,6 +31,7 @@ class LongColumns:
         label: The label, of the sequence or of the step.
         weight: The weight of the sequence or, where each step has a label, of the step; None for none.
         others: The labels of further tasks, one for each sequence.
+        groups: The group of the sequence (a person, say), which stays together in the split; None for none.
     """
 
     id: str = ID
@@ -38,6 +39,7 @@ class LongColumns:
     label: str = LABEL
     weight: str | None = None
     others: tuple[str, ...] = ()
+    groups: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the fields; what is not given is left out, as before."""
@@ -56,7 +58,13 @@ class LongColumns:
     @property
     def known(self) -> set[str]:
         """The names of all columns that are no channels."""
-        return {self.id, self.time, self.label, *self.others, *([] if self.weight is None else [self.weight])}
+        return {
+            self.id,
+            self.time,
+            self.label,
+            *self.others,
+            *(name for name in (self.weight, self.groups) if name is not None),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +81,7 @@ class LabelledSequences:
             weigh the same.
         others: The labels of further tasks, one for each sequence.
         task: What the label is called where there are several tasks.
+        groups: The groups of the sequences, which stay together in the split; None where they are independent.
     """
 
     sequences: Padded
@@ -82,12 +91,15 @@ class LabelledSequences:
     weights: np.ndarray | None = None
     others: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
     task: str = ROW_LABEL
+    groups: np.ndarray | None = None
 
     def with_labels(self, given: Labels) -> LabelledSequences:
         """The same sequences with these labels and weights."""
         values = as_array(given.values)
         weights = None if given.weights is None else as_array(given.weights)
-        return dataclasses.replace(self, labels=values, weights=weights, others=given.others, task=given.name)
+        groups = None if given.groups is None else as_array(given.groups)
+        found = dataclasses.replace(self, labels=values, weights=weights, others=given.others, task=given.name)
+        return dataclasses.replace(found, groups=groups)
 
     @property
     def counted(self) -> tuple[int, Labels]:
@@ -98,7 +110,7 @@ class LabelledSequences:
         """
         if self.labels is None:
             raise DataError("the sequences have no labels; expected one for each")
-        return len(self.sequences), Labels(self.labels, self.weights, self.task, others=self.others)
+        return len(self.sequences), Labels(self.labels, self.weights, self.task, others=self.others, groups=self.groups)
 
     @property
     def has_label_per_step(self) -> bool:
@@ -148,11 +160,15 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool) -> Lab
     members = np.split(order, bounds[1:])
     sequences = padded([table[rows] for rows in members])
 
-    def read(name: str | None, by_step: bool) -> np.ndarray | None:
+    def read(name: str | None, by_step: bool, what: str = "labels") -> np.ndarray | None:
         if name not in frame.columns:
             return None
         cells = frame[name].to_numpy(dtype=object)
-        return _labels_by_step(cells, members, sequences) if by_step else _labels(cells, members, ids, path)
+        return (
+            _labels_by_step(cells, members, sequences)
+            if by_step
+            else _labels(cells, members, ids, f"{path}: sequence", what)
+        )
 
     others = {name: Labels(values, None, name) for name in names.others if (values := read(name, False)) is not None}
     return LabelledSequences(
@@ -163,6 +179,7 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool) -> Lab
         read(names.weight, per_step),
         others,
         names.label if others else ROW_LABEL,
+        read(names.groups, False, "groups"),
     )
 
 
@@ -244,15 +261,15 @@ def _times(series: Any, path: pathlib.Path) -> np.ndarray:
     return stamps.to_numpy().astype(np.int64)
 
 
-def _labels(cells: np.ndarray, members: list[np.ndarray], ids: Any, path: pathlib.Path) -> np.ndarray:
-    """The one label of each sequence."""
+def _labels(cells: np.ndarray, members: list[np.ndarray], ids: Any, where: str, what: str) -> np.ndarray:
+    """The one label of each sequence, or the like."""
     found = np.empty(len(members), dtype=object)
     for number, rows in enumerate(members):
         different = {cells[row] for row in rows if cells[row].strip()}
         if len(different) > 1:
             raise DataError(
-                f"{path}: sequence {ids[number]!r} has the labels {', '.join(map(repr, sorted(different)[:3]))}; "
-                "expected one label for each sequence, or the problem type RNN_ALL_ACTIVATIONS for one for each step"
+                f"{where} {ids[number]!r} has the {what} {', '.join(map(repr, sorted(different)[:3]))}; expected one "
+                "for each sequence (labels of steps are for the problem type RNN_ALL_ACTIVATIONS)"
             )
         found[number] = next(iter(different), "")
     return found

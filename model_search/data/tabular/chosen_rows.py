@@ -11,8 +11,9 @@ import numpy as np
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.rows import LABEL, Arrays, Rows
 from model_search.data.tabular import labels as label_columns
+from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
 from model_search.data.tabular.several_tasks import OtherTargets, OtherTask, encode_other, infer_other_tasks, scaled
-from model_search.data.tabular.split import split_rows
+from model_search.data.tabular.split import split_groups, split_rows
 from model_search.data.tabular.table import check_weights
 from model_search.data.tabular.task_choice import TaskChoice
 from model_search.data.task import Task, TaskKind
@@ -36,6 +37,8 @@ class Labels:
         name: What the label is called.
         weight_name: What the weights are called.
         others: The labels of further tasks, by name; a row may lack them.
+        groups: The group of each row (a person, say), by any value; rows of one group stay together in the split. A row
+            without one is a group by itself. None where rows are independent.
     """
 
     values: Any
@@ -43,6 +46,7 @@ class Labels:
     name: str = LABEL
     weight_name: str = "weight"
     others: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
+    groups: Any = None
 
     @classmethod
     def of(cls, values: Any, weights: Any = None, name: str = LABEL) -> Labels:
@@ -85,8 +89,8 @@ class Labels:
             known = ", ".join(map(repr, (self.name, *self.others)))
             raise DataError(f"there is no label {name!r} for the primary task; the data have {known}")
         rest = {other: labels for other, labels in self.others.items() if other != name}
-        first = dataclasses.replace(self, others={})
-        return dataclasses.replace(self.others[name], others={self.name: first, **rest})
+        first = dataclasses.replace(self, others={}, groups=None)
+        return dataclasses.replace(self.others[name], others={self.name: first, **rest}, groups=self.groups)
 
     def take(self, rows: np.ndarray) -> Labels:
         """The labels of some rows, by number or mask."""
@@ -95,6 +99,7 @@ class Labels:
             values=as_array(self.values)[rows],
             weights=None if self.weights is None else as_array(self.weights)[rows],
             others={name: labels.take(rows) for name, labels in self.others.items()},
+            groups=None if self.groups is None else as_array(self.groups)[rows],
         )
 
     def series(self, rows: int, what: str) -> pd.Series:
@@ -115,6 +120,17 @@ class Labels:
             return None
         return check_weights(_column(self.weights, self.weight_name, rows, what, "weight"))
 
+    def numbered_groups(self, rows: int, what: str) -> np.ndarray | None:
+        """The number of each row's group, int [rows], from 0; None where there are none.
+
+        Raises:
+            DataError: if there is not one for each row.
+        """
+        if self.groups is None:
+            return None
+        found = arrangement_of(_column(self.groups, "groups", rows, what, "group"), None)
+        return None if found is None else found.values
+
 
 @dataclasses.dataclass(frozen=True)
 class ChosenRows:
@@ -126,6 +142,7 @@ class ChosenRows:
         targets: Class indices int32 [rows], or numbers float64 [rows] in the user's units.
         weights: float32 [rows]; None where all weigh the same.
         others: The encoded labels of further tasks, by name.
+        groups: Numbers of their groups, int [rows]; None where rows are independent.
     """
 
     part: int
@@ -133,12 +150,14 @@ class ChosenRows:
     targets: np.ndarray
     weights: np.ndarray | None
     others: Mapping[str, OtherTargets] = dataclasses.field(default_factory=dict)
+    groups: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> ChosenRows:
         """Some of them."""
         weights = None if self.weights is None else self.weights[rows]
         others = {name: other.take(rows) for name, other in self.others.items()}
-        return ChosenRows(self.part, self.numbers[rows], self.targets[rows], weights, others)
+        groups = None if self.groups is None else self.groups[rows]
+        return ChosenRows(self.part, self.numbers[rows], self.targets[rows], weights, others, groups)
 
     def rows(self, inputs: Arrays, tasks: Mapping[str, Task]) -> Rows:
         """Them as rows.
@@ -192,6 +211,12 @@ class Choice:
         return {self.task.label: self.task, **self.others}
 
     @property
+    def groups(self) -> np.ndarray | None:
+        """The group of each row to train on and to validate on, in this order; None where rows are independent."""
+        found = [one.groups for one in (self.train, self.valid) if one.groups is not None]
+        return np.concatenate(found) if len(found) == 2 and self.train.part == self.valid.part else None
+
+    @property
     def described(self) -> dict[str, Any]:
         """What the study's description of its data says of the tasks and of the split."""
         found: dict[str, Any] = {"task": self.task.to_json(), "split": self.split}
@@ -235,6 +260,8 @@ def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, opt
     split: dict[str, Any] = {"by": "given validation data"}
     if len(found) == 1:
         found, split = _split(found[0], what, task, options, notes)
+    elif parts[0][1].groups is not None:
+        notes.append(f"groups have no effect, since {what} to validate on are given")
     train, valid = found
     if not len(valid.numbers):
         raise DataError(f"the validation {what} have no label; expected at least one with a label")
@@ -279,12 +306,17 @@ def _encoded(
         given = raw[other.label].weights
         mine = weights if given is None else given.to_numpy()[present]
         found[other.label] = encode_other(raw[other.label].labels, other, present, mine, notes.append)
-    return ChosenRows(number, present, targets, weights, found)
+    groups = own.numbered_groups(count, what)
+    return ChosenRows(number, present, targets, weights, found, None if groups is None else groups[present])
 
 
 def _split(
     part: ChosenRows, what: str, task: Task, options: PrepareOptions, notes: list[str]
 ) -> tuple[list[ChosenRows], dict[str, Any]]:
+    found: dict[str, Any] = {"seed": options.seed, "valid_fraction": options.valid_fraction}
+    if part.groups is not None:
+        train, valid = split_groups(part.groups, options.valid_fraction, options.seed)
+        return [part.take(train), part.take(valid)], {"by": BY_GROUP, **found}
     classes = part.targets if task.kind is TaskKind.CLASSIFICATION else None
     train, valid, whole = split_rows(len(part.targets), options.valid_fraction, options.seed, classes)
     if not len(valid):
@@ -293,8 +325,7 @@ def _split(
         shown = ", ".join(repr(task.classes[index]) for index in whole[:10])
         notes.append(f"classes with too few {what} to be split stay in training: {shown}")
     by = "shuffled" if classes is None else "shuffled, stratified by class"
-    found = {"by": by, "seed": options.seed, "valid_fraction": options.valid_fraction}
-    return [part.take(train), part.take(valid)], found
+    return [part.take(train), part.take(valid)], {"by": by, **found}
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -108,7 +108,7 @@ def test_long_csv_with_a_label_for_each_step(tmp_path):
     provider = sequence_data.Provider(tmp_path / "a.csv", columns=LongColumns("who", "when", "state"))
     data = provider.prepare(PER_STEP)
     assert data.task.logits_dimension == 3
-    with pytest.raises(DataError, match=r"sequence 's0' has the labels .*expected one label for each sequence"):
+    with pytest.raises(DataError, match=r"sequence 's0' has the labels .*expected one for each sequence"):
         provider.prepare(OPTIONS)
 
 
