@@ -104,6 +104,30 @@ def test_a_part_that_fails_is_tried_again_and_at_last_given_up():
     assert len(keys) == 3 and make.plan(4, history).supernet is None
 
 
+def test_where_a_part_failed_the_one_before_it_is_made_anew():
+    """The files that it began with may be damaged."""
+    make, history = planner(), History("loss", "minimize")
+    history.update([finished(make.plan(1, history))])
+    history.update([finished(make.plan(2, history))])
+    broken = make.plan(3, history)
+    history.update([Trial(3, TrialState.FAILED, 1, 3, "w", broken, reason="weights.npz is damaged")])
+    again = make.plan(4, history)
+    assert (broken.start.trials, again.start.trials) == ((2,), (1,))
+    assert (again.first_step, again.steps) == (history.get(2).plan.first_step, history.get(2).plan.steps)
+    history.update([Trial(4, TrialState.FAILED, 1, 4, "w", again, reason="weights.npz is damaged")])
+    anew = make.plan(5, history)
+    assert anew.start is None and anew.first_step == 0
+    assert len({history.get(number).plan.key for number in range(1, 5)} | {anew.key}) == 5
+
+
+def test_no_part_goes_on_from_a_later_trial():
+    """A worker that died before it had a plan leaves its number to another one."""
+    make, history = planner(), History("loss", "minimize")
+    history.update([finished(make.plan(2, history))])
+    assert make.plan(1, history).supernet is None
+    assert make.plan(3, history).start.trials == (2,)
+
+
 def test_a_result_with_candidates_is_stored(after_the_supernet):
     _, history, _ = after_the_supernet
     result = history.get(3).result
