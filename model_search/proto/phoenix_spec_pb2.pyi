@@ -289,7 +289,7 @@ class FinalTraining(_message.Message):
     def __init__(self, time_share: _Optional[float] = ..., towers: _Optional[int] = ..., one_cycle: bool = ...) -> None: ...
 
 class CellSpec(_message.Message):
-    __slots__ = ("nodes", "operations", "repeats", "reductions", "channels", "stem_stride", "units")
+    __slots__ = ("nodes", "operations", "repeats", "reductions", "channels", "stem_stride", "units", "layers", "heights", "widths", "filters", "strides")
     NODES_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     REPEATS_FIELD_NUMBER: _ClassVar[int]
@@ -297,6 +297,11 @@ class CellSpec(_message.Message):
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     STEM_STRIDE_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    HEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    WIDTHS_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
+    STRIDES_FIELD_NUMBER: _ClassVar[int]
     nodes: int
     operations: _containers.RepeatedScalarFieldContainer[str]
     repeats: int
@@ -304,7 +309,12 @@ class CellSpec(_message.Message):
     channels: _containers.RepeatedScalarFieldContainer[int]
     stem_stride: int
     units: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, nodes: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., repeats: _Optional[int] = ..., reductions: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., stem_stride: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+    layers: int
+    heights: _containers.RepeatedScalarFieldContainer[int]
+    widths: _containers.RepeatedScalarFieldContainer[int]
+    filters: _containers.RepeatedScalarFieldContainer[int]
+    strides: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, nodes: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., repeats: _Optional[int] = ..., reductions: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., stem_stride: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ..., layers: _Optional[int] = ..., heights: _Optional[_Iterable[int]] = ..., widths: _Optional[_Iterable[int]] = ..., filters: _Optional[_Iterable[int]] = ..., strides: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TuningSpec(_message.Message):
     __slots__ = ("trials", "architectures")

@@ -30,6 +30,8 @@ def _check(checker: Checker) -> None:
     spec = checker.spec
     if not spec.HasField("cell") or not checker.problem_type.reads_maps:
         checker.add("Shared weights are for cells of maps; expected problem_type CNN and cell.", ("search",))
+    if spec.cell.layers:
+        checker.add("Shared weights are for cells, not for a macro tower; leave layers out.", ("cell", "layers"))
     if schedule_name(spec) != "FULL":
         checker.add(
             "A search with shared weights trains what it finds in full; leave evaluation_schedule out.",
