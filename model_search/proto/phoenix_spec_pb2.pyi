@@ -197,7 +197,7 @@ class GaussianProcessSpec(_message.Message):
     def __init__(self, acquisition: _Optional[_Union[GaussianProcessSpec.Acquisition, str]] = ..., exploration: _Optional[float] = ..., trials_before_fit: _Optional[int] = ...) -> None: ...
 
 class ReinforceSpec(_message.Message):
-    __slots__ = ("reward", "entropy_weight", "controller_learning_rate", "hidden_units", "update_every")
+    __slots__ = ("reward", "entropy_weight", "controller_learning_rate", "hidden_units", "update_every", "replicas", "memory_weight")
     class Reward(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STANDARDIZED: _ClassVar[ReinforceSpec.Reward]
@@ -211,12 +211,16 @@ class ReinforceSpec(_message.Message):
     CONTROLLER_LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_UNITS_FIELD_NUMBER: _ClassVar[int]
     UPDATE_EVERY_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     reward: ReinforceSpec.Reward
     entropy_weight: float
     controller_learning_rate: float
     hidden_units: int
     update_every: int
-    def __init__(self, reward: _Optional[_Union[ReinforceSpec.Reward, str]] = ..., entropy_weight: _Optional[float] = ..., controller_learning_rate: _Optional[float] = ..., hidden_units: _Optional[int] = ..., update_every: _Optional[int] = ...) -> None: ...
+    replicas: int
+    memory_weight: float
+    def __init__(self, reward: _Optional[_Union[ReinforceSpec.Reward, str]] = ..., entropy_weight: _Optional[float] = ..., controller_learning_rate: _Optional[float] = ..., hidden_units: _Optional[int] = ..., update_every: _Optional[int] = ..., replicas: _Optional[int] = ..., memory_weight: _Optional[float] = ...) -> None: ...
 
 class EvaluationSchedule(_message.Message):
     __slots__ = ("kind", "reduction_factor", "minimum_share", "fidelity", "stopping", "grace_steps", "schedule", "stopping_rule")
