@@ -106,6 +106,9 @@ def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Siz
     _judged("  times cheaper", facts.seconds_alone / each, GOALS["cheaper"])
     for rows, values in (("validation", on_valid), ("test", on_test)):
         _compared(study, rows, values)
+    if facts.random_at_equal_cost is not None:
+        print(f"  at equal cost {facts.at_equal_cost:.3g} random architectures, whose best reaches", end=" ")
+        print(f"{facts.random_at_equal_cost:.3f} on validation rows, as far as {len(facts.random)} tell")
     alike = spearman([(on_valid[number], on_test[number]) for number in on_test])
     if alike is not None:  # what no ranking by validation rows can be much better than
         print(f"  Spearman of standalone validation and test accuracy: {alike.value:.2f}")
