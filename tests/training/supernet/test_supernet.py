@@ -3,6 +3,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from model_search import cells
 from model_search.cells import CellKind, CellLayout
@@ -12,12 +13,10 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import StartKind, SupernetPlan, TrialKind, TrialPlan, WarmStart
 from model_search.training.evaluator import make_evaluator
 from model_search.training.outcome import Given, TrainingSettings
-from model_search.training.runtime import tensorflow
 from model_search.training.supernet.darts import Curvature
 from model_search.training.supernet.network import Mixture, Path, SharedNetwork
 from model_search.training.supernet.paths import Paths
 
-tf = tensorflow()  # as the package loads it: on some processors TensorFlow alone has no dilated convolutions
 OPERATIONS = ("CELL_IDENTITY", "CELL_SEPARABLE_CONVOLUTION_3X3", "CELL_DILATED_CONVOLUTION_3X3", "CELL_MAX_POOLING_3X3")
 POSITIONS = tuple(
     itertools.chain.from_iterable(
