@@ -14,7 +14,7 @@ read: layer 2 is six blocks::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import SpecError
@@ -71,7 +71,7 @@ def size_of(layer: int) -> int:
     return len(CHOICES) + layer
 
 
-def positions(layers: int, choices: dict[str, Sequence[int]]) -> Iterator[tuple[str, ...]]:
+def positions(layers: int, choices: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, ...]]:
     """The blocks that may stand at each position of a macro tower.
 
     Args:
@@ -111,7 +111,9 @@ def layers_of(architecture: Sequence[str]) -> tuple[Layer, ...]:
                 f"{', '.join(CHOICES)}, and {SKIP} or {NO_SKIP} for each of the {len(layers)} layers before it, in at "
                 f"most {MOST_LAYERS} layers"
             )
-        layers.append(Layer(*(value for _, value in found), tuple(i for i, name in enumerate(skips) if name == SKIP)))
+        height, width, filters, stride = (value for _, value in found)
+        inputs = tuple(number for number, name in enumerate(skips) if name == SKIP)
+        layers.append(Layer(height, width, filters, stride, inputs))
     return tuple(layers)
 
 

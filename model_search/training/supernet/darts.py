@@ -47,7 +47,7 @@ class Differentiable(Method):
         self._halves = np.array_split(halves, 2)
         self._updates = 0
         self._is_frozen = False
-        self._curvature = Curvature(sum(self._sizes), float(self.settings.get("eigenvalue_ratio", 0.0)))
+        self._curvature = Curvature(sum(self._sizes), float(self.settings.get("eigenvalue_ratio", 0.0)), rng)
         rows = tf.TensorSpec([self.plan.batch_size], tf.int32)
         number = tf.TensorSpec([], tf.float32)
         self._turn = tf.function(self._both, autograph=False, input_signature=[rows, rows, number, number, number])
@@ -196,15 +196,18 @@ class Curvature:
     Attributes:
         size: Number of shares.
         least_ratio: Of the earlier mean to the later one; 0 for no measurements.
+        rng: Gives the first direction of the power iteration; one in which nothing changes would stay so.
         eigenvalues: All measurements, the greatest absolute value each.
     """
 
     size: int
     least_ratio: float
+    rng: dataclasses.InitVar[np.random.Generator]
     eigenvalues: list[float] = dataclasses.field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self._direction = np.ones(self.size, np.float32) / np.float32(np.sqrt(self.size))
+    def __post_init__(self, rng: np.random.Generator) -> None:
+        drawn = rng.standard_normal(self.size)
+        self._direction = (drawn / np.linalg.norm(drawn)).astype(np.float32)
         self._kept = np.empty((0, self.size), np.float32)  # the shares at the latest measurements
 
     def measure(self, alphas: np.ndarray, slope: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:

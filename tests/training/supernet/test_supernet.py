@@ -147,17 +147,18 @@ def test_the_curvature_is_the_eigenvalue_of_the_greatest_size(signs):
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     hessian = turn @ np.diag(np.array([0.2, 3.0, 1.0]) * signs) @ turn.T
-    curvature = Curvature(3, 0.75)
+    curvature = Curvature(3, 0.75, rng)
     curvature.measure(np.zeros(3, np.float32), lambda change: hessian @ change)
     assert curvature.eigenvalues == [pytest.approx(3.0, rel=0.02)]
 
 
 def test_where_the_loss_becomes_sharp_the_shares_of_before_come_back():
-    curvature, found = Curvature(1, 0.75), []
+    rng, found = np.random.default_rng(0), []
+    curvature = Curvature(1, 0.75, rng)
     for number, size in enumerate([1.0] * 9 + [2.5, 1.0] + [1.0] * 8 + [4.0]):
         found.append(curvature.measure(np.array([number], np.float32), lambda change, size=size: size * change))
         if number == 9:  # goes on in another process
-            again = Curvature(1, 0.75)
+            again = Curvature(1, 0.75, rng)
             again.load(curvature.state())
             curvature = again
     assert [number for number, earlier in enumerate(found) if earlier is not None] == [19]
