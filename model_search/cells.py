@@ -22,6 +22,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from model_search import macro
 from model_search.errors import SpecError, TrialError
 
 Edge = tuple[int, str]
@@ -76,6 +77,7 @@ Cells = Mapping[CellKind, Graph]
 _INPUTS = {kind.input_block(number): (kind, number) for kind in CellKind for number in range(MOST_INPUTS)}
 _OPERATIONS = frozenset((*MAP_OPERATIONS, *STEP_OPERATIONS))
 PARTS = frozenset((*_INPUTS, *_OPERATIONS))
+_MACRO = "macro"  # the key of a macro tower in JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +132,13 @@ def positions(kind: CellKind, nodes: int, operations: Sequence[str]) -> Iterator
 
 
 def cell_range(architecture: Sequence[str]) -> range:
-    """The positions of the blocks that make up cells; empty where there are none.
+    """The positions of the blocks that make up cells, or a macro tower; empty where there are none.
 
     A part of a cell that belongs to none is a block like any other.
     """
+    of_macro = macro.part_range(architecture)
+    if of_macro:
+        return of_macro
     edges = [i for i, pair in enumerate(itertools.pairwise(architecture)) if _is_edge(*pair)]
     if not edges:
         return range(0)
@@ -148,16 +153,18 @@ def _is_edge(first: str, second: str) -> bool:
 
 
 def has_cells(architecture: Sequence[str]) -> bool:
-    """Whether an architecture has cells."""
+    """Whether an architecture has cells, or is a macro tower."""
     return bool(cell_range(architecture))
 
 
 def cells_of(architecture: Sequence[str]) -> dict[CellKind, Graph]:
-    """The cells of an architecture, by kind in their order.
+    """The cells of an architecture, by kind in their order; none of a macro tower.
 
     Raises:
         SpecError: if its blocks do not make up cells.
     """
+    if macro.part_range(architecture):
+        return {}
     places = cell_range(architecture)
     edges: dict[CellKind, list[Edge]] = {}
     for place in places[::2]:
@@ -212,12 +219,16 @@ def blocks_of(cells: Cells) -> tuple[str, ...]:
 def to_json(architecture: Sequence[str]) -> str:
     """The cells of an architecture as JSON: by kind a list of nodes, each a list of [previous, operation].
 
+    Of a macro tower: `{"macro": [{"height": ..., "width": ..., "filters": ..., "stride": ..., "inputs": [...]}, ...]}`.
+
     >>> to_json(["RECURRENT_CELL_INPUT_0", "CELL_TANH", "RECURRENT_CELL_INPUT_1", "CELL_RELU"])
     '{"recurrent": [[[0, "CELL_TANH"]], [[1, "CELL_RELU"]]]}'
 
     Raises:
         SpecError: if it has none.
     """
+    if macro.part_range(architecture):
+        return json.dumps({_MACRO: macro.to_values(architecture)})
     cells = cells_of(architecture)
     if not cells:
         raise SpecError(f"the architecture {' > '.join(architecture)} has no cells")
@@ -225,7 +236,7 @@ def to_json(architecture: Sequence[str]) -> str:
 
 
 def from_json(text: str) -> tuple[str, ...]:
-    """The blocks that make up the cells which `to_json` wrote.
+    """The blocks that make up the cells, or the macro tower, which `to_json` wrote.
 
     Raises:
         SpecError: if the text is something else, or a graph refers to a later node.
@@ -233,6 +244,8 @@ def from_json(text: str) -> tuple[str, ...]:
     form = '{"normal": [[[0, "CELL_IDENTITY"], [1, "CELL_IDENTITY"]], ...], ...}'
     try:
         given = json.loads(text)
+        if isinstance(given, dict) and list(given) == [_MACRO]:
+            return macro.from_values(given[_MACRO])
         cells = {CellKind(kind): tuple(tuple(map(_edge, node)) for node in nodes) for kind, nodes in given.items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SpecError(f"the graphs of cells are {text[:80]!r} ({error}); expected {form}") from error
@@ -258,7 +271,7 @@ def canonical(blocks: Sequence[str]) -> tuple[str, ...]:
     Graphs are equal where they differ only in the order of nodes, or of the two edges of a node.
     """
     places = cell_range(blocks)
-    if not places:
+    if not places or macro.part_range(blocks):
         return tuple(blocks)
     return (*blocks[: places.start], *_canonical(tuple(blocks[places.start : places.stop])), *blocks[places.stop :])
 
@@ -301,9 +314,10 @@ def in_words(architecture: Sequence[str]) -> list[str]:
     places = cell_range(architecture)
     try:
         cells = cells_of(architecture)
+        layers = macro.layers_of(architecture)
     except SpecError:
         return list(architecture)
-    lines = []
+    lines = [f"macro tower {', '.join(layer.words for layer in layers)}"] if layers else []
     for kind, graph in cells.items():
         nodes = ("+".join(f"{_short(operation)}({previous})" for previous, operation in edges) for edges in graph)
         lines.append(f"{kind} cell {', '.join(nodes)}")

@@ -1,10 +1,15 @@
 """Options of the whole suite."""
 
+import os
 import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
 from ray_nodes import cluster, ray  # noqa: F401 - fixtures
+
+# As the package sets it when it loads TensorFlow, which tests do by themselves: without it the gradients of dilated
+# convolutions are missing on some processors.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # A busy machine may take long for any one example, which says nothing about the code.
 settings.register_profile("no deadlines", deadline=None, suppress_health_check=[HealthCheck.too_slow])

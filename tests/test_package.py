@@ -16,11 +16,11 @@ HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "optuna", "scipy"}
 ROOMS = [
     "testing", "main", "command_errors", "quick", "families", "single_trainer", "study", "trainers", "finish", "report",
     "training", "towers", "blocks", "data", "search", "metadata", "spec", "constants", "catalogue", "cells",
-    "augmentations", "problem", "ranking", "proto", "deadline", "registries", "errors", "printable",
+    "macro", "augmentations", "problem", "ranking", "proto", "deadline", "registries", "errors", "printable",
 ]  # fmt: skip
 WITHOUT_TENSORFLOW = [
     "search", "metadata", "spec", "proto", "report", "trainers", "augmentations", "problem", "ranking", "deadline",
-    "catalogue", "cells",
+    "catalogue", "cells", "macro",
 ]  # fmt: skip
 # Kept so that old programs import them: they re-export from several rooms.
 SHIMS = {"block", "block_builder", "registry", "__init__", "__main__"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from model_search.blocks.catalogue_records import MAPS, SEQUENCES, Blocks, Family
 from model_search.cells import MOST_INPUTS, STEP_OPERATIONS, CellKind
+from model_search.macro import CHOICES, NO_SKIP, SKIP, part
 
 _CELLS = "model_search.blocks.cells"
 
@@ -11,6 +12,8 @@ _CELLS = "model_search.blocks.cells"
 def _inputs(kind: CellKind, first: int) -> Blocks:
     return {kind.input_block(number): (first + number, {}) for number in range(MOST_INPUTS)}
 
+
+_MACRO = [part(field, value) for field, values in CHOICES.items() for value in values]
 
 CELLS = (
     Family(
@@ -43,5 +46,11 @@ CELLS = (
         {name: (number, {"activation": name}) for number, name in enumerate(STEP_OPERATIONS, 450)},
         module=f"{_CELLS}.parts",
         **SEQUENCES,
+    ),
+    Family(
+        "MacroPartBlock",
+        {name: (number, {}) for number, name in enumerate((SKIP, NO_SKIP, *_MACRO), 460)},
+        module=f"{_CELLS}.parts",
+        **MAPS,
     ),
 )

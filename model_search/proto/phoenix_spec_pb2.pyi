@@ -209,7 +209,7 @@ class GaussianProcessSpec(_message.Message):
     def __init__(self, acquisition: _Optional[_Union[GaussianProcessSpec.Acquisition, str]] = ..., exploration: _Optional[float] = ..., trials_before_fit: _Optional[int] = ...) -> None: ...
 
 class ReinforceSpec(_message.Message):
-    __slots__ = ("reward", "entropy_weight", "controller_learning_rate", "hidden_units", "update_every")
+    __slots__ = ("reward", "entropy_weight", "controller_learning_rate", "hidden_units", "update_every", "replicas", "memory_weight")
     class Reward(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STANDARDIZED: _ClassVar[ReinforceSpec.Reward]
@@ -223,12 +223,16 @@ class ReinforceSpec(_message.Message):
     CONTROLLER_LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_UNITS_FIELD_NUMBER: _ClassVar[int]
     UPDATE_EVERY_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     reward: ReinforceSpec.Reward
     entropy_weight: float
     controller_learning_rate: float
     hidden_units: int
     update_every: int
-    def __init__(self, reward: _Optional[_Union[ReinforceSpec.Reward, str]] = ..., entropy_weight: _Optional[float] = ..., controller_learning_rate: _Optional[float] = ..., hidden_units: _Optional[int] = ..., update_every: _Optional[int] = ...) -> None: ...
+    replicas: int
+    memory_weight: float
+    def __init__(self, reward: _Optional[_Union[ReinforceSpec.Reward, str]] = ..., entropy_weight: _Optional[float] = ..., controller_learning_rate: _Optional[float] = ..., hidden_units: _Optional[int] = ..., update_every: _Optional[int] = ..., replicas: _Optional[int] = ..., memory_weight: _Optional[float] = ...) -> None: ...
 
 class EvaluationSchedule(_message.Message):
     __slots__ = ("kind", "reduction_factor", "minimum_share", "fidelity", "stopping", "grace_steps", "schedule", "stopping_rule")
@@ -301,7 +305,7 @@ class FinalTraining(_message.Message):
     def __init__(self, time_share: _Optional[float] = ..., towers: _Optional[int] = ..., one_cycle: bool = ...) -> None: ...
 
 class CellSpec(_message.Message):
-    __slots__ = ("nodes", "operations", "repeats", "reductions", "channels", "stem_stride", "units")
+    __slots__ = ("nodes", "operations", "repeats", "reductions", "channels", "stem_stride", "units", "layers", "heights", "widths", "filters", "strides")
     NODES_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     REPEATS_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +313,11 @@ class CellSpec(_message.Message):
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     STEM_STRIDE_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    HEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    WIDTHS_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
+    STRIDES_FIELD_NUMBER: _ClassVar[int]
     nodes: int
     operations: _containers.RepeatedScalarFieldContainer[str]
     repeats: int
@@ -316,7 +325,12 @@ class CellSpec(_message.Message):
     channels: _containers.RepeatedScalarFieldContainer[int]
     stem_stride: int
     units: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, nodes: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., repeats: _Optional[int] = ..., reductions: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., stem_stride: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+    layers: int
+    heights: _containers.RepeatedScalarFieldContainer[int]
+    widths: _containers.RepeatedScalarFieldContainer[int]
+    filters: _containers.RepeatedScalarFieldContainer[int]
+    strides: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, nodes: _Optional[int] = ..., operations: _Optional[_Iterable[str]] = ..., repeats: _Optional[int] = ..., reductions: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., stem_stride: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ..., layers: _Optional[int] = ..., heights: _Optional[_Iterable[int]] = ..., widths: _Optional[_Iterable[int]] = ..., filters: _Optional[_Iterable[int]] = ..., strides: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TuningSpec(_message.Message):
     __slots__ = ("trials", "architectures")

@@ -9,6 +9,7 @@ import numpy as np
 
 from model_search.cells import canonical
 from model_search.metadata.trial import Trial
+from model_search.ranking import Objective
 from model_search.report.leaderboard import seconds_of
 from model_search.report.numbers import duration, figure
 from model_search.search.algorithms.one_shot import compared
@@ -42,6 +43,7 @@ class SharedWeightsFacts:
         found: Standalone values of the trials that shared weights have chosen, best of the candidates first.
         random: Those of random architectures.
         seconds_alone: The mean of a training from scratch; None where there was none.
+        objective: By which values are compared.
     """
 
     method: str
@@ -51,6 +53,19 @@ class SharedWeightsFacts:
     found: tuple[float, ...]
     random: tuple[float, ...]
     seconds_alone: float | None
+    objective: Objective
+
+    @property
+    def at_equal_cost(self) -> float | None:
+        """How many random architectures the supernet, its comparisons and one training from scratch would train."""
+        return None if not self.seconds_alone else 1 + self.seconds / self.seconds_alone
+
+    @property
+    def random_at_equal_cost(self) -> float | None:
+        """The expected best value of so many random architectures; None where too few were trained to tell."""
+        if self.at_equal_cost is None or len(self.random) < LEAST_PAIRS:
+            return None
+        return expected_best(self.random, self.at_equal_cost, self.objective)
 
 
 def shared_weights(history: History) -> SharedWeightsFacts | None:
@@ -74,7 +89,18 @@ def shared_weights(history: History) -> SharedWeightsFacts | None:
         found=tuple(value for _, value in sorted(chosen, key=lambda pair: loss(pair[0]))),
         random=tuple(values[trial.id][1] for trial in trained if _is_random(trial)),
         seconds_alone=float(np.mean(seconds)) if seconds else None,
+        objective=history.ranking.objective,
     )
+
+
+def expected_best(values: Sequence[float], draws: float, objective: Objective) -> float:
+    """The mean of the best of so many values that are drawn from these, with replacement.
+
+    It cannot be better than the best of them: for many draws it is an estimate from below.
+    """
+    ordered = np.sort([objective.loss(value) for value in values])[::-1]  # the worst first
+    shares = np.arange(len(ordered) + 1) / len(ordered)
+    return objective.from_loss(float(np.dot(np.diff(shares**draws), ordered)))
 
 
 def spearman(pairs: Sequence[tuple[float, float]]) -> Correlation | None:
@@ -131,10 +157,14 @@ def _against_random(facts: SharedWeightsFacts, metric: str) -> str:
         f"{len(random)} random architectures reached {figure(float(random.mean()))} in the mean{spread}, from "
         f"{figure(float(random.min()))} to {figure(float(random.max()))}."
     )
-    if facts.seconds_alone:
-        bought = 1 + facts.seconds / facts.seconds_alone
-        line += f" At equal cost random search would have trained {bought:.3g} architectures."
-    return line
+    if facts.at_equal_cost is None:
+        return line
+    line += f" At equal cost random search would have trained {facts.at_equal_cost:.3g} architectures"
+    best = facts.random_at_equal_cost
+    if best is None:
+        return f"{line}."
+    by = len(facts.random)
+    return f"{line}, the best of which would have reached {figure(best)}, as far as {by} random ones tell."
 
 
 def _is_from_scratch(trial: Trial) -> bool:

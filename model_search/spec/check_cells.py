@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model_search import cells
+from model_search import cells, macro
 from model_search.blocks import catalogue
 from model_search.errors import SpecError
 from model_search.problem import SEQUENCE_RANK
@@ -35,6 +35,8 @@ def cell(checker: Checker) -> None:
             f"{given.reductions} reductions and {given.repeats} repeats make more than {_MOST} cells; expected fewer.",
             ("cell",),
         )
+    if given.layers:
+        _macro(checker)
     known = cells.STEP_OPERATIONS if is_recurrent else cells.MAP_OPERATIONS
     for index, name in enumerate(given.operations):
         if name not in known:
@@ -49,6 +51,28 @@ def cell(checker: Checker) -> None:
             ("use_parameter_scaled_training",),
         )
     _without_blocks(checker)
+
+
+def _macro(checker: Checker) -> None:
+    """A macro tower in place of cells."""
+    given, path = checker.spec.cell, ("cell", "layers")
+    if not checker.problem_type.reads_maps:
+        checker.add(f"layers of cell are for maps, and problem_type is {checker.problem_type.name}.", path)
+    if not 1 <= given.layers <= macro.MOST_LAYERS:
+        checker.add(f"layers is {given.layers}; expected 1 to {macro.MOST_LAYERS}, or 0 for cells.", path)
+    for field, name in macro.PLURALS.items():
+        for index, value in enumerate(getattr(given, name)):
+            if value not in macro.CHOICES[field]:
+                checker.add(
+                    f"{name} has {value}; expected one of {', '.join(map(str, macro.CHOICES[field]))}.",
+                    ("cell", name, index),
+                )
+    of_cells = ("nodes", "operations", "repeats", "reductions", "channels", "stem_stride", "units")
+    for name in of_cells:
+        if any(field.name == name for field, _ in given.ListFields()):
+            checker.add(
+                f"{name} is of cells, and layers asks for a macro tower; leave one of them out.", ("cell", name)
+            )
 
 
 def _without_blocks(checker: Checker) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from model_search import problem
 from model_search.cells import MAP_OPERATIONS, STEP_OPERATIONS
 from model_search.errors import SpecError
+from model_search.macro import PLURALS, USUAL
 from model_search.proto.phoenix_spec_pb2 import LearningSpec, PhoenixSpec
 from model_search.spec import check_ensembles
 from model_search.spec.check import check, problem_type, search_type
@@ -62,11 +65,15 @@ def _cells_changed(old: PhoenixSpec, new: PhoenixSpec) -> list[str]:
     """The differences in cells, whose trials could not be compared; operations may be added."""
     if old.HasField("cell") != new.HasField("cell"):
         return [f"cell was {'given' if old.HasField('cell') else 'not given'} and is now the other."]
-    fixed = ("nodes", "repeats", "reductions", "stem_stride")
+    fixed = ("nodes", "repeats", "reductions", "stem_stride", "layers")
     pairs = [(name, getattr(old.cell, name), getattr(new.cell, name)) for name in fixed]
     differences = [f"{name} of cell was {before} and is now {now}." for name, before, now in pairs if before != now]
-    removed = [name for name in old.cell.operations if new.cell.operations and name not in new.cell.operations]
-    return differences + ([f"operations of cell no longer has {', '.join(removed)}."] if removed else [])
+    choices: dict[str, tuple[Any, ...]] = {"operations": (), **{PLURALS[field]: USUAL[field] for field in USUAL}}
+    for field, usual in choices.items():
+        before, now = (tuple(getattr(spec.cell, field)) or usual for spec in (old, new))
+        removed = [str(value) for value in before if now and value not in now]
+        differences += [f"{field} of cell no longer has {', '.join(removed)}."] if removed else []
+    return differences
 
 
 def merges_losses(spec: PhoenixSpec) -> bool:
@@ -120,6 +127,8 @@ def _size(spec: PhoenixSpec) -> str:
     if not spec.HasField("cell"):
         return f"{spec.minimum_depth} to {spec.maximum_depth} blocks"
     cell, about = spec.cell, problem.problem_type(problem_type(spec))
+    if cell.layers:
+        return f"a macro tower of {cell.layers} convolutions with learnt skips"
     if not about.reads_maps:
         return f"a recurrent cell of {cell.nodes} nodes"
     return (
@@ -130,6 +139,9 @@ def _size(spec: PhoenixSpec) -> str:
 def _parts(spec: PhoenixSpec) -> str:
     if not spec.HasField("cell"):
         return f"{len(spec.blocks_to_use)} blocks: {', '.join(spec.blocks_to_use)}."
+    if spec.cell.layers:
+        values = {name: list(getattr(spec.cell, name)) or USUAL[field] for field, name in PLURALS.items()}
+        return "; ".join(f"{name} {', '.join(map(str, sizes))}" for name, sizes in values.items()) + "."
     usual = MAP_OPERATIONS if problem.problem_type(problem_type(spec)).reads_maps else STEP_OPERATIONS
     operations = list(spec.cell.operations) or usual
     return f"{len(operations)} operations: {', '.join(operations)}."

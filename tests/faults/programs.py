@@ -34,7 +34,7 @@ from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import TrialKind, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
-from model_search.spec.load import load_spec
+from model_search.spec.load import load_spec, load_text
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.worker import Worker, WorkerParts
 from model_search.training.outcome import Progress, TrialOutcome
@@ -135,7 +135,7 @@ def search(folder, say, target, name="w", **options):
         target: Completed trials.
         name: The worker's.
         options: seconds: of a trial; beat, grace: of the heartbeat; elsewhere: pretend to be on another host;
-            time_limit: seconds;
+            time_limit: seconds; spec: a specification, in place of the default one;
             clock: seconds that all clocks are wrong by; fails: share of trials that go wrong; size: of the weights.
     """
     if options.get("elsewhere"):
@@ -152,7 +152,12 @@ def search(folder, say, target, name="w", **options):
 
     parts = WorkerParts(
         store=store,
-        planner=Planner(load_spec(constants.DEFAULT_DNN), settings, "loss", "minimize"),
+        planner=Planner(
+            load_text(options["spec"]) if "spec" in options else load_spec(constants.DEFAULT_DNN),
+            settings,
+            "loss",
+            "minimize",
+        ),
         history=History("loss", "minimize"),
         engine=CheapEngine(say, **{key: options[key] for key in ("seconds", "fails", "size") if key in options}),
         artefacts=LocalArtefacts(folder),

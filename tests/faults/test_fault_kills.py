@@ -4,10 +4,14 @@ import os
 import random
 import time
 
+import numpy as np
 from programs import DATABASE
 
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import TrialState
+from model_search.search.algorithms.registry import make_algorithm
+from model_search.search.history.history import History
+from model_search.spec.load import load_text
 
 QUICK = {"beat": 0.1, "grace": 2.0}
 
@@ -142,6 +146,42 @@ def test_a_killed_search_goes_on_as_an_undisturbed_one(start, count, figure, tmp
     figure(
         f"kill and resume at {len(points)} points, one seed",
         f"the same {target} plans and results as undisturbed, {sum(attempts) - target} taken up again, 0 repeated",
+    )
+
+
+REPLICAS = """problem_type: DNN search_type: REINFORCE minimum_depth: 4 maximum_depth: 4
+blocks_to_use: ["FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "LOWRANK_1"]
+learning_spec { optimizers: "adam" } reinforce { replicas: 3 update_every: 2 }"""
+
+
+def test_replicas_of_a_controller_whose_workers_are_killed(start, count, figure, tmp_path):
+    """What the replicas have learnt is in the store alone: who reads it at once or bit by bit has one controller."""
+    kills, target = count(10, 2), count(120, 30)
+    others = [start("search", target=target, seconds=0.02, name=f"w{i}", spec=REPLICAS, **QUICK) for i in range(2)]
+    for turn in range(kills):
+        program = start("search", target=target, seconds=0.02, name=f"killed{turn}", spec=REPLICAS, **QUICK)
+        program.wait_for(lambda thing: "begun" in thing or "stopped" in thing)
+        program.kill()
+    assert [program.join() for program in others] == [0, 0]
+    trials = sorted(trials_of(tmp_path), key=lambda trial: trial.revision)
+    assert len(completed_of(tmp_path)) == target
+    spec = load_text(REPLICAS)
+    slow, fast = (make_algorithm(spec) for _ in range(2))
+    histories = [History("loss", "minimize") for _ in range(2)]
+    for trial in trials:
+        histories[0].update([trial])
+        slow.propose(histories[0], np.random.default_rng(trial.id))
+    histories[1].update(trials)
+    proposals = [
+        algorithm.propose(history, np.random.default_rng(0))
+        for algorithm, history in zip((slow, fast), histories, strict=True)
+    ]
+    assert proposals[0] == proposals[1]
+    learnt = fast._learnt
+    assert {replica for replica, _ in learnt.marks} == {0, 1, 2} and learnt.controller.updates == target // 2
+    figure(
+        f"SIGKILL of workers of three replicas of a controller, {kills} times",
+        f"{target} towers in {learnt.controller.updates} updates, none lost; one controller for all who read the store",
     )
 
 

@@ -26,6 +26,10 @@ class CellInputBlock(Block):
         return [*input_tensors, input_tensors[-1]]
 
 
+class MacroPartBlock(CellInputBlock):
+    """A choice of a layer of a macro tower. By itself it changes nothing."""
+
+
 class CellOperationBlock(MapBlock):
     """What an edge of a normal or a reduction cell does to a map: a convolution, a pooling, or nothing.
 

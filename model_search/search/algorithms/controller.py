@@ -75,13 +75,17 @@ class Controller:
         return logits, (new_output, new_cell, keep, take, show, fresh, shown, output, cell)
 
     def learn(self, batch: Batch, entropy_weight: float, learning_rate: float) -> None:
-        """One step of Adam up the gradient of: mean over rows of sum_t (advantage * log p(token) + weight * entropy).
+        """One step of Adam up `gradient`.
 
         Args:
             batch: Sequences with their advantages.
             entropy_weight: Weight of the entropy of each draw, in nats.
             learning_rate: Adam's.
         """
+        self.ascend(self.gradient(batch, entropy_weight), learning_rate)
+
+    def gradient(self, batch: Batch, entropy_weight: float) -> dict[str, _Floats]:
+        """That of: mean over rows of sum_t (advantage * log p(token) + weight * entropy), by the weights."""
         rows, length = batch.tokens.shape
         state, steps, slopes = self.begin(rows), [], []
         before = np.zeros(rows, dtype=np.int64)
@@ -90,10 +94,23 @@ class Controller:
             steps.append((before, step))
             slopes.append(_slope(logits, batch, t, entropy_weight) / rows)
             state, before = (step[0], step[1]), batch.tokens[:, t]
-        self._ascend(self._gradient(steps, slopes), learning_rate)
+        return self._back_through_time(steps, slopes)
 
-    def _gradient(self, steps: list[tuple[NDArray[np.int64], _Step]], slopes: list[_Floats]) -> dict[str, _Floats]:
-        """Back through time: from the slopes of the logits to those of the weights."""
+    def log_probabilities(self, batch: Batch) -> _Floats:
+        """How probable each sequence is, in nats, [rows]."""
+        rows, length = batch.tokens.shape
+        state, before, found = self.begin(rows), np.zeros(rows, dtype=np.int64), np.zeros(rows)
+        for t in range(length):
+            logits, step = self.step(before, state)
+            state, before = (step[0], step[1]), batch.tokens[:, t]
+            alive = np.flatnonzero(batch.possible[:, t].any(axis=1))
+            found[alive] += np.log(probabilities(logits, batch.possible[:, t])[alive, before[alive]])
+        return found
+
+    def _back_through_time(
+        self, steps: list[tuple[NDArray[np.int64], _Step]], slopes: list[_Floats]
+    ) -> dict[str, _Floats]:
+        """From the slopes of the logits to those of the weights."""
         gradient = {name: np.zeros_like(value) for name, value in self.weights.items()}
         output_slope, cell_slope = (np.zeros_like(part) for part in steps[0][1][:2])
         for (tokens, step), logits in zip(reversed(steps), reversed(slopes), strict=True):
@@ -118,7 +135,8 @@ class Controller:
             cell_slope = cell_slope * keep
         return gradient
 
-    def _ascend(self, gradient: Mapping[str, _Floats], learning_rate: float) -> None:
+    def ascend(self, gradient: Mapping[str, _Floats], learning_rate: float) -> None:
+        """One step of Adam up a gradient by the weights."""
         self.updates += 1
         corrections = [1 - beta**self.updates for beta in _BETAS]
         for name, slope in gradient.items():

@@ -24,18 +24,28 @@ MOST_FAILURES = 2  # after which the study goes on without a supernet
 def next_part(make: PlanMaker, request: Request) -> TrialPlan | None:
     """The next part of the training of the supernet that the search asks for.
 
+    A part that failed is not tried again from the same trial: its files may be damaged. The part before is made anew,
+    or the first one.
+
     Returns:
-        None where the search has no supernet, another worker trains the next part, or all is done.
+        None where the search has no supernet, another worker trains the next part, or all is done; and for a trial
+        that a worker left without a plan while later ones trained parts, since no trial builds on a later one.
     """
     algorithm, history = make.algorithm, request.history
     if not isinstance(algorithm, OneShot) or not _has_cells(make) or compared(history) is not None:
         return None
-    failed = sum(1 for trial in history.failed if trial.plan is not None and trial.plan.supernet is not None)
-    if failed > MOST_FAILURES or _is_being_trained(history):
+    failed = [trial.plan for trial in history.failed if trial.plan is not None and trial.plan.supernet is not None]
+    if (
+        len(failed) > MOST_FAILURES
+        or _is_being_trained(history)
+        or max(history.supernets, default=0) > request.trial_id
+    ):
         return None
     settings = algorithm.settings
     total = settings["supernet_steps"] or STEPS_FACTOR * make.settings.train_steps
-    before = max(history.supernets.values(), key=lambda trial: trial.plan.steps if trial.plan else 0, default=None)
+    distrusted = {number for plan in failed for number in plan.builds_on}
+    trusted = [trial for trial in history.supernets.values() if trial.id not in distrusted]
+    before = max(trusted, key=lambda trial: trial.plan.steps if trial.plan else 0, default=None)
     done = 0 if before is None or before.plan is None else before.plan.steps
     ends = [max(total * part // settings["supernet_parts"], 1) for part in range(1, settings["supernet_parts"] + 1)]
     end = next((end for end in ends if end > done), total)
@@ -48,7 +58,7 @@ def next_part(make: PlanMaker, request: Request) -> TrialPlan | None:
         steps=end,
         batch_size=make.settings.batch_size,
         seed=make.trial_seed(request.trial_id) if before is None or before.plan is None else before.plan.seed,
-        key=f"supernet:{algorithm.method}:{end}:{failed}",
+        key=f"supernet:{algorithm.method}:{end}:{len(failed)}",
         start=None if before is None else WarmStart(StartKind.RESUME, (before.id,)),
         first_step=done,
         total_steps=None if is_last else total,

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from model_search import macro
 from model_search.cells import CellKind, CellLayout, positions
 from model_search.errors import SpecError
 from model_search.problem import SEQUENCE_RANK, ProblemType
@@ -29,16 +30,41 @@ def cell_kinds(spec: PhoenixSpec, problem_type: ProblemType) -> tuple[CellKind, 
 
 
 def cell_positions(spec: PhoenixSpec, problem_type: ProblemType) -> tuple[tuple[str, ...], ...]:
-    """The blocks that may stand at each position of a tower of cells."""
+    """The blocks that may stand at each position of a tower of cells, or of a macro tower.
+
+    Raises:
+        SpecError: if there are no cells for such inputs.
+    """
+    kinds = cell_kinds(spec, problem_type)
+    if spec.cell.layers:
+        return tuple(macro.positions(spec.cell.layers, macro_choices(spec)))
     found = (
         positions(kind, spec.cell.nodes, tuple(dict.fromkeys(spec.cell.operations)) or kind.operations)
-        for kind in cell_kinds(spec, problem_type)
+        for kind in kinds
     )
     return tuple(itertools.chain.from_iterable(found))
 
 
+def macro_choices(spec: PhoenixSpec) -> dict[str, tuple[int, ...]]:
+    """The values that each field of a layer of a macro tower may have: those of the specification, or the usual."""
+    given = {field: tuple(dict.fromkeys(getattr(spec.cell, macro.PLURALS[field]))) for field in macro.USUAL}
+    return {field: given[field] or usual for field, usual in macro.USUAL.items()}
+
+
+def positions_together(spec: PhoenixSpec, problem_type: ProblemType) -> tuple[int, ...]:
+    """How many neighbouring positions belong together: those of each node of a cell, or layer of a macro tower."""
+    if spec.cell.layers:
+        return tuple(map(macro.size_of, range(spec.cell.layers)))
+    return tuple(2 * kind.edges for kind in cell_kinds(spec, problem_type) for _ in range(spec.cell.nodes))
+
+
 def cell_parameters(spec: PhoenixSpec, problem_type: ProblemType) -> Iterator[Choice]:
-    """How often cells are repeated and how wide they are; one value each, or those that the specification lists."""
+    """How often cells are repeated and how wide they are; one value each, or those that the specification lists.
+
+    A macro tower has no such hyperparameters.
+    """
+    if spec.cell.layers:
+        return
     usual, given = CellLayout(), spec.cell
     if CellKind.RECURRENT in cell_kinds(spec, problem_type):
         yield _choice("units", tuple(given.units) or (usual.units,))

@@ -27,7 +27,7 @@ from model_search.search.space.architecture import (
     replace,
     replaceable_positions,
 )
-from model_search.search.space.cell_space import cell_kinds, cell_positions
+from model_search.search.space.cell_space import cell_positions, positions_together
 from model_search.search.space.equivalence import Equivalence
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class Grammar:
             where every block may stand everywhere.
         equivalence: The rules by which architectures are the same tower.
         thresholds: Numbers of completed trials from which on each depth is allowed; empty for one more every 5 trials.
-        crossed_together: Neighbouring positions that a child has of one parent: those of a node of a cell.
+        crossed_together: The lengths of groups of neighbouring positions that a child has of one parent: those of a
+            node of a cell. Empty where each position is a group.
     """
 
     blocks: tuple[str, ...]
@@ -64,7 +65,7 @@ class Grammar:
     positions: tuple[tuple[str, ...], ...] = ()
     equivalence: Equivalence = NOTHING_IS_EQUIVALENT
     thresholds: tuple[int, ...] = ()
-    crossed_together: int = 1
+    crossed_together: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.blocks:
@@ -131,7 +132,7 @@ class Grammar:
 
     @classmethod
     def _of_cells(cls, spec: PhoenixSpec, kind: ProblemType) -> Grammar:
-        """Towers of cells: each edge of a graph is two positions, and a node's are crossed together."""
+        """Towers of cells: each edge of a graph is two positions, and a node's (a layer's) are crossed together."""
         positions = cell_positions(spec, kind)
         return cls(
             blocks=tuple(dict.fromkeys(itertools.chain.from_iterable(positions))),
@@ -140,7 +141,7 @@ class Grammar:
             maximum_depth=len(positions),
             positions=positions,
             equivalence=Equivalence.of(spec),
-            crossed_together=2 * cell_kinds(spec, kind)[0].edges,
+            crossed_together=positions_together(spec, kind),
         )
 
     @property
@@ -310,8 +311,8 @@ class Grammar:
         if self.positions:
             if not self.fits(first) or not self.fits(second):
                 return tuple(first)
-            width = self.crossed_together
-            parts = [_pick((one, two), rng)[start : start + width] for start in range(0, len(one), width)]
+            ends = list(itertools.accumulate(self.crossed_together or (1,) * len(one)))
+            parts = [_pick((one, two), rng)[start:end] for start, end in itertools.pairwise((0, *ends))]
             return self._rebuild(first, [name for part in parts for name in part])
         cuts = [
             (i, j)

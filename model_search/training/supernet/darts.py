@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from model_search.training.supernet.shared_weights import TINY
 _BETA_1, _BETA_2, _DECAY = 0.5, 0.999, 1e-3  # of Adam for the shares, and their weight decay
 _STEP = 0.01  # of the finite difference, divided by the norm of the gradient
 _HOTTER, _DRAWS = 1.15, 16
+_MEASUREMENTS, _WINDOW = 50, 5  # of the eigenvalue, and how many are averaged
+_ROWS, _WIDTH, _ITERATIONS, _TOLERANCE = 256, 0.05, 20, 0.01  # of the power iteration
 
 
 class Differentiable(Method):
@@ -26,8 +29,9 @@ class Differentiable(Method):
 
     Paper: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019; `order: 2` is its second-order form, by a
     finite difference. An end before skips take over as in Liang et al., "DARTS+", 2019: from `most_identities` edges of
-    the normal cell on that would do nothing, the shares stay as they are. Departures: what an edge reads has shares,
-    too, instead of an edge for each pair of nodes; weights are trained with Adam.
+    the normal cell on that would do nothing, the shares stay as they are. Another end, with `eigenvalue_ratio`: see
+    `Curvature`. Departures: what an edge reads has shares, too, instead of an edge for each pair of nodes; weights are
+    trained with Adam.
     """
 
     name = "DARTS"
@@ -43,9 +47,11 @@ class Differentiable(Method):
         self._halves = np.array_split(halves, 2)
         self._updates = 0
         self._is_frozen = False
+        self._curvature = Curvature(sum(self._sizes), float(self.settings.get("eigenvalue_ratio", 0.0)), rng)
         rows = tf.TensorSpec([self.plan.batch_size], tf.int32)
         number = tf.TensorSpec([], tf.float32)
         self._turn = tf.function(self._both, autograph=False, input_signature=[rows, rows, number, number, number])
+        self._slope_at = tf.function(self._slope_on_fixed_rows, autograph=False)
 
     def step(self, rows: np.ndarray, rate: float, rng: np.random.Generator) -> float:
         """See `Method`; first the shares, then the weights."""
@@ -53,7 +59,7 @@ class Differentiable(Method):
         self._updates += 1
         learns = 0.0 if self._is_frozen else float(self._updates)
         loss = float(self._turn(own, others, np.float32(rate), np.float32(self._temperature()), np.float32(learns)))
-        self._is_frozen = self._is_frozen or self._has_collapsed()
+        self._is_frozen = self._is_frozen or self._has_collapsed() or self._has_become_sharp()
         return loss
 
     def propose(self, scored: Sequence[Candidate], objective: Objective, rng: np.random.Generator) -> Path:
@@ -70,7 +76,7 @@ class Differentiable(Method):
         """See `Method`."""
         moments = {f"moment_{number}": moment.numpy() for number, moment in enumerate(self._moments)}
         counts = np.array([self._updates, int(self._is_frozen)])
-        return {"alphas": self._alphas.numpy(), "counts": counts, **moments}
+        return {"alphas": self._alphas.numpy(), "counts": counts, **moments, **self._curvature.state()}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """See `Method`."""
@@ -78,12 +84,21 @@ class Differentiable(Method):
         for number, moment in enumerate(self._moments):
             moment.assign(arrays[f"moment_{number}"])
         self._updates, self._is_frozen = int(arrays["counts"][0]), bool(arrays["counts"][1])
+        self._curvature.load(arrays)
+
+    def metrics(self) -> dict[str, float]:
+        """See `Method`: the last eigenvalue, where it is measured, and whether the shares have been fixed."""
+        found = self._curvature.eigenvalues
+        return ({"eigenvalue": found[-1]} if found else {}) | {"shares_fixed": float(self._is_frozen)}
 
     def _temperature(self) -> float:
         """That of the softmax: from the first one to the last one in equal ratios."""
         first, last = (float(self.settings[name]) for name in ("temperature", "last_temperature"))
-        total = self.plan.total_steps or self.plan.steps
-        return float(first * (last / first) ** (self._updates / total))
+        return float(first * (last / first) ** (self._updates / self._total))
+
+    @property
+    def _total(self) -> int:
+        return self.plan.total_steps or self.plan.steps
 
     def _both(self, own: Any, others: Any, rate: Any, temperature: Any, learns: Any) -> Any:
         """One update of the shares on the other half of the rows, and one of the weights on their own half."""
@@ -146,3 +161,91 @@ class Differentiable(Method):
         blocks = self.paths.architecture(self._greatest())
         normal = [name for before, name in itertools.pairwise(blocks) if before.startswith("NORMAL")]
         return normal.count("CELL_IDENTITY") >= most
+
+    def _has_become_sharp(self) -> bool:
+        """Measures the curvature, if it is time to; where it has grown too much, the earlier shares come back."""
+        every = max(self._total // _MEASUREMENTS, 1)
+        if not self._curvature.least_ratio or self._updates % every:
+            return False
+        # By what the softmax is taken of, so that a falling temperature is not taken for curvature.
+        temperature, alphas = self._temperature(), self._alphas.numpy()
+        earlier = self._curvature.measure(alphas, lambda change: self._slope_at(alphas / temperature + change).numpy())
+        if earlier is None:
+            return False
+        self._alphas.assign(earlier)
+        return True
+
+    def _slope_on_fixed_rows(self, logits: Any) -> Any:
+        """The gradient by the logits of all shares, of the loss on the same rows at every call."""
+        tf = tensorflow()
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = self.shared.loss_of(self._mixture(logits, 1.0), self._halves[1][:_ROWS])
+        return tape.gradient(loss, logits)
+
+
+@dataclasses.dataclass
+class Curvature:
+    """The dominant eigenvalue of the Hessian of the validation loss by the shares, and where it has grown too much.
+
+    Paper: Zela et al., "Understanding and Robustifying Differentiable Architecture Search", ICLR 2020: DARTS finds bad
+    cells where the loss becomes sharp in the shares. The search ends when the mean of five measurements is more than
+    1 / `least_ratio` of the mean of the five before them (0.75 in the paper), and the shares of that time are taken.
+    Departures: the same rows each time; products with the Hessian by finite differences of gradients.
+
+    Attributes:
+        size: Number of shares.
+        least_ratio: Of the earlier mean to the later one; 0 for no measurements.
+        rng: Gives the first direction of the power iteration; one in which nothing changes would stay so.
+        eigenvalues: All measurements, the greatest absolute value each.
+    """
+
+    size: int
+    least_ratio: float
+    rng: dataclasses.InitVar[np.random.Generator]
+    eigenvalues: list[float] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self, rng: np.random.Generator) -> None:
+        drawn = rng.standard_normal(self.size)
+        self._direction = (drawn / np.linalg.norm(drawn)).astype(np.float32)
+        self._kept = np.empty((0, self.size), np.float32)  # the shares at the latest measurements
+
+    def measure(self, alphas: np.ndarray, slope: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+        """Measures at these shares, where `slope` is the gradient for a small change of them.
+
+        Returns:
+            The shares to go back to, where the loss has become too sharp.
+        """
+        self.eigenvalues.append(self._dominant(slope))
+        self._kept = np.concatenate([self._kept, alphas[None]])[-_WINDOW - 1 :]
+        if len(self.eigenvalues) < 2 * _WINDOW:
+            return None
+        before, after = np.mean(np.reshape(self.eigenvalues[-2 * _WINDOW :], (2, _WINDOW)), axis=1)
+        return self._kept[0] if before < self.least_ratio * after else None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What it has measured, by name; nothing where it does not measure."""
+        if not self.least_ratio:
+            return {}
+        return {"eigenvalues": np.array(self.eigenvalues), "direction": self._direction, "kept": self._kept}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what `state` gave."""
+        if "eigenvalues" in arrays:
+            self.eigenvalues = arrays["eigenvalues"].tolist()
+            self._direction, self._kept = arrays["direction"], arrays["kept"]
+
+    def _dominant(self, slope: Callable[[np.ndarray], np.ndarray]) -> float:
+        """By power iteration from the direction of the last measurement."""
+        value = 0.0
+        for _ in range(_ITERATIONS):
+            change = np.float32(_WIDTH) * self._direction
+            product = (slope(change) - slope(-change)) / (2 * _WIDTH)
+            length = float(np.linalg.norm(product))
+            if length < TINY:
+                return 0.0
+            self._direction = (product / length).astype(np.float32)
+            if abs(length - value) < _TOLERANCE * length:
+                return length
+            value = length
+        return value

@@ -89,7 +89,7 @@ class _Run:
         ended = time.perf_counter()
         weights, optimizer = self._shared.state(plan.steps)
         weights |= {PREFIX + name: array for name, array in self._method.state().items()}
-        metrics = {"supernet_loss": self._loss}
+        metrics = {"supernet_loss": self._loss, **self._method.metrics()}
         if candidates:
             best = self._task.settings.objective.best([candidate.value for candidate in candidates])
             metrics |= {"candidates": float(len(candidates)), "best_of_candidates": float(best or 0.0)}

@@ -62,6 +62,10 @@ class Method(abc.ABC):
         """Goes on from what `state` gave."""
         del arrays
 
+    def metrics(self) -> dict[str, float]:
+        """Finite figures of its training, by name, for the record of the trial."""
+        return {}
+
 
 class SinglePath(Method):
     """A path for each update, drawn at random; then evolution by the validation rows.

@@ -33,7 +33,7 @@ class Paths:
             maximum_depth=len(plan.positions),
             positions=plan.positions,
             equivalence=Equivalence(of_cells=True),
-            crossed_together=2 * CellKind.NORMAL.edges,
+            crossed_together=(2 * CellKind.NORMAL.edges,) * (len(plan.positions) // (2 * CellKind.NORMAL.edges)),
         )
 
     def random(self, rng: np.random.Generator) -> Path:

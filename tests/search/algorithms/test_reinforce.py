@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from search_factory import completed, make_plan, make_planner, make_spec, run_study
+from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
 
 from model_search.errors import SpecError
 from model_search.search.algorithms.controller import Batch, Controller, probabilities
@@ -43,9 +43,7 @@ def test_the_gradient_is_that_of_finite_differences(name):
     rng = np.random.default_rng(0)
     controller, batch, weight = Controller.make(4, 3, rng), _batch(), 0.3
     controller.weights = {key: rng.normal(size=value.shape) for key, value in controller.weights.items()}
-    seen = {}
-    controller._ascend = lambda gradient, rate: seen.update(gradient)
-    controller.learn(batch, weight, 0.1)
+    seen = controller.gradient(batch, weight)
     for place in np.ndindex(controller.weights[name].shape):
         gains = []
         for sign in (1, -1):
@@ -119,6 +117,62 @@ def test_a_fresh_process_comes_to_the_same_controller():
         history.update([completed(trial_id, _missing(plan), plan)])
 
 
+def test_replicas_learn_from_gradients_at_the_weights_that_they_drew_with():
+    """Two batches of two replicas that were drawn from the beginning: the second gradient is that of the beginning."""
+    fields = {"replicas": 2, "update_every": 2, "entropy_weight": 0.0}
+    algorithm, history = make_algorithm(_spec(reinforce=fields)), History("loss", "minimize")
+    rng = np.random.default_rng(0)
+    plans = [make_plan(i, [BLOCKS[k] for k in rng.integers(4, size=5)]) for i in range(1, 5)]
+    history.update([running(1, plans[0]), running(2, plans[1])])
+    history.update(completed(plan.trial_id, _missing(plan), plan) for plan in plans[2:])  # the second replica is first
+    algorithm.propose(history, np.random.default_rng(0))
+    first = algorithm._learnt
+    assert first.marks == [(1, ((3, _missing(plans[2])), (4, _missing(plans[3]))))]
+    assert list(first.fetched) == [1]
+    for number, plan in enumerate(plans[:2], start=1):
+        history.update([dataclasses.replace(completed(number, _missing(plan), plan), revision=10 + number)])
+    algorithm.propose(history, np.random.default_rng(0))
+    learnt = algorithm._learnt
+    assert [replica for replica, _ in learnt.marks] == [1, 0]
+    by_hand, again = first.controller.copy(), first.copy()
+    rewards = [again.reward(_missing(plan), "STANDARDIZED") for plan in plans[:2]]
+    batch = algorithm.batch([plan.architecture for plan in plans[:2]], np.array(rewards) - again.baseline)
+    by_hand.ascend(first.beginning.gradient(batch, 0.0), algorithm.learning_rate)
+    for name, weights in by_hand.weights.items():
+        np.testing.assert_array_equal(learnt.controller.weights[name], weights)
+        np.testing.assert_array_equal(learnt.fetched[1].weights[name], first.controller.weights[name])
+
+
+@pytest.mark.parametrize("fields", [{"replicas": 3}, {"memory_weight": 0.02}])
+def test_with_replicas_or_memory_it_still_learns_and_a_fresh_process_comes_to_the_same(fields):
+    spec = _spec(reinforce=fields)
+    history = run_study(make_planner(spec), 120, _missing)
+    losses = [history.get(i).objective("loss") for i in range(1, 121)]
+    assert np.mean(losses[:40]) - np.mean(losses[80:]) > 0.4
+    one, other = (make_algorithm(spec) for _ in range(2))
+    half = History("loss", "minimize")
+    half.update(history.get(i) for i in range(1, 61))
+    one.propose(half, np.random.default_rng(0))
+    assert one.propose(history, np.random.default_rng(5)) == other.propose(history, np.random.default_rng(5))
+
+
+def test_memory_makes_what_was_tried_more_probable():
+    found = {}
+    for weight in (0.0, 1.0):
+        algorithm, history = make_algorithm(_spec(reinforce={"memory_weight": weight})), History("loss", "minimize")
+        rng = np.random.default_rng(0)
+        plans = [make_plan(i, [BLOCKS[k] for k in rng.integers(2, size=5)]) for i in range(1, 41)]
+        history.update(completed(plan.trial_id, 1.0, plan) for plan in plans)
+        found[weight] = algorithm.log_probabilities(history, [plan.architecture for plan in plans]).mean()
+    assert found[1.0] > found[0.0] + 1
+
+
+def test_the_probabilities_of_all_towers_are_one_in_all():
+    algorithm, history = make_algorithm(_spec()), History("loss", "minimize")
+    towers = list(algorithm.grammar.enumerate(5))
+    assert np.exp(algorithm.log_probabilities(history, towers)).sum() == pytest.approx(1)
+
+
 def test_another_history_is_learnt_from_the_beginning():
     algorithm, histories = make_algorithm(_spec()), []
     for seed in (0, 1):
@@ -137,7 +191,7 @@ def test_only_the_latest_windows_are_learnt_from(monkeypatch):
     plans = [make_plan(i, ("IDENTITY",) * 5) for i in range(1, 71)]
     history.update(completed(plan.trial_id, 1.0, plan) for plan in plans)
     algorithm.propose(history, np.random.default_rng(0))
-    learnt = [trial_id for trial_id, _ in algorithm._learnt.marks]
+    learnt = [trial_id for _, trials in algorithm._learnt.marks for trial_id, _ in trials]
     assert learnt == list(range(41, 71))
 
 
@@ -147,6 +201,8 @@ def test_only_the_latest_windows_are_learnt_from(monkeypatch):
         ({"entropy_weight": -1.0}, "entropy_weight is -1"),
         ({"controller_learning_rate": 0.0}, "controller_learning_rate is 0"),
         ({"hidden_units": 0}, "hidden_units is 0"),
+        ({"replicas": 0}, "replicas is 0"),
+        ({"memory_weight": -1.0}, "memory_weight is -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, words):

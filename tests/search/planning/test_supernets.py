@@ -11,7 +11,8 @@ from search_factory import completed, make_plan, make_planner, running
 from model_search import cells
 from model_search.metadata import records
 from model_search.metadata.trial import Candidate, StartKind, SupernetPlan, Trial, TrialKind, TrialResult, TrialState
-from model_search.report.one_shot import in_sentences, shared_weights, spearman
+from model_search.ranking import Goal, Objective
+from model_search.report.one_shot import expected_best, in_sentences, shared_weights, spearman
 from model_search.search.algorithms.registry import SEARCHES
 from model_search.search.history.history import History
 from model_search.spec.check import check
@@ -86,6 +87,9 @@ def test_then_the_best_candidates_and_random_ones_are_trained(after_the_supernet
     text = " ".join(in_sentences(facts, "loss"))
     assert "compared 8 architectures in" in text
     assert "Spearman" in text and "random architectures reached" in text
+    assert "At equal cost random search would have trained" in text
+    if len(facts.random) >= 4:
+        assert f"as far as {len(facts.random)} random ones tell" in text
 
 
 def test_meanwhile_another_worker_trains_random_architectures():
@@ -102,6 +106,30 @@ def test_a_part_that_fails_is_tried_again_and_at_last_given_up():
         keys.add(plan.key)
         history.update([Trial(number, TrialState.FAILED, 1, number, "w", plan, reason="too little memory")])
     assert len(keys) == 3 and make.plan(4, history).supernet is None
+
+
+def test_where_a_part_failed_the_one_before_it_is_made_anew():
+    """The files that it began with may be damaged."""
+    make, history = planner(), History("loss", "minimize")
+    history.update([finished(make.plan(1, history))])
+    history.update([finished(make.plan(2, history))])
+    broken = make.plan(3, history)
+    history.update([Trial(3, TrialState.FAILED, 1, 3, "w", broken, reason="weights.npz is damaged")])
+    again = make.plan(4, history)
+    assert (broken.start.trials, again.start.trials) == ((2,), (1,))
+    assert (again.first_step, again.steps) == (history.get(2).plan.first_step, history.get(2).plan.steps)
+    history.update([Trial(4, TrialState.FAILED, 1, 4, "w", again, reason="weights.npz is damaged")])
+    anew = make.plan(5, history)
+    assert anew.start is None and anew.first_step == 0
+    assert len({history.get(number).plan.key for number in range(1, 5)} | {anew.key}) == 5
+
+
+def test_no_part_goes_on_from_a_later_trial():
+    """A worker that died before it had a plan leaves its number to another one."""
+    make, history = planner(), History("loss", "minimize")
+    history.update([finished(make.plan(2, history))])
+    assert make.plan(1, history).supernet is None
+    assert make.plan(3, history).start.trials == (2,)
 
 
 def test_a_result_with_candidates_is_stored(after_the_supernet):
@@ -125,6 +153,16 @@ def test_the_page_has_every_setting_and_its_examples_are_specifications():
         assert all(f"`{setting.name}`" in page for setting in SEARCHES.get(name).settings)
     for example in re.findall(r"```pbtxt\n(.*?)```", page, re.DOTALL):
         assert warnings_of(load_text(example)) == []
+
+
+@pytest.mark.parametrize(("metric", "goal", "sign"), [("loss", "minimize", -1), ("accuracy", "maximize", 1)])
+def test_the_best_of_random_draws_is_that_of_drawing_them(metric, goal, sign):
+    values, rng = [0.1, 0.4, 0.2, 0.9], np.random.default_rng(0)
+    objective = Objective(metric, Goal.of(goal))
+    drawn = sign * (sign * rng.choice(values, (20_000, 3))).max(axis=1)
+    assert expected_best(values, 3, objective) == pytest.approx(drawn.mean(), abs=0.01)
+    assert expected_best(values, 1, objective) == pytest.approx(0.4)
+    assert expected_best(values, 1e6, objective) == pytest.approx(sign * max(sign * value for value in values))
 
 
 def test_spearman_of_the_same_and_of_the_opposite_order():

@@ -13,6 +13,7 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import StartKind, SupernetPlan, TrialKind, TrialPlan, WarmStart
 from model_search.training.evaluator import make_evaluator
 from model_search.training.outcome import Given, TrainingSettings
+from model_search.training.supernet.darts import Curvature
 from model_search.training.supernet.network import Mixture, Path, SharedNetwork
 from model_search.training.supernet.paths import Paths
 
@@ -139,6 +140,42 @@ def test_the_second_order_differs_and_shares_stay_where_skips_take_over(data):
         given = {"method": "DARTS", "settings": settings, "positions": SMALL}
         found[order] = evaluator(data).run(plan(0, 3, total=8, **given)).weights["method/alphas"]
     assert np.isfinite(found[2]).all() and not np.allclose(found[1], found[2])
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (1, -1, 1)])
+def test_the_curvature_is_the_eigenvalue_of_the_greatest_size(signs):
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    hessian = turn @ np.diag(np.array([0.2, 3.0, 1.0]) * signs) @ turn.T
+    curvature = Curvature(3, 0.75, rng)
+    curvature.measure(np.zeros(3, np.float32), lambda change: hessian @ change)
+    assert curvature.eigenvalues == [pytest.approx(3.0, rel=0.02)]
+
+
+def test_where_the_loss_becomes_sharp_the_shares_of_before_come_back():
+    rng, found = np.random.default_rng(0), []
+    curvature = Curvature(1, 0.75, rng)
+    for number, size in enumerate([1.0] * 9 + [2.5, 1.0] + [1.0] * 8 + [4.0]):
+        found.append(curvature.measure(np.array([number], np.float32), lambda change, size=size: size * change))
+        if number == 9:  # goes on in another process
+            again = Curvature(1, 0.75, rng)
+            again.load(curvature.state())
+            curvature = again
+    assert [number for number, earlier in enumerate(found) if earlier is not None] == [19]
+    assert found[-1] == [14]  # the last of the five measurements before
+
+
+def test_shares_stay_once_the_loss_has_become_sharp(data):
+    settings = {**OF_DARTS, "order": 1, "last_temperature": 0.5, "most_identities": 0, "eigenvalue_ratio": 0.75}
+    given = {"method": "DARTS", "settings": settings, "positions": SMALL}
+    first = evaluator(data).run(plan(0, 4, total=8, **given))
+    assert first.metrics["eigenvalue"] > 0 and first.metrics["shares_fixed"] == 0
+    kept = np.arange(6 * 8, dtype=np.float32).reshape(6, 8)
+    flat = {"method/eigenvalues": np.full(10, 1e-12), "method/kept": kept[:, : len(first.weights["method/alphas"])]}
+    part = plan(4, 8, total=8, trial=2, candidates=2, **given)
+    second = evaluator(data).run(part, Given(first.weights | flat, optimizer=first.optimizer))
+    assert second.metrics["shares_fixed"] == 1 and len(second.weights["method/eigenvalues"]) == 11
+    np.testing.assert_array_equal(second.weights["method/alphas"], flat["method/kept"][1])
 
 
 def test_weights_of_another_supernet_are_refused(data):

@@ -30,6 +30,8 @@ def _check(checker: Checker) -> None:
     spec = checker.spec
     if not spec.HasField("cell") or not checker.problem_type.reads_maps:
         checker.add("Shared weights are for cells of maps; expected problem_type CNN and cell.", ("search",))
+    if spec.cell.layers:
+        checker.add("Shared weights are for cells, not for a macro tower; leave layers out.", ("cell", "layers"))
     if schedule_name(spec) != "FULL":
         checker.add(
             "A search with shared weights trains what it finds in full; leave evaluation_schedule out.",
@@ -130,6 +132,7 @@ class ControllerOneShot(OneShot):
         Setting("temperature", 1.0, minimum=1e-3, maximum=1e3),  # of the softmax over choices, at the beginning
         Setting("last_temperature", 1.0, minimum=1e-3, maximum=1e3),
         Setting("most_identities", 0, minimum=0),  # of a normal cell, from which on the shares stay; 0 for any number
+        Setting("eigenvalue_ratio", 0.0, minimum=0.0, maximum=1.0),  # of the loss's curvature; 0 for no measurements
     ),
     describe="all operations of a cell are mixed, and their shares learnt by gradients; the best are trained alone.",
     check=_check,
