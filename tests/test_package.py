@@ -33,6 +33,7 @@ MANY_PARAMETERS = {
     "data.csv_data.Provider.__init__": "the archived interface",
     "data.array_data.Provider.__init__": "the forms that rows and what belongs to them come in",
     "data.audio_data.Provider.__init__": "the forms that recordings come in",
+    "data.sequence_data.Provider.__init__": "the forms that sequences and what belongs to them come in",
     "data.text_data.Provider.__init__": "the forms that texts come in",
     "data.image_data.Provider.__init__": "the archived interface, and the other forms that pictures come in",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections import Counter
@@ -33,6 +34,7 @@ from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
 _RATES_READ = 200  # files whose rates decide that of a study
+_USUAL_SHARE, _LONG = 0.97, 2.0  # of the recordings are no longer; the longest is so many times as long, which is said
 
 
 class Provider(BaseProvider):
@@ -53,6 +55,10 @@ class Provider(BaseProvider):
         group_pattern: The same for the group of a recording, beside `label_pattern`. For example "_([a-z]+)_".
         rate: Samples a second; recordings of other rates are resampled. The most frequent one where None.
         bands: Mel bands.
+        max_seconds: What a longer recording has after so many seconds is not read; all of it where None. All
+            cost as much time as the longest one.
+        centred: Whether each band's mean over a recording is subtracted, so that loudness, microphone and voice matter
+            less; a sound that never changes is lost by it. Where None: with groups.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
 
     Raises:
@@ -73,6 +79,8 @@ class Provider(BaseProvider):
         group_pattern: str | None = None,
         rate: int | None = None,
         bands: int = 40,
+        max_seconds: float | None = None,
+        centred: bool | None = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
     ):
         if (input_dir is None) == (filename is None):
@@ -89,7 +97,9 @@ class Provider(BaseProvider):
         self._columns = dataclasses.replace(FileColumns.of(path_column, label, weight), groups=groups)
         self._pattern = None if label_pattern is None else _compiled("label_pattern", label_pattern)
         self._group_pattern = None if group_pattern is None else _compiled("group_pattern", group_pattern)
-        self._rate, self._bands = rate, bands
+        if max_seconds is not None and not 0 < max_seconds < math.inf:
+            raise DataError(f"max_seconds is {max_seconds}; expected a number above 0")
+        self._rate, self._bands, self._max_seconds, self._centred = rate, bands, max_seconds, centred
         self._task = parse_kinds(task)
 
     def number_of_classes(self) -> int:
@@ -108,7 +118,12 @@ class Provider(BaseProvider):
         columns = dataclasses.replace(self._columns, weight=weight if self._filename is not None else None)
         train, valid, notes = self._files(columns)
         wanted = LogMel.usual(self._chosen_rate(train, notes), self._bands)
+        if self._max_seconds is not None:
+            samples = max(wanted.frame, round(self._max_seconds * wanted.rate))
+            wanted = dataclasses.replace(wanted, most_steps=wanted.steps(samples))
+        wanted = dataclasses.replace(wanted, centred=self._is_centred(train.groups is not None, notes))
         parts = [_read(files, wanted, notes) for files in (train, valid) if files is not None]
+        notes += _note_of_lengths(np.concatenate([part.sequences.lengths for part in parts]), wanted)
         return prepare_sequences(
             parts,
             self._task,
@@ -132,6 +147,14 @@ class Provider(BaseProvider):
         found = find_in_folders(self._input_dir or "", RECORDINGS)
         notes = [] if found.test is None else [f"the recordings in {found.test} are left alone, for `evaluate`"]
         return found.train, found.valid, notes
+
+    def _is_centred(self, has_groups: bool, notes: list[str]) -> bool:
+        if self._centred is None and has_groups:
+            notes.append(
+                "each band's mean over a recording is subtracted, since groups are given: what is learnt is to hold "
+                "for other voices, microphones or places; centred=False leaves it, which sounds that never change need"
+            )
+        return has_groups if self._centred is None else self._centred
 
     def _by_name(self, pattern: re.Pattern[str]) -> LabelledFiles:
         files = files_in(self._input_dir or "", RECORDINGS)
@@ -191,6 +214,25 @@ def _read(files: LabelledFiles, wanted: LogMel, notes: list[str]) -> LabelledSeq
         raise DataError(f"none of the {len(files.paths)} files can be read: {named(lost)}")
     sequences = LabelledSequences(padded([features[row] for row in keep]), None)
     return sequences.with_labels(_labels_of(files).take(np.array(keep)))
+
+
+def _note_of_lengths(lengths: np.ndarray, wanted: LogMel) -> list[str]:
+    """How many recordings are not read to their ends, or what the longest ones cost."""
+    longest = int(lengths.max())
+    if wanted.most_steps is not None:
+        count = int((lengths >= wanted.most_steps).sum())
+        seconds = wanted.seconds(wanted.most_steps)
+        return (
+            [f"{count} of {len(lengths)} recordings last {seconds:.2g} s or longer; no more is read"] if count else []
+        )
+    usual = int(np.quantile(lengths, _USUAL_SHARE))
+    if longest <= _LONG * usual:
+        return []
+    return [
+        f"the longest recording lasts {wanted.seconds(longest):.2g} s, {_USUAL_SHARE:.0%} of all at most "
+        f"{wanted.seconds(usual):.2g} s, and each costs as much time as the longest: with "
+        f"max_seconds={wanted.seconds(usual):.2g} a search is {longest / usual:.1f} times faster"
+    ]
 
 
 def _labels_of(files: LabelledFiles) -> Labels:

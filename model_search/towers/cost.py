@@ -41,7 +41,8 @@ def _products(layer: keras.layers.Layer) -> int:
 
 def _positions(layer: keras.layers.Layer, output: keras.KerasTensor) -> int:
     if isinstance(layer, keras.layers.RNN):
-        return int(layer.input.shape[1] or 1)
+        sequence = layer._inbound_nodes[0].input_tensors[0]  # a mask may be another input
+        return int(sequence.shape[1] or 1)
     return math.prod(size or 1 for size in output.shape[1:-1])
 
 

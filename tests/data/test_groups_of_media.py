@@ -69,6 +69,9 @@ def test_columns_and_names_of_recordings(tmp_path):
     by_name = audio_data.Provider(tmp_path / "flat", **patterns).prepare(OPTIONS)
     assert by_csv.fingerprint == by_name.fingerprint
     assert (len(by_csv.train), len(by_csv.valid), len(set(by_csv.groups))) == (15, 5, 4)
+    assert by_csv.description["audio"]["centred"] and any("centred=False" in n for n in by_csv.description["notes"])
+    as_they_are = audio_data.Provider(filename=tmp_path / "l.csv", groups="who", centred=False).prepare(OPTIONS)
+    assert "centred" not in as_they_are.description["audio"]
     assert (
         by_csv.fingerprint
         != audio_data.Provider(filename=tmp_path / "l.csv", label="kind").prepare(OPTIONS).fingerprint

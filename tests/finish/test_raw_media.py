@@ -1,5 +1,6 @@
 """What a SavedModel reads of files and waveforms is what the provider read of them in training."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -37,8 +38,9 @@ def test_pictures(kind, stored, channels, size):
     assert np.abs(served.astype(int) - wanted.read_bytes(content)).max() <= (0 if size == (24, 36) else 1)
 
 
-def test_sound():
-    generator, wanted = np.random.default_rng(0), LogMel.usual(8000)
+@pytest.mark.parametrize("more", [{}, {"centred": True, "most_steps": 30}])
+def test_sound(more):
+    generator, wanted = np.random.default_rng(0), dataclasses.replace(LogMel.usual(8000), **more)
     waveforms = [generator.normal(scale=0.1, size=samples).astype(np.float32) for samples in (90, 200, 2000, 5000)]
     longest = max(map(len, waveforms))
     padded = np.full((4, longest), 7.0, np.float32)  # what is beyond the valid samples does not matter

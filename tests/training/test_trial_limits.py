@@ -34,6 +34,13 @@ def test_steps_count_for_a_recurrent_layer():
     assert operations(10, "LSTM_128") > 3 * operations(10, "LSTM_64")
 
 
+def test_a_recurrent_layer_may_read_a_mask_besides():
+    inputs = {"x": InputSpec((10, 3), "float32", lengths="n"), "n": InputSpec((), "int32")}
+    towers = [("BI_LSTM_64",), ("MEAN_SUBTRACTION", "BI_LSTM_64")]
+    found = [training_operations(build_tower(TowerSpec(one, inputs, 2, "RNN_LAST_ACTIVATIONS"))) for one in towers]
+    assert found[0] == found[1] > 0
+
+
 @pytest.mark.parametrize(
     ("limit", "words"),
     [

@@ -26,15 +26,21 @@ class LogMel:
         frame: Samples in a frame, which has a Hann window.
         hop: Samples from one frame to the next.
         bands: How many mel bands.
+        most_steps: How many vectors of a recording are read, the first ones; all where None.
+        centred: Whether each band's mean over these vectors is subtracted (cepstral mean normalisation; Furui,
+            "Cepstral Analysis Technique for Automatic Speaker Verification", IEEE TASSP 1981). Loudness, microphone and
+            voice matter less then, and a sound that never changes is lost.
     """
 
     rate: int
     frame: int
     hop: int
     bands: int
+    most_steps: int | None = None
+    centred: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.rate, self.frame, self.hop, self.bands) < 1:
+        if min(self.rate, self.frame, self.hop, self.bands, 1 if self.most_steps is None else self.most_steps) < 1:
             raise DataError(f"received {self}; expected whole numbers of at least 1")
 
     @classmethod
@@ -47,9 +53,11 @@ class LogMel:
         """Length of the Fourier transform: the next power of two."""
         return 1 << max(1, math.ceil(math.log2(self.frame)))
 
-    def to_json(self) -> dict[str, int]:
-        """A JSON-able dict; `from_json` reads it."""
-        return dataclasses.asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_json` reads it. What is not asked for is left out."""
+        optional = {"most_steps": self.most_steps, "centred": self.centred}
+        left_out = {name for name, value in optional.items() if not value}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
 
     @classmethod
     def from_json(cls, values: Any) -> LogMel:
@@ -64,8 +72,13 @@ class LogMel:
             raise damaged("the features of recordings", str(error)) from None
 
     def steps(self, samples: int) -> int:
-        """How many vectors a recording of so many samples has."""
-        return 1 + max(0, samples - self.frame) // self.hop
+        """How many vectors of a recording of so many samples are read."""
+        found = 1 + max(0, samples - self.frame) // self.hop
+        return found if self.most_steps is None else min(found, self.most_steps)
+
+    def seconds(self, steps: int) -> float:
+        """How long a recording of so many vectors lasts at most."""
+        return (self.frame + steps * self.hop - 1) / self.rate
 
     @property
     def window(self) -> np.ndarray:
@@ -95,9 +108,10 @@ class LogMel:
         samples = np.asarray(waveform, np.float32)
         if len(samples) < self.frame:
             samples = np.pad(samples, (0, self.frame - len(samples)))
-        frames = np.lib.stride_tricks.sliding_window_view(samples, self.frame)[:: self.hop]
+        frames = np.lib.stride_tricks.sliding_window_view(samples, self.frame)[:: self.hop][: self.most_steps]
         spectrum = np.abs(np.fft.rfft(frames * self.window, self.bins)).astype(np.float32)
-        return np.log(np.square(spectrum) @ self.weights + np.float32(FLOOR))
+        found = np.log(np.square(spectrum) @ self.weights + np.float32(FLOOR))
+        return found - found.mean(axis=0) if self.centred else found
 
 
 def _mel(hertz: np.ndarray) -> np.ndarray:

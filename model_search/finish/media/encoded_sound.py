@@ -27,5 +27,9 @@ def log_mel_features(waveforms: Any, samples: Any, wanted: LogMel, steps: int) -
     frames = tf.signal.frame(silent, wanted.frame, wanted.hop)[:, :steps]
     spectrum = tf.abs(tf.signal.rfft(frames * wanted.window, [wanted.bins]))
     features = tf.math.log(tf.square(spectrum) @ wanted.weights + FLOOR)
-    lengths = 1 + tf.maximum(0, samples - wanted.frame) // wanted.hop
-    return tf.ensure_shape(features, [None, steps, wanted.bands]), tf.minimum(lengths, steps)
+    lengths = tf.minimum(1 + tf.maximum(0, samples - wanted.frame) // wanted.hop, steps)
+    if wanted.centred:
+        is_read = tf.sequence_mask(lengths, steps, tf.float32)[:, :, None]
+        total = tf.reduce_sum(features * is_read, axis=1, keepdims=True)
+        features -= total / tf.cast(lengths, tf.float32)[:, None, None]
+    return tf.ensure_shape(features, [None, steps, wanted.bands]), lengths

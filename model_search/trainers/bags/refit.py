@@ -105,7 +105,9 @@ def _towers(best: Trial | FinalModel, history: History) -> list[Trial]:
 
 def _can_be_refit(trial: Trial) -> bool:
     plan = trial.plan
-    return plan is not None and not plan.folds and (plan.trains_one_tower_in_full or plan.classic is not None)
+    if plan is None or plan.folds:
+        return False
+    return (plan.can_train_longer and plan.is_in_full) or plan.classic is not None
 
 
 def _plan_of_all_rows(plan: TrialPlan, result: TrialResult, growth: float) -> tuple[TrialPlan, int]:

@@ -1,5 +1,7 @@
 """The audio provider: WAV files of every kind, their features, and files that are no recordings."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.io import wavfile
@@ -9,7 +11,7 @@ from model_search.data.audio.log_mel import LogMel
 from model_search.data.audio.recordings import read_wav
 from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
-from model_search.errors import DataError
+from model_search.errors import DamagedRecordError, DataError
 
 OPTIONS = PrepareOptions(seed=1, batch_size=8)
 RATE = 8000
@@ -147,3 +149,54 @@ def test_forms_of_later_recordings_agree(tmp_path):
 def test_mistakes_become_sentences(arguments, sentence):
     with pytest.raises(DataError, match=sentence):
         audio_data.Provider(**arguments).prepare(OPTIONS)
+
+
+def write_lengths(folder, lengths):
+    for row, seconds in enumerate(lengths):
+        path = folder / ("low", "high")[row % 2] / f"{row:03d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        times = np.arange(round(RATE * seconds)) / RATE
+        wavfile.write(path, RATE, (np.sin(2 * np.pi * 500 * times) * 20000).astype(np.int16))
+
+
+def test_no_more_than_so_many_seconds_are_read(tmp_path):
+    write_lengths(tmp_path, [0.1] * 78 + [0.5, 0.3])
+    whole = audio_data.Provider(tmp_path).prepare(OPTIONS)
+    assert whole.input_specs["sequence"].shape[0] == LogMel.usual(RATE).steps(RATE // 2)
+    (note,) = [note for note in whole.description["notes"] if "max_seconds" in note]
+    assert "the longest recording lasts 0.5" in note and "times faster" in note
+    data = audio_data.Provider(tmp_path, max_seconds=0.2).prepare(OPTIONS)
+    steps = LogMel.usual(RATE).steps(RATE // 5)
+    assert data.input_specs["sequence"].shape[0] == steps
+    assert "2 of 80 recordings last 0.2 s or longer; no more is read" in data.description["notes"]
+    later = inputs_of(tmp_path / "low" / "078.wav", as_described(data))
+    assert later["sequence"].shape[1] == steps == later["lengths"][0]
+    assert len(labelled_rows(tmp_path, as_described(data)).inputs["sequence"][0]) == steps
+    with pytest.raises(DataError, match="max_seconds is 0; expected a number above 0"):
+        audio_data.Provider(tmp_path, max_seconds=0)
+
+
+def test_a_damaged_limit_is_said(tmp_path):
+    write_lengths(tmp_path, [0.1] * 20)
+    described = as_described(audio_data.Provider(tmp_path, max_seconds=0.2).prepare(OPTIONS))
+    described["audio"]["most_steps"] = "all"
+    with pytest.raises(DamagedRecordError, match="most_steps of the features of recordings is damaged"):
+        inputs_of(tmp_path / "low", described)
+
+
+def test_centred_features_have_no_mean_and_do_not_depend_on_loudness(tmp_path):
+    samples = tone(3)
+    wanted = dataclasses.replace(LogMel.usual(RATE), centred=True)
+    found = wanted.features(samples)
+    assert np.abs(found.mean(axis=0)).max() < 1e-5
+    np.testing.assert_allclose(
+        found, LogMel.usual(RATE).features(samples) - LogMel.usual(RATE).features(samples).mean(0)
+    )
+    assert LogMel.from_json(wanted.to_json()) == wanted != LogMel.usual(RATE)
+    assert set(LogMel.usual(RATE).to_json()) == {"rate", "frame", "hop", "bands"}  # as before
+    write_tones(tmp_path)
+    data = audio_data.Provider(tmp_path, centred=True).prepare(OPTIONS)
+    first = data.train.inputs["sequence"][0][: data.train.inputs["lengths"][0]]
+    assert np.abs(first.mean(axis=0)).max() < 1e-4
+    later = inputs_of(tmp_path, as_described(data))["sequence"]
+    assert np.abs(later.sum(axis=1)).max() < 1e-2  # padding is 0
