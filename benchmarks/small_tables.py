@@ -77,7 +77,7 @@ def scores_of(table: Table, options: argparse.Namespace) -> dict[str, float]:
     known = known.sample(min(options.rows, len(known)), random_state=1).reset_index(drop=True)
     provider = array_data.Provider(known.drop(columns=table.label), known[table.label], task=table.task)
     data = provider.prepare(PrepareOptions(seed=1, batch_size=256))
-    settings = training_settings(load_spec(constants.DEFAULT_TABULAR), resolve_metric(None, None, data.task.kind), None)
+    settings = training_settings(load_spec(constants.DEFAULT_TABULAR), resolve_metric(None, None, data.task), None)
     engine, _ = tensorflow_engine(data, settings)
     columns = sum(spec.shape[0] for spec in data.input_specs.values())
     steps = Budget(len(data.train), columns).usual_steps

@@ -47,6 +47,8 @@ class SelectionSettings:
         prior_rows: ... as strongly as this many rows would: with few validation rows, a plain mean of the best is safer
             than what was fitted to them.
         is_late: Whether the time is up: then no further bag or split is started, after at least one.
+        guided: Share of the log loss that members are chosen by besides a metric that sees decisions alone (accuracy);
+            the gain is that of the metric.
     """
 
     keep: int = 50
@@ -62,6 +64,7 @@ class SelectionSettings:
     near: float = 0.1
     prior_rows: int = 300
     is_late: Callable[[], bool] | None = None
+    guided: float = 0.3
 
     def as_time_allows(self, count: int) -> Iterator[int]:
         """0 to `count` - 1, or fewer where the time is up."""
@@ -122,8 +125,9 @@ def select(
         raise UserError(
             f"received {len(candidates)} candidates and {len(rows.labels)} rows; expected at least one each"
         )
-    objective, costly = make_objective(rows.task, metric)
-    settings = settings or (COSTLY if costly else SelectionSettings())
+    if settings is None:
+        settings = COSTLY if make_objective(rows.task, metric)[1] else SelectionSettings()
+    objective, _ = make_objective(rows.task, metric, settings.guided)
     settings = settings if is_late is None else dataclasses.replace(settings, is_late=is_late)
     rng = np.random.default_rng(seed)
     places = _best_places(candidates, rows, objective, settings.keep)

@@ -14,7 +14,8 @@ from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
-from model_search.finish.ensemble_selection import Selection, ensemble_logits, select
+from model_search.finish.ensemble_selection import COSTLY, Selection, ensemble_logits, select
+from model_search.finish.selection_objectives import make_objective
 from model_search.finish.validation_rows import KeptRows, kept_rows, kept_training
 from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
@@ -114,7 +115,9 @@ def make_ensemble(
     valid = slice(len(rows.labels) - len(kept.rows.labels), None)
     metric, reason = objective_of(record, kept, metric_functions)
     is_late = None if deadline is None else lambda: deadline.passed
-    chosen = select(logits, rows, metric, seed=record.seed, is_late=is_late)
+    is_costly = make_objective(rows.task, metric)[1]
+    settings = dataclasses.replace(COSTLY, guided=0.0) if is_costly and _is_earlier(record) else None
+    chosen = select(logits, rows, metric, settings, record.seed, is_late)
     metrics_of = _metrics_of(record, kept, metric_functions)
     mixed = _mixed(chosen, logits, rows.task)
     metrics = metrics_of(mixed[valid])
@@ -140,20 +143,27 @@ def make_ensemble(
         )
         for place, weight in chosen.weights.items()
     )
+    is_accepted = chosen.beats_single and value is not None
     made = FinalModel(
         kind=FinalKind.ENSEMBLE,
         metrics=metrics,
         parameters=parameters_of(parts.history, [member.trial for member in members]),
         seconds=time.perf_counter() - started,
         trials=parts.completed,
-        accepted=chosen.beats_single and value is not None,
+        accepted=is_accepted,
         gain=chosen.gain,
         gain_error=chosen.gain_error,
         members=members,
         calibration=calibrate(rows, mixed, given_temperature(record), kept.of_others(whole)),
         notes=tuple(notes),
+        leads=is_accepted and not _is_earlier(record),
     )
     return made, whole
+
+
+def _is_earlier(record: StudyRecord) -> bool:
+    """Whether the study was begun by version 1.0, whose rules it goes on with."""
+    return "members" not in record.settings
 
 
 def trial_calibration(parts: StudyParts, trial: Trial) -> Calibration | None:

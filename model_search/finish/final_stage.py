@@ -77,7 +77,7 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
     ensemble, logits = make_ensemble(study, options.metric_functions, options.deadline)
     if options.what == "distil":
         note = "made as the student's teacher only"
-        ensemble = dataclasses.replace(ensemble, accepted=False, notes=(*ensemble.notes, note))
+        ensemble = dataclasses.replace(ensemble, accepted=False, leads=False, notes=(*ensemble.notes, note))
     study.store.save_final_models([ensemble])
     options.say(_summary(ensemble, study))
     if not wants_student(options.what):
@@ -114,7 +114,8 @@ def _compared(
     best, kept = study.history.leader, study.kept()
     if best is None or best.plan is None:
         return student
-    leads = ensemble.accepted and (best.plan.folds > 0 or study.record.ranking.better(ensemble, best))
+    is_better = best.plan.folds > 0 or ensemble.leads or study.record.ranking.better(ensemble, best)
+    leads = ensemble.accepted and is_better
     than = logits[0] if leads else validation_logits(study.artefacts, best)
     if than is None:
         note = f"the validation logits of trial {best.id} are gone, and so the two cannot be compared"
@@ -143,5 +144,5 @@ def _summary(model: FinalModel, study: StudyParts) -> str:
     if not model.accepted:
         return f"{line}; {'; '.join(model.notes)}"
     if value is not None and not study.record.ranking.better(model, best):
-        return f"{line}; it is not better"
+        return f"{line}; {'it is better by a cross-fitted estimate' if model.leads else 'it is not better'}"
     return line

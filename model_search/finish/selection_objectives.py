@@ -2,7 +2,8 @@
 
 Log loss needs the true class's probability alone; of squared errors the products between candidates suffice, whatever
 the number of rows; any other metric is computed from all probabilities, with the log loss (or squared error) breaking
-ties. Lower is better everywhere.
+ties. Where a metric sees decisions alone (accuracy, say), a share of the log loss takes part in the choice of members:
+on few rows many members seem equally good, and what the metric says of them is luck. Lower is better everywhere.
 """
 
 from __future__ import annotations
@@ -20,17 +21,25 @@ from model_search.training.metrics import ResolvedMetric
 
 _SMALLEST = np.float32(1e-12)  # of a probability, so that one confident error does not decide everything
 _TIE = 1e-9
+OF_DECISIONS = ("accuracy", "f1", "rank_error", "quadratic_kappa")
 
 
-def make_objective(task: Task, metric: ResolvedMetric | None) -> tuple[Objective, bool]:
-    """The objective for a metric (the loss of the task where None), and whether it is costly to try."""
+def make_objective(task: Task, metric: ResolvedMetric | None, guided: float = 0.0) -> tuple[Objective, bool]:
+    """The objective for a metric (the loss of the task where None), and whether it is costly to try.
+
+    Args:
+        task: What is predicted.
+        metric: The metric.
+        guided: Share of the log loss that takes part where the metric sees decisions alone.
+    """
     base: Objective = _LogLoss() if task.kind is TaskKind.CLASSIFICATION else _SquaredError()
     if task.quantiles:
         base = _Pinball(task)
     same = ("loss", "log_loss", "rmse", "mse", "r2", "pinball")
     if metric is None or (metric.fn is None and metric.name in same and _usual_goal(metric, task)):
         return base, False
-    return _AnyMetric(task, metric, base), True
+    is_of_decisions = metric.fn is None and metric.name in OF_DECISIONS and _usual_goal(metric, task)
+    return _AnyMetric(task, metric, base, max(_TIE, guided if is_of_decisions else 0.0)), True
 
 
 def _usual_goal(metric: ResolvedMetric, task: Task) -> bool:
@@ -218,16 +227,16 @@ class _Pinball(Objective):
 
 
 class _AnyMetric(Objective):
-    """Any metric by name, or the user's own function; `base` breaks ties."""
+    """Any metric by name, or the user's own function; to choose by, `share` of `base` is added."""
 
-    def __init__(self, task: Task, metric: ResolvedMetric, base: Objective):
-        self._task, self._metric, self._base = task, metric, base
+    def __init__(self, task: Task, metric: ResolvedMetric, base: Objective, share: float = _TIE):
+        self._task, self._metric, self._base, self._share = task, metric, base, share
         self._outputs: list[np.ndarray] = []
         self._labels = np.empty(0)
         self._weights: np.ndarray | None = None
 
     def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
-        return self._value(logits, labels, weights) + _TIE * self._base.single(logits, labels, weights)
+        return self._value(logits, labels, weights) + self._share * self._base.single(logits, labels, weights)
 
     def add(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> None:
         self._base.add(logits, labels, weights)
@@ -253,7 +262,7 @@ class _AnyMetric(Objective):
             for place, output in enumerate(outputs):
                 counts[place] += 1
                 tie = self._base.score(_spread(counts / number, among, self.count), rows)
-                found.append(self._of_mean((total + output) / number, rows) + _TIE * tie)
+                found.append(self._of_mean((total + output) / number, rows) + self._share * tie)
                 counts[place] -= 1
             chosen = int(np.argmin(found))
             total, counts[chosen] = total + outputs[chosen], counts[chosen] + 1

@@ -117,6 +117,8 @@ class FinalModel:
         calibration: None where numbers are predicted.
         artefacts: Stored files ("student_weights.npz" of a student).
         notes: Sentences for people.
+        leads: Whether an accepted ensemble comes before trials whose figure is better: theirs is the best of many, its
+            gain over them is estimated by cross-fitting. False in studies of earlier versions.
     """
 
     kind: FinalKind
@@ -132,12 +134,15 @@ class FinalModel:
     calibration: Calibration | None = None
     artefacts: tuple[Artefact, ...] = ()
     notes: tuple[str, ...] = ()
+    leads: bool = False
 
     def __post_init__(self) -> None:
         if (self.kind is FinalKind.ENSEMBLE) != bool(self.members):
             raise ValueError(f"a final {self.kind} with {len(self.members)} members; expected some in an ensemble only")
         if (self.kind is FinalKind.STUDENT) != (self.plan is not None):
             raise ValueError(f"a final {self.kind} and the plan {self.plan}; expected one with a student only")
+        if self.leads and not (self.accepted and self.members):
+            raise ValueError(f"a final {self.kind} that leads; expected an ensemble that is accepted")
         if self.members and not math.isclose(sum(member.weight for member in self.members), 1, rel_tol=1e-6):
             raise ValueError(f"the weights of the members add up to {sum(m.weight for m in self.members)}, not to 1")
         for name, value in self.metrics.items():

@@ -41,18 +41,19 @@ def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> 
 
     A final model that is no better than a trial is ranked after it; one that may not be the best is after the best
     trial; one whose metric is unknown comes last. Where there are trials, the first entry is the study's best model.
-    Where finalists were trained in folds, final models that may be the best and the best bag come first: figures of
-    trials that were chosen by them among many are no match.
+    Where finalists were trained in folds, or an ensemble leads, final models that may be the best come first, and the
+    best bag: figures of trials that were chosen by them among many are no match.
     """
     entries: list[Trial | FinalModel] = [*history.completed, *final_models]
     ranking = history.ranking
     unknown = [entry for entry in entries if not ranking.can_rank(entry)]
     ranked = [*ranking.order(filter(ranking.can_rank, entries)), *unknown]
     leader = history.leader
-    if leader is not None and leader.plan is not None and leader.plan.folds:
-        models = [entry for entry in ranked if isinstance(entry, FinalModel)]
+    models = [entry for entry in ranked if isinstance(entry, FinalModel)]
+    is_bag = leader is not None and leader.plan is not None and leader.plan.folds > 0
+    if is_bag or any(model.leads and ranking.can_rank(model) for model in models):
         best = [model for model in models if model.accepted and ranking.can_rank(model)]
-        ahead: list[Trial | FinalModel] = [*best, leader]
+        ahead: list[Trial | FinalModel] = [*best, *([leader] if is_bag and leader is not None else [])]
         return [*ahead, *(entry for entry in ranked if entry not in ahead)]
     first = next((place for place, entry in enumerate(ranked) if isinstance(entry, Trial)), 0)
     ahead = ranked[:first]

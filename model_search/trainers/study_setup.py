@@ -26,7 +26,6 @@ from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
 from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
-from model_search.metadata.trial import CLASSIC_MODELS
 from model_search.search.planning.budget import Budget
 from model_search.search.planning.classic_models import FEWEST_MODELS
 from model_search.search.planning.ensembling import keeps_train_logits
@@ -47,7 +46,7 @@ from model_search.trainers.starting.given_models import (
     keep_given,
     read_given,
 )
-from model_search.training.classic.evaluator import takes_classic_models
+from model_search.training.classic.evaluator import classic_models
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -336,7 +335,7 @@ def _classic_models(
     """The models that are no networks which the search tries."""
     takes_part = _members(options, existing) == "auto" and options.number_models >= FEWEST_MODELS
     is_usual = problem_type(spec) == problem.DEFAULT_PROBLEM_TYPE and not spec.replay.towers
-    return tuple(CLASSIC_MODELS) if takes_part and is_usual and takes_classic_models(data) else ()
+    return classic_models(data) if takes_part and is_usual else ()
 
 
 def _members(options: SearchOptions, existing: StudyRecord | None) -> str:

@@ -90,3 +90,14 @@ def test_several_tasks_may_be_in_an_order_by_their_numbers():
 def test_kinds_are_choices_too():
     assert parse_choice(TaskKind.REGRESSION).kind is TaskKind.REGRESSION
     assert parse_choice(None) is None
+
+
+def test_the_scale_of_quantiles_is_that_of_most_targets():
+    y = np.append(np.random.default_rng(0).normal(5, 2, 297), [1e9, 2e9, 3e9])
+    x = np.arange(300.0)[:, None] % 7
+    task = array_data.Provider(x, y, quantiles=[0.5]).prepare(PrepareOptions(seed=1, batch_size=16)).task
+    assert abs(task.target_mean - 5) < 0.5
+    assert abs(task.target_scale - 2) < 0.5
+    same = np.append(np.zeros(290), np.arange(10.0))
+    task = array_data.Provider(x, same, quantiles=[0.5]).prepare(PrepareOptions(seed=1, batch_size=16)).task
+    assert task.target_scale > 0.1

@@ -20,7 +20,7 @@ from model_search.finish.ensemble_selection import (
     select,
 )
 from model_search.finish.selection_objectives import make_objective
-from model_search.training.metrics import ResolvedMetric
+from model_search.training.metrics import ResolvedMetric, compute_metric
 
 CLASSES = Task(TaskKind.CLASSIFICATION, "y", 3)
 NUMBERS = Task(TaskKind.REGRESSION, "y", 2)
@@ -197,6 +197,26 @@ def test_ties_of_a_metric_are_broken_by_the_log_loss():
     objective.ready()
     assert costly
     assert objective.greedy(np.arange(2), np.arange(60), 1, 1).tolist() == [0, 1]
+
+
+def test_log_loss_takes_part_where_a_metric_sees_decisions_alone():
+    """One row more that is right by luck does not make up for probabilities that are far off."""
+    labels = np.random.default_rng(0).integers(3, size=100).astype(np.int32)
+    honest = 3 * np.eye(3, dtype=np.float32)[labels]
+    honest[:20] = honest[:20, [1, 2, 0]]
+    lucky = 30 * np.eye(3, dtype=np.float32)[labels]
+    lucky[:19] = lucky[:19, [1, 2, 0]]
+    chosen = {}
+    for guided in (0.0, 0.3):
+        objective, _ = make_objective(CLASSES, ResolvedMetric("accuracy", "maximize"), guided)
+        for logits in (honest, lucky):
+            objective.add(logits, labels, None)
+        objective.ready()
+        chosen[guided] = int(objective.greedy(np.arange(2), np.arange(100), 1, 1).argmax())
+        np.testing.assert_allclose(objective.singles(np.arange(100)), [-0.8, -0.81], atol=1e-6)  # the metric alone
+    assert chosen == {0.0: 1, 0.3: 0}
+    auc, _ = make_objective(CLASSES, ResolvedMetric("auc", "maximize"), 0.3)
+    assert auc.single(honest, labels, None) == pytest.approx(-compute_metric("auc", CLASSES, labels, honest), abs=1e-6)
 
 
 def test_the_worst_goal_is_not_taken_for_the_best():

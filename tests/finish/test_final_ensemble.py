@@ -67,6 +67,13 @@ def test_independent_models_are_accepted_with_all_their_members(study):
     assert mixed.shape == (200, 2)
 
 
+def test_an_accepted_ensemble_leads_but_not_in_a_study_of_an_earlier_version(study):
+    parts = study(*(logits(1.5, seed) for seed in range(4)))
+    assert not make_ensemble(parts, MetricFunctions())[0].leads
+    record = dataclasses.replace(parts.record, settings=SETTINGS | {"members": "auto"})
+    assert make_ensemble(dataclasses.replace(parts, record=record), MetricFunctions())[0].leads
+
+
 def test_an_ensemble_without_a_gain_is_not_accepted(study):
     made, _ = make_ensemble(study(logits(1.0, 1), logits(1.0, 1)), MetricFunctions())
     assert not made.accepted

@@ -53,6 +53,7 @@ def test_a_student_is_read_as_it_was_written():
         ({"kind": FinalKind.STUDENT}, "2 members"),
         ({"plan": make_plan(4)}, "expected one with a student only"),
         ({"members": (FinalMember(1, 0.5),)}, "add up to 0.5"),
+        ({"leads": True, "accepted": False}, "that leads"),
         ({"metrics": {"loss": float("inf")}}, "finite"),
     ],
 )

@@ -48,5 +48,18 @@ def test_a_model_that_may_not_be_the_best_stands_behind_the_best_trial(tmp_path)
     assert order_of(tmp_path, [0.4, 0.2], refused, student) == ["student", 2, "ensemble", 1]
 
 
+def test_an_ensemble_that_leads_stands_before_trials_that_were_chosen_among_many(tmp_path):
+    student = make_final(loss=0.1, plan=make_plan(3), **STUDENT)
+    refused = make_final(loss=0.05, plan=make_plan(3), accepted=False, **STUDENT)
+    assert order_of(tmp_path / "1", [0.4, 0.2], make_final(loss=0.3, leads=True)) == ["ensemble", 2, 1]
+    assert order_of(tmp_path / "2", [0.4, 0.2], make_final(loss=0.3, leads=True), student) == [
+        "student",
+        "ensemble",
+        2,
+        1,
+    ]
+    assert order_of(tmp_path / "3", [0.4, 0.2], make_final(loss=0.3, leads=True), refused)[0] == "ensemble"
+
+
 def test_a_model_without_the_metric_comes_last(tmp_path):
     assert order_of(tmp_path, [0.4, 0.2], make_final(metrics={"accuracy": 1.0})) == [2, 1, "ensemble"]

@@ -77,6 +77,23 @@ def test_trees_predict_what_scikit_learn_predicts(classes):
     assert set(fitted.arrays) == set(checked(fitted.arrays, "trial 3"))
 
 
+def test_there_is_a_forest_for_each_quantile():
+    rows, quantiles = table(0), (0.1, 0.5, 0.8)
+    rows = dataclasses.replace(rows, task=Task(TaskKind.REGRESSION, "y", 3, quantiles=quantiles))
+    plan, fitted = last("boosted_trees", rows, steps=25)
+    features, given = with_missing(rows.features, rows.indicator), plan.hyperparameters
+    for place, quantile in enumerate(quantiles):
+        model = HistGradientBoostingRegressor(
+            loss="quantile", quantile=quantile, max_iter=25, learning_rate=given["learning_rate"],
+            max_leaf_nodes=given["leaves"], max_depth=given["depth"], l2_regularization=given["l2_penalty"],
+            early_stopping=False,
+        )  # fmt: skip
+        model.fit(features, rows.targets, sample_weight=rows.weights)
+        assert fitted.outputs[:, place] == pytest.approx(model.predict(features), abs=1e-5)
+    model = classic_model(checked(fitted.arrays, "trial 3"), 3, "trial 3")
+    assert np.asarray(model(rows.features)) == pytest.approx(fitted.outputs, abs=1e-5)
+
+
 @pytest.mark.parametrize("classes", [0, 2, 3])
 def test_a_linear_model_predicts_what_scikit_learn_predicts(classes):
     rows = table(classes)

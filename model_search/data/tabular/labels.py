@@ -10,6 +10,7 @@ import numpy as np
 
 from model_search.data.tabular import earlier_rules
 from model_search.data.tabular.label_column import LabelColumn, is_number, parse_number, read_labels, shown
+from model_search.data.tabular.schema import robust_scale
 from model_search.data.tabular.task_choice import TaskChoice
 from model_search.data.task import Label, Task, TaskKind
 from model_search.errors import DataError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_WHOLE_CLASSES = 20
 MAX_CLASSES = 1000
 LARGEST_TARGET, SMALLEST_SCALE = 1e150, 1e-150  # their squares, which metrics are made of, are float64, too
+_MOST_SPREAD = 1e12  # of a standard deviation, in interquartile ranges: beyond that, far targets are beyond float32
 RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
 
 
@@ -263,6 +265,9 @@ def _moment(text: str) -> pd.Timestamp | None:
 def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
     """The task with mean and standard deviation of the training targets.
 
+    For quantiles with their median and the spread of the middle half: the pinball loss does not mind single targets
+    that are far away, and these would press all others together.
+
     Args:
         task: What is predicted.
         targets: float64 [rows] (or [rows, targets]), in the user's units.
@@ -287,6 +292,10 @@ def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
             f"{column} differ by about {scale:.6g}, but near {size:.17g} float64 tells numbers apart in steps of "
             f"{step:.6g} alone; subtract a constant from them, such as {mean:.17g}, before they become floats"
         )
+    if task.quantiles:
+        median, spread = robust_scale(targets)
+        if spread > scale / _MOST_SPREAD:
+            mean, scale = median, spread
     return dataclasses.replace(task, target_mean=mean, target_scale=scale)
 
 

@@ -288,7 +288,10 @@ def _split(part: _Part, task: Task, options: PrepareOptions, notes: list[str]) -
     classes = part.targets if task.kind is TaskKind.CLASSIFICATION else None
     train, valid, whole = split_rows(len(part.targets), options.valid_fraction, options.seed, classes)
     if not len(valid):
-        raise DataError("every class has too few rows to keep some for validation; give validation data")
+        raise DataError(
+            f"every class has too few rows to keep some for validation ({len(part.targets)} rows, "
+            f"{task.logits_dimension} classes); give validation data, or task='regression' for numbers"
+        )
     if whole:
         shown = ", ".join(repr(task.classes[index]) for index in whole[:10]) + (", ..." if len(whole) > 10 else "")
         what = "class has" if len(whole) == 1 else "classes have"

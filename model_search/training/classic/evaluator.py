@@ -13,7 +13,7 @@ from model_search.data.rows import FEATURES, Arrays
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import TrialKind, TrialPlan
+from model_search.metadata.trial import CLASSIC_MODELS, TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.fitting import PATIENCE, ClassicRows, Fitted, fitted_models
 from model_search.training.evaluation import ValidationMetrics
@@ -23,17 +23,23 @@ from model_search.training.losses import averaging_one
 from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
 
-def takes_classic_models(data: PreparedData) -> bool:
-    """Whether classic models can be trained on the data: a table of columns with one task and the usual loss."""
+def classic_models(data: PreparedData) -> tuple[str, ...]:
+    """The classic models that can be trained on the data: a table of columns with one task and the usual loss.
+
+    Of quantiles, boosted trees alone: the linear model is one of the mean.
+    """
     if (
         not isinstance(data, TableData)
         or data.other_tasks
         or data.loss_fn is not None
         or data.description.get("schema") is None
     ):
-        return False
+        return ()
     is_one_number = data.task.kind is TaskKind.REGRESSION and data.task.logits_dimension == 1
-    return list(data.train.inputs) == [FEATURES] and (is_one_number or data.task.kind is TaskKind.CLASSIFICATION)
+    is_known = is_one_number or data.task.kind is TaskKind.CLASSIFICATION or data.task.quantiles
+    if list(data.train.inputs) != [FEATURES] or not is_known:
+        return ()
+    return ("boosted_trees",) if data.task.quantiles else tuple(CLASSIC_MODELS)
 
 
 def indicators(schema: FeatureSchema) -> np.ndarray:
@@ -68,7 +74,7 @@ class WithClassicModels(Evaluator):
         if plan.classic is None:
             return self._others.run(plan, given, on_progress)
         data = self._data
-        if not isinstance(data, TableData) or not takes_classic_models(data):
+        if not isinstance(data, TableData) or plan.classic not in classic_models(data):
             raise TrialError(f"trial {plan.trial_id} trains a {plan.described}, which takes a table of columns")
         with plain_words(f"the {plan.described} cannot be trained"):
             return self._run(plan, data, on_progress or (lambda progress: None))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,33 +91,50 @@ def _boosted_trees(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Ite
 
     given = plan.hyperparameters
     kind = HistGradientBoostingClassifier if rows.is_classification else HistGradientBoostingRegressor
-    model = kind(
-        learning_rate=float(given["learning_rate"]),
-        max_leaf_nodes=int(given["leaves"]),
-        max_depth=int(given["depth"]),
-        l2_regularization=float(given["l2_penalty"]),
-        min_samples_leaf=max(1, min(_LEAST_IN_LEAF, len(rows.targets) // 10)),
-        early_stopping=False,
-        warm_start=True,
-        random_state=plan.seed,
-    )
+    each = [{"loss": "quantile", "quantile": quantile} for quantile in rows.task.quantiles] or [{}]
+    models = [
+        kind(
+            learning_rate=float(given["learning_rate"]),
+            max_leaf_nodes=int(given["leaves"]),
+            max_depth=int(given["depth"]),
+            l2_regularization=float(given["l2_penalty"]),
+            min_samples_leaf=max(1, min(_LEAST_IN_LEAF, len(rows.targets) // 10)),
+            early_stopping=False,
+            warm_start=True,
+            random_state=plan.seed,
+            **own,
+        )
+        for own in each
+    ]
     features, valid = with_missing(rows.features, rows.indicator), with_missing(valid, rows.indicator)
     forest: dict[str, np.ndarray] | None = None
     outputs = np.empty(0)
     done = 0
     while done < plan.steps:
         rounds = min(ROUNDS, plan.steps - done)
-        model.set_params(max_iter=done + rounds)
-        model.fit(features, rows.targets, sample_weight=rows.weights)
-        more = _forest(model, done, rows.indicator)
+        for model in models:
+            model.set_params(max_iter=done + rounds)
+            model.fit(features, rows.targets, sample_weight=rows.weights)
+        more = _side_by_side([_forest(model, done, rows.indicator) for model in models])
         added = sums_of_trees(more, valid)
         outputs = more["baseline"] + added if forest is None else outputs + added
         forest = more if forest is None else _joined(forest, more)
         done += rounds
-        if rows.is_classification and len(model.classes_) < rows.task.logits_dimension:
-            yield Fitted(done, *_of_all_classes(outputs, forest, model.classes_, rows.task.logits_dimension))
+        if rows.is_classification and len(models[0].classes_) < rows.task.logits_dimension:
+            yield Fitted(done, *_of_all_classes(outputs, forest, models[0].classes_, rows.task.logits_dimension))
         else:
             yield Fitted(done, outputs, forest)
+
+
+def _side_by_side(forests: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """One forest of several that have an output each: their trees take turns."""
+    joined, roots, count = forests[0], [forests[0]["root"]], len(forests[0]["feature"])
+    for forest in forests[1:]:
+        joined = _joined(joined, forest)
+        roots.append(forest["root"] + np.int32(count))
+        count += len(forest["feature"])
+    root = np.stack(roots, axis=1).reshape(-1)
+    return {**joined, "root": root, "baseline": np.concatenate([forest["baseline"] for forest in forests])}
 
 
 def _joined(forest: ClassicArrays, more: ClassicArrays) -> dict[str, np.ndarray]:
