@@ -47,7 +47,7 @@ from model_search.spec.searches import LATEST_VERSION, with_version
 VARIABLE = "MODEL_SEARCH_DATASETS"
 DEFAULT = "default"
 LEFT_OUT = "left out"
-VARIANTS = ("default:most_process=0", "default:most_process=0.5", "default:most_steps=0.25")
+VARIANTS = ("default:most_process=0", "default:most_process=0.5", "default:doubt=0.03", "default:doubt=0.3")
 CONTESTANTS = (DEFAULT, "random", "evolution20", "evolution50", "local", "beam", "gaussian_process")
 AT = (50, 100, 200)
 ONE_RUN = ":one_run"  # a table of which each trial shows one of the runs

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 PROCESS_FROM = 16  # the first trial that may be the process's
-DOUBT = 0.1  # how likely it is that parts do not count, for the process to have half of its greatest share
 _EARLIER: dict[int, type[GuidedBeam]] = {1: GuidedBeam, 2: RobustBeam, 3: PortfolioBeam}
 
 
@@ -33,6 +32,7 @@ _EARLIER: dict[int, type[GuidedBeam]] = {1: GuidedBeam, 2: RobustBeam, 3: Portfo
         Setting(VERSION, LATEST_VERSION, minimum=1, maximum=LATEST_VERSION),
         Setting("most_steps", 0.5, minimum=0.0, maximum=1.0),
         Setting("most_process", 0.8, minimum=0.0, maximum=1.0),
+        Setting("doubt", 0.1, minimum=0.0, maximum=1.0),
     ],
     describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
 )
@@ -46,7 +46,7 @@ class ProcessPortfolio(PortfolioBeam):
     towers of few edits are alike, and is never sure far from what was tried.
 
     The trials decide between the two. The likelier it is that no part counts by itself (`Predictor.whole_share`), the
-    more of the trials are the process's: half of `most_process` where the probability is a tenth. The longer nothing
+    more of the trials are the process's: half of `most_process` where the probability is `doubt`. The longer nothing
     was better, the smaller is the probability that suffices; at last the predictor is not believed, whatever it is. Of
     the trials that are left, some are plain steps, as in the portfolio beam.
 
@@ -57,9 +57,11 @@ class ProcessPortfolio(PortfolioBeam):
 
     Attributes:
         most_process: The greatest share of trials that the process over edit distances proposes.
+        doubt: How likely it is that no part counts by itself, where the process has half of that share.
     """
 
     most_process: float = 0.8
+    doubt: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,8 +74,8 @@ class ProcessPortfolio(PortfolioBeam):
         if settings[VERSION] != LATEST_VERSION:
             return _EARLIER[int(settings[VERSION])].of(spec)
         found = PortfolioBeam.of(spec)
-        most = float(settings["most_process"])
-        return cls(found.beam, found.repeats, found.starting_points, found.most_steps, most)
+        share, doubt = float(settings["most_process"]), float(settings["doubt"])
+        return cls(found.beam, found.repeats, found.starting_points, found.most_steps, share, doubt)
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """What the process over edit distances finds most promising, or what the portfolio beam proposes."""
@@ -92,5 +94,5 @@ class ProcessPortfolio(PortfolioBeam):
             return 0.0
         with one_thread():
             probability = self._predictors.of(history).whole_share
-        needed = DOUBT * (1 - self._stalled(history))
+        needed = self.doubt * (1 - self._stalled(history))
         return most * probability / (probability + needed) if needed > 0 else most
