@@ -47,7 +47,7 @@ from model_search.spec.searches import LATEST_VERSION, with_version
 VARIABLE = "MODEL_SEARCH_DATASETS"
 DEFAULT = "default"
 LEFT_OUT = "left out"
-VARIANTS = ("default:most_steps=0.25", "default:most_steps=0.75")
+VARIANTS = ("default:most_process=0", "default:most_process=0.5", "default:doubt=0.03", "default:doubt=0.3")
 CONTESTANTS = (DEFAULT, "random", "evolution20", "evolution50", "local", "beam", "gaussian_process")
 AT = (50, 100, 200)
 ONE_RUN = ":one_run"  # a table of which each trial shows one of the runs
@@ -311,6 +311,8 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in asked if name not in LANDSCAPES and f"{name.partition(':')[0]}.csv" not in KNOWN]
     if unknown:
         sys.exit(f"unknown spaces: {', '.join(unknown)}; there are {', '.join(LANDSCAPES)} and {', '.join(KNOWN)}")
+    if options.default not in names or not set(names) - {options.default, *variants}:
+        sys.exit(f"contestants are {', '.join(names)}; expected {options.default} and one that it is compared with")
     seeds = {space: options.seeds if space in LANDSCAPES else options.table_seeds or 50 for space in asked}
     jobs = [Job(space, name, seed, at) for space in asked for seed in range(seeds[space]) for name in names]
     started = time.monotonic()

@@ -139,7 +139,7 @@ class Search:
 
 
 VERSION = "version"  # the setting of a search that a study keeps
-LATEST_VERSION = 3
+LATEST_VERSION = 4
 
 SEARCHES: Registry[Search] = Registry("search", "model_search.search.algorithms", "model_search.register_search")
 

@@ -114,6 +114,12 @@ def test_one_table_with_every_contestant_and_the_same_from_the_file(bench, capsy
     assert (tmp_path / "results.json").read_text() == kept
 
 
+@pytest.mark.parametrize("names", ["default", "random,local", "default,default:most_process=0"])
+def test_a_comparison_needs_somebody_to_compare_with(bench, names):
+    with pytest.raises(SystemExit, match="expected default and one that it is compared with"):
+        bench[0].main(["--spaces", "nk1", "--contestants", names, "--variants", "default:most_process=0"])
+
+
 def test_several_processes_give_the_same_regrets(bench, capsys):
     arguments = ["--spaces", "nk1,failing_10", "--contestants", "random,local", "--seeds", "2", "--at", "5"]
     arguments += ["--default", "local", "--variants", ""]

@@ -156,7 +156,7 @@ def test_a_study_goes_on_with_the_version_of_the_search_that_it_began_with(tmp_p
         return found
 
     session, _ = open_pretended(tmp_path)
-    assert (session.record.settings["search_version"], searched(session)) == (3, "PortfolioBeam")
+    assert (session.record.settings["search_version"], searched(session)) == (4, "ProcessPortfolio")
     session, _ = open_pretended(tmp_path)
     settings = dict(session.store.study().settings)
     del settings["search_version"]  # as version 1.0 wrote it

@@ -1,4 +1,4 @@
-"""PREDICTOR_GUIDED_BEAM: a portfolio of a guided beam and of plain steps from the best trials. The default."""
+"""A portfolio of a guided beam and of plain steps from the best trials: version 3 of PREDICTOR_GUIDED_BEAM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.guided_beam import EXPLORATION, WARM_UP, Acquisition, Child, GuidedBeam
-from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.robust_beam import (
     IMPROVEMENT,
     RobustBeam,
@@ -21,7 +20,7 @@ from model_search.search.history.history import History
 from model_search.search.predictor.predictor import Predictor, is_own
 from model_search.search.space.architecture import Architecture
 from model_search.search.space.edit_distance import encode, hamming, levenshtein
-from model_search.spec.searches import LATEST_VERSION, SEARCHES, VERSION, Setting
+from model_search.spec.searches import SEARCHES
 
 if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
@@ -35,15 +34,6 @@ LEAVES = 0.7  # with this probability from the first that has untried neighbours
 NEAR = 2  # edits, within which of a local optimum steps leave from no other trial
 
 
-@register_search(
-    NAME,
-    reads=("starting_points",),
-    settings=[
-        Setting(VERSION, LATEST_VERSION, minimum=1, maximum=LATEST_VERSION),
-        Setting("most_steps", 0.5, minimum=0.0, maximum=1.0),
-    ],
-    describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
-)
 @dataclasses.dataclass
 class PortfolioBeam(RobustBeam):
     """The robust beam, with a share of plain steps that grows while nothing is better.
@@ -61,8 +51,6 @@ class PortfolioBeam(RobustBeam):
     Of the other trials, the more go to the expected improvement, and the fewer to the upper confidence bound, the
     longer nothing was better: the bound stays where it has been.
 
-    Versions 1 and 2 are `GuidedBeam` and `RobustBeam`; studies go on with the version that they began with.
-
     Attributes:
         most_steps: The greatest share of trials that are plain steps.
     """
@@ -75,11 +63,9 @@ class PortfolioBeam(RobustBeam):
     most_steps: float = 0.5
 
     @classmethod
-    def of(cls, spec: PhoenixSpec) -> GuidedBeam:  # type: ignore[override] # or an earlier version
-        """The search that a spec asks for, in the version that it names."""
+    def of(cls, spec: PhoenixSpec) -> PortfolioBeam:
+        """The search that a spec asks for."""
         settings = SEARCHES.get(NAME).values(spec)
-        if settings[VERSION] != LATEST_VERSION:
-            return (GuidedBeam if settings[VERSION] == 1 else RobustBeam).of(spec)
         found = super().of(spec)
         return cls(found.beam, found.repeats, found.starting_points, float(settings["most_steps"]))
 

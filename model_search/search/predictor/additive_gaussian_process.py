@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +18,7 @@ _NOISE = 0.2  # at first, where the components are about 1 together
 _STEPS = 6
 _CAUTION = 1.0  # trials, that a component is taken to have explained as expected
 _MOST_STEP = 4.0  # so that one trial that is far off does not decide
+_WHOLE_REACHES = (1.0, 2.5, 6.0)
 _SHARES = (0.35, 0.1, 0.1)  # of the whole, and of the hyperparameters for any architecture and for like ones
 
 
@@ -152,10 +155,29 @@ class GaussianProcesses:
         part = similarity.block(rows) if len(rows) < len(self._centered) else similarity
         some = self._centered[rows]
         found = [learn(part, self._encoder.shares, self._positions, some, reach) for reach in _REACHES]
-        scores = np.array([self._likelihood(hypothesis, part, some) for hypothesis in found])
+        scores = self._likelihoods(found, part, some)
+        self._sample = (part, some, scores)
         shares = np.exp(scores - scores.max())
         shares /= shares.sum()
         return [self._member(each, float(share), similarity) for each, share in zip(found, shares, strict=True)]
+
+    def _likelihoods(self, found: Sequence[Hypothesis], part: Similarity, some: np.ndarray) -> np.ndarray:
+        return np.array([self._likelihood(hypothesis, part, some) for hypothesis in found])
+
+    @functools.cached_property
+    def whole_share(self) -> float:
+        """The posterior probability, from 0 to 1, that no part of an architecture counts by itself.
+
+        Architectures are then alike as a whole or not at all. Of the two, both as likely at first, it compares the
+        mean likelihoods over a few reaches.
+        """
+        from scipy.special import expit, logsumexp
+
+        part, some, scores = self._sample
+        shares = self._encoder.shares_of_wholes
+        whole = [learn(part, shares, self._positions, some, reach) for reach in _WHOLE_REACHES]
+        odds = logsumexp(self._likelihoods(whole, part, some)) - logsumexp(scores)
+        return float(expit(odds + math.log(len(_REACHES) / len(_WHOLE_REACHES))))
 
     def _likelihood(self, hypothesis: Hypothesis, similarity: Similarity, centered: np.ndarray) -> float:
         factor, _, variance = self._solve(hypothesis, similarity, centered)

@@ -108,6 +108,12 @@ class Encoder:
             [places, pairs, 1, names],
         )
 
+    @property
+    def shares_of_wholes(self) -> np.ndarray:
+        """The same where no part of an architecture counts by itself, but its hyperparameters do."""
+        of_architectures = np.arange(len(self.shares)) < len(self.shares) - len(self._columns)
+        return np.where(of_architectures, 0.0, self.shares)
+
     def encode(
         self, architectures: Sequence[Sequence[str]], hyperparameters: Sequence[Hyperparameters] | None = None
     ) -> Encoded:

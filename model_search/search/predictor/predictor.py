@@ -144,6 +144,11 @@ class Predictor:
         encoded = self._encoder.encode([self._grammar.canonical(names) for names in architectures], values)
         return self._processes.predict(encoded, self._running)
 
+    @property
+    def whole_share(self) -> float:
+        """How likely it is that architectures are alike as a whole or not at all, from 0 to 1."""
+        return self._processes.whole_share
+
     @functools.cached_property
     def expected(self) -> np.ndarray:
         """What is expected of each tried trial, with its own hyperparameters: its result, with the noise taken out."""

@@ -18,7 +18,7 @@ from model_search.spec.searches import with_version
 BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "LOWRANK_1")
 
 
-def _spec(depth=6, search=NAME, version=None, most_steps=None):
+def _spec(depth=6, search=NAME, version=3, most_steps=None):
     """Towers of one length, whose hyperparameters have one value only."""
     lengths = {"minimum_depth": depth, "maximum_depth": depth}
     spec = make_spec(search, blocks_to_use=BLOCKS, learning={"optimizers": ["adam"]}, **lengths)
@@ -30,8 +30,8 @@ def _spec(depth=6, search=NAME, version=None, most_steps=None):
     return spec
 
 
-def test_a_spec_names_the_version_and_gets_the_latest_without():
-    assert type(make_algorithm(_spec(version=None))) is PortfolioBeam
+def test_a_spec_names_the_version():
+    assert type(make_algorithm(_spec(version=3))) is PortfolioBeam
     assert type(make_algorithm(_spec(version=2))) is RobustBeam
     assert type(make_algorithm(_spec(version=1))) is GuidedBeam
 
