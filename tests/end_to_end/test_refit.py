@@ -40,7 +40,7 @@ def test_what_was_trained_longer_is_trained_on_all_rows_in_one_go(tmp_path, caps
     one = before.predict(x)
     after = model_search.fit(x, y, **given, refit=True)
     assert after.best_trial.plan.first_step == 20
-    assert "1 of 1 models were trained again on all 200 rows" in capsys.readouterr().err
+    assert "2 of 2 models were trained again on all 200 rows" in capsys.readouterr().err
     assert not np.allclose(one, after.predict(x)) and after.predict(x) == pytest.approx(one, abs=1.5)
 
 
