@@ -125,6 +125,7 @@ class SingleTrainer:
                 where steps follow from the data, with a time limit or 40 models or more. None for none.
             refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
                 those of the search. Bags have been trained on all rows. A time limit leaves it two tenths.
+                finish='both' makes no student then, which would not be trained on all rows.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.
@@ -165,6 +166,8 @@ class SingleTrainer:
         from model_search.trainers.worker import StopReason
 
         deadline = Deadline(options.time_limit) if deadline is None else deadline
+        if options.refit and options.finish == "both":
+            options = dataclasses.replace(options, finish="ensemble")
         session = open_session(self._data, self._spec, options)
         try:
             final = FinalTraining.of(self._spec)

@@ -250,7 +250,8 @@ class SearchOptions:
     )
     refit: bool = option(
         "Train what is handed back again on training and validation rows, for the same epochs; metrics stay those of "
-        "the search. Bags have been trained on all rows. A time limit leaves it two tenths.",
+        "the search. Bags have been trained on all rows. A time limit leaves it two tenths. finish='both' makes no "
+        "student then, which would not be trained on all rows.",
         flag=Flag("refit", bool, False, "Train what is handed back again on training and validation rows."),
         default=False,
     )
