@@ -56,7 +56,8 @@ PositionChoices: blocks=1 string*
 PhoenixSpec: evaluation_schedule=1100 EvaluationSchedule; tuning=1101 TuningSpec
 PhoenixSpec: final_training=1102 FinalTraining; trial_limits=1103 TrialLimits; cell=1200 CellSpec
 CellSpec: nodes=1 int32 3; operations=2 string*; repeats=3 int32 1; reductions=4 int32 1; channels=5 int32*
-CellSpec: stem_stride=6 int32 1; units=7 int32*
+CellSpec: stem_stride=6 int32 1; units=7 int32*; layers=8 int32; heights=9 int32*; widths=10 int32*
+CellSpec: filters=11 int32*; strides=12 int32*
 PhoenixSpec: morphisms=1120 MorphismSpec
 MorphismSpec: steps_share=1 float 0.33
 EvaluationSchedule: kind=1 Kind FULL; reduction_factor=2 int32 3; minimum_share=3 float 0.1; fidelity=4 Fidelity STEPS
@@ -72,7 +73,7 @@ LocalSearchSpec: random_starts=1 int32 1
 GaussianProcessSpec: acquisition=1 Acquisition UPPER_CONFIDENCE_BOUND; exploration=2 float 2.0
 GaussianProcessSpec: trials_before_fit=3 int32 10
 ReinforceSpec: reward=1 Reward STANDARDIZED; entropy_weight=2 float 0.01; controller_learning_rate=3 float 0.02
-ReinforceSpec: hidden_units=4 int32 32; update_every=5 int32 5
+ReinforceSpec: hidden_units=4 int32 32; update_every=5 int32 5; replicas=6 int32 1; memory_weight=7 float
 LearningSpec: apply_exponential_decay=1 bool; min_decay_times=2 int32 1; max_decay_times=3 int32 5
 LearningSpec: min_learning_rate_decay_rate=4 float 0.75; max_learning_rate_decay_rate=5 float 0.95
 LearningSpec: apply_gradient_clipping=6 bool; min_gradient_norm_when_clipping=7 int32 2
