@@ -127,7 +127,8 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
         classic = best.plan.described if best.plan is not None and best.plan.classic is not None else None
         name, metrics = f"trial {best.id}", best.result.metrics if best.result is not None else {}
         parameters = best.result.parameters if best.result is not None else 0
-    drawings, cells = cell_drawings(blocks)
+    drawn = facts.history.get(members[0]) if members and not blocks else None
+    drawings, cells = cell_drawings(blocks if drawn is None or drawn.plan is None else drawn.plan.architecture)
     return {
         "name": name,
         "value": metrics.get(metric),
@@ -135,6 +136,7 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
         "blocks": in_words(blocks),
         "drawings": drawings,
         "cells": cells,
+        "drawn": None if drawn is None else drawn.id,
         "members": members,
         "classic": classic,
         "parameters": parameters,

@@ -125,5 +125,5 @@ def test_it_is_no_worse_than_the_process_alone_where_much_interacts():
         planner = make_planner(_spec(search=search), seed, sampler="auto")
         return run_study(planner, 50, rough_loss(BLOCKS, seed)).best(1)[0].objective("loss")
 
-    differences = [best(NAME, seed) - best("GAUSSIAN_PROCESS", seed) for seed in range(3)]
-    assert np.mean(differences) < 0.15
+    differences = [best(NAME, seed) - best("GAUSSIAN_PROCESS", seed) for seed in range(6)]
+    assert np.mean(differences) < 0.25  # random search is worse by 0.55
