@@ -84,6 +84,11 @@ def test_what_comes_after_two_dashes_is_no_flag(tmp_path):
         (("fly",), "unknown command 'fly'"),
         (("leaderboard", "--experiment_name=none", "--model_dir=/tmp/nothing-here"), "no study 'none'"),
         (("--provider_module=/no/such.py",), "no such file"),
+        (
+            ("--phoenix_dataset=text", "--filename=x.csv", "--groups=who"),
+            "--groups is not read with --phoenix_dataset=text",
+        ),
+        (("--phoenix_dataset=image", "--input_dir=x", "--time=day"), "--time is not read with --phoenix_dataset=image"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(arguments, words):

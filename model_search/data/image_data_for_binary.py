@@ -18,7 +18,7 @@ class Provider(image_data.Provider):
     """Reads the pictures of `--input_dir`, or those that the CSV file `--filename` names.
 
     Raises:
-        UserError: if neither is given.
+        UserError: if neither is given, or a flag that is not read.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class Provider(image_data.Provider):
             eval_fraction=FLAGS.eval_fraction,
             filename=FLAGS.filename or None,
             label=FLAGS.label,
+            weight=FLAGS.weight,
             groups=FLAGS.groups,
             task=FLAGS.task,
         )
@@ -41,7 +42,7 @@ class AudioProvider(audio_data.Provider):
     """Reads the recordings of `--input_dir`, or those that the CSV file `--filename` names.
 
     Raises:
-        UserError: if neither is given.
+        UserError: if neither is given, or a flag that is not read.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class AudioProvider(audio_data.Provider):
             filename=FLAGS.filename or None,
             validation_filename=FLAGS.validation_filename,
             label=FLAGS.label,
+            weight=FLAGS.weight,
             groups=FLAGS.groups,
             task=FLAGS.task,
         )
@@ -62,11 +64,11 @@ class TextProvider(text_data.Provider):
     """Reads the `.txt` files of `--input_dir`, or the column of texts of the CSV file `--filename`.
 
     Raises:
-        UserError: if neither is given.
+        UserError: if neither is given, or a flag that is not read.
     """
 
     def __init__(self) -> None:
-        _check_data()
+        _check_data("groups")
         is_file = bool(FLAGS.filename)
         super().__init__(
             input_dir=FLAGS.input_dir,
@@ -77,7 +79,11 @@ class TextProvider(text_data.Provider):
         )
 
 
-def _check_data() -> None:
+def _check_data(*unread: str) -> None:
+    """Checks that there are data, and that no flag is given that they do not read: these, and those of tables."""
+    given = [name for name in (*unread, "time", "classes", "quantiles") if FLAGS[name].value is not None]
+    if given:
+        raise UserError(f"--{given[0]} is not read with --phoenix_dataset={FLAGS.phoenix_dataset}; leave it out")
     if FLAGS.input_dir and FLAGS.filename:
         raise UserError("received --input_dir and --filename; expected one of them: a folder, or a CSV file")
     if not FLAGS.input_dir and not FLAGS.filename:
