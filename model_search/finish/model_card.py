@@ -25,6 +25,7 @@ _KINDS = {
     "text": 'text, "" for missing',
     "date": 'date as text, YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, "" for missing',
 }
+_LIST = re.compile(r"^(\d{1,9}(?=[.)])|(?=[-+*#=]))")
 _MARKUP = re.compile(r"[<>&|`~\[\]]|\\(?=[!-/:-@\[-`{-~])")  # a backslash means itself but before punctuation
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _READ_ROWS = """\
@@ -72,7 +73,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "texts", of a model that reads text by the input that holds ids how many words are read ("steps") and which have
-        an id ("vocabulary");
+        an id ("vocabulary"); "images", the size that pictures are brought into, or "audio", how the features of a
+        recording are made, of a model that reads such;
         "not_read", the reason for every other column; "metadata" as given.
     """
     schema = bundle.schema
@@ -98,6 +100,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         ],
         **({"other_tasks": [one.to_json() for one in bundle.other_tasks.values()]} if bundle.other_tasks else {}),
         "texts": {name: wanted.to_json() for name, wanted in bundle.texts.items()},
+        **({} if bundle.images is None else {"images": bundle.images.to_json()}),
+        **({} if bundle.audio is None else {"audio": bundle.audio.to_json()}),
         "not_read": {} if schema is None else dict(schema.dropped),
         "metadata": dict(bundle.metadata),
     }
@@ -188,7 +192,7 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
     if metadata.get("metrics"):
         figures = ", ".join(f"{_plain(name)} {value:.5g}" for name, value in sorted(metadata["metrics"].items()))
         sentences.append(f"On validation rows: {figures}. These figures chose the model, so they are optimistic.")
-    sentences += [f"{_plain(note)}." for note in metadata.get("notes", ())]
+    sentences += [_sentence(note) for note in metadata.get("notes", ())]
     sentences += _calibration(metadata.get("calibration"))
     versions = [
         f"{k} {_plain(v)}" for k, v in metadata.get("environment", {}).items() if k in ("python", "tensorflow", "keras")
@@ -248,7 +252,7 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             own, served = spec["keras"], spec["saved_model"]
             if {own, served} != {name}:
                 lines += ["", f"{_code(name)} is {_code(own)} in model.keras, {_code(served)} in saved_model."]
-        return lines + _text(about)
+        return lines + _media(about) + _text(about)
     rows = [
         f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_typed(c)} |" for c in about["columns"]
     ]
@@ -264,6 +268,23 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             "Not read: " + "; ".join(f"{_plain(k)} ({_plain(v)})" for k, v in about["not_read"].items()) + ".",
         ]
     return lines
+
+
+def _media(about: Mapping[str, Any]) -> list[str]:
+    """What the SavedModel reads in place of decoded pictures, or of the features of recordings."""
+    if "images" in about:
+        return ["", "`serving_default` of saved_model takes `image`, the contents of PNG, JPEG or GIF files."]
+    if "audio" not in about:
+        return []
+    made = about["audio"]
+    centred = ", less its mean over the recording" if made.get("centred") else ""
+    return [
+        "",
+        "`serving_default` of saved_model takes `waveform`, float32 [rows, samples] from -1 to 1 at "
+        f"{made['rate']} Hz,",
+        f"padded, and `samples`, how many of a row are valid. A step is the logarithm of {made['bands']} mel bands of",
+        f"{made['frame']} samples{centred}; the next one begins {made['hop']} samples later.",
+    ]
 
 
 def _text(about: Mapping[str, Any]) -> list[str]:
@@ -299,6 +320,11 @@ def _input_line(name: str, spec: Mapping[str, Any], specs: Mapping[str, Any]) ->
 def _plain(text: Any) -> str:
     """Text that stays within its line and its cell of a table, and is neither HTML nor a link nor code."""
     return _MARKUP.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), _in_one_line(text)) or "(no name)"
+
+
+def _sentence(text: Any) -> str:
+    """Text as a sentence at the beginning of a line; "8." and "- this" begin no list."""
+    return _LIST.sub(lambda match: f"{match[0]}\\", f"{_plain(text)}.")
 
 
 def _code(text: Any) -> str:
