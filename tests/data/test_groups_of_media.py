@@ -5,6 +5,7 @@ import pytest
 from scipy.io import wavfile
 
 from model_search.data import audio_data, image_data, sequence_data
+from model_search.data.later_rows import labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.sequences.sequence_files import LongColumns
 from model_search.errors import DataError
@@ -69,6 +70,9 @@ def test_columns_and_names_of_recordings(tmp_path):
     by_name = audio_data.Provider(tmp_path / "flat", **patterns).prepare(OPTIONS)
     assert by_csv.fingerprint == by_name.fingerprint
     assert (len(by_csv.train), len(by_csv.valid), len(set(by_csv.groups))) == (15, 5, 4)
+    specs = {name: spec.to_json() for name, spec in by_csv.input_specs.items()}
+    later = labelled_rows(tmp_path / "l.csv", {**by_csv.description, "inputs": specs})
+    assert len(later) == ROWS and set(later.label) == {0, 1}  # the kind, not who stands in the second column
     assert by_csv.description["audio"]["centred"] and any("centred=False" in n for n in by_csv.description["notes"])
     as_they_are = audio_data.Provider(filename=tmp_path / "l.csv", groups="who", centred=False).prepare(OPTIONS)
     assert "centred" not in as_they_are.description["audio"]

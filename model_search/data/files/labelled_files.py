@@ -68,13 +68,15 @@ class FileColumns:
         """Reads what a study's description of its data says of how it reads files."""
         reading = values if isinstance(values, Mapping) else {}
         label = reading.get("label_column")
-        return cls.of(reading.get("path_column"), label, reading.get("weight_column"))
+        found = cls.of(reading.get("path_column"), label, reading.get("weight_column"))
+        return dataclasses.replace(found, groups=reading.get("group_column"))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
         label: Any = None if not self.labels else self.labels[0] if len(self.labels) == 1 else list(self.labels)
+        optional = {"weight_column": self.weight, "group_column": self.groups}
         found = {"path_column": self.path, "label_column": label}
-        return found if self.weight is None else found | {"weight_column": self.weight}
+        return found | {name: column for name, column in optional.items() if column is not None}
 
 
 @dataclasses.dataclass(frozen=True)
