@@ -81,8 +81,10 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
 def seconds_to_refit(session: Session, options: SearchOptions, deadline: Deadline) -> float:
     """Seconds that the final stage leaves: two tenths of the time limit, or what the best towers are said to need."""
     share = options.share_to_refit * (options.time_limit or 0.0)
+    if not share or not isinstance(session.data, TableData):
+        return share
     study = study_parts(session.folder, session.store, session.artefacts)
-    if not share or not isinstance(session.data, TableData) or not study.completed:
+    if not study.completed:
         return share
     best = ranked_models(study.history, [])[0]
     needed = max(map(_seconds, _towers(best, study.history)), default=0.0) * growth_of(session.data)
