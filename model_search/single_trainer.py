@@ -120,9 +120,10 @@ class SingleTrainer:
                 that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".
             members: What may take part besides networks: "auto" tries boosted trees and a linear model early in a
                 search of eight models or more on a table, "networks" leaves them out, of the final ensemble, too.
-            folds: Folds in which the best models of a table are trained again after the search, so that all rows are
-                trained on and validated on; a time limit leaves it four tenths. "auto" is 8 for fewer than 20,000 rows
-                where steps follow from the data, with a time limit or 40 models or more. None for none.
+            folds: Folds in which the best models of a table, or of sequences with groups, are trained again after the
+                search, so that all rows are trained on and validated on; a time limit leaves it four tenths. "auto" is
+                8 for tables of fewer than 20,000 rows where steps follow from the data, with a time limit or 40 models
+                or more, and one for each of 3 to 8 groups of sequences. None for none.
             refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
                 those of the search. Bags have been trained on all rows. A time limit leaves it two tenths.
                 finish='both' makes no student then, which would not be trained on all rows.

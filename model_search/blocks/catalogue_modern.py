@@ -223,6 +223,12 @@ _FOR_SEQUENCES = (
         **SEQUENCES,
     ),
     Family(
+        "SpectralConvolutionBlock",
+        _numbered(370, "SPECTRAL_CONVOLUTION", "filters", (8, 16)),
+        module=f"{_SEQUENCE}.spectral",
+        **SEQUENCES,
+    ),
+    Family(
         "AttentionPoolingBlock", {"ATTENTION_POOLING": (365, {})}, module=f"{_SEQUENCE}.pooling", **_SEQUENCE_TO_VECTOR
     ),
 )

@@ -33,6 +33,8 @@ from model_search.data.tabular.chosen_rows import Labels, infer
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
+AUTO_DB = "auto"
+GROUPS_DB = 40.0  # below the loudest moment, of recordings with groups
 _RATES_READ = 200  # files whose rates decide that of a study
 _USUAL_SHARE, _LONG = 0.97, 2.0  # of the recordings are no longer; the longest is so many times as long, which is said
 
@@ -59,6 +61,8 @@ class Provider(BaseProvider):
             cost as much time as the longest one.
         centred: Whether each band's mean over a recording is subtracted, so that loudness, microphone and voice matter
             less; a sound that never changes is lost by it. Where None: with groups.
+        top_db: Values that are more decibels below the loudest one of a recording are raised to that, so that the noise
+            of the room and the microphone matters less. "auto" is 40 with groups, and none without; None for none.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
 
     Raises:
@@ -81,6 +85,7 @@ class Provider(BaseProvider):
         bands: int = 40,
         max_seconds: float | None = None,
         centred: bool | None = None,
+        top_db: float | str | None = AUTO_DB,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
     ):
         if (input_dir is None) == (filename is None):
@@ -100,6 +105,10 @@ class Provider(BaseProvider):
         if max_seconds is not None and not 0 < max_seconds < math.inf:
             raise DataError(f"max_seconds is {max_seconds}; expected a number above 0")
         self._rate, self._bands, self._max_seconds, self._centred = rate, bands, max_seconds, centred
+        is_number = isinstance(top_db, int | float) and not isinstance(top_db, bool) and 0 < top_db < math.inf
+        if top_db is not None and top_db != AUTO_DB and not is_number:
+            raise DataError(f"top_db is {top_db!r}; expected decibels above 0, {AUTO_DB!r} or None")
+        self._top_db = top_db
         self._task = parse_kinds(task)
 
     def number_of_classes(self) -> int:
@@ -121,7 +130,11 @@ class Provider(BaseProvider):
         if self._max_seconds is not None:
             samples = max(wanted.frame, round(self._max_seconds * wanted.rate))
             wanted = dataclasses.replace(wanted, most_steps=wanted.steps(samples))
-        wanted = dataclasses.replace(wanted, centred=self._is_centred(train.groups is not None, notes))
+        wanted = dataclasses.replace(
+            wanted,
+            centred=self._is_centred(train.groups is not None, notes),
+            top_db=self._chosen_range(train.groups is not None, notes),
+        )
         parts = [_read(files, wanted, notes) for files in (train, valid) if files is not None]
         notes += _note_of_lengths(np.concatenate([part.sequences.lengths for part in parts]), wanted)
         return prepare_sequences(
@@ -155,6 +168,16 @@ class Provider(BaseProvider):
                 "for other voices, microphones or places; centred=False leaves it, which sounds that never change need"
             )
         return has_groups if self._centred is None else self._centred
+
+    def _chosen_range(self, has_groups: bool, notes: list[str]) -> float | None:
+        if not isinstance(self._top_db, str):
+            return None if self._top_db is None else float(self._top_db)
+        if has_groups:
+            notes.append(
+                f"what is more than {GROUPS_DB:g} dB softer than the loudest moment of a recording counts as that soft "
+                "where groups are given: rooms and microphones differ by their noise; top_db=None leaves it"
+            )
+        return GROUPS_DB if has_groups else None
 
     def _by_name(self, pattern: re.Pattern[str]) -> LabelledFiles:
         files = files_in(self._input_dir or "", RECORDINGS)

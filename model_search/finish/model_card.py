@@ -277,7 +277,8 @@ def _media(about: Mapping[str, Any]) -> list[str]:
     if "audio" not in about:
         return []
     made = about["audio"]
-    centred = ", less its mean over the recording" if made.get("centred") else ""
+    softest = f", at most {made['top_db']:g} dB below the loudest one" if made.get("top_db") else ""
+    centred = softest + (", less its mean over the recording" if made.get("centred") else "")
     return [
         "",
         "`serving_default` of saved_model takes `waveform`, float32 [rows, samples] from -1 to 1 at "

@@ -235,9 +235,10 @@ class SearchOptions:
         default="auto",
     )
     folds: int | str | None = option(
-        "Folds in which the best models of a table are trained again after the search, so that all rows are trained on "
-        'and validated on; a time limit leaves it four tenths. "auto" is 8 for fewer than 20,000 rows where steps '
-        "follow from the data, with a time limit or 40 models or more. None for none.",
+        "Folds in which the best models of a table, or of sequences with groups, are trained again after the search, "
+        'so that all rows are trained on and validated on; a time limit leaves it four tenths. "auto" is 8 for tables '
+        "of fewer than 20,000 rows where steps follow from the data, with a time limit or 40 models or more, and one "
+        "for each of 3 to 8 groups of sequences. None for none.",
         check=whole(2, ", 'auto', or None for none", allowed=(None, AUTO_FOLDS), maximum=MOST_FOLDS),
         flag=Flag(
             "folds",

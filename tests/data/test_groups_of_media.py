@@ -74,8 +74,10 @@ def test_columns_and_names_of_recordings(tmp_path):
     later = labelled_rows(tmp_path / "l.csv", {**by_csv.description, "inputs": specs})
     assert len(later) == ROWS and set(later.label) == {0, 1}  # the kind, not who stands in the second column
     assert by_csv.description["audio"]["centred"] and any("centred=False" in n for n in by_csv.description["notes"])
-    as_they_are = audio_data.Provider(filename=tmp_path / "l.csv", groups="who", centred=False).prepare(OPTIONS)
-    assert "centred" not in as_they_are.description["audio"]
+    assert by_csv.description["audio"]["top_db"] == 40 and any("top_db=None" in n for n in by_csv.description["notes"])
+    plain = {"centred": False, "top_db": None}
+    as_they_are = audio_data.Provider(filename=tmp_path / "l.csv", groups="who", **plain).prepare(OPTIONS)
+    assert not {"centred", "top_db"} & set(as_they_are.description["audio"])
     assert (
         by_csv.fingerprint
         != audio_data.Provider(filename=tmp_path / "l.csv", label="kind").prepare(OPTIONS).fingerprint

@@ -25,12 +25,12 @@ def bundle():
 
 
 def test_sound(bundle):
-    wanted = dataclasses.replace(LogMel.usual(8000, bands=4), centred=True)
+    wanted = dataclasses.replace(LogMel.usual(8000, bands=4), centred=True, top_db=40.0)
     found = description(dataclasses.replace(bundle, audio=wanted))
     assert LogMel.from_json(found["audio"]) == wanted and "images" not in found
     card = model_card(found, ("keras", "saved_model"))
     assert "takes `waveform`, float32 [rows, samples] from -1 to 1 at 8000 Hz" in card
-    assert "less its mean over the recording" in card
+    assert "at most 40 dB below the loudest one, less its mean over the recording" in card
 
 
 def test_pictures(bundle):

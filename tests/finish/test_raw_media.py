@@ -38,7 +38,9 @@ def test_pictures(kind, stored, channels, size):
     assert np.abs(served.astype(int) - wanted.read_bytes(content)).max() <= (0 if size == (24, 36) else 1)
 
 
-@pytest.mark.parametrize("more", [{}, {"centred": True, "most_steps": 30}])
+@pytest.mark.parametrize(
+    "more", [{}, {"centred": True, "most_steps": 30}, {"centred": True, "top_db": 3.0, "most_steps": 30}]
+)
 def test_sound(more):
     generator, wanted = np.random.default_rng(0), dataclasses.replace(LogMel.usual(8000), **more)
     waveforms = [generator.normal(scale=0.1, size=samples).astype(np.float32) for samples in (90, 200, 2000, 5000)]

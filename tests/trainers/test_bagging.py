@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import numpy as np
 import pytest
 from pretended import make_plan, open_pretended
 
@@ -68,6 +69,22 @@ def test_small_tables_have_folds_unless_the_user_says_how_trials_are_trained(ses
     assert folds({"description": {"split": {"by": GIVEN_VALIDATION}}})[0] is None
     assert folds({"train": opened.data.train.take([0] * 20_000)})[0] is None
     assert folds({"other_tasks": {"z": opened.data.task}})[0] is None
+
+
+def test_sequences_have_folds_where_they_have_groups(session):
+    opened, options = session
+
+    def folds(groups, lengths):
+        numbers = None if groups is None else np.arange(len(opened.data.train) + len(opened.data.valid)) % groups
+        data = dataclasses.replace(opened.data, groups=numbers, lengths=lengths)
+        asked = types.SimpleNamespace(
+            record=types.SimpleNamespace(settings={"steps_from_data": not lengths}), data=data, planner=opened.planner
+        )
+        return with_folds(asked, options).folds
+
+    sequences = {"sequence": "lengths"}
+    assert [folds(groups, sequences) for groups in (None, 2, 3, 5, 9)] == [None, None, 3, 5, 8]
+    assert [folds(groups, {}) for groups in (None, 5, 9)] == [8, None, 8]
 
 
 OPTIONS = [

@@ -126,6 +126,7 @@ def test_a_search_with_a_time_limit_trains_its_winner_longer(provider, tmp_path)
     session, deadline = open_session(provider, spec, given), Deadline(100.0, clock=clock)
     final = FinalTraining.of(spec)
     assert final.seconds(given) == 50.0
+    assert final.seconds(dataclasses.replace(given, folds=5)) == 0.0  # which take its place
     clock.now = 20.0
     best = max(session.store.history()[0], key=lambda trial: -trial.result.metrics["loss"])
     assert train_winners(session, final, given, deadline, StopReason.FINISHED) is StopReason.FINISHED

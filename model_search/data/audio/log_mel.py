@@ -30,6 +30,9 @@ class LogMel:
         centred: Whether each band's mean over these vectors is subtracted (cepstral mean normalisation; Furui,
             "Cepstral Analysis Technique for Automatic Speaker Verification", IEEE TASSP 1981). Loudness, microphone and
             voice matter less then, and a sound that never changes is lost.
+        top_db: How many decibels below the loudest value of the recording, of all its vectors and bands, a value may
+            be; softer ones are raised to that. What is heard in pauses depends on the room and the microphone, and
+            little else. As it is where None.
     """
 
     rate: int
@@ -38,10 +41,13 @@ class LogMel:
     bands: int
     most_steps: int | None = None
     centred: bool = False
+    top_db: float | None = None
 
     def __post_init__(self) -> None:
         if min(self.rate, self.frame, self.hop, self.bands, 1 if self.most_steps is None else self.most_steps) < 1:
             raise DataError(f"received {self}; expected whole numbers of at least 1")
+        if self.top_db is not None and not 0 < self.top_db < math.inf:
+            raise DataError(f"top_db is {self.top_db}; expected a number of decibels above 0, or None")
 
     @classmethod
     def usual(cls, rate: int, bands: int = 40) -> LogMel:
@@ -55,7 +61,7 @@ class LogMel:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it. What is not asked for is left out."""
-        optional = {"most_steps": self.most_steps, "centred": self.centred}
+        optional = {"most_steps": self.most_steps, "centred": self.centred, "top_db": self.top_db}
         left_out = {name for name, value in optional.items() if not value}
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in left_out}
 
@@ -79,6 +85,11 @@ class LogMel:
     def seconds(self, steps: int) -> float:
         """How long a recording of so many vectors lasts at most."""
         return (self.frame + steps * self.hop - 1) / self.rate
+
+    @property
+    def range(self) -> float | None:
+        """`top_db` in units of the features, which are natural logarithms of energies; None for none."""
+        return None if self.top_db is None else self.top_db * math.log(10) / 10
 
     @property
     def window(self) -> np.ndarray:
@@ -111,6 +122,8 @@ class LogMel:
         frames = np.lib.stride_tricks.sliding_window_view(samples, self.frame)[:: self.hop][: self.most_steps]
         spectrum = np.abs(np.fft.rfft(frames * self.window, self.bins)).astype(np.float32)
         found = np.log(np.square(spectrum) @ self.weights + np.float32(FLOOR))
+        if self.range is not None:
+            found = np.maximum(found, found.max() - np.float32(self.range))
         return found - found.mean(axis=0) if self.centred else found
 
 

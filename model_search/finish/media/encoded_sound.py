@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -28,8 +29,11 @@ def log_mel_features(waveforms: Any, samples: Any, wanted: LogMel, steps: int) -
     spectrum = tf.abs(tf.signal.rfft(frames * wanted.window, [wanted.bins]))
     features = tf.math.log(tf.square(spectrum) @ wanted.weights + FLOOR)
     lengths = tf.minimum(1 + tf.maximum(0, samples - wanted.frame) // wanted.hop, steps)
+    is_read = tf.sequence_mask(lengths, steps, tf.float32)[:, :, None]
+    if wanted.range is not None:
+        heard = tf.where(is_read > 0, features, -math.inf)
+        features = tf.maximum(features, tf.reduce_max(heard, axis=[1, 2], keepdims=True) - wanted.range)
     if wanted.centred:
-        is_read = tf.sequence_mask(lengths, steps, tf.float32)[:, :, None]
         total = tf.reduce_sum(features * is_read, axis=1, keepdims=True)
         features -= total / tf.cast(lengths, tf.float32)[:, None, None]
     return tf.ensure_shape(features, [None, steps, wanted.bands]), lengths

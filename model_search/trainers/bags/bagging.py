@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model_search.data.prepared_data import TableData
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.tabular.arrangement import BY_TIME
 from model_search.data.tabular.table import GIVEN_VALIDATION
 from model_search.deadline import Deadline
@@ -28,6 +28,7 @@ from model_search.trainers.worker import StopReason, Worker
 FOLDS = 8  # where the user does not say
 _FEWEST_MODELS = 40  # of a search without a time limit: the bags of five models are as many trainings
 _MOST_ROWS = 20_000  # of a table with automatic folds; validation rows are many in a larger one
+_FEWEST_GROUPS = 3  # of sequences: each model of a bag is trained on two thirds of them at least
 _WORTH_WHILE = 3  # bags; an ensemble of fewer is no match for one of all the trials that there is time for instead
 _MOST_BAGS = 12  # of a search with a time limit
 
@@ -36,20 +37,32 @@ def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
     """The options with a number of folds, or none, in place of "auto"."""
     if options.folds != AUTO_FOLDS:
         return options
-    data, settings = session.data, session.record.settings
+    data, planner = session.data, session.planner
     is_fit = (
         isinstance(data, TableData)
-        and bool(settings.get("steps_from_data"))
         and (options.time_limit is not None or options.number_models >= _FEWEST_MODELS)
         and options.finish != "neither"
         and len(data.train) + len(data.valid) < _MOST_ROWS
         and _undivided(session) is None
         and not data.other_tasks
-        and session.planner.replayed_towers is None
+        and planner.replayed_towers is None
     )
-    if isinstance(data, TableData) and data.groups is not None and len(np.unique(data.groups)) < FOLDS:
-        is_fit = False
-    return dataclasses.replace(options, folds=FOLDS if is_fit else None)
+    folds = _folds_of(data, bool(session.record.settings.get("steps_from_data"))) if is_fit else None
+    return dataclasses.replace(options, folds=folds)
+
+
+def _folds_of(data: PreparedData, has_own_steps: bool) -> int | None:
+    """How many folds are usual for rows that can be divided; None for none.
+
+    Eight for a table whose trials choose their epochs. Sequences and recordings are divided only where they have
+    groups, a fold for each where these are few: one or two groups to validate on are no judge of what holds for others.
+    """
+    if not isinstance(data, TableData):
+        return None
+    groups = None if data.groups is None else len(np.unique(data.groups))
+    if data.lengths and groups is not None:
+        return min(FOLDS, groups) if groups >= _FEWEST_GROUPS else None
+    return FOLDS if has_own_steps and (groups is None or groups >= FOLDS) else None
 
 
 def are_worth_while(session: Session, options: SearchOptions, deadline: Deadline) -> bool:

@@ -53,9 +53,13 @@ class FinalTraining:
         return cls(final.time_share, final.towers, final.one_cycle, names)
 
     def seconds(self, options: SearchOptions) -> float:
-        """Seconds of the time limit that the search leaves to it, besides those for training on all rows."""
-        share = max(0.0, self.time_share - options.share_to_refit)
-        return 0.0 if options.time_limit is None else share * options.time_limit
+        """Seconds of the time limit that the search leaves to it, besides those for training on all rows.
+
+        None where the best towers are trained again in folds: that takes the place of a final training.
+        """
+        if options.time_limit is None or isinstance(options.folds, int):
+            return 0.0
+        return max(0.0, self.time_share - options.share_to_refit) * options.time_limit
 
 
 def train_winners(
@@ -80,7 +84,7 @@ def train_winners(
     Returns:
         `StopReason.INTERRUPTED` where Ctrl-C was pressed, else the given reason.
     """
-    if not final.time_share or options.time_limit is None or not deadline.is_set:
+    if not final.time_share or options.time_limit is None or not deadline.is_set or isinstance(options.folds, int):
         return reason
     left = deadline.remaining - options.seconds_to_finish
     if options.share_to_refit and isinstance(session.data, TableData):  # what is trained here is trained once more

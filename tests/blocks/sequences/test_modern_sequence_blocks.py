@@ -57,6 +57,15 @@ def test_normalisation_of_a_row_in_numpy():
         np.testing.assert_allclose(np.where(VALID, louder, 0), values, rtol=1e-3, atol=1e-4)
 
 
+def test_a_spectral_convolution_finds_a_pattern_in_other_bands_too():
+    x = np.zeros((2, STEPS, 32), np.float32)
+    x[0, 3:6, 8:12], x[1, 3:6, 16:20] = 1.0, 1.0  # eight bands higher: one of the four bands that are left
+    model = block_with_lengths("SPECTRAL_CONVOLUTION_8", (STEPS, 32))
+    found = np.asarray(model([x, np.array([STEPS, STEPS])])).reshape(2, STEPS, 4, 16)
+    assert found.any()
+    np.testing.assert_allclose(found[0, :, 1], found[1, :, 2], rtol=1e-5, atol=1e-6)
+
+
 def test_a_tilt_is_another_slope_and_bend_for_each_row_in_training():
     x = sequences(width=5)
     model = block_with_lengths("TILTED_MEAN_SUBTRACTION", (STEPS, 5))

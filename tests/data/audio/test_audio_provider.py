@@ -200,3 +200,22 @@ def test_centred_features_have_no_mean_and_do_not_depend_on_loudness(tmp_path):
     assert np.abs(first.mean(axis=0)).max() < 1e-4
     later = inputs_of(tmp_path, as_described(data))["sequence"]
     assert np.abs(later.sum(axis=1)).max() < 1e-2  # padding is 0
+
+
+def test_what_is_much_softer_than_the_loudest_moment_is_as_soft_as_the_range_says(tmp_path):
+    samples = np.concatenate([tone(3), np.random.default_rng(0).normal(scale=1e-3, size=2000).astype(np.float32)])
+    plain, wanted = LogMel.usual(RATE), dataclasses.replace(LogMel.usual(RATE), top_db=20)
+    softest = plain.features(samples).max() - 2 * np.log(10)  # 20 dB are a hundredth of the energy
+    assert (plain.features(samples) < softest).any()
+    np.testing.assert_allclose(wanted.features(samples), np.maximum(plain.features(samples), softest), rtol=1e-5)
+    assert LogMel.from_json(wanted.to_json()) == wanted
+    write_tones(tmp_path)
+    with_range = audio_data.Provider(tmp_path, top_db=20).prepare(OPTIONS)
+    assert with_range.description["audio"]["top_db"] == 20.0
+    assert with_range.fingerprint != audio_data.Provider(tmp_path).prepare(OPTIONS).fingerprint
+
+
+@pytest.mark.parametrize("top_db", [0, -3, float("inf"), float("nan"), True, "loud"])
+def test_a_range_is_a_number_of_decibels(tmp_path, top_db):
+    with pytest.raises(DataError, match=r"top_db is .*; expected decibels above 0, 'auto' or None"):
+        audio_data.Provider(tmp_path, top_db=top_db)
