@@ -228,7 +228,7 @@ _SOUND_STARTING_POINTS = (
         {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
     ),
     StartingPoint(
-        ("TILTED_MEAN_SUBTRACTION", "SPECTRAL_CONVOLUTION_16", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
+        ("MEAN_SUBTRACTION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
         {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
     ),
     StartingPoint(

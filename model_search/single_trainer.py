@@ -158,7 +158,13 @@ class SingleTrainer:
             deadline: When it has to be done; by default, the time limit from now on.
         """
         from model_search.study import Study
-        from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, trials_after_searches, with_folds
+        from model_search.trainers.bags.bagging import (
+            are_worth_while,
+            bag_finalists,
+            seconds_for_groups,
+            trials_after_searches,
+            with_folds,
+        )
         from model_search.trainers.bags.refit import refit_best, seconds_to_refit
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
@@ -175,7 +181,8 @@ class SingleTrainer:
             is_automatic, options = options.folds == "auto", with_folds(session, options)
             more = trials_after_searches(session)
             searched = dataclasses.replace(options, number_models=options.number_models + more)
-            reason = run_session(session, searched, deadline, final.seconds(options))
+            after = final.seconds(options) + seconds_for_groups(session, options)
+            reason = run_session(session, searched, deadline, after)
             is_late = reason is StopReason.TIME_LIMIT
             if is_automatic and is_late and not are_worth_while(session, options, deadline):
                 options = dataclasses.replace(options, folds=None)

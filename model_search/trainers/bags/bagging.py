@@ -30,6 +30,8 @@ _FEWEST_MODELS = 40  # of a search without a time limit: the bags of five models
 _MOST_ROWS = 20_000  # of a table with automatic folds; validation rows are many in a larger one
 _FEWEST_GROUPS = 3  # of sequences: each model of a bag is trained on two thirds of them at least
 _WORTH_WHILE = 3  # bags; an ensemble of fewer is no match for one of all the trials that there is time for instead
+_WORTH_WHILE_OF_GROUPS = 2  # of sequences: the trials were all chosen by the same one or two groups
+_MORE_FOR_GROUPS = 0.25  # of a time limit: towers of sequences take longer, and more trials would only fit their judge
 _MOST_BAGS = 12  # of a search with a time limit
 
 
@@ -60,7 +62,7 @@ def _folds_of(data: PreparedData, has_own_steps: bool) -> int | None:
     if not isinstance(data, TableData):
         return None
     groups = None if data.groups is None else len(np.unique(data.groups))
-    if data.lengths and groups is not None:
+    if groups is not None and _is_of_groups(data):
         return min(FOLDS, groups) if groups >= _FEWEST_GROUPS else None
     return FOLDS if has_own_steps and (groups is None or groups >= FOLDS) else None
 
@@ -73,8 +75,15 @@ def are_worth_while(session: Session, options: SearchOptions, deadline: Deadline
     if any(trial.plan is not None and trial.plan.folds for trial in history.completed):
         return True
     left = deadline.remaining - _after_bags(options)
-    able = finalists(history, _MOST_BAGS)[: _WORTH_WHILE + 1]  # bags of worse models are no match for the best trials
-    return len(BagSeconds(history, options.folds).fitting(able, left, left / _WORTH_WHILE)) >= _WORTH_WHILE
+    fewest = _worth_while(session.data)
+    able = finalists(history, _MOST_BAGS)[: fewest + 1]  # bags of worse models are no match for the best trials
+    return len(BagSeconds(history, options.folds).fitting(able, left, left / fewest)) >= fewest
+
+
+def seconds_for_groups(session: Session, options: SearchOptions) -> float:
+    """Seconds of the time limit that a search of sequences with groups leaves to bags, beside the usual share."""
+    is_in_folds = options.time_limit is not None and isinstance(options.folds, int)
+    return _MORE_FOR_GROUPS * (options.time_limit or 0.0) if is_in_folds and _is_of_groups(session.data) else 0.0
 
 
 def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) -> StopReason | None:
@@ -102,7 +111,7 @@ def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) 
     chosen = finalists(history, _MOST_BAGS if deadline.is_set else FINALISTS)
     if deadline.is_set and _in_processes(options):
         seconds = (deadline.remaining - _after_bags(options) - LOADING_SECONDS) * max(1, _workers(options))
-        chosen = BagSeconds(history, folds).fitting(chosen, seconds, _most_seconds(history, chosen, folds, seconds))
+        chosen = BagSeconds(history, folds).fitting(chosen, seconds, _most_seconds(session, chosen, folds, seconds))
     planner = FinalistsPlanner(session.planner, chosen, folds)
     left = planner.left(history)
     begun = [trial for trial in history.unfinished if trial.plan is not None and trial.plan.folds]
@@ -131,7 +140,7 @@ def _bag_here(session: Session, chosen: Sequence[Trial], options: SearchOptions,
         parts = dataclasses.replace(worker_parts(session, interrupts, display), callbacks=options.callbacks)
         worker = Worker(options.worker_name(1), parts)
         folds = options.folds if isinstance(options.folds, int) else FOLDS
-        most = _most_seconds(_history(session), chosen, folds, end.remaining)
+        most = _most_seconds(session, chosen, folds, end.remaining)
         while True:
             session.store.reclaim_dead()
             found = _next_bag(_history(session), chosen, folds, min(most, end.remaining))
@@ -149,10 +158,19 @@ def _bag_here(session: Session, chosen: Sequence[Trial], options: SearchOptions,
                 return StopReason.TIME_LIMIT
 
 
-def _most_seconds(history: History, chosen: Sequence[Trial], folds: int, seconds: float) -> float:
-    """The seconds that a bag may take: a third of all, so that there are several; all if each would take longer."""
-    known = BagSeconds(history, folds)
-    share = seconds / _WORTH_WHILE
+def _is_of_groups(data: PreparedData) -> bool:
+    return isinstance(data, TableData) and bool(data.lengths) and data.groups is not None
+
+
+def _worth_while(data: PreparedData) -> int:
+    """How many bags are worth their time."""
+    return _WORTH_WHILE_OF_GROUPS if _is_of_groups(data) else _WORTH_WHILE
+
+
+def _most_seconds(session: Session, chosen: Sequence[Trial], folds: int, seconds: float) -> float:
+    """The seconds that a bag may take: such a part that there are several; all if each would take longer."""
+    known = BagSeconds(_history(session), folds)
+    share = seconds / _worth_while(session.data)
     return share if any(known.of(trial) <= share for trial in chosen) else seconds
 
 
