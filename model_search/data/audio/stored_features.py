@@ -64,7 +64,6 @@ class _About:
 
     rows: int
     steps: int
-    bands: int
     damaged_rows: tuple[int, ...]
     reasons: tuple[str, ...]
     sha256: str
@@ -96,17 +95,17 @@ class _Features(Content[_About, StoredFeatures]):
 
     def about(self, sha256: str) -> _About:
         rows, reasons = zip(*self._damaged, strict=True) if self._damaged else ((), ())
-        return _About(len(self._lengths), sum(self._lengths), self._wanted.bands, tuple(rows), tuple(reasons), sha256)
+        return _About(len(self._lengths), sum(self._lengths), tuple(rows), tuple(reasons), sha256)
 
     def opened(self, file: pathlib.Path, about: _About) -> StoredFeatures | None:
-        shape, bands = (about.steps, about.bands), self._wanted.bands
-        if about.bands != bands or about.rows < 1 or about.steps < about.rows:
+        shape = (about.steps, self._wanted.bands)
+        if about.rows < 1 or about.steps < about.rows:
             return None
         if len(about.damaged_rows) != len(about.reasons) or about.rows + len(about.reasons) != len(self._paths):
             return None
-        if file.stat().st_size != _FLOAT * (about.steps * bands + about.rows):
+        if file.stat().st_size != _FLOAT * (int(np.prod(shape)) + about.rows):
             return None
-        lengths = np.fromfile(file, np.int32, offset=_FLOAT * about.steps * bands)
+        lengths = np.fromfile(file, np.int32, offset=_FLOAT * int(np.prod(shape)))
         if lengths.min() < 1 or lengths.sum(dtype=np.int64) != about.steps:
             return None
         damaged = tuple(zip(about.damaged_rows, about.reasons, strict=True))

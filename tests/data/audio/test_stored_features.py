@@ -1,5 +1,6 @@
 """Features of recordings on disk: the same as in memory, made once, checked, and read batch by batch."""
 
+import concurrent.futures
 import json
 import os
 
@@ -8,7 +9,7 @@ import pytest
 from scipy.io import wavfile
 
 from model_search.data import audio_data
-from model_search.data.audio import stored_features
+from model_search.data.audio import recordings, stored_features, streamed_recordings
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.audio.recordings import each_features, steps_by_header
 from model_search.data.audio.stored_features import features_on_disk
@@ -77,7 +78,7 @@ def test_other_files_and_other_settings_are_other_caches(tmp_path, paths):
     assert on_disk(paths, tmp_path).file != first
 
 
-@pytest.mark.parametrize("harm", ["flip", "flip a length", "cut", "no json", "bad json", "other bands", "empty"])
+@pytest.mark.parametrize("harm", ["flip", "flip a length", "cut", "no json", "bad json", "other steps", "empty"])
 def test_what_is_damaged_is_computed_again(tmp_path, paths, harm):
     file = on_disk(paths, tmp_path).file
     about = file.with_suffix(".json")
@@ -91,36 +92,38 @@ def test_what_is_damaged_is_computed_again(tmp_path, paths, harm):
         about.unlink()
     elif harm == "bad json":
         about.write_text(json.dumps({"rows": "many"}))
-    elif harm == "other bands":
+    elif harm == "other steps":
         values = json.loads(about.read_text())
-        about.write_text(json.dumps(values | {"bands": 4, "steps": 2 * values["steps"]}))
+        about.write_text(json.dumps(values | {"steps": values["steps"] - 1, "rows": values["rows"] + 8}))
     else:
         file.write_bytes(b"")
     check_same(on_disk(paths, tmp_path), expected(paths))
 
 
-def test_few_recordings_are_in_memory_while_features_are_written(tmp_path, paths, monkeypatch):
-    alive, most = set(), []
+class AtOnce(concurrent.futures.Executor):
+    """A pool that is never slower than who reads its results."""
 
-    class Watched(np.ndarray):
-        def __del__(self):
-            alive.discard(id(self))
+    def __init__(self, threads):
+        del threads
 
-    features = LogMel.features
-
-    def watched(self, waveform):
-        found = features(self, waveform).view(Watched)
-        alive.add(id(found))
-        most.append(len(alive))
+    def submit(self, function, *arguments):
+        found = concurrent.futures.Future()
+        found.set_result(function(*arguments))
         return found
 
-    monkeypatch.setattr(LogMel, "features", watched)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    on_disk(paths, tmp_path)
-    assert len(most) == 29 and max(most) <= 6  # four that wait, one that is computed, one that is written
+
+def test_few_recordings_are_read_before_their_features_are_written(paths, monkeypatch):
+    read, read_wav = [], recordings.read_wav
+    monkeypatch.setattr(concurrent.futures, "ThreadPoolExecutor", AtOnce)
+    monkeypatch.setattr(recordings, "read_wav", lambda path: read.append(path) or read_wav(path))
+    for taken, _ in enumerate(each_features(paths, WANTED, threads=2)):
+        assert len(read) <= taken + 9
+    assert read == paths
 
 
-def test_a_study_reads_its_training_recordings_from_disk(tmp_path, paths):
+def test_a_study_reads_its_training_recordings_from_disk(tmp_path, paths, monkeypatch):
+    monkeypatch.setattr(streamed_recordings, "_AT_ONCE", 3000)  # bytes: seven recordings
+
     def prepared(**others):
         return audio_data.Provider(tmp_path / "sounds", bands=8, **others).prepare(OPTIONS)
 
