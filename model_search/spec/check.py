@@ -26,7 +26,7 @@ from model_search.spec import (
 from model_search.spec.diagnostics import Path, Positions, Problem, Severity, one_of
 from model_search.spec.searches import readers, search_type
 
-__all__ = ["Checker", "check", "in_order", "problem_type", "search_type"]
+__all__ = ["CHANNELS_FIRST", "Checker", "check", "in_order", "problem_type", "search_type"]
 
 
 def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem]:
@@ -150,7 +150,7 @@ def _thresholds(checker: Checker) -> None:
             )
 
 
-_DATA_FORMAT = "NHWC"
+_CHANNELS_LAST, CHANNELS_FIRST = "NHWC", "NCHW"
 
 _PROBABILITIES = (
     "increase_complexity_probability",
@@ -368,16 +368,19 @@ def _transfer(checker: Checker) -> None:
 
 def _data_format(checker: Checker) -> None:
     given, path = checker.spec.cnn_data_format, ("cnn_data_format",)
-    if given == _DATA_FORMAT:
+    if given == _CHANNELS_LAST:
         return
-    if checker.problem_type.reads_maps:
+    if not checker.problem_type.reads_maps:
+        checker.add("cnn_data_format is not read: only towers of maps have one.", path, severity="warning")
+    elif given == CHANNELS_FIRST:
         checker.add(
-            f"cnn_data_format is {given!r}; expected {_DATA_FORMAT!r}: maps have their channels last, [rows, height, "
-            "width, channels].",
+            f"cnn_data_format is {given!r}; towers have their channels last on every device, and read a provider's "
+            f"maps as [rows, height, width, channels], which is {_CHANNELS_LAST!r}.",
             path,
+            severity="warning",
         )
     else:
-        checker.add("cnn_data_format is not read: only towers of maps have one.", path, severity="warning")
+        checker.add(f"cnn_data_format is {given!r}; expected {_CHANNELS_LAST!r} or {CHANNELS_FIRST!r}.", path)
 
 
 def _auxiliary(checker: Checker) -> None:
