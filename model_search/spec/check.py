@@ -85,6 +85,22 @@ class Checker:
             if not value >= least:
                 self.add(f"{name} is {_number(value)}; expected at least {_number(least)}.", (*path, name))
 
+    def named_once(self, field: str, key: str, what: str) -> list[str]:
+        """Each message of a repeated field has a name, and each name one message; returns the names.
+
+        Args:
+            field: Of the specification.
+            key: The messages' field with the name, such as "label_name".
+            what: What a message is called.
+        """
+        names, named = [getattr(one, key) for one in getattr(self.spec, field)], key.removesuffix("_name")
+        for index, name in enumerate(names):
+            if not name:
+                self.add(f"This {what} has no {key}; give the name of its {named}.", (field, index))
+            elif name in names[:index]:
+                self.add(f"This is a second {what} of {name!r}; give each {named} once.", (field, index, key))
+        return names
+
     def block(self, name: str, path: Path) -> None:
         """A block is known."""
         if not catalogue.is_known(name):

@@ -189,6 +189,10 @@ ERRORS = [
     ("multi_task_spec { label_name: 'a' architecture: 'EMPTY_BLOCK' }", 2, 49, "EMPTY_BLOCK is padding"),
     ("multi_task_spec { label_name: 'a' architecture: 'TUNABLE_SVDF' }", 2, 49, "TUNABLE_SVDF has hyperparameters"),
     ("multi_task_spec { label_name: 'a' } primary_task_name: 'b'", 2, 56, "primary_task_name is 'b'; expected one"),
+    (
+        "multi_task_spec { label_name: 'a' } multi_task_spec { label_name: 'a' }",
+        2, 67, "This is a second task of 'a'; give each label once.",
+    ),
     ("input_towers { blocks_to_use: 'IDENTITY' }", 2, 1, "This tower has no input_name"),
     ("input_towers { input_name: 'a' } input_towers { input_name: 'a' }", 2, 61, "a second tower of 'a'"),
     ("input_towers { input_name: 'a' architecture: 'NO' }", 2, 46, "There is no block 'NO'"),
