@@ -1,8 +1,8 @@
 """KerasTuner and AutoKeras on folders of pictures, with a time limit; runs in their environments, without this package.
 
-Neither has a time limit of its own. Both train with `TimedBest`, which keeps the model of the epoch with the best
-validation accuracy among all trials, and ends the search, in the middle of an epoch if need be, when the time is over.
-That model is judged on the test pictures.
+Neither has a time limit of its own. Both train with `timed_best`, which keeps the model of the epoch with the best
+validation accuracy among all trials, and ends the search after the batch in which the time is over. That model is
+judged on the test pictures.
 """
 
 from __future__ import annotations
@@ -89,6 +89,9 @@ def timed_best(deadline: float, file: pathlib.Path) -> Any:
         def _check(self) -> None:
             if time.monotonic() >= deadline:
                 raise TimeIsOver("the time is over")
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self._check()
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self._check()
