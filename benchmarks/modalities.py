@@ -3,6 +3,7 @@
     python benchmarks/modalities.py --datasets DIR                       # every row, three seeds
     python benchmarks/modalities.py --datasets DIR --short               # one seed, two speakers
     python benchmarks/modalities.py --datasets DIR --only vowels,digits  # some rows
+    python benchmarks/modalities.py --datasets DIR --only cifar5 --contestants ours,kerastuner,autokeras
 
 cifar5    CIFAR-10 from folders (5,000 pictures, of which a fifth validates; 1,000 for the test), five minutes.
 cifar30   The same in thirty minutes.
@@ -13,6 +14,10 @@ specs     A search of 12 trials of every stock specification for pictures, sound
 
 The score is the accuracy of `study.best` on the test rows, which no search sees. Every search is a process of its
 own, one at a time; `wall` and `CPU` are the seconds of the whole process. `--results` keeps finished runs.
+
+`kerastuner` and `autokeras` have the same pictures and the same time as cifar5 and cifar30 (see picture_peers.py), in
+environments with pinned versions, which are made where they are missing (`--environments`). Their results are kept by
+version and machine.
 """
 
 from __future__ import annotations
@@ -30,6 +35,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import picture_peers
+from peers import add_environments_flag, interpreter, on_this_machine
 from tables import VARIABLE, add_datasets_flag
 
 LARGEST_TAKE_OF_THE_TEST = 4
@@ -52,16 +59,29 @@ class Row:
     goal: float
     run: Callable[[pathlib.Path, pathlib.Path, str, dict[str, Any]], float]
     variants: tuple[str, ...] = ("",)
+    peers: tuple[str, ...] = ()
+
+
+OURS = "ours"
+
+
+def _pictures(datasets: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """The CIFAR-10 folders to search on, and to judge by."""
+    folder = datasets / "images" / "cifar10"
+    return folder / "train", folder / "test"
 
 
 def cifar(datasets: pathlib.Path, scratch: pathlib.Path, variant: str, options: dict[str, Any]) -> float:
-    """Test accuracy of a search on the CIFAR-10 folders."""
+    """Test accuracy of a search on the CIFAR-10 folders, ours or a peer's."""
+    train, test = _pictures(datasets)
+    if options["contestant"] != OURS:
+        search = picture_peers.SEARCHES[options["contestant"]]
+        return search(train, test, 60 * options["minutes"], options["seed"])
     from model_search import constants
     from model_search.data import image_data
 
-    folder = datasets / "images" / "cifar10"
-    provider = image_data.Provider(str(folder / "train"), 32, 32)
-    return _searched(provider, constants.DEFAULT_IMAGE, str(folder / "test"), options, *PICTURES)
+    provider = image_data.Provider(str(train), 32, 32)
+    return _searched(provider, constants.DEFAULT_IMAGE, str(test), options, *PICTURES)
 
 
 def _recordings(datasets: pathlib.Path) -> list[tuple[str, str, str, int]]:
@@ -156,7 +176,7 @@ def specification(datasets: pathlib.Path, scratch: pathlib.Path, variant: str, o
 
     problem = next(problem for problem, names in SPECS.items() if variant in names)
     if problem == "CNN":
-        provider: Any = image_data.Provider(str(datasets / "images" / "cifar10" / "train"), 32, 32)
+        provider: Any = image_data.Provider(str(_pictures(datasets)[0]), 32, 32)
     elif variant == "sound_config":
         some = [recording for recording in _recordings(datasets) if recording[3] < 10]
         provider = audio_data.Provider(filename=_written(scratch / "train.csv", some))
@@ -191,8 +211,8 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 ROWS = {
     row.name: row
     for row in (
-        Row("cifar5", 5, 0.70, cifar),
-        Row("cifar30", 30, 0.75, cifar),
+        Row("cifar5", 5, 0.70, cifar, peers=tuple(picture_peers.PEERS)),
+        Row("cifar30", 30, 0.75, cifar, peers=tuple(picture_peers.PEERS)),
         Row("digits", 5, 0.99, digits),
         Row("speakers", 10, 0.88, digits, SPEAKERS),
         Row("vowels", 5, 0.985, vowels),
@@ -201,13 +221,13 @@ ROWS = {
 }
 
 
-def in_process(datasets: str, row: Row, variant: str, options: dict[str, Any]) -> dict[str, float]:
+def in_process(python: str, datasets: str, row: Row, variant: str, options: dict[str, Any]) -> dict[str, float]:
     """One search in a process of its own: score, wall time and CPU seconds."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    command = [sys.executable, __file__, "--datasets", datasets, "--one", row.name, variant, json.dumps(options)]
+    command = [python, __file__, "--datasets", datasets, "--one", row.name, variant, json.dumps(options)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{row.name} {variant} failed with exit status {done.returncode}")
+        sys.exit(f"{row.name} {variant} of {options['contestant']} failed with exit status {done.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
@@ -221,37 +241,46 @@ def run_all(options: argparse.Namespace) -> None:
     """Runs what is not in the results yet, and prints the table row by row."""
     file = pathlib.Path(options.results) if options.results else None
     results = json.loads(file.read_text()) if file and file.exists() else {}
-    print(f"{'work':<10}{'runs':>5}{'mean':>8}{'worst':>8}{'wall s':>8}{'CPU s':>8}  goal")
+    contestants = options.contestants.split(",")
+    print(f"{'work':<20}{'runs':>5}{'mean':>8}{'worst':>8}{'wall s':>8}{'CPU s':>8}  goal")
     for name in options.only.split(",") if options.only else ROWS:
-        row, found = ROWS[name], []
+        row = ROWS[name]
         variants = row.variants[:2] if options.short and name == "speakers" else row.variants
         seeds = range(1, 2 if options.short or name == "specs" else options.seeds + 1)
-        for variant in variants:
-            for seed in seeds:
-                minutes = row.minutes * options.scale
-                key = f"{name}/{variant}/{minutes}/{seed}"
-                if key not in results:
-                    given = {"seed": seed, "minutes": minutes}
-                    results[key] = in_process(options.datasets, row, variant, given)
-                    print(key, {k: round(v, 4) for k, v in results[key].items()}, file=sys.stderr, flush=True)
-                    if file:
-                        file.write_text(json.dumps(results, indent=1))
-                found.append(results[key])
-        print_row(row, found)
+        for contestant in (one for one in contestants if one == OURS or one in row.peers):
+            python, found = sys.executable, []
+            for variant in variants:
+                for seed in seeds:
+                    minutes = row.minutes * options.scale
+                    key = key_of(f"{name}/{variant}/{minutes}/{seed}", contestant)
+                    if key not in results:
+                        if contestant != OURS:
+                            python = interpreter(contestant, picture_peers.PEERS[contestant], options.environments)
+                        given = {"seed": seed, "minutes": minutes, "contestant": contestant}
+                        results[key] = in_process(python, options.datasets, row, variant, given)
+                        print(key, {k: round(v, 4) for k, v in results[key].items()}, file=sys.stderr, flush=True)
+                        if file:
+                            file.write_text(json.dumps(results, indent=1))
+                    found.append(results[key])
+            print_row(row, contestant, found)
 
 
-def print_row(row: Row, found: list[dict[str, float]]) -> None:
+def key_of(work: str, contestant: str) -> str:
+    """The name of a run among the results; a peer's has its version and the machine."""
+    if contestant == OURS:
+        return work
+    return on_this_machine(f"{work}/{contestant}", picture_peers.PEERS[contestant][0])
+
+
+def print_row(row: Row, contestant: str, found: list[dict[str, float]]) -> None:
     scores = [run["score"] for run in found]
     mean, fewer = sum(scores) / len(scores), row.run is specification
     worst = max(scores) if fewer else min(scores)
     reached = worst <= row.goal if fewer else mean >= row.goal
     wall, processor = (sum(run[key] for run in found) / len(found) for key in ("wall", "processor"))
-    word = "failed at most" if fewer else "at least"
-    print(
-        f"{row.name:<10}{len(found):>5}{mean:>8.4f}{worst:>8.4f}{wall:>8.0f}{processor:>8.0f}  "
-        f"{word} {row.goal:g}: {'reached' if reached else 'MISSED'}",
-        flush=True,
-    )
+    goal = f"{'failed at most' if fewer else 'at least'} {row.goal:g}: {'reached' if reached else 'MISSED'}"
+    name, goal = (row.name, goal) if contestant == OURS else (f"{row.name} {contestant}", "")
+    print(f"{name:<20}{len(found):>5}{mean:>8.4f}{worst:>8.4f}{wall:>8.0f}{processor:>8.0f}  {goal}", flush=True)
 
 
 def main() -> None:
@@ -263,11 +292,19 @@ def main() -> None:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="a factor of all time limits, for a trial of the benchmark"
     )
+    add_environments_flag(parser, "modality_environments")
+    known = (OURS, *picture_peers.PEERS)
+    parser.add_argument(
+        "--contestants", default=OURS, help=f"comma-separated, of {', '.join(known)}; peers take part in cifar rows"
+    )
     parser.add_argument("--results", help="a JSON file that keeps finished runs, so that a second call continues")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.datasets:
         sys.exit(f"no datasets: name their folder with --datasets or the variable {VARIABLE}")
+    unknown = [name for name in options.contestants.split(",") if name not in known]
+    if unknown:
+        sys.exit(f"received the contestant {unknown[0]!r}; expected some of {', '.join(known)}")
     if options.one:
         name, variant, given = options.one
         with tempfile.TemporaryDirectory() as scratch:

@@ -19,11 +19,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.metadata
 import json
 import math
 import pathlib
-import platform
 import resource
 import statistics
 import subprocess
@@ -35,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from peers import add_environments_flag, installed, interpreter, on_this_machine
 from tables import Table, add_datasets_flag, read_index
 
 PACKAGES = {"ours": "model-search", "first": "model-search", "hgb": "scikit-learn", "mlp": "scikit-learn"}
@@ -78,13 +77,9 @@ class Job:
     @property
     def key(self) -> str:
         """Its name among the results: what it depends on."""
-        if self.contestant in PEERS:
-            version = PEERS[self.contestant][0]
-        else:
-            package = PACKAGES[self.contestant]
-            version = f"{package} {importlib.metadata.version(package)}"
-        machine = f"{platform.machine()}, {platform.node()}"
-        return f"{self.table}/{self.contestant}/{self.seconds:g}/{self.seed}/{version}/{machine}"
+        peer = PEERS.get(self.contestant)
+        version = peer[0] if peer else installed(PACKAGES[self.contestant])
+        return on_this_machine(f"{self.table}/{self.contestant}/{self.seconds:g}/{self.seed}", version)
 
 
 def frames(table: Table) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, pd.Series]:
@@ -288,27 +283,13 @@ def _cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def interpreter(contestant: str, environments: pathlib.Path) -> str:
-    """The Python that runs a contestant: this one, or that of an environment, which is made where it is missing."""
-    if contestant not in PEERS:
-        return sys.executable
-    folder = environments / contestant
-    made = folder / "made.txt"
-    wanted = "\n".join(PEERS[contestant])
-    if not made.exists() or made.read_text() != wanted:
-        print(f"making an environment for {contestant} in {folder}", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *PEERS[contestant]], check=True)
-        made.write_text(wanted)
-    return str(folder / "bin" / "python")
-
-
 def run(job: Job, datasets: str, environments: pathlib.Path) -> dict[str, Any]:
     """Runs one job in a fresh process; its last line is the result."""
     words = ["--one", job.table, job.contestant, f"{job.seconds:g}", str(job.seed), "--datasets", datasets]
-    command = [interpreter(job.contestant, environments), __file__, *words]
+    peer = PEERS.get(job.contestant)
+    python = interpreter(job.contestant, peer, environments) if peer else sys.executable
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([python, __file__, *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{job.key} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1]) | {"wall": round(time.monotonic() - began, 1)}
@@ -395,9 +376,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="for each contestant")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--contestants", default=",".join(CONTESTANTS), help="names")
-    parser.add_argument(
-        "--environments", type=pathlib.Path, default="tabular_environments", help="folder of the peers'"
-    )
+    add_environments_flag(parser, "tabular_environments")
     parser.add_argument(
         "--results", default="tabular_results.json", help="file of results, which are not computed again"
     )

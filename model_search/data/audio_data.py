@@ -13,7 +13,16 @@ import numpy as np
 
 from model_search.data.array_data import parse_kinds
 from model_search.data.audio.log_mel import LogMel
-from model_search.data.audio.recordings import RECORDINGS, DamagedRecordingError, features_of, read_wav
+from model_search.data.audio.recordings import (
+    RECORDINGS,
+    DamagedRecordingError,
+    features_of,
+    read_wav,
+    steps_by_header,
+)
+from model_search.data.audio.stored_features import StoredFeatures, features_on_disk
+from model_search.data.audio.streamed_recordings import streamed
+from model_search.data.files.disk_cache import GIB, DiskCache
 from model_search.data.files.labelled_files import (
     FileColumns,
     LabelledFiles,
@@ -63,6 +72,7 @@ class Provider(BaseProvider):
             less; a sound that never changes is lost by it. Where None: with groups.
         top_db: Values that are more decibels below the loudest one of a recording are raised to that, so that the noise
             of the room and the microphone matters less. "auto" is 40 with groups, and none without; None for none.
+        cache: When features are kept on disk instead of in memory, and where; see `DiskCache`.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
 
     Raises:
@@ -86,6 +96,7 @@ class Provider(BaseProvider):
         max_seconds: float | None = None,
         centred: bool | None = None,
         top_db: float | str | None = AUTO_DB,
+        cache: DiskCache | None = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
     ):
         if (input_dir is None) == (filename is None):
@@ -109,7 +120,7 @@ class Provider(BaseProvider):
         if top_db is not None and top_db != AUTO_DB and not is_number:
             raise DataError(f"top_db is {top_db!r}; expected decibels above 0, {AUTO_DB!r} or None")
         self._top_db = top_db
-        self._task = parse_kinds(task)
+        self._task, self._cache = parse_kinds(task), cache or DiskCache()
 
     def number_of_classes(self) -> int:
         """The number of classes; 1 for regression."""
@@ -135,19 +146,21 @@ class Provider(BaseProvider):
             centred=self._is_centred(train.groups is not None, notes),
             top_db=self._chosen_range(train.groups is not None, notes),
         )
-        parts = [_read(files, wanted, notes) for files in (train, valid) if files is not None]
+        given = [files for files in (train, valid) if files is not None]
+        about = {"audio": wanted.to_json(), "reading": {"source": "audio", **columns.to_json()}}
+        functions = (self.get_loss_fn(), self.get_metric_fn())
+        expected = [[steps_by_header(path, wanted) for path in files.paths] for files in given]
+        longest = max(max(steps) for steps in expected)
+        if 4 * wanted.bands * longest * sum(map(len, expected)) > self._cache.memory_bytes:
+            stored = [
+                _stored(files, wanted, sum(steps), self._cache, notes)
+                for files, steps in zip(given, expected, strict=True)
+            ]
+            notes += _note_of_lengths(np.concatenate([features.lengths for features, _ in stored]), wanted)
+            return streamed(stored, self._task, options, {**about, "notes": notes}, self._cache, functions)
+        parts = [_read(files, wanted, notes) for files in given]
         notes += _note_of_lengths(np.concatenate([part.sequences.lengths for part in parts]), wanted)
-        return prepare_sequences(
-            parts,
-            self._task,
-            options,
-            {
-                "audio": wanted.to_json(),
-                "reading": {"source": "audio", **columns.to_json()},
-                "notes": notes,
-            },
-            (self.get_loss_fn(), self.get_metric_fn()),
-        )
+        return prepare_sequences(parts, self._task, options, {**about, "notes": notes}, functions)
 
     def _files(self, columns: FileColumns) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
         """The files to train on, those to validate on where they are given, and notes."""
@@ -228,15 +241,33 @@ def _compiled(name: str, pattern: str) -> re.Pattern[str]:
 def _read(files: LabelledFiles, wanted: LogMel, notes: list[str]) -> LabelledSequences:
     """The recordings that can be read; the others are named in a note."""
     features, damaged = features_of(files.paths, wanted)
+    keep = _readable(files, damaged, notes)
+    sequences = LabelledSequences(padded([features[row] for row in keep]), None)
+    return sequences.with_labels(_labels_of(files).take(keep))
+
+
+def _stored(
+    files: LabelledFiles, wanted: LogMel, steps: int, cache: DiskCache, notes: list[str]
+) -> tuple[StoredFeatures, Labels]:
+    """The recordings that can be read, on disk, and their labels; the others are named in a note."""
+    found = features_on_disk(files.paths, wanted, steps, cache)
+    keep = _readable(files, found.damaged, notes)
+    size = found.file.stat().st_size / GIB
+    notes.append(f"features of recordings are in {found.file} ({size:.2g} GiB), which may be deleted later")
+    labels = _labels_of(files).take(keep)
+    return found, dataclasses.replace(labels, weight_name=Labels.weight_name)  # as `LabelledSequences` calls them
+
+
+def _readable(files: LabelledFiles, damaged: Sequence[tuple[int, str]], notes: list[str]) -> np.ndarray:
+    """The numbers of the files that can be read; the others are named in a note."""
     lost = [*files.skipped, *((files.paths[row], reason) for row, reason in damaged)]
     if lost:
         notes.append(f"{len(lost)} of {len(files.paths) + len(files.skipped)} files are left out: {named(lost)}")
     bad = {row for row, _ in damaged}
-    keep = [row for row in range(len(features)) if row not in bad]
+    keep = [row for row in range(len(files.paths)) if row not in bad]
     if not keep:
         raise DataError(f"none of the {len(files.paths)} files can be read: {named(lost)}")
-    sequences = LabelledSequences(padded([features[row] for row in keep]), None)
-    return sequences.with_labels(_labels_of(files).take(np.array(keep)))
+    return np.array(keep)
 
 
 def _note_of_lengths(lengths: np.ndarray, wanted: LogMel) -> list[str]:

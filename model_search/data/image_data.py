@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from model_search.data.array_data import parse_kinds
+from model_search.data.files.disk_cache import GIB, DiskCache
 from model_search.data.files.labelled_files import FileColumns, LabelledFiles, files_of_csv, find_in_folders, named
 from model_search.data.images.decode_files import MAX_BYTES, chosen_format, decode
-from model_search.data.images.decoded_cache import GIB, DiskCache, on_disk
+from model_search.data.images.decoded_cache import on_disk
 from model_search.data.images.later_pictures import IMAGE
 from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array
 from model_search.data.prepare_options import PrepareOptions

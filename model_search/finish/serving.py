@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from keras import layers, ops
-from keras.src.ops.numpy import Sort
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.images.picture_format import PictureFormat
@@ -23,7 +22,7 @@ from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array
 from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
-from model_search.towers.heads import probabilities_of
+from model_search.towers.heads import named_operation, probabilities_of
 from model_search.towers.inputs import renamed, structured
 from model_search.towers.keras_inputs import row_name
 
@@ -190,7 +189,7 @@ def _answers_of_task(logits: Any, task: Task, temperature: float, suffix: str = 
     """The outputs of one task from its logits; `suffix` makes the names of its layers unique."""
     if task.kind is TaskKind.REGRESSION:
         if task.quantiles:
-            logits = Sort(axis=-1, name=f"rising{suffix}")(logits)
+            logits = named_operation(lambda values: ops.sort(values, axis=-1), logits, f"rising{suffix}")
         values = _in_units(logits, task, suffix)
         return {"prediction": values if task.quantiles or task.logits_dimension > 1 else values[..., 0]}
     probabilities = probabilities_of(logits, temperature, suffix)

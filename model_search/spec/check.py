@@ -26,7 +26,7 @@ from model_search.spec import (
 from model_search.spec.diagnostics import Path, Positions, Problem, Severity, one_of
 from model_search.spec.searches import readers, search_type
 
-__all__ = ["Checker", "check", "in_order", "problem_type", "search_type"]
+__all__ = ["CHANNELS_FIRST", "Checker", "check", "in_order", "problem_type", "search_type"]
 
 
 def check(spec: PhoenixSpec, positions: Positions | None = None) -> list[Problem]:
@@ -84,6 +84,22 @@ class Checker:
             value = getattr(message, name)
             if not value >= least:
                 self.add(f"{name} is {_number(value)}; expected at least {_number(least)}.", (*path, name))
+
+    def named_once(self, field: str, key: str, what: str) -> list[str]:
+        """Each message of a repeated field has a name, and each name one message; returns the names.
+
+        Args:
+            field: Of the specification.
+            key: The messages' field with the name, such as "label_name".
+            what: What a message is called.
+        """
+        names, named = [getattr(one, key) for one in getattr(self.spec, field)], key.removesuffix("_name")
+        for index, name in enumerate(names):
+            if not name:
+                self.add(f"This {what} has no {key}; give the name of its {named}.", (field, index))
+            elif name in names[:index]:
+                self.add(f"This is a second {what} of {name!r}; give each {named} once.", (field, index, key))
+        return names
 
     def block(self, name: str, path: Path) -> None:
         """A block is known."""
@@ -150,7 +166,7 @@ def _thresholds(checker: Checker) -> None:
             )
 
 
-_DATA_FORMAT = "NHWC"
+_CHANNELS_LAST, CHANNELS_FIRST = "NHWC", "NCHW"
 
 _PROBABILITIES = (
     "increase_complexity_probability",
@@ -368,16 +384,19 @@ def _transfer(checker: Checker) -> None:
 
 def _data_format(checker: Checker) -> None:
     given, path = checker.spec.cnn_data_format, ("cnn_data_format",)
-    if given == _DATA_FORMAT:
+    if given == _CHANNELS_LAST:
         return
-    if checker.problem_type.reads_maps:
+    if not checker.problem_type.reads_maps:
+        checker.add("cnn_data_format is not read: only towers of maps have one.", path, severity="warning")
+    elif given == CHANNELS_FIRST:
         checker.add(
-            f"cnn_data_format is {given!r}; expected {_DATA_FORMAT!r}: maps have their channels last, [rows, height, "
-            "width, channels].",
+            f"cnn_data_format is {given!r}; towers have their channels last on every device, and read a provider's "
+            f"maps as [rows, height, width, channels], which is {_CHANNELS_LAST!r}.",
             path,
+            severity="warning",
         )
     else:
-        checker.add("cnn_data_format is not read: only towers of maps have one.", path, severity="warning")
+        checker.add(f"cnn_data_format is {given!r}; expected {_CHANNELS_LAST!r} or {CHANNELS_FIRST!r}.", path)
 
 
 def _auxiliary(checker: Checker) -> None:

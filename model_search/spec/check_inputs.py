@@ -15,14 +15,10 @@ if TYPE_CHECKING:
 def input_towers(checker: Checker) -> None:
     """Names, blocks and shared weights of the towers of inputs."""
     towers = list(checker.spec.input_towers)
-    names = [tower.input_name for tower in towers]
+    checker.named_once("input_towers", "input_name", "tower")
     sharing = {tower.input_name for tower in towers if tower.shares_weights_with}
     for index, tower in enumerate(towers):
         path: Path = ("input_towers", index)
-        if not tower.input_name:
-            checker.add("This tower has no input_name; give the name of its input.", path)
-        elif tower.input_name in names[:index]:
-            checker.add(f"This is a second tower of {tower.input_name!r}; give each input once.", (*path, "input_name"))
         _blocks(checker, tower, path)
         other = tower.shares_weights_with
         if other and (other == tower.input_name or other in sharing):

@@ -18,14 +18,9 @@ if TYPE_CHECKING:
 def tasks(checker: Checker) -> None:
     """Names, losses and architectures of the tasks."""
     spec = checker.spec
-    names = [task.label_name for task in spec.multi_task_spec]
+    names = checker.named_once("multi_task_spec", "label_name", "task")
     for index, task in enumerate(spec.multi_task_spec):
-        path: Path = ("multi_task_spec", index)
-        if not task.label_name:
-            checker.add("This task has no label_name; give the name of its label.", path)
-        elif task.label_name in names[:index]:
-            checker.add(f"This is a second task {task.label_name!r}; give each label once.", (*path, "label_name"))
-        _task(checker, task, path)
+        _task(checker, task, ("multi_task_spec", index))
     primary = spec.primary_task_name
     if names and primary and primary not in names:
         checker.add(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import keras
 import numpy as np
 from keras import layers, ops
-from keras.src.ops.numpy import Clip
 
 from model_search.errors import TrialError, UnsupportedError, UserError
 
@@ -116,8 +115,20 @@ def _check_steps(tensor: keras.KerasTensor) -> None:
 
 def within_range(model: keras.Model, low: float, high: float) -> keras.Model:
     """The same model with its outputs cut off at the least and the largest value; the weights are shared."""
-    # With a name of its own: `ops.clip` takes one that other operations of an exported model may have.
-    return keras.Model(model.input, Clip(low, high, name="training_range")(model.output), name=model.name)
+    found = named_operation(lambda values: ops.clip(values, low, high), model.output, "training_range")
+    return keras.Model(model.input, found, name=model.name)
+
+
+def named_operation(
+    function: Callable[[keras.KerasTensor], keras.KerasTensor], tensor: keras.KerasTensor, name: str
+) -> keras.KerasTensor:
+    """The function of a tensor [batch, ...] under a name of its own.
+
+    By itself `keras.ops` takes a name that other operations of an exported model may have; inside a model of this name,
+    which is one layer of the whole, that does not matter.
+    """
+    given = keras.Input(tensor.shape[1:], dtype=tensor.dtype)
+    return keras.Model(given, function(given), name=name)(tensor)
 
 
 def probabilities_of(logits: keras.KerasTensor, temperature: float, suffix: str = "") -> keras.KerasTensor:

@@ -16,7 +16,7 @@ from model_search.data.named.own_towers import OwnTower
 from model_search.data.prepare_options import READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData, logits_dimension
 from model_search.data.provider import Provider
-from model_search.data.rows import FEATURES
+from model_search.data.rows import FEATURES, main_inputs
 from model_search.errors import DamagedRecordError, DataError, StudyError, UnsupportedError
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata import paths, study_folder
@@ -31,7 +31,7 @@ from model_search.search.planning.classic_models import FEWEST_MODELS
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.space.architecture import problem_type_of
-from model_search.spec.check import problem_type
+from model_search.spec.check import CHANNELS_FIRST, problem_type
 from model_search.spec.describe import merges_losses
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.spec.searches import LATEST_VERSION, with_version
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 
 TRAIN_STEPS, BATCH_SIZE = 1000, 100  # where neither the user nor the data say anything
+_MOST_CHANNELS = 4  # of maps that seem to have them first: grey, colour, colour and alpha
 SLOW_SHARE = 1 / 15  # of the time limit, for a tower on a table: a search wants to see dozens of them
 
 
@@ -142,6 +143,7 @@ def _prepare(
     data = prepared(provider, prepare_options(spec, seed, batch_size, options.eval_steps, existing))
     _check_size(data)
     _check_tasks(data, spec)
+    _check_maps(data, spec)
     metric = resolve_metric(options.metric, options.goal, data.task)
     searched = with_version(spec, _search_version(existing))
     classic = _classic_models(data, spec, options, existing)
@@ -236,6 +238,23 @@ def _check_tasks(data: PreparedData, spec: PhoenixSpec) -> None:
         raise DataError(
             f"primary_task_name is {spec.primary_task_name!r}; the data have the label {data.task.label!r} alone"
         )
+
+
+def _check_maps(data: PreparedData, spec: PhoenixSpec) -> None:
+    """Maps of a specification with the channels first do not have them first, since towers read them last.
+
+    Raises:
+        DataError: if some seem to: with at most four channels, and more rows and columns than that.
+    """
+    if spec.cnn_data_format != CHANNELS_FIRST or not problem.problem_type(problem_type(spec)).reads_maps:
+        return
+    for name, one in main_inputs(data.input_specs).items():
+        if len(one.shape) == 3 and one.shape[0] <= _MOST_CHANNELS < min(one.shape[1:]):
+            raise DataError(
+                f"cnn_data_format is {CHANNELS_FIRST!r} and the maps {name!r} have the shape {list(one.shape)}, which "
+                "seems to be [channels, height, width]; expected [height, width, channels] from the provider: "
+                "transpose them, np.transpose(maps, (0, 2, 3, 1))"
+            )
 
 
 def _seed(options: SearchOptions, existing: StudyRecord | None) -> int:

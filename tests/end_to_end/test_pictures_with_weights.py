@@ -8,7 +8,7 @@ from test_several_inputs import ADAM
 
 from model_search import single_trainer
 from model_search.data import image_data
-from model_search.data.images.decoded_cache import DiskCache
+from model_search.data.files.disk_cache import DiskCache
 from model_search.spec.load import load_text
 
 ROWS = 60

@@ -80,8 +80,8 @@ ERRORS = [
     ("increase_complexity_minimum_trials: [3, 2]", 2, 41, "has 2 after 3; expected thresholds that never fall."),
     ("increase_complexity_minimum_trials: -3", 2, 37, "has -3; expected 0 or more trials."),
     ("blocks_to_use: 'FULY_CONECTED'", 2, 16, "There is no block 'FULY_CONECTED'; the nearest names are FULLY_"),
-    ("problem_type: CNN cnn_data_format: 'NCHW'", 2, 36, "cnn_data_format is 'NCHW'; expected 'NHWC': maps have"),
-    ("problem_type: CNN cnn_data_format: ''", 2, 36, "cnn_data_format is ''; expected 'NHWC'"),
+    ("problem_type: CNN cnn_data_format: ''", 2, 36, "cnn_data_format is ''; expected 'NHWC' or 'NCHW'."),
+    ("problem_type: CNN cnn_data_format: 'nchw'", 2, 36, "cnn_data_format is 'nchw'; expected 'NHWC' or 'NCHW'."),
     ("blocks_to_use: 'EMPTY_BLOCK'", 2, 16, "EMPTY_BLOCK is padding"),
     ("user_suggestions { architecture: ['IDENTITY', 'X_Y'] }", 2, 47, "There is no block 'X_Y'"),
     ("user_suggestions { }", 2, 1, "This user suggestion has no blocks"),
@@ -189,6 +189,10 @@ ERRORS = [
     ("multi_task_spec { label_name: 'a' architecture: 'EMPTY_BLOCK' }", 2, 49, "EMPTY_BLOCK is padding"),
     ("multi_task_spec { label_name: 'a' architecture: 'TUNABLE_SVDF' }", 2, 49, "TUNABLE_SVDF has hyperparameters"),
     ("multi_task_spec { label_name: 'a' } primary_task_name: 'b'", 2, 56, "primary_task_name is 'b'; expected one"),
+    (
+        "multi_task_spec { label_name: 'a' } multi_task_spec { label_name: 'a' }",
+        2, 67, "This is a second task of 'a'; give each label once.",
+    ),
     ("input_towers { blocks_to_use: 'IDENTITY' }", 2, 1, "This tower has no input_name"),
     ("input_towers { input_name: 'a' } input_towers { input_name: 'a' }", 2, 61, "a second tower of 'a'"),
     ("input_towers { input_name: 'a' architecture: 'NO' }", 2, 46, "There is no block 'NO'"),
@@ -235,6 +239,10 @@ WARNINGS = [
     ("random_architecture_probability: 0.5", 34, "random_architecture_probability is not read"),
     ("use_synchronous_optimizer: true", 28, "use_synchronous_optimizer is not read in this version: each trial is"),
     ("cnn_data_format: 'NCHW'", 18, "cnn_data_format is not read: only towers of maps have one."),
+    (
+        "problem_type: CNN cnn_data_format: 'NCHW'",
+        36, "cnn_data_format is 'NCHW'; towers have their channels last on every device, and read a provider's maps as",
+    ),
     ("auxiliary_head_loss_weight: 0.4", 29, "auxiliary_head_loss_weight is not read without use_auxiliary_head."),
     (
         "multi_task_spec { label_name: 'a' weight_feature_name: 'w' }",

@@ -87,6 +87,28 @@ def test_silence_is_for_progress_and_not_for_warnings(capfd):
         assert ("trial 1" in shown) is (enabled is not False)
 
 
+def open_maps(folder, shape, data_format):
+    spec = load_spec(constants.DEFAULT_CNN)
+    spec.cnn_data_format = data_format
+    data, maps = table(), np.zeros((60, *shape), np.float32)
+    train, valid = (Rows.of({"map": maps[: len(rows)]}, rows.label) for rows in (data.train, data.valid))
+    data = dataclasses.replace(data, train=train, valid=valid, own_specs={})
+    data = dataclasses.replace(data, description={"task": data.task.to_json()})
+    options = SearchOptions(1, 10, 5, folder, 8, "x", "me", overwrite=True, progress=False)
+    session = open_session(Own(data), spec, options)
+    session.store.close()
+    return session
+
+
+def test_maps_have_their_channels_last_also_where_the_specification_has_them_first(tmp_path):
+    for shape in ((6, 8, 3), (3, 8, 3)):  # three rows of pixels are possible
+        (warning,) = [one for one in open_maps(tmp_path, shape, "NCHW").warnings if "cnn_data_format" in one]
+        assert "channels last on every device" in warning
+    with pytest.raises(DataError, match=r"shape \[3, 6, 8\], which seems to be \[channels, .*np.transpose"):
+        open_maps(tmp_path, (3, 6, 8), "NCHW")
+    assert not any("cnn_data_format" in one for one in open_maps(tmp_path, (3, 6, 8), "NHWC").warnings)
+
+
 def other_table(folder):
     text = (folder / "table.csv").read_text()
     (folder / "other.csv").write_text(text.replace("59,", "60,"))

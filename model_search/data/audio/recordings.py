@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import math
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.files.labelled_files import FileKind, size_of
+from model_search.data.files.read_ahead import read_ahead
 from model_search.errors import DataError
 
 MAX_FILE_BYTES = 500_000_000
 MAX_SECONDS = 600.0  # of one recording
+_HEADER_BYTES = 4096  # of a file, in which its format is looked for
 RECORDINGS = FileKind("recordings", frozenset({".wav", ".wave"}))
 
 
@@ -101,6 +105,25 @@ def features_of(
     Returns:
         float32 [steps, bands] for each file, and the damaged files: position and reason (theirs have no step).
     """
+    found = list(each_features(paths, wanted, threads))
+    empty = np.zeros((0, wanted.bands), np.float32)
+    damaged = [(row, reason) for row, reason in enumerate(found) if isinstance(reason, str)]
+    return [empty if isinstance(features, str) else features for features in found], damaged
+
+
+def each_features(
+    paths: Sequence[pathlib.Path], wanted: LogMel, threads: int | None = None
+) -> Iterator[np.ndarray | str]:
+    """The features of one file after the other; few are in memory at a time.
+
+    Args:
+        paths: The files.
+        wanted: How features are computed; recordings of other rates are resampled.
+        threads: How many threads read; as many as there are cores where None.
+
+    Yields:
+        float32 [steps, bands]; of a damaged file the reason.
+    """
 
     def one(path: pathlib.Path) -> np.ndarray | str:
         try:
@@ -108,11 +131,33 @@ def features_of(
         except DamagedRecordingError as error:
             return str(error)
 
-    with concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        found = list(pool.map(one, paths))
-    empty = np.zeros((0, wanted.bands), np.float32)
-    damaged = [(row, reason) for row, reason in enumerate(found) if isinstance(reason, str)]
-    return [empty if isinstance(features, str) else features for features in found], damaged
+    count = threads or os.cpu_count() or 1
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        yield from read_ahead(pool, one, paths, 4 * count)
+
+
+def steps_by_header(path: pathlib.Path, wanted: LogMel) -> int:
+    """About how many vectors a WAV file gives, by the rate in its header and the size of the file; 0 if it is none.
+
+    A damaged file may give fewer, or none.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER_BYTES)
+            size = os.fstat(file.fileno()).st_size
+    except OSError:
+        return 0
+    order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
+    at = head.find(b"fmt ")
+    if head[8:12] != b"WAVE" or at < 0 or at + 24 > len(head):
+        return 0
+    rate, frame = (
+        int.from_bytes(head[at + start : at + end], order) for start, end in ((12, 16), (20, 22))
+    )  # samples a second, bytes a sample of all channels
+    if not rate or not frame:
+        return 0
+    seconds = min(size / frame / rate, MAX_SECONDS)
+    return wanted.steps(math.ceil(seconds * wanted.rate))
 
 
 def _as_floats(samples: np.ndarray) -> np.ndarray:

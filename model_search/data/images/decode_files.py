@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 
+from model_search.data.files.read_ahead import read_ahead
 from model_search.data.images.picture_format import DamagedPictureError, PictureFormat, PictureHeader, header
 from model_search.errors import DataError
 
@@ -117,20 +117,7 @@ def decoded_blocks(
 
     count = threads or os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        yield from _shown(_ahead(pool, block, range(0, len(paths), _BLOCK), 2 * count), len(paths))
-
-
-def _ahead(
-    pool: concurrent.futures.Executor, function: Callable[[int], _Result], given: Iterable[int], most: int
-) -> Iterator[_Result]:
-    """The results in order, of which at most so many wait to be taken: memory stays bounded."""
-    waiting: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
-    for one in given:
-        if len(waiting) == most:
-            yield waiting.popleft().result()
-        waiting.append(pool.submit(function, one))
-    while waiting:
-        yield waiting.popleft().result()
+        yield from _shown(read_ahead(pool, block, range(0, len(paths), _BLOCK), 2 * count), len(paths))
 
 
 def _shown(blocks: Iterable[_Result], files: int) -> Iterable[_Result]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,37 @@ class Padded:
 
     def spec(self) -> InputSpec:
         """What a tower reads, with the mean and the deviation of each channel over the valid steps."""
-        steps = self.values[self.valid].astype(np.float64)
-        deviation = steps.std(axis=0)
-        deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(steps).max(axis=0))] = 1.0
-        return InputSpec(
-            self.values.shape[1:],
-            lengths=LENGTHS,
-            mean=tuple(float(value) for value in steps.mean(axis=0)),
-            deviation=tuple(float(value) for value in deviation),
-        )
+        return spec_of_steps([self.values[self.valid]], self.values.shape[1:])
+
+
+def spec_of_steps(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> InputSpec:
+    """What a tower reads, from all valid steps.
+
+    Mean and deviation of a channel are those of all blocks, by the update of Chan, Golub & LeVeque ("Updating Formulae
+    and a Pairwise Algorithm for Computing Sample Variances", 1979).
+
+    Args:
+        blocks: The valid steps, [steps, channels] each; one is in memory at a time.
+        shape: That of a padded sequence: (steps, channels).
+    """
+    count, largest = 0, np.zeros(shape[1])
+    mean, squares = np.zeros(shape[1]), np.zeros(shape[1])
+    for block in blocks:
+        steps = block.astype(np.float64)
+        total = count + len(steps)
+        own = steps.mean(axis=0)
+        squares += np.square(steps - own).sum(axis=0) + np.square(own - mean) * (count * len(steps) / total)
+        mean += (own - mean) * (len(steps) / total)
+        largest = np.maximum(largest, np.abs(steps).max(axis=0))
+        count = total
+    deviation = np.sqrt(squares / count)
+    deviation[deviation < 1e-6 * np.maximum(1.0, largest)] = 1.0
+    return InputSpec(
+        shape,
+        lengths=LENGTHS,
+        mean=tuple(float(value) for value in mean),
+        deviation=tuple(float(value) for value in deviation),
+    )
 
 
 def unmarked_padding(x: Any, lengths: Any = None) -> str | None:
@@ -102,7 +124,7 @@ def padded(x: Any, lengths: Any = None) -> Padded:
         if part.shape[1] != width:
             raise DataError(f"sequence {row} has {part.shape[1]} channels, sequence 1 has {width}; expected as many")
     counts = np.array([len(part) for part in parts], np.int32)
-    values = np.zeros((len(parts), int(counts.max()), width), np.float64)
+    values = np.zeros((len(parts), int(counts.max()), width), np.result_type(np.float32, *{p.dtype for p in parts}))
     for row, part in enumerate(parts):
         values[row, : len(part)] = part
     return _checked(values, counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,16 +58,10 @@ def prepare_sequences(
         task=next(iter(choice.tasks.values())),
         train=padded[0],
         valid=padded[1],
-        fingerprint=_fingerprint(choice, padded),
-        description={
-            **about,
-            **choice.described,
-            "reading_rules": options.reading_rules,
-            "sequences": {**about.get("sequences", {}), "steps": steps, "channels": channels},
-            "columns": [SEQUENCE, LENGTHS],
-            "label_per_step": options.label_per_step,
-            "notes": notes + choice.notes,
-        },
+        fingerprint=fingerprint_of(next(iter(choice.tasks.values())), _digested(choice, padded)),
+        description=described(
+            {**about, **choice.described, "notes": notes + choice.notes}, options, steps=steps, channels=channels
+        ),
         loss_fn=functions[0],
         metric_fn=functions[1],
         lengths={SEQUENCE: LENGTHS},
@@ -113,9 +107,7 @@ def _by_row(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOpt
     train, valid = (parts[one.part].sequences.take(one.numbers) for one in chosen)
 
     def rows(sequences: Padded, number: int) -> Rows:
-        one = chosen[number]
-        whole = dataclasses.replace(one, numbers=np.arange(len(sequences)))
-        return whole.rows(sequences.inputs, found.tasks)
+        return chosen[number].with_inputs(sequences.inputs, found.tasks)
 
     digested = (found.train.digested, found.valid.digested)
     return _Choice(found.tasks, (train, valid), rows, digested, found.described, found.notes, found.groups)
@@ -186,13 +178,54 @@ def _split(part: _Encoded, options: PrepareOptions) -> tuple[list[_Encoded], dic
     return [part.take(train), part.take(valid)], found
 
 
-def _fingerprint(choice: _Choice, padded: Sequence[Rows]) -> str:
-    task = next(iter(choice.tasks.values()))
+@dataclasses.dataclass(frozen=True)
+class Digested:
+    """What a fingerprint takes of the sequences to train on, or of those to validate on.
+
+    Attributes:
+        shape: That of the padded values: (rows, steps, channels).
+        blocks: Them, float32, some rows at a time.
+        lengths: int32 [rows].
+        labels: From the labels and weights.
+    """
+
+    shape: tuple[int, ...]
+    blocks: Iterable[np.ndarray]
+    lengths: np.ndarray
+    labels: bytes
+
+
+def fingerprint_of(task: Task, parts: Iterable[Digested]) -> str:
+    """The fingerprint of sequences to train on and to validate on."""
     digest = hashlib.sha256(repr((task.kind.value, task.label, task.classes)).encode())
+    for part in parts:
+        digest.update(repr(part.shape).encode())
+        for block in part.blocks:
+            digest.update(np.ascontiguousarray(block).data)
+        digest.update(part.lengths.tobytes())
+        digest.update(part.labels)
+    return digest.hexdigest()
+
+
+def _digested(choice: _Choice, padded: Sequence[Rows]) -> Iterator[Digested]:
     for rows, labels in zip(padded, choice.digested, strict=True):
         values = rows.inputs[SEQUENCE]
-        digest.update(repr(values.shape).encode())
-        digest.update(np.ascontiguousarray(values).data)
-        digest.update(rows.inputs[LENGTHS].tobytes())
-        digest.update(labels)
-    return digest.hexdigest()
+        yield Digested(values.shape, [values], rows.inputs[LENGTHS], labels)
+
+
+def described(about: Mapping[str, Any], options: PrepareOptions, *, steps: int, channels: int) -> dict[str, Any]:
+    """The description of sequences.
+
+    Args:
+        about: What it says of the tasks, the split and the source, with all notes.
+        options: How they were prepared.
+        steps: Those of a padded sequence.
+        channels: Those of a step.
+    """
+    return {
+        **about,
+        "reading_rules": options.reading_rules,
+        "sequences": {**about.get("sequences", {}), "steps": steps, "channels": channels},
+        "columns": [SEQUENCE, LENGTHS],
+        "label_per_step": options.label_per_step,
+    }

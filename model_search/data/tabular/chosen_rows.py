@@ -166,7 +166,10 @@ class ChosenRows:
             inputs: Those of the whole part.
             tasks: By name, the primary one first.
         """
-        own = {name: values[self.numbers] for name, values in inputs.items()}
+        return self.with_inputs({name: values[self.numbers] for name, values in inputs.items()}, tasks)
+
+    def with_inputs(self, own: Arrays, tasks: Mapping[str, Task]) -> Rows:
+        """Them as rows, with inputs of these rows alone."""
         primary, *names = tasks
         targets = label_columns.to_rows(self.targets, tasks[primary])
         if not names:

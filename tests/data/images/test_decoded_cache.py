@@ -4,14 +4,16 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
+import pathlib
 
 import numpy as np
 import pytest
 from picture_makers import write_digits
 
 from model_search.data import image_data
+from model_search.data.files.disk_cache import DiskCache
 from model_search.data.images import decoded_cache
-from model_search.data.images.decoded_cache import DiskCache, on_disk
+from model_search.data.images.decoded_cache import on_disk
 from model_search.data.images.picture_format import PictureFormat
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import StreamData
@@ -86,7 +88,7 @@ def test_a_killed_writer_leaves_nothing_that_is_believed(tmp_path, paths, monkey
         raise _Killed
 
     monkeypatch.setattr(decoded_cache, "decoded_blocks", killed)
-    monkeypatch.setattr(decoded_cache.pathlib.Path, "unlink", lambda *a, **k: None)  # nor does it clean up
+    monkeypatch.setattr(pathlib.Path, "unlink", lambda *a, **k: None)  # nor does it clean up
     with pytest.raises(_Killed):
         on_disk(paths, FORMAT, cache(tmp_path))
     monkeypatch.undo()
