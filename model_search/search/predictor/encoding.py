@@ -62,11 +62,11 @@ class Similarity:
 
     @property
     def match(self) -> np.ndarray:
-        """The share of positions with the same block, counted from both ends; 1 on the diagonal. [n, m]"""
+        """The share of positions with the same block, counted from both ends, [n, m]; 1 on the diagonal."""
         return self.levels[self.level]
 
     def whole(self, steepness: float) -> np.ndarray:
-        """How alike architectures are as a whole: 1 where they are the same, the smaller the steeper. [n, m]"""
+        """How alike architectures are as a whole: 1 where they are the same, the smaller the steeper; [n, m]."""
         return np.exp((self.levels - 1.0) * steepness)[self.level]
 
     def block(self, rows: np.ndarray) -> Similarity:
@@ -212,17 +212,19 @@ class Encoder:
         """
         if not len(parts):
             return None
+        bell = -2 * self.WIDTH**2
         rows, row_of = _distinct(first.hyperparameters)
         total = np.zeros((len(rows), len(second)))
         for part, columns in zip(parts, self._columns.values(), strict=True):
             ours, our = _distinct(rows[:, columns])
             theirs, their = _distinct(second.hyperparameters[:, columns])
-            squares = np.zeros((len(ours), len(theirs)))
-            for one, other in zip(ours.T, theirs.T, strict=True):
-                squares += (one[:, None] - other[None, :]) ** 2
-            part[...] = np.exp(squares / (-2 * self.WIDTH**2))[:, their][our][row_of]
+            squares = _squares(ours, theirs)
             total += squares[:, their][our]
-        return np.exp(total / len(parts) / (-2 * self.WIDTH**2))[row_of]
+            squares /= bell
+            part[...] = np.exp(squares, out=squares)[:, their][our][row_of]
+        total /= len(parts)
+        total /= bell
+        return np.exp(total, out=total)[row_of]
 
     def alone(self, trials: Encoded) -> Similarity:
         """How alike each trial is to itself, as a column: [n, 1], and [parts, n, 1]."""
@@ -271,6 +273,15 @@ def _sum(of: Sequence[np.ndarray]) -> np.ndarray:
     return total
 
 
+def _squares(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Squared distances between rows, [n, m]; 1 between two choices."""
+    squares = np.zeros((len(first), len(second)))
+    for one, other in zip(first.T, second.T, strict=True):
+        differences = np.subtract.outer(one, other)
+        squares += np.multiply(differences, differences, out=differences)
+    return squares
+
+
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | slice]:
     """The rows that differ, and which of them each row is; all rows where most of them differ."""
     if len(rows) and (rows == rows[0]).all():
@@ -294,7 +305,7 @@ class _Scale:
     choice: HyperparameterValue | None = None
 
     def column(self, values: Sequence[HyperparameterValue | None]) -> np.ndarray:
-        """The values on the scale, half-way where there is no number. [n]"""
+        """The values on the scale, half-way where there is no number; [n]."""
         if self.choice is not None:
             return np.array([value == self.choice for value in values]) / math.sqrt(2)
         if any(issubclass(kind, (str, bool)) for kind in set(map(type, values))):
