@@ -276,6 +276,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--variants", default=";".join(VARIANTS), help="the default with other settings; ';' between")
     parser.add_argument("--default", default=DEFAULT, help="whom the others are compared with")
     parser.add_argument("--seeds", type=int, default=20, help="seeds on landscapes")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them: others tell what chance did")
     parser.add_argument("--table-seeds", type=int, help="seeds on tables (default: 50, or as on landscapes if named)")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--at", default=",".join(map(str, AT)), help="numbers of trials")
@@ -313,15 +314,16 @@ def main(arguments: list[str] | None = None) -> int:
         sys.exit(f"unknown spaces: {', '.join(unknown)}; there are {', '.join(LANDSCAPES)} and {', '.join(KNOWN)}")
     if options.default not in names or not set(names) - {options.default, *variants}:
         sys.exit(f"contestants are {', '.join(names)}; expected {options.default} and one that it is compared with")
-    seeds = {space: options.seeds if space in LANDSCAPES else options.table_seeds or 50 for space in asked}
-    jobs = [Job(space, name, seed, at) for space in asked for seed in range(seeds[space]) for name in names]
+    counts = {space: options.seeds if space in LANDSCAPES else options.table_seeds or 50 for space in asked}
+    first = options.first_seed
+    seeds = {space: range(first, first + count) for space, count in counts.items()}
+    jobs = [Job(space, name, seed, at) for space in asked for seed in seeds[space] for name in names]
     started = time.monotonic()
     found = dict(zip(jobs, carry_out(jobs, options), strict=True))
     print(f"{len(jobs)} studies, {time.monotonic() - started:.0f} s")
     regrets = {
         space: {
-            name: np.array([found[Job(space, name, seed, at)]["regret"] for seed in range(seeds[space])])
-            for name in names
+            name: np.array([found[Job(space, name, seed, at)]["regret"] for seed in seeds[space]]) for name in names
         }
         for space in asked
     }

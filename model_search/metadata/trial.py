@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -344,11 +345,12 @@ class TrialPlan:
         """Whether its training can go on: it trains one tower by itself, on the labels alone."""
         return self.trains_one_tower and not self.teacher
 
-    @property
+    @functools.cached_property
     def is_on_labels_alone(self) -> bool:
         """Whether it trains one tower by itself, on the labels alone, for no longer than the others of the study.
 
-        Its result then depends on its architecture and hyperparameters only: searches learn from such trials.
+        Its result then depends on its architecture and hyperparameters only: searches learn from such trials. They ask
+        every trial of a study, for every plan.
         """
         return self.can_train_longer and self.kind is not TrialKind.LONGER
 

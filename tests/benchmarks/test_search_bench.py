@@ -1,5 +1,6 @@
 """The comparison of the default with every other search: landscapes, the two kinds of failure, and the statistics."""
 
+import json
 import pathlib
 import sys
 
@@ -127,6 +128,25 @@ def test_several_processes_give_the_same_regrets(bench, capsys):
     alone = capsys.readouterr().out.splitlines()[1:]
     bench[0].main([*arguments, "--jobs", "2"])
     assert capsys.readouterr().out.splitlines()[1:] == alone
+
+
+def test_other_seeds_make_other_studies(bench, capsys, tmp_path):
+    file = tmp_path / "results.json"
+    arguments = [
+        "--spaces",
+        "nk1",
+        "--contestants",
+        "random,local",
+        "--default",
+        "local",
+        "--at",
+        "5",
+        "--variants",
+        "",
+    ]
+    bench[0].main([*arguments, "--seeds", "2", "--first-seed", "7", "--results", str(file)])
+    assert capsys.readouterr().out.startswith("4 studies")
+    assert sorted({key.split("/")[2] for key in json.loads(file.read_text())}) == ["7", "8"]
 
 
 def test_an_unknown_space_is_refused(bench):

@@ -17,7 +17,7 @@ from model_search.search.algorithms.robust_beam import (
     trials_since_the_best,
 )
 from model_search.search.history.history import History
-from model_search.search.predictor.predictor import Predictor, is_own
+from model_search.search.predictor.predictor import Predictor, has_own, is_own
 from model_search.search.space.architecture import Architecture
 from model_search.search.space.edit_distance import encode, hamming, levenshtein
 from model_search.spec.searches import SEARCHES
@@ -90,7 +90,7 @@ class PortfolioBeam(RobustBeam):
         return lambda expected: expected.mean + EXPLORATION * expected.deviation
 
     def _share_of_steps(self, history: History) -> float:
-        if sum(map(is_own, history.trials)) < STEPS_FROM - 1:
+        if not has_own(history, STEPS_FROM - 1):
             return 0.0
         least = min(LEAST_STEPS, self.most_steps)
         return least + (self.most_steps - least) * self._stalled(history)

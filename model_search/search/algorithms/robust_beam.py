@@ -125,6 +125,8 @@ class RobustBeam(GuidedBeam):
 
     def _evolved(self, history: History, allowed: int, rng: np.random.Generator) -> Iterator[Child]:
         """Children of the winners of tournaments among the latest trials."""
+        if not self.evolved:
+            return
         population = [
             (history.loss(trial), trial.id, trial.plan.architecture)
             for trial in heapq.nlargest(POPULATION, filter(is_own, history.completed), key=lambda trial: trial.id)

@@ -170,7 +170,7 @@ class History:
 
     def value(self, trial: Trial) -> float:
         """The metric of a completed trial, on the scale on which trials are compared."""
-        return trial.objective(self.metric)
+        return trial.objective(self.ranking.objective.metric)
 
     def loss(self, trial: Trial) -> float:
         """The metric of a completed trial as a loss: less is better."""

@@ -39,9 +39,9 @@ class Hypothesis:
     def covariance(self, similarity: Similarity, positions: int) -> np.ndarray:
         """The covariance without noise."""
         count = len(similarity.parts)
-        total = (self.weights[:count] @ similarity.parts.reshape(count, -1)).reshape(similarity.match.shape)
+        total = (self.weights[:count] @ similarity.parts.reshape(count, -1)).reshape(similarity.level.shape)
         for weight, product in zip(self.weights[count:], _products(similarity, positions, self.reach), strict=True):
-            total += weight * product
+            total += np.multiply(product, weight, out=product)
         return total
 
 
@@ -55,8 +55,8 @@ def components(similarity: Similarity, positions: int, reach: float) -> np.ndarr
 
 
 def _products(similarity: Similarity, positions: int, reach: float) -> list[np.ndarray]:
-    whole = np.exp((similarity.match - 1.0) * (positions / reach))
-    return [whole] if similarity.hyper is None else [whole, similarity.hyper, similarity.hyper * whole]
+    whole = similarity.whole(positions / reach)
+    return [whole] if similarity.hyper is None else [whole, similarity.hyper.copy(), similarity.hyper * whole]
 
 
 def learn(similarity: Similarity, shares: np.ndarray, positions: int, targets: np.ndarray, reach: float) -> Hypothesis:

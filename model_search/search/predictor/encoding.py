@@ -49,20 +49,31 @@ class Similarity:
     """How alike the trials of two lists are, each as a positive semidefinite matrix of shape [n, m].
 
     Attributes:
-        match: The share of positions with the same block, counted from both ends; 1 on the diagonal.
+        levels: The shares of positions with the same block, counted from both ends, that there are. [levels]
+        level: Which of them each pair has; that of 1 on the diagonal. [n, m]
         parts: What may count by itself, one matrix each. [parts, n, m]
         hyper: From 1 (the same hyperparameters) to 0; None where there is nothing to compare.
     """
 
-    match: np.ndarray
+    levels: np.ndarray
+    level: np.ndarray
     parts: np.ndarray
     hyper: np.ndarray | None
+
+    @property
+    def match(self) -> np.ndarray:
+        """The share of positions with the same block, counted from both ends, [n, m]; 1 on the diagonal."""
+        return self.levels[self.level]
+
+    def whole(self, steepness: float) -> np.ndarray:
+        """How alike architectures are as a whole: 1 where they are the same, the smaller the steeper; [n, m]."""
+        return np.exp((self.levels - 1.0) * steepness)[self.level]
 
     def block(self, rows: np.ndarray) -> Similarity:
         """The part between some rows and the same columns."""
         square = np.ix_(rows, rows)
         hyper = None if self.hyper is None else self.hyper[square]
-        return Similarity(self.match[square], self.parts[:, rows[:, None], rows[None, :]], hyper)
+        return Similarity(self.levels, self.level[square], self.parts[:, rows[:, None], rows[None, :]], hyper)
 
 
 class Encoder:
@@ -150,7 +161,8 @@ class Encoder:
     def _values(self, hyperparameters: Sequence[Hyperparameters]) -> np.ndarray:
         # Candidates of one round mostly have the very same ones.
         distinct = {id(given): given for given in hyperparameters}
-        columns = [scale.column(given.get(scale.name) for given in distinct.values()) for scale in self._scales]
+        values = {name: [given.get(name) for given in distinct.values()] for name in self._columns}
+        columns = [scale.column(values[scale.name]) for scale in self._scales]
         if not columns:
             return np.zeros((len(hyperparameters), 0))
         row_of = {known: row for row, known in enumerate(distinct)}
@@ -163,23 +175,56 @@ class Encoder:
         places, the first block, the second, the last, and the depth. Then how often each block occurs, which blocks
         follow each other, and each hyperparameter. Blocks whose names share words are alike in how often they occur.
         """
+        parts = np.empty((len(self.shares), len(first), len(second)))
+        architectures = len(parts) - len(self._columns)
+        levels, level = self._compare_architectures(first, second, parts[:architectures])
+        return Similarity(levels, level, parts, self._compare_values(first, second, parts[architectures:]))
+
+    def _compare_architectures(
+        self, first: Encoded, second: Encoded, parts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Writes the parts that are of architectures; the levels of matches, and which of them each pair has."""
         places = _places(first.head, second.head)
-        match = np.mean(places, axis=0)
+        shares = np.arange(len(places) + 1) / len(places)
+        hits = _sum(places)
         if first.tail is not None and second.tail is not None:
             from_behind = _places(first.tail, second.tail)
-            match = (match + np.mean(from_behind, axis=0)) / 2
-            parts = [match, *places[:2], from_behind[-1], self._depths(first, second)]
+            levels = ((shares[:, None] + shares) / 2).ravel()
+            level = hits * len(shares) + _sum(from_behind)
+            of_places = [levels[level], *places[:2], from_behind[-1], self._depths(first, second)]
         else:
-            parts = places[: self.PLACES]
+            levels, level = shares, hits
+            of_places = places[: self.PLACES]
+        for part, place in zip(parts, of_places, strict=False):
+            part[...] = place
         if first.pairs is not None and second.pairs is not None:
-            parts.append(first.pairs @ second.pairs.T)
+            np.matmul(first.pairs, second.pairs.T, out=parts[-2])
         elif len(places) > 1:
-            parts.append(np.mean([one & other for one, other in itertools.pairwise(places)], axis=0))
-        parts.append(first.counts @ second.counts.T)
-        squares = [self._squares(name, first, second) for name in self._columns]
-        parts += [np.exp(square / (-2 * self.WIDTH**2)) for square in squares]
-        hyper = np.exp(np.mean(squares, axis=0) / (-2 * self.WIDTH**2)) if squares else None
-        return Similarity(match, np.stack(parts), hyper)
+            np.divide(_sum([one & other for one, other in itertools.pairwise(places)]), len(places) - 1, out=parts[-2])
+        np.matmul(first.counts, second.counts.T, out=parts[-1])
+        return levels, level
+
+    def _compare_values(self, first: Encoded, second: Encoded, parts: np.ndarray) -> np.ndarray | None:
+        """Writes the parts that are of hyperparameters, one for each; how alike they are together, None without any.
+
+        Most values occur often: candidates mostly have the same ones, and choices are few. Exponentials are taken of
+        those that differ.
+        """
+        if not len(parts):
+            return None
+        bell = -2 * self.WIDTH**2
+        rows, row_of = _distinct(first.hyperparameters)
+        total = np.zeros((len(rows), len(second)))
+        for part, columns in zip(parts, self._columns.values(), strict=True):
+            ours, our = _distinct(rows[:, columns])
+            theirs, their = _distinct(second.hyperparameters[:, columns])
+            squares = _squares(ours, theirs)
+            total += squares[:, their][our]
+            squares /= bell
+            part[...] = np.exp(squares, out=squares)[:, their][our][row_of]
+        total /= len(parts)
+        total /= bell
+        return np.exp(total, out=total)[row_of]
 
     def alone(self, trials: Encoded) -> Similarity:
         """How alike each trial is to itself, as a column: [n, 1], and [parts, n, 1]."""
@@ -189,19 +234,13 @@ class Encoder:
         parts[place, :, 0] = (trials.counts**2).sum(axis=1)
         if trials.pairs is not None:
             parts[place - 1, :, 0] = (trials.pairs**2).sum(axis=1)
-        ones = np.ones((n, 1))
-        return Similarity(ones, parts, ones if self._columns else None)
+        same = np.zeros((n, 1), np.int16)
+        return Similarity(np.ones(1), same, parts, np.ones((n, 1)) if self._columns else None)
 
     def _depths(self, first: Encoded, second: Encoded) -> np.ndarray:
-        one, other = ((each.head > 0).sum(axis=1) / self._positions for each in (first, second))
-        return np.exp((one[:, None] - other[None, :]) ** 2 / (-2 * self.DEPTH_WIDTH**2))
-
-    def _squares(self, name: str, first: Encoded, second: Encoded) -> np.ndarray:
-        """Squared distances in one hyperparameter; 1 between two choices."""
-        squares = np.zeros((len(first), len(second)))
-        for column in self._columns[name]:
-            squares += (first.hyperparameters[:, column, None] - second.hyperparameters[None, :, column]) ** 2
-        return squares
+        one, other = ((each.head > 0).sum(axis=1) for each in (first, second))
+        every = np.arange(self._positions + 1) / self._positions
+        return np.exp((every[:, None] - every) ** 2 / (-2 * self.DEPTH_WIDTH**2))[:, other][one]
 
 
 def _shared_words(blocks: Sequence[str]) -> np.ndarray:
@@ -223,7 +262,36 @@ def _shared_words(blocks: Sequence[str]) -> np.ndarray:
 
 def _places(first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:
     """For each place, who has the same block there (or none either)."""
-    return [first[:, place, None] == second[None, :, place] for place in range(first.shape[1])]
+    return [one[:, None] == other[None, :] for one, other in zip(first.T.copy(), second.T.copy(), strict=True)]
+
+
+def _sum(of: Sequence[np.ndarray]) -> np.ndarray:
+    """How many of these are true, for each pair: whole numbers of 32 bits."""
+    total = np.zeros(of[0].shape, np.int32)
+    for each in of:
+        total += each
+    return total
+
+
+def _squares(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Squared distances between rows, [n, m]; 1 between two choices."""
+    squares = np.zeros((len(first), len(second)))
+    for one, other in zip(first.T, second.T, strict=True):
+        differences = np.subtract.outer(one, other)
+        squares += np.multiply(differences, differences, out=differences)
+    return squares
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | slice]:
+    """The rows that differ, and which of them each row is; all rows where most of them differ."""
+    if len(rows) and (rows == rows[0]).all():
+        return rows[:1], np.zeros(len(rows), np.intp)
+    if rows.shape[1] == 1:
+        distinct, which = np.unique(rows[:, 0], return_inverse=True)
+        found = distinct[:, None]
+    else:
+        found, which = np.unique(rows, axis=0, return_inverse=True)
+    return (rows, slice(None)) if 2 * len(found) > len(rows) else (found, which.reshape(-1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,33 +304,31 @@ class _Scale:
     log: bool = False
     choice: HyperparameterValue | None = None
 
-    def column(self, values: object) -> np.ndarray:
-        return np.array([self._at(value) for value in values])  # type: ignore[attr-defined]
-
-    def _at(self, value: HyperparameterValue | None) -> float:
+    def column(self, values: Sequence[HyperparameterValue | None]) -> np.ndarray:
+        """The values on the scale, half-way where there is no number; [n]."""
         if self.choice is not None:
-            return float(value == self.choice) / math.sqrt(2)
-        if value is None or isinstance(value, (str, bool)):
-            return 0.5
-        number = min(max(float(value), self.low), self.high)
+            return np.array([value == self.choice for value in values]) / math.sqrt(2)
+        if any(issubclass(kind, (str, bool)) for kind in set(map(type, values))):
+            values = [None if isinstance(value, (str, bool)) else value for value in values]
+        numbers = np.array(values, dtype=np.float64)  # None becomes NaN
+        cut = np.minimum(np.maximum(numbers, self.low), self.high)
         if self.log:
-            return math.log(number / self.low) / math.log(self.high / self.low)
-        return (number - self.low) / (self.high - self.low)
+            # The logarithm of the standard library, as that of NumPy differs between processors.
+            logarithms = np.array([math.log(ratio) for ratio in (cut / self.low).tolist()])
+            scaled = logarithms / math.log(self.high / self.low)
+        else:
+            scaled = (cut - self.low) / (self.high - self.low)
+        return np.where(np.isnan(numbers), 0.5, scaled)
 
 
 def _scales(hyperparameters: Sequence[Hyperparameters]) -> tuple[_Scale, ...]:
     """A column for each number, and one for each value of a choice, of those that differ between trials."""
-    seen: dict[str, dict[HyperparameterValue | None, None]] = {}
-    for values in hyperparameters:
-        for name in values:
-            seen.setdefault(name, {})
-    for name, known in seen.items():
-        known.update(dict.fromkeys(values.get(name) for values in hyperparameters))
     scales: list[_Scale] = []
-    for name in sorted(seen):
-        given = [value for value in seen[name] if value is not None]
+    for name in sorted(set(itertools.chain.from_iterable(hyperparameters))):
+        seen = dict.fromkeys([values.get(name) for values in hyperparameters])
+        given = [value for value in seen if value is not None]
         numbers = [float(value) for value in given if not isinstance(value, (str, bool))]
-        if len(seen[name]) < 2:
+        if len(seen) < 2:
             continue
         if len(numbers) < len(given) or len(given) < 2:
             scales += [_Scale(name, choice=value) for value in given]

@@ -66,6 +66,11 @@ def is_own(trial: Trial) -> bool:
     return trial.plan is not None and trial.plan.is_on_labels_alone
 
 
+def has_own(history: History, least: int) -> bool:
+    """Whether at least `least` trials, of whatever state, are of an architecture of their own."""
+    return sum(1 for _ in itertools.islice(filter(is_own, history.trials), least)) >= least
+
+
 def chosen(history: History, most: int = MOST_TRIALS) -> list[Trial]:
     """The completed trials that a predictor learns from, best first.
 

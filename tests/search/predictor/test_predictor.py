@@ -85,6 +85,21 @@ def test_hyperparameters_are_alike_by_their_own_scale():
     assert encoder.compare(far, encoded).hyper[0, 2] == pytest.approx(1)
 
 
+def test_values_that_occur_often_are_compared_as_if_each_were_by_itself():
+    rng = np.random.default_rng(0)
+    values = [{"optimizer": "abc"[i % 3], "rate": 10 ** rng.uniform(-4, 0), "depth": i % 5} for i in range(30)]
+    encoder = _encoder(hyperparameters=values)
+    trials = encoder.encode([()] * 30, values)
+    same, others = encoder.encode([()] * 3, values[:1] * 3), encoder.encode([()] * 3, [values[7], {}, values[9]])
+    assert others.hyperparameters[1].tolist() == [0.5, 0, 0, 0, 0.5]  # a number that is not given lies half-way
+    for few in (same, others, trials):
+        compared = encoder.compare(few, trials)
+        differences = few.hyperparameters[:, None] - trials.hyperparameters[None]
+        squares = np.stack([(differences[..., columns] ** 2).sum(axis=-1) for columns in ([0], [1, 2, 3], [4])])
+        assert np.allclose(compared.parts[-3:], np.exp(squares / (-2 * encoder.WIDTH**2)), rtol=1e-12)
+        assert np.allclose(compared.hyper, np.exp(squares.mean(axis=0) / (-2 * encoder.WIDTH**2)), rtol=1e-12)
+
+
 def test_hyperparameters_that_never_differ_do_not_count():
     encoder = _encoder(hyperparameters=VALUES[:1] * 3)
     encoded = encoder.encode([()] * 3, VALUES[:1] * 3)

@@ -15,7 +15,7 @@ from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.robust_beam import RobustBeam
 from model_search.search.algorithms.tower_search import one_thread
 from model_search.search.history.history import History
-from model_search.search.predictor.predictor import Predictor, is_own
+from model_search.search.predictor.predictor import Predictor, has_own
 from model_search.spec.searches import LATEST_VERSION, SEARCHES, VERSION, Setting
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ProcessPortfolio(PortfolioBeam):
         return super().propose(history, rng)
 
     def _share_of_process(self, history: History) -> float:
-        if sum(map(is_own, history.trials)) < PROCESS_FROM - 1:
+        if not has_own(history, PROCESS_FROM - 1):
             return 0.0
         most = self.most_process * (1 if self.repeats == 1 else NEW)
         if not most > 0:
