@@ -221,8 +221,8 @@ _SEQUENCE_STARTING_POINTS = (
 )
 
 # The same for sound, where the loudness, the microphone and the voice are subtracted first. The stock specification is
-# `sound`; those above follow, since a steady sound is lost by that. Dropout after every block, the first of which is the
-# spectrum itself, costs accuracy on voices that are not in training: there is none (-1).
+# `sound`; those above follow, since a steady sound is lost by that. There is no dropout (-1): after every block, the
+# first of which leaves a spectrum, it costs accuracy on voices that are not in training.
 _SOUND_STARTING_POINTS = (
     StartingPoint(
         ("TILTED_MEAN_SUBTRACTION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
