@@ -130,6 +130,26 @@ def test_bags_are_trained_as_long_as_there_is_time_and_gone_on_with_later(tmp_pa
         opened.store.close()
 
 
+def test_a_bag_of_more_than_its_part_is_trained_in_the_time_that_the_others_leave(tmp_path, monkeypatch):
+    clock = Clock()
+    # With 100 s, none may take more than a third while others fit: that of trial 2 comes last, though it is no worse.
+    monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 50.0 if trial.id == 2 else 20.0)
+    ended = []
+
+    def act(plan, earlier):
+        if plan.kind is TrialKind.BAGGING:
+            clock.now += 50 if plan.parent == 2 else 20
+            ended.append(plan.parent)
+
+    opened, context = open_pretended(tmp_path, act, workers=1, number_models=3, finish="neither", folds=3)
+    try:
+        run_session(opened, context.options, Deadline(None))
+        assert bag_finalists(opened, context.options, Deadline(101, clock=clock)) is StopReason.FINISHED
+        assert ended[-1] == 2 and sorted(ended) == [1, 2, 3]
+    finally:
+        opened.store.close()
+
+
 def test_a_bag_that_was_interrupted_is_gone_on_with_even_if_it_is_no_finalist_any_more(tmp_path, monkeypatch):
     clock = Clock()
 

@@ -143,7 +143,8 @@ def _bag_here(session: Session, chosen: Sequence[Trial], options: SearchOptions,
         most = _most_seconds(session, chosen, folds, end.remaining)
         while True:
             session.store.reclaim_dead()
-            found = _next_bag(_history(session), chosen, folds, min(most, end.remaining))
+            history, left = _history(session), end.remaining
+            found = _next_bag(history, chosen, folds, min(most, left)) or _next_bag(history, chosen, folds, left)
             if found is None:
                 return StopReason.FINISHED
             plan, interrupted = found
