@@ -36,34 +36,41 @@ _MOST_BAGS = 12  # of a search with a time limit
 
 
 def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
-    """The options with a number of folds, or none, in place of "auto"."""
-    if options.folds != AUTO_FOLDS:
+    """The options with a number of folds, or none: in place of "auto", and where rows cannot be divided.
+
+    The user is told where folds that he has asked for have no effect. Nothing reserves time for them then.
+    """
+    if options.folds is None:
         return options
-    data, planner = session.data, session.planner
-    is_fit = (
-        isinstance(data, TableData)
-        and (options.time_limit is not None or options.number_models >= _FEWEST_MODELS)
-        and options.finish != "neither"
-        and len(data.train) + len(data.valid) < _MOST_ROWS
-        and _undivided(session) is None
-        and not data.other_tasks
-        and planner.replayed_towers is None
-    )
-    folds = _folds_of(data, bool(session.record.settings.get("steps_from_data"))) if is_fit else None
-    return dataclasses.replace(options, folds=folds)
+    reason = _undivided(session)
+    if reason is not None and options.folds != AUTO_FOLDS:
+        display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+        display.warn(f"folds={options.folds} has no effect: {reason}")
+    if reason is not None or session.planner.replayed_towers is not None:
+        return dataclasses.replace(options, folds=None)
+    return options if options.folds != AUTO_FOLDS else dataclasses.replace(options, folds=_usual(session, options))
 
 
-def _folds_of(data: PreparedData, has_own_steps: bool) -> int | None:
+def _usual(session: Session, options: SearchOptions) -> int | None:
     """How many folds are usual for rows that can be divided; None for none.
 
     Eight for a table whose trials choose their epochs. Sequences and recordings are divided only where they have
     groups, a fold for each where these are few: one or two groups to validate on are no judge of what holds for others.
     """
-    if not isinstance(data, TableData):
+    data = session.data
+    is_fit = (
+        isinstance(data, TableData)
+        and (options.time_limit is not None or options.number_models >= _FEWEST_MODELS)
+        and options.finish != "neither"
+        and len(data.train) + len(data.valid) < _MOST_ROWS
+        and not data.other_tasks
+    )
+    if not is_fit or not isinstance(data, TableData):
         return None
     groups = None if data.groups is None else len(np.unique(data.groups))
     if groups is not None and _is_of_groups(data):
         return min(FOLDS, groups) if groups >= _FEWEST_GROUPS else None
+    has_own_steps = bool(session.record.settings.get("steps_from_data"))
     return FOLDS if has_own_steps and (groups is None or groups >= FOLDS) else None
 
 
@@ -93,19 +100,14 @@ def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) 
 
     Args:
         session: The study; its store is open.
-        options: What the user asked for, with a number of folds or None.
+        options: From `with_folds`.
         deadline: When the call has to be done, including the final stage.
 
     Returns:
         Why it ended; None where nothing was to be done.
     """
     data, folds = session.data, options.folds
-    if not isinstance(folds, int) or not isinstance(data, TableData) or session.planner.replayed_towers is not None:
-        return None
-    reason = _undivided(session)
-    if reason is not None:
-        display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-        display.warn(f"folds={folds} has no effect: {reason}")
+    if not isinstance(folds, int) or not isinstance(data, TableData):
         return None
     history = _history(session)
     chosen = finalists(history, _MOST_BAGS if deadline.is_set else FINALISTS)
@@ -202,6 +204,8 @@ def _history(session: Session) -> History:
 
 def _undivided(session: Session) -> str | None:
     """Why the rows cannot be divided into folds; None if they can."""
+    if not isinstance(session.data, TableData):
+        return "the data are a stream, of which no rows are kept"
     by: object = session.data.description.get("split", {}).get("by")
     if by == GIVEN_VALIDATION:
         return "validation rows were given, and are used as they are"
