@@ -118,8 +118,8 @@ class SingleTrainer:
                 replaced. Its share of the free memory where None.
             finish: What the final stage makes when the trials are done: an "ensemble" selected from them, a student
                 that learns from it ("distil"; a time limit leaves it a tenth), "both", or "neither".
-            members: What may take part besides networks: "auto" tries boosted trees and a linear model early in a
-                search of eight models or more on a table, "networks" leaves them out, of the final ensemble, too.
+            members: What may take part besides networks: "auto" tries trees and a linear model early in a search
+                of eight models or more on a table, "networks" leaves them out, of the final ensemble, too.
             folds: Folds in which the best models of a table, or of sequences with groups, are trained again after the
                 search, so that all rows are trained on and validated on; a time limit leaves it four tenths. "auto" is
                 8 for tables of fewer than 20,000 rows where steps follow from the data, with a time limit or 40 models

@@ -69,7 +69,7 @@ def worse_than_constant(
 
 
 def worse_than_baseline(best: Trial | FinalModel, history: History) -> str | None:
-    """A sentence for people, if boosted trees or the linear model by themselves are better than what is handed back.
+    """A sentence for people, if trees or the linear model by themselves are better than what is handed back.
 
     Args:
         best: What is handed back.

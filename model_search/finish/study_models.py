@@ -20,7 +20,7 @@ from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS, refit_weights
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.problem import problem_types
 from model_search.towers.builder import build_tower
-from model_search.towers.classic_models import classic_model
+from model_search.towers.classic_models import bag_of_classic_models, classic_model
 from model_search.towers.ensemble_models import (
     Tensors,
     ensemble_model,
@@ -113,17 +113,20 @@ class StudyModels:
 
     def _with_weights(self, tower: TrainedTower) -> keras.Model:
         """A tower is no larger than its stored weights, whatever its plan and the data's description say."""
+        whose, width = f"trial {tower.plan.trial_id}", self._study.task.logits_dimension
         if tower.plan.folds:
-            plan = dataclasses.replace(tower.plan, folds=0)
-            parts = [self._with_weights(TrainedTower(plan, weights)) for weights in weights_by_fold(tower)]
-            shares, tasks = [1 / len(parts)] * len(parts), self._study.tasks
-            return ensemble_model(
-                dict(enumerate(parts)),
-                lambda logits: mean_of_all_predictions(list(logits.values()), shares, tasks),
-                "tower",
-            )
+            plan, tasks = dataclasses.replace(tower.plan, folds=0), self._study.tasks
+            weights, shares = weights_by_fold(tower), [1 / tower.plan.folds] * tower.plan.folds
+
+            def combine(logits: list[keras.KerasTensor]) -> keras.KerasTensor:
+                return mean_of_all_predictions(logits, shares, tasks)
+
+            if plan.classic is not None:
+                return bag_of_classic_models(weights, width, whose, combine)
+            parts = [self._with_weights(TrainedTower(plan, own)) for own in weights]
+            return ensemble_model(dict(enumerate(parts)), lambda logits: combine(list(logits.values())), "tower")
         if tower.plan.classic is not None:
-            return classic_model(tower.weights, self._study.task.logits_dimension, f"trial {tower.plan.trial_id}")
+            return classic_model(tower.weights, width, whose)
         stored = sum(array.size for array in tower.weights.values())
         return trained_model(tower, lambda plan: self._build(plan, stored))
 

@@ -16,7 +16,14 @@ HyperparameterValue = str | int | float | bool
 
 BLOCK_ARROW = " > "
 COMBININGS = ("average", "weighted")
-CLASSIC_MODELS = {"boosted_trees": "gradient-boosted trees", "linear": "regularised linear model"}
+CLASSIC_MODELS = {  # in the order in which they are tried
+    "boosted_trees": "gradient-boosted trees",
+    "linear": "regularised linear model",
+    "extra_trees": "extremely randomised trees",
+    "deep_boosted_trees": "deep gradient-boosted trees",
+    "random_forest": "random forest",
+}
+BOOSTED = ("boosted_trees", "deep_boosted_trees")
 MOST_FOLDS = 50
 SUPERNETS = ("SPOS", "ENAS", "DARTS")
 MOST_CANDIDATES = 10_000

@@ -10,6 +10,13 @@ A forest of boosted trees (`FOREST`), all trees one after the other:
 * `baseline` float32 [outputs]: what the sum begins with.
 * `indicator` int32 [columns]: for each column of the features, the one that holds 1 where it is missing; -1 for none.
 
+A forest whose trees are averaged (`AVERAGED`): `feature`, `threshold`, `left`, `root` and `indicator` as above, and
+
+* `leaf` int32 [nodes]: which row of `value` a leaf has.
+* `value` float32 [kinds, outputs]: what leaves predict: the classes' probabilities, or a number.
+* `floor` float32 [1]: the logit of a class is the log of the mean probability, and of no less than that; for numbers
+  it is empty, and the mean is the output.
+
 A linear model (`LINEAR`): `kernel` float32 [columns, outputs] and `bias` float32 [outputs].
 
 One output for two classes is the logit of the second one.
@@ -17,16 +24,17 @@ One output for two classes is the logit of the second one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from model_search.errors import StudyError
 
 FOREST = ("feature", "threshold", "left", "missing_left", "value", "root", "baseline", "indicator")
+AVERAGED = ("feature", "threshold", "left", "leaf", "value", "root", "floor", "indicator")
 LINEAR = ("kernel", "bias")
 _MOST_LEVELS = 64
-_MOST_NODES = 2**24  # whole numbers that float32 holds
+MOST_NODES = 2**24  # whole numbers that float32 holds
 
 ClassicArrays = Mapping[str, np.ndarray]
 
@@ -37,24 +45,42 @@ def checked(arrays: ClassicArrays, whose: str) -> ClassicArrays:
     Raises:
         StudyError: if they are something else: a walk from a root might not end, or leave the arrays.
     """
-    known = FOREST if "root" in arrays else LINEAR
+    known = LINEAR if "root" not in arrays else AVERAGED if "leaf" in arrays else FOREST
     if set(arrays) != set(known) or not all(array.dtype.kind in "fiub" for array in arrays.values()):
         raise StudyError(f"the arrays of {whose} are {', '.join(sorted(arrays))}; expected {', '.join(known)}")
     if known is LINEAR:
         fits = arrays["kernel"].ndim == 2 and arrays["bias"].shape == arrays["kernel"].shape[1:]
     else:
-        fits = _is_forest(arrays)
+        fits = _is_averaged(arrays) if known is AVERAGED else _is_boosted(arrays)
     if not fits:
         raise StudyError(f"the arrays of {whose} do not fit together")
     return arrays
 
 
-def _is_forest(arrays: ClassicArrays) -> bool:
-    nodes = [arrays[name] for name in ("feature", "threshold", "left", "missing_left", "value")]
-    count, columns, left = len(arrays["feature"]), len(arrays["indicator"]), arrays["left"]
-    if any(array.shape != (count,) for array in nodes) or any(arrays[name].ndim != 1 for name in FOREST[5:]):
+def _is_boosted(arrays: ClassicArrays) -> bool:
+    count = len(arrays["feature"])
+    if any(arrays[name].shape != (count,) for name in ("missing_left", "value")) or arrays["baseline"].ndim != 1:
         return False
-    if not 0 < count < _MOST_NODES or not len(arrays["baseline"]) or len(arrays["root"]) % len(arrays["baseline"]):
+    if not len(arrays["baseline"]) or len(arrays["root"]) % len(arrays["baseline"]):
+        return False
+    return _are_trees(arrays)
+
+
+def _is_averaged(arrays: ClassicArrays) -> bool:
+    value, floor = arrays["value"], arrays["floor"]
+    if arrays["leaf"].shape != arrays["feature"].shape or value.ndim != 2 or floor.ndim != 1 or len(floor) > 1:
+        return False
+    if not value.shape[1] or not len(arrays["root"]) or not (floor > 0).all():
+        return False
+    return _within(arrays["leaf"], 0, len(value)) and _are_trees(arrays)
+
+
+def _are_trees(arrays: ClassicArrays) -> bool:
+    nodes = [arrays[name] for name in ("feature", "threshold", "left")]
+    count, columns, left = len(arrays["feature"]), len(arrays["indicator"]), arrays["left"]
+    if any(array.shape != (count,) for array in nodes) or any(arrays[name].ndim != 1 for name in ("root", "indicator")):
+        return False
+    if not 0 < count < MOST_NODES:
         return False
     numbers = np.arange(count)
     inner = left != numbers
@@ -86,7 +112,7 @@ def levels(arrays: ClassicArrays) -> int:
 
 def parameters_of(arrays: ClassicArrays) -> int:
     """Numbers that were fitted: thresholds and leaves, or weights."""
-    return len(arrays["value"]) if "value" in arrays else sum(array.size for array in arrays.values())
+    return len(arrays["feature"]) if "feature" in arrays else sum(array.size for array in arrays.values())
 
 
 def with_missing(features: np.ndarray, indicator: np.ndarray) -> np.ndarray:
@@ -99,19 +125,56 @@ def with_missing(features: np.ndarray, indicator: np.ndarray) -> np.ndarray:
     return found
 
 
+def joined(forest: ClassicArrays, more: ClassicArrays) -> dict[str, np.ndarray]:
+    """A forest with further trees; what is not of nodes or trees is that of the first."""
+    nodes = np.int32(len(forest["feature"]))
+    moved = {"left": nodes, "root": nodes, "leaf": np.int32(len(forest["value"]))}
+    found = dict(forest)
+    for name in ("feature", "threshold", "left", "missing_left", "leaf", "value", "root"):
+        if name in forest:
+            found[name] = np.concatenate([forest[name], more[name] + moved[name] if name in moved else more[name]])
+    return found
+
+
 def sums_of_trees(arrays: ClassicArrays, features: np.ndarray) -> np.ndarray:
-    """What the trees add for rows, without the baseline: float64 [rows, outputs].
+    """What boosted trees add for rows, without the baseline: float64 [rows, outputs].
 
     Args:
-        arrays: A forest.
+        arrays: A forest of boosted trees.
         features: float32 [rows, columns], with NaN for missing.
     """
+    value, outputs = arrays["value"], len(arrays["baseline"])
+    total = np.zeros((len(features), outputs))
+    for tree, leaves in enumerate(_leaves(arrays, features)):
+        total[:, tree % outputs] += value[leaves]
+    return total
+
+
+def sums_of_leaves(arrays: ClassicArrays, features: np.ndarray) -> np.ndarray:
+    """The sum of what the trees of a forest of averaged trees predict for rows: float64 [rows, outputs].
+
+    Args:
+        arrays: A forest of averaged trees.
+        features: float32 [rows, columns].
+    """
+    leaf, value = arrays["leaf"], arrays["value"]
+    total = np.zeros((len(features), value.shape[1]))
+    for leaves in _leaves(arrays, features):
+        total += value[leaf[leaves]]
+    return total
+
+
+def where_averaged(means: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    """The outputs of a forest of averaged trees from the means of what its trees predict; see `floor`."""
+    return np.log(np.maximum(means, floor)) if len(floor) else means
+
+
+def _leaves(arrays: ClassicArrays, features: np.ndarray) -> Iterator[np.ndarray]:
+    """For each tree the leaf of each row, int [rows]."""
     feature, threshold, left = arrays["feature"], arrays["threshold"], arrays["left"]
-    missing_left, value, outputs = arrays["missing_left"], arrays["value"], len(arrays["baseline"])
-    by_column = np.ascontiguousarray(features.T)
-    total, rows = np.zeros((len(features), outputs)), np.arange(len(features))
-    has_missing = bool(np.isnan(features).any())
-    for tree, root in enumerate(arrays["root"]):
+    by_column, rows = np.ascontiguousarray(features.T), np.arange(len(features))
+    has_missing = "missing_left" in arrays and bool(np.isnan(features).any())
+    for root in arrays["root"]:
         at, going = np.full(len(features), root), rows
         while len(going):
             node = at[going]
@@ -120,10 +183,9 @@ def sums_of_trees(arrays: ClassicArrays, features: np.ndarray) -> np.ndarray:
             numbers = by_column[feature[node], going]
             goes_left = numbers <= threshold[node]
             if has_missing:
-                goes_left = np.where(np.isnan(numbers), missing_left[node], goes_left)
+                goes_left = np.where(np.isnan(numbers), arrays["missing_left"][node], goes_left)
             at[going] = left[node] + ~goes_left
-        total[:, tree % outputs] += value[at]
-    return total
+        yield at
 
 
 def as_logits(found: np.ndarray, width: int) -> np.ndarray:

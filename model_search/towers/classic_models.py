@@ -6,6 +6,7 @@ SavedModel hold them as arrays of numbers, and plain Keras loads them in safe mo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -13,9 +14,11 @@ import numpy as np
 from keras import layers, ops
 
 from model_search.data.rows import FEATURES
-from model_search.towers.classic_arrays import ClassicArrays, checked, levels
+from model_search.towers.classic_arrays import MOST_NODES, ClassicArrays, checked, joined, levels
 from model_search.towers.keras_inputs import input_name
 from model_search.towers.naming import own_names
+
+_MOST_TREES = 4096  # that are walked together: some megabytes for a thousand rows
 
 
 def classic_model(arrays: ClassicArrays, width: int, whose: str) -> keras.Model:
@@ -29,31 +32,103 @@ def classic_model(arrays: ClassicArrays, width: int, whose: str) -> keras.Model:
     Raises:
         StudyError: if the arrays are not those of a classic model.
     """
-    checked(arrays, whose)
-    is_linear = "kernel" in arrays
-    columns = arrays["kernel"].shape[0] if is_linear else len(arrays["indicator"])
+    return bag_of_classic_models([arrays], width, whose, lambda logits: logits[0])
+
+
+def bag_of_classic_models(
+    parts: Sequence[ClassicArrays], width: int, whose: str, combine: Callable[[list[Any]], Any]
+) -> keras.Model:
+    """One model of several classic models of a kind. Their trees are walked together: each level is some operations.
+
+    Args:
+        parts: The models; see `classic_arrays`.
+        width: Of the logits.
+        whose: Whose they are, for messages.
+        combine: From the logits of each part to those of the model.
+
+    Raises:
+        StudyError: if the arrays are not those of classic models.
+    """
+    for arrays in parts:
+        checked(arrays, whose)
+    first = parts[0]
+    columns = first["kernel"].shape[0] if "kernel" in first else len(first["indicator"])
     with own_names():
         features = keras.Input((columns,), dtype="float32", name=input_name(FEATURES))
-        found = _linear(features, arrays) if is_linear else _forest(features, arrays)
-        if found.shape[1] != width:
-            found = ops.concatenate([ops.zeros_like(found), found], axis=1)
-        return keras.Model(features, found, name="tower")
+        logits: list[Any] = []
+        if "kernel" in first:
+            logits = [_linear(features, arrays, _numbered("logits", place)) for place, arrays in enumerate(parts)]
+        for group in _groups(parts) if "root" in first else ():
+            logits += _forests(features, group, len(logits))
+        full = [one if one.shape[1] == width else ops.concatenate([ops.zeros_like(one), one], axis=1) for one in logits]
+        return keras.Model(features, combine(full), name="tower")
 
 
-def _linear(features: Any, arrays: ClassicArrays) -> Any:
-    layer = layers.Dense(arrays["kernel"].shape[1], name="logits")
+def _numbered(name: str, place: int) -> str:
+    return name if not place else f"{name}_{place}"
+
+
+def _groups(parts: Sequence[ClassicArrays]) -> list[list[ClassicArrays]]:
+    """Forests that are walked together: each row is at one node of each tree at once."""
+    groups: list[list[ClassicArrays]] = [[]]
+    trees = nodes = 0
+    for arrays in parts:
+        trees, nodes = trees + len(arrays["root"]), nodes + len(arrays["feature"])
+        if groups[-1] and (trees > _MOST_TREES or nodes >= MOST_NODES):
+            groups.append([])
+            trees, nodes = len(arrays["root"]), len(arrays["feature"])
+        groups[-1].append(arrays)
+    return groups
+
+
+def _linear(features: Any, arrays: ClassicArrays, name: str) -> Any:
+    layer = layers.Dense(arrays["kernel"].shape[1], name=name)
     found = layer(features)
     layer.set_weights([arrays["kernel"], arrays["bias"]])
     return found
 
 
-def _forest(features: Any, arrays: ClassicArrays) -> Any:
-    features = _with_missing(features, arrays["indicator"])
-    count, trees, outputs = len(arrays["feature"]), len(arrays["root"]), len(arrays["baseline"])
-    columns = [arrays[name] for name in ("feature", "threshold", "left", "missing_left")]
-    nodes = _table(np.stack(columns, axis=1).astype(np.float32), "nodes")
-    roots = arrays["root"].astype("int32")[None]
-    at = ops.zeros_like(features[:, :1], dtype="int32") + roots
+def _forests(features: Any, parts: Sequence[ClassicArrays], place: int) -> list[Any]:
+    """The outputs of forests of a kind, the first of which is the one at this place of the model."""
+    arrays = parts[0]
+    for more in parts[1:]:
+        arrays = joined(arrays, more)
+    leaves = _leaves(_with_missing(features, arrays["indicator"]), arrays, _numbered("nodes", place))
+    if "leaf" in arrays:
+        kinds = _table(arrays["leaf"][:, None].astype(np.float32), _numbered("leaves", place))(leaves)
+        leaves = ops.cast(kinds[..., 0], "int32")
+    table = arrays["value"].reshape(len(arrays["value"]), -1).astype(np.float32)
+    values = _table(table, _numbered("values", place))(leaves)
+    found, start = [], 0
+    for number, part in enumerate(parts, place):
+        own = values[:, start : start + len(part["root"])]
+        found.append(_averaged(own, part) if "leaf" in part else _boosted(own, part, _numbered("logits", number)))
+        start += len(part["root"])
+    return found
+
+
+def _boosted(values: Any, arrays: ClassicArrays, name: str) -> Any:
+    """From what the leaves of boosted trees add: [rows, trees, 1]."""
+    trees, outputs = len(arrays["root"]), len(arrays["baseline"])
+    by_output = ops.reshape(values, (-1, trees // outputs, outputs))
+    summed = layers.Dense(outputs, name=name)
+    found = summed(ops.sum(by_output, axis=1))
+    summed.set_weights([np.eye(outputs, dtype=np.float32), arrays["baseline"].astype(np.float32)])
+    return found
+
+
+def _averaged(values: Any, arrays: ClassicArrays) -> Any:
+    """From what the leaves of averaged trees predict: [rows, trees, outputs]."""
+    means = ops.mean(values, axis=1)
+    return ops.log(ops.maximum(means, float(arrays["floor"][0]))) if len(arrays["floor"]) else means
+
+
+def _leaves(features: Any, arrays: ClassicArrays, name: str) -> Any:
+    """The leaf of each row in each tree: int32 [rows, trees]."""
+    nothing = np.zeros(len(arrays["feature"]), bool)
+    columns = [arrays["feature"], arrays["threshold"], arrays["left"], arrays.get("missing_left", nothing)]
+    nodes = _table(np.stack(columns, axis=1).astype(np.float32), name)
+    at = ops.zeros_like(features[:, :1], dtype="int32") + arrays["root"].astype("int32")[None]
     for _ in range(levels(arrays)):
         node = nodes(at)
         numbers = ops.take_along_axis(features, ops.cast(node[..., 0], "int32"), axis=1)
@@ -61,12 +136,7 @@ def _forest(features: Any, arrays: ClassicArrays) -> Any:
         goes_left = ops.where(ops.isnan(numbers), node[..., 3] > 0.5, numbers <= node[..., 1])
         is_leaf = ops.equal(left, at)
         at = ops.where(ops.logical_or(goes_left, is_leaf), left, left + 1)
-    values = _table(arrays["value"].reshape(count, 1).astype(np.float32), "values")(at)
-    by_output = ops.reshape(values, (-1, trees // outputs, outputs))
-    summed = layers.Dense(outputs, name="logits")
-    found = summed(ops.sum(by_output, axis=1))
-    summed.set_weights([np.eye(outputs, dtype=np.float32), arrays["baseline"].astype(np.float32)])
-    return found
+    return at
 
 
 def _table(values: np.ndarray, name: str) -> layers.Embedding:

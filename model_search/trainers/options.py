@@ -222,14 +222,14 @@ class SearchOptions:
         default="both",
     )
     members: str = option(
-        'What may take part besides networks: "auto" tries boosted trees and a linear model early in a search of eight '
+        'What may take part besides networks: "auto" tries trees and a linear model early in a search of eight '
         'models or more on a table, "networks" leaves them out, of the final ensemble, too.',
         check=one_of(MEMBERS),
         flag=Flag(
             "members",
             str,
             "auto",
-            "What may take part: networks alone, or (auto) boosted trees and a linear model, too, on tables.",
+            "What may take part: networks alone, or (auto) trees and a linear model, too, on tables.",
             choices=MEMBERS,
         ),
         default="auto",

@@ -27,7 +27,7 @@ from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts,
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.budget import Budget
-from model_search.search.planning.classic_models import FEWEST_MODELS
+from model_search.search.planning.classic_models import models_of_search
 from model_search.search.planning.ensembling import keeps_train_logits
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.space.architecture import problem_type_of
@@ -352,9 +352,9 @@ def _classic_models(
     data: PreparedData, spec: PhoenixSpec, options: SearchOptions, existing: StudyRecord | None
 ) -> tuple[str, ...]:
     """The models that are no networks which the search tries."""
-    takes_part = _members(options, existing) == "auto" and options.number_models >= FEWEST_MODELS
     is_usual = problem_type(spec) == problem.DEFAULT_PROBLEM_TYPE and not spec.replay.towers
-    return classic_models(data) if takes_part and is_usual else ()
+    takes_part = _members(options, existing) == "auto" and is_usual
+    return models_of_search(classic_models(data), options.number_models) if takes_part else ()
 
 
 def _members(options: SearchOptions, existing: StudyRecord | None) -> str:

@@ -4,21 +4,35 @@ import dataclasses
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.search.planning.classic_models import classic_plan
+from model_search.towers import classic_models
 from model_search.towers.classic_arrays import as_logits, checked, with_missing
-from model_search.towers.classic_models import classic_model
-from model_search.training.classic import fitting
-from model_search.training.classic.fitting import ClassicRows, fitted_models
+from model_search.towers.classic_models import bag_of_classic_models, classic_model
+from model_search.training.classic.fitted import ClassicRows
+from model_search.training.classic.fitting import fitted_models
+from model_search.training.classic.tree_arrays import Tree, rounded_down
 
 WIDTH = 4
+KINDS = {  # for numbers, for classes
+    "extra_trees": (ExtraTreesRegressor, ExtraTreesClassifier),
+    "random_forest": (RandomForestRegressor, RandomForestClassifier),
+}
 
 
 def table(classes, rows=300, seed=0):
@@ -51,11 +65,22 @@ def of_scikit_learn(name, plan, rows):
         weakest = given["weakest_penalty"]
         model = LogisticRegression(C=1 / weakest, max_iter=2000, tol=1e-8) if is_class else Ridge(alpha=weakest)
         features = rows.features.astype(np.float64)
+    elif name in KINDS:
+        kind = KINDS[name][is_class]
+        model = kind(
+            n_estimators=plan.steps, min_samples_leaf=given["least_in_leaf"], max_depth=32, random_state=plan.seed,
+            max_features="sqrt" if is_class else 0.5,
+        )  # fmt: skip
+        model.fit(rows.features, rows.targets, sample_weight=rows.weights)
+        if is_class:
+            return np.log(np.maximum(model.predict_proba(rows.features), 0.001))
+        return model.predict(rows.features)[:, None]
     else:
         kind = HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor
         model = kind(
             max_iter=plan.steps, learning_rate=given["learning_rate"], max_leaf_nodes=given["leaves"],
             max_depth=given["depth"], l2_regularization=given["l2_penalty"], early_stopping=False,
+            max_features=given["columns"], min_samples_leaf=given.get("least_in_leaf", 20), random_state=plan.seed,
         )  # fmt: skip
         features = with_missing(rows.features, rows.indicator)
     with threadpool_limits(limits=1):
@@ -64,11 +89,12 @@ def of_scikit_learn(name, plan, rows):
     return as_logits(found.reshape(len(features), -1), rows.task.logits_dimension)
 
 
+@pytest.mark.parametrize("name", ["boosted_trees", "deep_boosted_trees", *KINDS])
 @pytest.mark.parametrize("classes", [0, 2, 3])
-def test_trees_predict_what_scikit_learn_predicts(classes):
+def test_trees_predict_what_scikit_learn_predicts(name, classes):
     rows = table(classes)
-    plan, fitted = last("boosted_trees", rows, steps=45)
-    expected = of_scikit_learn("boosted_trees", plan, rows)
+    plan, fitted = last(name, rows, steps=45)
+    expected = of_scikit_learn(name, plan, rows)
     assert np.abs(expected).max() > 0.5
     width = rows.task.logits_dimension
     assert as_logits(fitted.outputs, width) == pytest.approx(expected, abs=1e-5)
@@ -86,7 +112,7 @@ def test_there_is_a_forest_for_each_quantile():
         model = HistGradientBoostingRegressor(
             loss="quantile", quantile=quantile, max_iter=25, learning_rate=given["learning_rate"],
             max_leaf_nodes=given["leaves"], max_depth=given["depth"], l2_regularization=given["l2_penalty"],
-            early_stopping=False,
+            early_stopping=False, max_features=given["columns"], random_state=plan.seed,
         )  # fmt: skip
         model.fit(features, rows.targets, sample_weight=rows.weights)
         assert fitted.outputs[:, place] == pytest.approx(model.predict(features), abs=1e-5)
@@ -107,7 +133,7 @@ def test_a_linear_model_predicts_what_scikit_learn_predicts(classes):
     assert as_logits(fitted.outputs, width) == pytest.approx(found, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["boosted_trees", "linear"])
+@pytest.mark.parametrize("name", ["boosted_trees", "extra_trees", "linear"])
 @pytest.mark.parametrize("kept", [[0, 2], [0, 1, 3]])
 def test_a_class_without_training_rows_is_never_predicted(name, kept):
     whole = table(4)
@@ -122,7 +148,7 @@ def test_a_class_without_training_rows_is_never_predicted(name, kept):
 
 def test_thresholds_are_rounded_so_that_rows_go_the_same_way():
     thresholds = np.array([0.1, -0.1, 1 / 3, 1e300, -1e300, np.inf, 0.5])
-    found = fitting._rounded_down(thresholds)
+    found = rounded_down(thresholds)
     assert (found <= thresholds).all()
     assert (np.nextafter(found[:3], np.float32(np.inf)) > thresholds[:3]).all()
     assert found[-1] == 0.5
@@ -152,6 +178,46 @@ def broken(name, place, value):
     return change
 
 
+def test_nodes_are_ordered_level_by_level():
+    #      0
+    #   1     4
+    #  2 3   5 6        numbered as scikit-learn does; 6 has the children 7 and 8
+    left = np.array([1, 2, -1, -1, 5, -1, 7, -1, -1])
+    right = np.array([4, 3, -1, -1, 6, -1, 8, -1, -1])
+    order, numbers = Tree(left, right, np.zeros(9, int), np.zeros(9)).by_level()
+    assert order.tolist() == [0, 1, 4, 2, 3, 5, 6, 7, 8]
+    assert numbers.tolist() == [1, 3, 5, 3, 4, 5, 7, 7, 8]
+
+
+def test_a_forest_of_many_rows_has_larger_leaves():
+    rows = table(0)
+    plan = classic_plan("extra_trees", 3, seed=7)
+    plan = dataclasses.replace(plan, steps=10)
+    for most, expected in ((6000, range(3000, 6000)), (600, range(300))):
+        plan = dataclasses.replace(plan, hyperparameters={"least_in_leaf": 1, "most_nodes": most})
+        fitted = list(fitted_models(plan, rows, rows.features))[-1]
+        assert len(fitted.arrays["feature"]) in expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        broken("leaf", 0, 10**6),
+        broken("leaf", 0, -1),
+        broken("floor", 0, 0),
+        broken("left", -1, 10**6),
+        lambda arrays: {**arrays, "leaf": arrays["leaf"][1:]},
+        lambda arrays: {**arrays, "value": arrays["value"][:, 0]},
+        lambda arrays: {**arrays, "floor": np.ones(2, np.float32)},
+        lambda arrays: {**arrays, "baseline": np.ones(2, np.float32)},
+    ],
+)
+def test_arrays_of_averaged_trees_are_checked(change):
+    _, fitted = last("extra_trees", table(2), steps=1)
+    with pytest.raises(StudyError, match="arrays of trial 3"):
+        classic_model(change(fitted.arrays), 2, "trial 3")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -173,3 +239,19 @@ def test_arrays_that_are_no_model_are_refused(change):
     _, fitted = last("boosted_trees", table(2), steps=1)
     with pytest.raises(StudyError, match="arrays of trial 3"):
         classic_model(change(fitted.arrays), 2, "trial 3")
+
+
+@pytest.mark.parametrize("name", ["boosted_trees", "extra_trees", "linear"])
+def test_the_models_of_a_bag_are_walked_together_and_stay_themselves(name, monkeypatch):
+    parts = [last(name, table(3, seed=seed), steps=2)[1].arrays for seed in range(3)]
+    rows = table(3, seed=5).features
+    alone = [np.asarray(classic_model(arrays, 3, "it")(rows)) for arrays in parts]
+    for most in (10_000, 1):  # all together, each by itself
+        monkeypatch.setattr(classic_models, "_MOST_TREES", most)
+        model = bag_of_classic_models(parts, 3, "it", lambda logits: keras.ops.stack(logits, axis=1))
+        found = np.asarray(model(rows))
+        for place, expected in enumerate(alone):
+            assert found[:, place] == pytest.approx(expected, abs=1e-6)
+        if name != "linear":
+            tables = [layer for layer in model.layers if layer.name.startswith("nodes")]
+            assert len(tables) == (1 if most > 1 else 3)

@@ -7,18 +7,47 @@ of few columns where networks are smooth.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPlan
 
-FEWEST_MODELS = 8  # of a search with classic models: these are then a quarter of it at most
-AFTER = 2  # trials of towers that come before them
+# A search of as many models tries so many classic ones: they are a quarter of it at most.
+_FEWEST_MODELS = ((20, 5), (8, 2))
+_FIRST = (3, 3, 6, 8, 10)  # the trial from which on the first classic model is due, the second, ...
 
-# What a model is trained with: steps (rounds of boosting; strengths of the penalty) and hyperparameters.
+# What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty) and hyperparameters.
 _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
-    "boosted_trees": (400, {"learning_rate": 0.08, "leaves": 31, "depth": 10, "l2_penalty": 1.0}),
+    "boosted_trees": (
+        800,
+        {"learning_rate": 0.05, "leaves": 31, "depth": 10, "l2_penalty": 1.0, "columns": 0.5, "rounds": 40},
+    ),
+    "deep_boosted_trees": (
+        600,
+        {
+            "learning_rate": 0.05,
+            "leaves": 127,
+            "depth": 14,
+            "l2_penalty": 3.0,
+            "columns": 0.6,
+            "rounds": 40,
+            "least_in_leaf": 5,
+        },
+    ),
+    "extra_trees": (60, {"least_in_leaf": 1, "most_nodes": 1_000_000}),
+    "random_forest": (60, {"least_in_leaf": 2, "most_nodes": 1_000_000}),
     "linear": (6, {"weakest_penalty": 0.1, "factor": 10.0}),
 }
+
+
+def models_of_search(known: Sequence[str], number_models: int) -> tuple[str, ...]:
+    """Those of the classic models that a search of so many models tries, in their order."""
+    most = next((most for fewest, most in _FEWEST_MODELS if number_models >= fewest), 0)
+    return tuple(known)[:most]
+
+
+def is_due(place: int, trial_id: int) -> bool:
+    """Whether a trial may be the classic model at this place among those of the search, from 0."""
+    return trial_id >= _FIRST[min(place, len(_FIRST) - 1)]
 
 
 def classic_key(name: str) -> str:

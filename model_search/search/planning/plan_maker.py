@@ -15,7 +15,7 @@ from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
 from model_search.search.planning.budget import Budget
-from model_search.search.planning.classic_models import classic_key
+from model_search.search.planning.classic_models import classic_key, is_due
 from model_search.search.planning.ensembling import Composition
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
 from model_search.search.planning.fidelity_views import Views
@@ -247,9 +247,11 @@ class PlanMaker:
         )
 
     def unplanned_classic(self, request: Request) -> str | None:
-        """The next of the classic models that no trial of the study has been planned for; None for none."""
-        known = (name for name in self.settings.classic if not request.history.contains_key(classic_key(name)))
-        return next(known, None)
+        """The next of the classic models, if it is its turn, that no trial has been planned for; None for none."""
+        known = enumerate(self.settings.classic)
+        left = ((place, name) for place, name in known if not request.history.contains_key(classic_key(name)))
+        place, name = next(left, (0, None))
+        return name if is_due(place, request.trial_id) else None
 
     def without_towers(self) -> Space:
         """Hyperparameters of a trial that trains no blocks of its own: dropout comes with the blocks."""

@@ -13,20 +13,26 @@ from model_search.data.rows import FEATURES, Arrays
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import CLASSIC_MODELS, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
-from model_search.training.classic.fitting import PATIENCE, ClassicRows, Fitted, fitted_models
+from model_search.training.classic.fitted import ClassicRows, Fitted
+from model_search.training.classic.fitting import PATIENCE, fitted_models
+from model_search.training.classic.forests import FORESTS
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress
 from model_search.training.failures import plain_words
 from model_search.training.losses import averaging_one
 from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
+_DEEP = "deep_boosted_trees"
+_MOST_CLASSES = 30  # of deep trees
+
 
 def classic_models(data: PreparedData) -> tuple[str, ...]:
     """The classic models that can be trained on the data: a table of columns with one task and the usual loss.
 
-    Of quantiles, boosted trees alone: the linear model is one of the mean.
+    Of quantiles, boosted trees alone: the others are models of the mean. Deep ones, where classes are few: each class
+    has trees of its own.
     """
     if (
         not isinstance(data, TableData)
@@ -39,7 +45,8 @@ def classic_models(data: PreparedData) -> tuple[str, ...]:
     is_known = is_one_number or data.task.kind is TaskKind.CLASSIFICATION or data.task.quantiles
     if list(data.train.inputs) != [FEATURES] or not is_known:
         return ()
-    return ("boosted_trees",) if data.task.quantiles else tuple(CLASSIC_MODELS)
+    known = [name for name in CLASSIC_MODELS if name in BOOSTED or not data.task.quantiles]
+    return tuple(name for name in known if name != _DEEP or data.task.logits_dimension <= _MOST_CLASSES)
 
 
 def indicators(schema: FeatureSchema) -> np.ndarray:
@@ -99,8 +106,8 @@ class WithClassicModels(Evaluator):
             if math.isfinite(metric):
                 curve.append((fitted.step, metric))
             waited += 1
-            # In a bag the rows are to evaluate the model, and not to choose its length.
-            if best is None or loss < best[0] or plan.kind is TrialKind.BAGGING:
+            # In a bag the rows are to evaluate the model, and not to choose its length. More trees are no worse.
+            if best is None or loss < best[0] or plan.kind is TrialKind.BAGGING or plan.classic in FORESTS:
                 best, waited = (loss, fitted), 0
             known = self._settings.objective.best([value for _, value in curve])
             stop = report(Progress(fitted.step, plan.steps, loss, known, tuple(curve)))

@@ -1,0 +1,51 @@
+"""What classic models are trained on, and what they are after some of their steps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from model_search.data.task import Task, TaskKind
+from model_search.towers.classic_arrays import ClassicArrays
+
+NEVER_SEEN = -12.0  # logit of a class without training rows
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassicRows:
+    """Rows to train on.
+
+    Attributes:
+        task: What is predicted.
+        features: float32 [rows, columns].
+        targets: Classes int [rows], or scaled numbers float [rows].
+        weights: float [rows], or None.
+        indicator: See `classic_arrays`.
+    """
+
+    task: Task
+    features: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+    indicator: np.ndarray
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether classes are predicted."""
+        return self.task.kind is TaskKind.CLASSIFICATION
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A model at one of its steps.
+
+    Attributes:
+        step: The step.
+        outputs: Its outputs for the validation rows, float64 [rows, outputs], before they are made logits.
+        arrays: The model.
+    """
+
+    step: int
+    outputs: np.ndarray
+    arrays: ClassicArrays

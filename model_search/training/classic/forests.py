@@ -1,0 +1,94 @@
+"""Forests whose trees are averaged: random forests (Breiman 2001), extremely randomised trees (Geurts et al. 2006).
+
+Trees of the latter have thresholds drawn at random and, where there are not too many rows, leaves of one row: an
+ensemble of them is near to a smooth nearest neighbour, which is what some tables need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from model_search.metadata.trial import TrialPlan
+from model_search.towers.classic_arrays import joined, sums_of_leaves, where_averaged
+from model_search.training.classic.fitted import ClassicRows, Fitted
+from model_search.training.classic.tree_arrays import Tree, nodes_of
+
+FORESTS = ("extra_trees", "random_forest")
+_TREES = 5  # between two evaluations
+_DEPTH = 32  # no more: each level is a step of the exported model
+_FLOOR = 0.001  # the least probability of a class
+_COLUMNS_FOR_NUMBERS = 0.5  # share of the columns that a split is chosen among; their square root for classes
+
+
+def extra_trees(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
+    """Extremely randomised trees; arguments as in `random_forest`."""
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    return _forests(ExtraTreesClassifier if rows.is_classification else ExtraTreesRegressor, plan, rows, valid)
+
+
+def random_forest(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
+    """A random forest of more and more trees.
+
+    Args:
+        plan: What to train.
+        rows: Rows to train on.
+        valid: float32 [rows, columns], features of the validation rows.
+    """
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    return _forests(RandomForestClassifier if rows.is_classification else RandomForestRegressor, plan, rows, valid)
+
+
+def _forests(kind: Any, plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
+    given, count = plan.hyperparameters, len(rows.targets)
+    # A tree that is grown in full has two nodes for each row.
+    least = max(int(given["least_in_leaf"]), -(-2 * plan.steps * count // int(given["most_nodes"])))
+    model = kind(
+        min_samples_leaf=least,
+        max_depth=_DEPTH,
+        max_features="sqrt" if rows.is_classification else _COLUMNS_FOR_NUMBERS,
+        warm_start=True,
+        random_state=plan.seed,
+    )
+    forest: dict[str, np.ndarray] | None = None
+    total, done = np.empty(0), 0
+    while done < plan.steps:
+        trees = min(_TREES, plan.steps - done)
+        model.set_params(n_estimators=done + trees)
+        model.fit(rows.features, rows.targets, sample_weight=rows.weights)
+        more = _arrays(model, done, rows)
+        added = sums_of_leaves(more, valid)
+        total = added if forest is None else total + added
+        forest = more if forest is None else joined(forest, more)
+        done += trees
+        yield Fitted(done, where_averaged(total / done, forest["floor"]), forest)
+
+
+def _arrays(model: Any, first: int, rows: ClassicRows) -> dict[str, np.ndarray]:
+    """The arrays of a fitted model's trees from `first` on."""
+    trees = [found.tree_ for found in model.estimators_[first:]]
+    arrays, orders = nodes_of(
+        Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold) for tree in trees
+    )
+    values = np.concatenate([tree.value[order, 0] for tree, order in zip(trees, orders, strict=True)])
+    if rows.is_classification:
+        values = values / values.sum(axis=1, keepdims=True)
+        wide = np.zeros((len(values), rows.task.logits_dimension))
+        wide[:, model.classes_] = values
+        values = wide
+    is_leaf = arrays["left"] == np.arange(len(values))
+    # Most leaves of classes are pure, so that few are different.
+    kinds, numbers = np.unique(values[is_leaf].astype(np.float32), axis=0, return_inverse=True)
+    leaf = np.zeros(len(values), np.int32)
+    leaf[is_leaf] = numbers.reshape(-1)
+    floor = [_FLOOR] if rows.is_classification else []
+    return arrays | {
+        "leaf": leaf,
+        "value": kinds,
+        "floor": np.array(floor, np.float32),
+        "indicator": np.full(rows.features.shape[1], -1, np.int32),
+    }
