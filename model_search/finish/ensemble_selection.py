@@ -48,7 +48,7 @@ class SelectionSettings:
             than what was fitted to them.
         is_late: Whether the time is up: then no further bag or split is started, after at least one.
         guided: Share of the log loss that members are chosen by besides a metric that sees decisions alone (accuracy);
-            the gain is that of the metric.
+            the gain is that of the metric. Where that is near 0, this share decides, too.
     """
 
     keep: int = 50
@@ -87,17 +87,23 @@ class Selection:
         single: The best single candidate.
         gain: Cross-fitted gain over the best single candidate, in units of the objective; above 0 is better.
         gain_error: Standard deviation of that estimate between splits.
+        guided_gain: The gain with the share of the log loss that members are chosen by, too; None where there is none.
     """
 
     weights: dict[int, float]
     single: int
     gain: float
     gain_error: float
+    guided_gain: float | None = None
 
     @property
     def beats_single(self) -> bool:
-        """Whether the ensemble is expected to be better on new rows than the best single candidate."""
-        return len(self.weights) > 1 and self.gain > 0
+        """Whether the ensemble is expected to be better on new rows than the best single candidate.
+
+        Decisions on few rows differ by luck: a gain that is no clear loss is settled by the log loss.
+        """
+        is_guided = self.guided_gain is not None and self.guided_gain > 0 and self.gain > -self.gain_error
+        return len(self.weights) > 1 and (self.gain > 0 or is_guided)
 
 
 def select(
@@ -137,7 +143,7 @@ def select(
     everything = np.arange(objective.rows)
     shares = _shares(objective, everything, settings, settings.bags, rng)
     single = int(objective.singles(everything).argmin())
-    gain, error = _cross_fitted(objective, settings, rng)
+    gain, error, guided = _cross_fitted(objective, settings, rng)
     order = np.argsort(-shares, kind="stable")
     chosen = [int(index) for index in order if shares[index] > 0]
     return Selection(
@@ -145,6 +151,7 @@ def select(
         single=places[single],
         gain=gain,
         gain_error=error,
+        guided_gain=guided,
     )
 
 
@@ -259,19 +266,27 @@ def _bagged(
     return total / total.sum()
 
 
-def _cross_fitted(objective: Objective, settings: SelectionSettings, rng: np.random.Generator) -> tuple[float, float]:
-    """Gain of the ensemble over the best single candidate: both chosen on one half of the rows, scored on the other."""
+def _cross_fitted(
+    objective: Objective, settings: SelectionSettings, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Gain of the ensemble over the best single candidate: both chosen on one half of the rows, scored on the other.
+
+    Returns:
+        The gain, its standard deviation between splits, and the gain with a share of the log loss.
+    """
     if objective.count < 2 or objective.rows < 4:
-        return 0.0, 0.0
-    gains = []
+        return 0.0, 0.0, 0.0
+    gains, guided = [], []
     singles = np.eye(objective.count)
     for _ in settings.as_time_allows(settings.splits):
         order = rng.permutation(objective.rows)
         half = len(order) // 2
-        both = []
+        both, with_loss = [], []
         for fitted, kept in ((order[:half], order[half:]), (order[half:], order[:half])):
             shares = _shares(objective, fitted, settings, settings.split_bags, rng)
             single = int(objective.singles(fitted).argmin())
             both.append(objective.score(singles[single], kept) - objective.score(shares, kept))
+            with_loss.append(objective.guided(singles[single], kept) - objective.guided(shares, kept))
         gains.append(sum(both) / 2)
-    return float(np.mean(gains)), float(np.std(gains))
+        guided.append(sum(with_loss) / 2)
+    return float(np.mean(gains)), float(np.std(gains)), float(np.mean(guided))

@@ -68,6 +68,10 @@ class Objective(abc.ABC):
     def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
         """The score of a weighted mean of the candidates (shares [count], adding up to 1) on some rows."""
 
+    def guided(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        """The score with the share of the log loss that takes part where a metric sees decisions alone."""
+        return self.score(shares, rows)
+
     def singles(self, rows: np.ndarray) -> np.ndarray:
         """The score of every candidate by itself on some rows, [count]."""
         return np.array([self.score(one, rows) for one in np.eye(self.count)])
@@ -251,6 +255,10 @@ class _AnyMetric(Objective):
     def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
         mixed = sum(share * self._outputs[place][rows] for place, share in enumerate(shares) if share > 0)
         return self._of_mean(np.asarray(mixed), rows)
+
+    def guided(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        of_loss = self._share * self._base.score(shares, rows) if self._share > _TIE else 0.0
+        return self.score(shares, rows) + of_loss
 
     def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
         outputs = [self._outputs[place][rows] for place in among]

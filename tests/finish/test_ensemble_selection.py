@@ -84,6 +84,23 @@ def test_an_ensemble_is_better_by_its_gain(weights, gain, better):
     assert Selection(weights, 0, gain, 0.0).beats_single is better
 
 
+@pytest.mark.parametrize(
+    ("gain", "guided", "better"),
+    [(-0.01, 0.02, True), (-0.03, 0.02, False), (-0.01, -0.01, False), (0.01, -0.01, True), (-0.01, None, False)],
+)
+def test_the_log_loss_settles_what_is_no_clear_loss(gain, guided, better):
+    assert Selection({0: 0.5, 1: 0.5}, 0, gain, 0.02, guided).beats_single is better
+
+
+def test_the_share_of_the_log_loss_is_that_of_decisions_alone():
+    candidates, labels = noisy_classes()
+    rows = LabelledRows(CLASSES, labels)
+    found = select(candidates, rows, ResolvedMetric("accuracy", "maximize"), QUICK)
+    assert found.guided_gain > found.gain + 0.01
+    loss = select(candidates, rows, settings=QUICK)
+    assert loss.guided_gain == loss.gain
+
+
 def test_copies_of_one_model_gain_nothing():
     (candidate,), labels = noisy_classes(models=1)
     found = select([candidate] * 5, LabelledRows(CLASSES, labels), settings=QUICK)
