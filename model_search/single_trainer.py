@@ -74,7 +74,7 @@ class SingleTrainer:
         finish: str = "both",
         members: str = "auto",
         folds: int | str | None = "auto",
-        refit: bool = False,
+        refit: bool | str = "auto",
         student_parameters: int | None = None,
         keep_models: int | None = KEEP_MODELS,
         disk_limit: float | None = None,
@@ -125,8 +125,9 @@ class SingleTrainer:
                 8 for tables of fewer than 20,000 rows where steps follow from the data, with a time limit or 40 models
                 or more, and one for each of 3 to 8 groups of sequences. None for none.
             refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
-                those of the search. Bags have been trained on all rows. A time limit leaves it two tenths.
-                finish='both' makes no student then, which would not be trained on all rows.
+                those of the search. Bags have been trained on all rows. A time limit leaves it two tenths. With True,
+                finish='both' makes no student, which would not be trained on all rows. "auto" does so for tables with
+                a time limit whose best models are not trained in folds.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.
@@ -165,7 +166,7 @@ class SingleTrainer:
             trials_after_searches,
             with_folds,
         )
-        from model_search.trainers.bags.refit import refit_best, seconds_to_refit
+        from model_search.trainers.bags.refit import refit_best, seconds_to_refit, with_refit
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
@@ -173,11 +174,12 @@ class SingleTrainer:
         from model_search.trainers.worker import StopReason
 
         deadline = Deadline(options.time_limit) if deadline is None else deadline
-        if options.refit and options.finish == "both":
+        if options.refit is True and options.finish == "both":
             options = dataclasses.replace(options, finish="ensemble")
         session = open_session(self._data, self._spec, options)
         try:
             final = FinalTraining.of(self._spec)
+            options = with_refit(session, options, bool(final.time_share))
             is_automatic, options = options.folds == "auto", with_folds(session, options)
             more = trials_after_searches(session)
             searched = dataclasses.replace(options, number_models=options.number_models + more)

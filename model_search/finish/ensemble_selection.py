@@ -88,6 +88,7 @@ class Selection:
         gain: Cross-fitted gain over the best single candidate, in units of the objective; above 0 is better.
         gain_error: Standard deviation of that estimate between splits.
         guided_gain: The gain with the share of the log loss that members are chosen by, too; None where there is none.
+        noise: Standard error of a difference between the two on these rows, where there is such a share.
     """
 
     weights: dict[int, float]
@@ -95,6 +96,7 @@ class Selection:
     gain: float
     gain_error: float
     guided_gain: float | None = None
+    noise: float = 0.0
 
     @property
     def beats_single(self) -> bool:
@@ -102,7 +104,7 @@ class Selection:
 
         Decisions on few rows differ by luck: a gain that is no clear loss is settled by the log loss.
         """
-        is_guided = self.guided_gain is not None and self.guided_gain > 0 and self.gain > -self.gain_error
+        is_guided = self.guided_gain is not None and self.guided_gain > 0 and self.gain > -self.noise
         return len(self.weights) > 1 and (self.gain > 0 or is_guided)
 
 
@@ -144,6 +146,8 @@ def select(
     shares = _shares(objective, everything, settings, settings.bags, rng)
     single = int(objective.singles(everything).argmin())
     gain, error, guided = _cross_fitted(objective, settings, rng)
+    is_guided = objective.is_guided
+    noise = _standard_error(objective, np.eye(objective.count)[single], shares, rng) if is_guided else 0.0
     order = np.argsort(-shares, kind="stable")
     chosen = [int(index) for index in order if shares[index] > 0]
     return Selection(
@@ -151,7 +155,8 @@ def select(
         single=places[single],
         gain=gain,
         gain_error=error,
-        guided_gain=guided,
+        guided_gain=guided if is_guided else None,
+        noise=noise,
     )
 
 
@@ -188,13 +193,19 @@ def paired_gain(
     objective.ready()
     one, other = np.eye(2)
 
-    def gain(chosen: np.ndarray) -> float:
-        return objective.score(other, chosen) - objective.score(one, chosen)
+    everything = np.arange(objective.rows)
+    gain = objective.score(other, everything) - objective.score(one, everything)
+    return Gain(gain, _standard_error(objective, other, one, np.random.default_rng(seed)))
 
-    rng, count = np.random.default_rng(seed), objective.rows
-    size = min(count, _MOST_DRAWN)
-    drawn = [gain(rng.integers(count, size=size)) for _ in range(_DRAWS)]
-    return Gain(gain(np.arange(count)), float(np.std(drawn)) * float(np.sqrt(size / count)))
+
+def _standard_error(objective: Objective, one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
+    """The standard error of the difference between two weighted means of the candidates (paired bootstrap)."""
+    count, size = objective.rows, min(objective.rows, _MOST_DRAWN)
+    drawn = []
+    for _ in range(_DRAWS):
+        rows = rng.integers(count, size=size)
+        drawn.append(objective.score(one, rows) - objective.score(other, rows))
+    return float(np.std(drawn)) * float(np.sqrt(size / count))
 
 
 def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

@@ -51,6 +51,7 @@ class Objective(abc.ABC):
 
     count = 0
     rows = 0
+    is_guided = False  # whether a share of the log loss takes part
 
     @abc.abstractmethod
     def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
@@ -238,6 +239,7 @@ class _AnyMetric(Objective):
         self._outputs: list[np.ndarray] = []
         self._labels = np.empty(0)
         self._weights: np.ndarray | None = None
+        self.is_guided = share > _TIE
 
     def single(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
         return self._value(logits, labels, weights) + self._share * self._base.single(logits, labels, weights)
@@ -257,7 +259,7 @@ class _AnyMetric(Objective):
         return self._of_mean(np.asarray(mixed), rows)
 
     def guided(self, shares: np.ndarray, rows: np.ndarray) -> float:
-        of_loss = self._share * self._base.score(shares, rows) if self._share > _TIE else 0.0
+        of_loss = self._share * self._base.score(shares, rows) if self.is_guided else 0.0
         return self.score(shares, rows) + of_loss
 
     def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:

@@ -38,6 +38,7 @@ ENSEMBLE_SHARE = 0.02
 FOLDS_SHARE = 0.4
 REFIT_SHARE = 0.2
 AUTO_FOLDS = "auto"
+AUTO_REFIT = "auto"
 GOALS = ("minimize", "maximize")
 EXECUTORS = ("local", "ray")
 
@@ -54,6 +55,11 @@ def as_callbacks(callbacks: TrialCallback | Sequence[TrialCallback] | None) -> t
 def _check_goal(name: str, value: Any) -> None:
     if value not in GOALS:
         raise UserError(f"{name} is {value!r}; expected 'minimize' or 'maximize'")
+
+
+def _check_refit(name: str, value: Any) -> None:
+    if not isinstance(value, bool) and value != AUTO_REFIT:
+        raise UserError(f"{name} is {value!r}; expected True, False or {AUTO_REFIT!r}")
 
 
 def _check_finish(name: str, value: Any) -> None:
@@ -249,12 +255,20 @@ class SearchOptions:
         ),
         default=AUTO_FOLDS,
     )
-    refit: bool = option(
+    refit: bool | str = option(
         "Train what is handed back again on training and validation rows, for the same epochs; metrics stay those of "
-        "the search. Bags have been trained on all rows. A time limit leaves it two tenths. finish='both' makes no "
-        "student then, which would not be trained on all rows.",
-        flag=Flag("refit", bool, False, "Train what is handed back again on training and validation rows."),
-        default=False,
+        "the search. Bags have been trained on all rows. A time limit leaves it two tenths. With True, finish='both' "
+        'makes no student, which would not be trained on all rows. "auto" does so for tables with a time limit whose '
+        "best models are not trained in folds.",
+        check=_check_refit,
+        flag=Flag(
+            "refit",
+            bool,
+            None,
+            "Train what is handed back again on training and validation rows; chosen when absent.",
+            read=lambda wanted: AUTO_REFIT if wanted is None else wanted,
+        ),
+        default=AUTO_REFIT,
     )
     student_parameters: int | None = option(
         "The most parameters that the student may have.",
@@ -357,7 +371,7 @@ class SearchOptions:
     @property
     def share_to_refit(self) -> float:
         """Share of the time limit that is reserved for training on all rows."""
-        return REFIT_SHARE if self.refit and not isinstance(self.folds, int) else 0.0
+        return REFIT_SHARE if self.refit is True and not isinstance(self.folds, int) else 0.0
 
     def worker_name(self, number: int) -> str:
         """The name of a worker, counted from 1; the archived `tuner_id` where there is but one."""

@@ -89,7 +89,7 @@ def test_an_ensemble_is_better_by_its_gain(weights, gain, better):
     [(-0.01, 0.02, True), (-0.03, 0.02, False), (-0.01, -0.01, False), (0.01, -0.01, True), (-0.01, None, False)],
 )
 def test_the_log_loss_settles_what_is_no_clear_loss(gain, guided, better):
-    assert Selection({0: 0.5, 1: 0.5}, 0, gain, 0.02, guided).beats_single is better
+    assert Selection({0: 0.5, 1: 0.5}, 0, gain, 0.0, guided, noise=0.02).beats_single is better
 
 
 def test_the_share_of_the_log_loss_is_that_of_decisions_alone():
@@ -98,7 +98,17 @@ def test_the_share_of_the_log_loss_is_that_of_decisions_alone():
     found = select(candidates, rows, ResolvedMetric("accuracy", "maximize"), QUICK)
     assert found.guided_gain > found.gain + 0.01
     loss = select(candidates, rows, settings=QUICK)
-    assert loss.guided_gain == loss.gain
+    assert (loss.guided_gain, loss.noise) == (None, 0)
+
+
+def test_the_noise_is_that_of_the_rows():
+    errors = []
+    for rows in (300, 4800):
+        candidates, labels = noisy_classes(rows=rows)
+        found = select(candidates, LabelledRows(CLASSES, labels), ResolvedMetric("accuracy", "maximize"), QUICK)
+        errors.append(found.noise)
+    assert 0.005 < errors[0] < 0.05
+    assert errors[1] == pytest.approx(errors[0] / 4, rel=0.5)
 
 
 def test_copies_of_one_model_gain_nothing():

@@ -18,13 +18,35 @@ from model_search.search.history.history import History
 from model_search.search.planning.classic_models import with_length_of
 from model_search.trainers.finish_study import study_parts
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
-from model_search.trainers.options import SearchOptions
+from model_search.trainers.options import AUTO_REFIT, SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
 from model_search.training.evaluator import Evaluator
 from model_search.training.outcome import Progress, TrialOutcome
 
 MARGIN = 1.3  # of the seconds that a training took, for one on more rows
+
+
+def with_refit(session: Session, options: SearchOptions, has_final_training: bool) -> SearchOptions:
+    """The options with a yes or a no in place of "auto".
+
+    Yes for a table of columns with a time limit: a fifth of the rows more is worth more than a fifth of the trials. The
+    time of a final training has its own share.
+    """
+    if options.refit != AUTO_REFIT:
+        return options
+    data = session.data
+    is_usual = (
+        isinstance(data, TableData)
+        and data.description.get("schema") is not None
+        and data.description.get("split", {}).get("by") != GIVEN_VALIDATION
+        and not data.other_tasks
+        and options.time_limit is not None
+        and options.finish != "neither"
+        and not has_final_training
+        and session.planner.replayed_towers is None
+    )
+    return dataclasses.replace(options, refit=is_usual)
 
 
 def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> None:
@@ -37,7 +59,7 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
         KeyboardInterrupt: after Ctrl-C; what is trained by then is stored.
     """
     data = session.data
-    if not options.refit:
+    if options.refit is not True:
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
     if not isinstance(data, TableData) or data.description.get("split", {}).get("by") == GIVEN_VALIDATION:

@@ -16,9 +16,8 @@ from model_search.training.classic.fitted import NEVER_SEEN, ClassicRows, Fitted
 from model_search.training.classic.tree_arrays import Tree, nodes_of
 
 _ROUNDS = 20  # between two evaluations where a plan does not say
-_PARTS_OF_A_BAG = 4  # its length is known: it is evaluated to see whether it has to end
-_FEWEST_ROUNDS = 10
-_NUMBERS_AT_ONCE = 400_000_000  # of features and outputs, between two evaluations: some seconds
+_FEWEST_ROUNDS, _LEAST_AT_ONCE = 40, 10
+_NUMBERS_AT_ONCE = 400_000_000  # of features and outputs, in the rounds that are fitted at once: some seconds
 _LEAST_IN_LEAF = 20
 
 
@@ -34,30 +33,33 @@ def boosted_trees(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iter
     features, valid = with_missing(rows.features, rows.indicator), with_missing(valid, rows.indicator)
     forest: dict[str, np.ndarray] | None = None
     outputs = np.empty(0)
-    done, between = 0, _rounds_at_once(plan, rows)
+    fitted = done = 0
+    between = plan.steps if plan.kind is TrialKind.BAGGING else int(plan.hyperparameters.get("rounds", _ROUNDS))
     while done < plan.steps:
-        rounds = min(between, plan.steps - done)
-        for model in models:
-            model.set_params(max_iter=done + rounds)
-            model.fit(features, rows.targets, sample_weight=rows.weights)
-        more = _side_by_side([_forest(model, done, rows.indicator) for model in models])
+        if done == fitted:
+            fitted += min(_rounds_at_once(fitted, rows), plan.steps - fitted)
+            for model in models:
+                model.set_params(max_iter=fitted)
+                model.fit(features, rows.targets, sample_weight=rows.weights)
+        until = min(done + between, fitted)
+        more = _side_by_side([_forest(model, done, until, rows.indicator) for model in models])
         added = sums_of_trees(more, valid)
         outputs = more["baseline"] + added if forest is None else outputs + added
         forest = more if forest is None else joined(forest, more)
-        done += rounds
+        done = until
         if rows.is_classification and len(models[0].classes_) < rows.task.logits_dimension:
             yield Fitted(done, *_of_all_classes(outputs, forest, models[0].classes_, rows.task.logits_dimension))
         else:
             yield Fitted(done, outputs, forest)
 
 
-def _rounds_at_once(plan: TrialPlan, rows: ClassicRows) -> int:
-    """Rounds between two evaluations; fewer where a round takes long, so that a trial can end in time."""
-    wanted = int(plan.hyperparameters.get("rounds", _ROUNDS))
-    if plan.kind is TrialKind.BAGGING:
-        wanted = max(wanted, -(-plan.steps // _PARTS_OF_A_BAG))
+def _rounds_at_once(fitted: int, rows: ClassicRows) -> int:
+    """Rounds to fit after so many: scikit-learn begins each time by predicting with all trees that there are.
+
+    Fewer where a round takes long, so that a trial can end in time.
+    """
     numbers = rows.features.size * rows.task.logits_dimension
-    return max(min(wanted, _FEWEST_ROUNDS), min(wanted, _NUMBERS_AT_ONCE // max(1, numbers)))
+    return min(max(_FEWEST_ROUNDS, fitted), max(_LEAST_AT_ONCE, _NUMBERS_AT_ONCE // max(1, numbers)))
 
 
 def _models(plan: TrialPlan, rows: ClassicRows) -> list[Any]:
@@ -96,9 +98,9 @@ def _side_by_side(forests: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndar
     return {**together, "root": root, "baseline": np.concatenate([forest["baseline"] for forest in forests])}
 
 
-def _forest(model: Any, first: int, indicator: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of a fitted model's rounds from `first` on."""
-    nodes = [tree.nodes for predictors in model._predictors[first:] for tree in predictors]
+def _forest(model: Any, first: int, until: int, indicator: np.ndarray) -> dict[str, np.ndarray]:
+    """The arrays of a fitted model's rounds from `first` until before `until`."""
+    nodes = [tree.nodes for predictors in model._predictors[first:until] for tree in predictors]
     arrays, orders = nodes_of(
         Tree(
             left=np.where(one["is_leaf"], -1, one["left"].astype(np.int64)),
