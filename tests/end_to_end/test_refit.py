@@ -5,6 +5,7 @@ import pytest
 
 import model_search
 from model_search.data import array_data
+from model_search.errors import UserError
 from model_search.study import load_study
 
 OPTIONS = {"train_steps": 20, "batch_size": 32, "seed": 1, "progress": False, "finish": "ensemble", "folds": None}
@@ -56,3 +57,17 @@ def test_rows_that_were_given_to_validate_on_are_not_trained_on(tmp_path, capsys
         **OPTIONS | {"train_steps": 2},
     )
     assert "refit has no effect" in capsys.readouterr().err
+
+
+def test_by_itself_for_a_table_with_a_time_limit(tmp_path, capsys):
+    """A limit that two short trials do not reach: no clock decides here."""
+    x, y = data(100)
+    given = {**OPTIONS, "train_steps": 5, "progress": None, "root_dir": tmp_path, "number_models": 2}
+    model_search.fit(x, y, time_limit=600, experiment_name="limited", **given)
+    assert "models were trained again on all 100 rows" in capsys.readouterr().err
+    model_search.fit(x, y, experiment_name="counted", **given)
+    model_search.fit(x, y, time_limit=600, refit=False, experiment_name="refused", **given)
+    model_search.fit(x, y, time_limit=600, validation=(x[:20], y[:20]), experiment_name="validated", **given)
+    assert "refit" not in capsys.readouterr().err
+    with pytest.raises(UserError, match="refit is 'yes'; expected True, False or 'auto'"):
+        model_search.fit(x, y, refit="yes", **given)
