@@ -354,7 +354,7 @@ def _classic_models(
     """The models that are no networks which the search tries."""
     is_usual = problem_type(spec) == problem.DEFAULT_PROBLEM_TYPE and not spec.replay.towers
     takes_part = _members(options, existing) == "auto" and is_usual
-    return models_of_search(classic_models(data), options.number_models) if takes_part else ()
+    return models_of_search(classic_models(data, options.time_limit), options.number_models) if takes_part else ()
 
 
 def _members(options: SearchOptions, existing: StudyRecord | None) -> str:

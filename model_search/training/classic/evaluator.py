@@ -26,13 +26,20 @@ from model_search.training.outcome import Given, Progress, TrainedTower, Trainin
 
 _DEEP = "deep_boosted_trees"
 _MOST_CLASSES = 30  # of deep trees
+# They are estimated to take so many seconds for each output, and more for each number of the training rows, ...
+_SECONDS_OF_DEEP, _SECONDS_A_NUMBER = 2.0, 5e-6
+_SHARE_OF_DEEP = 1 / 6  # ... of a time limit at most
 
 
-def classic_models(data: PreparedData) -> tuple[str, ...]:
+def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple[str, ...]:
     """The classic models that can be trained on the data: a table of columns with one task and the usual loss.
 
-    Of quantiles, boosted trees alone: the others are models of the mean. Deep ones, where classes are few: each class
-    has trees of its own.
+    Of quantiles, boosted trees alone: the others are models of the mean. Deep ones, where classes are few, since each
+    class has trees of its own, and where they do not take a good part of the time.
+
+    Args:
+        data: The rows.
+        time_limit: Of the whole search, in seconds; None for none.
     """
     if (
         not isinstance(data, TableData)
@@ -46,7 +53,11 @@ def classic_models(data: PreparedData) -> tuple[str, ...]:
     if list(data.train.inputs) != [FEATURES] or not is_known:
         return ()
     known = [name for name in CLASSIC_MODELS if name in BOOSTED or not data.task.quantiles]
-    return tuple(name for name in known if name != _DEEP or data.task.logits_dimension <= _MOST_CLASSES)
+    is_binary = data.task.kind is TaskKind.CLASSIFICATION and data.task.logits_dimension == 2
+    outputs = 1 if is_binary else data.task.logits_dimension
+    seconds = outputs * (_SECONDS_OF_DEEP + _SECONDS_A_NUMBER * data.train.inputs[FEATURES].size)
+    is_deep = outputs <= _MOST_CLASSES and (time_limit is None or seconds <= _SHARE_OF_DEEP * time_limit)
+    return tuple(name for name in known if name != _DEEP or is_deep)
 
 
 def indicators(schema: FeatureSchema) -> np.ndarray:
