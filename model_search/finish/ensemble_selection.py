@@ -48,7 +48,7 @@ class SelectionSettings:
             than what was fitted to them.
         is_late: Whether the time is up: then no further bag or split is started, after at least one.
         guided: Share of the log loss that members are chosen by besides a metric that sees decisions alone (accuracy);
-            the gain is that of the metric. Where that is near 0, this share decides, too.
+            the gain is that of the metric. Where that is within noise, the log loss decides.
     """
 
     keep: int = 50
@@ -87,7 +87,7 @@ class Selection:
         single: The best single candidate.
         gain: Cross-fitted gain over the best single candidate, in units of the objective; above 0 is better.
         gain_error: Standard deviation of that estimate between splits.
-        guided_gain: The gain with the share of the log loss that members are chosen by, too; None where there is none.
+        loss_gain: The gain by the log loss, where members are chosen by a share of it; None elsewhere.
         noise: Standard error of a difference between the two on these rows, where there is such a share.
     """
 
@@ -95,17 +95,17 @@ class Selection:
     single: int
     gain: float
     gain_error: float
-    guided_gain: float | None = None
+    loss_gain: float | None = None
     noise: float = 0.0
 
     @property
     def beats_single(self) -> bool:
         """Whether the ensemble is expected to be better on new rows than the best single candidate.
 
-        Decisions on few rows differ by luck: a gain that is no clear loss is settled by the log loss.
+        Decisions on few rows differ by luck: a difference within noise is settled by the log loss.
         """
-        is_guided = self.guided_gain is not None and self.guided_gain > 0 and self.gain > -self.noise
-        return len(self.weights) > 1 and (self.gain > 0 or is_guided)
+        is_better_by_loss = self.loss_gain is not None and self.loss_gain > 0 and self.gain > -self.noise
+        return len(self.weights) > 1 and (self.gain > 0 or is_better_by_loss)
 
 
 def select(
@@ -145,7 +145,7 @@ def select(
     everything = np.arange(objective.rows)
     shares = _shares(objective, everything, settings, settings.bags, rng)
     single = int(objective.singles(everything).argmin())
-    gain, error, guided = _cross_fitted(objective, settings, rng)
+    gain, error, loss_gain = _cross_fitted(objective, settings, rng)
     is_guided = objective.is_guided
     noise = _standard_error(objective, np.eye(objective.count)[single], shares, rng) if is_guided else 0.0
     order = np.argsort(-shares, kind="stable")
@@ -155,7 +155,7 @@ def select(
         single=places[single],
         gain=gain,
         gain_error=error,
-        guided_gain=guided if is_guided else None,
+        loss_gain=loss_gain if is_guided else None,
         noise=noise,
     )
 
@@ -283,21 +283,21 @@ def _cross_fitted(
     """Gain of the ensemble over the best single candidate: both chosen on one half of the rows, scored on the other.
 
     Returns:
-        The gain, its standard deviation between splits, and the gain with a share of the log loss.
+        The gain, its standard deviation between splits, and the gain by the log loss.
     """
     if objective.count < 2 or objective.rows < 4:
         return 0.0, 0.0, 0.0
-    gains, guided = [], []
+    gains, by_loss = [], []
     singles = np.eye(objective.count)
     for _ in settings.as_time_allows(settings.splits):
         order = rng.permutation(objective.rows)
         half = len(order) // 2
-        both, with_loss = [], []
+        both, losses = [], []
         for fitted, kept in ((order[:half], order[half:]), (order[half:], order[:half])):
             shares = _shares(objective, fitted, settings, settings.split_bags, rng)
             single = int(objective.singles(fitted).argmin())
             both.append(objective.score(singles[single], kept) - objective.score(shares, kept))
-            with_loss.append(objective.guided(singles[single], kept) - objective.guided(shares, kept))
+            losses.append(objective.loss(singles[single], kept) - objective.loss(shares, kept))
         gains.append(sum(both) / 2)
-        guided.append(sum(with_loss) / 2)
-    return float(np.mean(gains)), float(np.std(gains)), float(np.mean(guided))
+        by_loss.append(sum(losses) / 2)
+    return float(np.mean(gains)), float(np.std(gains)), float(np.mean(by_loss))

@@ -69,8 +69,8 @@ class Objective(abc.ABC):
     def score(self, shares: np.ndarray, rows: np.ndarray) -> float:
         """The score of a weighted mean of the candidates (shares [count], adding up to 1) on some rows."""
 
-    def guided(self, shares: np.ndarray, rows: np.ndarray) -> float:
-        """The score with the share of the log loss that takes part where a metric sees decisions alone."""
+    def loss(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        """The score by the log loss (squared error) where a metric has a share of it; else as `score`."""
         return self.score(shares, rows)
 
     def singles(self, rows: np.ndarray) -> np.ndarray:
@@ -258,9 +258,8 @@ class _AnyMetric(Objective):
         mixed = sum(share * self._outputs[place][rows] for place, share in enumerate(shares) if share > 0)
         return self._of_mean(np.asarray(mixed), rows)
 
-    def guided(self, shares: np.ndarray, rows: np.ndarray) -> float:
-        of_loss = self._share * self._base.score(shares, rows) if self.is_guided else 0.0
-        return self.score(shares, rows) + of_loss
+    def loss(self, shares: np.ndarray, rows: np.ndarray) -> float:
+        return self._base.score(shares, rows)
 
     def greedy(self, among: np.ndarray, rows: np.ndarray, steps: int, patience: int) -> np.ndarray:
         outputs = [self._outputs[place][rows] for place in among]
