@@ -161,6 +161,27 @@ def test_a_larger_tower_is_trained_longer_beside_the_best_if_there_is_time(provi
     session.store.close()
 
 
+def test_what_is_as_accurate_within_noise_is_trained_longer_if_its_loss_is_less(provider, study, tmp_path):
+    session = open_session(provider, load_text(SPEC), options(tmp_path))
+    best, rows = study.history.completed[0], len(session.data.valid)
+
+    def trial(number, accuracy, **metrics):
+        result = dataclasses.replace(best.result, metrics={"accuracy": accuracy, **metrics})
+        plan = dataclasses.replace(best.plan, kind=TrialKind.SEARCH, start=None, first_step=0, steps=101)
+        return dataclasses.replace(best, id=number, plan=plan, result=result)
+
+    error = (0.5 * 0.5 / rows) ** 0.5
+    trials = [
+        trial(1, 0.5, loss=1.5), trial(2, 0.5 - 0.9 * error, loss=1.2), trial(3, 0.5 - 1.2 * error, loss=0.9),
+        trial(4, 0.5),
+    ]  # fmt: skip
+    for metric, expected in (("accuracy", 2), ("loss", 3)):
+        history = History(metric, "maximize" if metric == "accuracy" else "minimize")
+        history.update(trials)
+        assert [one.id for one in winners._winners(history, 1, 100.0, session.data)] == [expected]
+    session.store.close()
+
+
 def test_steps_of_a_final_training_follow_from_the_time(study, provider, tmp_path):
     session = open_session(provider, load_text(SPEC), options(tmp_path))
     trial = study.trial(1)

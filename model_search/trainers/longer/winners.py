@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 0.85  # of the time that is left: a step with augmentation takes longer, and the machine may be busier
 _LEAST = 0.25  # of the steps that the tower was trained for; fewer are not worth a trial
+_ACCURACY = "accuracy"
 _LARGER = 2.0  # times the parameters of the tower before it
 _WORTHWHILE_EPOCHS = 40  # for which a larger tower has to be trained to overtake a smaller one
 
@@ -120,13 +121,30 @@ def _winners(history: History, count: int, seconds: float, data: PreparedData) -
     plans = [trial.plan for trial in history.completed if trial.plan is not None]
     continued = {plan.parent for plan in plans if plan.kind is TrialKind.LONGER}
     towers = [trial for trial in history.completed if trial.plan is not None and trial.plan.is_on_labels_alone]
-    found = towers[:1]
+    found = _best(towers, history.metric, data)
     while found and len(found) < count:
         larger = next((trial for trial in towers if _is_worthwhile(trial, found[-1], seconds / count, data)), None)
         if larger is None:
             break
         found.append(larger)
     return [trial for trial in found if trial.id not in continued]
+
+
+def _best(towers: list[Trial], metric: str, data: PreparedData) -> list[Trial]:
+    """The best of towers (best first), as a list; of several whose accuracy is within noise, that of least loss.
+
+    What is sure of its errors after few steps is much more so after many.
+    """
+    if metric != _ACCURACY or not towers or not isinstance(data, TableData):
+        return towers[:1]
+    best = _metric(towers[0], _ACCURACY, 0.0)
+    error = math.sqrt(best * (1 - best) / len(data.valid))
+    near = [trial for trial in towers if _metric(trial, _ACCURACY, 0.0) >= best - error]
+    return [min(near, key=lambda trial: _metric(trial, "loss", math.inf))]
+
+
+def _metric(trial: Trial, name: str, otherwise: float) -> float:
+    return otherwise if trial.result is None else trial.result.metrics.get(name, otherwise)
 
 
 def _is_worthwhile(trial: Trial, before: Trial, seconds: float, data: PreparedData) -> bool:
