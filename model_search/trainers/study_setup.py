@@ -46,7 +46,7 @@ from model_search.trainers.starting.given_models import (
     keep_given,
     read_given,
 )
-from model_search.training.classic.evaluator import classic_models
+from model_search.training.classic.evaluator import classic_models, share_of_rounds
 from model_search.training.metrics import ResolvedMetric, resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -149,7 +149,11 @@ def _prepare(
     classic = _classic_models(data, spec, options, existing)
     planned = _planner_settings(spec, _with_earlier_steps(options, existing), data, seed)
     start = given_settings(given, {} if existing is None else existing.settings)
-    planned = dataclasses.replace(planned, classic=classic, given=given_towers(start))
+    if classic and isinstance(data, TableData):
+        planned = dataclasses.replace(
+            planned, classic=classic, share_of_rounds=share_of_rounds(data, options.time_limit)
+        )
+    planned = dataclasses.replace(planned, given=given_towers(start))
     planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(

@@ -9,7 +9,8 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS
-from model_search.training.classic.evaluator import classic_models
+from model_search.search.planning.classic_models import classic_plan
+from model_search.training.classic.evaluator import classic_models, share_of_rounds
 
 ALL = tuple(CLASSIC_MODELS)
 SHALLOW = tuple(name for name in ALL if name != "deep_boosted_trees")
@@ -30,10 +31,23 @@ def test_a_table_has_all(classes):
 def test_deep_trees_where_classes_are_few_and_there_is_time_for_them():
     assert classic_models(table(classes=31)) == SHALLOW
     assert classic_models(table(), time_limit=60) == ALL
-    assert classic_models(table(), time_limit=10) == SHALLOW
+    assert classic_models(table(), time_limit=5) == SHALLOW
     assert classic_models(table(rows=20_000, columns=100), time_limit=60) == SHALLOW
     assert classic_models(table(rows=20_000, columns=100), time_limit=120) == ALL
-    assert classic_models(table(classes=12), time_limit=120) == SHALLOW
+    assert classic_models(table(rows=40_000, columns=100), time_limit=120) == SHALLOW
+    assert classic_models(table(classes=14), time_limit=120) == SHALLOW
+
+
+def test_boosting_has_fewer_rounds_where_time_is_short():
+    assert share_of_rounds(table(rows=40_000, columns=100), None) == 1
+    assert share_of_rounds(table(), time_limit=120) == 1
+    assert share_of_rounds(table(rows=40_000, columns=100), time_limit=126) == pytest.approx(0.5)
+    assert share_of_rounds(table(rows=40_000, columns=100, classes=3), time_limit=126) == pytest.approx(1 / 6)
+    plans = {share: classic_plan("boosted_trees", 3, 7, share) for share in (1.0, 0.5, 0.1)}
+    assert {share: plan.steps for share, plan in plans.items()} == {1.0: 800, 0.5: 400, 0.1: 80}
+    rates = [plan.hyperparameters["learning_rate"] for plan in plans.values()]
+    assert rates == pytest.approx([0.05, 0.1, 0.2])
+    assert classic_plan("extra_trees", 3, 7, 0.1) == classic_plan("extra_trees", 3, 7)
 
 
 def test_of_quantiles_boosted_trees_alone():

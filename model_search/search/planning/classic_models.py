@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from model_search.metadata.trial import HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, HyperparameterValue, TrialKind, TrialPlan
 
 # A search of as many models tries so many classic ones: they are a quarter of it at most.
 _FEWEST_MODELS = ((20, 5), (8, 2))
 _FIRST = (3, 3, 6, 8, 10)  # the trial from which on the first classic model is due, the second, ...
+
+_FASTEST = 0.2  # learning rate of boosting
 
 # What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty) and hyperparameters.
 _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
@@ -55,14 +57,25 @@ def classic_key(name: str) -> str:
     return f"classic:{name}"
 
 
-def classic_plan(name: str, trial_id: int, seed: int) -> TrialPlan:
-    """The plan of a trial that trains one of the `CLASSIC_MODELS`."""
-    steps, hyperparameters = _SETTINGS[name]
+def classic_plan(name: str, trial_id: int, seed: int, share: float = 1.0) -> TrialPlan:
+    """The plan of a trial that trains one of the `CLASSIC_MODELS`.
+
+    Args:
+        name: The model.
+        trial_id: The trial.
+        seed: Of everything random in it.
+        share: Of the usual rounds of boosting, above 0; with fewer, each of them counts for more.
+    """
+    steps, given = _SETTINGS[name]
+    hyperparameters = dict(given)
+    if name in BOOSTED and share < 1:
+        steps = max(1, round(share * steps))
+        hyperparameters["learning_rate"] = min(_FASTEST, float(given["learning_rate"]) / share)
     return TrialPlan(
         trial_id=trial_id,
         kind=TrialKind.CLASSIC,
         architecture=(),
-        hyperparameters=dict(hyperparameters),
+        hyperparameters=hyperparameters,
         steps=steps,
         batch_size=1,  # without meaning: all rows take part in every step
         seed=seed,

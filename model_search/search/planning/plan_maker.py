@@ -53,6 +53,7 @@ class PlannerSettings:
         budget: How long trials are trained, where that follows from the data: they may choose their epochs, and
             `train_steps` are those of a trial that does not. None where the user has given the steps.
         classic: Models that are no networks, to be tried among the first trials; none by default.
+        share_of_rounds: Of the usual rounds of boosting, that there is time for.
         given: Trained models that new towers may start from; none by default.
     """
 
@@ -64,6 +65,7 @@ class PlannerSettings:
     rows: int | None = None
     budget: Budget | None = None
     classic: tuple[str, ...] = ()
+    share_of_rounds: float = 1.0
     given: tuple[GivenTower, ...] = ()
 
     def __post_init__(self) -> None:

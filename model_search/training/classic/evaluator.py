@@ -26,9 +26,10 @@ from model_search.training.outcome import Given, Progress, TrainedTower, Trainin
 
 _DEEP = "deep_boosted_trees"
 _MOST_CLASSES = 30  # of deep trees
-# They are estimated to take so many seconds for each output, and more for each number of the training rows, ...
-_SECONDS_OF_DEEP, _SECONDS_A_NUMBER = 2.0, 5e-6
-_SHARE_OF_DEEP = 1 / 6  # ... of a time limit at most
+_LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it is short
+# Boosting is estimated to take so many seconds for each output, and more for each number of the training rows, ...
+_SECONDS, _SECONDS_A_NUMBER = 2.0, 1e-5
+_OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
 
 
 def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple[str, ...]:
@@ -53,11 +54,23 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
     if list(data.train.inputs) != [FEATURES] or not is_known:
         return ()
     known = [name for name in CLASSIC_MODELS if name in BOOSTED or not data.task.quantiles]
+    is_deep = data.task.logits_dimension <= _MOST_CLASSES and share_of_rounds(data, time_limit) >= _LEAST_OF_DEEP
+    return tuple(name for name in known if name != _DEEP or is_deep)
+
+
+def share_of_rounds(data: TableData, time_limit: float | None) -> float:
+    """How much of its usual rounds boosting may have, by an estimate: a search is not there for one model.
+
+    Args:
+        data: A table of columns.
+        time_limit: Of the whole search, in seconds; None for none.
+    """
+    if time_limit is None:
+        return 1.0
     is_binary = data.task.kind is TaskKind.CLASSIFICATION and data.task.logits_dimension == 2
     outputs = 1 if is_binary else data.task.logits_dimension
-    seconds = outputs * (_SECONDS_OF_DEEP + _SECONDS_A_NUMBER * data.train.inputs[FEATURES].size)
-    is_deep = outputs <= _MOST_CLASSES and (time_limit is None or seconds <= _SHARE_OF_DEEP * time_limit)
-    return tuple(name for name in known if name != _DEEP or is_deep)
+    seconds = outputs * (_SECONDS + _SECONDS_A_NUMBER * data.train.inputs[FEATURES].size)
+    return min(1.0, _OF_THE_TIME * time_limit / seconds)
 
 
 def indicators(schema: FeatureSchema) -> np.ndarray:
