@@ -147,7 +147,9 @@ def select(
     single = int(objective.singles(everything).argmin())
     gain, error, loss_gain = _cross_fitted(objective, settings, rng)
     is_guided = objective.is_guided
-    noise = _standard_error(objective, np.eye(objective.count)[single], shares, rng) if is_guided else 0.0
+    noise = 0.0
+    if is_guided:
+        noise = _standard_error(objective, np.eye(objective.count)[single], shares, rng, settings.rows)
     order = np.argsort(-shares, kind="stable")
     chosen = [int(index) for index in order if shares[index] > 0]
     return Selection(
@@ -195,12 +197,17 @@ def paired_gain(
 
     everything = np.arange(objective.rows)
     gain = objective.score(other, everything) - objective.score(one, everything)
-    return Gain(gain, _standard_error(objective, other, one, np.random.default_rng(seed)))
+    return Gain(gain, _standard_error(objective, other, one, np.random.default_rng(seed), _MOST_DRAWN))
 
 
-def _standard_error(objective: Objective, one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> float:
-    """The standard error of the difference between two weighted means of the candidates (paired bootstrap)."""
-    count, size = objective.rows, min(objective.rows, _MOST_DRAWN)
+def _standard_error(
+    objective: Objective, one: np.ndarray, other: np.ndarray, rng: np.random.Generator, most: int
+) -> float:
+    """The standard error of the difference between two weighted means of the candidates (paired bootstrap).
+
+    At most so many rows are drawn at a time, and the error is scaled to that of all rows.
+    """
+    count, size = objective.rows, min(objective.rows, most)
     drawn = []
     for _ in range(_DRAWS):
         rows = rng.integers(count, size=size)

@@ -149,11 +149,8 @@ def _prepare(
     classic = _classic_models(data, spec, options, existing)
     planned = _planner_settings(spec, _with_earlier_steps(options, existing), data, seed)
     start = given_settings(given, {} if existing is None else existing.settings)
-    if classic and isinstance(data, TableData):
-        planned = dataclasses.replace(
-            planned, classic=classic, share_of_rounds=share_of_rounds(data, options.time_limit)
-        )
-    planned = dataclasses.replace(planned, given=given_towers(start))
+    rounds = share_of_rounds(data, options.time_limit) if classic and isinstance(data, TableData) else 1.0
+    planned = dataclasses.replace(planned, classic=classic, share_of_rounds=rounds, given=given_towers(start))
     planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from model_search.metadata.trial import BOOSTED, HyperparameterValue, TrialKind, TrialPlan
 
-# A search of as many models tries so many classic ones: they are a quarter of it at most.
-_FEWEST_MODELS = ((20, 5), (8, 2))
+_FEWEST_MODELS, _FIRST_TWO = 8, 2  # a search of as many models tries the first two, ...
+_MANY_MODELS = 20  # ... and one of as many all of them, as long as they are a quarter of it at most
 _FIRST = (3, 3, 6, 8, 10)  # the trial from which on the first classic model is due, the second, ...
 
 _FASTEST = 0.2  # learning rate of boosting
@@ -43,8 +43,9 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
 
 def models_of_search(known: Sequence[str], number_models: int) -> tuple[str, ...]:
     """Those of the classic models that a search of so many models tries, in their order."""
-    most = next((most for fewest, most in _FEWEST_MODELS if number_models >= fewest), 0)
-    return tuple(known)[:most]
+    if number_models < _FEWEST_MODELS:
+        return ()
+    return tuple(known)[: number_models // 4 if number_models >= _MANY_MODELS else _FIRST_TWO]
 
 
 def is_due(place: int, trial_id: int) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.towers.classic_arrays import joined, sums_of_trees, with_missing
-from model_search.training.classic.fitted import NEVER_SEEN, ClassicRows, Fitted
+from model_search.training.classic.fitted import NEVER_SEEN, ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.tree_arrays import Tree, nodes_of
 
 _ROUNDS = 20  # between two evaluations where a plan does not say
@@ -58,7 +58,7 @@ def _rounds_at_once(fitted: int, rows: ClassicRows) -> int:
 
     Fewer where a round takes long, so that a trial can end in time.
     """
-    numbers = rows.features.size * rows.task.logits_dimension
+    numbers = rows.features.size * trees_a_round(rows.task)
     return min(max(_FEWEST_ROUNDS, fitted), max(_LEAST_AT_ONCE, _NUMBERS_AT_ONCE // max(1, numbers)))
 
 

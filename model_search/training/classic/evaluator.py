@@ -15,7 +15,7 @@ from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
-from model_search.training.classic.fitted import ClassicRows, Fitted
+from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.fitting import PATIENCE, fitted_models
 from model_search.training.classic.forests import FORESTS
 from model_search.training.evaluation import ValidationMetrics
@@ -27,7 +27,7 @@ from model_search.training.outcome import Given, Progress, TrainedTower, Trainin
 _DEEP = "deep_boosted_trees"
 _MOST_CLASSES = 30  # of deep trees
 _LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it is short
-# Boosting is estimated to take so many seconds for each output, and more for each number of the training rows, ...
+# Boosting is estimated to take so many seconds for each tree of a round, and more for each number of the rows, ...
 _SECONDS, _SECONDS_A_NUMBER = 2.0, 1e-5
 _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
 
@@ -67,9 +67,7 @@ def share_of_rounds(data: TableData, time_limit: float | None) -> float:
     """
     if time_limit is None:
         return 1.0
-    is_binary = data.task.kind is TaskKind.CLASSIFICATION and data.task.logits_dimension == 2
-    outputs = 1 if is_binary else data.task.logits_dimension
-    seconds = outputs * (_SECONDS + _SECONDS_A_NUMBER * data.train.inputs[FEATURES].size)
+    seconds = trees_a_round(data.task) * (_SECONDS + _SECONDS_A_NUMBER * data.train.inputs[FEATURES].size)
     return min(1.0, _OF_THE_TIME * time_limit / seconds)
 
 

@@ -36,6 +36,12 @@ class ClassicRows:
         return self.task.kind is TaskKind.CLASSIFICATION
 
 
+def trees_a_round(task: Task) -> int:
+    """How many trees a round of boosting has: one for each output; two classes have one output."""
+    is_binary = task.kind is TaskKind.CLASSIFICATION and task.logits_dimension == 2
+    return 1 if is_binary else task.logits_dimension
+
+
 @dataclasses.dataclass(frozen=True)
 class Fitted:
     """A model at one of its steps.
