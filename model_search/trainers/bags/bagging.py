@@ -17,6 +17,7 @@ from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, bag_plan, finalists
 from model_search.trainers.bags.bag_seconds import BagSeconds
+from model_search.trainers.bags.refit import FOLDS, are_refit
 from model_search.trainers.dispatch import LOADING_SECONDS, run_session
 from model_search.trainers.executors.worker_main import worker_parts
 from model_search.trainers.interrupts import Interrupts
@@ -25,7 +26,6 @@ from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
 from model_search.trainers.worker import StopReason, Worker
 
-FOLDS = 8  # where the user does not say
 _FEWEST_MODELS = 40  # of a search without a time limit: the bags of five models are as many trainings
 _MOST_ROWS = 20_000  # of a table with automatic folds; validation rows are many in a larger one
 _FEWEST_GROUPS = 3  # of sequences: each model of a bag is trained on two thirds of them at least
@@ -215,8 +215,9 @@ def _undivided(session: Session) -> str | None:
 
 
 def _after_bags(options: SearchOptions) -> float:
-    """Seconds that the final stage needs."""
-    return dataclasses.replace(options, folds=None).seconds_to_finish
+    """Seconds that the final stage needs, with the training of bags on all rows where there is one."""
+    refit = options.refit if are_refit(options.folds) else False
+    return dataclasses.replace(options, folds=None, refit=refit).seconds_to_finish
 
 
 def _in_processes(options: SearchOptions) -> bool:

@@ -29,7 +29,8 @@ class WithFolds(Evaluator):
     """Trains the models of a bag, and leaves other plans to the evaluator of single models.
 
     The folds are of training and validation rows together. What a bag is evaluated by, and what it leaves for the final
-    ensemble, are the predictions of each row by the tower that was trained without it.
+    ensemble, are the predictions of each row by the tower that was trained without it. With `settings.on_all_rows`,
+    its models differ in their seeds alone, and have seen the rows that they are evaluated on.
 
     Args:
         make: Makes the evaluator of single models.
@@ -104,8 +105,9 @@ class WithFolds(Evaluator):
         )
 
     def _job(self, plan: TrialPlan, data: TableData, rows: Rows, folds: np.ndarray, fold: int) -> Job:
-        """Trains the model without one fold."""
-        part = dataclasses.replace(data, train=rows.take(folds != fold), valid=rows.take(folds == fold))
+        """Trains the model without one fold, and evaluates it on that."""
+        trained = rows if self._settings.on_all_rows else rows.take(folds != fold)
+        part = dataclasses.replace(data, train=trained, valid=rows.take(folds == fold))
         alone = _alone(plan, data, fold, len(part.train))
         settings = dataclasses.replace(self._settings, keep_train_logits=False)
         return lambda report: self._make(part, settings).run(alone, None, report)
@@ -116,7 +118,7 @@ class WithFolds(Evaluator):
             self._towers = self._make_side_by_side(data)
         if self._towers is None:
             raise TrialError(f"trial {plan.trial_id} trains towers together; nothing to train them with was given")
-        rows = round(len(folds) * (1 - 1 / plan.folds))
+        rows = len(folds) if self._settings.on_all_rows else round(len(folds) * (1 - 1 / plan.folds))
         plans = [_alone(plan, data, fold, rows) for fold in range(plan.folds)]
         return self._outcome(data, self._towers.run(plans, folds, plan.steps, report))
 
