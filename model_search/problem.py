@@ -204,37 +204,48 @@ _IMAGE_STARTING_POINTS = (
 )
 
 # Convolutions, a recurrent network and attention, each with pooling of the valid steps. The stock specification is
-# `sequence`.
+# `sequence`. On spoken digits of speakers that are not in training, a learning rate that falls to zero was better by 0.02
+# than a constant one.
 _SEQUENCE_STARTING_POINTS = (
     StartingPoint(
         ("BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
-        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": 0.2},
+        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": 0.2, "schedule": "cosine"},
     ),
     StartingPoint(
         ("BI_LSTM_64", "MASKED_MEAN_MAX_POOLING"),
-        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2},
+        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": 0.2, "schedule": "cosine"},
     ),
     StartingPoint(
         ("TRANSFORMER_ENCODER_64_4", "TRANSFORMER_ENCODER_64_4", "MASKED_MEAN_MAX_POOLING"),
-        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": 0.1},
+        {"optimizer": "adam", "learning_rate": 0.001, "dropout_rate": 0.1, "schedule": "cosine"},
     ),
 )
 
 # The same for sound, where the loudness, the microphone and the voice are subtracted first. The stock specification is
 # `sound`; those above follow, since a steady sound is lost by that. There is no dropout (-1): after every block, the
-# first of which leaves a spectrum, it costs accuracy on voices that are not in training.
+# first of which leaves a spectrum, it costs accuracy on voices that are not in training; and no augmentation, which
+# brings such voices nothing within a thousand steps.
+_OF_SOUND: Mapping[str, int | float | str | bool] = {
+    "optimizer": "adam",
+    "learning_rate": 0.002,
+    "dropout_rate": -1.0,
+    "schedule": "cosine",
+    "augment_time_mask": 0.0,
+    "augment_frequency_mask": 0.0,
+    "augment_time_shift": 0.0,
+}
 _SOUND_STARTING_POINTS = (
     StartingPoint(
         ("TILTED_MEAN_SUBTRACTION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
-        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": -1.0},
+        _OF_SOUND,
     ),
     StartingPoint(
         ("MEAN_SUBTRACTION", "BATCHNORM_CONV1D_128_5", "BATCHNORM_CONV1D_128_3", "MASKED_MEAN_MAX_POOLING"),
-        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": -1.0},
+        _OF_SOUND,
     ),
     StartingPoint(
         ("TILTED_MEAN_SUBTRACTION", "BI_LSTM_64", "MASKED_MEAN_MAX_POOLING"),
-        {"optimizer": "adam", "learning_rate": 0.002, "dropout_rate": -1.0},
+        _OF_SOUND,
     ),
 )
 
