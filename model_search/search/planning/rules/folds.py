@@ -8,7 +8,7 @@ from model_search.search.planning.plan_maker import Request
 from model_search.search.planning.rules.rule import PlannerRule, register_planner_rule
 
 
-@register_planner_rule("folds", order=75)
+@register_planner_rule("folds", order=77)
 class FurtherFolds(PlannerRule):
     """The better trials on further folds, where the user asks for it and all trials are trained in full."""
 
