@@ -130,7 +130,7 @@ def test_a_plan_of_no_folds_is_refused(changes):
 
 
 def further(*left_out, **others):
-    return plan(kind=TrialKind.FOLDS, left_out=left_out, **others)
+    return dataclasses.replace(plan(**others), kind=TrialKind.FOLDS, left_out=left_out)
 
 
 def test_a_trial_on_some_folds_is_evaluated_on_their_rows_alone_and_is_no_model(remembered):

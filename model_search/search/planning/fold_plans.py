@@ -60,9 +60,10 @@ class FoldLadder:
     """Folds as a fidelity: a trial is evaluated on the validation rows, and the better ones on further folds as well.
 
     As in ASHA (Li et al. 2020, `evaluation_schedule`), the best third of the trials of a rung goes on to the next one,
-    and the highest rung is asked first. Ranks are by the figures of all folds (`FurtherFolds`). From the second rung
-    on, only what is within noise of the best goes on: its mean difference, on the folds that both have, is at most one
-    standard error. The later rungs divide the rows in another way, as in repeated cross-validation.
+    and the highest rung is asked first. Ranks are by the figures of all folds (`FurtherFolds`), so that they change; no
+    more than a third goes on all the same. From the second rung on, only what is within noise of the best goes on: its
+    mean difference, on the folds that both have, is at most one standard error. The later rungs divide the rows in
+    another way, as in repeated cross-validation.
 
     Attributes:
         at_once: Folds of a rung.
@@ -81,8 +82,11 @@ class FoldLadder:
         able = [trial for trial in history.completed if trial.plan is not None and can_be_bagged(trial.plan)]
         for rung in reversed(range(_RUNGS)):
             there = [trial for trial in able if len(history.further_folds.parts(trial.id)) >= rung]
-            for trial in there[: len(there) // _REDUCTION]:
-                plan = self._plan(trial_id, trial, rung)
+            plans = [(trial, self._plan(trial_id, trial, rung)) for trial in there]
+            most = len(there) // _REDUCTION
+            if sum(known.contains_key(plan.key) for _, plan in plans) >= most:
+                continue
+            for trial, plan in plans[:most]:
                 if not known.contains_key(plan.key) and (rung == 0 or _is_close(trial, there, history)):
                     return plan
         return None

@@ -32,8 +32,8 @@ def climb(history, trials, loss, at_once=2):
 def test_the_best_third_goes_on_and_the_best_of_these_again():
     history = history_of(*(0.01 * number for number in range(1, 10)))
 
-    def loss(parent, left_out):  # the first two alike but for noise
-        return {1: 0.5, 2: 0.51, 3: 0.9}[parent] - (0.02 if parent == 2 and 2 in left_out else 0)
+    def loss(parent, left_out):  # the first is better than the second on the validation rows, worse on other ones
+        return {1: 0.5, 2: 0.492, 3: 0.9}[parent]
 
     assert climb(history, 9, loss) == [(1, (0, 1)), (2, (0, 1)), (3, (0, 1)), (1, (2, 3))]
     more = history_of(*(0.01 * number for number in range(1, 3)))
