@@ -165,8 +165,14 @@ class WithFolds(Evaluator):
 
 def _alone(plan: TrialPlan, data: TableData, fold: int, rows: int) -> TrialPlan:
     """The plan of the model without one fold, which is trained on so many rows."""
-    changes = {"kind": TrialKind.BAGGING, "folds": 0, "left_out": (), "seed": (plan.seed + fold) % 2**31}
-    return dataclasses.replace(plan, steps=_steps(plan, data, rows), **changes)
+    return dataclasses.replace(
+        plan,
+        kind=TrialKind.BAGGING,
+        folds=0,
+        left_out=(),
+        seed=(plan.seed + fold) % 2**31,
+        steps=_steps(plan, data, rows),
+    )
 
 
 def _steps(plan: TrialPlan, data: TableData, rows: int) -> int:
