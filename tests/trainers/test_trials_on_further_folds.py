@@ -78,6 +78,7 @@ def test_one_that_a_time_limit_has_interrupted_is_no_bag(tmp_path):
         assert bag_finalists(session, context.options, Deadline(None)) is StopReason.FINISHED
         bags = [trial.plan.parent for trial in trials(session) if trial.plan.is_bag]
         assert sorted(bags) == sorted(trial.id for trial in chosen)
+        assert bag_finalists(session, context.options, Deadline(None)) is None
         assert session.store.trial(waiting.id).state is TrialState.INTERRUPTED
         assert trials_after_searches(session) == len(bags)
     finally:
