@@ -509,8 +509,7 @@ class Study:
             raise StudyError(f"trial {chosen.id} is a {chosen.plan.described}, which is no model; name another trial")
         if chosen.plan is not None and chosen.plan.left_out:
             raise StudyError(
-                f"trial {chosen.id} tells how good trial {chosen.plan.parent} is on further folds, and is no model; "
-                "name that one"
+                f"trial {chosen.id} is trial {chosen.plan.parent} on further folds, and is no model; name that one"
             )
         return chosen
 
