@@ -129,9 +129,10 @@ class SingleTrainer:
                 trials is evaluated, too, and the best of these on more; trials are compared by the mean. These are
                 trials as well. None for none.
             refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
-                those of the search. Bags have been trained on all rows. A time limit leaves it two tenths. With True,
-                finish='both' makes no student, which would not be trained on all rows. "auto" does so for tables with
-                a time limit whose best models are not trained in folds.
+                those of the search. Bags of eight folds have seen nearly all rows, and stay as they are. A time limit
+                leaves it two tenths. With True, finish='both' makes no student, which would not be trained on all rows.
+                "auto" does so with a time limit, for tables whose best models are not trained in folds and for bags of
+                sequences with fewer groups.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.
@@ -183,16 +184,17 @@ class SingleTrainer:
         session = open_session(self._data, self._spec, options)
         try:
             final = FinalTraining.of(self._spec)
-            options = with_refit(session, options, bool(final.time_share))
             is_automatic, options = options.folds == "auto", with_folds(session, options)
+            given, options = options, with_refit(session, options, bool(final.time_share))
             more = trials_after_searches(session)
             searched = dataclasses.replace(options, number_models=options.number_models + more)
             after = final.seconds(options) + seconds_for_groups(session, options)
             reason = run_session(session, searched, deadline, after)
             is_late = reason is StopReason.TIME_LIMIT
             if is_automatic and is_late and not are_worth_while(session, options, deadline):
-                options = dataclasses.replace(options, folds=None)
-                searched = dataclasses.replace(searched, folds=None)
+                given = dataclasses.replace(given, folds=None)
+                options = with_refit(session, given, bool(final.time_share))
+                searched = dataclasses.replace(options, number_models=searched.number_models)
                 reason = run_session(session, searched, deadline, final.seconds(options))
             if reason is not StopReason.INTERRUPTED:
                 reason = train_winners(session, final, options, deadline, reason)

@@ -30,7 +30,7 @@ from model_search.towers.ensemble_models import (
 )
 from model_search.towers.heads import within_range
 from model_search.training.assembly import trained_model
-from model_search.training.folds.bags import weights_by_fold
+from model_search.training.folds.bags import folds_of, weights_by_fold
 from model_search.training.outcome import TrainedTower
 from model_search.training.stored_towers import needed_arrays, stored_tower
 from model_search.training.tower_specs import tower_spec
@@ -108,7 +108,9 @@ class StudyModels:
         tower = self.trained(number)
         again = self._study.store.files().get(refit_weights(number))
         if again is not None:
-            tower = dataclasses.replace(tower, weights=load_arrays(self._study.artefacts, again))
+            weights, plan = load_arrays(self._study.artefacts, again), tower.plan
+            plan = dataclasses.replace(plan, folds=folds_of(weights)) if plan.folds else plan
+            tower = dataclasses.replace(tower, plan=plan, weights=weights)
         return self._with_weights(tower)
 
     def _with_weights(self, tower: TrainedTower) -> keras.Model:

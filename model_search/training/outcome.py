@@ -42,6 +42,7 @@ class TrainingSettings:
             never.
         most_parameters: Parameters that a searched tower may have.
         most_megabytes: Memory that its training may take.
+        on_all_rows: Whether each tower of a bag is trained on all rows, those of its fold among them.
         few_evaluations: Whether a short trial is evaluated less than eight times, for about a tenth of its time.
     """
 
@@ -64,6 +65,7 @@ class TrainingSettings:
     merged_losses: bool = True
     task_blocks: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     few_evaluations: bool = False
+    on_all_rows: bool = False
     most_seconds: float | None = None
     slow_seconds: float | None = None
     most_parameters: int | None = None

@@ -7,6 +7,7 @@ import model_search
 from model_search.data import array_data
 from model_search.errors import UserError
 from model_search.study import load_study
+from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows
 
 OPTIONS = {"train_steps": 20, "batch_size": 32, "seed": 1, "progress": False, "finish": "ensemble", "folds": None}
 
@@ -43,6 +44,35 @@ def test_what_was_trained_longer_is_trained_on_all_rows_in_one_go(tmp_path, caps
     assert after.best_trial.plan.first_step == 20
     assert "2 of 2 models were trained again on all 200 rows" in capsys.readouterr().err
     assert not np.allclose(one, after.predict(x)) and after.predict(x) == pytest.approx(one, abs=1.5)
+
+
+def test_towers_of_a_bag_of_few_folds_have_seen_all_rows(tmp_path, capsys):
+    x, y = data()
+    given = {"number_models": 3, "root_dir": tmp_path, **OPTIONS | {"folds": 3, "progress": None}}
+    given |= {"members": "networks"}
+    before = model_search.fit(x, y, experiment_name="a", **given)
+    after = model_search.fit(x, y, experiment_name="b", refit=True, **given)
+    bags = [trial.id for trial in after.trials if trial.plan.folds]
+    assert f"{len(bags)} of {len(bags)} models were trained again on all 200 rows" in capsys.readouterr().err
+    assert [trial.result.metrics for trial in after.trials] == [trial.result.metrics for trial in before.trials]
+    one, other = before.predict(x, trial=bags[0]), after.predict(x, trial=bags[0])
+    assert not np.allclose(one, other) and one == pytest.approx(other, abs=1.5)
+    assert after.replay(bags[0], array_data.Provider(x, y)).same
+    after.export(tmp_path / "exported")
+
+
+def test_a_bag_has_fewer_models_on_all_rows_where_time_is_short(tmp_path):
+    x, y = data(100)
+    study = model_search.fit(x, y, number_models=2, root_dir=tmp_path, **OPTIONS | {"folds": 4, "members": "networks"})
+    bag = next(trial for trial in study.trials if trial.plan.folds)
+    of_one = MARGIN * bag.result.timings["trial"] / 3  # all rows, where a model of the bag lacks a quarter of them
+
+    def models(seconds):
+        found = plan_of_all_rows(bag, 1.25, seconds)
+        return None if found is None else found[0].folds
+
+    assert [models(share * of_one) for share in (0.5, 1.5, 2.5, 3.5, 9)] == [None, None, 2, 3, 4]
+    assert plan_of_all_rows(bag, 1.25, np.inf)[1] == bag.result.best_step
 
 
 def test_rows_that_were_given_to_validate_on_are_not_trained_on(tmp_path, capsys):

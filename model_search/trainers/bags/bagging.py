@@ -17,6 +17,7 @@ from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, 
 from model_search.search.planning.fold_plans import FOLDS, bag_plan
 from model_search.trainers.bags.bag_seconds import BagSeconds
 from model_search.trainers.bags.divisible import undivided
+from model_search.trainers.bags.refit import are_refit
 from model_search.trainers.dispatch import LOADING_SECONDS, run_session
 from model_search.trainers.executors.worker_main import worker_parts
 from model_search.trainers.interrupts import Interrupts
@@ -202,8 +203,9 @@ def _history(session: Session) -> History:
 
 
 def _after_bags(options: SearchOptions) -> float:
-    """Seconds that the final stage needs."""
-    return dataclasses.replace(options, folds=None).seconds_to_finish
+    """Seconds that the final stage needs, with the training of bags on all rows where there is one."""
+    refit = options.refit if are_refit(options.folds) else False
+    return dataclasses.replace(options, folds=None, refit=refit).seconds_to_finish
 
 
 def _in_processes(options: SearchOptions) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import concatenate
@@ -12,10 +13,11 @@ from model_search.errors import TrialError
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import refit_weights
-from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan
 from model_search.report.leaderboard import ranked_models
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import with_length_of
+from model_search.search.planning.fold_plans import FOLDS
 from model_search.trainers.finish_study import study_parts
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import AUTO_REFIT, SearchOptions
@@ -25,35 +27,46 @@ from model_search.training.evaluator import Evaluator
 from model_search.training.outcome import Progress, TrialOutcome
 
 MARGIN = 1.3  # of the seconds that a training took, for one on more rows
+_FEWEST_MODELS = 2  # on all rows, in place of the models of a bag, which lack some each: one is no better than these
 
 
 def with_refit(session: Session, options: SearchOptions, has_final_training: bool) -> SearchOptions:
     """The options with a yes or a no in place of "auto".
 
-    Yes for a table of columns with a time limit: a fifth of the rows more is worth more than a fifth of the trials. The
-    time of a final training has its own share.
+    Yes, with a time limit, for a table of columns: a fifth of the rows more is worth more than a fifth of the trials;
+    the time of a final training has its own share. And for bags of sequences that have a few groups, such as speakers:
+    each model of a bag lacks one of them.
+
+    Args:
+        session: The study.
+        options: With a number of folds, or none.
+        has_final_training: Whether the specification has a final training.
     """
     if options.refit != AUTO_REFIT:
         return options
     data = session.data
     is_usual = (
         isinstance(data, TableData)
-        and data.description.get("schema") is not None
+        and (are_refit(options.folds) if data.lengths else _is_of_columns(data) and not has_final_training)
         and data.description.get("split", {}).get("by") != GIVEN_VALIDATION
         and not data.other_tasks
         and options.time_limit is not None
         and options.finish != "neither"
-        and not has_final_training
         and session.planner.replayed_towers is None
     )
     return dataclasses.replace(options, refit=is_usual)
 
 
+def _is_of_columns(data: TableData) -> bool:
+    return data.description.get("schema") is not None
+
+
 def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> None:
     """Trains what is handed back again on training and validation rows, for the same epochs; its metrics stay.
 
-    Only towers by themselves and classic models are: bags have been trained on all rows, students and what was trained
-    from other towers keep their weights, and so does what has no time any more.
+    Only towers by themselves, classic models and the towers of bags of few folds are: models of other bags have seen
+    nearly all rows, students and what was trained from other towers keep their weights, and so does what has no time
+    any more.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C; what is trained by then is stored.
@@ -78,15 +91,20 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
     if not waiting:
         return
     rows = concatenate([data.train, data.valid])
-    whole = dataclasses.replace(data, train=rows)
-    engine, _ = session.make_engine(whole, dataclasses.replace(session.settings, keep_train_logits=False))
+    settings = dataclasses.replace(session.settings, keep_train_logits=False, on_all_rows=True)
+    engines: dict[bool, Evaluator] = {}
     done = 0
     with Interrupts(deadline) as interrupts:
-        for trial in waiting:
-            if trial.plan is None or trial.result is None or _seconds(trial) * growth_of(data) > deadline.remaining:
+        for place, trial in enumerate(waiting):
+            left = deadline.remaining / (len(waiting) - place) if _is_bag(trial) else deadline.remaining
+            found = plan_of_all_rows(trial, growth_of(data), left)
+            if found is None or trial.result is None:
                 continue
-            plan, until = _plan_of_all_rows(trial.plan, trial.result, growth_of(data))
-            outcome = _trained(engine, plan, until, interrupts)
+            plan, until = found
+            if _is_bag(trial) not in engines:  # a bag divides training and validation rows itself
+                given = data if _is_bag(trial) else dataclasses.replace(data, train=rows)
+                engines[_is_bag(trial)] = session.make_engine(given, settings)[0]
+            outcome = _trained(engines[_is_bag(trial)], plan, until, interrupts)
             if interrupts.asked or interrupts.out_of_time:
                 break
             metric, objective = session.record.metric, session.settings.objective
@@ -127,15 +145,44 @@ def _towers(best: Trial | FinalModel, history: History) -> list[Trial]:
     return [trial for trial in map(history.get, numbers) if trial is not None]
 
 
+def are_refit(folds: int | str | None) -> bool:
+    """Whether the towers of a bag of so many folds are trained again on all rows: each lacks more than an eighth."""
+    return isinstance(folds, int) and 0 < folds < FOLDS
+
+
+def _is_bag(trial: Trial) -> bool:
+    return trial.plan is not None and trial.plan.folds > 0
+
+
 def _can_be_refit(trial: Trial) -> bool:
     plan = trial.plan
-    if plan is None or plan.folds:
+    if plan is None:
         return False
+    if plan.folds:
+        return are_refit(plan.folds) and plan.classic is None
     return (plan.can_train_longer and plan.is_in_full) or plan.classic is not None
 
 
-def _plan_of_all_rows(plan: TrialPlan, result: TrialResult, growth: float) -> tuple[TrialPlan, int]:
-    """A plan for as many epochs, and the step at which the weights are those of the step that was best before."""
+def plan_of_all_rows(trial: Trial, growth: float, seconds: float) -> tuple[TrialPlan, int] | None:
+    """A plan for as many epochs, and the step at which the weights are those of the step that was best before.
+
+    Args:
+        trial: A completed one.
+        growth: All rows, in training rows.
+        seconds: That the training may take. A bag has fewer models on all rows where there is no time for as many.
+
+    Returns:
+        None where there is no time.
+    """
+    plan, result = trial.plan, trial.result
+    if plan is None or result is None:
+        return None
+    if plan.folds:  # its steps are those on the training rows already
+        of_one = _seconds(trial) / (plan.folds - 1)
+        models = min(plan.folds, math.floor(min(seconds, 1e9) / max(of_one, 1e-9)))
+        return (dataclasses.replace(plan, folds=models), result.best_step) if models >= _FEWEST_MODELS else None
+    if _seconds(trial) * growth > seconds:
+        return None
     if plan.classic is not None:  # the rounds that were best, and no others
         plan = dataclasses.replace(with_length_of(plan, max(1, result.best_step)), kind=TrialKind.BAGGING, parent=None)
         return plan, plan.steps

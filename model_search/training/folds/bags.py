@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -83,6 +83,11 @@ def _folds_of_groups(groups: np.ndarray, folds: int, rng: np.random.Generator) -
 def name_in_fold(fold: int, name: str) -> str:
     """The name of a weight of the tower that was trained without a fold."""
     return f"fold_{fold}/{name}"
+
+
+def folds_of(names: Iterable[str]) -> int:
+    """The number of models whose weights have these names: of those that were trained on all rows, fewer may do."""
+    return len({name.partition("/")[0] for name in names})
 
 
 def weights_by_fold(tower: TrainedTower) -> list[Mapping[str, np.ndarray]]:

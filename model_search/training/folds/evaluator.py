@@ -29,7 +29,8 @@ class WithFolds(Evaluator):
     """Trains the models of a bag, and leaves other plans to the evaluator of single models.
 
     The folds are of training and validation rows together. What a bag is evaluated by, and what it leaves for the final
-    ensemble, are the predictions of each row by the tower that was trained without it.
+    ensemble, are the predictions of each row by the tower that was trained without it. With `settings.on_all_rows`,
+    its models differ in their seeds alone, and have seen the rows that they are evaluated on.
 
     Args:
         make: Makes the evaluator of single models.
@@ -80,7 +81,10 @@ class WithFolds(Evaluator):
         folds = np.full(len(rows), -1)
         for place, number in enumerate(numbers):
             folds[divided == number % plan.folds] = place
-        alone = [_alone(plan, data, number, int((folds != place).sum())) for place, number in enumerate(numbers)]
+        trained = [
+            len(rows) if self._settings.on_all_rows else int((folds != place).sum()) for place in range(len(numbers))
+        ]
+        alone = [_alone(plan, data, *each) for each in zip(numbers, trained, strict=True)]
         if plan.classic is None and self._make_side_by_side is not None:
             found = self._together(plan, alone, data, folds, report)
         else:
@@ -112,8 +116,9 @@ class WithFolds(Evaluator):
         )
 
     def _job(self, alone: TrialPlan, data: TableData, rows: Rows, folds: np.ndarray, fold: int) -> Job:
-        """Trains the model without one fold."""
-        part = dataclasses.replace(data, train=rows.take(folds != fold), valid=rows.take(folds == fold))
+        """Trains the model without one fold, and evaluates it on that."""
+        trained = rows if self._settings.on_all_rows else rows.take(folds != fold)
+        part = dataclasses.replace(data, train=trained, valid=rows.take(folds == fold))
         settings = dataclasses.replace(self._settings, keep_train_logits=False)
         return lambda report: self._make(part, settings).run(alone, None, report)
 
@@ -126,7 +131,7 @@ class WithFolds(Evaluator):
         if self._towers is None:
             raise TrialError(f"trial {plan.trial_id} trains towers together; nothing to train them with was given")
         # In one loop, all are trained for as many steps, whatever the sizes of their folds.
-        rows = round(len(folds) * (1 - 1 / plan.folds))
+        rows = len(folds) if self._settings.on_all_rows else round(len(folds) * (1 - 1 / plan.folds))
         alike = [dataclasses.replace(one, steps=_steps(plan, data, rows)) for one in alone]
         return self._towers.run(alike, folds, plan.steps, report)
 

@@ -71,7 +71,8 @@ class TowersSideBySide:
 
         Args:
             plans: Of each tower, with the seed of its own; they differ in nothing else.
-            folds: The fold of each row; tower `n` is trained without fold `n`, and -1 is for rows of none.
+            folds: The fold of each row, -1 for none; tower `n` is trained without fold `n` (with
+                `settings.on_all_rows`, on all rows) and evaluated on it.
             steps: The steps that are reported, in proportion.
             report: See `Evaluator.run`.
 
@@ -95,7 +96,10 @@ class _Bag:
         self._curve: list[tuple[int, float]] = []
         self._timings: dict[str, float] = {}
         self._loss = math.nan
-        self._trained = [np.flatnonzero(folds != fold) for fold in range(len(plans))]
+        everything = np.arange(len(folds))
+        self._trained = [
+            everything if shared.settings.on_all_rows else np.flatnonzero(folds != fold) for fold in range(len(plans))
+        ]
         judged = np.flatnonzero(folds >= 0)
         self._judged = None if len(judged) == len(folds) else judged
         self._left_out = [np.flatnonzero(folds == fold) for fold in range(len(plans))]
@@ -182,7 +186,7 @@ class _Bag:
         return best
 
     def _evaluate(self, towers: Sequence[FlatTower], update: int) -> list[Snapshot]:
-        """Evaluates each tower on the rows that it was trained without; returns the weights of all."""
+        """Evaluates each tower on the rows of its fold; returns the weights of all."""
         rows, logits, snapshots = self._shared.rows, np.empty(0, np.float32), []
         for tower, places in zip(towers, self._left_out, strict=True):
             with tower.settled(update), self._timed("validate"), plain_words("the tower cannot be evaluated"):
