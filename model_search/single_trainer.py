@@ -74,6 +74,7 @@ class SingleTrainer:
         finish: str = "both",
         members: str = "auto",
         folds: int | str | None = "auto",
+        further_folds: int | None = None,
         refit: bool | str = "auto",
         student_parameters: int | None = None,
         keep_models: int | None = KEEP_MODELS,
@@ -124,6 +125,9 @@ class SingleTrainer:
                 search, so that all rows are trained on and validated on; a time limit leaves it four tenths. "auto" is
                 8 for tables of fewer than 20,000 rows where steps follow from the data, with a time limit or 40 models
                 or more, and one for each of 3 to 8 groups of sequences. None for none.
+            further_folds: Of 8 folds of a table, so many besides the validation rows on which the better third of the
+                trials is evaluated, too, and the best of these on more; trials are compared by the mean. These are
+                trials as well. None for none.
             refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
                 those of the search. Bags of eight folds have seen nearly all rows, and stay as they are. A time limit
                 leaves it two tenths. With True, finish='both' makes no student, which would not be trained on all rows.

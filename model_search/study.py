@@ -507,6 +507,10 @@ class Study:
             raise StudyError(f"trial {chosen.id} is {chosen.state} and has no model")
         if chosen.plan is not None and chosen.plan.supernet is not None:
             raise StudyError(f"trial {chosen.id} is a {chosen.plan.described}, which is no model; name another trial")
+        if chosen.plan is not None and chosen.plan.left_out:
+            raise StudyError(
+                f"trial {chosen.id} is trial {chosen.plan.parent} on further folds, and is no model; name that one"
+            )
         return chosen
 
     def _best_trial_of(self, history: History) -> Trial:

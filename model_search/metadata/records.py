@@ -93,7 +93,7 @@ def read_plan(trial_id: int, text: str) -> TrialPlan:
     if plan.trial_id != trial_id:
         raise _damaged(trial_id, "plan", f"it is that of trial {plan.trial_id!r}")
     whole = [plan.trial_id, plan.steps, plan.batch_size, plan.seed, *plan.members, *plan.teacher]
-    whole += [plan.rung, plan.first_step, plan.bracket, plan.folds]
+    whole += [plan.rung, plan.first_step, plan.bracket, plan.folds, *plan.left_out]
     maybe = [number for number in (plan.parent, plan.total_steps) if number is not None]
     if not all(type(number) is int for number in (*whole, *maybe)):
         raise _damaged(trial_id, "plan", "a number of it is not whole")

@@ -25,6 +25,7 @@ CLASSIC_MODELS = {  # in the order in which they are tried
 }
 BOOSTED = ("boosted_trees", "deep_boosted_trees")
 MOST_FOLDS = 50
+MOST_DIVISIONS = 10  # of rows into folds
 SUPERNETS = ("SPOS", "ENAS", "DARTS")
 MOST_CANDIDATES = 10_000
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
@@ -57,6 +58,7 @@ class TrialKind(enum.StrEnum):
     TUNING = "tuning"
     LONGER = "longer"  # trains the tower of a completed trial further
     BAGGING = "bagging"  # a finalist again, once for each fold of the rows
+    FOLDS = "folds"  # a trial again on further folds of the rows: how good it is, and no model
     CLASSIC = "classic"  # a model that is no network: a baseline, and a member of ensembles
     SUPERNET = "supernet"  # weights that many architectures share: it says which of them to train
 
@@ -266,6 +268,9 @@ class TrialPlan:
         bracket: The bracket of the evaluation schedule that the trial belongs to, from 0.
         folds: Folds of all rows: a tower is trained without each of them, and they answer together. 0 for one tower,
             trained on the training rows.
+        left_out: The folds that are left out, in order, where these are not all of the first division: such a trial
+            tells how good its parent is on these rows. Fold `n` is number `n % folds` of division `n // folds`, and all
+            are of one division.
         patience: Evaluations, one an epoch, without a better one, after which training ends; 0 for no such limit.
         classic: The model that is no network, a key of `CLASSIC_MODELS`; such a trial has no blocks. None for others.
         supernet: How shared weights are trained; such a trial has no blocks of its own. None for others.
@@ -295,6 +300,7 @@ class TrialPlan:
     folds: int = 0
     patience: int = 0
     supernet: SupernetPlan | None = None
+    left_out: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.trial_id < 1:
@@ -334,6 +340,14 @@ class TrialPlan:
             )
         if self.folds and (not 2 <= self.folds <= MOST_FOLDS or self.members or self.teacher or self.start):
             raise ValueError(f"folds is {self.folds}; expected 2 to {MOST_FOLDS}, for one tower with fresh weights")
+        most, divisions = self.folds * MOST_DIVISIONS, {fold // max(1, self.folds) for fold in self.left_out}
+        is_in_order = list(self.left_out) == sorted(set(self.left_out)) and len(divisions) < 2
+        if not is_in_order or any(not 0 <= fold < most for fold in self.left_out):
+            raise ValueError(
+                f"left_out is {self.left_out}; expected different folds of one division, in order, below {most}"
+            )
+        if bool(self.left_out) != (self.kind is TrialKind.FOLDS) or (self.left_out and self.parent is None):
+            raise ValueError(f"a plan of the kind {self.kind} with the parent {self.parent} leaves out {self.left_out}")
         if self.patience < 0:
             raise ValueError(f"patience is {self.patience}; expected a number of evaluations, or 0 for no limit")
         if not 0 < self.row_share <= 1:
@@ -365,6 +379,16 @@ class TrialPlan:
     def is_in_full(self) -> bool:
         """Whether it trains for all steps, on all rows; early stopping may still end it before."""
         return self.total_steps is None and self.row_share == 1
+
+    @property
+    def division(self) -> int:
+        """Which division of the rows into folds it is, from 0."""
+        return self.left_out[0] // self.folds if self.left_out else 0
+
+    @property
+    def is_bag(self) -> bool:
+        """Whether it trains a model without each fold, which answer together."""
+        return self.folds > 0 and not self.left_out
 
     @property
     def trains_one_tower_in_full(self) -> bool:
@@ -424,13 +448,13 @@ class TrialPlan:
     def to_json(self) -> str:
         """Strict JSON (no NaN or infinity), keys sorted; `start` is stored under "warm_start", as before.
 
-        `classic`, `folds`, `patience` and `supernet` are left out where there are none: earlier versions can read what
-        is theirs.
+        `classic`, `folds`, `left_out`, `patience` and `supernet` are left out where there are none: earlier versions
+        can read what is theirs.
         """
         values = dataclasses.asdict(self) | {"kind": self.kind.value}
         if self.classic is None:
             del values["classic"]
-        for name in ("folds", "patience", "supernet"):
+        for name in ("folds", "left_out", "patience", "supernet"):
             if not values[name]:
                 del values[name]
         del values["start"]
@@ -456,6 +480,7 @@ class TrialPlan:
             for name, record in (("ensemble", EnsemblePlan), ("distillation", DistillationPlan)):
                 if values.get(name) is not None:
                     values[name] = record(**values[name])
+            values["left_out"] = tuple(values.get("left_out", ()))
             if values.get("supernet") is not None:
                 values["supernet"] = SupernetPlan.from_values(values["supernet"])
             return cls(**values)

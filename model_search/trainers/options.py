@@ -255,6 +255,20 @@ class SearchOptions:
         ),
         default=AUTO_FOLDS,
     )
+    further_folds: int | None = option(
+        "Of 8 folds of a table, so many besides the validation rows on which the better third of the trials is "
+        "evaluated, too, and the best of these on more; trials are compared by the mean. These are trials as well. "
+        "None for none.",
+        check=whole(1, " or None for none", allowed=(None,), maximum=4),
+        flag=Flag(
+            "further_folds",
+            int,
+            None,
+            "Folds besides the validation rows on which the better trials are evaluated, too.",
+            minimum=1,
+        ),
+        default=None,
+    )
     refit: bool | str = option(
         "Train what is handed back again on training and validation rows, for the same epochs; metrics stay those of "
         "the search. Bags of eight folds have seen nearly all rows, and stay as they are. A time limit leaves it two "

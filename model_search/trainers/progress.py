@@ -121,6 +121,11 @@ class ProgressDisplay:
             found = trial.result.candidates
             compared = f"{len(found)} architectures compared" if found else f"trained to step {trial.plan.steps}"
             return f"trial {trial.id}: {trial.plan.described}, {compared}  {trial.result.timings['trial']:.1f} s"
+        if trial.plan.left_out:
+            return (
+                f"trial {trial.id}: {self._metric} {trial.objective(self._metric):.5g} of trial {trial.plan.parent} on "
+                f"further folds  {trial.result.timings['trial']:.1f} s"
+            )
         best = history.best(1)[0]
         mark = "  best so far" if best.id == trial.id else f"  (best {best.objective(self._metric):.5g})"
         return (

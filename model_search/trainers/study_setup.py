@@ -35,6 +35,7 @@ from model_search.spec.check import CHANNELS_FIRST, problem_type
 from model_search.spec.describe import merges_losses
 from model_search.spec.load import incompatibilities, load_spec, stored_spec, to_text, warnings_of
 from model_search.spec.searches import LATEST_VERSION, with_version
+from model_search.trainers.bags.divisible import no_further_folds
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
@@ -103,7 +104,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         artefacts=artefacts,
         planner=ready.planner,
         settings=ready.settings,
-        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder)))),
+        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder), _folds_warning(options, ready.data)))),
         notes=tuple(filter(None, (ready.data.task.inferred, *ready.data.description.get("notes", ())))),
         keeping=options.keeping,
     )
@@ -392,7 +393,13 @@ def _planner_settings(spec: PhoenixSpec, options: SearchOptions, data: PreparedD
         number_models=options.number_models,
         rows=rows,
         budget=budget,
+        further_folds=0 if no_further_folds(data) else options.further_folds or 0,
     )
+
+
+def _folds_warning(options: SearchOptions, data: PreparedData) -> str | None:
+    reason = None if options.further_folds is None else no_further_folds(data)
+    return None if reason is None else f"further_folds={options.further_folds} has no effect: {reason}"
 
 
 def _data_record(data: PreparedData, settings: TrainingSettings) -> dict[str, Any]:

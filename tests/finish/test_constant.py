@@ -12,7 +12,7 @@ from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult
 from model_search.ranking import Goal, Objective
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import classic_plan
-from model_search.search.planning.finalists import bag_plan
+from model_search.search.planning.fold_plans import bag_plan
 
 
 def classes(weights=None):

@@ -12,7 +12,8 @@ from model_search.deadline import Deadline
 from model_search.metadata.trial import Trial, TrialKind, TrialResult, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import classic_plan
-from model_search.search.planning.finalists import bag_plan, finalists
+from model_search.search.planning.finalists import finalists
+from model_search.search.planning.fold_plans import bag_plan
 from model_search.trainers.bags.bag_seconds import BagSeconds
 from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, with_folds
 from model_search.trainers.dispatch import run_session

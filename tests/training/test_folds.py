@@ -127,3 +127,46 @@ def test_a_plan_of_no_folds_is_refused(changes):
     assert "folds" not in plan(folds=0).to_json()
     assert not plan().trains_one_tower
     assert dataclasses.replace(plan(), folds=0).trains_one_tower
+
+
+def further(*left_out, **others):
+    return dataclasses.replace(plan(**others), kind=TrialKind.FOLDS, left_out=left_out)
+
+
+def test_a_trial_on_some_folds_is_evaluated_on_their_rows_alone_and_is_no_model(remembered):
+    everything = WithFolds(Remembers, DATA, SETTINGS).run(plan(), None, lambda progress: None)
+    of_bag = list(remembered)
+    remembered.clear()
+    outcome = WithFolds(Remembers, DATA, SETTINGS).run(further(1, 2), None, lambda progress: None)
+    for (alone, data), (expected, of_expected) in zip(remembered, of_bag[1:3], strict=True):
+        assert alone == dataclasses.replace(expected, trial_id=9)  # the models of the whole bag
+        assert np.array_equal(data.valid.inputs[FEATURES], of_expected.valid.inputs[FEATURES])
+    assert len(outcome.valid_logits) == 12 and len(everything.train_logits) == 16
+    by = np.concatenate([everything.train_logits, everything.valid_logits])[:, 0]
+    assert outcome.valid_logits[:, 0].tolist() == [place - 1 for place in by if place in (2, 3)]
+    assert not outcome.weights and outcome.train_logits is None
+    assert outcome.metrics["loss"] == pytest.approx(np.log(2))
+
+
+def test_another_division_has_other_folds(remembered):
+    WithFolds(Remembers, DATA, SETTINGS).run(further(0), None, lambda progress: None)
+    WithFolds(Remembers, DATA, SETTINGS).run(further(4), None, lambda progress: None)
+    one, other = (set(data.valid.inputs[FEATURES][:, 0]) for _, data in remembered)
+    assert len(one) == len(other) == 6 and one != other
+    assert [alone.seed for alone, _ in remembered] == [5, 9]
+
+
+@pytest.mark.parametrize("left_out", [(1, 0), (0, 0), (3, 4), (-1,), (40,)])
+def test_folds_that_are_none_are_refused(left_out):
+    with pytest.raises(ValueError, match="expected different folds of one division, in order, below 40"):
+        further(*left_out)
+
+
+def test_a_plan_on_some_folds_is_read_back_and_says_what_it_is():
+    made = further(4, 6)
+    assert TrialPlan.from_json(made.to_json()) == made
+    assert "left_out" not in plan().to_json()
+    assert (made.division, made.is_bag, plan().is_bag, plan(folds=0).is_bag) == (1, False, True, False)
+    for wrong in ({"kind": TrialKind.BAGGING}, {"parent": None}, {"left_out": ()}):
+        with pytest.raises(ValueError, match="leaves out"):
+            dataclasses.replace(made, **wrong)

@@ -114,3 +114,20 @@ def test_what_a_report_or_a_job_raises_ends_all_jobs():
 
     with pytest.raises(TrialError, match="no luck"):
         run_jobs([endless, broken, endless], 2, lambda progress: None)
+
+
+def test_towers_without_some_folds_are_those_of_the_bag_and_judged_by_their_rows():
+    data, given = class_table(40, classes=3), bag(1, DENSE, kernel_decay=0.1)
+    whole = WithFolds(Engine, data, settings(), together).run(given, None, lambda progress: None)
+    some = dataclasses.replace(given, kind=TrialKind.FOLDS, left_out=(0, 2))
+    found = [
+        WithFolds(Engine, data, settings(), way).run(some, None, lambda progress: None) for way in (together, None)
+    ]
+    everything = np.concatenate([whole.train_logits, whole.valid_logits])
+    for outcome in found:
+        assert len(everything) // 2 < len(outcome.valid_logits) < len(everything)
+        places = [int(np.abs(everything - row).sum(axis=1).argmin()) for row in outcome.valid_logits]
+        assert len(set(places)) == len(places)
+        assert outcome.valid_logits == pytest.approx(everything[places], abs=1e-4)
+    assert found[0].metrics["loss"] == pytest.approx(found[1].metrics["loss"], abs=1e-4)
+    assert found[0].curve[-1][1] == pytest.approx(found[0].metrics[settings().metric], abs=1e-4)

@@ -6,9 +6,10 @@ import copy
 from collections.abc import Iterable
 from typing import Literal
 
-from model_search.metadata.trial import Trial, TrialKind, TrialState
+from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialState
 from model_search.ranking import Goal, Ranking, as_ranking
 from model_search.search.history.failures import Failures
+from model_search.search.history.further_folds import FurtherFolds
 
 _BEST_FEW = 4  # trials, of which one must have been bagged, for bags to be what the others are measured by
 
@@ -23,6 +24,8 @@ class History:
         ranking: How trials are compared.
         failures: What failed trials have in common.
         supernets: The completed trials of supernets, by id; they are no models, and are never ranked.
+        further_folds: What completed trials have reached on further folds. These trials are no models either; those
+            that they repeat are ranked by the figures of all their folds, and stand in `completed` with these.
     """
 
     def __init__(self, metric: str | Ranking, goal: str | None = None):
@@ -38,6 +41,7 @@ class History:
         self.ranking = as_ranking(metric, goal)
         self.failures = Failures()
         self.supernets: dict[int, Trial] = {}
+        self.further_folds = FurtherFolds(self.ranking.metrics)
         self._trials: dict[int, Trial] = {}
         self._ranked: list[Trial] = []
         self._arrivals: list[Trial] = []
@@ -62,7 +66,7 @@ class History:
 
     def update(self, trials: Iterable[Trial]) -> None:
         """Adds trials that are new or have changed; a trial given twice counts once."""
-        for trial in trials:
+        for trial in sorted(trials, key=_is_on_folds):  # after those that they repeat
             known = self._trials.get(trial.id)
             if known is not None:
                 if known.state.is_final:
@@ -94,11 +98,27 @@ class History:
         if trial.plan is not None and trial.plan.supernet is not None:
             self.supernets[trial.id] = trial
             return
+        if trial.plan is not None and trial.plan.left_out:
+            self._judge(trial, trial.plan)
+            return
         if not self.ranking.can_rank(trial):
             return
         self.ranking.insert(self._ranked, trial)
         self._arrivals.append(trial)
         self._latest_completed = max(self._latest_completed, trial.id)
+
+    def _judge(self, on_folds: Trial, plan: TrialPlan) -> None:
+        """Ranks the trials anew, where one of them has been trained on further folds."""
+        self._latest_completed = max(self._latest_completed, on_folds.id)
+        if self._towers is not None:
+            self._towers._judge(on_folds, plan)
+        alone = None if plan.parent is None else self._trials.get(plan.parent)
+        if alone is None or not self.ranking.can_rank(alone):
+            return
+        self.further_folds.add(alone, on_folds)
+        judged = {trial.id: trial for trial in self.further_folds.judged()}
+        self._arrivals = [judged.get(trial.id, trial) for trial in self._arrivals]
+        self._ranked = self.ranking.order(judged.get(trial.id, trial) for trial in self._ranked)
 
     def _forget(self, trial: Trial) -> None:
         """Only for trials that are not final: those are never ranked."""
@@ -160,7 +180,7 @@ class History:
         """
         best = self._ranked[0] if self._ranked else None
         plans = [(trial, trial.plan) for trial in self._ranked if trial.plan is not None]
-        bags = [(trial, plan) for trial, plan in plans if plan.folds]
+        bags = [(trial, plan) for trial, plan in plans if plan.is_bag]
         able = [trial.id for trial, plan in plans if not plan.folds and not plan.members][:_BEST_FEW]
         return bags[0][0] if any(plan.parent in able for _, plan in bags) else best
 
@@ -211,7 +231,7 @@ class History:
         for name, kept in vars(self).items():
             if isinstance(kept, (list, dict)):
                 setattr(taken, name, kept.copy())
-        taken.failures = self.failures.copy()
+        taken.failures, taken.further_folds = self.failures.copy(), self.further_folds.copy()
         taken._towers = None if self._towers is None else self._towers.snapshot()
         return taken
 
@@ -222,6 +242,10 @@ class History:
     def __bool__(self) -> Literal[True]:
         """An empty history is true: to know whether it has trials, ask for their number."""
         return True
+
+
+def _is_on_folds(trial: Trial) -> bool:
+    return trial.plan is not None and bool(trial.plan.left_out)
 
 
 class _Towers(History):

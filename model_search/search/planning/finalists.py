@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from model_search.errors import SpaceExhaustedError
-from model_search.metadata.trial import Trial, TrialKind, TrialPlan
+from model_search.metadata.trial import Trial, TrialPlan
 from model_search.search.history.history import History
-from model_search.search.planning.classic_models import with_length_of
 from model_search.search.planning.early_stopping import LearningCurve
+from model_search.search.planning.fold_plans import bag_key, bag_plan, can_be_bagged
 from model_search.search.planning.planner import Planner
 
 FINALISTS = 4
@@ -26,7 +25,7 @@ def finalists(history: History, most: int = FINALISTS) -> list[Trial]:
         history: All trials.
         most: How many there may be besides boosted trees.
     """
-    able = [(trial, trial.plan) for trial in history.completed if trial.plan is not None and _can_be_bagged(trial.plan)]
+    able = [(trial, trial.plan) for trial in history.completed if trial.plan is not None and can_be_bagged(trial.plan)]
     trees = [trial for trial, plan in able if plan.classic == _TREES]
     others = [(trial, plan) for trial, plan in able if plan.classic != _TREES][:most]
     seen: set[tuple[str, ...]] = set()
@@ -37,11 +36,6 @@ def finalists(history: History, most: int = FINALISTS) -> list[Trial]:
         (first if is_new else again).append(trial)
         seen.add(plan.architecture)
     return [*first[:1], *trees, *first[1:], *again]
-
-
-def _can_be_bagged(plan: TrialPlan) -> bool:
-    is_fresh = plan.trains_one_tower_in_full or plan.classic is not None
-    return is_fresh and not plan.folds
 
 
 class FinalistsPlanner(Planner):
@@ -79,7 +73,7 @@ class FinalistsPlanner(Planner):
 
     def left(self, history: History) -> int:
         """How many bags no trial has been planned for."""
-        return sum(1 for trial in self._chosen if not history.contains_key(_key(trial, self._folds)))
+        return sum(1 for trial in self._chosen if not history.contains_key(bag_key(trial, self._folds)))
 
     def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
         """The bag of the best finalist that has none.
@@ -88,38 +82,6 @@ class FinalistsPlanner(Planner):
             SpaceExhaustedError: if all have one.
         """
         for trial in self._chosen:
-            if not history.contains_key(_key(trial, self._folds)):
+            if not history.contains_key(bag_key(trial, self._folds)):
                 return bag_plan(trial_id, trial, self._folds)
         raise SpaceExhaustedError("every finalist has been trained in folds")
-
-
-def bag_plan(trial_id: int, trial: Trial, folds: int) -> TrialPlan:
-    """The plan of the bag of a completed trial; models that are no towers are trained to the step that was best there.
-
-    Args:
-        trial_id: The bag's number.
-        trial: The trial.
-        folds: How many folds.
-    """
-    plan = trial.plan
-    if plan is None or trial.result is None:
-        raise ValueError(f"trial {trial.id} is {trial.state}; expected a completed one")
-    if plan.classic is not None:
-        plan = with_length_of(plan, max(1, trial.result.best_step))
-    return dataclasses.replace(
-        plan,
-        trial_id=trial_id,
-        kind=TrialKind.BAGGING,
-        key=_key(trial, folds),
-        parent=trial.id,
-        start=None,
-        first_step=0,
-        rung=0,
-        bracket=0,
-        random=False,
-        folds=folds,
-    )
-
-
-def _key(trial: Trial, folds: int) -> str:
-    return f"folds:{folds}:{'' if trial.plan is None else trial.plan.key}"

@@ -55,6 +55,8 @@ class PlannerSettings:
         classic: Models that are no networks, to be tried among the first trials; none by default.
         share_of_rounds: Of the usual rounds of boosting, that there is time for.
         given: Trained models that new towers may start from; none by default.
+        further_folds: Folds, besides the validation rows, on which the better trials are evaluated at a time; 0 for
+            none.
     """
 
     seed: int
@@ -67,6 +69,7 @@ class PlannerSettings:
     classic: tuple[str, ...] = ()
     share_of_rounds: float = 1.0
     given: tuple[GivenTower, ...] = ()
+    further_folds: int = 0
 
     def __post_init__(self) -> None:
         if self.seed < 0:

@@ -24,8 +24,8 @@ class Planner:
     """Decides what each trial does. Pure: the same spec, settings, history and request give the same plan.
 
     The rules (`rules/`, in the order that they declare) are asked one after the other, and the first that has a plan
-    decides: replay; user suggestions; tuning; ensembles; distillation; the random share; starting points; promotion;
-    search.
+    decides: replay; user suggestions; tuning; ensembles; distillation; the random share; starting points; further
+    folds; promotion; search.
 
     No plan repeats another one: the same architecture with hyperparameters in the same bins is tried once, and so are
     the same members and the same architecture under the same teacher. What is expected to fail (`History.failures`) is

@@ -50,9 +50,17 @@ class Memory(Generic[_T]):
     def recall(self, history: History, make: Callable[[], _T]) -> _T:
         """What was made of this history as it is now, or is made now."""
         running = tuple((trial.id, trial.plan.key) for trial in history.unfinished if trial.plan is not None)
-        # A completed trial never changes: the last one and their number say whether there are others now.
+        # A completed trial changes with further folds alone: their number, the last trial and the number of trials say
+        # whether there is anything new.
         latest = tuple(trial.id for trial in history.latest(1))
-        state = (len(history), history.completed_count, latest, len(history.failed), running)
+        state = (
+            len(history),
+            history.completed_count,
+            latest,
+            len(history.failed),
+            len(history.further_folds),
+            running,
+        )
         last = self._last
         if last is not None and last[0] is history and last[1] == state:
             return last[2]

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData
-from model_search.data.tabular.arrangement import BY_TIME
-from model_search.data.tabular.table import GIVEN_VALIDATION
 from model_search.deadline import Deadline
 from model_search.finish.validation_rows import keep_training
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialState
 from model_search.search.history.history import History
-from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, bag_plan, finalists
+from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, finalists
+from model_search.search.planning.fold_plans import FOLDS, bag_plan
 from model_search.trainers.bags.bag_seconds import BagSeconds
-from model_search.trainers.bags.refit import FOLDS, are_refit
+from model_search.trainers.bags.divisible import undivided
+from model_search.trainers.bags.refit import are_refit
 from model_search.trainers.dispatch import LOADING_SECONDS, run_session
 from model_search.trainers.executors.worker_main import worker_parts
 from model_search.trainers.interrupts import Interrupts
@@ -42,7 +42,7 @@ def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
     """
     if options.folds is None:
         return options
-    reason = _undivided(session)
+    reason = undivided(session.data)
     if reason is not None and options.folds != AUTO_FOLDS:
         display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
         display.warn(f"folds={options.folds} has no effect: {reason}")
@@ -116,7 +116,7 @@ def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) 
         chosen = BagSeconds(history, folds).fitting(chosen, seconds, _most_seconds(session, chosen, folds, seconds))
     planner = FinalistsPlanner(session.planner, chosen, folds)
     left = planner.left(history)
-    begun = [trial for trial in history.unfinished if trial.plan is not None and trial.plan.folds]
+    begun = [trial for trial in history.unfinished if trial.plan is not None and trial.plan.is_bag]
     if not left and not any(trial.state is TrialState.INTERRUPTED for trial in begun):
         return None
     keep_training(session.store, session.artefacts, data.train)
@@ -131,7 +131,7 @@ def bag_finalists(session: Session, options: SearchOptions, deadline: Deadline) 
 def trials_after_searches(session: Session) -> int:
     """How many of the completed trials are bags or longer trainings: they do not count as models of the search."""
     plans = [trial.plan for trial in session.store.history()[0] if trial.state is TrialState.COMPLETED]
-    return sum(1 for plan in plans if plan is not None and (plan.folds or plan.kind is TrialKind.LONGER))
+    return sum(1 for plan in plans if plan is not None and (plan.is_bag or plan.kind is TrialKind.LONGER))
 
 
 def _bag_here(session: Session, chosen: Sequence[Trial], options: SearchOptions, end: Deadline) -> StopReason:
@@ -186,7 +186,7 @@ def _next_bag(
         trial.plan for trial in history.unfinished if trial.plan is not None and trial.state is TrialState.INTERRUPTED
     ]
     begun = {plan.key: plan.trial_id for plan in waiting}
-    others = (history.get(plan.parent) for plan in waiting if plan.folds and plan.parent is not None)
+    others = (history.get(plan.parent) for plan in waiting if plan.is_bag and plan.parent is not None)
     for trial in (*chosen, *(trial for trial in others if trial is not None and trial not in chosen)):
         plan = bag_plan(number, trial, folds)
         if history.contains_key(plan.key) and plan.key not in begun:
@@ -200,18 +200,6 @@ def _history(session: Session) -> History:
     history = History(session.record.ranking)
     history.update(session.store.history()[0])
     return history
-
-
-def _undivided(session: Session) -> str | None:
-    """Why the rows cannot be divided into folds; None if they can."""
-    if not isinstance(session.data, TableData):
-        return "the data are a stream, of which no rows are kept"
-    by: object = session.data.description.get("split", {}).get("by")
-    if by == GIVEN_VALIDATION:
-        return "validation rows were given, and are used as they are"
-    if by == BY_TIME:
-        return "rows are validated on by their time, the latest ones, and folds would train on later rows"
-    return None
 
 
 def _after_bags(options: SearchOptions) -> float:

@@ -17,6 +17,7 @@ from model_search.metadata.trial import Trial, TrialKind, TrialPlan
 from model_search.report.leaderboard import ranked_models
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import with_length_of
+from model_search.search.planning.fold_plans import FOLDS
 from model_search.trainers.finish_study import study_parts
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import AUTO_REFIT, SearchOptions
@@ -26,7 +27,6 @@ from model_search.training.evaluator import Evaluator
 from model_search.training.outcome import Progress, TrialOutcome
 
 MARGIN = 1.3  # of the seconds that a training took, for one on more rows
-FOLDS = 8  # of a bag, where the user does not say and groups do not
 _FEWEST_MODELS = 2  # on all rows, in place of the models of a bag, which lack some each: one is no better than these
 
 

@@ -35,7 +35,12 @@ class BagOutcome:
 
 
 def fold_numbers(
-    rows: int, folds: int, seed: int, classes: np.ndarray | None, groups: np.ndarray | None = None
+    rows: int,
+    folds: int,
+    seed: int,
+    classes: np.ndarray | None,
+    groups: np.ndarray | None = None,
+    division: int = 0,
 ) -> np.ndarray:
     """The fold of each row, int [rows], at random; every class is spread over all folds as evenly as it can be.
 
@@ -46,11 +51,12 @@ def fold_numbers(
         classes: int [rows]; None for no classes.
         groups: int [rows], from 0: each group is in one fold, and folds have about as many rows; classes are then not
             spread. None where rows are independent.
+        division: Each division has folds of its own.
 
     Raises:
         TrialError: if there are fewer groups than folds.
     """
-    rng = np.random.default_rng([seed, _FOLDS])
+    rng = np.random.default_rng([seed, _FOLDS, division] if division else [seed, _FOLDS])
     if groups is not None:
         return _folds_of_groups(groups, folds, rng)
     order = rng.permutation(rows)

@@ -12,7 +12,7 @@ from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import Arrays, Rows, concatenate
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import TrialPlan
+from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress
 from model_search.training.folds.bags import BagOutcome, fold_numbers, name_in_fold
@@ -76,51 +76,78 @@ class WithFolds(Evaluator):
         rows = concatenate([data.train, data.valid])
         classes = rows.label if data.task.kind is TaskKind.CLASSIFICATION and rows.label.ndim == 1 else None
         # By the study's split, not by the trial: all bags leave the same rows out.
-        folds = fold_numbers(len(rows), plan.folds, len(rows), classes, data.groups)
+        divided = fold_numbers(len(rows), plan.folds, len(rows), classes, data.groups, plan.division)
+        numbers = plan.left_out or range(plan.folds)
+        folds = np.full(len(rows), -1)
+        for place, number in enumerate(numbers):
+            folds[divided == number % plan.folds] = place
+        trained = [
+            len(rows) if self._settings.on_all_rows else int((folds != place).sum()) for place in range(len(numbers))
+        ]
+        alone = [_alone(plan, data, *each) for each in zip(numbers, trained, strict=True)]
         if plan.classic is None and self._make_side_by_side is not None:
-            return self._together(plan, data, folds, report)
+            found = self._together(plan, alone, data, folds, report)
+        else:
+            found = self._apart(plan, alone, data, folds, report)
+        return self._on_folds(data, rows, folds, found) if plan.left_out else self._outcome(data, found)
+
+    def _apart(
+        self, plan: TrialPlan, alone: Sequence[TrialPlan], data: TableData, folds: np.ndarray, report: OnProgress
+    ) -> BagOutcome:
+        """Trains the models of a bag each by itself."""
+        rows = concatenate([data.train, data.valid])
+        jobs = [self._job(one, data, rows, folds, place) for place, one in enumerate(alone)]
         if plan.classic is not None and self._threads > 1:
-            jobs = [self._job(plan, data, rows, folds, fold) for fold in range(plan.folds)]
             outcomes = run_jobs(jobs, self._threads, report)
         else:
-            outcomes = [
-                self._job(plan, data, rows, folds, fold)(_reporting(report, fold, plan.folds))
-                for fold in range(plan.folds)
-            ]
+            outcomes = [job(_reporting(report, place, len(jobs))) for place, job in enumerate(jobs)]
         first = outcomes[0].valid_logits
         logits = np.zeros((len(rows), *first.shape[1:]), np.float32)
-        for fold, outcome in enumerate(outcomes):
-            logits[folds == fold] = outcome.valid_logits
+        for place, outcome in enumerate(outcomes):
+            logits[folds == place] = outcome.valid_logits
         phases = {phase for outcome in outcomes for phase in outcome.timings}
-        return self._outcome(
-            data,
-            BagOutcome(
-                weights=[outcome.weights for outcome in outcomes],
-                logits=logits,
-                parameters=sum(outcome.parameters for outcome in outcomes),
-                best_step=max(outcome.best_step for outcome in outcomes),
-                curve=(),
-                timings={phase: sum(outcome.timings.get(phase, 0.0) for outcome in outcomes) for phase in phases},
-            ),
+        return BagOutcome(
+            weights=[outcome.weights for outcome in outcomes],
+            logits=logits,
+            parameters=sum(outcome.parameters for outcome in outcomes),
+            best_step=max(outcome.best_step for outcome in outcomes),
+            curve=(),
+            timings={phase: sum(outcome.timings.get(phase, 0.0) for outcome in outcomes) for phase in phases},
         )
 
-    def _job(self, plan: TrialPlan, data: TableData, rows: Rows, folds: np.ndarray, fold: int) -> Job:
+    def _job(self, alone: TrialPlan, data: TableData, rows: Rows, folds: np.ndarray, fold: int) -> Job:
         """Trains the model without one fold, and evaluates it on that."""
         trained = rows if self._settings.on_all_rows else rows.take(folds != fold)
         part = dataclasses.replace(data, train=trained, valid=rows.take(folds == fold))
-        alone = _alone(plan, data, fold, len(part.train))
         settings = dataclasses.replace(self._settings, keep_train_logits=False)
         return lambda report: self._make(part, settings).run(alone, None, report)
 
-    def _together(self, plan: TrialPlan, data: TableData, folds: np.ndarray, report: OnProgress) -> TrialOutcome:
+    def _together(
+        self, plan: TrialPlan, alone: Sequence[TrialPlan], data: TableData, folds: np.ndarray, report: OnProgress
+    ) -> BagOutcome:
         """Trains the towers of a bag side by side."""
         if self._towers is None and self._make_side_by_side is not None:
             self._towers = self._make_side_by_side(data)
         if self._towers is None:
             raise TrialError(f"trial {plan.trial_id} trains towers together; nothing to train them with was given")
+        # In one loop, all are trained for as many steps, whatever the sizes of their folds.
         rows = len(folds) if self._settings.on_all_rows else round(len(folds) * (1 - 1 / plan.folds))
-        plans = [_alone(plan, data, fold, rows) for fold in range(plan.folds)]
-        return self._outcome(data, self._towers.run(plans, folds, plan.steps, report))
+        alike = [dataclasses.replace(one, steps=_steps(plan, data, rows)) for one in alone]
+        return self._towers.run(alike, folds, plan.steps, report)
+
+    def _on_folds(self, data: TableData, rows: Rows, folds: np.ndarray, found: BagOutcome) -> TrialOutcome:
+        """What a trial on some folds leaves: metrics and predictions of the rows of these folds, and no model."""
+        judged = np.flatnonzero(folds >= 0)
+        logits = found.logits[judged]
+        return TrialOutcome(
+            metrics=ValidationMetrics(dataclasses.replace(data, valid=rows.take(judged)), self._settings).all(logits),
+            parameters=found.parameters,
+            best_step=found.best_step,
+            timings=found.timings,
+            curve=found.curve,
+            weights={},
+            valid_logits=logits,
+        )
 
     def _outcome(self, data: TableData, bag: BagOutcome) -> TrialOutcome:
         """What a bag leaves; its metrics are those of the validation rows, as those of other trials are."""
@@ -143,7 +170,14 @@ class WithFolds(Evaluator):
 
 def _alone(plan: TrialPlan, data: TableData, fold: int, rows: int) -> TrialPlan:
     """The plan of the model without one fold, which is trained on so many rows."""
-    return dataclasses.replace(plan, folds=0, seed=(plan.seed + fold) % 2**31, steps=_steps(plan, data, rows))
+    return dataclasses.replace(
+        plan,
+        kind=TrialKind.BAGGING,
+        folds=0,
+        left_out=(),
+        seed=(plan.seed + fold) % 2**31,
+        steps=_steps(plan, data, rows),
+    )
 
 
 def _steps(plan: TrialPlan, data: TableData, rows: int) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.prepared_data import TableData
-from model_search.data.rows import concatenate
+from model_search.data.rows import Rows, concatenate
 from model_search.errors import TrialError
 from model_search.metadata.trial import TrialPlan
 from model_search.towers.weight_names import tower_weight_names
@@ -71,8 +71,8 @@ class TowersSideBySide:
 
         Args:
             plans: Of each tower, with the seed of its own; they differ in nothing else.
-            folds: The fold of each row; tower `n` is trained without fold `n` (with `settings.on_all_rows`, on all
-                rows) and evaluated on it.
+            folds: The fold of each row, -1 for none; tower `n` is trained without fold `n` (with
+                `settings.on_all_rows`, on all rows) and evaluated on it.
             steps: The steps that are reported, in proportion.
             report: See `Evaluator.run`.
 
@@ -100,6 +100,8 @@ class _Bag:
         self._trained = [
             everything if shared.settings.on_all_rows else np.flatnonzero(folds != fold) for fold in range(len(plans))
         ]
+        judged = np.flatnonzero(folds >= 0)
+        self._judged = None if len(judged) == len(folds) else judged
         self._left_out = [np.flatnonzero(folds == fold) for fold in range(len(plans))]
         settings, plan = shared.settings, plans[0]
         scaled_by = settings.maximum_depth if settings.parameter_scaled else None
@@ -197,11 +199,17 @@ class _Bag:
                 logits = np.zeros((len(rows), *found.shape[1:]), np.float32)
             logits[places] = found
         with plain_words("the tower cannot be evaluated"):
-            metric, loss = self._shared.metrics.during_training(rows, logits)
+            metric, loss = self._metric(rows, logits)
         self._best.offer(Evaluation(update, metric, loss, logits), Snapshot(()))
         if math.isfinite(metric):
             self._curve.append((self._step(update), metric))
         return snapshots
+
+    def _metric(self, rows: Rows, logits: np.ndarray) -> tuple[float, float]:
+        """The study's metric and the loss, on the rows that are in a fold."""
+        if self._judged is not None:
+            rows, logits = rows.take(self._judged), logits[self._judged]
+        return self._shared.metrics.during_training(rows, logits)
 
     def _check_loss(self, loss: float, update: int) -> None:
         if not math.isfinite(loss):

@@ -9,7 +9,8 @@ from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import EnsemblePlan, TrialKind, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import classic_plan
-from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, bag_plan, finalists
+from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, finalists
+from model_search.search.planning.fold_plans import bag_plan
 
 
 @pytest.fixture
