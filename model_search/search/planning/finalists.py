@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan
@@ -11,6 +13,9 @@ from model_search.search.history.history import History
 from model_search.search.planning.classic_models import with_length_of
 from model_search.search.planning.early_stopping import LearningCurve
 from model_search.search.planning.planner import Planner
+
+if TYPE_CHECKING:
+    from model_search.metadata.study_arrays import StudyArrays
 
 FINALISTS = 4
 _TREES = "boosted_trees"
@@ -62,6 +67,12 @@ class FinalistsPlanner(Planner):
     def evaluator(self) -> str:
         """See `Planner`."""
         return self._evaluator
+
+    @contextlib.contextmanager
+    def keeping(self, arrays: StudyArrays) -> Iterator[None]:
+        """See `Planner`; it learns nothing."""
+        del arrays
+        yield
 
     @property
     def shares_rows(self) -> bool:
