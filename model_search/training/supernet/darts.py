@@ -50,10 +50,9 @@ class Differentiable(Method):
         self._curvature = Curvature(sum(self._sizes), float(self.settings.get("eigenvalue_ratio", 0.0)), rng)
         rows = tf.TensorSpec([self.plan.batch_size], tf.int32)
         number = tf.TensorSpec([], tf.float32)
-        noise = tf.TensorSpec([2, sum(self._sizes)], tf.float32)
-        self._turn = tf.function(
-            self._both, autograph=False, input_signature=[rows, rows, number, number, number, noise]
-        )
+        paths = tf.TensorSpec([2, len(self._sizes)], tf.int32)
+        signature = [rows, rows, paths, number, number, number]
+        self._turn = tf.function(self._both, autograph=False, input_signature=signature)
         self._slope_at = tf.function(self._slope_on_fixed_rows, autograph=False)
 
     def step(self, rows: np.ndarray, rate: float, rng: np.random.Generator) -> float:
@@ -61,9 +60,12 @@ class Differentiable(Method):
         own, others = (half[rows % len(half)] for half in self._halves)
         self._updates += 1
         learns = 0 if self._is_frozen else max(self._updates - self._first, 0)
-        noise = rng.gumbel(size=(2, sum(self._sizes))) if self._samples else np.zeros((2, sum(self._sizes)))
-        numbers = (np.float32(number) for number in (rate, self._temperature(), learns))
-        loss = float(self._turn(own, others, *numbers, noise.astype(np.float32)))
+        temperature = self._temperature()
+        paths = np.zeros((2, len(self._sizes)), np.int32)
+        if self._samples:
+            paths[:] = [self._drawn(rng, temperature) for _ in range(2)]
+        numbers = (np.float32(number) for number in (rate, temperature, learns))
+        loss = float(self._turn(own, others, paths, *numbers))
         if self._updates > self._first:
             self._is_frozen = self._is_frozen or self._has_collapsed() or self._has_become_sharp()
         return loss
@@ -115,10 +117,10 @@ class Differentiable(Method):
     def _total(self) -> int:
         return self.plan.total_steps or self.plan.steps
 
-    def _both(self, own: Any, others: Any, rate: Any, temperature: Any, learns: Any, noise: Any) -> Any:
+    def _both(self, own: Any, others: Any, paths: Any, rate: Any, temperature: Any, learns: Any) -> Any:
         """One update of the shares on the other half of the rows, and one of the weights on their own half."""
         tf = tensorflow()
-        gradient = self._gradient(own, others, rate, temperature, noise[0]) + _DECAY * self._alphas
+        gradient = self._gradient(own, others, paths[0], rate, temperature) + _DECAY * self._alphas
         is_on = tf.cast(learns > 0, tf.float32)
         first, second = self._moments
         first.assign(is_on * (_BETA_1 * first + (1 - _BETA_1) * gradient) + (1 - is_on) * first)
@@ -126,39 +128,35 @@ class Differentiable(Method):
         times = tf.maximum(learns, 1.0)
         mean, square = first / (1 - _BETA_1**times), second / (1 - _BETA_2**times)
         self._alphas.assign_sub(is_on * float(self.settings["alpha_learning_rate"]) * mean / (tf.sqrt(square) + TINY))
-        return self.shared.update(self._choice(self._alphas, temperature, noise[1]), own, rate)
+        return self.shared.update(self._choice(self._alphas, paths[1], temperature), own, rate)
 
-    def _gradient(self, own: Any, others: Any, rate: Any, temperature: Any, noise: Any) -> Any:
+    def _gradient(self, own: Any, others: Any, path: Any, rate: Any, temperature: Any) -> Any:
         """That of the loss on the other half by the shares; of second order with the weights one step further on."""
         tf = tensorflow()
         if int(self.settings["order"]) == 1:
-            return self._slopes(others, temperature, noise, self.shared.values)[0]
+            return self._slopes(others, path, temperature, self.shared.values)[0]
         weights = tf.convert_to_tensor(self.shared.values)
-        ahead = weights - rate * self._slopes(own, temperature, noise, weights)[1]
-        by_shares, by_weights = self._slopes(others, temperature, noise, ahead)
+        ahead = weights - rate * self._slopes(own, path, temperature, weights)[1]
+        by_shares, by_weights = self._slopes(others, path, temperature, ahead)
         width = _STEP / tf.maximum(tf.linalg.norm(by_weights), TINY)
-        above = self._slopes(own, temperature, noise, weights + width * by_weights)[0]
-        below = self._slopes(own, temperature, noise, weights - width * by_weights)[0]
+        above = self._slopes(own, path, temperature, weights + width * by_weights)[0]
+        below = self._slopes(own, path, temperature, weights - width * by_weights)[0]
         return by_shares - rate * (above - below) / (2 * width)
 
-    def _slopes(self, rows: Any, temperature: Any, noise: Any, values: Any) -> tuple[Any, Any]:
+    def _slopes(self, rows: Any, path: Any, temperature: Any, values: Any) -> tuple[Any, Any]:
         """The gradients of the loss on rows by the shares and by the weights."""
         tf = tensorflow()
         alphas, values = tf.convert_to_tensor(self._alphas), tf.convert_to_tensor(values)
         with tf.GradientTape() as tape:
             tape.watch([alphas, values])
-            loss = self.shared.loss_of(self._choice(alphas, temperature, noise), rows, values)
+            loss = self.shared.loss_of(self._choice(alphas, path, temperature), rows, values)
         by_shares, by_weights = tape.gradient(loss, [alphas, values])
         return by_shares, by_weights
 
-    def _choice(self, alphas: Any, temperature: Any, noise: Any) -> Choice:
-        """What an update goes through: everything in shares, or a path that is drawn by them."""
-        if not self._samples:
-            return self._mixture(alphas, temperature)
-        tf = tensorflow()
-        noisy = tf.split(tf.convert_to_tensor(alphas) + noise, self._sizes)
-        choices = tf.stack([tf.argmax(part, output_type=tf.int32) for part in noisy])
-        return Sampled(choices, [tf.nn.softmax(part / temperature) for part in noisy])
+    def _choice(self, alphas: Any, path: Any, temperature: Any) -> Choice:
+        """What an update goes through: everything in shares, or a path that was drawn by them."""
+        mixture = self._mixture(alphas, temperature)
+        return Sampled(path, mixture.shares) if self._samples else mixture
 
     def _mixture(self, alphas: Any, temperature: Any) -> Mixture:
         tf = tensorflow()

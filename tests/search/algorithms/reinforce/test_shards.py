@@ -1,6 +1,7 @@
 """A controller's parameters in shards: the same proposals with them and without, whatever has become of them."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -179,10 +180,14 @@ def test_a_whole_file_with_other_contents_is_not_taken(arrays, updates, change):
     history = history_of(A_VERSION)
     expected = next_of(worker(arrays), history)
     name = shards_in(arrays)[1]
-    stored = arrays.load(name)
-    parameters, whole = stored["parameters"].copy(), stored["whole"]
-    if change == "nan":
+    stored = {shard: arrays.load(shard) for shard in shards_in(arrays)}
+    parameters, whole = stored[name]["parameters"].copy(), stored[name]["whole"]
+    if change == "nan":  # with the digest that goes with it
         parameters[0, 0] = np.nan
+        matrix = np.concatenate([parameters if shard == name else stored[shard]["parameters"] for shard in stored], 1)
+        whole = np.frombuffer(hashlib.sha256(matrix.tobytes()).digest(), np.uint8)
+        for shard in stored:
+            arrays.save(shard, {**stored[shard], "whole": whole})
     elif change == "another":
         parameters[0, 0] += 1e-12
     elif change == "shape":
