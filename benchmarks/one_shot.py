@@ -10,6 +10,9 @@ SPOS, ENAS, DARTS   A small space of cells on the CIFAR-10 folders (4,000 pictur
                     Spearman's correlation of the shared value with the accuracy of the training from scratch, with its
                     95 % interval; the accuracy of the best candidate beside the first ten random architectures, both
                     on validation and on test rows; and how much less a candidate costs than a training from scratch.
+mends               Supernets of DARTS with other settings, and of SPOS, of half as many updates: how they rank the
+                    architectures that the row DARTS has trained from scratch, by shared values and by the product of
+                    the shares of their choices.
 vowels              A recurrent cell found on Japanese Vowels beside an LSTM with as many parameters, both trained for
                     the same steps: the mean test accuracy of three seeds. The cell is chosen on validation rows alone:
                     of 24, the best five are trained three times again, with other seeds than those of the test.
@@ -31,6 +34,16 @@ from typing import Any
 from tables import VARIABLE, add_datasets_flag
 
 METHODS = ("SPOS", "ENAS", "DARTS")
+MENDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("DARTS", {}),
+    ("DARTS", {"warm_up": 0.5}),
+    ("DARTS", {"most_identities": 2}),
+    ("DARTS", {"eigenvalue_ratio": 0.75}),
+    ("DARTS", {"sampled": True}),
+    ("DARTS", {"sampled": True, "warm_up": 0.5}),
+    ("SPOS", {}),
+)
+ROWS = (*METHODS, "mends", "vowels")
 OPERATIONS = (
     "CELL_IDENTITY", "CELL_CONVOLUTION_1X1", "CELL_CONVOLUTION_3X3", "CELL_AVERAGE_POOLING_3X3", "CELL_MAX_POOLING_3X3",
 )  # fmt: skip
@@ -114,6 +127,106 @@ def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Siz
     if alike is not None:  # what no ranking by validation rows can be much better than
         print(f"  Spearman of standalone validation and test accuracy: {alike.value:.2f}")
     study.close()
+
+
+def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
+    """The row of what might keep DARTS from collapsing; it needs the row DARTS."""
+    from model_search import load_study, single_trainer
+    from model_search.cells import in_words
+    from model_search.data import image_data
+    from model_search.report.one_shot import spearman
+    from model_search.search.space.architecture import body_of
+    from model_search.training.supernet import evaluator
+    from model_search.training.supernet.paths import Paths
+
+    scratch = load_study(str(results), f"darts-{size.steps}-{size.supernet_steps}")
+    trained = scratch.history.towers.completed
+    alone = {trial.id: trial.objective("accuracy") for trial in trained}
+    random = sorted(trial.id for trial in trained if trial.plan.random)
+    architectures = {trial.id: body_of(trial.plan.architecture) for trial in trained}
+    scratch.close()
+    provider = image_data.Provider(str(datasets / "images" / "cifar10" / "train"), 32, 32)
+    half = dataclasses.replace(size, supernet_steps=size.supernet_steps // 2, candidates=2 * len(architectures))
+    for method, settings in MENDS:
+        spec = space(method, half)
+        given = spec.search_settings.hparam
+        given["supernet_parts"].int64_value = 1
+        for name, value in settings.items():
+            setattr(given[name], {bool: "bool_value", int: "int64_value", float: "float_value"}[type(value)], value)
+        stock = evaluator.METHODS[method]
+        evaluator.METHODS[method] = _proposing(stock, list(architectures.values()))
+        words = "-".join([method.lower(), *(f"{name}-{value}" for name, value in settings.items())])
+        try:
+            study = single_trainer.SingleTrainer(provider, spec).try_models(
+                number_models=1,
+                train_steps=size.steps,
+                eval_steps=None,
+                root_dir=str(results),
+                batch_size=size.batch_size,
+                experiment_name=f"{words}-{half.supernet_steps}",
+                experiment_owner="benchmark",
+                metric="accuracy",
+                seed=1,
+                finish="neither",
+                progress=False,
+            )
+        finally:
+            evaluator.METHODS[method] = stock
+        pairs = _pairs(study, alone)
+        print(f"{method} {settings}: {study.trial(1).result.timings['train']:.0f} s", end="")
+        ranked = {"shared values": {number: shared for number, (shared, _) in pairs.items()}}
+        paths = Paths(study.trial(1).plan.supernet)
+        if method == "DARTS":
+            shares = _shares(study, paths)
+            chosen = [paths.path(architecture) for architecture in architectures.values()]
+            products = [sum(float(part[c]) for part, c in zip(shares, path, strict=True)) for path in chosen]
+            ranked["product of shares"] = dict(zip(architectures, products, strict=True))
+            print(", greatest", *in_words(paths.architecture(paths.path(_greatest(paths, shares)))), end="")
+        print()
+        for what, values in ranked.items():
+            found = [
+                spearman([(values[number], alone[number]) for number in numbers if number in values])
+                for numbers in (sorted(values), random)
+            ]
+            texts = [f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}] over {one.pairs}" for one in found if one]
+            print(
+                f"  Spearman of {what} with standalone validation accuracy: {', of random ones '.join(texts)}",
+                flush=True,
+            )
+        study.close()
+
+
+def _proposing(method: Any, architectures: list[tuple[str, ...]]) -> Any:
+    """A method of training a supernet that proposes these architectures first."""
+
+    class Proposing(method):  # type: ignore[misc]
+        """The method; only its candidates differ."""
+
+        def propose(self, scored: Any, objective: Any, rng: Any) -> Any:
+            """The first architecture that has not been compared, then those of the method."""
+            known = {candidate.choices for candidate in scored}
+            wanted = (self.paths.path(architecture) for architecture in architectures)
+            return next((path for path in wanted if path not in known), None) or super().propose(scored, objective, rng)
+
+    return Proposing
+
+
+def _shares(study: Any, paths: Any) -> list[Any]:
+    """The logarithms of the shares that a supernet of DARTS has learnt, by position."""
+    import numpy as np
+
+    from model_search.metadata.artefacts import LocalArtefacts, load_arrays
+    from model_search.metadata.paths import WEIGHTS
+
+    weights = next(file for file in study.trial(1).artefacts if file.name == WEIGHTS)
+    alphas = load_arrays(LocalArtefacts(study.folder), weights)["method/alphas"].astype(float)
+    parts = np.split(alphas, np.cumsum([len(names) for names in paths.plan.positions])[:-1])
+    return [part - np.log(np.exp(part).sum()) for part in parts]
+
+
+def _greatest(paths: Any, shares: list[Any]) -> tuple[str, ...]:
+    blocks: tuple[str, ...] = paths.plan.architecture_of([int(part.argmax()) for part in shares])
+    return blocks
 
 
 def _compared(study: Any, rows: str, values: dict[int, float]) -> None:
@@ -240,7 +353,7 @@ def _judged(what: str, value: float, goal: float, more: str = "") -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_datasets_flag(parser)
-    parser.add_argument("--only", help=f"comma-separated, of {', '.join((*METHODS, 'vowels'))}")
+    parser.add_argument("--only", help=f"comma-separated, of {', '.join(ROWS)}")
     parser.add_argument("--results", default="one_shot_results", help="the folder of the studies")
     parser.add_argument("--tiny", action="store_true", help="a few steps, to see that it runs")
     options = parser.parse_args(arguments)
@@ -249,13 +362,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     datasets, results = pathlib.Path(options.datasets), pathlib.Path(options.results)
     results.mkdir(parents=True, exist_ok=True)
     size = TINY if options.tiny else Size()
-    for row in options.only.split(",") if options.only else (*METHODS, "vowels"):
+    for row in options.only.split(",") if options.only else ROWS:
         if row == "vowels":
             vowels(datasets, results, size)
+        elif row == "mends":
+            mends(datasets, results, size)
         elif row in METHODS:
             shared(datasets, results, row, size)
         else:
-            sys.exit(f"there is no row {row!r}; expected some of {', '.join((*METHODS, 'vowels'))}")
+            sys.exit(f"there is no row {row!r}; expected some of {', '.join(ROWS)}")
 
 
 if __name__ == "__main__":
