@@ -135,7 +135,7 @@ def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Siz
 def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
     """The row of what might keep DARTS from collapsing; it needs the row DARTS."""
     from model_search import load_study, single_trainer
-    from model_search.cells import in_words
+    from model_search.cells import canonical, in_words
     from model_search.data import image_data
     from model_search.report.one_shot import spearman
     from model_search.search.space.architecture import body_of
@@ -176,9 +176,10 @@ def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
             )
         finally:
             evaluator.METHODS[method] = stock
-        pairs = _pairs(study, alone)
+        known = _shared(study)
         print(f"{method} {settings}: {study.trial(1).result.timings['train']:.0f} s", end="")
-        ranked = {"shared values": {number: shared for number, (shared, _) in pairs.items()}}
+        forms = {number: canonical(architecture) for number, architecture in architectures.items()}
+        ranked = {"shared values": {number: known[form] for number, form in forms.items() if form in known}}
         paths = Paths(study.trial(1).plan.supernet)
         if method == "DARTS":
             shares = _shares(study, paths)
@@ -213,9 +214,9 @@ def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
         finish="neither",
         progress=False,
     )
-    known = {trial.plan.architecture: trial.objective("accuracy") for trial in study.history.towers.completed}
+    reached = {trial.plan.architecture: trial.objective("accuracy") for trial in study.history.towers.completed}
     for words, cell in greatest.items():
-        print(f"{words}: the greatest cell has {known.get((*cell, FLATTEN), math.nan):.3f} from scratch")
+        print(f"{words}: the greatest cell has {reached.get((*cell, FLATTEN), math.nan):.3f} from scratch")
     study.close()
 
 
@@ -286,14 +287,21 @@ def _on_test(study: Any, test: str, file: pathlib.Path) -> dict[int, float]:
 def _pairs(study: Any, values: dict[int, float]) -> dict[int, tuple[float, float]]:
     """Shared and standalone value by trial, of the architectures that have both."""
     from model_search.cells import canonical
-    from model_search.search.algorithms.one_shot import compared
     from model_search.search.space.architecture import body_of
+
+    known = _shared(study)
+    forms = {number: canonical(body_of(study.trial(number).plan.architecture)) for number in values}
+    return {number: (known[form], values[number]) for number, form in forms.items() if form in known}
+
+
+def _shared(study: Any) -> dict[tuple[str, ...], float]:
+    """The values of what was compared with shared weights, by the canonical form."""
+    from model_search.cells import canonical
+    from model_search.search.algorithms.one_shot import compared
 
     last = compared(study.history)
     architectures = last.plan.supernet.architecture_of
-    known = {canonical(architectures(c.choices)): c.value for c in last.result.candidates}
-    forms = {number: canonical(body_of(study.trial(number).plan.architecture)) for number in values}
-    return {number: (known[form], values[number]) for number, form in forms.items() if form in known}
+    return {canonical(architectures(c.choices)): c.value for c in last.result.candidates}
 
 
 def vowels(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
