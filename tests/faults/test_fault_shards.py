@@ -83,7 +83,7 @@ def test_a_worker_that_is_killed_while_it_writes_shards_changes_no_trial(start, 
     assert last.join() == 0
     assert what_was_done(with_shards) == what_was_done(undisturbed)
     kept = {name.rsplit("-", 3)[0] for name in shards_of(with_shards)}
-    assert len(kept) == 2 and not shards_of(undisturbed)
+    assert len(kept) == 2 and len(shards_of(with_shards)) == 2 * SHARDS and not shards_of(undisturbed)
     figure(
         f"SIGKILL while a controller of {replicas} replicas writes its {SHARDS} shards, {kills} times",
         f"the same {target} trials as undisturbed and without shards; the two latest versions are whole",
