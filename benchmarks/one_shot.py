@@ -132,7 +132,7 @@ def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Siz
     study.close()
 
 
-def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
+def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size, updates: int | None = None) -> None:
     """The row of what might keep DARTS from collapsing; it needs the row DARTS."""
     from model_search import load_study, single_trainer
     from model_search.cells import canonical, in_words
@@ -150,7 +150,9 @@ def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
     scratch.close()
     provider = image_data.Provider(str(datasets / "images" / "cifar10" / "train"), 32, 32)
     greatest: dict[str, tuple[str, ...]] = {}
-    half = dataclasses.replace(size, supernet_steps=size.supernet_steps // 2, candidates=2 * len(architectures))
+    half = dataclasses.replace(
+        size, supernet_steps=updates or size.supernet_steps // 2, candidates=2 * len(architectures)
+    )
     for method, settings in MENDS:
         spec = space(method, half)
         given = spec.search_settings.hparam
@@ -386,6 +388,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_datasets_flag(parser)
     parser.add_argument("--only", help=f"comma-separated, of {', '.join(ROWS)}")
     parser.add_argument("--results", default="one_shot_results", help="the folder of the studies")
+    parser.add_argument("--updates", type=int, help="of each supernet of the row mends, in place of half as many")
     parser.add_argument("--tiny", action="store_true", help="a few steps, to see that it runs")
     options = parser.parse_args(arguments)
     if not options.datasets:
@@ -397,7 +400,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if row == "vowels":
             vowels(datasets, results, size)
         elif row == "mends":
-            mends(datasets, results, size)
+            mends(datasets, results, size, options.updates)
         elif row in METHODS:
             shared(datasets, results, row, size)
         else:
