@@ -10,6 +10,9 @@ SPOS, ENAS, DARTS   A small space of cells on the CIFAR-10 folders (4,000 pictur
                     Spearman's correlation of the shared value with the accuracy of the training from scratch, with its
                     95 % interval; the accuracy of the best candidate beside the first ten random architectures, both
                     on validation and on test rows; and how much less a candidate costs than a training from scratch.
+mends               Supernets of DARTS with other settings, and of SPOS, of half as many updates: how they rank the
+                    architectures that the row DARTS has trained from scratch, by shared values and by the product of
+                    the shares of their choices; and the accuracy of the cell of the greatest shares, from scratch.
 vowels              A recurrent cell found on Japanese Vowels beside an LSTM with as many parameters, both trained for
                     the same steps: the mean test accuracy of three seeds. The cell is chosen on validation rows alone:
                     of 24, the best five are trained three times again, with other seeds than those of the test.
@@ -22,6 +25,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -31,6 +35,17 @@ from typing import Any
 from tables import VARIABLE, add_datasets_flag
 
 METHODS = ("SPOS", "ENAS", "DARTS")
+MENDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("DARTS", {}),
+    ("DARTS", {"warm_up": 0.5}),
+    ("DARTS", {"most_identities": 2}),
+    ("DARTS", {"eigenvalue_ratio": 0.75}),
+    ("DARTS", {"sampled": True}),
+    ("DARTS", {"sampled": True, "warm_up": 0.5}),
+    ("SPOS", {}),
+)
+ROWS = (*METHODS, "mends", "vowels")
+FLATTEN = "PLATE_REDUCTION_FLATTEN"
 OPERATIONS = (
     "CELL_IDENTITY", "CELL_CONVOLUTION_1X1", "CELL_CONVOLUTION_3X3", "CELL_AVERAGE_POOLING_3X3", "CELL_MAX_POOLING_3X3",
 )  # fmt: skip
@@ -58,8 +73,8 @@ class Size:
 TINY = Size(steps=10, supernet_steps=40, candidates=12, random=5, derived=2)
 
 
-def space(method: str, size: Size) -> Any:
-    """The specification of a search with shared weights."""
+def space(method: str, size: Size, more: str = "") -> Any:
+    """The specification of a search with shared weights; without a method that of a search at random."""
     from model_search.spec.load import load_text
 
     settings = {"supernet_steps": size.supernet_steps, "candidates": size.candidates, "supernet_parts": PARTS}
@@ -67,11 +82,12 @@ def space(method: str, size: Size) -> Any:
     share = size.random / (size.random + size.derived)
     given += f'hparam {{ key: "random_share" value {{ float_value: {share} }} }}'
     operations = ", ".join(f"'{name}'" for name in OPERATIONS)
+    more += f" search_settings {{ {given} }}" if method else ""
     return load_text(
-        f"""problem_type: CNN search: "{method}" starting_points: false
+        f"""problem_type: CNN search: "{method or "NONADAPTIVE_RANDOM_SEARCH"}" starting_points: false
         cell {{ nodes: 2 channels: 8 stem_stride: 4 operations: [{operations}] }}
         learning_spec {{ optimizers: "adam" learning_rate_range {{ minimum: 0.005 maximum: 0.005 }} }}
-        search_settings {{ {given} }}"""
+        {more}"""
     )
 
 
@@ -116,6 +132,129 @@ def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Siz
     study.close()
 
 
+def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size, updates: int | None = None) -> None:
+    """The row of what might keep DARTS from collapsing; it needs the row DARTS."""
+    from model_search import load_study, single_trainer
+    from model_search.cells import canonical, in_words
+    from model_search.data import image_data
+    from model_search.report.one_shot import spearman
+    from model_search.search.space.architecture import body_of
+    from model_search.training.supernet import evaluator
+    from model_search.training.supernet.paths import Paths
+
+    scratch = load_study(str(results), f"darts-{size.steps}-{size.supernet_steps}")
+    trained = scratch.history.towers.completed
+    alone = {trial.id: trial.objective("accuracy") for trial in trained}
+    random = sorted(trial.id for trial in trained if trial.plan.random)
+    architectures = {trial.id: body_of(trial.plan.architecture) for trial in trained}
+    scratch.close()
+    provider = image_data.Provider(str(datasets / "images" / "cifar10" / "train"), 32, 32)
+    greatest: dict[str, tuple[str, ...]] = {}
+    half = dataclasses.replace(
+        size, supernet_steps=updates or size.supernet_steps // 2, candidates=2 * len(architectures)
+    )
+    for method, settings in MENDS:
+        spec = space(method, half)
+        given = spec.search_settings.hparam
+        given["supernet_parts"].int64_value = 1
+        for name, value in settings.items():
+            setattr(given[name], {bool: "bool_value", int: "int64_value", float: "float_value"}[type(value)], value)
+        stock = evaluator.METHODS[method]
+        evaluator.METHODS[method] = _proposing(stock, list(architectures.values()))
+        words = "-".join([method.lower(), *(f"{name}-{value}" for name, value in settings.items())])
+        try:
+            study = single_trainer.SingleTrainer(provider, spec).try_models(
+                number_models=1,
+                train_steps=size.steps,
+                eval_steps=None,
+                root_dir=str(results),
+                batch_size=size.batch_size,
+                experiment_name=f"{words}-{half.supernet_steps}",
+                experiment_owner="benchmark",
+                metric="accuracy",
+                seed=1,
+                finish="neither",
+                progress=False,
+            )
+        finally:
+            evaluator.METHODS[method] = stock
+        known = _shared(study)
+        print(f"{method} {settings}: {study.trial(1).result.timings['train']:.0f} s", end="")
+        forms = {number: canonical(architecture) for number, architecture in architectures.items()}
+        ranked = {"shared values": {number: known[form] for number, form in forms.items() if form in known}}
+        paths = Paths(study.trial(1).plan.supernet)
+        if method == "DARTS":
+            shares = _shares(study, paths)
+            chosen = [paths.path(architecture) for architecture in architectures.values()]
+            products = [sum(float(part[c]) for part, c in zip(shares, path, strict=True)) for path in chosen]
+            ranked["product of shares"] = dict(zip(architectures, products, strict=True))
+            greatest[f"{method} {settings}"] = paths.architecture(paths.path(_greatest(paths, shares)))
+            print(", greatest", *in_words(greatest[f"{method} {settings}"]), end="")
+        print()
+        for what, values in ranked.items():
+            found = [
+                spearman([(values[number], alone[number]) for number in numbers if number in values])
+                for numbers in (sorted(values), random)
+            ]
+            texts = [f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}] over {one.pairs}" for one in found if one]
+            print(
+                f"  Spearman of {what} with standalone validation accuracy: {', of random ones '.join(texts)}",
+                flush=True,
+            )
+        study.close()
+    suggested = [f"user_suggestions {{ architecture: {json.dumps([*cell, FLATTEN])} }}" for cell in greatest.values()]
+    study = single_trainer.SingleTrainer(provider, space("", size, " ".join(suggested))).try_models(
+        number_models=len(suggested),
+        train_steps=size.steps,
+        eval_steps=None,
+        root_dir=str(results),
+        batch_size=size.batch_size,
+        experiment_name=f"greatest-{size.steps}-{half.supernet_steps}",
+        experiment_owner="benchmark",
+        metric="accuracy",
+        seed=1,
+        finish="neither",
+        progress=False,
+    )
+    reached = {trial.plan.architecture: trial.objective("accuracy") for trial in study.history.towers.completed}
+    for words, cell in greatest.items():
+        print(f"{words}: the greatest cell has {reached.get((*cell, FLATTEN), math.nan):.3f} from scratch")
+    study.close()
+
+
+def _proposing(method: Any, architectures: list[tuple[str, ...]]) -> Any:
+    """A method of training a supernet that proposes these architectures first."""
+
+    class Proposing(method):  # type: ignore[misc]
+        """The method; only its candidates differ."""
+
+        def propose(self, scored: Any, objective: Any, rng: Any) -> Any:
+            """The first architecture that has not been compared, then those of the method."""
+            known = {candidate.choices for candidate in scored}
+            wanted = (self.paths.path(architecture) for architecture in architectures)
+            return next((path for path in wanted if path not in known), None) or super().propose(scored, objective, rng)
+
+    return Proposing
+
+
+def _shares(study: Any, paths: Any) -> list[Any]:
+    """The logarithms of the shares that a supernet of DARTS has learnt, by position."""
+    import numpy as np
+
+    from model_search.metadata.artefacts import LocalArtefacts, load_arrays
+    from model_search.metadata.paths import WEIGHTS
+
+    weights = next(file for file in study.trial(1).artefacts if file.name == WEIGHTS)
+    alphas = load_arrays(LocalArtefacts(study.folder), weights)["method/alphas"].astype(float)
+    parts = np.split(alphas, np.cumsum([len(names) for names in paths.plan.positions])[:-1])
+    return [part - np.log(np.exp(part).sum()) for part in parts]
+
+
+def _greatest(paths: Any, shares: list[Any]) -> tuple[str, ...]:
+    blocks: tuple[str, ...] = paths.plan.architecture_of([int(part.argmax()) for part in shares])
+    return blocks
+
+
 def _compared(study: Any, rows: str, values: dict[int, float]) -> None:
     """How shared values rank standalone ones on some rows, and the best candidate beside random architectures."""
     from model_search.report.one_shot import spearman
@@ -150,14 +289,21 @@ def _on_test(study: Any, test: str, file: pathlib.Path) -> dict[int, float]:
 def _pairs(study: Any, values: dict[int, float]) -> dict[int, tuple[float, float]]:
     """Shared and standalone value by trial, of the architectures that have both."""
     from model_search.cells import canonical
-    from model_search.search.algorithms.one_shot import compared
     from model_search.search.space.architecture import body_of
+
+    known = _shared(study)
+    forms = {number: canonical(body_of(study.trial(number).plan.architecture)) for number in values}
+    return {number: (known[form], values[number]) for number, form in forms.items() if form in known}
+
+
+def _shared(study: Any) -> dict[tuple[str, ...], float]:
+    """The values of what was compared with shared weights, by the canonical form."""
+    from model_search.cells import canonical
+    from model_search.search.algorithms.one_shot import compared
 
     last = compared(study.history)
     architectures = last.plan.supernet.architecture_of
-    known = {canonical(architectures(c.choices)): c.value for c in last.result.candidates}
-    forms = {number: canonical(body_of(study.trial(number).plan.architecture)) for number in values}
-    return {number: (known[form], values[number]) for number, form in forms.items() if form in known}
+    return {canonical(architectures(c.choices)): c.value for c in last.result.candidates}
 
 
 def vowels(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
@@ -240,8 +386,9 @@ def _judged(what: str, value: float, goal: float, more: str = "") -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_datasets_flag(parser)
-    parser.add_argument("--only", help=f"comma-separated, of {', '.join((*METHODS, 'vowels'))}")
+    parser.add_argument("--only", help=f"comma-separated, of {', '.join(ROWS)}")
     parser.add_argument("--results", default="one_shot_results", help="the folder of the studies")
+    parser.add_argument("--updates", type=int, help="of each supernet of the row mends, in place of half as many")
     parser.add_argument("--tiny", action="store_true", help="a few steps, to see that it runs")
     options = parser.parse_args(arguments)
     if not options.datasets:
@@ -249,13 +396,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     datasets, results = pathlib.Path(options.datasets), pathlib.Path(options.results)
     results.mkdir(parents=True, exist_ok=True)
     size = TINY if options.tiny else Size()
-    for row in options.only.split(",") if options.only else (*METHODS, "vowels"):
+    for row in options.only.split(",") if options.only else ROWS:
         if row == "vowels":
             vowels(datasets, results, size)
+        elif row == "mends":
+            mends(datasets, results, size, options.updates)
         elif row in METHODS:
             shared(datasets, results, row, size)
         else:
-            sys.exit(f"there is no row {row!r}; expected some of {', '.join((*METHODS, 'vowels'))}")
+            sys.exit(f"there is no row {row!r}; expected some of {', '.join(ROWS)}")
 
 
 if __name__ == "__main__":

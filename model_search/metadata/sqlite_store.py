@@ -330,6 +330,15 @@ class SqliteStore(Store):
         with self._db.transaction():
             self._db.execute("INSERT OR REPLACE INTO files (name, path, sha256, size) VALUES (?, ?, ?, ?)", row)
 
+    def forget_files(self, names: Iterable[str]) -> list[Artefact]:
+        """Reads their rows and deletes them; the caller deletes the files afterwards."""
+        with self._db.transaction():
+            known = self.files()
+            found = [known[name] for name in dict.fromkeys(names) if name in known]
+            for artefact in found:
+                self._db.execute("DELETE FROM files WHERE name = ?", (artefact.name,))
+        return found
+
     def files(self) -> dict[str, Artefact]:
         """Reads their rows."""
         rows = self._db.rows("SELECT name, path, sha256, size FROM files ORDER BY name")

@@ -240,6 +240,10 @@ class Store(abc.ABC):
         """Records a file of the study itself, replacing an earlier one of that name."""
 
     @abc.abstractmethod
+    def forget_files(self, names: Iterable[str]) -> list[Artefact]:
+        """Deletes the records of files of the study itself, in one transaction; returns those that there were."""
+
+    @abc.abstractmethod
     def files(self) -> dict[str, Artefact]:
         """Files of the study itself by name."""
 

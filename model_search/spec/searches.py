@@ -129,7 +129,8 @@ class Search:
         if name in names:
             return self.settings[names.index(name)]
         if self.message:
-            hint = f"its settings are fields of {self.message}"
+            others = f", besides {', '.join(names)}" if names else ""
+            hint = f"its settings are fields of {self.message}{others}"
         elif not names:
             hint = "it has none"
         else:

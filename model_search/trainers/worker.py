@@ -25,6 +25,7 @@ from model_search.errors import (
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.heartbeat_watcher import HeartbeatWatcher
 from model_search.metadata.store import Claim, Store
+from model_search.metadata.study_arrays import StudyArrays
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner
@@ -96,6 +97,11 @@ class Worker:
         Raises:
             StopStudyError: after too many failures in a row, or when the space is exhausted before there is any model.
         """
+        arrays = StudyArrays(self._parts.store, self._parts.artefacts, self._parts.display.note)
+        with self._parts.planner.keeping(arrays):
+            return self._run(target)
+
+    def _run(self, target: int) -> StopReason:
         interrupts = self._parts.interrupts
         self._refresh()
         self._parts.display.resume(self._parts.history)

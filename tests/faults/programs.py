@@ -136,7 +136,8 @@ def search(folder, say, target, name="w", **options):
         name: The worker's.
         options: seconds: of a trial; beat, grace: of the heartbeat; elsewhere: pretend to be on another host;
             time_limit: seconds; spec: a specification, in place of the default one;
-            clock: seconds that all clocks are wrong by; fails: share of trials that go wrong; size: of the weights.
+            clock: seconds that all clocks are wrong by; fails: share of trials that go wrong; size: of the weights;
+            notes: whether it also says {"note": text}.
     """
     if options.get("elsewhere"):
         _move_elsewhere()
@@ -163,7 +164,7 @@ def search(folder, say, target, name="w", **options):
         artefacts=LocalArtefacts(folder),
         environment={"cpu": "some"},
         interrupts=Interrupts(Deadline(options.get("time_limit"))),
-        display=Silence(),
+        display=Notes(say) if options.get("notes") else Silence(),
         callbacks=(done,),
         heartbeat_seconds=options.get("beat", 5.0),
         grace_seconds=options.get("grace", 60.0),
@@ -242,6 +243,16 @@ class Silence:
         pass
 
     resume = start = step = finish = lambda self, *events: None
+
+
+class Notes(Silence):
+    """A display that shows notes alone."""
+
+    def __init__(self, say):
+        self._say = say
+
+    def note(self, text):
+        self._say({"note": text})
 
 
 def _move_elsewhere():

@@ -563,6 +563,14 @@ class StoreContract:
         with pytest.raises(StoreError, match="not a path inside"):
             store.save_file(Artefact("w", "/etc/passwd", "00" * 32, 1))
 
+    def test_files_of_the_study_are_forgotten_by_name(self, store, open_store):
+        files = [Artefact(f"{name}.npz", f"files/{name}.00.npz", "00" * 32, 17) for name in "abc"]
+        for file in files:
+            store.save_file(file)
+        assert store.forget_files(["c.npz", "none.npz", "a.npz", "c.npz"]) == [files[2], files[0]]
+        assert open_store().files() == {"b.npz": files[1]}
+        assert store.forget_files([]) == store.forget_files(["a.npz"]) == []
+
     def test_closing_twice_does_no_harm(self, open_store):
         store = open_store()
         store.close()

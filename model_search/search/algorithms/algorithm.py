@@ -21,6 +21,7 @@ from model_search.spec.searches import SEARCHES, search_type
 if TYPE_CHECKING:
     from typing import Self
 
+    from model_search.metadata.study_arrays import StudyArrays
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
     from model_search.search.predictor.predictor import Predictors
     from model_search.search.space.starting_points import StartingPoint
@@ -114,6 +115,13 @@ class SearchAlgorithm(abc.ABC):
     def use(self, predictors: Predictors) -> None:
         """Takes the predictors of the study, which its sampler uses too; most algorithms have no use for them."""
         del predictors
+
+    def keep_in(self, arrays: StudyArrays | None) -> None:
+        """Takes where it may keep what it has learnt, so that others need not learn it again, or None for nowhere.
+
+        What it proposes must be the same with it and without; most algorithms have no use for it.
+        """
+        del arrays
 
     def everything(self, history: History, rng: np.random.Generator) -> Iterator[Proposal]:
         """Goes once through all architectures that the algorithm may ever propose; here all, the shallow ones first."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import Trial, TrialPlan
@@ -10,6 +12,9 @@ from model_search.search.history.history import History
 from model_search.search.planning.early_stopping import LearningCurve
 from model_search.search.planning.fold_plans import bag_key, bag_plan, can_be_bagged
 from model_search.search.planning.planner import Planner
+
+if TYPE_CHECKING:
+    from model_search.metadata.study_arrays import StudyArrays
 
 FINALISTS = 4
 _TREES = "boosted_trees"
@@ -56,6 +61,12 @@ class FinalistsPlanner(Planner):
     def evaluator(self) -> str:
         """See `Planner`."""
         return self._evaluator
+
+    @contextlib.contextmanager
+    def keeping(self, arrays: StudyArrays) -> Iterator[None]:
+        """See `Planner`; it learns nothing."""
+        del arrays
+        yield
 
     @property
     def shares_rows(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from model_search.errors import SpaceExhaustedError, UserError
@@ -15,6 +17,7 @@ from model_search.search.planning.replay import Replay
 from model_search.search.planning.rules.rule import rules_of
 
 if TYPE_CHECKING:
+    from model_search.metadata.study_arrays import StudyArrays
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 __all__ = ["Planner", "PlannerSettings"]
@@ -79,6 +82,15 @@ class Planner:
     def replayed_towers(self) -> int | None:
         """How many towers the study trains again; None where it searches."""
         return self._replayed_towers
+
+    @contextlib.contextmanager
+    def keeping(self, arrays: StudyArrays) -> Iterator[None]:
+        """Within it, the search may keep there what it has learnt; no plan depends on that."""
+        self._make.algorithm.keep_in(arrays)
+        try:
+            yield
+        finally:
+            self._make.algorithm.keep_in(None)
 
     def plan(self, trial_id: int, history: History, attempt: int = 0) -> TrialPlan:
         """The plan of a trial.

@@ -13,7 +13,7 @@ from model_search.metadata.trial import Candidate
 from model_search.ranking import Objective
 from model_search.training.runtime import tensorflow
 from model_search.training.supernet.method import Method
-from model_search.training.supernet.network import Mixture
+from model_search.training.supernet.network import Choice, Mixture, Sampled
 from model_search.training.supernet.paths import Path
 from model_search.training.supernet.shared_weights import TINY
 
@@ -30,7 +30,9 @@ class Differentiable(Method):
     Paper: Liu et al., "DARTS: Differentiable Architecture Search", ICLR 2019; `order: 2` is its second-order form, by a
     finite difference. An end before skips take over as in Liang et al., "DARTS+", 2019: from `most_identities` edges of
     the normal cell on that would do nothing, the shares stay as they are. Another end, with `eigenvalue_ratio`: see
-    `Curvature`. Departures: what an edge reads has shares, too, instead of an edge for each pair of nodes; weights are
+    `Curvature`. With `sampled` each update goes through one path that is drawn by the shares, see `Sampled`; paths have
+    the form in which candidates are compared. With `warm_up` the first part of the updates is of the weights alone.
+    Departures: what an edge reads has shares, too, instead of an edge for each pair of nodes; weights are
     trained with Adam.
     """
 
@@ -50,17 +52,24 @@ class Differentiable(Method):
         self._curvature = Curvature(sum(self._sizes), float(self.settings.get("eigenvalue_ratio", 0.0)), rng)
         rows = tf.TensorSpec([self.plan.batch_size], tf.int32)
         number = tf.TensorSpec([], tf.float32)
-        self._turn = tf.function(self._both, autograph=False, input_signature=[rows, rows, number, number, number])
+        path = tf.TensorSpec([len(self._sizes)], tf.int32)
+        of_shares, of_weights = [rows, rows, path, number, number, number], [rows, path, number, number]
+        self._train_shares = tf.function(self._update_shares, autograph=False, input_signature=of_shares)
+        self._train_weights = tf.function(self._update_weights, autograph=False, input_signature=of_weights)
         self._slope_at = tf.function(self._slope_on_fixed_rows, autograph=False)
 
     def step(self, rows: np.ndarray, rate: float, rng: np.random.Generator) -> float:
         """See `Method`; first the shares, then the weights."""
         own, others = (half[rows % len(half)] for half in self._halves)
         self._updates += 1
-        learns = 0.0 if self._is_frozen else float(self._updates)
-        loss = float(self._turn(own, others, np.float32(rate), np.float32(self._temperature()), np.float32(learns)))
-        self._is_frozen = self._is_frozen or self._has_collapsed() or self._has_become_sharp()
-        return loss
+        numbers = np.float32(rate), np.float32(self._temperature())
+        learns = self._updates - self._first
+        if learns > 0 and not self._is_frozen:
+            self._train_shares(own, others, self._sample(rng), *numbers, np.float32(learns))
+            loss = float(self._train_weights(own, self._sample(rng), *numbers))
+            self._is_frozen = self._has_collapsed() or self._has_become_sharp()
+            return loss
+        return float(self._train_weights(own, self._sample(rng), *numbers))
 
     def propose(self, scored: Sequence[Candidate], objective: Objective, rng: np.random.Generator) -> Path:
         """The choices with the greatest shares; then others, drawn by their shares."""
@@ -97,44 +106,64 @@ class Differentiable(Method):
         return float(first * (last / first) ** (self._updates / self._total))
 
     @property
+    def _samples(self) -> bool:
+        return bool(self.settings.get("sampled", False))
+
+    @property
+    def _first(self) -> int:
+        """Updates of the weights alone, before those of the shares."""
+        return round(float(self.settings.get("warm_up", 0.0)) * self._total)
+
+    @property
     def _total(self) -> int:
         return self.plan.total_steps or self.plan.steps
 
-    def _both(self, own: Any, others: Any, rate: Any, temperature: Any, learns: Any) -> Any:
-        """One update of the shares on the other half of the rows, and one of the weights on their own half."""
-        tf = tensorflow()
-        gradient = self._gradient(own, others, rate, temperature) + _DECAY * self._alphas
-        is_on = tf.cast(learns > 0, tf.float32)
-        first, second = self._moments
-        first.assign(is_on * (_BETA_1 * first + (1 - _BETA_1) * gradient) + (1 - is_on) * first)
-        second.assign(is_on * (_BETA_2 * second + (1 - _BETA_2) * tf.square(gradient)) + (1 - is_on) * second)
-        times = tf.maximum(learns, 1.0)
-        mean, square = first / (1 - _BETA_1**times), second / (1 - _BETA_2**times)
-        self._alphas.assign_sub(is_on * float(self.settings["alpha_learning_rate"]) * mean / (tf.sqrt(square) + TINY))
-        return self.shared.update(self._mixture(self._alphas, temperature), own, rate)
+    def _sample(self, rng: np.random.Generator) -> np.ndarray:
+        """A path for an update, drawn by the shares, int32 [positions]; zeros, which nobody reads, for a mixture."""
+        path = self._drawn(rng, self._temperature()) if self._samples else np.zeros(len(self._sizes))
+        return np.asarray(path, np.int32)
 
-    def _gradient(self, own: Any, others: Any, rate: Any, temperature: Any) -> Any:
+    def _update_shares(self, own: Any, others: Any, path: Any, rate: Any, temperature: Any, updates: Any) -> None:
+        """One update of the shares, the one with this number, on the other half of the rows."""
+        tf = tensorflow()
+        gradient = self._gradient(own, others, path, rate, temperature) + _DECAY * self._alphas
+        first, second = self._moments
+        first.assign(_BETA_1 * first + (1 - _BETA_1) * gradient)
+        second.assign(_BETA_2 * second + (1 - _BETA_2) * tf.square(gradient))
+        mean, square = first / (1 - _BETA_1**updates), second / (1 - _BETA_2**updates)
+        self._alphas.assign_sub(float(self.settings["alpha_learning_rate"]) * mean / (tf.sqrt(square) + TINY))
+
+    def _update_weights(self, own: Any, path: Any, rate: Any, temperature: Any) -> Any:
+        """One update of the weights on their own half of the rows; returns the loss."""
+        return self.shared.update(self._choice(self._alphas, path, temperature), own, rate)
+
+    def _gradient(self, own: Any, others: Any, path: Any, rate: Any, temperature: Any) -> Any:
         """That of the loss on the other half by the shares; of second order with the weights one step further on."""
         tf = tensorflow()
         if int(self.settings["order"]) == 1:
-            return self._slopes(others, temperature, self.shared.values)[0]
+            return self._slopes(others, path, temperature, self.shared.values)[0]
         weights = tf.convert_to_tensor(self.shared.values)
-        ahead = weights - rate * self._slopes(own, temperature, weights)[1]
-        by_shares, by_weights = self._slopes(others, temperature, ahead)
+        ahead = weights - rate * self._slopes(own, path, temperature, weights)[1]
+        by_shares, by_weights = self._slopes(others, path, temperature, ahead)
         width = _STEP / tf.maximum(tf.linalg.norm(by_weights), TINY)
-        above = self._slopes(own, temperature, weights + width * by_weights)[0]
-        below = self._slopes(own, temperature, weights - width * by_weights)[0]
+        above = self._slopes(own, path, temperature, weights + width * by_weights)[0]
+        below = self._slopes(own, path, temperature, weights - width * by_weights)[0]
         return by_shares - rate * (above - below) / (2 * width)
 
-    def _slopes(self, rows: Any, temperature: Any, values: Any) -> tuple[Any, Any]:
+    def _slopes(self, rows: Any, path: Any, temperature: Any, values: Any) -> tuple[Any, Any]:
         """The gradients of the loss on rows by the shares and by the weights."""
         tf = tensorflow()
         alphas, values = tf.convert_to_tensor(self._alphas), tf.convert_to_tensor(values)
         with tf.GradientTape() as tape:
             tape.watch([alphas, values])
-            loss = self.shared.loss_of(self._mixture(alphas, temperature), rows, values)
+            loss = self.shared.loss_of(self._choice(alphas, path, temperature), rows, values)
         by_shares, by_weights = tape.gradient(loss, [alphas, values])
         return by_shares, by_weights
+
+    def _choice(self, alphas: Any, path: Any, temperature: Any) -> Choice:
+        """What an update goes through: everything in shares, or a path that was drawn by them."""
+        mixture = self._mixture(alphas, temperature)
+        return Sampled(path, mixture.shares) if self._samples else mixture
 
     def _mixture(self, alphas: Any, temperature: Any) -> Mixture:
         tf = tensorflow()

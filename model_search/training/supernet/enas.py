@@ -9,7 +9,7 @@ import numpy as np
 
 from model_search.metadata.trial import Candidate
 from model_search.ranking import Objective
-from model_search.search.algorithms.controller import Batch, Controller, probabilities
+from model_search.search.algorithms.reinforce.controller import Batch, Controller, probabilities
 from model_search.training.supernet.method import Method
 from model_search.training.supernet.paths import Path
 

@@ -64,6 +64,31 @@ class Mixture:
         return tensorflow().add_n([share[number] * make() for number, make in enumerate(makers)])
 
 
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+    """One choice at each position, through which gradients reach its share.
+
+    Its output is multiplied by one, a one whose gradient is that of the share (Dong and Yang, "Searching for a Robust
+    Neural Architecture in Four GPU Hours", CVPR 2019).
+
+    Attributes:
+        choices: int32 [positions], a tensor.
+        shares: For each position the weights of its choices, float32 [choices].
+    """
+
+    choices: Any
+    shares: Sequence[Any]
+
+    def one_of(self, position: int, makers: Sequence[Callable[[], Any]]) -> Any:
+        """See `Choice`."""
+        if len(makers) == 1:
+            return makers[0]()
+        tf = tensorflow()
+        chosen = self.choices[position]
+        share = tf.gather(self.shares[position], chosen)
+        return tf.switch_case(chosen, list(makers)) * (1.0 + share - tf.stop_gradient(share))
+
+
 class SharedNetwork:
     """A tower of cells for maps.
 

@@ -14,7 +14,7 @@ from model_search.metadata.trial import StartKind, SupernetPlan, TrialKind, Tria
 from model_search.training.evaluator import make_evaluator
 from model_search.training.outcome import Given, TrainingSettings
 from model_search.training.supernet.darts import Curvature
-from model_search.training.supernet.network import Mixture, Path, SharedNetwork
+from model_search.training.supernet.network import Mixture, Path, Sampled, SharedNetwork
 from model_search.training.supernet.paths import Paths
 
 OPERATIONS = ("CELL_IDENTITY", "CELL_SEPARABLE_CONVOLUTION_3X3", "CELL_DILATED_CONVOLUTION_3X3", "CELL_MAX_POOLING_3X3")
@@ -120,6 +120,7 @@ SMALL = tuple(cells.positions(CellKind.NORMAL, 1, ("CELL_IDENTITY", "CELL_CONVOL
     [
         ("ENAS", OF_ENAS),
         ("DARTS", {**OF_DARTS, "order": 1, "last_temperature": 0.5, "most_identities": 0}),
+        ("DARTS", {**OF_DARTS, "order": 1, "last_temperature": 0.5, "most_identities": 0, "sampled": True}),
     ],
 )
 def test_other_methods_learn_something_of_their_own_and_go_on(data, method, settings):
@@ -140,6 +141,73 @@ def test_the_second_order_differs_and_shares_stay_where_skips_take_over(data):
         given = {"method": "DARTS", "settings": settings, "positions": SMALL}
         found[order] = evaluator(data).run(plan(0, 3, total=8, **given)).weights["method/alphas"]
     assert np.isfinite(found[2]).all() and not np.allclose(found[1], found[2])
+
+
+def of_darts(**settings):
+    settings = {**OF_DARTS, "order": 1, "last_temperature": 1.0, "most_identities": 0, **settings}
+    return {"method": "DARTS", "settings": settings, "positions": SMALL}
+
+
+def test_shares_stay_while_weights_warm_up(data):
+    alphas = [
+        evaluator(data).run(plan(0, steps, total=8, **of_darts(warm_up=share))).weights["method/alphas"]
+        for steps, share in ((1, 0.5), (4, 0.5), (5, 0.5), (4, 0.0))
+    ]
+    np.testing.assert_array_equal(alphas[0], alphas[1])
+    assert np.abs(alphas[2] - alphas[1]).max() == pytest.approx(0.1, rel=0.01)  # the first step of Adam
+    assert np.abs(alphas[3] - alphas[1]).max() > 0.1
+
+
+def test_sampled_updates_leave_the_weights_of_other_choices_alone(data):
+    outcomes = [evaluator(data).run(plan(0, 4, total=8, **of_darts(sampled=sampled))) for sampled in (False, True)]
+    counts = [
+        [count.max() for name, count in outcome.optimizer.slots[2].items() if "_convolution_1x1_convolution" in name]
+        for outcome in outcomes
+    ]
+    assert min(counts[0]) == 4  # a mixture trains everything
+    assert min(counts[1]) < 4
+    assert not np.array_equal(outcomes[0].weights["method/alphas"], outcomes[1].weights["method/alphas"])
+
+
+def test_a_sampled_choice_is_the_path_and_its_shares_have_a_gradient():
+    rng, paths = np.random.default_rng(0), Paths(SPACE)
+    network = SharedNetwork(POSITIONS, CellLayout.of(LAYOUT), (9, 9, 2), 4)
+    weights = network.initial(rng)
+    maps = rng.normal(size=(10, 9, 9, 2)).astype("float32")
+    path = tf.constant(paths.random(rng))
+    shares = [tf.constant(np.full(len(names), 1 / len(names), np.float32)) for names in POSITIONS]
+    with tf.GradientTape() as tape:
+        tape.watch(shares)
+        logits = network.logits(weights, maps, Sampled(path, shares))
+        loss = tf.reduce_sum(tf.square(logits))
+    np.testing.assert_allclose(logits, network.logits(weights, maps, Path(path)), atol=1e-5)
+    found = tape.gradient(loss, shares)
+    slopes = [
+        np.zeros(len(names)) if slope is None else tf.convert_to_tensor(slope).numpy()
+        for names, slope in zip(POSITIONS, found, strict=True)
+    ]
+    for slope, choice in zip(slopes, path.numpy(), strict=True):
+        assert not np.delete(slope, choice).any()  # only the share of what was sampled
+    # As large as where the share itself changes, by a finite difference of what it multiplies.
+    place = max(range(len(slopes)), key=lambda position: np.abs(slopes[position]).max())
+    width, losses = 1e-2, []
+    for sign in (1, -1):
+        grown = Grown(path, place, 1 + sign * width)
+        losses.append(float(tf.reduce_sum(tf.square(network.logits(weights, maps, grown)))))
+    assert slopes[place].sum() == pytest.approx((losses[0] - losses[1]) / (2 * width), rel=0.02)
+
+
+class Grown(Path):
+    """A path one of whose choices is multiplied by a number."""
+
+    def __init__(self, choices, place, factor):
+        super().__init__(choices)
+        object.__setattr__(self, "place", place)
+        object.__setattr__(self, "factor", factor)
+
+    def one_of(self, position, makers):
+        found = super().one_of(position, makers)
+        return self.factor * found if position == self.place else found
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (1, -1, 1)])

@@ -132,6 +132,8 @@ class ControllerOneShot(OneShot):
         Setting("temperature", 1.0, minimum=1e-3, maximum=1e3),  # of the softmax over choices, at the beginning
         Setting("last_temperature", 1.0, minimum=1e-3, maximum=1e3),
         Setting("most_identities", 0, minimum=0),  # of a normal cell, from which on the shares stay; 0 for any number
+        Setting("warm_up", 0.0, minimum=0.0, maximum=1.0),  # part of the updates, before shares are learnt
+        Setting("sampled", False),  # whether an update goes through one path, drawn by the shares
         Setting("eigenvalue_ratio", 0.0, minimum=0.0, maximum=1.0),  # of the loss's curvature; 0 for no measurements
     ),
     describe="all operations of a cell are mixed, and their shares learnt by gradients; the best are trained alone.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -13,23 +12,26 @@ from numpy.typing import NDArray
 
 from model_search.errors import SpecError
 from model_search.search.algorithms.algorithm import Proposal
-from model_search.search.algorithms.controller import Batch, Controller, probabilities
-from model_search.search.algorithms.registry import register_search
+from model_search.search.algorithms.registry import SEARCHES, Setting, register_search
+from model_search.search.algorithms.reinforce.controller import Batch, Controller, probabilities
+from model_search.search.algorithms.reinforce.learning import Drawn, Learnt
+from model_search.search.algorithms.reinforce.shards import UPDATES_A_VERSION, Shards
 from model_search.search.algorithms.tower_search import Tower, TowerSearch
 from model_search.search.history.history import History
 from model_search.search.space.architecture import Architecture, body_of, fix_order
 from model_search.search.space.grammar import Grammar
 
 if TYPE_CHECKING:
+    from model_search.metadata.study_arrays import StudyArrays
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
     from model_search.spec.check import Checker
 
+SHARDS = Setting("shards", 1, minimum=0, maximum=100)
 REWARDS = ("STANDARDIZED", "RANK", "CUBE")
 
 # The controller learns from the latest trials: at most twice as many as this, in whole windows.
 _WINDOW = 500
 _SEED = 20170417
-_BASELINE_DECAY = 0.9
 _REDRAWS = 16
 _TEMPERATURE_FACTOR = 1.15
 
@@ -53,6 +55,7 @@ def _replicas_in_words(spec: PhoenixSpec) -> str:
 @register_search(
     "REINFORCE",
     message="reinforce",
+    settings=[SHARDS],
     describe=lambda spec: (
         f"towers drawn by a recurrent network of {spec.reinforce.hidden_units} units, which learns from every "
         f"{spec.reinforce.update_every} trials{_replicas_in_words(spec)}."
@@ -65,9 +68,9 @@ class Reinforce(TowerSearch):
 
     An LSTM draws the blocks one after the other, and the end where the length is free. After every `update_every`
     completed trials it takes one step of Adam: towers that were better than expected become more probable. Its state is
-    no secret of a process: it is learnt again from the trials in their order of completion, so that a restart or
-    another worker comes to the same one; only what was learnt before is kept for the next call, which changes no
-    result.
+    no secret of a process: it follows from the trials in their order of completion, so that a restart or another worker
+    comes to the same one. So that not all of them are learnt from again each time, the parameters are kept: in memory
+    for the next call, and in `shards` of the study for other workers. Neither changes a result.
 
     With several `replicas` each draws `update_every` towers in turn, from the weights as they were when its own last
     ones were completed, and its gradient at those weights is applied to what the others have made of them by then, in
@@ -80,9 +83,9 @@ class Reinforce(TowerSearch):
     Paper: Zoph and Le, "Neural Architecture Search with Reinforcement Learning", ICLR 2017; the entropy bonus as in
     Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018. Departures: it learns from the
     latest 500 to 1,000 trials only, which bounds its cost; trials that something else proposed (suggestions) count as
-    drawn; a tower that was tried is drawn anew, from a hotter distribution each time; the weights are in no shards,
-    since each worker has them all; and skips of a macro tower are drawn by the same network, which reads the decisions
-    before, in place of attention to anchor points.
+    drawn; a tower that was tried is drawn anew, from a hotter distribution each time; no server updates the shards,
+    since every worker that comes to an update computes the same ones; and skips of a macro tower are drawn by the same
+    network, which reads the decisions before, in place of attention to anchor points.
 
     Attributes:
         reward: "STANDARDIZED" (the metric in standard deviations), "RANK" (the share of earlier trials that were worse)
@@ -93,6 +96,7 @@ class Reinforce(TowerSearch):
         update_every: Trials in a batch.
         replicas: Of the controller.
         memory_weight: Weight of the log probability of earlier architectures.
+        shards: Parts in which the study keeps the parameters; 0 where every worker learns from all trials itself.
     """
 
     grammar: Grammar
@@ -103,9 +107,11 @@ class Reinforce(TowerSearch):
     update_every: int = 5
     replicas: int = 1
     memory_weight: float = 0.0
+    shards: int = 0
 
     def __post_init__(self) -> None:
-        self._learnt: _Learnt | None = None
+        self._learnt: Learnt | None = None
+        self._shards: Shards | None = None
         if self.reward not in REWARDS:
             raise SpecError(f"reward is {self.reward!r}; expected one of {', '.join(REWARDS)}")
         if not self.entropy_weight >= 0:
@@ -124,6 +130,7 @@ class Reinforce(TowerSearch):
     def of(cls, spec: PhoenixSpec) -> Reinforce:
         """The search that a spec asks for."""
         settings = spec.reinforce
+        shards = SEARCHES.get("REINFORCE").values(spec)[SHARDS.name]
         return cls(
             grammar=Grammar.of(spec),
             reward=type(settings).Reward.Name(settings.reward),
@@ -133,7 +140,18 @@ class Reinforce(TowerSearch):
             update_every=settings.update_every,
             replicas=settings.replicas,
             memory_weight=settings.memory_weight,
+            shards=int(shards),
         )
+
+    def keep_in(self, arrays: StudyArrays | None) -> None:
+        """See `SearchAlgorithm`."""
+        self._shards = None
+        if arrays is not None and self.shards:
+            grammar = self.grammar
+            space = [grammar.problem_type.name, grammar.blocks, grammar.positions, list(grammar.draws)]
+            sizes = [grammar.minimum_depth, grammar.maximum_depth, self.hidden_units, self.update_every, self.replicas]
+            rates = [self.reward, self.entropy_weight, self.learning_rate, self.memory_weight]
+            self._shards = Shards(arrays, self.shards, [_SEED, space, sizes, rates])
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """What the controller draws after all trials so far."""
@@ -150,15 +168,15 @@ class Reinforce(TowerSearch):
         """The controller that draws next; what earlier calls have learnt from the first trials is taken over."""
         towers = self.towers_with_failed(history)
         if self.replicas == 1:
-            start = max(len(towers) // _WINDOW - 1, 0) * _WINDOW
-            usable = [tower for tower in towers[start:] if self._is_drawable(tower.architecture)]
+            window = max(len(towers) // _WINDOW - 1, 0)
+            usable = [tower for tower in towers[window * _WINDOW :] if self._is_drawable(tower.architecture)]
             ends = range(self.update_every, len(usable) + 1, self.update_every)
-            batches = [_Drawn(0, tuple(usable[end - self.update_every : end])) for end in ends]
-            return self._after(batches).controller
+            batches = [Drawn(0, tuple(usable[end - self.update_every : end])) for end in ends]
+            return self._after(batches, window).controller
         planned = self._planned(history, towers)
         drawn = self._batches_of_replicas(planned, towers)
-        start = max(len(drawn) * self.update_every // _WINDOW - 1, 0) * _WINDOW // self.update_every
-        learnt = self._after(drawn[start:])
+        window = max(len(drawn) * self.update_every // _WINDOW - 1, 0)
+        learnt = self._after(drawn[window * _WINDOW // self.update_every :], window)
         return learnt.fetched.get(self._replica(len(planned)), learnt.beginning)
 
     def _planned(self, history: History, towers: list[Tower]) -> list[int]:
@@ -174,7 +192,7 @@ class Reinforce(TowerSearch):
         """The replica that draws the tower at this place: each draws a batch in turn."""
         return place // self.update_every % self.replicas
 
-    def _batches_of_replicas(self, planned: list[int], towers: list[Tower]) -> list[_Drawn]:
+    def _batches_of_replicas(self, planned: list[int], towers: list[Tower]) -> list[Drawn]:
         """What replicas have drawn and trained, in the order in which batches were completed."""
         order = {tower.trial.id: (place, tower) for place, tower in enumerate(towers)}
         found = []
@@ -182,35 +200,59 @@ class Reinforce(TowerSearch):
             numbers = planned[first : first + self.update_every]
             if all(number in order for number in numbers):
                 last = max(order[number][0] for number in numbers)
-                found.append((last, _Drawn(self._replica(first), tuple(order[number][1] for number in numbers))))
+                found.append((last, Drawn(self._replica(first), tuple(order[number][1] for number in numbers))))
         return [drawn for _, drawn in sorted(found, key=lambda pair: pair[0])]
 
-    def _after(self, batches: list[_Drawn]) -> _Learnt:
-        """What the controller has learnt from these."""
+    def _after(self, batches: list[Drawn], window: int) -> Learnt:
+        """What the controller has learnt from these; the number of the window tells later shards from earlier ones."""
         marks = [drawn.mark for drawn in batches]
         learnt = self._learnt
         if learnt is None or learnt.marks != marks[: len(learnt.marks)]:
-            rng = np.random.default_rng(_SEED)
-            learnt = _Learnt(Controller.make(len(self.grammar.blocks) + 2, self.hidden_units, rng))
+            learnt = self._beginning()
         if len(learnt.marks) < len(marks):
-            learnt = learnt.copy()
-            for drawn in batches[len(learnt.marks) :]:
+            learnt = self._stored(learnt, batches, window) or learnt.copy()
+            # An update is kept if its number is a round one, the last one of several.
+            kept = len(marks) // UPDATES_A_VERSION * UPDATES_A_VERSION
+            for number, drawn in enumerate(batches[len(learnt.marks) :], start=len(learnt.marks) + 1):
                 self._learn(learnt, drawn)
+                if number == kept and self._shards is not None:
+                    self._shards.write(window, marks[:number], learnt)
             learnt.marks = marks
         self._learnt = learnt
         return learnt
 
-    def _learn(self, learnt: _Learnt, drawn: _Drawn) -> None:
-        rewards = np.array([learnt.reward(tower.loss, self.reward) for tower in drawn.towers])
-        if learnt.baseline is None:
-            learnt.baseline = float(rewards.mean())
-        advantages = rewards - learnt.baseline
-        learnt.baseline += (1 - _BASELINE_DECAY) * float(advantages.mean())
+    def _beginning(self) -> Learnt:
+        rng = np.random.default_rng(_SEED)
+        return Learnt(Controller.make(len(self.grammar.blocks) + 2, self.hidden_units, rng))
+
+    def _stored(self, learnt: Learnt, batches: list[Drawn], window: int) -> Learnt | None:
+        """What the study keeps, if that saves more updates than reading it costs; without the later batches."""
+        if self._shards is None or len(batches) - len(learnt.marks) < UPDATES_A_VERSION:
+            return None
+        marks = [drawn.mark for drawn in batches]
+        found = self._beginning()
+        replicas = sorted({drawn.replica for drawn in batches}) if self.replicas > 1 else []
+        known = len(learnt.marks)
+        updates = self._shards.read(window, marks, known + 1, found, replicas)
+        if not updates:
+            return None
+        for drawn in batches[:updates]:
+            self._advantages(found, drawn)
+        found.marks = marks[:updates]
+        return found
+
+    def _advantages(self, learnt: Learnt, drawn: Drawn) -> NDArray[np.float64]:
+        """How much better than expected the towers of a batch were, by the batches before, which it then joins."""
+        if self.memory_weight:
+            learnt.past += [body_of(tower.architecture) for tower in drawn.towers]
+        return learnt.advantages([tower.loss for tower in drawn.towers], self.reward)
+
+    def _learn(self, learnt: Learnt, drawn: Drawn) -> None:
+        advantages = self._advantages(learnt, drawn)
         drawn_by = learnt.fetched.get(drawn.replica, learnt.beginning) if self.replicas > 1 else learnt.controller
         bodies = [body_of(tower.architecture) for tower in drawn.towers]
         gradient = drawn_by.gradient(self.batch(bodies, advantages), self.entropy_weight)
         if self.memory_weight:
-            learnt.past += bodies
             rng = np.random.default_rng([_SEED, len(learnt.past)])
             places = rng.integers(len(learnt.past), size=self.update_every)
             earlier = self.batch([learnt.past[place] for place in places], np.full(len(places), self.memory_weight))
@@ -276,65 +318,3 @@ class Reinforce(TowerSearch):
             and self.grammar.fits(architecture)
             and all(name in self.grammar.blocks for name in body)
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Drawn:
-    """A batch that a replica has drawn."""
-
-    replica: int
-    towers: tuple[Tower, ...]
-
-    @property
-    def mark(self) -> tuple[int, tuple[tuple[int, float], ...]]:
-        """What tells it from others: the replica, the trials and their losses."""
-        return self.replica, tuple((tower.trial.id, tower.loss) for tower in self.towers)
-
-
-@dataclasses.dataclass
-class _Learnt:
-    """A controller, what it has learnt from, and the scale of the rewards so far.
-
-    Attributes:
-        fetched: By replica the controller as it was when its latest batch was completed.
-        beginning: The controller before it had learnt anything.
-        past: What was drawn, without flatten blocks and embeddings, where it is remembered.
-    """
-
-    controller: Controller
-    marks: list[tuple[int, tuple[tuple[int, float], ...]]] = dataclasses.field(default_factory=list)
-    fetched: dict[int, Controller] = dataclasses.field(default_factory=dict)
-    past: list[Architecture] = dataclasses.field(default_factory=list)
-    losses: list[float] = dataclasses.field(default_factory=list)  # sorted
-    total: float = 0.0
-    squares: float = 0.0
-    baseline: float | None = None
-
-    def __post_init__(self) -> None:
-        self.beginning = self.controller.copy()
-
-    def copy(self) -> _Learnt:
-        found = dataclasses.replace(
-            self,
-            controller=self.controller.copy(),
-            losses=list(self.losses),
-            fetched=dict(self.fetched),
-            past=list(self.past),
-        )
-        found.beginning = self.beginning
-        return found
-
-    def reward(self, loss: float, shape: str) -> float:
-        """The reward of a trial, by the trials before it, which it then joins."""
-        seen = len(self.losses)
-        if shape == "STANDARDIZED":
-            mean = self.total / seen if seen else loss
-            deviation = (max(self.squares / seen - mean**2, 0.0)) ** 0.5 if seen else 0.0
-            reward = float(np.clip((mean - loss) / deviation, -3, 3)) if deviation > 0 else 0.0
-        else:
-            share = (seen - bisect.bisect_right(self.losses, loss)) / seen if seen else 0.5
-            reward = share**3 if shape == "CUBE" else share
-        bisect.insort(self.losses, loss)
-        self.total += loss
-        self.squares += loss**2
-        return reward

@@ -5,9 +5,9 @@ import pytest
 from search_factory import completed, make_plan, make_planner, make_spec, run_study, running
 
 from model_search.errors import SpecError
-from model_search.search.algorithms.controller import Batch, Controller, probabilities
 from model_search.search.algorithms.registry import make_algorithm
-from model_search.search.algorithms.reinforce import _Learnt
+from model_search.search.algorithms.reinforce.controller import Batch, Controller, probabilities
+from model_search.search.algorithms.reinforce.learning import Learnt
 from model_search.search.history.history import History
 
 BLOCKS = ("FULLY_CONNECTED", "IDENTITY", "BOTTLENECK_32", "LOWRANK_1")
@@ -85,7 +85,7 @@ def test_a_copy_learns_by_itself():
     [("RANK", [0.5, 1.0, 0.0, 1 / 3]), ("CUBE", [0.125, 1.0, 0.0, 1 / 27]), ("STANDARDIZED", [0.0, 0.0, -3.0, 0.0])],
 )
 def test_rewards(shape, rewards):
-    learnt = _Learnt(Controller.make(3, 2, np.random.default_rng(0)))
+    learnt = Learnt(Controller.make(3, 2, np.random.default_rng(0)))
     given = [learnt.reward(loss, shape) for loss in (2.0, 1.0, 3.0, 2.0)]
     assert given[1:] == pytest.approx(rewards[1:])
 
@@ -186,7 +186,7 @@ def test_another_history_is_learnt_from_the_beginning():
 
 
 def test_only_the_latest_windows_are_learnt_from(monkeypatch):
-    monkeypatch.setattr("model_search.search.algorithms.reinforce._WINDOW", 20)
+    monkeypatch.setattr("model_search.search.algorithms.reinforce.search._WINDOW", 20)
     algorithm, history = make_algorithm(_spec()), History("loss", "minimize")
     plans = [make_plan(i, ("IDENTITY",) * 5) for i in range(1, 71)]
     history.update(completed(plan.trial_id, 1.0, plan) for plan in plans)
