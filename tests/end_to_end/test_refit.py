@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 import model_search
-from model_search.data import array_data
+from model_search import constants, single_trainer
+from model_search.data import array_data, sequence_data
+from model_search.deadline import Deadline
 from model_search.errors import UserError
 from model_search.study import load_study
-from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows
+from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows, seconds_to_refit
+from model_search.trainers.options import SearchOptions
 
 OPTIONS = {"train_steps": 20, "batch_size": 32, "seed": 1, "progress": False, "finish": "ensemble", "folds": None}
 
@@ -73,6 +76,28 @@ def test_a_bag_has_fewer_models_on_all_rows_where_time_is_short(tmp_path):
 
     assert [models(share * of_one) for share in (0.5, 1.5, 2.5, 3.5, 9)] == [None, None, 2, 3, 4]
     assert plan_of_all_rows(bag, 1.25, np.inf)[1] == bag.result.best_step
+
+
+def test_by_itself_for_bags_of_sequences_with_few_groups(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=60)
+    x = (rng.normal(size=(60, 5, 2)) + y[:, None, None]).astype(np.float32)
+    provider = sequence_data.Provider(x, y, groups=np.arange(60) % 3)
+    options = {"number_models": 3, "train_steps": 8, "eval_steps": None, "batch_size": 16, "seed": 1, "time_limit": 600}
+    study = single_trainer.SingleTrainer(provider, constants.DEFAULT_SEQUENCE).try_models(
+        root_dir=str(tmp_path), experiment_name="s", experiment_owner="", finish="ensemble", **options
+    )
+    assert any(trial.plan.folds == 3 for trial in study.trials)
+    assert "models were trained again on all 60 rows" in capsys.readouterr().err
+    study.close()
+
+
+def test_the_final_stage_leaves_bags_of_few_folds_a_fifth_of_the_time():
+    def seconds(folds):
+        options = SearchOptions(1, None, None, "runs", None, "s", "", time_limit=100, refit=True, folds=folds)
+        return seconds_to_refit(None, options, Deadline(100))
+
+    assert seconds(5) == 20.0
 
 
 def test_rows_that_were_given_to_validate_on_are_not_trained_on(tmp_path, capsys):

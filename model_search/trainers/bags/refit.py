@@ -120,6 +120,8 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
 
 def seconds_to_refit(session: Session, options: SearchOptions, deadline: Deadline) -> float:
     """Seconds that the final stage leaves: two tenths of the time limit, or what the best towers are said to need."""
+    if are_refit(options.folds):  # bags have fewer models on all rows where there is no time for as many
+        return dataclasses.replace(options, folds=None).share_to_refit * (options.time_limit or 0.0)
     share = options.share_to_refit * (options.time_limit or 0.0)
     if not share or not isinstance(session.data, TableData):
         return share
