@@ -91,27 +91,34 @@ def space(method: str, size: Size, more: str = "") -> Any:
     )
 
 
+def _searched(provider: Any, spec: Any, models: int, size: Size, folder: pathlib.Path) -> Any:
+    """The study of that folder, by accuracy and without a final stage; it goes on where it is there already."""
+    from model_search import single_trainer
+
+    return single_trainer.SingleTrainer(provider, spec).try_models(
+        number_models=models,
+        train_steps=size.steps,
+        eval_steps=None,
+        root_dir=str(folder.parent),
+        batch_size=size.batch_size,
+        experiment_name=folder.name,
+        experiment_owner="benchmark",
+        metric="accuracy",
+        seed=1,
+        finish="neither",
+        progress=False,
+    )
+
+
 def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Size) -> None:
     """The row of a method."""
-    from model_search import single_trainer
     from model_search.data import image_data
     from model_search.report.one_shot import shared_weights, spearman
 
     folder = datasets / "images" / "cifar10"
     name = f"{method.lower()}-{size.steps}-{size.supernet_steps}"
     provider = image_data.Provider(str(folder / "train"), 32, 32)
-    study = single_trainer.SingleTrainer(provider, space(method, size)).try_models(
-        number_models=PARTS + size.random + size.derived,
-        train_steps=size.steps,
-        eval_steps=None,
-        root_dir=str(results),
-        batch_size=size.batch_size,
-        experiment_name=name,
-        experiment_owner="benchmark",
-        metric="accuracy",
-        seed=1,
-        finish="neither",
-    )
+    study = _searched(provider, space(method, size), PARTS + size.random + size.derived, size, results / name)
     facts = shared_weights(study.history)
     if facts is None or facts.seconds_alone is None:
         sys.exit(f"{method}: no architectures were compared")
@@ -134,7 +141,7 @@ def shared(datasets: pathlib.Path, results: pathlib.Path, method: str, size: Siz
 
 def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size, updates: int | None = None) -> None:
     """The row of what might keep DARTS from collapsing; it needs the row DARTS."""
-    from model_search import load_study, single_trainer
+    from model_search import load_study
     from model_search.cells import canonical, in_words
     from model_search.data import image_data
     from model_search.report.one_shot import spearman
@@ -163,19 +170,7 @@ def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size, updates: in
         evaluator.METHODS[method] = _proposing(stock, list(architectures.values()))
         words = "-".join([method.lower(), *(f"{name}-{value}" for name, value in settings.items())])
         try:
-            study = single_trainer.SingleTrainer(provider, spec).try_models(
-                number_models=1,
-                train_steps=size.steps,
-                eval_steps=None,
-                root_dir=str(results),
-                batch_size=size.batch_size,
-                experiment_name=f"{words}-{half.supernet_steps}",
-                experiment_owner="benchmark",
-                metric="accuracy",
-                seed=1,
-                finish="neither",
-                progress=False,
-            )
+            study = _searched(provider, spec, 1, size, results / f"{words}-{half.supernet_steps}")
         finally:
             evaluator.METHODS[method] = stock
         known = _shared(study)
@@ -203,19 +198,8 @@ def mends(datasets: pathlib.Path, results: pathlib.Path, size: Size, updates: in
             )
         study.close()
     suggested = [f"user_suggestions {{ architecture: {json.dumps([*cell, FLATTEN])} }}" for cell in greatest.values()]
-    study = single_trainer.SingleTrainer(provider, space("", size, " ".join(suggested))).try_models(
-        number_models=len(suggested),
-        train_steps=size.steps,
-        eval_steps=None,
-        root_dir=str(results),
-        batch_size=size.batch_size,
-        experiment_name=f"greatest-{size.steps}-{half.supernet_steps}",
-        experiment_owner="benchmark",
-        metric="accuracy",
-        seed=1,
-        finish="neither",
-        progress=False,
-    )
+    spec, name = space("", size, " ".join(suggested)), f"greatest-{size.steps}-{half.supernet_steps}"
+    study = _searched(provider, spec, len(suggested), size, results / name)
     reached = {trial.plan.architecture: trial.objective("accuracy") for trial in study.history.towers.completed}
     for words, cell in greatest.items():
         print(f"{words}: the greatest cell has {reached.get((*cell, FLATTEN), math.nan):.3f} from scratch")
