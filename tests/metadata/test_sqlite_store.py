@@ -103,7 +103,7 @@ RECORDS = st.builds(
 PLANS = st.builds(
     TrialPlan,
     trial_id=st.just(5),
-    kind=st.sampled_from(TrialKind),
+    kind=st.sampled_from([kind for kind in TrialKind if kind is not TrialKind.FOLDS]),
     architecture=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
     hyperparameters=st.dictionaries(TEXTS, TEXTS | SIZES | FINITE | st.booleans(), max_size=4),
     steps=st.integers(0, limits.MOST_STEPS),
@@ -120,6 +120,22 @@ PLANS = st.builds(
         loss=st.sampled_from(DISTILLATION_LOSSES),
         temperature=st.floats(min_value=0.01, allow_nan=False, allow_infinity=False),
         balance=FINITE,
+    ),
+)
+PLANS |= st.builds(
+    TrialPlan,
+    trial_id=st.just(5),
+    kind=st.just(TrialKind.FOLDS),
+    architecture=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
+    hyperparameters=st.dictionaries(TEXTS, TEXTS | SIZES | FINITE | st.booleans(), max_size=4),
+    steps=st.integers(0, limits.MOST_STEPS),
+    batch_size=st.integers(1, limits.MOST_BATCH),
+    seed=st.integers(0, 2**64 - 1),
+    key=TEXTS,
+    parent=st.integers(1, 4),
+    folds=st.just(8),
+    left_out=st.tuples(st.integers(0, 1), st.sets(st.integers(0, 7), min_size=1, max_size=3)).map(
+        lambda drawn: tuple(sorted(8 * drawn[0] + fold for fold in drawn[1]))
     ),
 )
 STORABLE = st.text(st.characters(codec="utf-8"), max_size=20)

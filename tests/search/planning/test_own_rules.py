@@ -37,7 +37,7 @@ def test_the_built_in_rules_have_their_places():
     order = sorted(PLANNER_RULES, key=lambda name: PLANNER_RULES.get(name).order)
     assert order == [
         "replay", "suggestions", "supernet", "tuning", "ensembles", "distillation", "random_share", "classic",
-        "starting_points", "promotion", "search",
+        "starting_points", "folds", "promotion", "search",
     ]  # fmt: skip
 
 
