@@ -46,6 +46,8 @@ def test_nodes_that_are_killed_lose_no_trial(cluster, tmp_path, figure, count):
             while ray.get_runtime_context().get_node_id() == doomed:  # until it is killed
                 seen.touch()
                 time.sleep(0.05)
+            while not seen.exists():  # or the other node has done all trials before this one has begun
+                time.sleep(0.02)
 
         def kill(node=node, seen=seen):
             while not seen.exists():
