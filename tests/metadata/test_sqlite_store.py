@@ -100,16 +100,19 @@ RECORDS = st.builds(
     settings=DOCUMENTS,
     environment=DOCUMENTS,
 )
+TOWERS = {
+    "trial_id": st.just(5),
+    "architecture": st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
+    "hyperparameters": st.dictionaries(TEXTS, TEXTS | SIZES | FINITE | st.booleans(), max_size=4),
+    "steps": st.integers(0, limits.MOST_STEPS),
+    "batch_size": st.integers(1, limits.MOST_BATCH),
+    "seed": st.integers(0, 2**64 - 1),
+    "key": TEXTS,
+}
 PLANS = st.builds(
     TrialPlan,
-    trial_id=st.just(5),
     kind=st.sampled_from([kind for kind in TrialKind if kind is not TrialKind.FOLDS]),
-    architecture=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
-    hyperparameters=st.dictionaries(TEXTS, TEXTS | SIZES | FINITE | st.booleans(), max_size=4),
-    steps=st.integers(0, limits.MOST_STEPS),
-    batch_size=st.integers(1, limits.MOST_BATCH),
-    seed=st.integers(0, 2**64 - 1),
-    key=TEXTS,
+    **TOWERS,
     members=st.sets(st.integers(1, 4), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids))),
     ensemble=st.builds(
         EnsemblePlan, combining=st.sampled_from(COMBININGS), residual=st.booleans(), freeze=st.booleans()
@@ -124,14 +127,8 @@ PLANS = st.builds(
 )
 PLANS |= st.builds(
     TrialPlan,
-    trial_id=st.just(5),
     kind=st.just(TrialKind.FOLDS),
-    architecture=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
-    hyperparameters=st.dictionaries(TEXTS, TEXTS | SIZES | FINITE | st.booleans(), max_size=4),
-    steps=st.integers(0, limits.MOST_STEPS),
-    batch_size=st.integers(1, limits.MOST_BATCH),
-    seed=st.integers(0, 2**64 - 1),
-    key=TEXTS,
+    **TOWERS,
     parent=st.integers(1, 4),
     folds=st.just(8),
     left_out=st.tuples(st.integers(0, 1), st.sets(st.integers(0, 7), min_size=1, max_size=3)).map(

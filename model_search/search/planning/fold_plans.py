@@ -82,22 +82,27 @@ class FoldLadder:
         able = [trial for trial in history.completed if trial.plan is not None and can_be_bagged(trial.plan)]
         for rung in reversed(range(_RUNGS)):
             there = [trial for trial in able if len(history.further_folds.parts(trial.id)) >= rung]
-            plans = [(trial, self._plan(trial_id, trial, rung)) for trial in there]
+            planned = [known.contains_key(_key(trial, self._left_out(rung))) for trial in there]
             most = len(there) // _REDUCTION
-            if sum(known.contains_key(plan.key) for _, plan in plans) >= most:
+            if sum(planned) >= most:
                 continue
-            for trial, plan in plans[:most]:
-                if not known.contains_key(plan.key) and (rung == 0 or _is_close(trial, there, history)):
-                    return plan
+            for trial, is_planned in zip(there[:most], planned, strict=False):
+                if not is_planned and (rung == 0 or _is_close(trial, there, history)):
+                    return self._plan(trial_id, trial, rung)
         return None
 
     def _plan(self, trial_id: int, trial: Trial, rung: int) -> TrialPlan:
+        bag, left_out = bag_plan(trial_id, trial, FOLDS), self._left_out(rung)
+        return dataclasses.replace(bag, kind=TrialKind.FOLDS, left_out=left_out, key=_key(trial, left_out))
+
+    def _left_out(self, rung: int) -> tuple[int, ...]:
         division, place = divmod(rung, _REPEATED)
         first = division * FOLDS + place * self.at_once
-        left_out = tuple(range(first, first + self.at_once))
-        bag = bag_plan(trial_id, trial, FOLDS)
-        key = f"{bag.key} without {', '.join(map(str, left_out))}"
-        return dataclasses.replace(bag, kind=TrialKind.FOLDS, left_out=left_out, key=key)
+        return tuple(range(first, first + self.at_once))
+
+
+def _key(trial: Trial, left_out: Sequence[int]) -> str:
+    return f"{bag_key(trial, FOLDS)} without {', '.join(map(str, left_out))}"
 
 
 def _is_close(trial: Trial, ranked: Sequence[Trial], history: History) -> bool:

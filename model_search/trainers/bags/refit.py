@@ -20,7 +20,7 @@ from model_search.search.planning.classic_models import with_length_of
 from model_search.search.planning.fold_plans import FOLDS
 from model_search.trainers.finish_study import study_parts
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
-from model_search.trainers.options import AUTO_REFIT, SearchOptions
+from model_search.trainers.options import AUTO_REFIT, REFIT_SHARE, SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
 from model_search.training.evaluator import Evaluator
@@ -96,15 +96,17 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
     done = 0
     with Interrupts(deadline) as interrupts:
         for place, trial in enumerate(waiting):
-            left = deadline.remaining / (len(waiting) - place) if _is_bag(trial) else deadline.remaining
-            found = plan_of_all_rows(trial, growth_of(data), left)
-            if found is None or trial.result is None:
+            if trial.plan is None or trial.result is None:
                 continue
-            plan, until = found
-            if _is_bag(trial) not in engines:  # a bag divides training and validation rows itself
-                given = data if _is_bag(trial) else dataclasses.replace(data, train=rows)
-                engines[_is_bag(trial)] = session.make_engine(given, settings)[0]
-            outcome = _trained(engines[_is_bag(trial)], plan, until, interrupts)
+            is_bag = trial.plan.is_bag
+            left = deadline.remaining / (len(waiting) - place) if is_bag else deadline.remaining
+            found = plan_of_all_rows(trial, growth_of(data), left)
+            if found is None:
+                continue
+            if is_bag not in engines:  # a bag divides training and validation rows itself
+                given = data if is_bag else dataclasses.replace(data, train=rows)
+                engines[is_bag] = session.make_engine(given, settings)[0]
+            outcome = _trained(engines[is_bag], *found, interrupts)
             if interrupts.asked or interrupts.out_of_time:
                 break
             metric, objective = session.record.metric, session.settings.objective
@@ -121,7 +123,7 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
 def seconds_to_refit(session: Session, options: SearchOptions, deadline: Deadline) -> float:
     """Seconds that the final stage leaves: two tenths of the time limit, or what the best towers are said to need."""
     if are_refit(options.folds):  # bags have fewer models on all rows where there is no time for as many
-        return dataclasses.replace(options, folds=None).share_to_refit * (options.time_limit or 0.0)
+        return REFIT_SHARE * (options.time_limit or 0.0) if options.refit is True else 0.0
     share = options.share_to_refit * (options.time_limit or 0.0)
     if not share or not isinstance(session.data, TableData):
         return share
@@ -152,15 +154,11 @@ def are_refit(folds: int | str | None) -> bool:
     return isinstance(folds, int) and 0 < folds < FOLDS
 
 
-def _is_bag(trial: Trial) -> bool:
-    return trial.plan is not None and trial.plan.folds > 0
-
-
 def _can_be_refit(trial: Trial) -> bool:
     plan = trial.plan
     if plan is None:
         return False
-    if plan.folds:
+    if plan.is_bag:
         return are_refit(plan.folds) and plan.classic is None
     return (plan.can_train_longer and plan.is_in_full) or plan.classic is not None
 
@@ -179,7 +177,7 @@ def plan_of_all_rows(trial: Trial, growth: float, seconds: float) -> tuple[Trial
     plan, result = trial.plan, trial.result
     if plan is None or result is None:
         return None
-    if plan.folds:  # its steps are those on the training rows already
+    if plan.is_bag:  # its steps are those on the training rows already
         of_one = _seconds(trial) / (plan.folds - 1)
         models = min(plan.folds, math.floor(min(seconds, 1e9) / max(of_one, 1e-9)))
         return (dataclasses.replace(plan, folds=models), result.best_step) if models >= _FEWEST_MODELS else None

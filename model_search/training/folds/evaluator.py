@@ -88,16 +88,15 @@ class WithFolds(Evaluator):
         if plan.classic is None and self._make_side_by_side is not None:
             found = self._together(plan, alone, data, folds, report)
         else:
-            found = self._apart(plan, alone, data, folds, report)
+            found = self._apart(alone, data, rows, folds, report)
         return self._on_folds(data, rows, folds, found) if plan.left_out else self._outcome(data, found)
 
     def _apart(
-        self, plan: TrialPlan, alone: Sequence[TrialPlan], data: TableData, folds: np.ndarray, report: OnProgress
+        self, alone: Sequence[TrialPlan], data: TableData, rows: Rows, folds: np.ndarray, report: OnProgress
     ) -> BagOutcome:
         """Trains the models of a bag each by itself."""
-        rows = concatenate([data.train, data.valid])
         jobs = [self._job(one, data, rows, folds, place) for place, one in enumerate(alone)]
-        if plan.classic is not None and self._threads > 1:
+        if alone[0].classic is not None and self._threads > 1:
             outcomes = run_jobs(jobs, self._threads, report)
         else:
             outcomes = [job(_reporting(report, place, len(jobs))) for place, job in enumerate(jobs)]
