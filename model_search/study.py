@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
 import pathlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 
     from model_search.data.array_data import TableLike
     from model_search.data.provider import Provider
+    from model_search.data.rows import Arrays
     from model_search.finish.export import ModelBundle
     from model_search.finish.final_ensemble import StudyParts
     from model_search.finish.large_files import ModelAnswers
+    from model_search.finish.study_models import LatestModel
     from model_search.report.facts import StudyFacts
     from model_search.trainers.replay import Replayed
 
@@ -310,7 +313,7 @@ class Study:
 
     def tower(self, trial: ModelChoice = None) -> keras.Model:
         """The model without what goes before and after: preprocessed inputs in, logits out; `trial` as in `model`."""
-        return self._built(self._chosen(trial))
+        return self.bundle(trial).tower
 
     def calibration(self, trial: ModelChoice = None) -> Calibration | None:
         """The temperature that a model's logits are divided by, and what it changes on the validation rows.
@@ -323,9 +326,10 @@ class Study:
         """A model with what is needed to serve it; `trial` as in `model`."""
         _load_tensorflow()
         from model_search.finish.export import ModelBundle
+        from model_search.finish.study_models import StudyModels
 
         chosen = self._chosen(trial)
-        tower, about = self._built(chosen), self._metadata(chosen)
+        tower, about = StudyModels(self._parts).of(chosen), self._metadata(chosen)
         return ModelBundle.of_study(tower, self._record.data, self._temperatures(trial), about)
 
     def threshold(self, trial: ModelChoice = None, metric: str | None = None) -> float:
@@ -337,7 +341,7 @@ class Study:
         """
         from model_search.finish.decisions.threshold import study_threshold
 
-        return study_threshold(self._parts, self._chosen(trial), self._temperature(trial), metric)
+        return study_threshold(self._parts, self._chosen(trial), self._temperatures(trial)[0], metric)
 
     def predict(
         self, data: TableLike, trial: ModelChoice = None, threshold: float | str | None = None
@@ -541,29 +545,25 @@ class Study:
             raise StudyError(f"study {self.name!r} has no final {kind}; study.finish() makes one")
         return found[0]
 
-    def _built(self, chosen: Trial | FinalModel, inputs: Mapping[str, np.ndarray] | None = None) -> keras.Model:
-        """A model, with room for as many steps as these inputs have."""
-        _load_tensorflow()
-        from model_search.finish.study_models import StudyModels
-
-        models = StudyModels(self._parts, inputs)
-        return models.of_final(chosen) if isinstance(chosen, FinalModel) else models.of_trial(chosen)
-
-    def _temperature(self, trial: ModelChoice) -> float:
-        return self._temperatures(trial)[0]
-
     def _temperatures(self, trial: ModelChoice) -> list[float]:
         """The temperature of each task."""
         from model_search.finish.final_ensemble import temperatures
 
         return temperatures(self._parts, self.calibration(trial))
 
+    @functools.cached_property
+    def _latest(self) -> LatestModel:
+        _load_tensorflow()
+        from model_search.finish.study_models import LatestModel
+
+        return LatestModel()
+
     def _answers(self, trial: ModelChoice) -> ModelAnswers:
         """What one of the models answers for data that are read later."""
         from model_search.finish.large_files import ModelAnswers
 
-        def tower(inputs: Mapping[str, np.ndarray] | None) -> keras.Model:
-            return self._built(self._chosen(trial), inputs)
+        def tower(inputs: Arrays | None) -> keras.Model:
+            return self._latest.of(self._parts, self._chosen(trial), inputs)
 
         return ModelAnswers(self._record.data, self.tasks, tower, warn)
 

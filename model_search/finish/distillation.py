@@ -177,7 +177,7 @@ def _teacher(study: StudyParts, model: FinalModel) -> Teacher:
             from model_search.finish.predict import tower_logits
             from model_search.finish.study_models import StudyModels
 
-            tower = StudyModels(study).of_final(model)
+            tower = StudyModels(study, compiled=True).of_final(model)
             built.append(lambda inputs: tower_logits(tower, inputs))
         return built[0](inputs)
 

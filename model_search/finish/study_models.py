@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,12 +44,25 @@ class StudyModels:
         study: The study.
         inputs: Inputs that the models must have room for: padded sequences may have more steps than in training, if
             the tower's weights do not depend on their number.
+        compiled: Whether trees are compiled, for predictions; such models are not to be saved.
+
+    Attributes:
+        specs: The inputs that the models read, by name.
     """
 
-    def __init__(self, study: StudyParts, inputs: Arrays | None = None):
+    def __init__(self, study: StudyParts, inputs: Arrays | None = None, *, compiled: bool = False):
         self._study = study
+        self._compiled = compiled
         layout = InputLayout.from_description(study.record.data)
-        self._specs = layout.specs if inputs is None else layout.with_room(inputs).specs
+        self.specs = layout.specs if inputs is None else layout.with_room(inputs).specs
+
+    def of(self, chosen: Trial | FinalModel) -> keras.Model:
+        """The model of a completed trial or a final model.
+
+        Raises:
+            StudyError: if a tower's weights are gone.
+        """
+        return self.of_final(chosen) if isinstance(chosen, FinalModel) else self.of_trial(chosen)
 
     def of_trial(self, trial: Trial) -> keras.Model:
         """The model of a completed trial; an ensemble with its members.
@@ -124,11 +138,11 @@ class StudyModels:
                 return mean_of_all_predictions(logits, shares, tasks)
 
             if plan.classic is not None:
-                return bag_of_classic_models(weights, width, whose, combine)
+                return bag_of_classic_models(weights, width, whose, combine, compiled=self._compiled)
             parts = [self._with_weights(TrainedTower(plan, own)) for own in weights]
             return ensemble_model(dict(enumerate(parts)), lambda logits: combine(list(logits.values())), "tower")
         if tower.plan.classic is not None:
-            return classic_model(tower.weights, width, whose)
+            return classic_model(tower.weights, width, whose, compiled=self._compiled)
         stored = sum(array.size for array in tower.weights.values())
         return trained_model(tower, lambda plan: self._build(plan, stored))
 
@@ -143,7 +157,7 @@ class StudyModels:
     def _build(self, plan: TrialPlan, most_parameters: int) -> keras.Model:
         record = self._study.record
         widths = {name: task.logits_dimension for name, task in self._study.tasks.items()}
-        spec = tower_spec(plan, self._specs, widths, _options(record.data))
+        spec = tower_spec(plan, self.specs, widths, _options(record.data))
         return build_tower(spec, most_parameters)
 
     def _trial(self, number: int) -> Trial:
@@ -160,6 +174,27 @@ class StudyModels:
         if trial.plan is None or trial.result is None:
             raise StudyError(f"trial {trial.id} is {trial.state} and has no model")
         return trial.plan
+
+
+class LatestModel:
+    """The compiled model that was built last: predictions one after the other build and compile it once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._built: tuple[object, keras.Model] | None = None
+
+    def of(self, study: StudyParts, chosen: Trial | FinalModel, inputs: Arrays | None) -> keras.Model:
+        """The model of a completed trial or a final model; see `StudyModels` for the arguments.
+
+        Raises:
+            StudyError: if a tower's weights are gone.
+        """
+        models = StudyModels(study, inputs, compiled=True)
+        made_of = (chosen, models.specs, study.store.files())
+        with self._lock:
+            if self._built is None or self._built[0] != made_of:
+                self._built = (made_of, models.of(chosen))
+            return self._built[1]
 
 
 def _options(description: Mapping[str, Any]) -> Mapping[str, Any]:

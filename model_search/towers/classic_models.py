@@ -15,28 +15,35 @@ from keras import layers, ops
 
 from model_search.data.rows import FEATURES
 from model_search.towers.classic_arrays import MOST_NODES, ClassicArrays, checked, joined, levels
+from model_search.towers.compiled_trees import compiled_leaves
 from model_search.towers.keras_inputs import input_name
 from model_search.towers.naming import own_names
 
 _MOST_TREES = 4096  # that are walked together: some megabytes for a thousand rows
 
 
-def classic_model(arrays: ClassicArrays, width: int, whose: str) -> keras.Model:
+def classic_model(arrays: ClassicArrays, width: int, whose: str, *, compiled: bool = False) -> keras.Model:
     """A model from features [rows, columns] to logits [rows, width].
 
     Args:
         arrays: See `classic_arrays`.
         width: Of the logits.
         whose: Whose they are, for messages.
+        compiled: See `bag_of_classic_models`.
 
     Raises:
         StudyError: if the arrays are not those of a classic model.
     """
-    return bag_of_classic_models([arrays], width, whose, lambda logits: logits[0])
+    return bag_of_classic_models([arrays], width, whose, lambda logits: logits[0], compiled=compiled)
 
 
 def bag_of_classic_models(
-    parts: Sequence[ClassicArrays], width: int, whose: str, combine: Callable[[list[Any]], Any]
+    parts: Sequence[ClassicArrays],
+    width: int,
+    whose: str,
+    combine: Callable[[list[Any]], Any],
+    *,
+    compiled: bool = False,
 ) -> keras.Model:
     """One model of several classic models of a kind. Their trees are walked together: each level is some operations.
 
@@ -45,6 +52,7 @@ def bag_of_classic_models(
         width: Of the logits.
         whose: Whose they are, for messages.
         combine: From the logits of each part to those of the model.
+        compiled: Whether trees are walked by a compiled function: many times faster, but not to be saved.
 
     Raises:
         StudyError: if the arrays are not those of classic models.
@@ -59,7 +67,7 @@ def bag_of_classic_models(
         if "kernel" in first:
             logits = [_linear(features, arrays, _numbered("logits", place)) for place, arrays in enumerate(parts)]
         for group in _groups(parts) if "root" in first else ():
-            logits += _forests(features, group, len(logits))
+            logits += _forests(features, group, len(logits), compiled_leaves if compiled else _leaves)
         full = [one if one.shape[1] == width else ops.concatenate([ops.zeros_like(one), one], axis=1) for one in logits]
         return keras.Model(features, combine(full), name="tower")
 
@@ -88,12 +96,14 @@ def _linear(features: Any, arrays: ClassicArrays, name: str) -> Any:
     return found
 
 
-def _forests(features: Any, parts: Sequence[ClassicArrays], place: int) -> list[Any]:
+def _forests(
+    features: Any, parts: Sequence[ClassicArrays], place: int, walk: Callable[[Any, ClassicArrays, str], Any]
+) -> list[Any]:
     """The outputs of forests of a kind, the first of which is the one at this place of the model."""
     arrays = parts[0]
     for more in parts[1:]:
         arrays = joined(arrays, more)
-    leaves = _leaves(_with_missing(features, arrays["indicator"]), arrays, _numbered("nodes", place))
+    leaves = walk(_with_missing(features, arrays["indicator"]), arrays, _numbered("nodes", place))
     if "leaf" in arrays:
         kinds = _table(arrays["leaf"][:, None].astype(np.float32), _numbered("leaves", place))(leaves)
         leaves = ops.cast(kinds[..., 0], "int32")

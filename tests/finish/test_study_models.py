@@ -11,7 +11,7 @@ from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts, parameters_of
-from model_search.finish.study_models import StudyModels
+from model_search.finish.study_models import LatestModel, StudyModels
 from model_search.metadata.artefacts import LocalArtefacts, load_arrays, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
@@ -144,6 +144,17 @@ def test_the_student_is_built_from_named_weights_and_from_numbered_ones(study, n
     np.testing.assert_allclose(np.asarray(model(DATA.valid.inputs["features"])), stored_logits(study, 2), atol=2e-5)
     with pytest.raises(StudyError, match="the weights of the student are no longer stored"):
         StudyModels(study).of_final(dataclasses.replace(student, artefacts=()))
+
+
+def test_a_model_is_built_once_for_predictions_one_after_the_other(study):
+    latest, inputs = LatestModel(), {"features": np.zeros((2, 3), np.float32)}
+    first, second = study.history.get(1), study.history.get(2)
+    model = latest.of(study, first, inputs)
+    assert latest.of(study, study.store.trial(1), None) is model
+    assert latest.of(study, second, inputs) is not model
+    again = latest.of(study, first, inputs)
+    study.store.save_file(save_arrays(study.artefacts, None, "more.npz", {"more": np.zeros(1)}))
+    assert latest.of(study, first, inputs) is not again  # it may have been trained again on all rows
 
 
 class Pruned:

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.search.planning.classic_models import classic_plan
-from model_search.towers import classic_models
+from model_search.towers import classic_models, compiled_trees
 from model_search.towers.classic_arrays import as_logits, checked, with_missing
 from model_search.towers.classic_models import bag_of_classic_models, classic_model
 from model_search.training.classic.fitted import ClassicRows
@@ -255,3 +255,19 @@ def test_the_models_of_a_bag_are_walked_together_and_stay_themselves(name, monke
         if name != "linear":
             tables = [layer for layer in model.layers if layer.name.startswith("nodes")]
             assert len(tables) == (1 if most > 1 else 3)
+
+
+@pytest.mark.parametrize("name", ["boosted_trees", "extra_trees", "linear"])
+def test_compiled_models_are_the_same_for_any_number_of_rows(name, monkeypatch):
+    parts = [last(name, table(3, seed=seed), steps=3)[1].arrays for seed in range(2)]
+    rows = np.concatenate([table(3, seed=seed).features for seed in range(3)])
+    assert name != "boosted_trees" or np.isnan(with_missing(rows, parts[0]["indicator"])).any()
+
+    def combine(logits):
+        return keras.ops.stack(logits, axis=1)
+
+    stock, compiled = (bag_of_classic_models(parts, 3, "it", combine, compiled=fast) for fast in (False, True))
+    monkeypatch.setattr(compiled_trees, "FEWEST_ROWS", 50)
+    monkeypatch.setattr(compiled_trees, "BLOCK_ROWS", 64)
+    for count in (1, 49, 50, 64, 65, len(rows)):
+        assert np.asarray(compiled(rows[:count])) == pytest.approx(np.asarray(stock(rows[:count])), abs=1e-6)
