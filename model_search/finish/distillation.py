@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,13 +23,19 @@ from model_search.finish.student import (
     DistillationTask,
     Teacher,
     distil,
+    has_synthetic_rows,
     small_enough,
     work,
 )
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import FinalKind, FinalModel
-from model_search.metadata.paths import STUDENT_WEIGHTS
+from model_search.metadata.paths import STUDENT_WEIGHTS, refit_weights
 from model_search.metadata.trial import Trial
+from model_search.search.planning.morphisms import sizes
+from model_search.search.space.grammar import Grammar
+from model_search.search.space.hyperparameter_space import build_space
+from model_search.search.space.starting_points import starting_points
+from model_search.spec.load import stored_spec
 from model_search.training.engine import OnProgress
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
@@ -88,7 +95,8 @@ def distilled_student(
     limit = teacher.parameters // SHARE_OF_ENSEMBLE
     limit = limit if distillation.most_parameters is None else min(limit, distillation.most_parameters)
     candidates = small_enough(_candidates(study), limit)
-    if not candidates:
+    fresh = _for_many_rows(study, limit, candidates) if has_synthetic_rows(distillation.data) else None
+    if not candidates and fresh is None:
         raise StudyError(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
@@ -105,12 +113,19 @@ def distilled_student(
         batch_size=record.whole_setting("batch_size"),
         seed=study.record.seed,
         deadline=deadline,
-        budget=_budget(study) if is_limited else math.inf,
+        budget=_SHARE_OF_SEARCH * _work(study) if is_limited else math.inf,
+        pace=_pace(study),
     )
-    student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress)
+    student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress, fresh)
     outcome = student.outcome
-    given, rows = given_temperature(study.record), distillation.data.valid
+    rows = distillation.data.valid
     others = list(LabelledRows.of_tasks(study.tasks, rows, outcome.valid_logits).values())[1:]
+    known = teacher.calibration if have_seen_validation(study, teacher) else None
+    given = given_temperature(study.record) if known is None else known.temperature
+    calibration = calibrate(valid, valid.logits(outcome.valid_logits), given, others)
+    if calibration is not None and known is not None:
+        # On these rows the student is as sure as its teacher, which was trained on them.
+        calibration = dataclasses.replace(calibration, fitted=known.fitted, others=known.others)
     made = FinalModel(
         kind=FinalKind.STUDENT,
         metrics=outcome.metrics,
@@ -118,7 +133,7 @@ def distilled_student(
         seconds=time.perf_counter() - started,
         trials=study.completed,
         plan=student.plan,
-        calibration=calibrate(valid, valid.logits(outcome.valid_logits), given, others),
+        calibration=calibration,
         artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
     )
     return made, outcome.valid_logits
@@ -131,14 +146,55 @@ def _most_seconds(study: StudyParts) -> float:
     return max(_LEAST_SECONDS, _SHARE_OF_SEARCH * spent)
 
 
-def _budget(study: StudyParts) -> float:
-    """Half of the work of the study's trials, in the unit of `student.work`: no clock decides what is trained."""
-    done = 0.0
-    for trial in study.history.completed:
-        plan, result = trial.plan, trial.result
-        if plan is not None and result is not None and plan.classic is None:
-            done += (plan.steps - plan.first_step) * work(plan.batch_size, result.tower_parameters)
-    return _SHARE_OF_SEARCH * done
+def have_seen_validation(study: StudyParts, teacher: FinalModel) -> bool:
+    """Whether towers of an ensemble were trained on the validation rows: those of bags, and those trained again."""
+    files = study.store.files()
+    members = [study.history.get(member.trial) for member in teacher.members]
+    plans = [trial.plan for trial in members if trial is not None and trial.plan is not None]
+    return any(plan.folds or any(refit_weights(number) in files for number in plan.towers) for plan in plans)
+
+
+def _work(study: StudyParts) -> float:
+    """The work of the study's trials, in the unit of `student.work`: no clock decides what is trained."""
+    return sum(_work_of(trial) for trial in study.history.completed)
+
+
+def _work_of(trial: Trial) -> float:
+    plan, result = trial.plan, trial.result
+    if plan is None or result is None or plan.classic is not None:
+        return 0.0
+    return (plan.steps - plan.first_step) * work(plan.batch_size, result.tower_parameters)
+
+
+def _pace(study: StudyParts) -> float | None:
+    """Seconds for each unit of work, as towers by themselves took; None where there is none."""
+    found = [
+        trial.result.timings.get("total", 0.0) / _work_of(trial)
+        for trial in study.history.completed
+        if trial.result is not None and trial.plan is not None and trial.plan.trains_one_tower and _work_of(trial)
+    ]
+    return statistics.median(found) if found else None
+
+
+def _for_many_rows(study: StudyParts, most_parameters: int, candidates: Sequence[Candidate]) -> Candidate | None:
+    """What is trained from the beginning, since a student is given as many rows as it needs.
+
+    It is the starting point for the largest tables, or where that is too large the best trial's tower, trained as such.
+    """
+    from model_search.finish.study_models import StudyModels
+
+    spec = stored_spec(study.record.settings.get("spec") or study.record.spec_text, study.record.name)
+    points = starting_points(Grammar.of(spec), build_space(spec, train_steps=1)) if spec.starting_points else ()
+    largest = max(points, key=lambda point: point.least_rows, default=None)
+    if largest is None or not largest.least_rows:
+        return None
+    parameters = StudyModels(study).parameters(largest.architecture, largest.hyperparameters)
+    if parameters <= most_parameters:
+        return Candidate(largest.architecture, parameters, hyperparameters=largest.hyperparameters)
+    if not candidates:
+        return None
+    best = candidates[0]
+    return Candidate(best.architecture, best.parameters, hyperparameters={**largest.hyperparameters, **best.sizes})
 
 
 def _candidates(study: StudyParts) -> list[Candidate]:
@@ -149,6 +205,7 @@ def _candidates(study: StudyParts) -> list[Candidate]:
             parameters=trial.result.tower_parameters,
             trial=trial.id,
             tower=_tower_of(study, trial),
+            sizes=sizes(trial.plan),
             seconds=sum(trial.result.timings.get(phase, 0.0) for phase in ("build", "trace", "validate")),
         )
         for trial in study.history.completed

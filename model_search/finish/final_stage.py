@@ -13,7 +13,7 @@ import numpy as np
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
 from model_search.finish.calibration import is_calibrated
-from model_search.finish.distillation import DistillationContext, distilled_student
+from model_search.finish.distillation import DistillationContext, distilled_student, have_seen_validation
 from model_search.finish.ensemble_selection import paired_gain
 from model_search.finish.final_ensemble import (
     MetricFunctions,
@@ -107,8 +107,7 @@ def _compared(
         logits: Those of ensemble and student on the validation rows.
         functions: Used where the stored rows do not suffice to compute the metrics.
     """
-    members = [study.history.get(member.trial) for member in ensemble.members]
-    if any(trial is not None and trial.plan is not None and trial.plan.folds for trial in members):
+    if have_seen_validation(study, ensemble):
         note = "its teachers were trained on the validation rows, too: its figures there are too good to compare it by"
         return dataclasses.replace(student, accepted=False, notes=(*student.notes, note))
     best, kept = study.history.leader, study.kept()

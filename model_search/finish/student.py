@@ -2,14 +2,16 @@
 
 Distillation (Hinton et al. 2015) on the training rows and, for tables, on synthetic rows: the teacher predicts
 for any row, so that the student sees more than the rows that the teacher was fitted to (model compression, Bucila et
-al. 2006). A synthetic row takes some columns from another row of the table.
+al. 2006). A synthetic row takes some columns from another row of the table. With as many rows as it likes, a student of
+a table is best a tower that suits large tables, trained from the beginning; where the search has none, or where there
+is no time for it, it goes on from a trial's weights, as all other students do.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -35,6 +37,11 @@ _CANDIDATE_ROUNDS = 3  # candidates that are trained for as many steps as a tria
 _LONGER = 4  # times these steps for the best candidate
 _BATCH = 128
 _STEP = 700_000  # products that take as long as a step of the smallest tower
+_FRESH_BATCH = 256  # rows a step of a student with fresh weights,
+_FRESH_STEPS = 2000  # its steps,
+_FRESH_EPOCHS = 12  # or more: so many epochs,
+_FEWEST_FRESH_STEPS = 500  # and where fewer are possible, it had better go on from a trial
+_SHARE_OF_TIME = 0.8  # of what is left until a deadline, by an estimate of what steps take
 _COPIES = 4  # synthetic rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
 _SWAPPED = 0.15  # share of the columns that a synthetic row takes from another row
@@ -55,6 +62,8 @@ class Candidate:
         trial: The trial that it comes from, if any.
         tower: Gives that trial's tower, whose weights the student starts from; None for fresh weights.
         seconds: Time that it takes besides the training itself, as far as is known.
+        sizes: Hyperparameters that give its blocks their shape.
+        hyperparameters: All that it is trained with from fresh weights; None for what suits further training.
     """
 
     architecture: tuple[str, ...]
@@ -62,6 +71,8 @@ class Candidate:
     trial: int | None = None
     tower: Callable[[], TrainedTower] | None = None
     seconds: float = 0.0
+    sizes: Mapping[str, HyperparameterValue] = dataclasses.field(default_factory=dict)
+    hyperparameters: Mapping[str, HyperparameterValue] | None = None
 
 
 class NoTimeError(StudyError):
@@ -87,6 +98,7 @@ class DistillationTask:
         seed: Seed of all randomness.
         deadline: When the student has to be trained.
         budget: The most that its training may take, see `work`.
+        pace: Seconds for each unit of work, as the trials took; None where it is not known.
     """
 
     data: PreparedData
@@ -100,6 +112,7 @@ class DistillationTask:
     seed: int
     deadline: Deadline = dataclasses.field(default_factory=Deadline)
     budget: float = math.inf
+    pace: float | None = None
 
     @property
     def rows_a_step(self) -> int:
@@ -115,32 +128,46 @@ class Student:
     outcome: TrialOutcome
 
 
-def distil(job: DistillationTask, candidates: Sequence[Candidate], on_progress: OnProgress | None = None) -> Student:
-    """Trains the student from the most promising candidate.
+def distil(
+    job: DistillationTask,
+    candidates: Sequence[Candidate],
+    on_progress: OnProgress | None = None,
+    fresh: Candidate | None = None,
+) -> Student:
+    """Trains the student.
 
-    The first few candidates are trained for as long as a trial lasts; the one with the best validation metric is then
+    A tower with fresh weights comes first, if budget and time allow it enough steps. Else it is the most promising
+    candidate: the first few are trained for as long as a trial lasts; the one with the best validation metric is then
     trained several times longer. Where the budget does not allow that, the first one alone is trained for as long as it
     does. Where the deadline comes before, the best so far is the student; the teacher has then
     predicted as many rows as half of the time allowed.
 
     Args:
         job: The distillation task.
-        candidates: Architectures, the most promising first.
+        candidates: Architectures with stored weights, the most promising first.
         on_progress: See `Engine.run`.
+        fresh: A tower with hyperparameters of its own, to be trained from the beginning.
 
     Raises:
         NoTimeError: if the deadline comes before a candidate could be trained.
         StudyError: if there is no candidate.
         TrialError: if the student cannot be trained.
     """
-    if not candidates:
+    if not candidates and fresh is None:
         raise StudyError("no architecture is small enough for a student; allow it more parameters")
-    if not any(_has_time_for(job, candidate) for candidate in candidates[:_CANDIDATE_ROUNDS]):
+    tried = [*candidates[:_CANDIDATE_ROUNDS], *([] if fresh is None else [fresh])]
+    if not any(_has_time_for(job, candidate) for candidate in tried):
         raise NoTimeError
     distiller = _Distiller(job, on_progress)
+    if fresh is not None and (steps := distiller.fresh_steps(fresh)) >= (_FEWEST_FRESH_STEPS if candidates else 1):
+        return distiller.distil(fresh, steps)
+    return _from_trials(job, candidates, distiller)
+
+
+def _from_trials(job: DistillationTask, candidates: Sequence[Candidate], distiller: _Distiller) -> Student:
     rounds = min(_CANDIDATE_ROUNDS, len(candidates))
     each = [job.steps * work(job.rows_a_step, candidate.parameters) for candidate in candidates[:rounds]]
-    if sum(each) + _LONGER * max(each) > job.budget:
+    if not each or sum(each) + _LONGER * max(each) > job.budget:
         alone = next((candidate for candidate in candidates if _has_time_for(job, candidate)), None)
         if alone is None:  # the time has run out while the teacher predicted
             raise NoTimeError
@@ -178,6 +205,13 @@ def small_enough(candidates: Sequence[Candidate], most_parameters: int) -> list[
     return list(found.values())
 
 
+def has_synthetic_rows(data: PreparedData) -> bool:
+    """Whether the rows are those of a table of columns, of which others can be made."""
+    if not isinstance(data, TableData):
+        return False
+    return list(data.train.inputs) == [FEATURES] and data.train.inputs[FEATURES].ndim == 2
+
+
 def synthetic_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng: np.random.Generator) -> np.ndarray:
     """Rows that have some of their columns from another row.
 
@@ -205,27 +239,40 @@ class _Distiller:
     def __init__(self, job: DistillationTask, on_progress: OnProgress | None):
         self._job = job
         self._on_progress = on_progress or (lambda progress: None)
+        self._rows_known = 0
         data, valid = job.data, job.valid_logits[None]
         if isinstance(data, TableData):
             rows = self._rows(data)
             logits = self._teacher_logits(rows)
             data = dataclasses.replace(data, train=rows.take(slice(len(logits))))
+            self._rows_known = len(logits)
             self._teacher = FrozenTowers(valid, train=logits[None])
         else:
             self._teacher = FrozenTowers(valid, forward=lambda inputs: job.teacher(inputs)[None])
         self._engine = Engine(data, dataclasses.replace(job.settings, keep_train_logits=False))
 
-    def distil(self, candidate: Candidate, steps: int) -> Student:
-        """Trains one candidate, starting from its stored weights."""
+    def fresh_steps(self, candidate: Candidate) -> int:
+        """For how many steps a candidate with fresh weights can be trained: its schedule has to come to its end."""
         job = self._job
+        wanted = max(_FRESH_STEPS, _FRESH_EPOCHS * self._rows_known // _FRESH_BATCH)
+        each = work(_FRESH_BATCH, candidate.parameters)
+        possible = job.budget / each
+        if job.deadline.is_set and job.pace is not None:
+            possible = min(possible, _SHARE_OF_TIME * job.deadline.remaining / (job.pace * each))
+        return int(min(wanted, possible))
+
+    def distil(self, candidate: Candidate, steps: int) -> Student:
+        """Trains one candidate, starting from its stored weights if it has some."""
+        job = self._job
+        own = candidate.hyperparameters
         softly = job.data.task.kind is TaskKind.CLASSIFICATION and job.data.loss_fn is None
         plan = TrialPlan(
             trial_id=job.trial_id,
             kind=TrialKind.DISTILLATION,
             architecture=candidate.architecture,
-            hyperparameters=_HYPERPARAMETERS,
+            hyperparameters={**_HYPERPARAMETERS, **candidate.sizes} if own is None else dict(own),
             steps=steps,
-            batch_size=job.rows_a_step,
+            batch_size=job.rows_a_step if own is None else _FRESH_BATCH,
             seed=job.seed,
             key="student",
             parent=candidate.trial,
@@ -245,8 +292,7 @@ class _Distiller:
         The training rows come in random order where time may run out before the teacher has predicted all of them.
         """
         train, copies = data.train, 0
-        is_table = list(train.inputs) == [FEATURES] and train.inputs[FEATURES].ndim == 2
-        if is_table:
+        if has_synthetic_rows(data):
             copies = max(0, min(_COPIES, _MOST_ROWS // max(1, len(train)) - 1))
         rng = np.random.default_rng([self._job.seed, len(train)])
         made = synthetic_rows(train.inputs[FEATURES], _groups(data), copies, rng) if copies else None

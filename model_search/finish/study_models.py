@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,9 +19,9 @@ from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.artefacts import load_arrays
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS, refit_weights
-from model_search.metadata.trial import Trial, TrialPlan
+from model_search.metadata.trial import HyperparameterValue, Trial, TrialKind, TrialPlan
 from model_search.problem import problem_types
-from model_search.towers.builder import build_tower
+from model_search.towers.builder import MOST_PARAMETERS, build_tower
 from model_search.towers.classic_models import bag_of_classic_models, classic_model
 from model_search.towers.ensemble_models import (
     Tensors,
@@ -153,6 +154,11 @@ class StudyModels:
             StudyError: if its weights are gone.
         """
         return stored_tower(self._stored_trial, self._study.artefacts, number)
+
+    def parameters(self, architecture: tuple[str, ...], hyperparameters: Mapping[str, HyperparameterValue]) -> int:
+        """How many trainable parameters a tower would have."""
+        plan = TrialPlan(1, TrialKind.SEARCH, architecture, dict(hyperparameters), 1, 1, 0, "size")
+        return sum(math.prod(weight.shape) for weight in self._build(plan, MOST_PARAMETERS).trainable_weights)
 
     def _build(self, plan: TrialPlan, most_parameters: int) -> keras.Model:
         record = self._study.record

@@ -7,6 +7,7 @@ as many; few rows are not worth it. A model with this layer is never saved.
 
 from __future__ import annotations
 
+import concurrent.futures
 from typing import Any
 
 import keras
@@ -44,7 +45,12 @@ class CompiledWalk(keras.layers.Layer):
             return self._walk(features, nodes)
         blocks = -(-rows // BLOCK_ROWS)
         padded = tf.pad(features, [[0, blocks * BLOCK_ROWS - rows], [0, 0]])
-        found = [self._compiled(block, nodes) for block in tf.split(padded, blocks)]
+        first, *others = tf.split(padded, blocks)
+        found = [self._compiled(first, nodes)]  # the others find it compiled
+        if others:
+            threads = tf.config.threading.get_inter_op_parallelism_threads() or 1
+            with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+                found += pool.map(lambda block: self._compiled(block, nodes), others)
         return tf.concat(found, axis=0)[:rows]
 
 

@@ -101,3 +101,10 @@ def test_validation_rows_that_are_given_are_used_as_they_are(tmp_path, capsys):
     provider = array_data.Provider(*rows(200, 0), validation=rows(50, 1))
     assert not bags(search(tmp_path, provider, 1))
     assert "folds=3 has no effect: validation rows were given" in capsys.readouterr().err
+
+
+def test_a_student_of_bags_is_as_sure_as_its_teacher_which_has_seen_the_validation_rows(tmp_path, provider):
+    ensemble, student = search(tmp_path, provider, finish="both").final_models
+    assert student.calibration.temperature == ensemble.calibration.temperature
+    assert student.calibration.fitted
+    assert student.calibration.log_loss_before > 0

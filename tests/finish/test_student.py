@@ -19,6 +19,7 @@ from model_search.finish.student import (
     Candidate,
     DistillationTask,
     NoTimeError,
+    _Distiller,
     distil,
     small_enough,
     synthetic_rows,
@@ -300,11 +301,59 @@ def test_a_budget_of_work_leaves_the_first_candidate_alone_or_less_of_it(monkeyp
     assert trained == expected
 
 
+FRESH = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine", "warmup_share": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ({}, (2000, 256)),  # 600 rows, with the synthetic ones
+        ({"budget": 1000 * work(256, 500)}, (1000, 256)),
+        ({"budget": 100 * work(256, 500)}, None),
+        ({"pace": 2 / work(256, 500), "deadline": Deadline(1500.0, clock=lambda: 0.0)}, (600, 256)),
+        ({"pace": 2 / work(256, 500), "deadline": Deadline(150.0, clock=lambda: 0.0)}, None),
+        ({"pace": 2 / work(256, 500)}, (2000, 256)),
+    ],
+)
+def test_a_tower_for_large_tables_is_trained_from_the_beginning_if_there_is_time(monkeypatch, others, expected):
+    data, trained = table(), []
+    outcome = Engine(data, SETTINGS).run(TrialPlan(1, TrialKind.SEARCH, SMALL, FRESH, 2, 16, 3, "k"))
+
+    def watched(self, plan, *arguments):
+        trained.append(plan)
+        return outcome
+
+    monkeypatch.setattr(Engine, "run", watched)
+    student = distil(job(data, **others), [Candidate(SMALL, 30, 1)], fresh=Candidate(LARGE, 500, hyperparameters=FRESH))
+    if expected is None:
+        assert student.plan.architecture == SMALL
+        assert student.plan.parent == 1
+    else:
+        assert [(plan.architecture, plan.hyperparameters, plan.parent) for plan in trained] == [(LARGE, FRESH, None)]
+        assert (student.plan.steps, student.plan.batch_size) == expected
+
+
+def test_steps_of_a_large_table_are_epochs():
+    assert distil_steps(rows=60_000) == 12 * 180_000 // 256  # each row, and two synthetic ones
+
+
+def distil_steps(rows):
+    """How many steps a student with fresh weights would be trained for."""
+    found = _Distiller(job(table(rows)), None)
+    return found.fresh_steps(Candidate(LARGE, 500, hyperparameters=FRESH))
+
+
+def test_a_student_with_fresh_weights_needs_no_trial():
+    student = distil(job(table()), [], fresh=Candidate(LARGE, 500, hyperparameters=FRESH))
+    assert student.plan.start is None
+    assert student.outcome.metrics["loss"] < 0.3
+
+
 def test_a_student_of_bags_is_not_compared_on_rows_that_its_teachers_have_seen():
     bag = TrialPlan(2, TrialKind.BAGGING, ("IDENTITY",), {}, 1, 1, 1, "bag", parent=1, folds=3)
     history = History("loss", "minimize")
     history.update([Trial(2, TrialState.COMPLETED, 1, 1, "w", bag, TrialResult({"loss": 1.0}, 1, 1, {}))])
-    study = types.SimpleNamespace(history=history)
+    study = types.SimpleNamespace(history=history, store=types.SimpleNamespace(files=dict))
     ensemble = FinalModel(FinalKind.ENSEMBLE, {"loss": 1.0}, 1, 1.0, (2,), members=(FinalMember(2, 1.0),))
     student = FinalModel(FinalKind.STUDENT, {"loss": 0.1}, 1, 1.0, (2,), plan=dataclasses.replace(bag, folds=0))
     rows = np.zeros((1, 2), np.float32)
