@@ -11,7 +11,7 @@ from model_search.finish import distillation, student
 LARGE = ("PLE_48", "MLP_256", "MLP_256", "MLP_256")
 
 
-@pytest.mark.parametrize(("share", "fewest"), [(0.05, 10), (3, 10), (3, 10_000)])
+@pytest.mark.parametrize(("share", "fewest"), [(0.01, 10), (3, 10), (3, 10_000)])
 def test_it_is_a_tower_for_large_tables_if_there_is_room_and_time(tmp_path, monkeypatch, share, fewest):
     monkeypatch.setattr(distillation, "SHARE_OF_ENSEMBLE", share)
     monkeypatch.setattr(student, "_FEWEST_FRESH_STEPS", fewest)
