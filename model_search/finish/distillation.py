@@ -89,6 +89,7 @@ def distilled_student(
     """
     started = time.perf_counter()
     deadline = Deadline() if deadline is None else deadline
+    pace = _pace(study) if deadline.is_set else None  # without a time limit, no clock decides what is trained
     is_limited = "members" in study.record.settings  # studies of earlier versions go on as they began
     if is_limited:
         deadline = deadline.within(_most_seconds(study))
@@ -114,7 +115,7 @@ def distilled_student(
         seed=study.record.seed,
         deadline=deadline,
         budget=_SHARE_OF_SEARCH * _work(study) if is_limited else math.inf,
-        pace=_pace(study),
+        pace=pace,
     )
     student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress, fresh)
     outcome = student.outcome
@@ -155,7 +156,7 @@ def have_seen_validation(study: StudyParts, teacher: FinalModel) -> bool:
 
 
 def _work(study: StudyParts) -> float:
-    """The work of the study's trials, in the unit of `student.work`: no clock decides what is trained."""
+    """The work of the study's trials, in the unit of `student.work`."""
     return sum(_work_of(trial) for trial in study.history.completed)
 
 

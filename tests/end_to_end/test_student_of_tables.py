@@ -11,11 +11,11 @@ from model_search.finish import distillation, student
 LARGE = ("PLE_48", "MLP_256", "MLP_256", "MLP_256")
 
 
-@pytest.mark.parametrize(("share", "fewest"), [(0.01, 10), (3, 10), (3, 10_000)])
+@pytest.mark.parametrize(("share", "fewest"), [(0.01, 1), (3, 1), (3, 10_000)])
 def test_it_is_a_tower_for_large_tables_if_there_is_room_and_time(tmp_path, monkeypatch, share, fewest):
     monkeypatch.setattr(distillation, "SHARE_OF_ENSEMBLE", share)
     monkeypatch.setattr(student, "_FEWEST_FRESH_STEPS", fewest)
-    monkeypatch.setattr(student, "_FRESH_STEPS", 20)
+    monkeypatch.setattr(student, "_FRESH_STEPS", 5)
     monkeypatch.setattr(student, "_FRESH_EPOCHS", 0)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(400, 3)), columns=["a", "b", "c"])
@@ -27,9 +27,9 @@ def test_it_is_a_tower_for_large_tables_if_there_is_room_and_time(tmp_path, monk
     ensemble, made = study.final_models
     assert made.parameters <= ensemble.parameters / share
     trials = {trial.plan.architecture: trial.id for trial in study.trials}
-    if fewest == 10:
+    if fewest == 1:
         assert made.plan.architecture == LARGE if share < 1 else made.plan.architecture in trials
-        assert (made.plan.steps, made.plan.parent) == (20, None)
+        assert (made.plan.steps, made.plan.parent) == (5, None)
         assert made.plan.hyperparameters["schedule"] == "cosine"
     else:
         assert made.plan.parent == trials[made.plan.architecture]
