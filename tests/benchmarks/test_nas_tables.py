@@ -116,6 +116,18 @@ def test_models_until_a_level_is_reached(nas):
     assert search_on_data.models_until([0.1, 0.2], 0.3, Objective("accuracy", "maximize"), 10) == 20
 
 
+def test_what_a_search_has_is_the_mean_of_its_best_three_trained_again(nas):
+    import search_on_data
+
+    scores, again = [0.5, 0.9, 0.6, 0.7, 0.1], {0: 0.4, 1: 0.6, 2: 0.5, 3: 0.8}
+    accuracy, rmse = Objective("accuracy", "maximize"), Objective("rmse", "minimize")
+    assert search_on_data.leaders(scores, accuracy) == [[0], [1, 0], [1, 2, 0], [1, 3, 2], [1, 3, 2]]
+    expected = [0.4, 0.5, 0.5, 1.9 / 3, 1.9 / 3]
+    assert search_on_data.reached(scores, again, accuracy) == pytest.approx(expected)
+    # The last one failed when it was trained again.
+    assert search_on_data.reached(scores, again, rmse)[-1] == pytest.approx((0.9 + 0.4 + 0.5) / 3)
+
+
 @pytest.mark.parametrize(
     "contestant", ["any_depth/random", "default/random", "unprimed/predictor", "GRID_SEARCH/random"]
 )
