@@ -46,7 +46,11 @@ class CompiledWalk(keras.layers.Layer):
         blocks = -(-rows // BLOCK_ROWS)
         padded = tf.pad(features, [[0, blocks * BLOCK_ROWS - rows], [0, 0]])
         first, *others = tf.split(padded, blocks)
-        found = [self._compiled(first, nodes)]  # the others find it compiled
+        try:
+            found = [self._compiled(first, nodes)]  # the others find it compiled
+        except tf.errors.OpError:  # a build of TensorFlow without XLA
+            self._compiled = self._walk
+            found = [self._walk(first, nodes)]
         if others:
             threads = tf.config.threading.get_inter_op_parallelism_threads() or 1
             with concurrent.futures.ThreadPoolExecutor(threads) as pool:

@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -271,3 +272,17 @@ def test_compiled_models_are_the_same_for_any_number_of_rows(name, monkeypatch):
     monkeypatch.setattr(compiled_trees, "BLOCK_ROWS", 64)
     for count in (1, 49, 50, 64, 65, len(rows)):
         assert np.asarray(compiled(rows[:count])) == pytest.approx(np.asarray(stock(rows[:count])), abs=1e-6)
+
+
+def test_without_a_compiler_trees_are_walked_all_the_same(monkeypatch):
+    def missing(features, nodes):
+        raise tf.errors.UnimplementedError(None, None, "no XLA")
+
+    arrays, rows = last("boosted_trees", table(2), steps=3)[1].arrays, table(2).features
+    monkeypatch.setattr(compiled_trees, "FEWEST_ROWS", 1)
+    model = classic_model(arrays, 2, "it", compiled=True)
+    expected = np.asarray(model(rows))
+    (walk,) = [layer for layer in model.layers if isinstance(layer, compiled_trees.CompiledWalk)]
+    walk._compiled = missing
+    assert np.asarray(model(rows)) == pytest.approx(expected, abs=1e-6)
+    assert walk._compiled is walk._walk
