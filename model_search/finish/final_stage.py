@@ -13,7 +13,6 @@ import numpy as np
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
 from model_search.finish.calibration import is_calibrated
-from model_search.finish.distillation import DistillationContext, distilled_student, have_seen_validation
 from model_search.finish.ensemble_selection import paired_gain
 from model_search.finish.final_ensemble import (
     MetricFunctions,
@@ -23,6 +22,7 @@ from model_search.finish.final_ensemble import (
     objective_of,
     validation_logits,
 )
+from model_search.finish.students.distillation import DistillationContext, distilled_student, have_seen_validation
 from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
 
 

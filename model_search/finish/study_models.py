@@ -84,7 +84,7 @@ class StudyModels:
         """
         if model.plan is not None:
             weights = needed_arrays(self._study.artefacts, model.artefacts, STUDENT_WEIGHTS, "the student")
-            return self._in_range(self._with_weights(TrainedTower(model.plan, weights)))
+            return self.of_tower(TrainedTower(model.plan, weights))
         trials = [self._trial(member.trial) for member in model.members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
@@ -96,6 +96,10 @@ class StudyModels:
 
         numbers = dict.fromkeys(number for trial in trials for number in self._plan(trial).towers)
         return self._in_range(ensemble_model(self._towers(numbers), combine))
+
+    def of_tower(self, tower: TrainedTower) -> keras.Model:
+        """The model of a tower by itself, or of a bag."""
+        return self._in_range(self._with_weights(tower))
 
     def _in_range(self, model: keras.Model) -> keras.Model:
         """The model with predictions cut off at the range of the training targets, where the task has one."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from model_search.cells import in_words
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import BLOCK_ARROW, Trial, TrialResult
 from model_search.printable import printable, printable_line
@@ -88,7 +87,7 @@ def final_in_words(model: FinalModel) -> tuple[str, str]:
     """The kind of a final model ("final ensemble (no gain)") and what it consists of, for people."""
     kind = f"final {model.kind}" if model.accepted else f"final {model.kind} (no gain)"
     members = ", ".join(str(member.trial) for member in model.members)
-    return kind, BLOCK_ARROW.join(in_words(model.plan.architecture)) if model.plan is not None else f"trials {members}"
+    return kind, model.plan.described if model.plan is not None else f"trials {members}"
 
 
 def _row(rank: int, trial: Trial, metric: str) -> list[object]:

@@ -136,6 +136,15 @@ def joined(forest: ClassicArrays, more: ClassicArrays) -> dict[str, np.ndarray]:
     return found
 
 
+def first_trees(forest: ClassicArrays, count: int) -> dict[str, np.ndarray]:
+    """The first trees of a forest whose trees are averaged; fewer are as good a mean, with more noise."""
+    roots = forest["root"]
+    end = int(roots[count]) if count < len(roots) else len(forest["feature"])
+    kinds, leaf = np.unique(forest["leaf"][:end], return_inverse=True)
+    nodes = {name: forest[name][:end] for name in ("feature", "threshold", "left")}
+    return {**forest, **nodes, "root": roots[:count], "leaf": leaf.astype(np.int32), "value": forest["value"][kinds]}
+
+
 def sums_of_trees(arrays: ClassicArrays, features: np.ndarray) -> np.ndarray:
     """What boosted trees add for rows, without the baseline: float64 [rows, outputs].
 

@@ -14,9 +14,9 @@ from model_search.data.provider import Provider
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.finish.constant import worse_than_baseline, worse_than_constant
-from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
+from model_search.finish.students.distillation import DistillationContext
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.final_models import MEMBERS, FinalModel, check_what, wants_student

@@ -15,10 +15,10 @@ from model_search.data import array_data, csv_data
 from model_search.data.prepare_options import PrepareOptions
 from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
-from model_search.finish import distillation
-from model_search.finish.distillation import DistillationContext
 from model_search.finish.final_stage import StageOptions, run_stage
-from model_search.finish.student import NoTimeError
+from model_search.finish.students import distillation
+from model_search.finish.students.distillation import DistillationContext
+from model_search.finish.students.student import NoTimeError
 from model_search.metadata import paths
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.final_models import FinalKind

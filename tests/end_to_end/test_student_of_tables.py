@@ -1,12 +1,14 @@
 """The student of a search with the blocks for tables: a tower that suits large tables, from fresh weights."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from model_search import constants, single_trainer
 from model_search.data import array_data
-from model_search.finish import distillation, student
+from model_search.finish.students import distillation, student
 
 LARGE = ("PLE_48", "MLP_256", "MLP_256", "MLP_256")
 
@@ -18,7 +20,7 @@ def test_it_is_a_tower_for_large_tables_if_there_is_room_and_time(tmp_path, monk
     monkeypatch.setattr(student, "_FRESH_STEPS", 5)
     monkeypatch.setattr(student, "_FRESH_EPOCHS", 0)
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.normal(size=(400, 3)), columns=["a", "b", "c"])
+    frame = pd.DataFrame(rng.normal(size=(400, 3)).astype("float32"), columns=["a", "b", "c"])
     provider = array_data.Provider(frame, np.where(frame["a"] * frame["b"] > 0, "yes", "no"))
     study = single_trainer.SingleTrainer(provider, constants.DEFAULT_TABULAR).try_models(
         number_models=6, train_steps=100, eval_steps=None, root_dir=tmp_path, batch_size=64, experiment_name="study",
@@ -34,3 +36,27 @@ def test_it_is_a_tower_for_large_tables_if_there_is_room_and_time(tmp_path, monk
     else:
         assert made.plan.parent == trials[made.plan.architecture]
     assert len(study.predict(frame, "student")) == 400
+
+
+def test_it_is_a_part_of_the_ensemble_where_that_is_nearer_to_it(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(400, 3)).astype("float32"), columns=["a", "b", "c"])
+    provider = array_data.Provider(frame, np.where(frame["a"] * frame["b"] > 0, "yes", "no"))
+    study = single_trainer.SingleTrainer(provider, constants.DEFAULT_TABULAR).try_models(
+        number_models=20, train_steps=4, eval_steps=None, root_dir=tmp_path, batch_size=64, experiment_name="study",
+        experiment_owner="", seed=1, progress=False, finish="both",
+    )  # fmt: skip
+    ensemble, student = study.final_models
+    assert study.trial(student.plan.parent).plan.classic == student.plan.classic
+    assert "trees" in student.plan.described
+    assert student.parameters <= ensemble.parameters / 3
+    assert "follows the ensemble better than a network does" in student.notes[0]
+    agree = study.predict(frame, "student") == study.predict(frame, "ensemble")
+    assert agree.mean() > 0.9
+    written = study.export(tmp_path / "exported", "student")
+    answers = keras.models.load_model(written["keras"], safe_mode=True)(
+        {name: tf.constant(frame[name], "float32") for name in frame}
+    )
+    expected = study.predict_proba(frame, "student").to_numpy()
+    assert np.asarray(answers["probabilities"]) == pytest.approx(expected, abs=1e-5)
+    assert student.plan.described in study.report().read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
-from model_search.finish import distillation
-from model_search.finish.distillation import DistillationContext, distilled_student
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts, make_ensemble
-from model_search.finish.student import work
+from model_search.finish.students import distillation
+from model_search.finish.students.distillation import DistillationContext, distilled_student
+from model_search.finish.students.student import work
 from model_search.finish.validation_rows import keep_validation
 from model_search.metadata.artefacts import LocalArtefacts, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
@@ -28,7 +28,8 @@ TASK = Task(TaskKind.CLASSIFICATION, "label", 2, ("no", "yes"))
 LABELS = np.random.default_rng(0).integers(2, size=200).astype(np.int32)
 ROWS = Rows.of(np.zeros((200, 1), np.float32), LABELS)
 DATA = TableData(TASK, ROWS, ROWS, "f", {"task": TASK.to_json()})
-SETTINGS = {"train_steps": 10, "batch_size": 8, "spec": ""}
+SPEC = "problem_type: DNN minimum_depth: 1 maximum_depth: 2 blocks_to_use: 'FULLY_CONNECTED'"
+SETTINGS = {"train_steps": 10, "batch_size": 8, "spec": SPEC}
 
 
 def logits(noise, seed):
@@ -93,7 +94,7 @@ def test_a_student_has_at_most_a_third_of_its_teacher_and_no_more_than_is_given(
     parts = study(*(logits(1.5, seed) for seed in range(5)))
     offered = []
 
-    def distil(job, candidates, on_progress=None):
+    def distil(job, candidates, on_progress=None, fresh=None):
         offered.extend(candidate.trial for candidate in candidates)
         raise StudyError("enough is known")
 
@@ -114,7 +115,7 @@ def test_a_student_gets_half_of_what_the_trials_took_and_in_earlier_studies_what
     parts = dataclasses.replace(parts, record=dataclasses.replace(parts.record, settings=SETTINGS | settings))
     jobs = []
 
-    def distil(job, candidates, on_progress=None):
+    def distil(job, candidates, on_progress=None, fresh=None):
         jobs.append(job)
         raise StudyError("enough is known")
 

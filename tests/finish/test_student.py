@@ -15,7 +15,7 @@ from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish import final_stage
 from model_search.finish.final_ensemble import MetricFunctions
-from model_search.finish.student import (
+from model_search.finish.students.student import (
     Candidate,
     DistillationTask,
     NoTimeError,
@@ -310,7 +310,7 @@ FRESH = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine", "warm
         ({}, (2000, 256)),  # 600 rows, with the synthetic ones
         ({"budget": 1000 * work(256, 500)}, (1000, 256)),
         ({"budget": 100 * work(256, 500)}, None),
-        ({"pace": 2 / work(256, 500), "deadline": Deadline(1500.0, clock=lambda: 0.0)}, (600, 256)),
+        ({"pace": 2 / work(256, 500), "deadline": Deadline(1500.0, clock=lambda: 0.0)}, (637, 256)),
         ({"pace": 2 / work(256, 500), "deadline": Deadline(150.0, clock=lambda: 0.0)}, None),
         ({"pace": 2 / work(256, 500)}, (2000, 256)),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,23 +11,26 @@ import numpy as np
 
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.prepared_data import PreparedData
-from model_search.data.rows import Arrays
+from model_search.data.rows import Arrays, Rows
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
 from model_search.finish.final_ensemble import StudyParts, given_temperature
-from model_search.finish.student import (
+from model_search.finish.students.parts import Finished, Judge, parts_of
+from model_search.finish.students.student import (
     SHARE_OF_ENSEMBLE,
     Candidate,
     DistillationTask,
+    NoTimeError,
     Teacher,
     distil,
     has_synthetic_rows,
+    judged_rows,
     small_enough,
     work,
 )
 from model_search.metadata.artefacts import save_arrays
-from model_search.metadata.final_models import FinalKind, FinalModel
+from model_search.metadata.final_models import Calibration, FinalKind, FinalModel
 from model_search.metadata.paths import STUDENT_WEIGHTS, refit_weights
 from model_search.metadata.trial import Trial
 from model_search.search.planning.morphisms import sizes
@@ -37,10 +39,13 @@ from model_search.search.space.hyperparameter_space import build_space
 from model_search.search.space.starting_points import starting_points
 from model_search.spec.load import stored_spec
 from model_search.training.engine import OnProgress
+from model_search.training.evaluation import ValidationMetrics
 from model_search.training.outcome import TrainedTower, TrainingSettings
 
 _MOST_CANDIDATES = 20
 _SHARE_OF_SEARCH = 0.5  # of the trials' work, and of their time: a third of the whole
+_SLOWER = 1.15  # times the quickest tower's seconds, a student is taken to need
+_NEARER = 0.8  # times the distance of a network, a part of the ensemble has to have; it takes longer to answer
 _LEAST_SECONDS = 5.0  # that a student may take after a search of a few seconds
 
 
@@ -102,7 +107,7 @@ def distilled_student(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
         )
-    record, valid = study.record, LabelledRows.of_rows(study.task, distillation.data.valid)
+    record = study.record
     job = DistillationTask(
         data=distillation.data,
         settings=distillation.settings,
@@ -117,27 +122,66 @@ def distilled_student(
         budget=_SHARE_OF_SEARCH * _work(study) if is_limited else math.inf,
         pace=pace,
     )
-    student = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress, fresh)
-    outcome = student.outcome
-    rows = distillation.data.valid
-    others = list(LabelledRows.of_tasks(study.tasks, rows, outcome.valid_logits).values())[1:]
-    known = teacher.calibration if have_seen_validation(study, teacher) else None
-    given = given_temperature(study.record) if known is None else known.temperature
-    calibration = calibrate(valid, valid.logits(outcome.valid_logits), given, others)
-    if calibration is not None and known is not None:
-        # On these rows the student is as sure as its teacher, which was trained on them.
-        calibration = dataclasses.replace(calibration, fitted=known.fitted, others=known.others)
+
+    def distilled() -> Finished:
+        found = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress, fresh)
+        outcome = found.outcome
+        return Finished(found.plan, outcome.weights, outcome.parameters, outcome.metrics, outcome.valid_logits)
+
+    student = _best_of_parts(study, teacher, job, limit, distilled)
     made = FinalModel(
         kind=FinalKind.STUDENT,
-        metrics=outcome.metrics,
-        parameters=outcome.parameters,
+        metrics=student.metrics,
+        parameters=student.parameters,
         seconds=time.perf_counter() - started,
         trials=study.completed,
         plan=student.plan,
-        calibration=calibration,
-        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, outcome.weights),),
+        calibration=_calibration(study, teacher, distillation.data.valid, student.valid_logits),
+        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, student.weights),),
+        notes=student.notes,
     )
-    return made, outcome.valid_logits
+    return made, student.valid_logits
+
+
+def _best_of_parts(
+    study: StudyParts, teacher: FinalModel, job: DistillationTask, limit: int, distilled: Callable[[], Finished]
+) -> Finished:
+    """The distilled student, or the part of the ensemble that is clearly nearer to it."""
+    parts = list(parts_of(study, teacher, limit)) if has_synthetic_rows(job.data) and len(study.tasks) == 1 else []
+    if not parts or not job.deadline.remaining > 0:
+        return distilled()
+    from model_search.finish.predict import tower_logits
+    from model_search.finish.study_models import StudyModels
+
+    models = StudyModels(study, compiled=True)
+    rows = judged_rows(job.data, job.seed)
+    judge = Judge(job.data.task.kind, rows, job.teacher(rows))
+    built = [models.of_tower(part.tower) for part in parts]
+    distances = [judge.distance(model) for model in built]
+    nearest = min(range(len(parts)), key=distances.__getitem__)
+    try:
+        student = distilled()
+    except NoTimeError:
+        student = None
+    if student is not None:
+        distance = judge.distance(models.of_tower(TrainedTower(student.plan, student.weights)))
+        if not distances[nearest] < _NEARER * distance:
+            return student
+    part, logits = parts[nearest], tower_logits(built[nearest], job.data.valid.inputs)
+    metrics = ValidationMetrics(job.data, job.settings).all(logits)
+    return Finished(part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note,))
+
+
+def _calibration(study: StudyParts, teacher: FinalModel, rows: Rows, logits: np.ndarray) -> Calibration | None:
+    valid = LabelledRows.of_rows(study.task, rows)
+    others = list(LabelledRows.of_tasks(study.tasks, rows, logits).values())[1:]
+    known = teacher.calibration if have_seen_validation(study, teacher) else None
+    given = given_temperature(study.record) if known is None else known.temperature
+    found = calibrate(valid, valid.logits(logits), given, others)
+    if found is not None and known is not None:
+        # On these rows the student is as sure as its teacher, which was trained on them.
+        found = dataclasses.replace(found, fitted=known.fitted, others=known.others)
+    return found
 
 
 def _most_seconds(study: StudyParts) -> float:
@@ -168,13 +212,20 @@ def _work_of(trial: Trial) -> float:
 
 
 def _pace(study: StudyParts) -> float | None:
-    """Seconds for each unit of work, as towers by themselves took; None where there is none."""
+    """Seconds for each unit of work of a large tower of plain layers; None where no tower was trained.
+
+    In small towers, and in those of many layers, there is more to a step than products: the quickest one is like it.
+    """
     found = [
         trial.result.timings.get("total", 0.0) / _work_of(trial)
         for trial in study.history.completed
-        if trial.result is not None and trial.plan is not None and trial.plan.trains_one_tower and _work_of(trial)
+        if trial.result is not None
+        and trial.result.stopped_at is None
+        and trial.plan is not None
+        and trial.plan.trains_one_tower
+        and _work_of(trial)
     ]
-    return statistics.median(found) if found else None
+    return _SLOWER * min(found) if found else None
 
 
 def _for_many_rows(study: StudyParts, most_parameters: int, candidates: Sequence[Candidate]) -> Candidate | None:

@@ -41,10 +41,11 @@ _FRESH_BATCH = 256  # rows a step of a student with fresh weights,
 _FRESH_STEPS = 2000  # its steps,
 _FRESH_EPOCHS = 12  # or more: so many epochs,
 _FEWEST_FRESH_STEPS = 500  # and where fewer are possible, it had better go on from a trial
-_SHARE_OF_TIME = 0.8  # of what is left until a deadline, by an estimate of what steps take
+_SHARE_OF_TIME = 0.85  # of what is left until a deadline, by an estimate of what steps take
 _COPIES = 4  # synthetic rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
 _SWAPPED = 0.15  # share of the columns that a synthetic row takes from another row
+_JUDGED = 2_048  # synthetic rows that tell how near a student is to its teacher
 _BLOCK_ROWS = 16_384  # rows in one forward pass of the teacher ...
 _TIMED_BLOCK_ROWS = 2_048  # ... where there is a deadline
 _HYPERPARAMETERS: dict[str, HyperparameterValue] = {"learning_rate": 0.001, "optimizer": "adam", "cooldown_share": 0.5}
@@ -210,6 +211,16 @@ def has_synthetic_rows(data: PreparedData) -> bool:
     if not isinstance(data, TableData):
         return False
     return list(data.train.inputs) == [FEATURES] and data.train.inputs[FEATURES].ndim == 2
+
+
+def judged_rows(data: PreparedData, seed: int) -> Arrays:
+    """Synthetic rows of a table of columns that no student is trained on."""
+    if not isinstance(data, TableData):
+        raise TypeError(f"data are {type(data).__name__}; expected a table")
+    rng = np.random.default_rng([seed, len(data.train), _JUDGED])
+    chosen = data.train.inputs[FEATURES][rng.permutation(len(data.train))[:_JUDGED]]
+    copies = -(-_JUDGED // len(chosen))
+    return {FEATURES: synthetic_rows(chosen, _groups(data), copies, rng)[:_JUDGED]}
 
 
 def synthetic_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng: np.random.Generator) -> np.ndarray:
