@@ -56,11 +56,11 @@ def parts_of(study: StudyParts, teacher: FinalModel, most_parameters: int) -> It
     """
     from model_search.finish.study_models import StudyModels
 
-    models = StudyModels(study)
     for member in teacher.members:
         trial = study.history.get(member.trial)
         if trial is not None and trial.plan is not None and trial.plan.classic is not None:
-            found = part_of(models.trained(member.trial), most_parameters, 1 + max(study.completed))
+            tower = StudyModels(study).trained(member.trial)
+            found = part_of(tower, most_parameters, 1 + max(study.completed))
             if found is not None:
                 yield found
 
