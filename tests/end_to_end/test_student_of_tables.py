@@ -50,7 +50,7 @@ def test_it_is_a_part_of_the_ensemble_where_that_is_nearer_to_it(tmp_path):
     assert study.trial(student.plan.parent).plan.classic == student.plan.classic
     assert "trees" in student.plan.described
     assert student.parameters <= ensemble.parameters / 3
-    assert "follows the ensemble better than a network does" in student.notes[0]
+    assert "and better than a network of that size" in student.notes[0]
     agree = study.predict(frame, "student") == study.predict(frame, "ensemble")
     assert agree.mean() > 0.9
     written = study.export(tmp_path / "exported", "student")

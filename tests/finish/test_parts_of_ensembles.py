@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
 from model_search.finish.students.parts import Judge, part_of
 from model_search.metadata.trial import TrialKind
@@ -84,13 +85,22 @@ def test_what_is_too_large_has_no_part():
     assert part_of(TrainedTower(plan, arrays), parameters_of(arrays) - 1, 9) is None
 
 
-def test_a_judge_needs_no_labels():
+def test_a_judge_by_the_teacher_needs_no_labels():
     arrays, features, _ = fitted("extra_trees", True)
-    few = fitted("extra_trees", True, steps=2)[0]
-    model, worse = (classic_model(each, 2, "it") for each in (arrays, few))
-    truth = np.asarray(model(features))
-    judge = Judge(TaskKind.CLASSIFICATION, {"features": features}, truth)
-    assert judge.distance(model) == pytest.approx(0, abs=1e-6)
-    assert judge.distance(worse) > 0.01
-    numbers = dataclasses.replace(judge, kind=TaskKind.REGRESSION, truth=truth + 2)
-    assert numbers.distance(model) == pytest.approx(4, abs=1e-4)
+    right, worse = (logits(each, features, 2) for each in (arrays, fitted("extra_trees", True, steps=2)[0]))
+    judge = Judge(Task(TaskKind.CLASSIFICATION, "y", 2), right)
+    assert judge.error(right) == pytest.approx(0, abs=1e-6)
+    assert judge.error(worse) > 0.01
+    numbers = Judge(Task(TaskKind.REGRESSION, "y", 1), right[:, :1] + 2)
+    assert numbers.error(right[:, :1]) == pytest.approx(4, abs=1e-4)
+
+
+def test_a_judge_by_labels_allows_each_its_own_temperature():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(400) < 0.8).astype(np.int32)
+    judge = Judge(Task(TaskKind.CLASSIFICATION, "y", 2), None, Rows.of(np.zeros((400, 1), np.float32), labels))
+    honest = np.log(np.array([[0.2, 0.8]] * 400, np.float32))
+    assert judge.error(honest) == pytest.approx(judge.error(9 * honest), abs=0.01)
+    assert judge.error(honest) < judge.error(-honest)
+    numbers = Judge(Task(TaskKind.REGRESSION, "y", 1), None, Rows.of(np.zeros((4, 1), np.float32), np.ones((4, 1))))
+    assert numbers.error(np.zeros((4, 1))) > numbers.error(np.full((4, 1), 0.5))

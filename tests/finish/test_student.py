@@ -201,7 +201,7 @@ def test_the_longer_training_is_not_begun_when_it_is_too_late(monkeypatch, left,
     assert student.plan.steps in steps
 
 
-def test_the_teacher_answers_for_as_many_rows_as_half_of_the_time_allows():
+def test_the_teacher_answers_for_as_many_rows_as_its_time_allows():
     asked = []
 
     def teacher(inputs):

@@ -45,7 +45,9 @@ from model_search.training.outcome import TrainedTower, TrainingSettings
 _MOST_CANDIDATES = 20
 _SHARE_OF_SEARCH = 0.5  # of the trials' work, and of their time: a third of the whole
 _SLOWER = 1.15  # times the quickest tower's seconds, a student is taken to need
-_NEARER = 0.8  # times the distance of a network, a part of the ensemble has to have; it takes longer to answer
+# A part of the ensemble takes longer to answer than a network. Its share of the network's error is at most
+_BETTER = 0.98  # on the validation rows,
+_NEARER = 0.8  # or, where the teacher has seen these, of the distance from it.
 _LEAST_SECONDS = 5.0  # that a student may take after a search of a few seconds
 
 
@@ -146,7 +148,10 @@ def distilled_student(
 def _best_of_parts(
     study: StudyParts, teacher: FinalModel, job: DistillationTask, limit: int, distilled: Callable[[], Finished]
 ) -> Finished:
-    """The distilled student, or the part of the ensemble that is clearly nearer to it."""
+    """The distilled student, or a part of the ensemble that is clearly better.
+
+    The validation rows tell which is better, unless the teacher has seen them: then it is what is nearer to it.
+    """
     parts = list(parts_of(study, teacher, limit)) if has_synthetic_rows(job.data) and len(study.tasks) == 1 else []
     if not parts or not job.deadline.remaining > 0:
         return distilled()
@@ -154,20 +159,25 @@ def _best_of_parts(
     from model_search.finish.study_models import StudyModels
 
     models = StudyModels(study, compiled=True)
-    rows = judged_rows(job.data, job.seed)
-    judge = Judge(job.data.task.kind, rows, job.teacher(rows))
-    built = [models.of_tower(part.tower) for part in parts]
-    distances = [judge.distance(model) for model in built]
-    nearest = min(range(len(parts)), key=distances.__getitem__)
+    known = have_seen_validation(study, teacher)
+    rows = judged_rows(job.data, job.seed) if known else job.data.valid.inputs
+    judge = Judge(study.task, job.teacher(rows)) if known else Judge(study.task, None, job.data.valid)
+
+    def error(tower: TrainedTower) -> float:
+        return judge.error(tower_logits(models.of_tower(tower), rows))
+
+    errors = [error(part.tower) for part in parts]
+    best = min(range(len(parts)), key=errors.__getitem__)
     try:
         student = distilled()
     except NoTimeError:
         student = None
     if student is not None:
-        distance = judge.distance(models.of_tower(TrainedTower(student.plan, student.weights)))
-        if not distances[nearest] < _NEARER * distance:
+        own = error(TrainedTower(student.plan, student.weights))
+        if not errors[best] < (_NEARER if known else _BETTER) * own:
             return student
-    part, logits = parts[nearest], tower_logits(built[nearest], job.data.valid.inputs)
+    part = parts[best]
+    logits = tower_logits(models.of_tower(part.tower), job.data.valid.inputs)
     metrics = ValidationMetrics(job.data, job.settings).all(logits)
     return Finished(part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note,))
 

@@ -10,22 +10,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.rows import Arrays
-from model_search.data.task import TaskKind
-from model_search.finish.calibration import log_probabilities
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.rows import Rows
+from model_search.data.task import Task, TaskKind
+from model_search.finish.calibration import calibrate, log_probabilities
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.towers.classic_arrays import ClassicArrays, first_trees, parameters_of
 from model_search.training.folds.bags import name_in_fold, weights_by_fold
+from model_search.training.metrics import all_metrics
 from model_search.training.outcome import TrainedTower
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,33 +97,46 @@ def part_of(tower: TrainedTower, most_parameters: int, trial_id: int) -> Part | 
         parent=plan.trial_id,
         key="student",
     )
-    note = f"it is {trees}{of_bag}trial {plan.trial_id}, and follows the ensemble better than a network does"
+    note = f"it is {trees}{of_bag}trial {plan.trial_id}, and better than a network of that size"
     return Part(TrainedTower(made, weights), sum(map(parameters_of, kept)), note)
 
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """How far models are from the teacher on rows that no student is trained on. No label is needed for that.
+    """How good students are on rows that none of them is trained on.
 
     Attributes:
-        kind: Classes or numbers.
-        inputs: The rows.
-        truth: The teacher's logits for them, [rows, logits].
+        task: What is predicted.
+        truth: The teacher's logits for them, [rows, logits], where it is asked; no label is needed then.
+        labelled: The rows with their labels, where these are asked.
     """
 
-    kind: TaskKind
-    inputs: Arrays
-    truth: np.ndarray
+    task: Task
+    truth: np.ndarray | None
+    labelled: Rows | None = None
 
-    def distance(self, model: keras.Model) -> float:
-        """The mean Kullback-Leibler divergence from the teacher's probabilities; of numbers, the mean squared error."""
-        from model_search.finish.predict import tower_logits
+    def error(self, logits: np.ndarray) -> float:
+        """How far off logits are.
 
-        found = tower_logits(model, self.inputs)
-        if self.kind is TaskKind.REGRESSION:
-            return float(np.mean(np.square(found - self.truth)))
+        Of classes it is the log loss with their own temperature, or the mean Kullback-Leibler divergence from the
+        teacher; of numbers the mean squared error, or distance from it.
+
+        Args:
+            logits: Of these rows, [rows, logits].
+        """
+        if self.labelled is not None:
+            rows = LabelledRows.of_rows(self.task, self.labelled)
+            found = rows.logits(logits)
+            calibration = calibrate(rows, found)
+            if calibration is not None:
+                return calibration.log_loss_after
+            return all_metrics(self.task, rows.labels, found, rows.weights)["loss"]
+        if self.truth is None:
+            raise ValueError("a judge needs a teacher or labels")
+        if self.task.kind is TaskKind.REGRESSION:
+            return float(np.mean(np.square(logits - self.truth)))
         expected = log_probabilities(self.truth)
-        return float(np.mean((np.exp(expected) * (expected - log_probabilities(found))).sum(axis=-1)))
+        return float(np.mean((np.exp(expected) * (expected - log_probabilities(logits))).sum(axis=-1)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,9 @@ is no time for it, it goes on from a trial's weights, as all other students do.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -31,6 +33,7 @@ from model_search.metadata.trial import (
 )
 from model_search.training.engine import Engine, OnProgress
 from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
+from model_search.training.runtime import available_cores
 
 SHARE_OF_ENSEMBLE = 3  # a student has at most one third of its teacher's parameters
 _CANDIDATE_ROUNDS = 3  # candidates that are trained for as many steps as a trial
@@ -41,6 +44,7 @@ _FRESH_BATCH = 256  # rows a step of a student with fresh weights,
 _FRESH_STEPS = 2000  # its steps,
 _FRESH_EPOCHS = 12  # or more: so many epochs,
 _FEWEST_FRESH_STEPS = 500  # and where fewer are possible, it had better go on from a trial
+_TEACHER_SHARE = 1 / 3  # of the time until a deadline, in which the teacher predicts what it can
 _SHARE_OF_TIME = 0.85  # of what is left until a deadline, by an estimate of what steps take
 _COPIES = 4  # synthetic rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
@@ -141,7 +145,7 @@ def distil(
     candidate: the first few are trained for as long as a trial lasts; the one with the best validation metric is then
     trained several times longer. Where the budget does not allow that, the first one alone is trained for as long as it
     does. Where the deadline comes before, the best so far is the student; the teacher has then
-    predicted as many rows as half of the time allowed.
+    predicted as many rows as a third of the time allowed.
 
     Args:
         job: The distillation task.
@@ -314,18 +318,19 @@ class _Distiller:
         return concatenate([first, more])
 
     def _teacher_logits(self, rows: Rows) -> np.ndarray:
-        """The teacher's logits, of the first rows at least; progress is reported between blocks.
+        """The teacher's logits, of the first rows at least; progress is reported between blocks, one for each core.
 
-        Where there is a deadline, half of the time until then is left to the student.
+        Where there is a deadline, most of the time until then is left to the student.
         """
-        deadline = self._job.deadline
-        until = deadline.earlier(deadline.remaining / 2) if deadline.is_set else deadline
-        found: list[np.ndarray] = []
-        for block in rows.blocks(_TIMED_BLOCK_ROWS if deadline.is_set else _BLOCK_ROWS):
-            if found and until.passed:
-                break
-            self._on_progress(Progress(0, 0, math.nan, None))
-            found.append(self._job.teacher(block.inputs))
+        deadline, cores = self._job.deadline, available_cores()
+        until = deadline.earlier((1 - _TEACHER_SHARE) * deadline.remaining) if deadline.is_set else deadline
+        blocks = rows.blocks(_TIMED_BLOCK_ROWS if deadline.is_set else _BLOCK_ROWS)
+        self._on_progress(Progress(0, 0, math.nan, None))
+        found = [self._job.teacher(next(blocks).inputs)]  # it reads the study, which belongs to this thread
+        with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+            while not until.passed and (some := list(itertools.islice(blocks, cores))):
+                self._on_progress(Progress(0, 0, math.nan, None))
+                found += pool.map(lambda block: self._job.teacher(block.inputs), some)
         return np.concatenate(found).astype(np.float32)
 
 
