@@ -49,7 +49,7 @@ class Job:
 
     def key(self, options: argparse.Namespace) -> str:
         """Its name among the results."""
-        return f"{self.table}/{self.contestant}/{self.seed}/{options.models}/{options.steps}"
+        return f"{self.table}/{self.contestant}/{self.seed}/{options.models}/{options.steps}/best {TOP} again"
 
 
 def stock_space() -> PhoenixSpec:

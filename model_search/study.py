@@ -28,6 +28,7 @@ from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
 from model_search.search.history.history import History
 from model_search.trainers.option_fields import as_path, as_root_dir
+from model_search.training.runtime import tensorflow as load_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -306,14 +307,17 @@ class Study:
         Args:
             trial: A trial's number, "single" (the best trial), "ensemble", "student", or None for the best of them.
         """
-        _load_tensorflow()
+        load_tensorflow()
         from model_search.finish.export import serving_model
 
         return serving_model(self.bundle(trial))
 
     def tower(self, trial: ModelChoice = None) -> keras.Model:
         """The model without what goes before and after: preprocessed inputs in, logits out; `trial` as in `model`."""
-        return self.bundle(trial).tower
+        load_tensorflow()
+        from model_search.finish.study_models import StudyModels
+
+        return StudyModels(self._parts).of(self._chosen(trial))
 
     def calibration(self, trial: ModelChoice = None) -> Calibration | None:
         """The temperature that a model's logits are divided by, and what it changes on the validation rows.
@@ -324,7 +328,7 @@ class Study:
 
     def bundle(self, trial: ModelChoice = None) -> ModelBundle:
         """A model with what is needed to serve it; `trial` as in `model`."""
-        _load_tensorflow()
+        load_tensorflow()
         from model_search.finish.export import ModelBundle
         from model_search.finish.study_models import StudyModels
 
@@ -431,7 +435,7 @@ class Study:
             What was written, by format.
         """
         study_folder.check_target(self._folder, path)
-        _load_tensorflow()
+        load_tensorflow()
         from model_search.finish.export import export
 
         return export(self.bundle(trial), path)
@@ -553,7 +557,7 @@ class Study:
 
     @functools.cached_property
     def _latest(self) -> LatestModel:
-        _load_tensorflow()
+        load_tensorflow()
         from model_search.finish.study_models import LatestModel
 
         return LatestModel()
@@ -572,13 +576,6 @@ class Study:
 
         parts = self._parts
         return {"study": self.name, **origin_of(chosen, parts.history, parts)}
-
-
-def _load_tensorflow() -> None:
-    """Imports TensorFlow quietly, before anything else does."""
-    from model_search.training.runtime import tensorflow
-
-    tensorflow()
 
 
 def load_study(

@@ -118,7 +118,7 @@ def _compared(
     than = logits[0] if leads else validation_logits(study.artefacts, best)
     if than is None:
         note = f"the validation logits of trial {best.id} are gone, and so the two cannot be compared"
-        return dataclasses.replace(student, accepted=False, notes=(note,))
+        return dataclasses.replace(student, accepted=False, notes=(*student.notes, note))
     metric, _ = objective_of(study.record, kept, functions)
     rows = kept.rows
     gain = paired_gain(rows, metric, rows.logits(logits[1]), rows.logits(than), study.record.seed)

@@ -98,7 +98,11 @@ class StudyModels:
         return self._in_range(ensemble_model(self._towers(numbers), combine))
 
     def of_tower(self, tower: TrainedTower) -> keras.Model:
-        """The model of a tower by itself, or of a bag."""
+        """The model of a tower by itself, or of a bag.
+
+        Raises:
+            StudyError: if its weights are not those of its plan.
+        """
         return self._in_range(self._with_weights(tower))
 
     def _in_range(self, model: keras.Model) -> keras.Model:
@@ -123,14 +127,21 @@ class StudyModels:
         return {number: self._own_tower(number) for number in numbers}
 
     def _own_tower(self, number: int) -> keras.Model:
-        """A trial's tower; with the weights that it has from all rows, where it was trained again on them."""
+        return self._with_weights(self.answering(number))
+
+    def answering(self, number: int) -> TrainedTower:
+        """A trial's tower; with the weights that it has from all rows, where it was trained again on them.
+
+        Raises:
+            StudyError: if its weights are gone.
+        """
         tower = self.trained(number)
         again = self._study.store.files().get(refit_weights(number))
-        if again is not None:
-            weights, plan = load_arrays(self._study.artefacts, again), tower.plan
-            plan = dataclasses.replace(plan, folds=folds_of(weights)) if plan.folds else plan
-            tower = dataclasses.replace(tower, plan=plan, weights=weights)
-        return self._with_weights(tower)
+        if again is None:
+            return tower
+        weights, plan = load_arrays(self._study.artefacts, again), tower.plan
+        plan = dataclasses.replace(plan, folds=folds_of(weights)) if plan.folds else plan
+        return dataclasses.replace(tower, plan=plan, weights=weights)
 
     def _with_weights(self, tower: TrainedTower) -> keras.Model:
         """A tower is no larger than its stored weights, whatever its plan and the data's description say."""
@@ -160,7 +171,15 @@ class StudyModels:
         return stored_tower(self._stored_trial, self._study.artefacts, number)
 
     def parameters(self, architecture: tuple[str, ...], hyperparameters: Mapping[str, HyperparameterValue]) -> int:
-        """How many trainable parameters a tower would have."""
+        """How many trainable parameters a tower would have.
+
+        Args:
+            architecture: Its blocks.
+            hyperparameters: Those of its blocks are read.
+
+        Raises:
+            TrialError: if it cannot be built.
+        """
         plan = TrialPlan(1, TrialKind.SEARCH, architecture, dict(hyperparameters), 1, 1, 0, "size")
         return sum(math.prod(weight.shape) for weight in self._build(plan, MOST_PARAMETERS).trainable_weights)
 
@@ -203,6 +222,7 @@ class LatestModel:
         made_of = (chosen, models.specs, study.store.files())
         with self._lock:
             if self._built is None or self._built[0] != made_of:
+                self._built = None  # two of them might be too large
                 self._built = (made_of, models.of(chosen))
             return self._built[1]
 

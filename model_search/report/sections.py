@@ -264,7 +264,7 @@ def _lineage(facts: StudyFacts) -> dict[str, Any] | None:
         if best.members:
             start, why = best.members[0].trial, "the heaviest member of the final ensemble"
         elif start is not None:
-            why = "which the final student started from"
+            why = "which the final student comes from"
         single = (None if start is None else history.get(start)) or single
     return {"why": why, "trial": single.id, "steps": lineage(single, history)}
 

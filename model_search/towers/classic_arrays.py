@@ -137,7 +137,12 @@ def joined(forest: ClassicArrays, more: ClassicArrays) -> dict[str, np.ndarray]:
 
 
 def first_trees(forest: ClassicArrays, count: int) -> dict[str, np.ndarray]:
-    """The first trees of a forest whose trees are averaged; fewer are as good a mean, with more noise."""
+    """The first trees of a forest whose trees are averaged: the same mean, with more noise.
+
+    Args:
+        forest: Its trees stand one after the other, as they are trained and stored.
+        count: How many of them, at least 1.
+    """
     roots = forest["root"]
     end = int(roots[count]) if count < len(roots) else len(forest["feature"])
     kinds, leaf = np.unique(forest["leaf"][:end], return_inverse=True)

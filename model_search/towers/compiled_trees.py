@@ -1,8 +1,8 @@
 """The way from the roots of many trees to their leaves as one compiled function, for predictions in this process.
 
 Stock layers (`classic_models`) make an array of all rows and trees for each operation of each level. XLA makes one loop
-of them, which takes about a tenth of the time. It compiles for one number of rows, so that rows are taken in blocks of
-as many; few rows are not worth it. A model with this layer is never saved.
+of them, which takes about a tenth of the time. It compiles for each number of rows, so that rows are taken in blocks of
+a power of two; few rows are not worth it. A model with this layer is never saved.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from model_search.towers.classic_arrays import ClassicArrays, levels
 
-BLOCK_ROWS = 1024
-FEWEST_ROWS = 384  # compiling takes a few tenths of a second
+BLOCK_ROWS = 1024  # at most, a power of two
+FEWEST_ROWS = 200  # compiling takes a few tenths of a second
+_NO_COMPILER = (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
 
 
 class CompiledWalk(keras.layers.Layer):
@@ -43,12 +44,13 @@ class CompiledWalk(keras.layers.Layer):
         rows, nodes = features.shape[0], self._walk.nodes
         if rows < FEWEST_ROWS:
             return self._walk(features, nodes)
-        blocks = -(-rows // BLOCK_ROWS)
-        padded = tf.pad(features, [[0, blocks * BLOCK_ROWS - rows], [0, 0]])
+        size = min(BLOCK_ROWS, 1 << (rows - 1).bit_length())
+        blocks = -(-rows // size)
+        padded = tf.pad(features, [[0, blocks * size - rows], [0, 0]])
         first, *others = tf.split(padded, blocks)
         try:
             found = [self._compiled(first, nodes)]  # the others find it compiled
-        except tf.errors.OpError:  # a build of TensorFlow without XLA
+        except _NO_COMPILER:
             self._compiled = self._walk
             found = [self._walk(first, nodes)]
         if others:
@@ -88,5 +90,11 @@ class _Walk:
 
 
 def compiled_leaves(features: Any, arrays: ClassicArrays, name: str) -> Any:
-    """The leaf of each row in each tree: int32 [rows, trees]."""
+    """The leaf of each row in each tree, int32 [rows, trees]; for `features` of a functional model.
+
+    Args:
+        features: float32 [rows, columns].
+        arrays: Trees, which have been checked (`classic_arrays`).
+        name: The layer's name.
+    """
     return CompiledWalk(arrays, name)(features)

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
-from model_search.finish.students.parts import Judge, part_of
+from model_search.finish.students.parts import part_of
+from model_search.finish.students.rivals import LabelJudge, TeacherJudge
 from model_search.metadata.trial import TrialKind
 from model_search.search.planning.classic_models import classic_plan
 from model_search.towers.classic_arrays import checked, parameters_of
@@ -62,8 +64,10 @@ def test_each_forest_of_a_bag_keeps_some_of_its_trees():
     tower, every, _ = bag("random_forest", True)
     whole = sum(map(parameters_of, every))
     found = part_of(tower, whole // 2, 9)
-    assert [len(arrays["root"]) for arrays in weights_by_fold(found.tower)] == [5, 5, 5]
+    counts = [len(arrays["root"]) for arrays in weights_by_fold(found.tower)]
+    assert all(count in (4, 5, 6) for count in counts)
     assert found.parameters <= whole // 2
+    assert f"{sum(counts)} of 30 trees of trial 3" in found.note
     assert found.tower.plan.folds == 3
     assert part_of(tower, whole, 9).parameters == whole
 
@@ -85,22 +89,36 @@ def test_what_is_too_large_has_no_part():
     assert part_of(TrainedTower(plan, arrays), parameters_of(arrays) - 1, 9) is None
 
 
+@pytest.mark.parametrize("name", ["random_forest", "extra_trees"])
+def test_as_many_trees_are_taken_as_there_is_room_for(name):
+    arrays, _, plan = fitted(name, True)
+    whole, ends = parameters_of(arrays), [*map(int, arrays["root"][1:]), len(arrays["feature"])]
+    for limit in range(ends[0], whole + 1, 7):
+        found = part_of(TrainedTower(plan, arrays), limit, 9)
+        expected = max(count for count, end in enumerate(ends, 1) if end <= limit)
+        assert len(found.tower.weights["root"]) == expected
+        assert found.parameters == ends[expected - 1]
+    assert part_of(TrainedTower(plan, arrays), ends[0] - 1, 9) is None
+
+
 def test_a_judge_by_the_teacher_needs_no_labels():
     arrays, features, _ = fitted("extra_trees", True)
     right, worse = (logits(each, features, 2) for each in (arrays, fitted("extra_trees", True, steps=2)[0]))
-    judge = Judge(Task(TaskKind.CLASSIFICATION, "y", 2), right)
+    judge = TeacherJudge(TaskKind.CLASSIFICATION, right)
     assert judge.error(right) == pytest.approx(0, abs=1e-6)
     assert judge.error(worse) > 0.01
-    numbers = Judge(Task(TaskKind.REGRESSION, "y", 1), right[:, :1] + 2)
-    assert numbers.error(right[:, :1]) == pytest.approx(4, abs=1e-4)
+    assert TeacherJudge(TaskKind.REGRESSION, right[:, :1] + 2).error(right[:, :1]) == pytest.approx(4, abs=1e-4)
+
+
+def labelled(task, labels):
+    return LabelledRows.of_rows(task, Rows.of(np.zeros((len(labels), 1), np.float32), labels))
 
 
 def test_a_judge_by_labels_allows_each_its_own_temperature():
-    rng = np.random.default_rng(0)
-    labels = (rng.random(400) < 0.8).astype(np.int32)
-    judge = Judge(Task(TaskKind.CLASSIFICATION, "y", 2), None, Rows.of(np.zeros((400, 1), np.float32), labels))
+    labels = (np.random.default_rng(0).random(400) < 0.8).astype(np.int32)
+    judge = LabelJudge(labelled(Task(TaskKind.CLASSIFICATION, "y", 2), labels))
     honest = np.log(np.array([[0.2, 0.8]] * 400, np.float32))
     assert judge.error(honest) == pytest.approx(judge.error(9 * honest), abs=0.01)
     assert judge.error(honest) < judge.error(-honest)
-    numbers = Judge(Task(TaskKind.REGRESSION, "y", 1), None, Rows.of(np.zeros((4, 1), np.float32), np.ones((4, 1))))
+    numbers = LabelJudge(labelled(Task(TaskKind.REGRESSION, "y", 1), np.ones((4, 1), np.float32)))
     assert numbers.error(np.zeros((4, 1))) > numbers.error(np.full((4, 1), 0.5))

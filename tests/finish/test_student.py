@@ -12,7 +12,7 @@ from model_search.data.rows import Rows
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.deadline import Deadline
-from model_search.errors import StudyError
+from model_search.errors import StudyError, TrialError
 from model_search.finish import final_stage
 from model_search.finish.final_ensemble import MetricFunctions
 from model_search.finish.students.student import (
@@ -21,6 +21,7 @@ from model_search.finish.students.student import (
     NoTimeError,
     _Distiller,
     distil,
+    judged_rows,
     small_enough,
     synthetic_rows,
     work,
@@ -222,7 +223,7 @@ def test_what_the_caller_raises_ends_the_job():
 
 
 def test_without_a_candidate_it_says_what_to_do():
-    with pytest.raises(StudyError, match="more parameters"):
+    with pytest.raises(StudyError, match="no network that is small enough was trained"):
         distil(job(table()), [])
 
 
@@ -313,6 +314,8 @@ FRESH = {"optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine", "warm
         ({"pace": 2 / work(256, 500), "deadline": Deadline(1500.0, clock=lambda: 0.0)}, (637, 256)),
         ({"pace": 2 / work(256, 500), "deadline": Deadline(150.0, clock=lambda: 0.0)}, None),
         ({"pace": 2 / work(256, 500)}, (2000, 256)),
+        # The deadline is no time limit of the user's.
+        ({"pace": 2 / work(256, 500), "deadline": Deadline(150.0, clock=lambda: 0.0), "is_timed": False}, (2000, 256)),
     ],
 )
 def test_a_tower_for_large_tables_is_trained_from_the_beginning_if_there_is_time(monkeypatch, others, expected):
@@ -331,6 +334,39 @@ def test_a_tower_for_large_tables_is_trained_from_the_beginning_if_there_is_time
     else:
         assert [(plan.architecture, plan.hyperparameters, plan.parent) for plan in trained] == [(LARGE, FRESH, None)]
         assert (student.plan.steps, student.plan.batch_size) == expected
+
+
+def test_a_fresh_tower_that_diverges_leaves_it_to_a_trial(monkeypatch):
+    run = Engine.run
+
+    def diverging(self, plan, *arguments):
+        if plan.parent is None:
+            raise TrialError("the loss became nan")
+        return run(self, plan, *arguments)
+
+    monkeypatch.setattr(Engine, "run", diverging)
+    fresh = Candidate(LARGE, 500, hyperparameters=FRESH)
+    assert distil(job(table()), [Candidate(SMALL, 30, 1)], fresh=fresh).plan.architecture == SMALL
+    with pytest.raises(TrialError, match="became nan"):
+        distil(job(table()), [], fresh=fresh)
+
+
+def test_without_a_network_and_with_little_work_there_is_no_student_and_the_teacher_is_not_asked():
+    asked = []
+    with pytest.raises(StudyError, match="too little work to begin one"):
+        distil(job(table(), budget=10.0, teacher=asked.append), [], fresh=Candidate(LARGE, 500, hyperparameters=FRESH))
+    assert not asked
+
+
+@pytest.mark.parametrize("columns", [2, 4])
+def test_rows_that_students_are_judged_by_are_no_training_rows(columns):
+    data = table()
+    known = data.train.inputs["features"][:, :columns]
+    data = dataclasses.replace(data, train=data.train.with_inputs({"features": known}))
+    judged = judged_rows(data, 3)["features"]
+    assert len(judged) == 2048
+    assert np.array_equal(judged, judged_rows(data, 3)["features"])
+    assert not (judged[:, None] == known[None]).all(axis=2).any()
 
 
 def test_steps_of_a_large_table_are_epochs():

@@ -272,6 +272,9 @@ def test_compiled_models_are_the_same_for_any_number_of_rows(name, monkeypatch):
     monkeypatch.setattr(compiled_trees, "BLOCK_ROWS", 64)
     for count in (1, 49, 50, 64, 65, len(rows)):
         assert np.asarray(compiled(rows[:count])) == pytest.approx(np.asarray(stock(rows[:count])), abs=1e-6)
+    walks = [layer for layer in compiled.layers if isinstance(layer, compiled_trees.CompiledWalk)]
+    assert len(walks) == (name != "linear")
+    assert all(walk._compiled is not walk._walk for walk in walks)
 
 
 def test_without_a_compiler_trees_are_walked_all_the_same(monkeypatch):

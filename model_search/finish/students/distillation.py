@@ -13,19 +13,18 @@ from model_search.data.labelled_rows import LabelledRows
 from model_search.data.prepared_data import PreparedData
 from model_search.data.rows import Arrays, Rows
 from model_search.deadline import Deadline
-from model_search.errors import StudyError
+from model_search.errors import StudyError, TrialError
 from model_search.finish.calibration import calibrate
 from model_search.finish.final_ensemble import StudyParts, given_temperature
-from model_search.finish.students.parts import Finished, Judge, parts_of
+from model_search.finish.students.parts import Part, parts_of
+from model_search.finish.students.rivals import Finished, Rivals
 from model_search.finish.students.student import (
     SHARE_OF_ENSEMBLE,
     Candidate,
     DistillationTask,
-    NoTimeError,
     Teacher,
     distil,
     has_synthetic_rows,
-    judged_rows,
     small_enough,
     work,
 )
@@ -39,15 +38,13 @@ from model_search.search.space.hyperparameter_space import build_space
 from model_search.search.space.starting_points import starting_points
 from model_search.spec.load import stored_spec
 from model_search.training.engine import OnProgress
-from model_search.training.evaluation import ValidationMetrics
 from model_search.training.outcome import TrainedTower, TrainingSettings
+from model_search.training.runtime import tensorflow
 
 _MOST_CANDIDATES = 20
 _SHARE_OF_SEARCH = 0.5  # of the trials' work, and of their time: a third of the whole
 _SLOWER = 1.15  # times the quickest tower's seconds, a student is taken to need
-# A part of the ensemble takes longer to answer than a network. Its share of the network's error is at most
-_BETTER = 0.98  # on the validation rows,
-_NEARER = 0.8  # or, where the teacher has seen these, of the distance from it.
+_BETTER_NOTE = ", which is better than a network of that size"
 _LEAST_SECONDS = 5.0  # that a student may take after a search of a few seconds
 
 
@@ -91,20 +88,23 @@ def distilled_student(
 
     Raises:
         NoTimeError: if no time is left for it.
-        StudyError: if no architecture of the study is small enough.
+        StudyError: if no architecture of the study, and no part of the ensemble, is small enough.
         TrialError: if the student cannot be trained.
     """
     started = time.perf_counter()
+    tensorflow()  # quietly, before anything else imports it
     deadline = Deadline() if deadline is None else deadline
-    pace = _pace(study) if deadline.is_set else None  # without a time limit, no clock decides what is trained
+    is_timed = deadline.is_set
     is_limited = "members" in study.record.settings  # studies of earlier versions go on as they began
     if is_limited:
         deadline = deadline.within(_most_seconds(study))
     limit = teacher.parameters // SHARE_OF_ENSEMBLE
     limit = limit if distillation.most_parameters is None else min(limit, distillation.most_parameters)
     candidates = small_enough(_candidates(study), limit)
-    fresh = _for_many_rows(study, limit, candidates) if has_synthetic_rows(distillation.data) else None
-    if not candidates and fresh is None:
+    is_table = has_synthetic_rows(distillation.data)
+    fresh = _for_large_tables(study, limit, candidates) if is_table else None
+    parts = list(parts_of(study, teacher, limit)) if is_table and len(study.tasks) == 1 else []
+    if not candidates and fresh is None and not parts:
         raise StudyError(
             f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
             "or the limit that was given"
@@ -122,16 +122,18 @@ def distilled_student(
         seed=study.record.seed,
         deadline=deadline,
         budget=_SHARE_OF_SEARCH * _work(study) if is_limited else math.inf,
-        pace=pace,
+        pace=_pace(study),
+        is_timed=is_timed,
     )
+    rivals = Rivals(study, job, have_seen_validation(study, teacher), distillation.on_progress)
 
     def distilled() -> Finished:
         found = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress, fresh)
         outcome = found.outcome
         return Finished(found.plan, outcome.weights, outcome.parameters, outcome.metrics, outcome.valid_logits)
 
-    student = _best_of_parts(study, teacher, job, limit, distilled)
-    made = FinalModel(
+    student = _better_of(rivals, rivals.best(parts), distilled)
+    final = FinalModel(
         kind=FinalKind.STUDENT,
         metrics=student.metrics,
         parameters=student.parameters,
@@ -142,44 +144,18 @@ def distilled_student(
         artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, student.weights),),
         notes=student.notes,
     )
-    return made, student.valid_logits
+    return final, student.valid_logits
 
 
-def _best_of_parts(
-    study: StudyParts, teacher: FinalModel, job: DistillationTask, limit: int, distilled: Callable[[], Finished]
-) -> Finished:
-    """The distilled student, or a part of the ensemble that is clearly better.
-
-    The validation rows tell which is better, unless the teacher has seen them: then it is what is nearer to it.
-    """
-    parts = list(parts_of(study, teacher, limit)) if has_synthetic_rows(job.data) and len(study.tasks) == 1 else []
-    if not parts or not job.deadline.remaining > 0:
+def _better_of(rivals: Rivals, part: Part | None, distilled: Callable[[], Finished]) -> Finished:
+    """The network or a part of the ensemble; the latter also where no network could be trained."""
+    if part is None:
         return distilled()
-    from model_search.finish.predict import tower_logits
-    from model_search.finish.study_models import StudyModels
-
-    models = StudyModels(study, compiled=True)
-    known = have_seen_validation(study, teacher)
-    rows = judged_rows(job.data, job.seed) if known else job.data.valid.inputs
-    judge = Judge(study.task, job.teacher(rows)) if known else Judge(study.task, None, job.data.valid)
-
-    def error(tower: TrainedTower) -> float:
-        return judge.error(tower_logits(models.of_tower(tower), rows))
-
-    errors = [error(part.tower) for part in parts]
-    best = min(range(len(parts)), key=errors.__getitem__)
     try:
-        student = distilled()
-    except NoTimeError:
-        student = None
-    if student is not None:
-        own = error(TrainedTower(student.plan, student.weights))
-        if not errors[best] < (_NEARER if known else _BETTER) * own:
-            return student
-    part = parts[best]
-    logits = tower_logits(models.of_tower(part.tower), job.data.valid.inputs)
-    metrics = ValidationMetrics(job.data, job.settings).all(logits)
-    return Finished(part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note,))
+        network = distilled()
+    except (StudyError, TrialError):
+        return rivals.finished(part)
+    return rivals.finished(part, _BETTER_NOTE) if rivals.is_better(part, network) else network
 
 
 def _calibration(study: StudyParts, teacher: FinalModel, rows: Rows, logits: np.ndarray) -> Calibration | None:
@@ -202,7 +178,12 @@ def _most_seconds(study: StudyParts) -> float:
 
 
 def have_seen_validation(study: StudyParts, teacher: FinalModel) -> bool:
-    """Whether towers of an ensemble were trained on the validation rows: those of bags, and those trained again."""
+    """Whether towers of an ensemble were trained on the validation rows: those of bags, and those trained again.
+
+    Args:
+        study: The study.
+        teacher: Its final ensemble.
+    """
     files = study.store.files()
     members = [study.history.get(member.trial) for member in teacher.members]
     plans = [trial.plan for trial in members if trial is not None and trial.plan is not None]
@@ -227,18 +208,24 @@ def _pace(study: StudyParts) -> float | None:
     In small towers, and in those of many layers, there is more to a step than products: the quickest one is like it.
     """
     found = [
-        trial.result.timings.get("total", 0.0) / _work_of(trial)
+        _seconds(trial) / _work_of(trial)
         for trial in study.history.completed
         if trial.result is not None
         and trial.result.stopped_at is None
         and trial.plan is not None
         and trial.plan.trains_one_tower
         and _work_of(trial)
+        and _seconds(trial)
     ]
     return _SLOWER * min(found) if found else None
 
 
-def _for_many_rows(study: StudyParts, most_parameters: int, candidates: Sequence[Candidate]) -> Candidate | None:
+def _seconds(trial: Trial) -> float:
+    timings = {} if trial.result is None else trial.result.timings
+    return timings.get("total", timings.get("trial", 0.0))
+
+
+def _for_large_tables(study: StudyParts, most_parameters: int, candidates: Sequence[Candidate]) -> Candidate | None:
     """What is trained from the beginning, since a student is given as many rows as it needs.
 
     It is the starting point for the largest tables, or where that is too large the best trial's tower, trained as such.
@@ -290,9 +277,6 @@ def _teacher(study: StudyParts, model: FinalModel) -> Teacher:
 
     def logits(inputs: Arrays) -> np.ndarray:
         if not built:
-            from model_search.training.runtime import tensorflow
-
-            tensorflow()  # quietly, before anything else imports it
             from model_search.finish.predict import tower_logits
             from model_search.finish.study_models import StudyModels
 

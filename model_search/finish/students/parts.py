@@ -8,21 +8,15 @@ boosted trees, some of the models.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from model_search.data.labelled_rows import LabelledRows
-from model_search.data.rows import Rows
-from model_search.data.task import Task, TaskKind
-from model_search.finish.calibration import calibrate, log_probabilities
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.final_models import FinalModel
-from model_search.metadata.trial import TrialKind, TrialPlan
+from model_search.metadata.trial import TrialKind
 from model_search.towers.classic_arrays import ClassicArrays, first_trees, parameters_of
 from model_search.training.folds.bags import name_in_fold, weights_by_fold
-from model_search.training.metrics import all_metrics
 from model_search.training.outcome import TrainedTower
 
 
@@ -42,7 +36,7 @@ class Part:
 
 
 def parts_of(study: StudyParts, teacher: FinalModel, most_parameters: int) -> Iterator[Part]:
-    """For each classic model of an ensemble, as much of it as is small enough.
+    """For each classic model of an ensemble, as much of it as is small enough, with the weights it answers with.
 
     Args:
         study: The study.
@@ -57,7 +51,7 @@ def parts_of(study: StudyParts, teacher: FinalModel, most_parameters: int) -> It
     for member in teacher.members:
         trial = study.history.get(member.trial)
         if trial is not None and trial.plan is not None and trial.plan.classic is not None:
-            tower = StudyModels(study).trained(member.trial)
+            tower = StudyModels(study).answering(member.trial)
             found = part_of(tower, most_parameters, 1 + max(study.completed))
             if found is not None:
                 yield found
@@ -73,19 +67,10 @@ def part_of(tower: TrainedTower, most_parameters: int, trial_id: int) -> Part | 
     """
     plan = tower.plan
     every: Sequence[ClassicArrays] = weights_by_fold(tower) if plan.folds else [tower.weights]
-    kept, trees = list(every), ""
-    if "leaf" in every[0]:
-        share = most_parameters / sum(map(parameters_of, every))
-        counts = [math.floor(share * len(arrays["root"])) for arrays in every]
-        if share < 1 and min(counts):
-            kept = [first_trees(arrays, count) for arrays, count in zip(every, counts, strict=True)]
-            trees = f"{sum(counts)} of {sum(len(arrays['root']) for arrays in every)} trees of "
-    while kept and sum(map(parameters_of, kept)) > most_parameters:
-        kept.pop()
+    kept = _some_trees(every, most_parameters) if "leaf" in every[0] else _some_models(every, most_parameters)
     if not kept:
         return None
     folds = len(kept) if len(kept) > 1 else 0
-    of_bag = f"{len(kept)} of {len(every)} models of " if len(kept) < len(every) else ""
     weights: dict[str, np.ndarray] = {}
     for fold, arrays in enumerate(kept):
         weights |= {name_in_fold(fold, name) if folds else name: array for name, array in arrays.items()}
@@ -97,64 +82,32 @@ def part_of(tower: TrainedTower, most_parameters: int, trial_id: int) -> Part | 
         parent=plan.trial_id,
         key="student",
     )
-    note = f"it is {trees}{of_bag}trial {plan.trial_id}, and better than a network of that size"
-    return Part(TrainedTower(made, weights), sum(map(parameters_of, kept)), note)
+    return Part(
+        TrainedTower(made, weights), sum(map(parameters_of, kept)), f"it is {_share(every, kept)}{plan.trial_id}"
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class Judge:
-    """How good students are on rows that none of them is trained on.
-
-    Attributes:
-        task: What is predicted.
-        truth: The teacher's logits for them, [rows, logits], where it is asked; no label is needed then.
-        labelled: The rows with their labels, where these are asked.
-    """
-
-    task: Task
-    truth: np.ndarray | None
-    labelled: Rows | None = None
-
-    def error(self, logits: np.ndarray) -> float:
-        """How far off logits are.
-
-        Of classes it is the log loss with their own temperature, or the mean Kullback-Leibler divergence from the
-        teacher; of numbers the mean squared error, or distance from it.
-
-        Args:
-            logits: Of these rows, [rows, logits].
-        """
-        if self.labelled is not None:
-            rows = LabelledRows.of_rows(self.task, self.labelled)
-            found = rows.logits(logits)
-            calibration = calibrate(rows, found)
-            if calibration is not None:
-                return calibration.log_loss_after
-            return all_metrics(self.task, rows.labels, found, rows.weights)["loss"]
-        if self.truth is None:
-            raise ValueError("a judge needs a teacher or labels")
-        if self.task.kind is TaskKind.REGRESSION:
-            return float(np.mean(np.square(logits - self.truth)))
-        expected = log_probabilities(self.truth)
-        return float(np.mean((np.exp(expected) * (expected - log_probabilities(logits))).sum(axis=-1)))
+def _some_trees(every: Sequence[ClassicArrays], most_parameters: int) -> list[ClassicArrays]:
+    """Of each forest the first trees, in the same share; forests of which no tree fits are left out."""
+    share = min(1.0, most_parameters / sum(map(parameters_of, every)))
+    kept: list[ClassicArrays] = []
+    for arrays in every:
+        ends = np.append(arrays["root"][1:], len(arrays["feature"]))
+        count = int(np.searchsorted(ends, share * len(arrays["feature"]), side="right"))
+        if count:
+            kept.append(first_trees(arrays, count))
+    return kept
 
 
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """What may become the student.
+def _some_models(every: Sequence[ClassicArrays], most_parameters: int) -> list[ClassicArrays]:
+    """The first models of a bag."""
+    ends = np.cumsum([parameters_of(arrays) for arrays in every])
+    return list(every[: int(np.searchsorted(ends, most_parameters, side="right"))])
 
-    Attributes:
-        plan: How it was made.
-        weights: By name.
-        parameters: How many numbers it has.
-        metrics: On the validation rows.
-        valid_logits: float32 [rows, logits], of the validation rows.
-        notes: Sentences about it, for people.
-    """
 
-    plan: TrialPlan
-    weights: Mapping[str, np.ndarray]
-    parameters: int
-    metrics: Mapping[str, float]
-    valid_logits: np.ndarray
-    notes: tuple[str, ...] = ()
+def _share(every: Sequence[ClassicArrays], kept: Sequence[ClassicArrays]) -> str:
+    """How much of a trial was kept, for people: "12 of 60 trees of trial "."""
+    trees, whole = (sum(len(arrays["root"]) for arrays in some if "leaf" in arrays) for some in (kept, every))
+    if trees < whole:
+        return f"{trees} of {whole} trees of trial "
+    return f"{len(kept)} of {len(every)} models of trial " if len(kept) < len(every) else "trial "

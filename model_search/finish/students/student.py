@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeGuard
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from model_search.data.rows import FEATURES, Arrays, Rows, concatenate
 from model_search.data.tabular.features import FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.deadline import Deadline
-from model_search.errors import StudyError
+from model_search.errors import StudyError, TrialError
 from model_search.metadata.trial import (
     DistillationPlan,
     HyperparameterValue,
@@ -44,12 +45,14 @@ _FRESH_BATCH = 256  # rows a step of a student with fresh weights,
 _FRESH_STEPS = 2000  # its steps,
 _FRESH_EPOCHS = 12  # or more: so many epochs,
 _FEWEST_FRESH_STEPS = 500  # and where fewer are possible, it had better go on from a trial
+_MOST_THREADS = 8  # of the teacher; each needs memory for a block of rows
 _TEACHER_SHARE = 1 / 3  # of the time until a deadline, in which the teacher predicts what it can
 _SHARE_OF_TIME = 0.85  # of what is left until a deadline, by an estimate of what steps take
 _COPIES = 4  # synthetic rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
 _SWAPPED = 0.15  # share of the columns that a synthetic row takes from another row
-_JUDGED = 2_048  # synthetic rows that tell how near a student is to its teacher
+_JUDGED = 2_048  # synthetic rows that tell how near a student is to its teacher,
+_MORE_SWAPPED = 0.4  # with so many columns from another row
 _BLOCK_ROWS = 16_384  # rows in one forward pass of the teacher ...
 _TIMED_BLOCK_ROWS = 2_048  # ... where there is a deadline
 _HYPERPARAMETERS: dict[str, HyperparameterValue] = {"learning_rate": 0.001, "optimizer": "adam", "cooldown_share": 0.5}
@@ -104,6 +107,8 @@ class DistillationTask:
         deadline: When the student has to be trained.
         budget: The most that its training may take, see `work`.
         pace: Seconds for each unit of work, as the trials took; None where it is not known.
+        is_timed: Whether the deadline is the user's, so that most of the time is left to the training; otherwise it
+            only ends what takes far too long.
     """
 
     data: PreparedData
@@ -118,6 +123,7 @@ class DistillationTask:
     deadline: Deadline = dataclasses.field(default_factory=Deadline)
     budget: float = math.inf
     pace: float | None = None
+    is_timed: bool = True
 
     @property
     def rows_a_step(self) -> int:
@@ -155,17 +161,25 @@ def distil(
 
     Raises:
         NoTimeError: if the deadline comes before a candidate could be trained.
-        StudyError: if there is no candidate.
+        StudyError: if there is no candidate, and no budget to train a tower from the beginning.
         TrialError: if the student cannot be trained.
     """
+    if fresh is not None and _steps_within(job.budget, fresh) < _FEWEST_FRESH_STEPS:
+        fresh = None
     if not candidates and fresh is None:
-        raise StudyError("no architecture is small enough for a student; allow it more parameters")
+        raise StudyError(
+            "no student: no network that is small enough was trained, and the trials were too little work to begin one"
+        )
     tried = [*candidates[:_CANDIDATE_ROUNDS], *([] if fresh is None else [fresh])]
     if not any(_has_time_for(job, candidate) for candidate in tried):
         raise NoTimeError
     distiller = _Distiller(job, on_progress)
-    if fresh is not None and (steps := distiller.fresh_steps(fresh)) >= (_FEWEST_FRESH_STEPS if candidates else 1):
-        return distiller.distil(fresh, steps)
+    if fresh is not None and (steps := distiller.fresh_steps(fresh)) >= _FEWEST_FRESH_STEPS:
+        try:
+            return distiller.distil(fresh, steps)
+        except TrialError:  # what goes on from a trial is less daring
+            if not candidates:
+                raise
     return _from_trials(job, candidates, distiller)
 
 
@@ -196,6 +210,11 @@ def work(rows: int, parameters: int) -> float:
     return float(rows * parameters + _STEP)
 
 
+def _steps_within(budget: float, fresh: Candidate) -> float:
+    """Steps of a tower with fresh weights that some work is enough for."""
+    return budget / work(_FRESH_BATCH, fresh.parameters)
+
+
 def _has_time_for(job: DistillationTask, candidate: Candidate) -> bool:
     """Whether any time would be left for the training itself."""
     return job.deadline.remaining > candidate.seconds
@@ -210,24 +229,36 @@ def small_enough(candidates: Sequence[Candidate], most_parameters: int) -> list[
     return list(found.values())
 
 
-def has_synthetic_rows(data: PreparedData) -> bool:
+def has_synthetic_rows(data: PreparedData) -> TypeGuard[TableData]:
     """Whether the rows are those of a table of columns, of which others can be made."""
     if not isinstance(data, TableData):
         return False
     return list(data.train.inputs) == [FEATURES] and data.train.inputs[FEATURES].ndim == 2
 
 
-def judged_rows(data: PreparedData, seed: int) -> Arrays:
-    """Synthetic rows of a table of columns that no student is trained on."""
-    if not isinstance(data, TableData):
-        raise TypeError(f"data are {type(data).__name__}; expected a table")
+def judged_rows(data: TableData, seed: int) -> Arrays:
+    """Rows that tell how near students are to their teacher: no training rows, where columns can be put together anew.
+
+    Args:
+        data: The rows of a table of columns.
+        seed: Seed of what is drawn.
+    """
     rng = np.random.default_rng([seed, len(data.train), _JUDGED])
     chosen = data.train.inputs[FEATURES][rng.permutation(len(data.train))[:_JUDGED]]
-    copies = -(-_JUDGED // len(chosen))
-    return {FEATURES: synthetic_rows(chosen, _groups(data), copies, rng)[:_JUDGED]}
+    copies = -(-4 * _JUDGED // len(chosen))
+    made = synthetic_rows(chosen, _groups(data), copies, rng, swapped=_MORE_SWAPPED)
+    known = {row.tobytes() for row in data.train.inputs[FEATURES]}
+    others = made[[row.tobytes() not in known for row in made]]
+    return {FEATURES: (others if len(others) else made)[:_JUDGED]}
 
 
-def synthetic_rows(features: np.ndarray, groups: Sequence[slice], copies: int, rng: np.random.Generator) -> np.ndarray:
+def synthetic_rows(
+    features: np.ndarray,
+    groups: Sequence[slice],
+    copies: int,
+    rng: np.random.Generator,
+    swapped: float = _SWAPPED,
+) -> np.ndarray:
     """Rows that have some of their columns from another row.
 
     Args:
@@ -235,6 +266,7 @@ def synthetic_rows(features: np.ndarray, groups: Sequence[slice], copies: int, r
         groups: The slice of features of each raw column; they stay together.
         copies: Synthetic rows for each row.
         rng: Source of all randomness.
+        swapped: Share of the columns that are taken from another row.
 
     Returns:
         float32 [copies * rows, width].
@@ -243,8 +275,8 @@ def synthetic_rows(features: np.ndarray, groups: Sequence[slice], copies: int, r
     for start in range(0, len(made), len(features)):
         part, others = made[start : start + len(features)], rng.permutation(len(features))
         for group in groups:
-            swapped = rng.random(len(part)) < _SWAPPED
-            part[swapped, group] = features[others[swapped], group]
+            is_swapped = rng.random(len(part)) < swapped
+            part[is_swapped, group] = features[others[is_swapped], group]
     return made
 
 
@@ -270,10 +302,9 @@ class _Distiller:
         """For how many steps a candidate with fresh weights can be trained: its schedule has to come to its end."""
         job = self._job
         wanted = max(_FRESH_STEPS, _FRESH_EPOCHS * self._rows_known // _FRESH_BATCH)
-        each = work(_FRESH_BATCH, candidate.parameters)
-        possible = job.budget / each
-        if job.deadline.is_set and job.pace is not None:
-            possible = min(possible, _SHARE_OF_TIME * job.deadline.remaining / (job.pace * each))
+        possible = _steps_within(job.budget, candidate)
+        if job.is_timed and job.deadline.is_set and job.pace is not None:
+            possible = min(possible, _steps_within(_SHARE_OF_TIME * job.deadline.remaining / job.pace, candidate))
         return int(min(wanted, possible))
 
     def distil(self, candidate: Candidate, steps: int) -> Student:
@@ -318,17 +349,21 @@ class _Distiller:
         return concatenate([first, more])
 
     def _teacher_logits(self, rows: Rows) -> np.ndarray:
-        """The teacher's logits, of the first rows at least; progress is reported between blocks, one for each core.
+        """The teacher's logits, of the first rows at least.
 
-        Where there is a deadline, most of the time until then is left to the student.
+        As many blocks as there are threads are answered at a time; progress is reported between them.
+
+        Where the user has set a time limit, most of the time until then is left to the student.
         """
-        deadline, cores = self._job.deadline, available_cores()
-        until = deadline.earlier((1 - _TEACHER_SHARE) * deadline.remaining) if deadline.is_set else deadline
-        blocks = rows.blocks(_TIMED_BLOCK_ROWS if deadline.is_set else _BLOCK_ROWS)
+        deadline, threads = self._job.deadline, min(available_cores(), _MOST_THREADS)
+        until, is_set = deadline, deadline.is_set
+        if self._job.is_timed and is_set:
+            until = deadline.earlier((1 - _TEACHER_SHARE) * deadline.remaining)
+        blocks = rows.blocks(_TIMED_BLOCK_ROWS if is_set else _BLOCK_ROWS)
         self._on_progress(Progress(0, 0, math.nan, None))
         found = [self._job.teacher(next(blocks).inputs)]  # it reads the study, which belongs to this thread
-        with concurrent.futures.ThreadPoolExecutor(cores) as pool:
-            while not until.passed and (some := list(itertools.islice(blocks, cores))):
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            while not until.passed and (some := list(itertools.islice(blocks, threads))):
                 self._on_progress(Progress(0, 0, math.nan, None))
                 found += pool.map(lambda block: self._job.teacher(block.inputs), some)
         return np.concatenate(found).astype(np.float32)

@@ -1,0 +1,159 @@
+"""Whether a part of an ensemble is a better student than the network that is distilled from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model_search.data.labelled_rows import LabelledRows
+from model_search.data.rows import Arrays
+from model_search.data.task import TaskKind
+from model_search.finish.calibration import calibrate, log_probabilities
+from model_search.finish.final_ensemble import StudyParts
+from model_search.finish.students.parts import Part
+from model_search.finish.students.student import DistillationTask, has_synthetic_rows, judged_rows
+from model_search.metadata.trial import TrialPlan
+from model_search.training.engine import OnProgress
+from model_search.training.evaluation import ValidationMetrics
+from model_search.training.metrics import all_metrics
+from model_search.training.outcome import Progress, TrainedTower
+
+# A part of the ensemble takes longer to answer than a network. Its share of the network's error is at most
+_BETTER = 0.98  # on the validation rows,
+_NEARER = 0.8  # or, where these do not tell, of the distance from the teacher.
+_FEWEST_JUDGES, _MOST_JUDGES = 200, 4096  # validation rows
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelJudge:
+    """How good models are on rows with labels: the log loss of classes, with their own temperature, or the loss.
+
+    Attributes:
+        rows: Labels and weights.
+    """
+
+    rows: LabelledRows
+
+    def error(self, logits: np.ndarray) -> float:
+        """How far off logits [rows, logits] are; less is better."""
+        found = self.rows.logits(logits)
+        calibration = calibrate(self.rows, found)
+        if calibration is not None:
+            return calibration.log_loss_after
+        return all_metrics(self.rows.task, self.rows.labels, found, self.rows.weights)["loss"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherJudge:
+    """How near models are to their teacher: the mean Kullback-Leibler divergence from it, or the squared distance.
+
+    Attributes:
+        kind: Classes or numbers.
+        teacher_logits: The teacher's logits, [rows, logits].
+    """
+
+    kind: TaskKind
+    teacher_logits: np.ndarray
+
+    def error(self, logits: np.ndarray) -> float:
+        """How far logits [rows, logits] are from the teacher's; less is better."""
+        if self.kind is TaskKind.REGRESSION:
+            return float(np.mean(np.square(logits - self.teacher_logits)))
+        expected = log_probabilities(self.teacher_logits)
+        return float(np.mean((np.exp(expected) * (expected - log_probabilities(logits))).sum(axis=-1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What may become the student.
+
+    Attributes:
+        plan: How it was made.
+        weights: By name.
+        parameters: How many numbers it has.
+        metrics: On the validation rows.
+        valid_logits: float32 [rows, logits], of the validation rows.
+        notes: Sentences about it, for people.
+    """
+
+    plan: TrialPlan
+    weights: Mapping[str, np.ndarray]
+    parameters: int
+    metrics: Mapping[str, float]
+    valid_logits: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+class Rivals:
+    """Parts of an ensemble beside the network that is distilled from it.
+
+    The validation rows tell which is better, unless they are few or the teacher has seen them: then it is what is
+    nearer to the teacher.
+
+    Args:
+        study: The study.
+        job: What the network is distilled from.
+        seen: Whether the teacher has seen the validation rows.
+        on_progress: See `Engine.run`.
+    """
+
+    def __init__(self, study: StudyParts, job: DistillationTask, seen: bool, on_progress: OnProgress | None):
+        self._study, self._job, self._on_progress = study, job, on_progress
+        self._is_labelled = not seen and len(job.data.valid) >= _FEWEST_JUDGES
+        self._errors: dict[int, float] = {}
+
+    @functools.cached_property
+    def _rows(self) -> Arrays:
+        data, seed = self._job.data, self._job.seed
+        if self._is_labelled or not has_synthetic_rows(data):
+            return data.valid.take(self._chosen).inputs
+        return judged_rows(data, seed)
+
+    @functools.cached_property
+    def _chosen(self) -> np.ndarray:
+        """The validation rows that are judged by."""
+        rng = np.random.default_rng([self._job.seed, len(self._job.data.valid)])
+        return np.sort(rng.permutation(len(self._job.data.valid))[:_MOST_JUDGES])
+
+    @functools.cached_property
+    def _judge(self) -> LabelJudge | TeacherJudge:
+        data = self._job.data
+        if self._is_labelled:
+            return LabelJudge(LabelledRows.of_rows(data.task, data.valid.take(self._chosen)))
+        return TeacherJudge(data.task.kind, self._job.teacher(self._rows))
+
+    def _error(self, tower: TrainedTower) -> float:
+        return self._judge.error(self._logits(tower, self._rows))
+
+    def _logits(self, tower: TrainedTower, inputs: Arrays) -> np.ndarray:
+        from model_search.finish.predict import tower_logits
+        from model_search.finish.study_models import StudyModels
+
+        return tower_logits(StudyModels(self._study, compiled=True).of_tower(tower), inputs)
+
+    def best(self, parts: Sequence[Part]) -> Part | None:
+        """The best part, of those that there is time to judge; None where there is none."""
+        errors: dict[int, float] = {}
+        for place, part in enumerate(parts):
+            if self._job.deadline.passed:
+                break
+            if self._on_progress is not None:
+                self._on_progress(Progress(0, 0, math.nan, None))
+            errors[place] = self._error(part.tower)
+        return parts[min(errors, key=errors.__getitem__)] if errors else None
+
+    def is_better(self, part: Part, student: Finished) -> bool:
+        """Whether a part is clearly better than the network, which answers sooner."""
+        share = _BETTER if self._is_labelled else _NEARER
+        return self._error(part.tower) < share * self._error(TrainedTower(student.plan, student.weights))
+
+    def finished(self, part: Part, note: str = "") -> Finished:
+        """A part as the student."""
+        data = self._job.data
+        logits = self._logits(part.tower, data.valid.inputs)
+        metrics = ValidationMetrics(data, self._job.settings).all(logits)
+        return Finished(part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note + note,))
