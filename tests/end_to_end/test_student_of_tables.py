@@ -9,7 +9,7 @@ import tensorflow as tf
 from model_search import constants, single_trainer
 from model_search.data import array_data
 from model_search.errors import TrialError
-from model_search.finish.students import distillation, rivals, student
+from model_search.finish.students import comparison, distillation, student
 
 LARGE = ("PLE_48", "MLP_256", "MLP_256", "MLP_256")
 
@@ -47,8 +47,8 @@ def test_it_is_a_part_of_the_ensemble_where_that_is_better(tmp_path, monkeypatch
         raise TrialError("the loss became nan")
 
     monkeypatch.setattr(distillation, "_LEAST_SECONDS", 1000.0)
-    monkeypatch.setattr(rivals, "_BETTER", 100.0)
-    monkeypatch.setattr(rivals, "_NEARER", 100.0)
+    monkeypatch.setattr(comparison, "_BETTER", 100.0)
+    monkeypatch.setattr(comparison, "_NEARER", 100.0)
     if not trains:
         monkeypatch.setattr(distillation, "distil", failing)
     rng = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import pytest
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
+from model_search.finish.students.comparison import DistanceFromTeacher, ErrorOnLabels
 from model_search.finish.students.parts import part_of
-from model_search.finish.students.rivals import LabelJudge, TeacherJudge
 from model_search.metadata.trial import TrialKind
 from model_search.search.planning.classic_models import classic_plan
 from model_search.towers.classic_arrays import checked, parameters_of
@@ -101,24 +101,24 @@ def test_as_many_trees_are_taken_as_there_is_room_for(name):
     assert part_of(TrainedTower(plan, arrays), ends[0] - 1, 9) is None
 
 
-def test_a_judge_by_the_teacher_needs_no_labels():
+def test_the_distance_from_the_teacher_needs_no_labels():
     arrays, features, _ = fitted("extra_trees", True)
     right, worse = (logits(each, features, 2) for each in (arrays, fitted("extra_trees", True, steps=2)[0]))
-    judge = TeacherJudge(TaskKind.CLASSIFICATION, right)
-    assert judge.error(right) == pytest.approx(0, abs=1e-6)
-    assert judge.error(worse) > 0.01
-    assert TeacherJudge(TaskKind.REGRESSION, right[:, :1] + 2).error(right[:, :1]) == pytest.approx(4, abs=1e-4)
+    measure = DistanceFromTeacher(TaskKind.CLASSIFICATION, right)
+    assert measure.error(right) == pytest.approx(0, abs=1e-6)
+    assert measure.error(worse) > 0.01
+    assert DistanceFromTeacher(TaskKind.REGRESSION, right[:, :1] + 2).error(right[:, :1]) == pytest.approx(4, abs=1e-4)
 
 
 def labelled(task, labels):
     return LabelledRows.of_rows(task, Rows.of(np.zeros((len(labels), 1), np.float32), labels))
 
 
-def test_a_judge_by_labels_allows_each_its_own_temperature():
+def test_the_error_on_labels_allows_each_its_own_temperature():
     labels = (np.random.default_rng(0).random(400) < 0.8).astype(np.int32)
-    judge = LabelJudge(labelled(Task(TaskKind.CLASSIFICATION, "y", 2), labels))
+    measure = ErrorOnLabels(labelled(Task(TaskKind.CLASSIFICATION, "y", 2), labels))
     honest = np.log(np.array([[0.2, 0.8]] * 400, np.float32))
-    assert judge.error(honest) == pytest.approx(judge.error(9 * honest), abs=0.01)
-    assert judge.error(honest) < judge.error(-honest)
-    numbers = LabelJudge(labelled(Task(TaskKind.REGRESSION, "y", 1), np.ones((4, 1), np.float32)))
+    assert measure.error(honest) == pytest.approx(measure.error(9 * honest), abs=0.01)
+    assert measure.error(honest) < measure.error(-honest)
+    numbers = ErrorOnLabels(labelled(Task(TaskKind.REGRESSION, "y", 1), np.ones((4, 1), np.float32)))
     assert numbers.error(np.zeros((4, 1))) > numbers.error(np.full((4, 1), 0.5))

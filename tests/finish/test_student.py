@@ -20,8 +20,8 @@ from model_search.finish.students.student import (
     DistillationTask,
     NoTimeError,
     _Distiller,
+    comparison_rows,
     distil,
-    judged_rows,
     small_enough,
     synthetic_rows,
     work,
@@ -359,14 +359,14 @@ def test_without_a_network_and_with_little_work_there_is_no_student_and_the_teac
 
 
 @pytest.mark.parametrize("columns", [2, 4])
-def test_rows_that_students_are_judged_by_are_no_training_rows(columns):
+def test_rows_that_students_are_compared_on_are_no_training_rows(columns):
     data = table()
     known = data.train.inputs["features"][:, :columns]
     data = dataclasses.replace(data, train=data.train.with_inputs({"features": known}))
-    judged = judged_rows(data, 3)["features"]
-    assert len(judged) == 2048
-    assert np.array_equal(judged, judged_rows(data, 3)["features"])
-    assert not (judged[:, None] == known[None]).all(axis=2).any()
+    compared = comparison_rows(data, 3)["features"]
+    assert len(compared) == 2048
+    assert np.array_equal(compared, comparison_rows(data, 3)["features"])
+    assert not (compared[:, None] == known[None]).all(axis=2).any()
 
 
 def test_steps_of_a_large_table_are_epochs():

@@ -16,8 +16,8 @@ from model_search.deadline import Deadline
 from model_search.errors import StudyError, TrialError
 from model_search.finish.calibration import calibrate
 from model_search.finish.final_ensemble import StudyParts, given_temperature
+from model_search.finish.students.comparison import FinishedStudent, StudentComparison
 from model_search.finish.students.parts import Part, parts_of
-from model_search.finish.students.rivals import Finished, Rivals
 from model_search.finish.students.student import (
     SHARE_OF_ENSEMBLE,
     Candidate,
@@ -125,14 +125,14 @@ def distilled_student(
         pace=_pace(study),
         is_timed=is_timed,
     )
-    rivals = Rivals(study, job, have_seen_validation(study, teacher), distillation.on_progress)
+    comparison = StudentComparison(study, job, have_seen_validation(study, teacher), distillation.on_progress)
 
-    def distilled() -> Finished:
+    def distilled() -> FinishedStudent:
         found = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress, fresh)
         outcome = found.outcome
-        return Finished(found.plan, outcome.weights, outcome.parameters, outcome.metrics, outcome.valid_logits)
+        return FinishedStudent(found.plan, outcome.weights, outcome.parameters, outcome.metrics, outcome.valid_logits)
 
-    student = _better_of(rivals, rivals.best(parts), distilled)
+    student = _better_of(comparison, comparison.best(parts), distilled)
     final = FinalModel(
         kind=FinalKind.STUDENT,
         metrics=student.metrics,
@@ -147,15 +147,17 @@ def distilled_student(
     return final, student.valid_logits
 
 
-def _better_of(rivals: Rivals, part: Part | None, distilled: Callable[[], Finished]) -> Finished:
+def _better_of(
+    comparison: StudentComparison, part: Part | None, distilled: Callable[[], FinishedStudent]
+) -> FinishedStudent:
     """The network or a part of the ensemble; the latter also where no network could be trained."""
     if part is None:
         return distilled()
     try:
         network = distilled()
     except (StudyError, TrialError):
-        return rivals.finished(part)
-    return rivals.finished(part, _BETTER_NOTE) if rivals.is_better(part, network) else network
+        return comparison.finished(part)
+    return comparison.finished(part, _BETTER_NOTE) if comparison.is_better(part, network) else network
 
 
 def _calibration(study: StudyParts, teacher: FinalModel, rows: Rows, logits: np.ndarray) -> Calibration | None:

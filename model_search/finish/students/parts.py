@@ -34,6 +34,11 @@ class Part:
     parameters: int
     note: str
 
+    @property
+    def of_trial(self) -> int:
+        """The trial that it is a part of."""
+        return int(self.tower.plan.parent or 0)
+
 
 def parts_of(study: StudyParts, teacher: FinalModel, most_parameters: int) -> Iterator[Part]:
     """For each classic model of an ensemble, as much of it as is small enough, with the weights it answers with.

@@ -51,7 +51,7 @@ _SHARE_OF_TIME = 0.85  # of what is left until a deadline, by an estimate of wha
 _COPIES = 4  # synthetic rows for each row of the table ...
 _MOST_ROWS = 200_000  # ... as long as there are no more rows than this
 _SWAPPED = 0.15  # share of the columns that a synthetic row takes from another row
-_JUDGED = 2_048  # synthetic rows that tell how near a student is to its teacher,
+_COMPARED = 2_048  # synthetic rows that tell how near a student is to its teacher,
 _MORE_SWAPPED = 0.4  # with so many columns from another row
 _BLOCK_ROWS = 16_384  # rows in one forward pass of the teacher ...
 _TIMED_BLOCK_ROWS = 2_048  # ... where there is a deadline
@@ -236,20 +236,20 @@ def has_synthetic_rows(data: PreparedData) -> TypeGuard[TableData]:
     return list(data.train.inputs) == [FEATURES] and data.train.inputs[FEATURES].ndim == 2
 
 
-def judged_rows(data: TableData, seed: int) -> Arrays:
+def comparison_rows(data: TableData, seed: int) -> Arrays:
     """Rows that tell how near students are to their teacher: no training rows, where columns can be put together anew.
 
     Args:
         data: The rows of a table of columns.
         seed: Seed of what is drawn.
     """
-    rng = np.random.default_rng([seed, len(data.train), _JUDGED])
-    chosen = data.train.inputs[FEATURES][rng.permutation(len(data.train))[:_JUDGED]]
-    copies = -(-4 * _JUDGED // len(chosen))
+    rng = np.random.default_rng([seed, len(data.train), _COMPARED])
+    chosen = data.train.inputs[FEATURES][rng.permutation(len(data.train))[:_COMPARED]]
+    copies = -(-4 * _COMPARED // len(chosen))
     made = synthetic_rows(chosen, _groups(data), copies, rng, swapped=_MORE_SWAPPED)
     known = {row.tobytes() for row in data.train.inputs[FEATURES]}
     others = made[[row.tobytes() not in known for row in made]]
-    return {FEATURES: (others if len(others) else made)[:_JUDGED]}
+    return {FEATURES: (others if len(others) else made)[:_COMPARED]}
 
 
 def synthetic_rows(

@@ -15,7 +15,7 @@ from model_search.data.task import TaskKind
 from model_search.finish.calibration import calibrate, log_probabilities
 from model_search.finish.final_ensemble import StudyParts
 from model_search.finish.students.parts import Part
-from model_search.finish.students.student import DistillationTask, has_synthetic_rows, judged_rows
+from model_search.finish.students.student import DistillationTask, comparison_rows, has_synthetic_rows
 from model_search.metadata.trial import TrialPlan
 from model_search.training.engine import OnProgress
 from model_search.training.evaluation import ValidationMetrics
@@ -25,11 +25,11 @@ from model_search.training.outcome import Progress, TrainedTower
 # A part of the ensemble takes longer to answer than a network. Its share of the network's error is at most
 _BETTER = 0.98  # on the validation rows,
 _NEARER = 0.8  # or, where these do not tell, of the distance from the teacher.
-_FEWEST_JUDGES, _MOST_JUDGES = 200, 4096  # validation rows
+_FEWEST_LABELS, _MOST_LABELS = 200, 4096  # validation rows
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelJudge:
+class ErrorOnLabels:
     """How good models are on rows with labels: the log loss of classes, with their own temperature, or the loss.
 
     Attributes:
@@ -48,7 +48,7 @@ class LabelJudge:
 
 
 @dataclasses.dataclass(frozen=True)
-class TeacherJudge:
+class DistanceFromTeacher:
     """How near models are to their teacher: the mean Kullback-Leibler divergence from it, or the squared distance.
 
     Attributes:
@@ -68,7 +68,7 @@ class TeacherJudge:
 
 
 @dataclasses.dataclass(frozen=True)
-class Finished:
+class FinishedStudent:
     """What may become the student.
 
     Attributes:
@@ -88,7 +88,7 @@ class Finished:
     notes: tuple[str, ...] = ()
 
 
-class Rivals:
+class StudentComparison:
     """Parts of an ensemble beside the network that is distilled from it.
 
     The validation rows tell which is better, unless they are few or the teacher has seen them: then it is what is
@@ -103,7 +103,7 @@ class Rivals:
 
     def __init__(self, study: StudyParts, job: DistillationTask, seen: bool, on_progress: OnProgress | None):
         self._study, self._job, self._on_progress = study, job, on_progress
-        self._is_labelled = not seen and len(job.data.valid) >= _FEWEST_JUDGES
+        self._is_labelled = not seen and len(job.data.valid) >= _FEWEST_LABELS
         self._errors: dict[int, float] = {}
 
     @functools.cached_property
@@ -111,23 +111,23 @@ class Rivals:
         data, seed = self._job.data, self._job.seed
         if self._is_labelled or not has_synthetic_rows(data):
             return data.valid.take(self._chosen).inputs
-        return judged_rows(data, seed)
+        return comparison_rows(data, seed)
 
     @functools.cached_property
     def _chosen(self) -> np.ndarray:
-        """The validation rows that are judged by."""
+        """The validation rows that errors are computed on."""
         rng = np.random.default_rng([self._job.seed, len(self._job.data.valid)])
-        return np.sort(rng.permutation(len(self._job.data.valid))[:_MOST_JUDGES])
+        return np.sort(rng.permutation(len(self._job.data.valid))[:_MOST_LABELS])
 
     @functools.cached_property
-    def _judge(self) -> LabelJudge | TeacherJudge:
+    def _measure(self) -> ErrorOnLabels | DistanceFromTeacher:
         data = self._job.data
         if self._is_labelled:
-            return LabelJudge(LabelledRows.of_rows(data.task, data.valid.take(self._chosen)))
-        return TeacherJudge(data.task.kind, self._job.teacher(self._rows))
+            return ErrorOnLabels(LabelledRows.of_rows(data.task, data.valid.take(self._chosen)))
+        return DistanceFromTeacher(data.task.kind, self._job.teacher(self._rows))
 
     def _error(self, tower: TrainedTower) -> float:
-        return self._judge.error(self._logits(tower, self._rows))
+        return self._measure.error(self._logits(tower, self._rows))
 
     def _logits(self, tower: TrainedTower, inputs: Arrays) -> np.ndarray:
         from model_search.finish.predict import tower_logits
@@ -136,24 +136,29 @@ class Rivals:
         return tower_logits(StudyModels(self._study, compiled=True).of_tower(tower), inputs)
 
     def best(self, parts: Sequence[Part]) -> Part | None:
-        """The best part, of those that there is time to judge; None where there is none."""
-        errors: dict[int, float] = {}
-        for place, part in enumerate(parts):
+        """The best part, of those that there is time to compare; None where there is none."""
+        compared = []
+        for part in parts:
             if self._job.deadline.passed:
                 break
             if self._on_progress is not None:
                 self._on_progress(Progress(0, 0, math.nan, None))
-            errors[place] = self._error(part.tower)
-        return parts[min(errors, key=errors.__getitem__)] if errors else None
+            self._errors[part.of_trial] = self._error(part.tower)
+            compared.append(part)
+        return min(compared, key=lambda part: self._errors[part.of_trial], default=None)
 
-    def is_better(self, part: Part, student: Finished) -> bool:
-        """Whether a part is clearly better than the network, which answers sooner."""
-        share = _BETTER if self._is_labelled else _NEARER
-        return self._error(part.tower) < share * self._error(TrainedTower(student.plan, student.weights))
+    def is_better(self, part: Part, student: FinishedStudent) -> bool:
+        """Whether the best part is clearly better than the network, which answers sooner."""
+        error = self._errors[part.of_trial]
+        if self._is_labelled:
+            return error < _BETTER * self._measure.error(student.valid_logits[self._chosen])
+        return error < _NEARER * self._error(TrainedTower(student.plan, student.weights))
 
-    def finished(self, part: Part, note: str = "") -> Finished:
+    def finished(self, part: Part, note: str = "") -> FinishedStudent:
         """A part as the student."""
         data = self._job.data
         logits = self._logits(part.tower, data.valid.inputs)
         metrics = ValidationMetrics(data, self._job.settings).all(logits)
-        return Finished(part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note + note,))
+        return FinishedStudent(
+            part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note + note,)
+        )
