@@ -32,6 +32,7 @@ from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.ranking import Goal, Objective
 from model_search.search.space.grammar import Grammar
 from model_search.spec.load import load_spec
+from model_search.spec.tower_suggestions import tower_suggestion
 
 CONTESTANTS = "default/predictor,unprimed/predictor,default/random,default/bayesian,ADAPTIVE_COORDINATE_DESCENT/random"
 RANDOM = "any_depth/random"
@@ -165,11 +166,7 @@ def reached(scores: Sequence[float], again: Mapping[int, float], objective: Obje
 def replay(plans: Sequence[TrialPlan]) -> PhoenixSpec:
     """The stock space, to train these towers with their hyperparameters."""
     spec = stock_space()
-    for plan in plans:
-        tower = spec.replay.towers.add(architecture=plan.architecture)
-        for name, value in plan.hyperparameters.items():
-            kind = {bool: "bool_value", int: "int64_value", float: "float_value"}.get(type(value), "bytes_value")
-            setattr(tower.hparams.hparam[name], kind, str(value).encode() if kind == "bytes_value" else value)
+    spec.replay.towers.extend(tower_suggestion(plan.architecture, plan.hyperparameters) for plan in plans)
     return spec
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.errors import StudyError, UserError
-from model_search.proto.phoenix_spec_pb2 import PhoenixSpec, TowerSuggestion
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.report.comparison import Comparison, FamilyScores, TowerScores, checked_families, keep_comparison
 from model_search.single_trainer import SingleTrainer
 from model_search.spec.load import load_spec
+from model_search.spec.tower_suggestions import tower_suggestion
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # Parts of a specification that would add towers of other blocks, or change what a trial is.
 _LEFT_OUT = ("user_suggestions", "ensemble_spec", "distillation_spec", "replay", "tuning", "evaluation_schedule")
-_KINDS: Mapping[type, str] = {bool: "bool_value", int: "int64_value", float: "float_value"}
 
 
 def compare_families(
@@ -103,16 +103,7 @@ def _of_family(base: PhoenixSpec, blocks: Sequence[str]) -> PhoenixSpec:
 def _replay(base: PhoenixSpec, blocks: Sequence[str], plans: Sequence[TrialPlan]) -> PhoenixSpec:
     """The specification that trains these towers and nothing else."""
     spec = _of_family(base, blocks)
-    for plan in plans:
-        tower = TowerSuggestion(architecture=plan.architecture)
-        for name, value in plan.hyperparameters.items():
-            entry = tower.hparams.hparam[name]
-            kind = _KINDS.get(type(value))
-            if kind is None:
-                entry.bytes_value = str(value).encode()
-            else:
-                setattr(entry, kind, value)
-        spec.replay.towers.append(tower)
+    spec.replay.towers.extend(tower_suggestion(plan.architecture, plan.hyperparameters) for plan in plans)
     return spec
 
 

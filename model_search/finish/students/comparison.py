@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from model_search.training.engine import OnProgress
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import all_metrics
 from model_search.training.outcome import Progress, TrainedTower
+
+if TYPE_CHECKING:
+    import keras
 
 # A part of the ensemble takes longer to answer than a network. Its share of the network's error is at most
 _BETTER = 0.98  # on the validation rows,
@@ -105,6 +109,7 @@ class StudentComparison:
         self._study, self._job, self._on_progress = study, job, on_progress
         self._is_labelled = not seen and len(job.data.valid) >= _FEWEST_LABELS
         self._errors: dict[int, float] = {}
+        self._built: dict[int, keras.Model] = {}
 
     @functools.cached_property
     def _rows(self) -> Arrays:
@@ -126,14 +131,19 @@ class StudentComparison:
             return ErrorOnLabels(LabelledRows.of_rows(data.task, data.valid.take(self._chosen)))
         return DistanceFromTeacher(data.task.kind, self._job.teacher(self._rows))
 
-    def _error(self, tower: TrainedTower) -> float:
-        return self._measure.error(self._logits(tower, self._rows))
-
-    def _logits(self, tower: TrainedTower, inputs: Arrays) -> np.ndarray:
-        from model_search.finish.predict import tower_logits
+    def _model(self, tower: TrainedTower) -> keras.Model:
         from model_search.finish.study_models import StudyModels
 
-        return tower_logits(StudyModels(self._study, compiled=True).of_tower(tower), inputs)
+        return StudyModels(self._study, compiled=True).of_tower(tower)
+
+    def _error(self, model: keras.Model) -> float:
+        return self._measure.error(self._logits(model, self._rows))
+
+    @staticmethod
+    def _logits(model: keras.Model, inputs: Arrays) -> np.ndarray:
+        from model_search.finish.predict import tower_logits
+
+        return tower_logits(model, inputs)
 
     def best(self, parts: Sequence[Part]) -> Part | None:
         """The best part, of those that there is time to compare; None where there is none."""
@@ -143,7 +153,8 @@ class StudentComparison:
                 break
             if self._on_progress is not None:
                 self._on_progress(Progress(0, 0, math.nan, None))
-            self._errors[part.of_trial] = self._error(part.tower)
+            self._built[part.of_trial] = self._model(part.tower)
+            self._errors[part.of_trial] = self._error(self._built[part.of_trial])
             compared.append(part)
         return min(compared, key=lambda part: self._errors[part.of_trial], default=None)
 
@@ -152,12 +163,12 @@ class StudentComparison:
         error = self._errors[part.of_trial]
         if self._is_labelled:
             return error < _BETTER * self._measure.error(student.valid_logits[self._chosen])
-        return error < _NEARER * self._error(TrainedTower(student.plan, student.weights))
+        return error < _NEARER * self._error(self._model(TrainedTower(student.plan, student.weights)))
 
     def finished(self, part: Part, note: str = "") -> FinishedStudent:
-        """A part as the student."""
+        """A part, which was compared, as the student."""
         data = self._job.data
-        logits = self._logits(part.tower, data.valid.inputs)
+        logits = self._logits(self._built[part.of_trial], data.valid.inputs)
         metrics = ValidationMetrics(data, self._job.settings).all(logits)
         return FinishedStudent(
             part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note + note,)

@@ -32,6 +32,7 @@ from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel
 from model_search.metadata.paths import STUDENT_WEIGHTS, refit_weights
 from model_search.metadata.trial import Trial
+from model_search.report.leaderboard import seconds_of
 from model_search.search.planning.morphisms import sizes
 from model_search.search.space.grammar import Grammar
 from model_search.search.space.hyperparameter_space import build_space
@@ -125,14 +126,17 @@ def distilled_student(
         pace=_pace(study),
         is_timed=is_timed,
     )
-    comparison = StudentComparison(study, job, have_seen_validation(study, teacher), distillation.on_progress)
 
     def distilled() -> FinishedStudent:
         found = distil(job, candidates[:_MOST_CANDIDATES], distillation.on_progress, fresh)
         outcome = found.outcome
         return FinishedStudent(found.plan, outcome.weights, outcome.parameters, outcome.metrics, outcome.valid_logits)
 
-    student = _better_of(comparison, comparison.best(parts), distilled)
+    if parts:
+        seen = have_seen_validation(study, teacher)
+        student = _best_of(StudentComparison(study, job, seen, distillation.on_progress), parts, distilled)
+    else:
+        student = distilled()
     final = FinalModel(
         kind=FinalKind.STUDENT,
         metrics=student.metrics,
@@ -147,10 +151,11 @@ def distilled_student(
     return final, student.valid_logits
 
 
-def _better_of(
-    comparison: StudentComparison, part: Part | None, distilled: Callable[[], FinishedStudent]
+def _best_of(
+    comparison: StudentComparison, parts: Sequence[Part], distilled: Callable[[], FinishedStudent]
 ) -> FinishedStudent:
     """The network or a part of the ensemble; the latter also where no network could be trained."""
+    part = comparison.best(parts)
     if part is None:
         return distilled()
     try:
@@ -174,9 +179,7 @@ def _calibration(study: StudyParts, teacher: FinalModel, rows: Rows, logits: np.
 
 def _most_seconds(study: StudyParts) -> float:
     """Half of what the trials took: then a student takes no more than a third of the whole time."""
-    results = [trial.result for trial in study.history.completed if trial.result is not None]
-    spent = sum(result.timings.get("trial", result.timings.get("total", 0.0)) for result in results)
-    return max(_LEAST_SECONDS, _SHARE_OF_SEARCH * spent)
+    return max(_LEAST_SECONDS, _SHARE_OF_SEARCH * sum(map(_seconds, study.history.completed)))
 
 
 def have_seen_validation(study: StudyParts, teacher: FinalModel) -> bool:
@@ -223,8 +226,8 @@ def _pace(study: StudyParts) -> float | None:
 
 
 def _seconds(trial: Trial) -> float:
-    timings = {} if trial.result is None else trial.result.timings
-    return timings.get("total", timings.get("trial", 0.0))
+    found = math.nan if trial.result is None else seconds_of(trial.result)
+    return 0.0 if math.isnan(found) else found
 
 
 def _for_large_tables(study: StudyParts, most_parameters: int, candidates: Sequence[Candidate]) -> Candidate | None:
