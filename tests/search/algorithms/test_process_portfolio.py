@@ -1,4 +1,4 @@
-"""What version 4 of the guided beam adds: a share of trials for a process over edit distances, by the evidence."""
+"""What versions 4 and 5 of the guided beam add: a share of trials for a process over edit distances, which explores."""
 
 import types
 
@@ -46,7 +46,14 @@ def _believing(probability, **settings):
 
 
 def test_each_version_is_its_own_class():
-    classes = {None: ProcessPortfolio, 4: ProcessPortfolio, 3: PortfolioBeam, 2: RobustBeam, 1: GuidedBeam}
+    classes = {
+        None: ProcessPortfolio,
+        5: ProcessPortfolio,
+        4: ProcessPortfolio,
+        3: PortfolioBeam,
+        2: RobustBeam,
+        1: GuidedBeam,
+    }
     assert {version: type(make_algorithm(_spec(version))) for version in classes} == classes
 
 
@@ -85,11 +92,47 @@ def test_as_many_proposals_are_those_of_the_process_as_its_share_says():
     counts = []
     for most in (0.0, 0.5, 1.0):
         algorithm, asked = make_algorithm(_spec(most_process=most)), []
-        algorithm._process = types.SimpleNamespace(propose=lambda *given, asked=asked: asked.append(given))
+        process = types.SimpleNamespace(propose=lambda *given, asked=asked: asked.append(given))
+        algorithm._exploring = lambda history, process=process: process
         for later in range(STALLED, STALLED + 20):
             algorithm.propose(_history([1.0] + [2.0] * later), np.random.default_rng(0))
         counts.append(len(asked))
     assert counts[0] == 0 and 4 <= counts[1] <= 16 and counts[2] == 20
+
+
+def _explorations(**settings):
+    """How much the process explores at first, halfway to a stall, at it, and long after it."""
+    algorithm = _believing(1.0, **settings)
+    return [
+        algorithm._exploring(_history([1.0] + [2.0] * later)).exploration
+        for later in (0, STALLED // 2, STALLED, 3 * STALLED)
+    ]
+
+
+def test_the_process_explores_more_where_nothing_was_better_for_long():
+    assert _explorations() == pytest.approx([2.0, 4.0, 6.0, 6.0])
+    assert _explorations(stalled_exploration=0.5) == pytest.approx([2.0, 2.5, 3.0, 3.0])
+
+
+def test_in_version_4_the_process_explores_as_much_at_all_times():
+    assert _explorations(version=4, stalled_exploration=2.0) == pytest.approx([2.0] * 4)
+
+
+def test_what_it_proposes_is_less_promising_and_less_known_where_progress_has_stalled():
+    value, expected = _by_places(3), []
+    history = _history(value, 3)
+    for growth in (0.0, 100.0):
+        algorithm = _believing(1.0, stalled_exploration=growth)
+        algorithm._stalled = lambda history: 1.0
+        expected.append(
+            np.mean(
+                [
+                    value(algorithm._exploring(history).propose(history, np.random.default_rng(seed)))
+                    for seed in range(12)
+                ]
+            )
+        )
+    assert expected[0] + 0.3 < expected[1]  # losses; their standard deviation is 0.7
 
 
 def _codes(plan):

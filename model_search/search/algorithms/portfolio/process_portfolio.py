@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 
 PROCESS_FROM = 16  # the first trial that may be the process's
+EXPLORING_FROM = 5  # the version from which on the process explores more when progress has stalled
 _EARLIER: dict[int, type[GuidedBeam]] = {1: GuidedBeam, 2: RobustBeam, 3: PortfolioBeam}
 
 
@@ -33,6 +34,7 @@ _EARLIER: dict[int, type[GuidedBeam]] = {1: GuidedBeam, 2: RobustBeam, 3: Portfo
         Setting("most_steps", 0.5, minimum=0.0, maximum=1.0),
         Setting("most_process", 0.8, minimum=0.0, maximum=1.0),
         Setting("doubt", 0.1, minimum=0.0, maximum=1.0),
+        Setting("stalled_exploration", 2.0, minimum=0.0, maximum=100.0),
     ],
     describe=lambda spec: f"of many children of the best {spec.beam_size}, the one a predictor finds most promising.",
 )
@@ -50,18 +52,25 @@ class ProcessPortfolio(PortfolioBeam):
     was better, the smaller is the probability that suffices; at last the predictor is not believed, whatever it is. Of
     the trials that are left, some are plain steps, as in the portfolio beam.
 
+    A process that is asked the same thing again and again stays at a local optimum: whatever it finds promising is
+    beside it. So the uncertainty weighs more in its confidence bound the longer nothing was better: up to
+    1 + `stalled_exploration` times as much. What it proposes then lies further from all that was tried.
+
     The process proposes no architecture twice. Where hyperparameters are searched, too, its greatest share is half.
 
-    Versions 1, 2 and 3 are `GuidedBeam`, `RobustBeam` and `PortfolioBeam`; studies go on with the version that they
-    began with.
+    Versions 1, 2 and 3 are `GuidedBeam`, `RobustBeam` and `PortfolioBeam`; in version 4 the process always explores as
+    much. Studies go on with the version that they began with.
 
     Attributes:
         most_process: The greatest share of trials that the process over edit distances proposes.
         doubt: How likely it is that no part counts by itself, where the process has half of that share.
+        stalled_exploration: By how much the process's exploration grows until progress has stalled, as a share of what
+            it is at first.
     """
 
     most_process: float = 0.8
     doubt: float = 0.1
+    stalled_exploration: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,11 +80,13 @@ class ProcessPortfolio(PortfolioBeam):
     def of(cls, spec: PhoenixSpec) -> GuidedBeam:  # type: ignore[override] # or an earlier version
         """The search that a spec asks for, in the version that it names."""
         settings = SEARCHES.get(NAME).values(spec)
-        if settings[VERSION] != LATEST_VERSION:
-            return _EARLIER[int(settings[VERSION])].of(spec)
+        version = int(settings[VERSION])
+        if version in _EARLIER:
+            return _EARLIER[version].of(spec)
         found = PortfolioBeam.of(spec)
         share, doubt = float(settings["most_process"]), float(settings["doubt"])
-        return cls(found.beam, found.repeats, found.starting_points, found.most_steps, share, doubt)
+        growth = float(settings["stalled_exploration"]) if version >= EXPLORING_FROM else 0.0
+        return cls(found.beam, found.repeats, found.starting_points, found.most_steps, share, doubt, growth)
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """What the process over edit distances finds most promising, or what the portfolio beam proposes."""
@@ -83,8 +94,13 @@ class ProcessPortfolio(PortfolioBeam):
             # The same for all draws of a trial.
             coin = np.random.default_rng([len(history), history.completed_count, 3]).random()
             if coin < self._share_of_process(history):
-                return self._process.propose(history, rng)
+                return self._exploring(history).propose(history, rng)
         return super().propose(history, rng)
+
+    def _exploring(self, history: History) -> GaussianProcessSearch:
+        """The process, which explores the more the longer nothing was better."""
+        growth = 1 + self.stalled_exploration * self._stalled(history)
+        return dataclasses.replace(self._process, exploration=growth * self._process.exploration)
 
     def _share_of_process(self, history: History) -> float:
         if not has_own(history, PROCESS_FROM - 1):
