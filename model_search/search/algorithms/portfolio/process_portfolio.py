@@ -93,7 +93,7 @@ class ProcessPortfolio(PortfolioBeam):
         if Predictor.can_learn(history, WARM_UP):
             # The same for all draws of a trial.
             coin = np.random.default_rng([len(history), history.completed_count, 3]).random()
-            if coin < self._share_of_process(history):
+            if coin < self.most_process and coin < self._share_of_process(history):
                 return self._exploring(history).propose(history, rng)
         return super().propose(history, rng)
 
@@ -108,7 +108,9 @@ class ProcessPortfolio(PortfolioBeam):
         most = self.most_process * (1 if self.repeats == 1 else NEW)
         if not most > 0:
             return 0.0
+        needed = self.doubt * (1 - self._stalled(history))
+        if not needed > 0:
+            return most
         with one_thread():
             probability = self._predictors.of(history).whole_share
-        needed = self.doubt * (1 - self._stalled(history))
-        return most * probability / (probability + needed) if needed > 0 else most
+        return most * probability / (probability + needed)
