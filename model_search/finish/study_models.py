@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,7 +17,7 @@ from model_search.data.rows import Arrays
 from model_search.errors import StudyError
 from model_search.finish.final_ensemble import StudyParts
 from model_search.metadata.artefacts import load_arrays
-from model_search.metadata.final_models import FinalModel
+from model_search.metadata.final_models import FinalMember, FinalModel
 from model_search.metadata.paths import MIXTURE, STUDENT_WEIGHTS, refit_weights
 from model_search.metadata.trial import HyperparameterValue, Trial, TrialKind, TrialPlan
 from model_search.problem import problem_types
@@ -33,6 +33,7 @@ from model_search.towers.ensemble_models import (
 from model_search.towers.heads import within_range
 from model_search.training.assembly import trained_model
 from model_search.training.folds.bags import folds_of, weights_by_fold
+from model_search.training.folds.thinning import thinned
 from model_search.training.outcome import TrainedTower
 from model_search.training.stored_towers import needed_arrays, stored_tower
 from model_search.training.tower_specs import tower_spec
@@ -77,7 +78,7 @@ class StudyModels:
         return self._in_range(ensemble_model(self._towers(numbers), lambda logits: self._combined(trial, logits)))
 
     def of_final(self, model: FinalModel) -> keras.Model:
-        """A final ensemble as one model, which contains each of its towers once; or the student.
+        """A final ensemble, or a part of it, as one model with each of its towers once; or a trained student.
 
         Raises:
             StudyError: if a tower's weights are gone.
@@ -85,17 +86,27 @@ class StudyModels:
         if model.plan is not None:
             weights = needed_arrays(self._study.artefacts, model.artefacts, STUDENT_WEIGHTS, "the student")
             return self.of_tower(TrainedTower(model.plan, weights))
-        trials = [self._trial(member.trial) for member in model.members]
+        return self.of_members(model.members)
+
+    def of_members(self, members: Sequence[FinalMember]) -> keras.Model:
+        """The weighted mean of what trials predict, or of what the kept shares of them do.
+
+        Raises:
+            StudyError: if a tower's weights are gone.
+        """
+        trials = [self._trial(member.trial) for member in members]
 
         def combine(logits: Tensors) -> keras.KerasTensor:
             return mean_of_all_predictions(
                 [self._combined(trial, logits) for trial in trials],
-                [member.weight for member in model.members],
+                [member.weight for member in members],
                 self._study.tasks,
             )
 
         numbers = dict.fromkeys(number for trial in trials for number in self._plan(trial).towers)
-        return self._in_range(ensemble_model(self._towers(numbers), combine))
+        shares = {member.trial: member.share for member in members}
+        towers = {number: self._own_tower(number, shares.get(number, 1.0)) for number in numbers}
+        return self._in_range(ensemble_model(towers, combine))
 
     def of_tower(self, tower: TrainedTower) -> keras.Model:
         """The model of a tower by itself, or of a bag.
@@ -126,8 +137,14 @@ class StudyModels:
     def _towers(self, numbers: Iterable[int]) -> dict[int, keras.Model]:
         return {number: self._own_tower(number) for number in numbers}
 
-    def _own_tower(self, number: int) -> keras.Model:
-        return self._with_weights(self.answering(number))
+    def _own_tower(self, number: int, share: float = 1.0) -> keras.Model:
+        tower = self.answering(number)
+        kept = tower if share == 1 else thinned(tower, share)
+        if kept is None:
+            raise StudyError(
+                f"nothing is left of trial {number}, of which {share:g} is kept; run the final stage again"
+            )
+        return self._with_weights(kept)
 
     def answering(self, number: int) -> TrainedTower:
         """A trial's tower; with the weights that it has from all rows, where it was trained again on them.

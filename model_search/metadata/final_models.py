@@ -85,14 +85,19 @@ class FinalMember:
         metric: Its own validation metric, the study's; None where it cannot be computed.
         without: The ensemble's metric without this member, the others' weights scaled up; None for the only member,
             or where it cannot be computed.
+        share: The most that a student keeps of its numbers: the first models of a bag, or the first trees of its
+            forests; 1 for all.
     """
 
     trial: int
     weight: float
     metric: float | None = None
     without: float | None = None
+    share: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"the share {self.share} is kept of member {self.trial}; expected one in (0, 1]")
         if not 0 < self.weight <= 1:
             raise ValueError(f"member {self.trial} has the weight {self.weight}; expected one in (0, 1]")
 
@@ -112,8 +117,8 @@ class FinalModel:
         gain: That gain, in the metric's own units; above 0 is better.
         gain_error: Of an ensemble, the standard deviation of that estimate between splits; of a student, its standard
             error.
-        members: Of an ensemble, the heaviest first.
-        plan: Of a student.
+        members: Of an ensemble, or of a student that is a part of it, the heaviest first.
+        plan: Of a student that was trained.
         calibration: None where numbers are predicted.
         artefacts: Stored files ("student_weights.npz" of a student).
         notes: Sentences for people.
@@ -137,11 +142,15 @@ class FinalModel:
     leads: bool = False
 
     def __post_init__(self) -> None:
-        if (self.kind is FinalKind.ENSEMBLE) != bool(self.members):
-            raise ValueError(f"a final {self.kind} with {len(self.members)} members; expected some in an ensemble only")
-        if (self.kind is FinalKind.STUDENT) != (self.plan is not None):
+        if self.kind is FinalKind.ENSEMBLE and self.plan is not None:
             raise ValueError(f"a final {self.kind} and the plan {self.plan}; expected one with a student only")
-        if self.leads and not (self.accepted and self.members):
+        if (self.plan is None) != bool(self.members):
+            raise ValueError(
+                f"a final {self.kind} with {len(self.members)} members and the plan {self.plan}; expected either"
+            )
+        if self.kind is FinalKind.ENSEMBLE and not all(member.share == 1 for member in self.members):
+            raise ValueError("a final ensemble with a part of a member; expected that in a student only")
+        if self.leads and not (self.accepted and self.kind is FinalKind.ENSEMBLE):
             raise ValueError(f"a final {self.kind} that leads; expected an ensemble that is accepted")
         if self.members and not math.isclose(sum(member.weight for member in self.members), 1, rel_tol=1e-6):
             raise ValueError(f"the weights of the members add up to {sum(m.weight for m in self.members)}, not to 1")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from model_search.metadata.final_models import FinalModel
+from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import BLOCK_ARROW, Trial, TrialResult
 from model_search.printable import printable, printable_line
 from model_search.search.history.history import History
@@ -87,7 +87,8 @@ def final_in_words(model: FinalModel) -> tuple[str, str]:
     """The kind of a final model ("final ensemble (no gain)") and what it consists of, for people."""
     kind = f"final {model.kind}" if model.accepted else f"final {model.kind} (no gain)"
     members = ", ".join(str(member.trial) for member in model.members)
-    return kind, model.plan.described if model.plan is not None else f"trials {members}"
+    whole = "trials" if model.kind is FinalKind.ENSEMBLE else "a part of trials"
+    return kind, model.plan.described if model.plan is not None else f"{whole} {members}"
 
 
 def _row(rank: int, trial: Trial, metric: str) -> list[object]:

@@ -262,7 +262,7 @@ def _lineage(facts: StudyFacts) -> dict[str, Any] | None:
     if isinstance(best, FinalModel):
         start = best.plan.warm_start or best.plan.parent if best.plan is not None else None
         if best.members:
-            start, why = best.members[0].trial, "the heaviest member of the final ensemble"
+            start, why = best.members[0].trial, f"the heaviest member of the final {best.kind}"
         elif start is not None:
             why = "which the final student comes from"
         single = (None if start is None else history.get(start)) or single

@@ -99,6 +99,7 @@ def test_a_student_has_at_most_a_third_of_its_teacher_and_no_more_than_is_given(
         raise StudyError("enough is known")
 
     monkeypatch.setattr(distillation, "distil", distil)
+    monkeypatch.setattr(distillation, "parts_of", lambda *ensemble: [])
     members = (FinalMember(1, 0.5, 0.1, 0.2), FinalMember(2, 0.5, 0.2, 0.1))
     teacher = FinalModel(FinalKind.ENSEMBLE, {"loss": 0.1}, of_teacher, 0.0, (1, 2), members=members)
     context = DistillationContext(DATA, TrainingSettings("DNN", "loss", "minimize"), given)
@@ -120,6 +121,7 @@ def test_a_student_gets_half_of_what_the_trials_took_and_in_earlier_studies_what
         raise StudyError("enough is known")
 
     monkeypatch.setattr(distillation, "distil", distil)
+    monkeypatch.setattr(distillation, "parts_of", lambda *ensemble: [])
     teacher = FinalModel(FinalKind.ENSEMBLE, {"loss": 0.1}, 950, 0.0, (1, 2), members=(FinalMember(1, 1.0),))
     context = DistillationContext(DATA, TrainingSettings("DNN", "loss", "minimize"))
     with pytest.raises(StudyError, match="enough is known"):

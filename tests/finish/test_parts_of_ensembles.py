@@ -1,22 +1,26 @@
-"""Parts of an ensemble's classic models that are small enough to be its student."""
+"""Parts of an ensemble that are small enough to be its student."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
 from model_search.finish.students.comparison import DistanceFromTeacher, ErrorOnLabels
-from model_search.finish.students.parts import part_of
+from model_search.finish.students.parts import Way, Whole, part_of
+from model_search.metadata.final_models import FinalMember
 from model_search.metadata.trial import TrialKind
 from model_search.search.planning.classic_models import classic_plan
 from model_search.towers.classic_arrays import checked, parameters_of
 from model_search.towers.classic_models import classic_model
 from model_search.training.classic.fitted import ClassicRows
 from model_search.training.classic.fitting import fitted_models
-from model_search.training.folds.bags import name_in_fold, weights_by_fold
+from model_search.training.folds.bags import name_in_fold
+from model_search.training.folds.thinning import models_of, thinned
 from model_search.training.outcome import TrainedTower
 
 
@@ -46,59 +50,129 @@ def logits(arrays, features, width):
     return np.asarray(classic_model(checked(arrays, "it"), width, "it")(features))
 
 
+def whole(tower, weight=1.0):
+    """A member of an ensemble that is this classic model, or a bag of them."""
+    number = tower.plan.trial_id
+    size = sum(map(parameters_of, models_of(tower)))
+    return Whole(FinalMember(number, weight), {number: size}, tower)
+
+
+def within(tower, most):
+    """What a part of one member keeps of it, and the part."""
+    part = part_of([whole(tower)], most)
+    return thinned(tower, part.members[0].share), part
+
+
 @pytest.mark.parametrize("classes", [True, False])
 def test_of_averaged_trees_the_first_ones_are_taken(classes):
     arrays, features, plan = fitted("extra_trees", classes)
-    found = part_of(TrainedTower(plan, arrays), parameters_of(arrays) // 3, 9)
-    assert found.parameters <= parameters_of(arrays) // 3
-    assert (found.tower.plan.trial_id, found.tower.plan.parent, found.tower.plan.folds) == (9, 3, 0)
-    assert "3 of 10 trees of trial 3" in found.note
+    kept, part = within(TrainedTower(plan, arrays), parameters_of(arrays) // 3)
+    assert part.parameters == parameters_of(kept.weights) <= parameters_of(arrays) // 3
+    assert (kept.plan.trial_id, kept.plan.folds) == (3, 0)
+    assert part.note == "it is 3 of 10 trees of trial 3"
     width = 2 if classes else 1
-    whole, some = (logits(each, features, width) for each in (arrays, found.tower.weights))
+    every, some = (logits(each, features, width) for each in (arrays, kept.weights))
     three = fitted("extra_trees", classes, steps=3)[0]
     assert some == pytest.approx(logits(three, features, width), abs=1e-6)
-    assert np.abs(whole - some).mean() > 0.01
+    assert np.abs(every - some).mean() > 0.01
 
 
 def test_each_forest_of_a_bag_keeps_some_of_its_trees():
     tower, every, _ = bag("random_forest", True)
-    whole = sum(map(parameters_of, every))
-    found = part_of(tower, whole // 2, 9)
-    counts = [len(arrays["root"]) for arrays in weights_by_fold(found.tower)]
+    size = sum(map(parameters_of, every))
+    kept, part = within(tower, size // 2)
+    counts = [len(arrays["root"]) for arrays in models_of(kept)]
     assert all(count in (4, 5, 6) for count in counts)
-    assert found.parameters <= whole // 2
-    assert f"{sum(counts)} of 30 trees of trial 3" in found.note
-    assert found.tower.plan.folds == 3
-    assert part_of(tower, whole, 9).parameters == whole
+    assert part.parameters <= size // 2
+    assert part.note == f"it is {sum(counts)} of 30 trees of trial 3"
+    assert kept.plan.folds == 3
+    kept, part = within(tower, size)
+    assert (part.parameters, part.note, kept.plan.folds) == (size, "it is trial 3", 3)
 
 
 @pytest.mark.parametrize(("share", "models"), [(0.4, 1), (0.7, 2), (1.0, 3)])
 def test_of_a_bag_of_boosted_trees_some_models_are_taken(share, models):
     tower, every, features = bag("boosted_trees", True)
-    found = part_of(tower, int(share * sum(map(parameters_of, every))), 9)
-    assert found.tower.plan.folds == (models if models > 1 else 0)
-    assert found.tower.plan.kind is (TrialKind.BAGGING if models > 1 else TrialKind.CLASSIC)
-    kept = weights_by_fold(found.tower) if models > 1 else [found.tower.weights]
-    for arrays, own in zip(every, kept, strict=False):
+    kept, part = within(tower, int(share * sum(map(parameters_of, every))))
+    assert kept.plan.folds == (models if models > 1 else 0)
+    assert part.parameters == sum(map(parameters_of, every[:models]))
+    for arrays, own in zip(every, models_of(kept), strict=False):
         assert logits(own, features, 2) == pytest.approx(logits(arrays, features, 2))
-    assert ("models of" in found.note) == (models < 3)
+    assert part.note == ("it is trial 3" if models == 3 else f"it is {models} of 3 models of trial 3")
 
 
 def test_what_is_too_large_has_no_part():
     arrays, _, plan = fitted("boosted_trees", True)
-    assert part_of(TrainedTower(plan, arrays), parameters_of(arrays) - 1, 9) is None
+    assert part_of([whole(TrainedTower(plan, arrays))], parameters_of(arrays) - 1) is None
 
 
 @pytest.mark.parametrize("name", ["random_forest", "extra_trees"])
 def test_as_many_trees_are_taken_as_there_is_room_for(name):
     arrays, _, plan = fitted(name, True)
-    whole, ends = parameters_of(arrays), [*map(int, arrays["root"][1:]), len(arrays["feature"])]
-    for limit in range(ends[0], whole + 1, 7):
-        found = part_of(TrainedTower(plan, arrays), limit, 9)
+    tower = TrainedTower(plan, arrays)
+    ends = [*map(int, arrays["root"][1:]), len(arrays["feature"])]
+    for limit in range(ends[0], parameters_of(arrays) + 1, 7):
+        kept, part = within(tower, limit)
         expected = max(count for count, end in enumerate(ends, 1) if end <= limit)
-        assert len(found.tower.weights["root"]) == expected
-        assert found.parameters == ends[expected - 1]
-    assert part_of(TrainedTower(plan, arrays), ends[0] - 1, 9) is None
+        assert len(kept.weights["root"]) == expected
+        assert part.parameters == ends[expected - 1]
+    assert part_of([whole(tower)], ends[0] - 1) is None
+
+
+def networks(weight, sizes, trial):
+    """A member of towers that are not divided."""
+    return Whole(FinalMember(trial, weight), sizes)
+
+
+def kept_of(part):
+    return {member.trial: (round(member.weight, 6), round(member.share, 6)) for member in part.members}
+
+
+def test_members_share_the_room_by_weight_by_order_or_by_density():
+    members = [networks(0.5, {1: 60}, 1), networks(0.3, {2: 30}, 2), networks(0.2, {3: 10}, 3)]
+    assert kept_of(part_of(members, 100)) == {1: (0.5, 1), 2: (0.3, 1), 3: (0.2, 1)}
+    assert kept_of(part_of(members, 70, Way.BY_WEIGHT)) == {1: (0.714286, 1), 3: (0.285714, 1)}
+    assert kept_of(part_of(members, 70, Way.BY_DENSITY)) == {2: (0.6, 1), 3: (0.4, 1)}
+    assert kept_of(part_of(members, 70, Way.DIVIDED)) == {1: (0.714286, 1), 3: (0.285714, 1)}
+    assert part_of(members, 9) is None
+
+
+def test_a_tower_of_several_members_counts_once():
+    members = [networks(0.6, {1: 50, 2: 40}, 4), networks(0.4, {2: 40, 3: 5}, 5)]
+    found = part_of(members, 95, Way.BY_WEIGHT)
+    assert (set(kept_of(found)), found.parameters) == ({4, 5}, 95)
+    assert set(kept_of(part_of(members, 94, Way.BY_WEIGHT))) == {4}
+
+
+def test_what_a_small_member_does_not_need_is_left_to_the_larger_ones():
+    tower, every, _ = bag("random_forest", True)
+    size = sum(map(parameters_of, every))
+    found = part_of([whole(tower, 0.2), networks(0.8, {9: 10}, 9)], size // 2 + 10)
+    assert found.parameters > 0.9 * (size // 2)
+    assert found.note.startswith("it is trial 9 and ")
+    weights = {member.trial: member.weight for member in found.members}
+    assert weights == pytest.approx({9: 0.8, 3: 0.2})
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.floats(0.01, 1), st.integers(1, 100)), min_size=1, max_size=8),
+    st.integers(1, 400),
+    st.sampled_from(Way),
+)
+def test_a_part_is_never_larger_than_allowed_and_its_weights_add_up(drawn, most, way):
+    members = [
+        networks(weight, {number: size, 100 + number % 2: 7}, number) for number, (weight, size) in enumerate(drawn, 1)
+    ]
+    found = part_of(members, most, way)
+    if found is None:
+        assert min(size for _, size in drawn) + 7 > most / len(drawn)
+        return
+    towers = {}
+    for member in found.members:
+        towers |= members[member.trial - 1].sizes
+    assert found.parameters == sum(towers.values()) <= most
+    assert sum(member.weight for member in found.members) == pytest.approx(1)
 
 
 def test_the_distance_from_the_teacher_needs_no_labels():

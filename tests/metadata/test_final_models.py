@@ -44,13 +44,17 @@ def test_an_ensemble_is_read_as_it_was_written(model):
 
 def test_a_student_is_read_as_it_was_written():
     assert FinalModel.from_json(make_student().to_json()) == make_student()
+    members = (FinalMember(3, 0.75), FinalMember(5, 0.25, share=0.5))
+    part = dataclasses.replace(make_student(), plan=None, members=members)
+    assert FinalModel.from_json(part.to_json()) == part
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"members": ()}, "0 members"),
-        ({"kind": FinalKind.STUDENT}, "2 members"),
+        ({"kind": FinalKind.STUDENT, "plan": make_plan(4)}, "2 members and the plan"),
+        ({"members": (FinalMember(4, 1.0, share=0.5),)}, "a part of a member"),
         ({"plan": make_plan(4)}, "expected one with a student only"),
         ({"members": (FinalMember(1, 0.5),)}, "add up to 0.5"),
         ({"leads": True, "accepted": False}, "that leads"),

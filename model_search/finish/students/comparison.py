@@ -17,6 +17,7 @@ from model_search.finish.calibration import calibrate, log_probabilities
 from model_search.finish.final_ensemble import StudyParts
 from model_search.finish.students.parts import Part
 from model_search.finish.students.student import DistillationTask, comparison_rows, has_synthetic_rows
+from model_search.metadata.final_models import FinalMember
 from model_search.metadata.trial import TrialPlan
 from model_search.training.engine import OnProgress
 from model_search.training.evaluation import ValidationMetrics
@@ -25,6 +26,8 @@ from model_search.training.outcome import Progress, TrainedTower
 
 if TYPE_CHECKING:
     import keras
+
+    from model_search.finish.study_models import StudyModels
 
 # A part of the ensemble takes longer to answer than a network. Its share of the network's error is at most
 _BETTER = 0.98  # on the validation rows,
@@ -73,22 +76,24 @@ class DistanceFromTeacher:
 
 @dataclasses.dataclass(frozen=True)
 class FinishedStudent:
-    """What may become the student.
+    """What may become the student: a network, or a part of the ensemble.
 
     Attributes:
-        plan: How it was made.
-        weights: By name.
+        plan: How the network was made; None for a part.
+        weights: Of the network, by name.
         parameters: How many numbers it has.
         metrics: On the validation rows.
         valid_logits: float32 [rows, logits], of the validation rows.
+        members: Those of a part.
         notes: Sentences about it, for people.
     """
 
-    plan: TrialPlan
+    plan: TrialPlan | None
     weights: Mapping[str, np.ndarray]
     parameters: int
     metrics: Mapping[str, float]
     valid_logits: np.ndarray
+    members: tuple[FinalMember, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -108,8 +113,8 @@ class StudentComparison:
     def __init__(self, study: StudyParts, job: DistillationTask, seen: bool, on_progress: OnProgress | None):
         self._study, self._job, self._on_progress = study, job, on_progress
         self._is_labelled = not seen and len(job.data.valid) >= _FEWEST_LABELS
-        self._errors: dict[int, float] = {}
-        self._built: dict[int, keras.Model] = {}
+        self._errors: dict[Part, float] = {}
+        self._built: dict[Part, keras.Model] = {}
 
     @functools.cached_property
     def _rows(self) -> Arrays:
@@ -131,10 +136,11 @@ class StudentComparison:
             return ErrorOnLabels(LabelledRows.of_rows(data.task, data.valid.take(self._chosen)))
         return DistanceFromTeacher(data.task.kind, self._job.teacher(self._rows))
 
-    def _model(self, tower: TrainedTower) -> keras.Model:
+    @functools.cached_property
+    def _models(self) -> StudyModels:
         from model_search.finish.study_models import StudyModels
 
-        return StudyModels(self._study, compiled=True).of_tower(tower)
+        return StudyModels(self._study, compiled=True)
 
     def _error(self, model: keras.Model) -> float:
         return self._measure.error(self._logits(model, self._rows))
@@ -153,23 +159,21 @@ class StudentComparison:
                 break
             if self._on_progress is not None:
                 self._on_progress(Progress(0, 0, math.nan, None))
-            self._built[part.of_trial] = self._model(part.tower)
-            self._errors[part.of_trial] = self._error(self._built[part.of_trial])
+            self._built[part] = self._models.of_members(part.members)
+            self._errors[part] = self._error(self._built[part])
             compared.append(part)
-        return min(compared, key=lambda part: self._errors[part.of_trial], default=None)
+        return min(compared, key=self._errors.__getitem__, default=None)
 
     def is_better(self, part: Part, student: FinishedStudent) -> bool:
         """Whether the best part is clearly better than the network, which answers sooner."""
-        error = self._errors[part.of_trial]
-        if self._is_labelled:
+        error = self._errors[part]
+        if self._is_labelled or student.plan is None:
             return error < _BETTER * self._measure.error(student.valid_logits[self._chosen])
-        return error < _NEARER * self._error(self._model(TrainedTower(student.plan, student.weights)))
+        return error < _NEARER * self._error(self._models.of_tower(TrainedTower(student.plan, student.weights)))
 
     def finished(self, part: Part, note: str = "") -> FinishedStudent:
         """A part, which was compared, as the student."""
         data = self._job.data
-        logits = self._logits(self._built[part.of_trial], data.valid.inputs)
+        logits = self._logits(self._built[part], data.valid.inputs)
         metrics = ValidationMetrics(data, self._job.settings).all(logits)
-        return FinishedStudent(
-            part.tower.plan, part.tower.weights, part.parameters, metrics, logits, (part.note + note,)
-        )
+        return FinishedStudent(None, {}, part.parameters, metrics, logits, part.members, (part.note + note,))

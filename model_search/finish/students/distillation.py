@@ -143,9 +143,10 @@ def distilled_student(
         parameters=student.parameters,
         seconds=time.perf_counter() - started,
         trials=study.completed,
+        members=student.members,
         plan=student.plan,
         calibration=_calibration(study, teacher, distillation.data.valid, student.valid_logits),
-        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, student.weights),),
+        artefacts=(save_arrays(study.artefacts, None, STUDENT_WEIGHTS, student.weights),) if student.plan else (),
         notes=student.notes,
     )
     return final, student.valid_logits

@@ -1,22 +1,20 @@
-"""A part of an ensemble that is small enough to be its student: one of its forests, or some of its trees.
+"""A part of an ensemble that is small enough to be its student: some of its models, and of each some models or trees.
 
-Where trees are most of an ensemble, a small network follows it less well than a third of them does (ensemble pruning;
-Margineantu and Dietterich, "Pruning Adaptive Boosting", ICML 1997). Of averaged trees any number will do; of a bag of
-boosted trees, some of the models.
+Where trees are most of an ensemble, a small network follows it less well than a third of it does (ensemble pruning;
+Margineantu and Dietterich, "Pruning Adaptive Boosting", ICML 1997). Of averaged trees any number will do; of a bag,
+some of the models.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+import enum
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from model_search.finish.final_ensemble import StudyParts
-from model_search.metadata.final_models import FinalModel
-from model_search.metadata.trial import TrialKind
-from model_search.towers.classic_arrays import ClassicArrays, first_trees, parameters_of
-from model_search.training.folds.bags import name_in_fold, weights_by_fold
+from model_search.metadata.final_models import FinalMember, FinalModel
+from model_search.towers.classic_arrays import parameters_of
+from model_search.training.folds.thinning import Weights, is_averaged, models_of, thinned
 from model_search.training.outcome import TrainedTower
 
 
@@ -25,23 +23,67 @@ class Part:
     """A part of an ensemble.
 
     Attributes:
-        tower: Its plan and its weights.
+        members: What is left of its members.
         parameters: How many numbers it has.
         note: Which part it is, for people.
     """
 
-    tower: TrainedTower
+    members: tuple[FinalMember, ...]
     parameters: int
     note: str
 
-    @property
-    def of_trial(self) -> int:
-        """The trial that it is a part of."""
-        return int(self.tower.plan.parent or 0)
+
+_MOST_ALONE = 3
+
+
+class Way(enum.Enum):
+    """How the room of a part is used."""
+
+    DIVIDED = "by the weights; what a small member does not need is left to the larger ones"
+    BY_WEIGHT = "the heaviest members come first, each with all that there is room for"
+    BY_DENSITY = "the same in the order of weight per parameter"
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """A member of an ensemble.
+
+    Attributes:
+        member: Its trial and its weight.
+        sizes: Trainable parameters of each of its towers, by their trials.
+        divisible: The bag or classic model that it is, with the weights that it answers with; None for others, which
+            are kept as a whole or not at all.
+    """
+
+    member: FinalMember
+    sizes: Mapping[int, int]
+    divisible: TrainedTower | None = None
+
+    def size(self, counted: Collection[int] = ()) -> int:
+        """Parameters of its towers, but for those that count already."""
+        return sum(size for number, size in self.sizes.items() if number not in counted)
+
+    def within(self, room: float, counted: Collection[int]) -> tuple[float, int, str] | None:
+        """How much of it there is room for: its share, its parameters, and its description; None for nothing."""
+        size, name = self.size(counted), f"trial {self.member.trial}"
+        if size <= room:
+            return 1.0, size, name
+        if self.divisible is None:
+            return None
+        share = room / size
+        kept = thinned(self.divisible, share)
+        if kept is None:
+            return None
+        every, some = models_of(self.divisible), models_of(kept)
+        if self.divisible.plan.classic is not None:
+            size = sum(map(parameters_of, some))
+        else:
+            size = size * len(some) // len(every)
+        return share, size, f"{_amount(every, some)} of {name}"
 
 
 def parts_of(study: StudyParts, teacher: FinalModel, most_parameters: int) -> Iterator[Part]:
-    """For each classic model of an ensemble, as much of it as is small enough, with the weights it answers with.
+    """The ensemble with as much of its members as is small enough, in three ways; and the heaviest by themselves.
 
     Args:
         study: The study.
@@ -53,66 +95,71 @@ def parts_of(study: StudyParts, teacher: FinalModel, most_parameters: int) -> It
     """
     from model_search.finish.study_models import StudyModels
 
+    models, every = StudyModels(study), list[Whole]()
     for member in teacher.members:
         trial = study.history.get(member.trial)
-        if trial is not None and trial.plan is not None and trial.plan.classic is not None:
-            tower = StudyModels(study).answering(member.trial)
-            found = part_of(tower, most_parameters, 1 + max(study.completed))
-            if found is not None:
-                yield found
+        if trial is None or trial.plan is None or trial.result is None:
+            return
+        sizes = {number: _tower_parameters(study, number) for number in trial.plan.towers}
+        is_divisible = trial.plan.towers == (trial.id,) and bool(trial.plan.folds or trial.plan.classic)
+        every.append(Whole(member, sizes, models.answering(trial.id) if is_divisible else None))
+    ways = [part_of(every, most_parameters, way) for way in Way]
+    heaviest = sorted(every, key=lambda whole: (-whole.member.weight, whole.member.trial))[:_MOST_ALONE]
+    alone = [part_of([whole], most_parameters) for whole in heaviest]
+    yield from dict.fromkeys(part for part in (*ways, *alone) if part is not None)
 
 
-def part_of(tower: TrainedTower, most_parameters: int, trial_id: int) -> Part | None:
-    """As much of a classic model as is small enough; None where there is none.
+def _tower_parameters(study: StudyParts, number: int) -> int:
+    trial = study.history.get(number)
+    return 0 if trial is None or trial.result is None else trial.result.tower_parameters
+
+
+def part_of(every: Sequence[Whole], most_parameters: int, way: Way = Way.DIVIDED) -> Part | None:
+    """As much of some members as is small enough; None where there is none.
 
     Args:
-        tower: The model, or a bag of them.
-        most_parameters: Of the part.
-        trial_id: A number above all trials, for the plan.
+        every: The members.
+        most_parameters: Of all parts together.
+        way: How the room is used.
     """
-    plan = tower.plan
-    every: Sequence[ClassicArrays] = weights_by_fold(tower) if plan.folds else [tower.weights]
-    kept = _some_trees(every, most_parameters) if "leaf" in every[0] else _some_models(every, most_parameters)
+    left = most_parameters
+    kept: list[tuple[FinalMember, float, str]] = []
+    counted: set[int] = set()
+    ordered = sorted(every, key=lambda whole: (_order(whole, way), whole.member.trial))
+    for place, whole in enumerate(ordered):
+        room: float = left
+        if way is Way.DIVIDED:
+            room *= whole.member.weight / sum(other.member.weight for other in ordered[place:])
+        found = whole.within(room, counted)
+        if found is not None:
+            share, size, words = found
+            kept.append((whole.member, share, words))
+            left -= size
+            counted |= whole.sizes.keys()
     if not kept:
         return None
-    folds = len(kept) if len(kept) > 1 else 0
-    weights: dict[str, np.ndarray] = {}
-    for fold, arrays in enumerate(kept):
-        weights |= {name_in_fold(fold, name) if folds else name: array for name, array in arrays.items()}
-    made = dataclasses.replace(
-        plan,
-        trial_id=trial_id,
-        kind=TrialKind.BAGGING if folds else TrialKind.CLASSIC,
-        folds=folds,
-        parent=plan.trial_id,
-        key="student",
-    )
+    total = sum(member.weight for member, _, _ in kept)
+    kept.sort(key=lambda found: (-found[0].weight, found[0].trial))
     return Part(
-        TrainedTower(made, weights), sum(map(parameters_of, kept)), f"it is {_share(every, kept)}{plan.trial_id}"
+        tuple(FinalMember(member.trial, member.weight / total, share=share) for member, share, _ in kept),
+        most_parameters - left,
+        f"it is {_together([words for _, _, words in kept])}",
     )
 
 
-def _some_trees(every: Sequence[ClassicArrays], most_parameters: int) -> list[ClassicArrays]:
-    """Of each forest the first trees, in the same share; forests of which no tree fits are left out."""
-    share = min(1.0, most_parameters / sum(map(parameters_of, every)))
-    kept: list[ClassicArrays] = []
-    for arrays in every:
-        ends = np.append(arrays["root"][1:], len(arrays["feature"]))
-        count = int(np.searchsorted(ends, share * len(arrays["feature"]), side="right"))
-        if count:
-            kept.append(first_trees(arrays, count))
-    return kept
+def _order(whole: Whole, way: Way) -> float:
+    if way is Way.DIVIDED:
+        return whole.size()
+    return -whole.member.weight / (1 if way is Way.BY_WEIGHT else max(whole.size(), 1))
 
 
-def _some_models(every: Sequence[ClassicArrays], most_parameters: int) -> list[ClassicArrays]:
-    """The first models of a bag."""
-    ends = np.cumsum([parameters_of(arrays) for arrays in every])
-    return list(every[: int(np.searchsorted(ends, most_parameters, side="right"))])
+def _amount(every: Sequence[Weights], some: Sequence[Weights]) -> str:
+    """How much was kept, for people: "12 of 60 trees"."""
+    if is_averaged(every):
+        trees, all_trees = (sum(len(arrays["root"]) for arrays in models) for models in (some, every))
+        return f"{trees} of {all_trees} trees"
+    return f"{len(some)} of {len(every)} models"
 
 
-def _share(every: Sequence[ClassicArrays], kept: Sequence[ClassicArrays]) -> str:
-    """How much of a trial was kept, for people: "12 of 60 trees of trial "."""
-    trees, whole = (sum(len(arrays["root"]) for arrays in some if "leaf" in arrays) for some in (kept, every))
-    if trees < whole:
-        return f"{trees} of {whole} trees of trial "
-    return f"{len(kept)} of {len(every)} models of trial " if len(kept) < len(every) else "trial "
+def _together(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
