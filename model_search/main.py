@@ -29,7 +29,7 @@ from model_search.command_errors import NoOutput, ensure_standard_streams, run_i
 from model_search.data.tabular.task_choice import TASKS
 from model_search.deadline import Deadline
 from model_search.errors import DataWarning, ModelSearchError, ProviderError, UserError
-from model_search.metadata.final_models import ModelChoice
+from model_search.metadata.final_models import ModelChoice, wants_student
 from model_search.metadata.processes import seconds_since_start
 from model_search.printable import printable, say
 from model_search.trainers.option_fields import Flag, option_of
@@ -385,6 +385,11 @@ def _finish(words: list[str]) -> None:
     if words:
         raise UserError(f"finish takes no further words, received {words}")
     provider = _provider() if FLAGS.filename or FLAGS.input_dir or FLAGS.phoenix_dataset else None
+    if FLAGS["finish"].present and wants_student(FLAGS.finish) and provider is None:
+        raise UserError(
+            f"--finish={FLAGS.finish} trains a student, which takes the data: give --filename and --label as for the "
+            "search, or --finish=ensemble"
+        )
     study = _study()
     members = FLAGS.members if FLAGS["members"].present else None
     study.finish(provider, FLAGS.finish if FLAGS["finish"].present else None, FLAGS.student_parameters, members=members)
@@ -438,8 +443,10 @@ def _one(words: list[str], command: str, what: str) -> str:
 def _predict(words: list[str]) -> None:
     source = _one(words, "predict", "CSV file")
     study, choice = _study(), _model_choice()
-    from model_search.finish.large_files import append_csv, write_csv
+    from model_search.finish.large_files import append_csv, check_output, write_csv
 
+    if FLAGS.output:
+        check_output(study.folder, source, FLAGS.output)
     frames = study.prediction_frames(source, choice, FLAGS.escape_formulas)
     if FLAGS.threshold is not None:
         from model_search.finish.decisions.threshold import check_threshold, frames_above

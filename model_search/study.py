@@ -25,7 +25,7 @@ from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.trial import Trial
+from model_search.metadata.trial import Trial, trial_number
 from model_search.search.history.history import History
 from model_search.trainers.option_fields import as_path, as_root_dir
 from model_search.training.runtime import tensorflow as load_tensorflow
@@ -111,7 +111,7 @@ class Study:
             StudyError: if there is no such trial.
         """
         try:
-            return self._store.trial(trial_id)
+            return self._store.trial(trial_number(trial_id))
         except KeyError:
             raise StudyError(f"study {self.name!r} has no trial {trial_id}; it has {len(self.trials)} trials") from None
 
@@ -201,7 +201,7 @@ class Study:
         """
         from model_search.trainers.replay import replay_trial
 
-        return replay_trial(self._folder, trial, data, metric, self._artefacts_place)
+        return replay_trial(self._folder, trial_number(trial), data, metric, self._artefacts_place)
 
     def train_longer(
         self,
@@ -403,8 +403,9 @@ class Study:
         Raises:
             UserError: if it cannot be written there, or the study has no table.
         """
-        from model_search.finish.large_files import write_csv
+        from model_search.finish.large_files import check_output, write_csv
 
+        check_output(self._folder, data, path)
         return write_csv(self.prediction_frames(data, trial, escape_formulas), path)
 
     def prediction_frames(
@@ -524,7 +525,7 @@ class Study:
     def _best_trial_of(self, history: History) -> Trial:
         best = history.best(1)
         if not best:
-            raise StudyError(f"study {self.name!r} has no completed trial yet; run try_models on it again")
+            raise StudyError(f"study {self.name!r} has no completed trial yet; run its search again")
         return best[0]
 
     def _best_of_all(self, history: History) -> Trial | FinalModel:
@@ -546,7 +547,9 @@ class Study:
     def _final(self, kind: FinalKind) -> FinalModel:
         found = [model for model in self.final_models if model.kind is kind]
         if not found:
-            raise StudyError(f"study {self.name!r} has no final {kind}; study.finish() makes one")
+            raise StudyError(
+                f"study {self.name!r} has no final {kind}; study.finish(), or the command finish, makes one"
+            )
         return found[0]
 
     def _temperatures(self, trial: ModelChoice) -> list[float]:
@@ -593,5 +596,5 @@ def load_study(
     Raises:
         StudyError: if there is none (the message names the existing studies), or it keeps its files elsewhere.
     """
-    folder = study_folder.existing_study(as_root_dir(root_dir), experiment_name)
+    folder = study_folder.existing_study(as_root_dir(root_dir).absolute(), experiment_name)
     return Study(folder, None if artefacts is None else as_path(artefacts))

@@ -69,7 +69,7 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
     if options.what == "neither":
         return []
     if not study.completed:
-        raise StudyError(f"study {study.record.name!r} has no completed trial yet; run try_models on it again")
+        raise StudyError(f"study {study.record.name!r} has no completed trial yet; run its search again")
     if len(study.completed) == 1:
         options.say("final stage: there is only one model, and so nothing to choose an ensemble from")
         study.store.save_final_models([])

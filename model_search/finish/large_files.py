@@ -35,6 +35,7 @@ from model_search.finish.predict import (
     predict_tasks,
     tower_logits,
 )
+from model_search.metadata.study_folder import check_target
 
 if TYPE_CHECKING:
     import keras
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from model_search.data.array_data import TableLike
 
+_CSV = (".csv", ".tsv", ".txt")  # of which a study has none of its own
 _FILES = 512  # pictures or recordings that are read at a time
 # Spreadsheets take a cell that begins with one of these for a formula; some take the full-width forms, too.
 FORMULA_STARTS = (*"=+-@\t\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -228,6 +230,28 @@ def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
 
     columns = [column if _is_number(column) else kept(column) for _, column in frame.items()]
     return pd.concat(columns, axis=1).rename(columns=escaped)
+
+
+def check_output(folder: pathlib.Path, data: object, path: str | os.PathLike[str]) -> None:
+    """Checks where predictions are to be written, before anything is predicted.
+
+    Args:
+        folder: The study's.
+        data: What is predicted for.
+        path: The file to make.
+
+    Raises:
+        UserError: if it is no path, a file of the study, or the file that is predicted for.
+    """
+    check_target(folder, path)
+    target = pathlib.Path(path)
+    if not target.is_file():
+        return
+    if isinstance(data, str | os.PathLike) and pathlib.Path(data).is_file() and target.samefile(data):
+        raise UserError(f"the predictions cannot be written to {path}: they are made for that file; name another")
+    own = folder.resolve()
+    if own in target.resolve().parents and not any(suffix in _CSV for suffix in map(str.lower, target.suffixes)):
+        raise UserError(f"the predictions cannot be written to {path}: it is a file of the study; name another")
 
 
 def write_csv(parts: Iterable[pd.DataFrame], path: str | os.PathLike[str]) -> int:

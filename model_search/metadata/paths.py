@@ -57,8 +57,10 @@ def study_dir(root_dir: str | os.PathLike[str], experiment_name: str) -> pathlib
     """The study's folder (which is not created); always inside `root_dir`.
 
     Raises:
-        StudyError: if the name is longer than any path can be.
+        StudyError: if the name is longer than any path can be, or no text.
     """
+    if not isinstance(experiment_name, str):
+        raise StudyError(f"the experiment's name is {experiment_name!r:.80}; expected a text")
     tokens = _tokens(experiment_name)
     if sum(len(token.encode()) for token in tokens) > _NAME_BYTES:
         raise StudyError(

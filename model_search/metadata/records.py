@@ -303,6 +303,9 @@ def read_state(trial_id: int, text: str) -> TrialState:
 def write_study(record: StudyRecord) -> tuple[str, str, str]:
     """What never changes, the settings and the environment, each as JSON."""
     lasting = {name: getattr(record, name) for name in _RECORD_TEXTS}
+    other = [name for name in _RECORD_TEXTS if not isinstance(lasting[name], str)]
+    if other:
+        raise UnstorableError(f"the {other[0]} of the study is {lasting[other[0]]!r}; expected a text")
     long = [name for name in _SHORT_TEXTS if len(str(lasting[name])) > _LONGEST]
     if long:
         raise UnstorableError(

@@ -17,7 +17,7 @@ from model_search.metadata.connection import Connection, FileIdentity
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.migrations import upgrade
 from model_search.metadata.processes import ProcessIdentity
-from model_search.metadata.store import Claim, Heartbeat, Store, StudyRecord
+from model_search.metadata.store import Claim, Heartbeat, Store, StudyRecord, check_settings
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult, TrialState
 
 _HELD = (TrialState.CLAIMED.value, TrialState.RUNNING.value)
@@ -79,6 +79,7 @@ class SqliteStore(Store):
 
     def create_study(self, record: StudyRecord) -> StudyRecord:
         """Writes the record in one transaction; of several processes the first one's stays."""
+        check_settings(record.settings)
         lasting, settings, environment = records.write_study(record)
         with self._db.transaction():
             found = self._read_study()
@@ -100,6 +101,7 @@ class SqliteStore(Store):
     def update_settings(self, settings: Mapping[str, Any]) -> None:
         """Replaces the settings; StudyError where there is no study yet."""
         text = records.strict_json(dict(settings), "the settings of the study")
+        check_settings(settings)
         with self._db.transaction():
             if self._db.execute("UPDATE study SET settings = ?", (text,)).rowcount == 0:
                 raise StudyError(f"{self._db.path} holds no study yet; create it before its settings are changed")

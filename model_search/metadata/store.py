@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from model_search.errors import DamagedRecordError
+from model_search.errors import DamagedRecordError, UnstorableError
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
 from model_search.ranking import Ranking, as_ranking
@@ -65,10 +65,9 @@ class StudyRecord:
             raise _damaged(self.name, f"its seed is {self.seed}, below 0")
         if self.goal not in ("minimize", "maximize"):
             raise _damaged(self.name, f"its goal is {self.goal!r}, neither minimize nor maximize")
-        for name, kinds in _SETTINGS.items():
-            value = self.settings.get(name)
-            if value is not None and (type(value) not in kinds or (int in kinds and value <= 0)):
-                raise _damaged(self.name, f"its setting {name} is {value!r}")
+        wrong = _wrong_setting(self.settings)
+        if wrong is not None:
+            raise _damaged(self.name, wrong)
         return self
 
     def whole_setting(self, name: str) -> int:
@@ -99,6 +98,25 @@ class StudyRecord:
     def ranking(self) -> Ranking:
         """How trials and final models of the study are compared."""
         return as_ranking(self.metric, self.goal)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Checks settings before they are written: with others the study could not be opened again.
+
+    Raises:
+        UnstorableError: if one of them is not what it can be.
+    """
+    wrong = _wrong_setting(settings)
+    if wrong is not None:
+        raise UnstorableError(f"the settings of the study are not written: {wrong}")
+
+
+def _wrong_setting(settings: Mapping[str, Any]) -> str | None:
+    for name, kinds in _SETTINGS.items():
+        value = settings.get(name)
+        if value is not None and (type(value) not in kinds or (int in kinds and value <= 0)):
+            return f"its setting {name} is {value!r}"
+    return None
 
 
 def _damaged(study: str, why: str) -> DamagedRecordError:

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from model_search.errors import DiskFullError, StoreError, StudyError
+from model_search.errors import DiskFullError, StoreError, StudyError, UserError
 from model_search.metadata import paths
 from model_search.metadata.filesystem import NO_ROOM
 
@@ -69,7 +69,10 @@ def check_target(folder: Folder, target: Folder) -> None:
 
     Raises:
         LinkedFileError: if the way from the study's folder to it leads through a link.
+        UserError: if it is no path.
     """
+    if not isinstance(target, str | os.PathLike):
+        raise UserError(f"received {target!r:.80} as the place to write to; expected a path")
     place = pathlib.Path(os.path.abspath(pathlib.Path(target).expanduser()))  # noqa: PTH100 (resolve() follows links)
     for above in reversed((place, *place.parents)):
         if above.is_dir() and os.path.samefile(above, folder):  # noqa: PTH121

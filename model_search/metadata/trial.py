@@ -7,10 +7,12 @@ import enum
 import functools
 import json
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_search.cells import in_words
+from model_search.errors import UserError
 
 HyperparameterValue = str | int | float | bool
 
@@ -29,6 +31,17 @@ MOST_DIVISIONS = 10  # of rows into folds
 SUPERNETS = ("SPOS", "ENAS", "DARTS")
 MOST_CANDIDATES = 10_000
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
+
+
+def trial_number(given: Any) -> int:
+    """The number of a trial that a user names; numbers of NumPy and pandas will do.
+
+    Raises:
+        UserError: if it is something else.
+    """
+    if not isinstance(given, numbers.Integral) or isinstance(given, bool):
+        raise UserError(f"received the trial {given!r:.80}; expected a trial's number")
+    return int(given)
 
 
 class TrialState(enum.StrEnum):

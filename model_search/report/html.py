@@ -17,6 +17,7 @@ from model_search.report.numbers import duration, figure, share
 from model_search.report.sections import sections
 
 REPORT = "report.html"
+_START = 1024  # bytes, in which a page says that it is one
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
@@ -33,7 +34,23 @@ def write_report(facts: StudyFacts, path: str | os.PathLike[str]) -> pathlib.Pat
     target = pathlib.Path(path)
     if target.is_dir():
         target = target / REPORT
+    _check_replaceable(target)
     return _written(render(facts), target)
+
+
+def _check_replaceable(target: pathlib.Path) -> None:
+    """Refuses to replace a file that is no page: the training data, say, or the study's database."""
+    try:
+        if not target.is_file() or target.stat().st_size == 0:
+            return
+        with target.open("rb") as file:
+            start = file.read(_START)
+    except OSError as error:
+        raise UserError(f"the report cannot be written to {target}: {error.strerror or error}") from error
+    if b"<html" not in start.lower():
+        raise UserError(
+            f"the report cannot be written to {target}: the file is there and is no HTML page; name another"
+        )
 
 
 def write_page(template: str, found: Mapping[str, Any], path: pathlib.Path) -> pathlib.Path:
@@ -53,6 +70,9 @@ def write_page(template: str, found: Mapping[str, Any], path: pathlib.Path) -> p
 def _written(text: str, target: pathlib.Path) -> pathlib.Path:
     content = text.encode("utf-8")
     try:
+        if target.exists() and not target.is_file():  # a device or a pipe is written to as it is
+            target.write_bytes(content)
+            return target
         with new_file(target.parent) as (file, rename):
             file.write(content)
             rename(target.name)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from model_search.errors import UserError
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.trial import BLOCK_ARROW, Trial, TrialResult
 from model_search.printable import printable, printable_line
@@ -131,7 +132,13 @@ def leaderboard_table(frame: pd.DataFrame, title: str, top: int) -> Table:
 
 
 def print_table(frame: pd.DataFrame, title: str, top: int) -> None:
-    """Prints the first `top` rows of a leaderboard."""
+    """Prints the first `top` rows of a leaderboard.
+
+    Raises:
+        UserError: if `top` is no whole number of at least 1.
+    """
+    if not isinstance(top, int) or isinstance(top, bool) or top < 1:
+        raise UserError(f"top is {top!r}; expected a whole number of at least 1")
     from rich.console import Console
 
     console = Console()

@@ -97,7 +97,12 @@ def stored_spec(text: str, study: str) -> PhoenixSpec:
 
 
 def _read(source: str | os.PathLike[str]) -> str:
-    name = os.fspath(source)
+    try:
+        name = os.fspath(source)
+    except TypeError:
+        raise SpecError(
+            f"The specification is {source!r:.80}; give the path of a .pbtxt file, or a PhoenixSpec."
+        ) from None
     try:
         return pathlib.Path(source).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

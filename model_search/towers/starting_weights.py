@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +46,7 @@ def layer_weight_names(model: keras.Model) -> tuple[str, ...]:
     """Names of a model's weights by the kind of their layers, such as `Dense#2/kernel`, in the order of the model."""
     seen: Counter[str] = Counter()
     found: dict[int, str] = {}
-    for layer in model.layers:
+    for layer in _leaves(model):
         variables = [variable for variable in layer.weights if id(variable) not in found]
         if variables:
             kind = type(layer).__name__
@@ -55,6 +55,15 @@ def layer_weight_names(model: keras.Model) -> tuple[str, ...]:
                 part = variable.path.removeprefix(f"{layer.path}/").removeprefix(f"{layer.name}/")
                 found[id(variable)] = f"{kind}#{seen[kind]}/{part}"
     return in_order_of(model, found)
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model, and in the place of a model among them, as in what a study exports, its own."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _leaves(layer)
+        else:
+            yield layer
 
 
 def averaged(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
 import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from model_search.errors import UserError
 
@@ -119,9 +122,26 @@ def text(expected: str = "a text that is not empty") -> Check:
     return check
 
 
+def any_text(name: str, value: Any) -> None:
+    """A text, which may be empty."""
+    if not isinstance(value, str):
+        raise UserError(f"{name} is {value!r}; expected a text")
+
+
+def truth(name: str, value: Any) -> None:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} is {value!r}; expected True or False")
+
+
 def is_positive(value: object) -> bool:
-    """Whether it is a number above 0."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value) > 0
+    """Whether it is a finite number above 0."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
+
+
+def plain(value: Any) -> Any:
+    """A number or truth value of NumPy as one of Python; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def as_path(value: str | os.PathLike[str]) -> str:

@@ -16,6 +16,7 @@ from model_search.search.samplers.sampler import sampler_names
 from model_search.trainers.option_fields import (
     Flag,
     amounts_of,
+    any_text,
     as_path,
     as_root_dir,
     folds_of,
@@ -23,8 +24,10 @@ from model_search.trainers.option_fields import (
     one_of,
     option,
     option_of,
+    plain,
     positive,
     text,
+    truth,
     whole,
     workers_of,
 )
@@ -49,6 +52,8 @@ def as_callbacks(callbacks: TrialCallback | Sequence[TrialCallback] | None) -> t
         return ()
     if callable(callbacks):
         return (callbacks,)
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise UserError(f"callbacks is {callbacks!r}; expected functions that take a finished trial")
     return tuple(callbacks)
 
 
@@ -134,6 +139,7 @@ class SearchOptions:
     )
     experiment_owner: str = option(
         "Whose it is; kept for people.",
+        check=any_text,
         flag=Flag("experiment_owner", str, "", "Whose study it is."),
     )
     seed: int | None = option(
@@ -162,6 +168,7 @@ class SearchOptions:
     )
     overwrite: bool = option(
         "Delete an earlier study of that name and begin anew.",
+        check=truth,
         flag=Flag("overwrite", bool, False, "Delete an earlier study of that name and begin anew."),
         default=False,
     )
@@ -185,6 +192,7 @@ class SearchOptions:
     )
     progress: bool | None = option(
         "False for silence; a warning that something asked for is not done is shown all the same.",
+        check=truth,
         default=None,
     )
     workers: int | str | None = option(
@@ -307,6 +315,7 @@ class SearchOptions:
     deterministic: bool = option(
         "Same seed, same machine, one worker: the same metrics to the last bit, also where an operation has a "
         "faster way (on GPUs, mostly) that is not repeatable.",
+        check=truth,
         flag=Flag("deterministic", bool, False, "The same bits on the same machine with the same seed and one worker."),
         default=False,
     )
@@ -360,7 +369,7 @@ class SearchOptions:
         found: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             if field.name in given:
-                value = given[field.name]
+                value = plain(given[field.name])
                 is_left_out = value is None and field.default is None
                 found[field.name] = None if is_left_out else option_of(field).read(value)
         return cls(**found)

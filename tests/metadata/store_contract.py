@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError
+from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError, UnstorableError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel
 from model_search.metadata.store import Claim, Heartbeat, StudyRecord
 from model_search.metadata.trial import (
@@ -133,6 +133,18 @@ class StoreContract:
     def test_settings_change_and_nothing_else_does(self, store, open_store):
         store.update_settings({"train_steps": 5})
         assert open_store().study() == dataclasses.replace(RECORD, settings={"train_steps": 5})
+
+    @pytest.mark.parametrize("wrong", [{"deterministic": 1}, {"train_steps": 0}, {"spec": 3}])
+    def test_settings_that_could_not_be_read_are_not_written(self, store, open_store, wrong):
+        with pytest.raises(UnstorableError, match=f"its setting {next(iter(wrong))} is"):
+            store.update_settings(wrong)
+        with pytest.raises(UnstorableError, match=f"its setting {next(iter(wrong))} is"):
+            store.create_study(dataclasses.replace(RECORD, settings=wrong))
+        assert open_store().study() == RECORD
+
+    def test_an_owner_that_is_no_text_is_not_written(self, open_store):
+        with pytest.raises(UnstorableError, match="the owner of the study is None; expected a text"):
+            open_store().create_study(dataclasses.replace(RECORD, owner=None))
 
     @pytest.mark.parametrize("bad", [{"x": math.nan}, {"x": math.inf}, {"x": {3: "a"}}, {"x": object()}])
     def test_a_record_that_is_no_strict_json_is_refused(self, open_store, bad):

@@ -83,6 +83,14 @@ def test_a_keras_model_gives_its_layers_in_order_of_their_kind():
     assert start_from(wider, blocks, [Source(arrays)]) == 1  # the bias of the logits alone
 
 
+def test_the_layers_of_a_model_within_a_model_count_too():
+    tower_of = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(2)])
+    inputs = keras.Input((3,))
+    whole = keras.Model(inputs, keras.layers.Softmax()(tower_of(keras.layers.Rescaling(2.0)(inputs))))
+    assert layer_weight_names(whole) == layer_weight_names(tower_of)
+    assert len(layer_weight_names(whole)) == 4
+
+
 def test_a_backbone_starts_at_the_weights_of_the_network_of_keras():
     stock = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), alpha=1.0)
     blocks = ("MOBILENET_V2_BACKBONE", "GLOBAL_MAX_FLATTEN")

@@ -207,5 +207,8 @@ def test_a_final_fit_trains_the_best_tower_until_it_gets_no_better(study, provid
     else:
         assert min(losses[-2:]) >= min(losses[:-2]) and final.result.stopped_at == steps[-1]
     assert final.plan.patience == 2 and final.plan.parent == best.id
-    with pytest.raises(UserError, match="patience is -1"):
-        study.final_fit(provider, patience=-1)
+    for patience in (-1, 0):
+        with pytest.raises(UserError, match=f"patience is {patience}"):
+            study.final_fit(provider, patience=patience)
+    with pytest.raises(UserError, match="steps is None"):
+        study.train_longer(best.id, None, provider)

@@ -42,6 +42,11 @@ GOOD = {
         ("time_limit", "1h", "time_limit is '1h'"),
         ("experiment_name", "", "experiment_name is ''"),
         ("callbacks", (3,), "callbacks holds 3"),
+        ("time_limit", float("inf"), "time_limit is inf"),
+        ("experiment_owner", None, "experiment_owner is None; expected a text"),
+        ("overwrite", "no", "overwrite is 'no'; expected True or False"),
+        ("deterministic", 1, "deterministic is 1; expected True or False"),
+        ("progress", "off", "progress is 'off'; expected True or False"),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_was_received(name, value, words):
@@ -57,7 +62,15 @@ def test_seed_zero_and_numpy_whole_numbers_are_accepted():
     assert options.number_models == 4
 
 
+def test_numbers_of_numpy_are_kept_as_those_of_python():
+    given = {"number_models": np.int64(4), "time_limit": np.float32(5), "deterministic": np.bool_(True)}
+    options = SearchOptions.of(GOOD | given)
+    assert [type(getattr(options, name)) for name in given] == [int, float, bool]
+
+
 def test_callbacks_may_be_one_function_several_or_none():
+    with pytest.raises(UserError, match="callbacks is 3"):
+        as_callbacks(3)
     assert as_callbacks(None) == ()
     assert as_callbacks(print) == (print,)
     assert as_callbacks([print, len]) == (print, len)

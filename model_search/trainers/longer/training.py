@@ -61,6 +61,8 @@ class LongerOptions:
             raise UserError(f"data is a {type(self.data).__name__}; expected the provider that the study was made with")
         if type(self.patience) is not int or self.patience < 0:
             raise UserError(f"patience is {self.patience!r}; expected a whole number of epochs from 1")
+        if self.steps is None and not self.patience:
+            raise UserError("steps is None; expected a whole number of at least 1")
 
 
 def train_longer(folder: pathlib.Path, options: LongerOptions) -> int:
@@ -129,6 +131,8 @@ def final_fit(
     unknown = sorted(options.keys() - {"metric", "progress", "artefacts"})
     if unknown:
         raise UserError(f"final_fit has no option {unknown[0]!r}; expected metric or progress")
+    if patience == 0:
+        raise UserError("patience is 0; expected a whole number of epochs from 1")
     return train_longer(folder, LongerOptions(trial, None, data, one_cycle=False, patience=patience, **options))
 
 
