@@ -93,6 +93,32 @@ def test_decimal_commas(tmp_path):
     assert 1000 < data.description["schema"]["features"][1]["center"] < 1010
 
 
+@pytest.mark.parametrize(("delimiter", "mark"), [(";", ""), (",", '"')])
+def test_three_decimals_behind_a_zero_are_no_thousands(tmp_path, delimiter, mark):
+    cells = np.random.default_rng(0).uniform(-0.999, 0.999, (200, 2)).round(3)
+    table = np.column_stack([cells, cells.mean(axis=1)])
+    lines = [delimiter.join(f"{mark}{cell:.3f}{mark}".replace(".", ",") for cell in row) for row in table]
+    data = prepare(write(tmp_path, "\n".join([delimiter.join("aby"), *lines])))
+    assert data.description["reading"]["decimal"] == ","
+    assert abs(data.task.target_mean) < 0.2
+    assert abs(data.description["schema"]["features"][0]["center"]) < 0.2
+    said = [note for note in data.description["notes"] if "decimal='.'" in note]
+    assert len(said) == (3 if mark else 0)  # where a comma separates, that it is no list of numbers is noted
+
+
+def test_a_comma_that_can_be_read_in_two_ways_is_noted(tmp_path):
+    body = "".join(f"1,{i:03};2,{i:03}.5;{i}.5;{i % 7 + i / 10}\n" for i in range(40))
+    path = write(tmp_path, "a;b;c;y\n" + body)
+    said = [note for note in prepare(path).description["notes"] if "decimal" in note]
+    assert said == [
+        "column 'a': '1,000' could be read in two ways; its commas separate thousands (1000); where they are decimal "
+        "commas, give decimal=','"
+    ]
+    assert not any("decimal" in note for note in prepare(path, decimal=".").description["notes"])
+    (feature, *_) = prepare(path, decimal=",").description["schema"]["features"]
+    assert feature["center"] < 2
+
+
 def test_bom_gzip_windows_line_ends_and_blank_lines(tmp_path):
     text = "\ufeffx,y\r\n\r\n" + rows("{tenth},{letter}").replace("\n", "\r\n") + "\r\n"
     path = tmp_path / "t.csv.gz"

@@ -24,7 +24,8 @@ _LONGEST_MARKER = max(map(len, MISSING_MARKERS))
 MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "nat"})
 
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+# A number of thousands never begins with 0: "0,478" has a decimal comma.
+GROUPED_NUMBER = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 _EXACT, _LONGEST_EXACT = 2**53, 15  # whole numbers up to this, and of so many digits, are float64 exactly
 _OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "empty"})  # see pandas' infer_dtype
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)

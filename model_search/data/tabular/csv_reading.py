@@ -35,6 +35,8 @@ SAMPLE_ROWS = 200
 DECIMAL_ROWS = 5 * SAMPLE_ROWS  # from which the decimal comma is detected
 BLOCK_ROWS, BLOCK_CELLS = 2**16, 2**21  # that are read as Python objects at a time
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?", re.ASCII)
+_SURE_COMMA = re.compile(r"[+-]?0,\d+", re.ASCII)  # neither thousands nor, throughout a column, a list of two numbers
+_UNSURE_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # thousands, or three decimals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Reading:
         delimiter: Between the fields; detected if None.
         header: Whether the first row holds the names; "auto" detects it.
         encoding: Of the text.
-        decimal: "." or ","; detected if None (a comma only where it is not the delimiter).
+        decimal: "." or ","; detected if None (where the comma is the delimiter, from numbers such as "0,5" alone).
     """
 
     delimiter: str | None = None
@@ -80,10 +82,11 @@ def _is_encoding(name: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class CsvTable:
-    """A CSV file: texts by column, and how they were read (with everything detected)."""
+    """A CSV file: texts by column, how they were read (with everything detected), and what people should know of it."""
 
     frame: pd.DataFrame
     reading: Reading
+    notes: tuple[str, ...] = ()
 
     def number_columns(self, label: str | None = None) -> list[str]:
         """Columns that hold numbers: of the label column all cells, of others nearly all."""
@@ -119,7 +122,7 @@ def read_csv(
         DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
     """
     file = open_csv(path, reading, label, names)
-    return CsvTable(_whole(file), file.reading)
+    return CsvTable(_whole(file), file.reading, file.notes)
 
 
 def _whole(file: CsvFile) -> pd.DataFrame:
@@ -142,11 +145,13 @@ class CsvFile:
         names: Of the columns.
         reading: How it is read, with everything detected.
         blocks: Its rows, some at a time: for each column its cells. At least one row.
+        notes: Sentences about commas in numbers that can be read in two ways.
     """
 
     names: tuple[str, ...]
     reading: Reading
     blocks: Iterator[list[tuple[str, ...]]]
+    notes: tuple[str, ...] = ()
 
 
 def open_csv(
@@ -184,10 +189,10 @@ def open_csv(
     doubled = [name for name, count in Counter(header).items() if count > 1]
     if doubled:
         raise DataError(f"{path} has several columns named {', '.join(map(repr, doubled))}; give each its own name")
-    samples = zip(*body[:DECIMAL_ROWS], strict=True)
-    decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, samples)) else ".")
+    samples = dict(zip(header, zip(*body[:DECIMAL_ROWS], strict=True), strict=True))
+    decimal, notes = (reading.decimal, []) if reading.decimal else _decimal(samples, delimiter)
     blocks = _blocks(itertools.chain(body, rows), len(header))
-    return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks)
+    return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks, tuple(notes))
 
 
 def _first_lines(lines: Iterator[str]) -> list[str]:
@@ -360,14 +365,42 @@ def _share_of_numbers(blocks: Iterable[Iterable[str]]) -> float:
     return numbers / max(present, 1)
 
 
-def _has_decimal_comma(cells: Sequence[str]) -> bool:
+def _decimal(samples: Mapping[str, Sequence[str]], delimiter: str) -> tuple[str, list[str]]:
+    """The decimal sign of a file, "." or ",", and notes where its commas could be read in another way.
+
+    Args:
+        samples: The first cells of each column.
+        delimiter: Between the cells; where it is a comma, only numbers such as "0,5" prove a decimal comma.
+    """
+    found = {name: commas for name, cells in samples.items() if (commas := _numbers_with_comma(cells))}
+    grouped = columns.GROUPED_NUMBER.fullmatch
+    decimal = {name: texts for name, texts in found.items() if all(map(_DECIMAL_COMMA.fullmatch, texts))}
+    decimal = {name: texts for name, texts in decimal.items() if not all(map(grouped, texts))}
+    if delimiter == ",":
+        decimal = {name: texts for name, texts in decimal.items() if any(map(_SURE_COMMA.fullmatch, texts))}
+        notes = [
+            f"column {name!r}: its commas are read as decimal commas ({next(filter(_SURE_COMMA.fullmatch, texts))!r}); "
+            "where they are none, give decimal='.'"
+            for name, texts in decimal.items()
+        ]
+        return ("," if decimal else "."), notes
+    if decimal:
+        return ",", []
+    unsure = {name: texts[0] for name, texts in found.items() if all(map(_UNSURE_COMMA.fullmatch, texts))}
+    unsure = {name: text for name, text in unsure.items() if not any("." in cell for cell in samples[name])}
+    return ".", [
+        f"column {name!r}: {text!r} could be read in two ways; its commas separate thousands "
+        f"({text.replace(',', '')}); where they are decimal commas, give decimal=','"
+        for name, text in unsure.items()
+    ]
+
+
+def _numbers_with_comma(cells: Sequence[str]) -> list[str]:
+    """The texts with a comma of a column that holds nothing but numbers; empty for another column."""
     values = [text for cell in cells if (text := columns.canonical_text(cell))]
     with_comma = [text for text in values if "," in text]
-    return (
-        bool(with_comma)
-        and all(_DECIMAL_COMMA.fullmatch(text) or columns.PLAIN_NUMBER.fullmatch(text) for text in values)
-        and not all(columns.GROUPED_NUMBER.fullmatch(text) for text in with_comma)
-    )
+    forms = (_DECIMAL_COMMA, columns.PLAIN_NUMBER, columns.GROUPED_NUMBER)
+    return with_comma if all(any(form.fullmatch(text) for form in forms) for text in values) else []
 
 
 def _with_points(cells: Sequence[str]) -> tuple[str, ...]:
