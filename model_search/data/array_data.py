@@ -14,6 +14,7 @@ from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.tabular import columns
 from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Kinds, Labels, infer
 from model_search.data.tabular.several_tasks import OtherTask
@@ -190,10 +191,7 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
         frame.columns = [str(name) for name in frame.columns]
     elif isinstance(x, Mapping):
         found = {str(name): _column(values) for name, values in x.items()}
-        lengths = {name: len(values) for name, values in found.items()}
-        if len(set(lengths.values())) > 1:
-            raise DataError(f"the columns differ in length: {lengths}")
-        frame = pd.DataFrame({name: _flat(values, f"column {name!r}") for name, values in found.items()})
+        frame = columns.side_by_side({name: _flat(values, f"column {name!r}") for name, values in found.items()})
     else:
         array = _array(x, "features")
         if array.ndim == 1 and isinstance(x, pd.Series):

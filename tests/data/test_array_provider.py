@@ -139,6 +139,21 @@ def test_bad_input(args, kwargs, sentence):
         prepare(*args, **kwargs)
 
 
+def test_columns_of_a_dict_go_together_by_position():
+    shuffled = pd.Series(X[:, 0]).sample(frac=1, random_state=1)
+    plain = prepare({"s": shuffled.to_numpy(), "o": X[:, 1], "l": X[:, 2].tolist()}, Y)
+    typed = prepare({"s": shuffled, "o": pd.Series(X[:, 1]), "l": X[:, 2].tolist()}, Y)
+    np.testing.assert_array_equal(typed.train.inputs["features"], plain.train.inputs["features"])
+    frame = pd.DataFrame(X, columns=["s", "o", "l"], index=range(60, 120))
+    expected = typed.preprocessor.transform(frame)
+    mixed = {"s": frame["s"], "o": frame["o"].reset_index(drop=True), "l": frame["l"].to_numpy()}
+    np.testing.assert_array_equal(typed.preprocessor.transform(mixed), expected)
+    np.testing.assert_array_equal(inputs_of(mixed, typed.description)["features"], expected)
+    for read in (typed.preprocessor.transform, lambda given: inputs_of(given, typed.description)):
+        with pytest.raises(DataError, match=r"the columns differ in length: \{'s': 60, 'o': 60, 'l': 59\}; expected"):
+            read(mixed | {"l": frame["l"][1:]})
+
+
 @pytest.fixture
 def csv_study(tmp_path):
     path = tmp_path / "train.csv"

@@ -7,10 +7,12 @@ import datetime
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from model_search.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +87,23 @@ def canonical_text(value: Any) -> str:
         except UnicodeDecodeError:
             return repr(value)
     return canonical_text(str(value))
+
+
+def side_by_side(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns by name as a frame. Their cells go together by position; the index of a pandas Series has no effect.
+
+    Raises:
+        DataError: if they differ in length.
+    """
+    import pandas as pd
+
+    lengths = {name: len(values) for name, values in found.items() if hasattr(values, "__len__")}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"the columns differ in length: {lengths}; expected a cell for each row")
+    by_position = {
+        name: one.reset_index(drop=True) if isinstance(one, pd.Series) else one for name, one in found.items()
+    }
+    return pd.DataFrame(by_position)
 
 
 def cells_of(series: pd.Series) -> Iterator[np.ndarray]:

@@ -125,7 +125,7 @@ class Preprocessor:
     def _table(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
         import pandas as pd
 
-        table = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(dict(frame))
+        table = frame if isinstance(frame, pd.DataFrame) else columns.side_by_side(frame)
         there = set(table.columns)
         missing = [column for column in self.schema.columns if column not in there]
         if missing:
