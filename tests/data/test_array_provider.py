@@ -154,6 +154,64 @@ def test_columns_of_a_dict_go_together_by_position():
             read(mixed | {"l": frame["l"][1:]})
 
 
+def test_an_index_in_another_order_is_refused():
+    frame = pd.DataFrame(X, columns=list("abc"), index=range(100, 160))
+    y = pd.Series(Y, index=frame.index, name="y")
+    shuffled = y.sample(frac=1, random_state=2)
+    with pytest.raises(DataError, match=r"labels has the entries .* in another order \(in row 1 .* y.loc\[x.index\]"):
+        prepare(frame, shuffled)
+    np.testing.assert_array_equal(prepare(frame, shuffled.loc[frame.index]).train.label, prepare(frame, Y).train.label)
+    for right in (shuffled.to_numpy(), shuffled.reset_index(drop=True)):
+        np.testing.assert_array_equal(prepare(frame, right).train.label, prepare(X, shuffled).train.label)
+    columns = {name: frame[name] for name in frame}
+    for arguments in (
+        (columns, shuffled),
+        (frame, pd.DataFrame({"u": y, "v": y}).loc[shuffled.index]),
+        (frame, {"u": Y, "v": shuffled}),
+    ):
+        with pytest.raises(DataError, match="labels has the entries"):
+            prepare(*arguments)
+    for name in ("weights", "groups", "time"):
+        with pytest.raises(DataError, match=f"the {name} has the entries .*use {name}.loc"):
+            prepare(frame, Y, **{name: shuffled})
+    with pytest.raises(DataError, match="labels has the entries"):
+        prepare(frame, Y, validation=(frame, shuffled))
+    data = prepare(frame, Y)
+    with pytest.raises(DataError, match="labels has the entries"):
+        labelled_rows((frame, shuffled), data.description)
+    some = frame.sample(frac=1, random_state=3)
+    expected = labelled_rows((some.to_numpy(), y[some.index].to_numpy()), data.description)
+    np.testing.assert_array_equal(labelled_rows((some, y[some.index]), data.description).label, expected.label)
+
+
+def test_an_index_with_other_entries_is_noted():
+    frame = pd.DataFrame(X, columns=list("abc"), index=range(100, 160))
+    said = prepare(frame, pd.Series(Y)).description["notes"]
+    assert any("index of the labels is not that of the features (in row 1 it has 0, that" in note for note in said)
+    doubled = frame.set_axis([5] * 30 + [6] * 30)
+    for y in (pd.Series(Y, index=doubled.index), Y, pd.Series(Y, index=doubled.index).astype("category")):
+        assert not any("index" in note for note in prepare(doubled, y).description["notes"])
+    swapped = pd.Series(Y, index=[6] * 30 + [5] * 30)
+    assert any("by position" in note for note in prepare(doubled, swapped).description["notes"])
+    notes = []
+    labelled_rows((frame, pd.Series(Y)), prepare(frame, Y).description, notes.append)
+    assert any("by position" in note for note in notes)
+
+
+def test_a_feature_that_holds_the_labels_is_refused():
+    frame = pd.DataFrame(X, columns=["a", "b", "price"], index=range(100, 160))
+    with pytest.raises(DataError, match=r"column 'price' of the features holds the labels; .*drop\(columns='price'\)"):
+        prepare(frame, frame["price"])
+    gaps = frame.assign(price=frame["price"].where(frame["a"] > -1))
+    with pytest.raises(DataError, match="drop it from x"):
+        prepare({name: gaps[name] for name in gaps}, gaps["price"])
+    data = prepare(frame, frame["price"] + 1)
+    assert any("called 'price (label)'" in note for note in data.description["notes"])
+    alone = prepare(frame.drop(columns="price"), frame["price"])
+    assert not any("called" in note for note in alone.description["notes"])
+    assert len(labelled_rows((frame, frame["price"]), alone.description)) == 60  # what no model reads may be there
+
+
 @pytest.fixture
 def csv_study(tmp_path):
     path = tmp_path / "train.csv"
