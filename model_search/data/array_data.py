@@ -15,6 +15,7 @@ from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.rows import with_missing
 from model_search.data.tabular import columns
 from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Kinds, Labels, infer
@@ -242,7 +243,7 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
 def _column(values: Any) -> Any:
     """A column of a dict: whatever has a length, or one value."""
     is_one = isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__") or _is_single(values)
-    return [values] if is_one else values
+    return [values] if is_one else with_missing(values)
 
 
 def _flat(values: Any, what: str) -> Any:
@@ -259,7 +260,7 @@ def _is_single(values: Any) -> bool:
 
 def _array(values: Any, what: str) -> np.ndarray:
     try:
-        return np.asarray(values)
+        return np.asarray(with_missing(values))
     except (ValueError, TypeError) as error:
         raise DataError(f"the {what} cannot be read as one array ({error}); expected rows of one length") from None
 
@@ -395,6 +396,7 @@ def _as_given(values: Any, what: str) -> np.ndarray:
 
     NumPy would make texts of `[1, "a"]`, and floats of `[1, 2.5]`.
     """
+    values = with_missing(values, floats=False)
     if isinstance(values, list | tuple) and not any(_has_parts(value) for value in values):
         kinds = {type(value) for value in values}
         if len(kinds) > 1 or kinds <= {str, bytes} or (kinds == {int} and np.asarray(values).dtype.kind != "i"):

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_search.data import array_data, csv_data
+from model_search.data import array_data, csv_data, sequence_data
+from model_search.data.images.picture_format import checked_array
+from model_search.data.inputs import as_array, as_float32
 from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import TaskKind
@@ -210,6 +212,71 @@ def test_a_feature_that_holds_the_labels_is_refused():
     alone = prepare(frame.drop(columns="price"), frame["price"])
     assert not any("called" in note for note in alone.description["notes"])
     assert len(labelled_rows((frame, frame["price"]), alone.description)) == 60  # what no model reads may be there
+
+
+def test_masked_entries_of_a_table_are_missing():
+    holes = RNG.random(X.shape) < 0.2
+    expected = prepare(np.where(holes, np.nan, X), Y)
+    masked = np.ma.masked_array(np.where(holes, -9999.0, X), holes)
+    whole = np.ma.masked_array(np.where(holes, -9999, (100 * X).astype(int)), holes)
+    for x, like in (
+        (masked, np.where(holes, np.nan, X)),
+        (list(masked), np.where(holes, np.nan, X)),
+        ({f"x{i}": masked[:, i] for i in range(3)}, np.where(holes, np.nan, X)),
+        (whole, np.where(holes, np.nan, (100 * X).astype(int))),
+    ):
+        found, plain = prepare(x, Y), prepare(like, Y)
+        np.testing.assert_array_equal(found.train.inputs["features"], plain.train.inputs["features"])
+        later = inputs_of(x, expected.description)["features"]
+        np.testing.assert_array_equal(later, inputs_of(like, expected.description)["features"])
+    texts = np.ma.masked_array(np.array(["u", "v"])[Y % 2], holes[:, 0])
+    (feature,) = prepare({"t": texts}, Y).preprocessor.schema.features
+    assert set(feature.vocabulary) == {"", "u", "v"}
+    unmasked = np.ma.masked_array(X)
+    np.testing.assert_array_equal(prepare(unmasked, Y).train.inputs["features"], prepare(X, Y).train.inputs["features"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [(Y, (0, 1, 2)), (Y + 0.5, ()), (np.array(["a", "b", "c"])[Y], ("a", "b", "c")), (Y > 0, (False, True))],
+)
+def test_masked_labels_are_missing(labels, classes):
+    holes = RNG.random(60) < 0.2
+    y = np.ma.masked_array(labels, holes)
+    for given in (y, y[:, None], list(y)):
+        data = prepare(X, given)
+        assert len(data.train) + len(data.valid) == (~holes).sum()
+        assert data.task.classes == classes
+        assert [type(one) for one in data.task.classes] == [type(one) for one in classes]
+    rows = labelled_rows((X, y), data.description)
+    np.testing.assert_array_equal(rows.inputs["features"], inputs_of(X[~holes], data.description)["features"])
+    with pytest.raises(DataError, match="expected a number of at least 0"):
+        prepare(X, labels, weights=np.ma.masked_array(np.ones(60), holes))
+
+
+def test_masked_inputs_of_other_kinds_are_refused():
+    holes = np.zeros((60, 5, 3), bool)
+    holes[7, 2] = True
+    steps = np.ma.masked_array(np.arange(900).reshape(60, 5, 3), holes)
+    for x, kind in (
+        (steps, sequence_data.Provider),
+        (list(steps), sequence_data.Provider),
+        ({"walk": steps, "table": X}, array_data.Provider),
+        ({"walk": steps.filled(0), "table": np.ma.masked_array(X, holes[:, 2])}, array_data.Provider),
+    ):
+        with pytest.raises(DataError, match=r"missing or infinite numbers .*fill them in"):
+            kind(x, Y).prepare(OPTIONS)
+    pictures = np.ma.masked_array(np.zeros((60, 5, 3), np.uint8), holes)
+    for x in (pictures, list(pictures)):
+        with pytest.raises(DataError, match=r"missing pixels .*fill them in"):
+            checked_array(x)
+    for values in (steps, steps.astype(np.float32)):
+        with pytest.raises(DataError, match="holds NaN or infinite"):
+            as_float32(as_array(values, "the features"), "the features")
+    masked = np.ma.masked_array(Y, holes[:, 2, 0])
+    data = sequence_data.Provider(steps.filled(0), masked).prepare(OPTIONS)
+    assert len(data.train) + len(data.valid) == 59
+    assert data.task.classes == (0, 1, 2)
 
 
 @pytest.fixture
