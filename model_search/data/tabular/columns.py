@@ -303,6 +303,28 @@ def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]
     return _joined([days for days, _ in parts]), merged(changes for _, changes in parts)
 
 
+def order_of_later(series: pd.Series, order: str) -> str:
+    """The order in which dates of later rows are read: that of training, or their own where training had none.
+
+    Args:
+        series: A column of later rows.
+        order: Of training, as in `DateFeature`; "ymd" where no date had the year last.
+    """
+    if order != "ymd" or is_typed_date(series):
+        return order
+    return date_order(itertools.chain.from_iterable(distinct_texts(part)[1] for part in parts_of(series)))[0]
+
+
+def year_last(series: pd.Series, order: str) -> list[Change]:
+    """A change for the dates with the year last, where training had none; `order` is that in which they are read."""
+    codes, texts = distinct_texts(series)
+    dated = [bool(_YEAR_LAST.fullmatch(text)) and not math.isnan(_days(text, order)) for text in texts]
+    rows = int(np.array(dated, dtype=bool)[codes].sum()) if texts else 0
+    examples = tuple(sorted(itertools.compress(texts, dated)))
+    read_as = "day first" if order == "dmy" else "month first"
+    return [Change("dates with the year last, of which training had none", read_as, rows, examples)] if rows else []
+
+
 def looks_like_date(text: str) -> bool:
     """Whether a text has the form of a date; its numbers may be none."""
     return bool(_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text))
