@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from model_search.data import csv_data
+from model_search.data.later_rows import inputs_of
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.tabular.csv_reading import Reading, read_csv
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -80,6 +82,46 @@ def test_delimiter_is_found_out_and_quotes_are_respected(tmp_path, delimiter):
     assert data.description["schema"]["features"][1]["vocabulary"] == ('a,b;c|d\te "q" 0', 'a,b;c|d\te "q" 1')
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("reading", [{}, {"decimal": ","}])
+def test_a_comma_in_numbers_is_no_delimiter(tmp_path, delimiter, reading):
+    lines = [f"{i / 50:.2f}@{-i / 9:.3f}@{i % 7}.5,{i}".replace(".", ",", 2).replace("@", delimiter) for i in range(40)]
+    lines = [line.rpartition(delimiter)[0] + f"{delimiter}{i % 2}" for i, line in enumerate(lines)]
+    path = write(tmp_path, "\n".join(lines))
+    data = csv_data.Provider(filename=path, label_index=-1, **reading).prepare(OPTIONS)
+    assert data.description["reading"] | {"source": ""} == {
+        "source": "",
+        "delimiter": delimiter,
+        "header": False,
+        "encoding": "utf-8",
+        "decimal": ",",
+        "number_columns": ["column_0", "column_1", "column_2"],
+    }
+    assert len(data.train) + len(data.valid) == 40
+    assert 0.2 < data.description["schema"]["features"][0]["center"] < 0.6
+    later = write(tmp_path, "\n".join(lines[:5]), "later.csv")
+    whole = inputs_of(path, data.description)["features"]
+    np.testing.assert_array_equal(inputs_of(later, data.description)["features"], whole[:5])
+
+
+@pytest.mark.parametrize(
+    ("line", "reading", "delimiter"),
+    [
+        ("{tenth},5;{two}", {}, ";"),
+        ("Ulm, Mitte;{letter}", {}, ";"),
+        ("{tenth},x;y,{two}", {}, ","),
+        ("{tenth},x;y,{two}", {"decimal": ","}, ";"),
+        ('"{two},5","{tenth},2"', {"decimal": ","}, ","),
+        ('{tenth},"x;y",{two}', {}, ","),
+    ],
+)
+def test_of_a_comma_and_another_delimiter(tmp_path, line, reading, delimiter):
+    path = write(tmp_path, rows(line.replace("{tenth}", "{i}")))
+    assert read_csv(path, Reading(header=False, **reading)).reading.delimiter == delimiter
+    named = write(tmp_path, "a,b,c\n" + rows("{i},{two};{three},{letter}"), "named.csv")
+    assert read_csv(named, Reading()).reading.delimiter == ","
+
+
 def test_delimiter_can_be_given(tmp_path):
     data = prepare(write(tmp_path, "x~y\n" + rows("{tenth}~{letter}")), field_delim="~")
     assert data.description["columns"] == ["x", "y"]
@@ -137,12 +179,23 @@ def test_bom_gzip_windows_line_ends_and_blank_lines(tmp_path):
         ("2011,2012,y\n" + rows("u{three},v{two},{letter}"), ["2011", "2012", "y"], 40),
         ("0,1,2\n" + rows("{tenth},{three},{two}"), ["0", "1", "2"], 40),
         (",x,y\n" + rows("{i},{tenth},{letter}"), ["column_0", "x", "y"], 40),
+        ("x,,y\n" + rows("{i},{tenth},{letter}"), ["x", "column_1", "y"], 40),
+        ("a,,b\n" + rows("a,{tenth},{letter}"), ["column_0", "column_1", "column_2"], 41),
+        ("a,a,b\n" + rows("{letter},c{two},{letter}"), ["column_0", "column_1", "column_2"], 41),
+        ("a;c\n" + rows("0,{i};{letter}"), ["a", "c"], 40),
+        ("0,5;c\n" + rows("0,{i};{letter}"), ["column_0", "column_1"], 41),
     ],
 )
 def test_header_is_found_out(tmp_path, text, names, count):
     data = csv_data.Provider(filename=write(tmp_path, text), label_index=-1).prepare(OPTIONS)
     assert data.description["columns"] == names
     assert len(data.train) + len(data.valid) == count
+
+
+def test_a_name_twice_above_numbers_is_refused(tmp_path):
+    for text in ("x,x,species\n" + rows("{i},{tenth},{letter}"), "x;x;species\n" + rows("{i},5;{tenth};{letter}")):
+        with pytest.raises(DataError, match="several columns named 'x'"):
+            csv_data.Provider(filename=write(tmp_path, text), label_index=-1).prepare(OPTIONS)
 
 
 def test_header_can_be_given(tmp_path):
