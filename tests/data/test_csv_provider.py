@@ -1,17 +1,21 @@
 """The CSV provider: what it reads, what it infers, and every sentence it answers bad input with."""
 
+import bz2
 import gzip
 import json
+import lzma
 import pathlib
 import re
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
+from model_search import main
 from model_search.data import csv_data
-from model_search.data.later_rows import inputs_of
+from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.tabular.csv_reading import Reading, read_csv
 from model_search.data.task import TaskKind
@@ -399,10 +403,63 @@ def test_encodings(tmp_path):
     with pytest.raises(DataError, match="UTF-16"):
         prepare(write(tmp_path, text, "16.csv", "utf-16"))
     assert prepare(tmp_path / "16.csv", encoding="utf-16").fingerprint == data.fingerprint
+    plain = write(tmp_path, "x,y\n" + BODY, "plain.csv")
+    for encoding in ("utf-16", "utf-32"):
+        with pytest.raises(DataError, match=f"plain.csv is not {encoding}: .*encoding='utf-8'"):
+            prepare(plain, encoding=encoding)
     with pytest.raises(DataError, match="no encoding 'klingon'"):
         prepare(path, encoding="klingon")
     with pytest.raises(DataError, match="zero bytes"):
         prepare(write(tmp_path, "x,y\n1,\0a\n", "zero.csv"))
+
+
+def test_the_command_tells_encoding_and_decimal(tmp_path):
+    path = write(tmp_path, "a;straße;y\n" + rows("1,{i:03};ü{three};{letter}"), encoding="cp1252")
+    main.FLAGS(["model_search", f"--filename={path}", "--label=y", "--encoding=cp1252", "--decimal=,"])
+    data = main._provider().prepare(OPTIONS)
+    assert data.description["columns"] == ["a", "straße", "y"]
+    assert data.description["schema"]["features"][0]["center"] < 2
+    main.FLAGS.unparse_flags()
+    main.FLAGS(["model_search", f"--filename={write(tmp_path, 'x,y' + chr(10) + BODY)}", "--label=y"])
+    for name in ("encoding", "decimal"):
+        main.FLAGS[name].unparse()
+    assert main._provider().prepare(OPTIONS).description["reading"]["decimal"] == "."
+
+
+@pytest.mark.parametrize(
+    ("name", "pack", "what"),
+    [
+        ("t.xlsx", None, "an Excel file"),
+        ("t.xls", lambda text: bytes.fromhex("d0cf11e0a1b11ae1") + text, "an Excel file"),
+        ("t.csv.bz2", bz2.compress, "compressed by bzip2"),
+        ("t.csv.xz", lzma.compress, "compressed by xz"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_what_is_no_text_is_named(tmp_path, name, pack, what, encoding):
+    path = tmp_path / name
+    text = ("x,y\n" + BODY).encode()
+    if pack is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("sheet.xml", text)
+    else:
+        path.write_bytes(pack(text))
+    with pytest.raises(DataError, match=f"is {what}.*save the sheet as CSV .* or unpack the file"):
+        prepare(path, encoding=encoding)
+    named = write(tmp_path, "BZh9,y\n" + BODY, "named.csv")
+    assert prepare(named).description["columns"] == ["BZh9", "y"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"), [(["-0.5", "unknown", "2"], "unknown"), (["?!", "1e999", "-1"], "?!"), (["007", "1"], "007")]
+)
+def test_the_label_that_is_no_number_is_named(tmp_path, labels, named):
+    body = "".join(f"{i},{labels[i % len(labels)]}\n" for i in range(40))
+    with pytest.raises(DataError, match=re.escape(f"are no numbers (such as {named!r}); regression needs numbers: c")):
+        prepare(write(tmp_path, "x,y\n" + body), task="regression")
+    data = prepare(write(tmp_path, "x,y\n" + "".join(f"{i},{i / 10}\n" for i in range(40))))
+    with pytest.raises(DataError, match=re.escape(f"(such as {named!r}); 'y' is predicted as a number: correct")):
+        labelled_rows(write(tmp_path, "x,y\n" + body, "later.csv"), data.description)
 
 
 def test_validation_errors(tmp_path):
