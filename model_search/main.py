@@ -97,6 +97,8 @@ def _define_flags() -> None:
     )
     flags.DEFINE_string("validation_filename", None, "A CSV file to validate on; a part of the rows when absent.")
     flags.DEFINE_string("field_delim", None, "The delimiter; detected when absent.")
+    flags.DEFINE_string("encoding", None, "The encoding of a CSV file's text, such as cp1252; UTF-8 when absent.")
+    flags.DEFINE_enum("decimal", None, [".", ","], "The decimal sign in a CSV file; detected when absent.")
     flags.DEFINE_enum("task", None, list(TASKS), "What to predict; inferred when absent.")
     flags.DEFINE_list("classes", None, "With --task=ordinal: the classes from the least to the most.")
     flags.DEFINE_list("quantiles", None, "With --task=quantile: rising numbers between 0 and 1; 0.1,0.5,0.9 if absent.")

@@ -370,7 +370,8 @@ class Study:
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Probabilities [rows, classes], one column per class, named by it; of several tasks, a dict by task.
 
-        With a label for each step there is a row for each valid step, and the index holds "row" and "step".
+        The index is that of `data` where it is a frame. With a label for each step there is a row for each valid step,
+        and the index holds "row" and "step".
 
         Raises:
             UserError: if the study predicts numbers.

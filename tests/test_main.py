@@ -88,6 +88,9 @@ def test_what_comes_after_two_dashes_is_no_flag(tmp_path):
             ("--phoenix_dataset=text", "--filename=x.csv", "--groups=who"),
             "--groups is not read with --phoenix_dataset=text",
         ),
+        (("--filename=x.csv", "--label=y", "--encoding=klingon"), "there is no encoding 'klingon'"),
+        (("--filename=x.csv", "--label=y", "--decimal=;"), "--decimal"),
+        (("--input_dir=x", "--encoding=cp1252"), "--encoding is not read with"),
         (("--phoenix_dataset=image", "--input_dir=x", "--time=day"), "--time is not read with --phoenix_dataset=image"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.rows import with_missing
+from model_search.data.tabular import columns
 from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Kinds, Labels, infer
 from model_search.data.tabular.several_tasks import OtherTask
@@ -88,7 +91,8 @@ class Provider(BaseProvider):
                 forms = {name: one.form for name, one in self._named[0].inputs.items()}
                 self._named.append(NamedRows.of(validation[0], Labels.of(*validation[1:]), forms))
             return
-        self._rows = _arranged(as_rows(x, y, weights, feature_names), groups, time)
+        read = as_rows(x, y, weights, feature_names)
+        self._rows = _arranged(_without_copies(read, x, y), groups, time, index_of(x))
         self._tasks = parse_choices(task, [str(self._rows.labels.name), *self._rows.others], classes, quantiles)
         self._validation = None
         if validation is not None:
@@ -125,12 +129,36 @@ class Provider(BaseProvider):
         )
 
 
-def _arranged(rows: RawRows, groups: Any, time: Any) -> RawRows:
+def _without_copies(rows: RawRows, x: Any, y: Any) -> RawRows:
+    """The rows, with a note if their label is not called as `y` is, since a feature has that name.
+
+    Raises:
+        DataError: if that feature holds the labels themselves.
+    """
+    own = "" if rows.others else str(_series(y, "label").name)
+    if own not in rows.frame.columns:
+        return rows
+    if _are_equal(rows.frame[own], rows.labels):
+        drop = f"x.drop(columns={own!r})" if hasattr(x, "columns") else "give only what is known of a row beforehand"
+        raise DataError(f"column {own!r} of the features holds the labels; drop it from x: {drop}")
+    said = f"the label has the name of a feature, {own!r}, and other values; it is called {rows.labels.name!r}"
+    return dataclasses.replace(rows, notes=(*rows.notes, said))
+
+
+def _are_equal(one: pd.Series, other: pd.Series) -> bool:
+    """Whether two columns of one length hold the same cells; missing ones are equal."""
+    here, there = one.notna().to_numpy(), other.notna().to_numpy()
+    first, second = one.to_numpy(dtype=object)[here], other.to_numpy(dtype=object)[here]
+    return bool((here == there).all()) and all(map(operator.eq, first, second))
+
+
+def _arranged(rows: RawRows, groups: Any, time: Any, index: pd.Index | None) -> RawRows:
     """The rows with their groups or times; a column that names groups is no feature.
 
     Raises:
-        DataError: if there is no such column, or not a value for each row.
+        DataError: if there is no such column, or not a value for each row, or the index has another order.
     """
+    notes = (*rows.notes, *_index_notes(index, {"groups": groups, "time": time}))
     found: dict[str, pd.Series | None] = {}
     for role, given in (("groups", groups), ("time", time)):
         if isinstance(given, str) and given not in rows.frame.columns:
@@ -140,7 +168,8 @@ def _arranged(rows: RawRows, groups: Any, time: Any) -> RawRows:
         if values is not None and len(values) != len(rows.frame):
             raise DataError(f"{len(rows.frame)} rows of features, {len(values)} {role}; expected one for each row")
     frame = rows.frame.drop(columns=[groups]) if isinstance(groups, str) else rows.frame
-    return dataclasses.replace(rows, frame=frame, arrangement=arrangement_of(found["groups"], found["time"]))
+    arrangement = arrangement_of(found["groups"], found["time"])
+    return dataclasses.replace(rows, frame=frame, arrangement=arrangement, notes=notes)
 
 
 def _with_weights(rows: RawRows, name: str) -> RawRows:
@@ -190,10 +219,7 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
         frame.columns = [str(name) for name in frame.columns]
     elif isinstance(x, Mapping):
         found = {str(name): _column(values) for name, values in x.items()}
-        lengths = {name: len(values) for name, values in found.items()}
-        if len(set(lengths.values())) > 1:
-            raise DataError(f"the columns differ in length: {lengths}")
-        frame = pd.DataFrame({name: _flat(values, f"column {name!r}") for name, values in found.items()})
+        frame = columns.side_by_side({name: _flat(values, f"column {name!r}") for name, values in found.items()})
     else:
         array = _array(x, "features")
         if array.ndim == 1 and isinstance(x, pd.Series):
@@ -217,7 +243,7 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
 def _column(values: Any) -> Any:
     """A column of a dict: whatever has a length, or one value."""
     is_one = isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__") or _is_single(values)
-    return [values] if is_one else values
+    return [values] if is_one else with_missing(values)
 
 
 def _flat(values: Any, what: str) -> Any:
@@ -234,24 +260,77 @@ def _is_single(values: Any) -> bool:
 
 def _array(values: Any, what: str) -> np.ndarray:
     try:
-        return np.asarray(values)
+        return np.asarray(with_missing(values))
     except (ValueError, TypeError) as error:
         raise DataError(f"the {what} cannot be read as one array ({error}); expected rows of one length") from None
 
 
 def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = None) -> RawRows:
-    """Features, labels and weights as raw rows; DataError where their lengths differ."""
-    frame = as_frame(x, names)
+    """Features, labels and weights as raw rows; DataError where their lengths differ, or the order of their indexes."""
+    return rows_of(as_frame(x, names), y, weights, index_of(x))
+
+
+def index_of(x: Any) -> pd.Index | None:
+    """The index of features: that of a frame, or of every Series of a dict; None where there is none."""
+    import pandas as pd
+
+    if isinstance(x, pd.DataFrame | pd.Series):
+        return x.index
+    found = [one.index for one in x.values() if isinstance(one, pd.Series)] if isinstance(x, Mapping) else []
+    return found[0] if found and all(one.equals(found[0]) for one in found) else None
+
+
+def _index_notes(index: pd.Index | None, beside: Mapping[str, Any]) -> list[str]:
+    """A note on each pandas object whose index is not that of the features.
+
+    Args:
+        index: That of the features.
+        beside: Labels, weights and the like by what they are called; by task where they are dicts.
+
+    Raises:
+        DataError: if an index has the same entries in another order: most likely the rows were shuffled on one side.
+    """
+    import pandas as pd
+
+    notes = []
+    for what, given in beside.items():
+        for values in given.values() if isinstance(given, Mapping) else [given]:
+            own = values.index if isinstance(values, pd.Series | pd.DataFrame) else None
+            if index is None or own is None or len(own) != len(index) or own.equals(index):
+                continue
+            row = next((row for row, pair in enumerate(zip(own, index, strict=True)) if pair[0] != pair[1]), 0)
+            here, there = (one[row : row + 1].tolist()[0] for one in (own, index))
+            seen = f"in row {row + 1} it has {here!r:.40}, that of the features {there!r:.40}"
+            if own.is_unique and index.is_unique and own.isin(index).all():
+                name = "y" if what == "labels" else what
+                raise DataError(
+                    f"the index of the {what} has the entries of the features' index in another order ({seen}); rows "
+                    f"go together by position: use {name}.loc[x.index], or {name}.to_numpy() if the order is right"
+                )
+            notes.append(f"the index of the {what} is not that of the features ({seen}); rows go together by position")
+    return list(dict.fromkeys(notes))
+
+
+def rows_of(frame: pd.DataFrame, y: Any, weights: Any = None, index: pd.Index | None = None) -> RawRows:
+    """As `as_rows`, of features that are read.
+
+    Args:
+        frame: The features.
+        y: The labels.
+        weights: The weights of the rows.
+        index: That of the features as they were given; None where they had none.
+    """
+    notes = tuple(_index_notes(index, {"labels": y, "weights": weights}))
     several = _several_labels(y)
     if several is not None:
-        return _rows_of_tasks(frame, several, weights)
+        return dataclasses.replace(_rows_of_tasks(frame, several, weights), notes=notes)
     labels = _beside(_series(y, "label"), frame, "label")
     if len(labels) != len(frame):
         raise DataError(f"{len(frame)} rows of features, {len(labels)} labels; expected one label for each row")
     weight = None if weights is None else _beside(_series(weights, "weight"), frame, "weight")
     if weight is not None and len(weight) != len(frame):
         raise DataError(f"{len(frame)} rows of features, {len(weight)} weights; expected one weight for each row")
-    return RawRows(frame, labels, weight)
+    return RawRows(frame, labels, weight, notes=notes)
 
 
 def _several_labels(y: Any) -> dict[str, Any] | None:
@@ -276,7 +355,7 @@ def _rows_of_tasks(frame: pd.DataFrame, given: Mapping[str, Any], weights: Any) 
     for name, values in given.items():
         if name in frame.columns:
             raise DataError(f"the label {name!r} has the name of a feature; give it another one")
-        rows = as_rows(frame, _series(values, name).rename(name), own.get(name))
+        rows = rows_of(frame, _series(values, name).rename(name), own.get(name))
         found[name] = OtherTask(rows.labels, rows.weights)
     first, *rest = found
     return RawRows(frame, *found[first], {name: found[name] for name in rest})
@@ -317,6 +396,7 @@ def _as_given(values: Any, what: str) -> np.ndarray:
 
     NumPy would make texts of `[1, "a"]`, and floats of `[1, 2.5]`.
     """
+    values = with_missing(values, floats=False)
     if isinstance(values, list | tuple) and not any(_has_parts(value) for value in values):
         kinds = {type(value) for value in values}
         if len(kinds) > 1 or kinds <= {str, bytes} or (kinds == {int} and np.asarray(values).dtype.kind != "i"):

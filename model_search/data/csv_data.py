@@ -151,8 +151,9 @@ class Provider(BaseProvider):
             other = csv_reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
             check_columns(other.frame, names, f"the validation data ({self._validation_filename})")
             validation = self._rows(other.with_points(numbers)[names], label, weight)
+        rows = self._rows(table.with_points(numbers), label, weight)
         return RawTable(
-            rows=self._rows(table.with_points(numbers), label, weight),
+            rows=dataclasses.replace(rows, notes=table.notes),
             validation=validation,
             columns=tuple(names),
             task_kind=self._task,

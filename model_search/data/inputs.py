@@ -11,7 +11,7 @@ import numpy as np
 
 from model_search.data.checked_json import need
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs
+from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs, with_missing
 from model_search.errors import DataError, UnsupportedError
 
 _VECTOR = "vector"  # name of the concatenated columns if a feature is called "features"
@@ -216,13 +216,13 @@ def _names(description: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def as_array(values: Any, what: str) -> np.ndarray:
-    """Values as a NumPy array whose first axis is the rows.
+    """Values as a NumPy array whose first axis is the rows; what a masked array masks is NaN.
 
     Raises:
         DataError: if they are single values, or rows of different shapes.
     """
     try:
-        array = np.asarray(values.numpy() if hasattr(values, "numpy") else values)
+        array = np.asarray(with_missing(values.numpy() if hasattr(values, "numpy") else values))
     except ValueError as error:
         raise DataError(f"{what} cannot be read as one array ({error}); expected rows of one shape") from None
     if array.ndim == 0:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.array_data import as_rows, check_columns
+from model_search.data.array_data import check_columns, index_of, rows_of
 from model_search.data.audio.later_recordings import labelled_recordings, recordings_of
 from model_search.data.checked_json import need
 from model_search.data.images.later_pictures import labelled_pictures, pictures_of
@@ -147,7 +147,10 @@ def labelled_rows(
     tasks = tasks_of(description)
     primary, *others = tasks
     if isinstance(source, tuple):
-        rows = as_rows(read_table(source[0], description), *source[1:])
+        weights = source[2] if len(source) == 3 else None
+        rows = rows_of(read_table(source[0], description), source[1], weights, index_of(source[0]))
+        for sentence in rows.notes:
+            (note or _silent)(sentence)
         rows = rows.with_primary(primary) if rows.others else rows
     else:
         frame = read_table(source, description)

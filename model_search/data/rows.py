@@ -20,6 +20,33 @@ LABEL = "label"  # the default name of the task
 Arrays = Mapping[str, np.ndarray]
 
 
+def with_missing(values: Any, *, floats: bool = True) -> Any:
+    """Values as they are; of a masked array of NumPy, an array in which masked entries are missing.
+
+    Args:
+        values: Anything; of a list, masked arrays in it are turned, too.
+        floats: Whether masked whole numbers become float64 and NaN; else they stay whole in an array of objects.
+
+    Returns:
+        For a masked array: NaN (of dates NaT) where an entry is masked; None where the type has neither.
+    """
+    if isinstance(values, list | tuple) and any(isinstance(one, np.ma.MaskedArray) for one in values):
+        return [with_missing(one, floats=floats) for one in values]
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    data, mask = np.ma.getdata(values, subok=False), np.ma.getmaskarray(values)
+    if data.dtype.names is not None or not mask.any():
+        return data
+    if data.ndim == 0:
+        return math.nan
+    if floats and data.dtype.kind in "iu":
+        data = data.astype(np.float64)
+    missing = math.nan if data.dtype.kind in "fc" else np.array("NaT", data.dtype) if data.dtype.kind in "mM" else None
+    found = data.astype(object) if missing is None else data.copy()
+    found[mask] = missing
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
     """The specification of an input.

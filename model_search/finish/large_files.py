@@ -79,8 +79,16 @@ class ModelAnswers:
 
     def probabilities(self, data: TableLike, temperatures: Sequence[float]) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """See `Study.predict_proba`."""
+        import pandas as pd
+
         logits, steps = self.logits(data)
-        return predict_task_probabilities(logits, self.tasks, temperatures, steps)
+        found = predict_task_probabilities(logits, self.tasks, temperatures, steps)
+        of_rows = steps is None and "sequences" not in self.description  # a long frame of sequences has a row a step
+        if not (of_rows and isinstance(data, pd.DataFrame | pd.Series) and len(data) == len(logits)):
+            return found
+        for frame in found.values() if isinstance(found, dict) else [found]:
+            frame.index = data.index
+        return found
 
     def metrics(self, data: TableLike, temperatures: Sequence[float]) -> dict[str, float]:
         """See `Study.evaluate`."""

@@ -94,9 +94,11 @@ def iso_dates(texts: Any, order: str) -> Any:
     last = tf.strings.regex_full_match(texts, _YEAR_LAST) & alike
     from_first = _fields(texts, first, _YEAR_FIRST)
     from_last = _fields(texts, last, _YEAR_LAST)
-    day, month = (2, 1) if order == "mdy" else (1, 2)
-    positions = ((1, 3), (2, month), (3, day), (4, 4), (5, 5), (6, 6))
-    numbers = [tf.where(first, from_first[a], from_last[b]) for a, b in positions]
+    is_month_first = _is_month_first(texts, last, from_last) if order == "ymd" else tf.constant(order == "mdy")
+    month = tf.where(is_month_first, from_last[1], from_last[2])
+    day = tf.where(is_month_first, from_last[2], from_last[1])
+    later = (from_last[3], month, day, *from_last[4:7])
+    numbers = [tf.where(first, from_first[place], other) for place, other in enumerate(later, start=1)]
     half = tf.strings.lower(tf.where(first, from_first[7], from_last[7]))
     year, month_, day_, hour, minute, second = (
         tf.strings.to_number(tf.where(tf.equal(text, ""), "0", text), tf.int32) for text in numbers
@@ -106,6 +108,22 @@ def iso_dates(texts: Any, order: str) -> Any:
     date = tf.strings.join([_padded(year, 4), _padded(month_, 2), _padded(day_, 2)], "-")
     time = tf.strings.join([_padded(hour, 2), _padded(minute, 2), _padded(second, 2)], ":")
     return tf.where(first | last, tf.strings.join([date, time], " "), "")
+
+
+def _is_month_first(texts: Any, last: Any, fields: Sequence[Any]) -> Any:
+    """Whether the dates with the year last of each column are read month first, as `columns.date_order` finds it.
+
+    Args:
+        texts: string [rows, ...].
+        last: Which of them are such dates, bool [rows, ...].
+        fields: What each group of such a date matched, [rows, ...] each.
+    """
+    first, second = (tf.strings.to_number(tf.where(last, fields[place], "0"), tf.int32) for place in (1, 2))
+    day_first, month_first = (tf.reduce_any(numbers > 12, axis=0) for numbers in (first, second))
+    begins = last & tf.equal(tf.cumsum(tf.cast(last, tf.int32), axis=0), 1)
+    has_slash = tf.strings.regex_full_match(texts, r"\d+/(?s:.*)")
+    by_separator = tf.reduce_any(begins & has_slash, axis=0)
+    return tf.where(day_first | month_first, ~day_first, by_separator)
 
 
 def _fields(texts: Any, matches: Any, pattern: str) -> Sequence[Any]:

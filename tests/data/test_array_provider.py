@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_search.data import array_data, csv_data
+from model_search.data import array_data, csv_data, sequence_data
+from model_search.data.images.picture_format import checked_array
+from model_search.data.inputs import as_array, as_float32
 from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import TaskKind
@@ -137,6 +139,144 @@ def test_validation_and_weights():
 def test_bad_input(args, kwargs, sentence):
     with pytest.raises(DataError, match=sentence):
         prepare(*args, **kwargs)
+
+
+def test_columns_of_a_dict_go_together_by_position():
+    shuffled = pd.Series(X[:, 0]).sample(frac=1, random_state=1)
+    plain = prepare({"s": shuffled.to_numpy(), "o": X[:, 1], "l": X[:, 2].tolist()}, Y)
+    typed = prepare({"s": shuffled, "o": pd.Series(X[:, 1]), "l": X[:, 2].tolist()}, Y)
+    np.testing.assert_array_equal(typed.train.inputs["features"], plain.train.inputs["features"])
+    frame = pd.DataFrame(X, columns=["s", "o", "l"], index=range(60, 120))
+    expected = typed.preprocessor.transform(frame)
+    mixed = {"s": frame["s"], "o": frame["o"].reset_index(drop=True), "l": frame["l"].to_numpy()}
+    np.testing.assert_array_equal(typed.preprocessor.transform(mixed), expected)
+    np.testing.assert_array_equal(inputs_of(mixed, typed.description)["features"], expected)
+    for read in (typed.preprocessor.transform, lambda given: inputs_of(given, typed.description)):
+        with pytest.raises(DataError, match=r"the columns differ in length: \{'s': 60, 'o': 60, 'l': 59\}; expected"):
+            read(mixed | {"l": frame["l"][1:]})
+
+
+def test_an_index_in_another_order_is_refused():
+    frame = pd.DataFrame(X, columns=list("abc"), index=range(100, 160))
+    y = pd.Series(Y, index=frame.index, name="y")
+    shuffled = y.sample(frac=1, random_state=2)
+    with pytest.raises(DataError, match=r"labels has the entries .* in another order \(in row 1 .* y.loc\[x.index\]"):
+        prepare(frame, shuffled)
+    np.testing.assert_array_equal(prepare(frame, shuffled.loc[frame.index]).train.label, prepare(frame, Y).train.label)
+    for right in (shuffled.to_numpy(), shuffled.reset_index(drop=True)):
+        np.testing.assert_array_equal(prepare(frame, right).train.label, prepare(X, shuffled).train.label)
+    columns = {name: frame[name] for name in frame}
+    for arguments in (
+        (columns, shuffled),
+        (frame, pd.DataFrame({"u": y, "v": y}).loc[shuffled.index]),
+        (frame, {"u": Y, "v": shuffled}),
+    ):
+        with pytest.raises(DataError, match="labels has the entries"):
+            prepare(*arguments)
+    for name in ("weights", "groups", "time"):
+        with pytest.raises(DataError, match=f"the {name} has the entries .*use {name}.loc"):
+            prepare(frame, Y, **{name: shuffled})
+    with pytest.raises(DataError, match="labels has the entries"):
+        prepare(frame, Y, validation=(frame, shuffled))
+    data = prepare(frame, Y)
+    with pytest.raises(DataError, match="labels has the entries"):
+        labelled_rows((frame, shuffled), data.description)
+    some = frame.sample(frac=1, random_state=3)
+    expected = labelled_rows((some.to_numpy(), y[some.index].to_numpy()), data.description)
+    np.testing.assert_array_equal(labelled_rows((some, y[some.index]), data.description).label, expected.label)
+
+
+def test_an_index_with_other_entries_is_noted():
+    frame = pd.DataFrame(X, columns=list("abc"), index=range(100, 160))
+    said = prepare(frame, pd.Series(Y)).description["notes"]
+    assert any("index of the labels is not that of the features (in row 1 it has 0, that" in note for note in said)
+    doubled = frame.set_axis([5] * 30 + [6] * 30)
+    for y in (pd.Series(Y, index=doubled.index), Y, pd.Series(Y, index=doubled.index).astype("category")):
+        assert not any("index" in note for note in prepare(doubled, y).description["notes"])
+    swapped = pd.Series(Y, index=[6] * 30 + [5] * 30)
+    assert any("by position" in note for note in prepare(doubled, swapped).description["notes"])
+    notes = []
+    labelled_rows((frame, pd.Series(Y)), prepare(frame, Y).description, notes.append)
+    assert any("by position" in note for note in notes)
+
+
+def test_a_feature_that_holds_the_labels_is_refused():
+    frame = pd.DataFrame(X, columns=["a", "b", "price"], index=range(100, 160))
+    with pytest.raises(DataError, match=r"column 'price' of the features holds the labels; .*drop\(columns='price'\)"):
+        prepare(frame, frame["price"])
+    gaps = frame.assign(price=frame["price"].where(frame["a"] > -1))
+    with pytest.raises(DataError, match="drop it from x"):
+        prepare({name: gaps[name] for name in gaps}, gaps["price"])
+    data = prepare(frame, frame["price"] + 1)
+    assert any("called 'price (label)'" in note for note in data.description["notes"])
+    alone = prepare(frame.drop(columns="price"), frame["price"])
+    assert not any("called" in note for note in alone.description["notes"])
+    assert len(labelled_rows((frame, frame["price"]), alone.description)) == 60  # what no model reads may be there
+
+
+def test_masked_entries_of_a_table_are_missing():
+    holes = RNG.random(X.shape) < 0.2
+    expected = prepare(np.where(holes, np.nan, X), Y)
+    masked = np.ma.masked_array(np.where(holes, -9999.0, X), holes)
+    whole = np.ma.masked_array(np.where(holes, -9999, (100 * X).astype(int)), holes)
+    for x, like in (
+        (masked, np.where(holes, np.nan, X)),
+        (list(masked), np.where(holes, np.nan, X)),
+        ({f"x{i}": masked[:, i] for i in range(3)}, np.where(holes, np.nan, X)),
+        (whole, np.where(holes, np.nan, (100 * X).astype(int))),
+    ):
+        found, plain = prepare(x, Y), prepare(like, Y)
+        np.testing.assert_array_equal(found.train.inputs["features"], plain.train.inputs["features"])
+        later = inputs_of(x, expected.description)["features"]
+        np.testing.assert_array_equal(later, inputs_of(like, expected.description)["features"])
+    texts = np.ma.masked_array(np.array(["u", "v"])[Y % 2], holes[:, 0])
+    (feature,) = prepare({"t": texts}, Y).preprocessor.schema.features
+    assert set(feature.vocabulary) == {"", "u", "v"}
+    unmasked = np.ma.masked_array(X)
+    np.testing.assert_array_equal(prepare(unmasked, Y).train.inputs["features"], prepare(X, Y).train.inputs["features"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [(Y, (0, 1, 2)), (Y + 0.5, ()), (np.array(["a", "b", "c"])[Y], ("a", "b", "c")), (Y > 0, (False, True))],
+)
+def test_masked_labels_are_missing(labels, classes):
+    holes = RNG.random(60) < 0.2
+    y = np.ma.masked_array(labels, holes)
+    for given in (y, y[:, None], list(y)):
+        data = prepare(X, given)
+        assert len(data.train) + len(data.valid) == (~holes).sum()
+        assert data.task.classes == classes
+        assert [type(one) for one in data.task.classes] == [type(one) for one in classes]
+    rows = labelled_rows((X, y), data.description)
+    np.testing.assert_array_equal(rows.inputs["features"], inputs_of(X[~holes], data.description)["features"])
+    with pytest.raises(DataError, match="expected a number of at least 0"):
+        prepare(X, labels, weights=np.ma.masked_array(np.ones(60), holes))
+
+
+def test_masked_inputs_of_other_kinds_are_refused():
+    holes = np.zeros((60, 5, 3), bool)
+    holes[7, 2] = True
+    steps = np.ma.masked_array(np.arange(900).reshape(60, 5, 3), holes)
+    for x, kind in (
+        (steps, sequence_data.Provider),
+        (list(steps), sequence_data.Provider),
+        ({"walk": steps, "table": X}, array_data.Provider),
+        ({"walk": steps.filled(0), "table": np.ma.masked_array(X, holes[:, 2])}, array_data.Provider),
+    ):
+        with pytest.raises(DataError, match=r"missing or infinite numbers .*fill them in"):
+            kind(x, Y).prepare(OPTIONS)
+    pictures = np.ma.masked_array(np.zeros((60, 5, 3), np.uint8), holes)
+    for x in (pictures, list(pictures)):
+        with pytest.raises(DataError, match=r"missing pixels .*fill them in"):
+            checked_array(x)
+    for values in (steps, steps.astype(np.float32)):
+        with pytest.raises(DataError, match="holds NaN or infinite"):
+            as_float32(as_array(values, "the features"), "the features")
+    masked = np.ma.masked_array(Y, holes[:, 2, 0])
+    data = sequence_data.Provider(steps.filled(0), masked).prepare(OPTIONS)
+    assert len(data.train) + len(data.valid) == 59
+    assert data.task.classes == (0, 1, 2)
 
 
 @pytest.fixture

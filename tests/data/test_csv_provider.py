@@ -1,17 +1,23 @@
 """The CSV provider: what it reads, what it infers, and every sentence it answers bad input with."""
 
+import bz2
 import gzip
 import json
+import lzma
 import pathlib
 import re
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
+from model_search import main
 from model_search.data import csv_data
+from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.tabular.csv_reading import Reading, read_csv
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -80,6 +86,46 @@ def test_delimiter_is_found_out_and_quotes_are_respected(tmp_path, delimiter):
     assert data.description["schema"]["features"][1]["vocabulary"] == ('a,b;c|d\te "q" 0', 'a,b;c|d\te "q" 1')
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("reading", [{}, {"decimal": ","}])
+def test_a_comma_in_numbers_is_no_delimiter(tmp_path, delimiter, reading):
+    lines = [f"{i / 50:.2f}@{-i / 9:.3f}@{i % 7}.5,{i}".replace(".", ",", 2).replace("@", delimiter) for i in range(40)]
+    lines = [line.rpartition(delimiter)[0] + f"{delimiter}{i % 2}" for i, line in enumerate(lines)]
+    path = write(tmp_path, "\n".join(lines))
+    data = csv_data.Provider(filename=path, label_index=-1, **reading).prepare(OPTIONS)
+    assert data.description["reading"] | {"source": ""} == {
+        "source": "",
+        "delimiter": delimiter,
+        "header": False,
+        "encoding": "utf-8",
+        "decimal": ",",
+        "number_columns": ["column_0", "column_1", "column_2"],
+    }
+    assert len(data.train) + len(data.valid) == 40
+    assert 0.2 < data.description["schema"]["features"][0]["center"] < 0.6
+    later = write(tmp_path, "\n".join(lines[:5]), "later.csv")
+    whole = inputs_of(path, data.description)["features"]
+    np.testing.assert_array_equal(inputs_of(later, data.description)["features"], whole[:5])
+
+
+@pytest.mark.parametrize(
+    ("line", "reading", "delimiter"),
+    [
+        ("{tenth},5;{two}", {}, ";"),
+        ("Ulm, Mitte;{letter}", {}, ";"),
+        ("{tenth},x;y,{two}", {}, ","),
+        ("{tenth},x;y,{two}", {"decimal": ","}, ";"),
+        ('"{two},5","{tenth},2"', {"decimal": ","}, ","),
+        ('{tenth},"x;y",{two}', {}, ","),
+    ],
+)
+def test_of_a_comma_and_another_delimiter(tmp_path, line, reading, delimiter):
+    path = write(tmp_path, rows(line.replace("{tenth}", "{i}")))
+    assert read_csv(path, Reading(header=False, **reading)).reading.delimiter == delimiter
+    named = write(tmp_path, "a,b,c\n" + rows("{i},{two};{three},{letter}"), "named.csv")
+    assert read_csv(named, Reading()).reading.delimiter == ","
+
+
 def test_delimiter_can_be_given(tmp_path):
     data = prepare(write(tmp_path, "x~y\n" + rows("{tenth}~{letter}")), field_delim="~")
     assert data.description["columns"] == ["x", "y"]
@@ -91,6 +137,32 @@ def test_decimal_commas(tmp_path):
     assert [item["kind"] for item in data.description["schema"]["features"]] == ["number", "number"]
     assert 10 < data.description["schema"]["features"][0]["center"] < 30
     assert 1000 < data.description["schema"]["features"][1]["center"] < 1010
+
+
+@pytest.mark.parametrize(("delimiter", "mark"), [(";", ""), (",", '"')])
+def test_three_decimals_behind_a_zero_are_no_thousands(tmp_path, delimiter, mark):
+    cells = np.random.default_rng(0).uniform(-0.999, 0.999, (200, 2)).round(3)
+    table = np.column_stack([cells, cells.mean(axis=1)])
+    lines = [delimiter.join(f"{mark}{cell:.3f}{mark}".replace(".", ",") for cell in row) for row in table]
+    data = prepare(write(tmp_path, "\n".join([delimiter.join("aby"), *lines])))
+    assert data.description["reading"]["decimal"] == ","
+    assert abs(data.task.target_mean) < 0.2
+    assert abs(data.description["schema"]["features"][0]["center"]) < 0.2
+    said = [note for note in data.description["notes"] if "decimal='.'" in note]
+    assert len(said) == (3 if mark else 0)  # where a comma separates, that it is no list of numbers is noted
+
+
+def test_a_comma_that_can_be_read_in_two_ways_is_noted(tmp_path):
+    body = "".join(f"1,{i:03};2,{i:03}.5;{i}.5;{i % 7 + i / 10}\n" for i in range(40))
+    path = write(tmp_path, "a;b;c;y\n" + body)
+    said = [note for note in prepare(path).description["notes"] if "decimal" in note]
+    assert said == [
+        "column 'a': '1,000' could be read in two ways; its commas separate thousands (1000); where they are decimal "
+        "commas, give decimal=','"
+    ]
+    assert not any("decimal" in note for note in prepare(path, decimal=".").description["notes"])
+    (feature, *_) = prepare(path, decimal=",").description["schema"]["features"]
+    assert feature["center"] < 2
 
 
 def test_bom_gzip_windows_line_ends_and_blank_lines(tmp_path):
@@ -111,12 +183,23 @@ def test_bom_gzip_windows_line_ends_and_blank_lines(tmp_path):
         ("2011,2012,y\n" + rows("u{three},v{two},{letter}"), ["2011", "2012", "y"], 40),
         ("0,1,2\n" + rows("{tenth},{three},{two}"), ["0", "1", "2"], 40),
         (",x,y\n" + rows("{i},{tenth},{letter}"), ["column_0", "x", "y"], 40),
+        ("x,,y\n" + rows("{i},{tenth},{letter}"), ["x", "column_1", "y"], 40),
+        ("a,,b\n" + rows("a,{tenth},{letter}"), ["column_0", "column_1", "column_2"], 41),
+        ("a,a,b\n" + rows("{letter},c{two},{letter}"), ["column_0", "column_1", "column_2"], 41),
+        ("a;c\n" + rows("0,{i};{letter}"), ["a", "c"], 40),
+        ("0,5;c\n" + rows("0,{i};{letter}"), ["column_0", "column_1"], 41),
     ],
 )
 def test_header_is_found_out(tmp_path, text, names, count):
     data = csv_data.Provider(filename=write(tmp_path, text), label_index=-1).prepare(OPTIONS)
     assert data.description["columns"] == names
     assert len(data.train) + len(data.valid) == count
+
+
+def test_a_name_twice_above_numbers_is_refused(tmp_path):
+    for text in ("x,x,species\n" + rows("{i},{tenth},{letter}"), "x;x;species\n" + rows("{i},5;{tenth};{letter}")):
+        with pytest.raises(DataError, match="several columns named 'x'"):
+            csv_data.Provider(filename=write(tmp_path, text), label_index=-1).prepare(OPTIONS)
 
 
 def test_header_can_be_given(tmp_path):
@@ -320,10 +403,63 @@ def test_encodings(tmp_path):
     with pytest.raises(DataError, match="UTF-16"):
         prepare(write(tmp_path, text, "16.csv", "utf-16"))
     assert prepare(tmp_path / "16.csv", encoding="utf-16").fingerprint == data.fingerprint
+    plain = write(tmp_path, "x,y\n" + BODY, "plain.csv")
+    for encoding in ("utf-16", "utf-32"):
+        with pytest.raises(DataError, match=f"plain.csv is not {encoding}: .*encoding='utf-8'"):
+            prepare(plain, encoding=encoding)
     with pytest.raises(DataError, match="no encoding 'klingon'"):
         prepare(path, encoding="klingon")
     with pytest.raises(DataError, match="zero bytes"):
         prepare(write(tmp_path, "x,y\n1,\0a\n", "zero.csv"))
+
+
+def test_the_command_tells_encoding_and_decimal(tmp_path):
+    path = write(tmp_path, "a;straße;y\n" + rows("1,{i:03};ü{three};{letter}"), encoding="cp1252")
+    main.FLAGS(["model_search", f"--filename={path}", "--label=y", "--encoding=cp1252", "--decimal=,"])
+    data = main._provider().prepare(OPTIONS)
+    assert data.description["columns"] == ["a", "straße", "y"]
+    assert data.description["schema"]["features"][0]["center"] < 2
+    main.FLAGS.unparse_flags()
+    main.FLAGS(["model_search", f"--filename={write(tmp_path, 'x,y' + chr(10) + BODY)}", "--label=y"])
+    for name in ("encoding", "decimal"):
+        main.FLAGS[name].unparse()
+    assert main._provider().prepare(OPTIONS).description["reading"]["decimal"] == "."
+
+
+@pytest.mark.parametrize(
+    ("name", "pack", "what"),
+    [
+        ("t.xlsx", None, "an Excel file"),
+        ("t.xls", lambda text: bytes.fromhex("d0cf11e0a1b11ae1") + text, "an Excel file"),
+        ("t.csv.bz2", bz2.compress, "compressed by bzip2"),
+        ("t.csv.xz", lzma.compress, "compressed by xz"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_what_is_no_text_is_named(tmp_path, name, pack, what, encoding):
+    path = tmp_path / name
+    text = ("x,y\n" + BODY).encode()
+    if pack is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("sheet.xml", text)
+    else:
+        path.write_bytes(pack(text))
+    with pytest.raises(DataError, match=f"is {what}.*save the sheet as CSV .* or unpack the file"):
+        prepare(path, encoding=encoding)
+    named = write(tmp_path, "BZh9,y\n" + BODY, "named.csv")
+    assert prepare(named).description["columns"] == ["BZh9", "y"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"), [(["-0.5", "unknown", "2"], "unknown"), (["?!", "1e999", "-1"], "?!"), (["007", "1"], "007")]
+)
+def test_the_label_that_is_no_number_is_named(tmp_path, labels, named):
+    body = "".join(f"{i},{labels[i % len(labels)]}\n" for i in range(40))
+    with pytest.raises(DataError, match=re.escape(f"are no numbers (such as {named!r}); regression needs numbers: c")):
+        prepare(write(tmp_path, "x,y\n" + body), task="regression")
+    data = prepare(write(tmp_path, "x,y\n" + "".join(f"{i},{i / 10}\n" for i in range(40))))
+    with pytest.raises(DataError, match=re.escape(f"(such as {named!r}); 'y' is predicted as a number: correct")):
+        labelled_rows(write(tmp_path, "x,y\n" + body, "later.csv"), data.description)
 
 
 def test_validation_errors(tmp_path):

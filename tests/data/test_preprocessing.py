@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Preprocessor
+from model_search.data.tabular.schema import Target, infer_schema
 from model_search.errors import DataError
 
 SCHEMA = FeatureSchema(
@@ -120,6 +122,31 @@ def test_date_parts_and_texts(day, hour, minute, second):
 )
 def test_times(text, expected):
     assert columns.parse_dates([f"1970-01-01 {text}"], "ymd")[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected", "said"),
+    [
+        (["02/03/2020"], ["2020-02-03"], "1 row holds {} ('02/03/2020'), read as month first"),
+        (["02/03/2020", "25/03/2020"], ["2020-03-02", "2020-03-25"], "2 rows hold {} ('02/03/2020', '25/03/2020'), r"),
+        (["02.03.2020", "2020-05-06"], ["2020-03-02", "2020-05-06"], "1 row holds {} ('02.03.2020'), read as day f"),
+        (["2020-05-06"], ["2020-05-06"], ""),
+    ],
+)
+@pytest.mark.parametrize("learnt", ["texts", "typed"])
+def test_later_dates_with_the_year_last(texts, expected, said, learnt):
+    days = pd.Series(pd.date_range("2019-01-01", periods=60, freq="9D"))
+    frame = pd.DataFrame({"d": days.dt.strftime("%Y-%m-%d") if learnt == "texts" else days})
+    schema, _ = infer_schema(frame, Target(np.arange(60) % 2, 2))
+    preprocessor, notes = Preprocessor(schema), []
+    later = pd.DataFrame({"d": texts})
+    found = preprocessor.transform(later, notes.append)
+    np.testing.assert_array_equal(found, preprocessor.transform({"d": expected}))
+    np.testing.assert_allclose(preprocessor.transform(preprocessor.typed_columns(later)), found, atol=1e-5)
+    packed = pd.DataFrame({"d": PackedText.of(later["d"])})
+    np.testing.assert_array_equal(preprocessor.transform(packed), found)
+    assert [note[:10] for note in notes] == (["column 'd'"] if said else [])
+    assert all(said.format("dates with the year last, of which training had none") in note for note in notes)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -16,7 +16,7 @@ from model_search.data.csv_data import Provider
 from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.tabular import csv_reading
-from model_search.data.task import Task
+from model_search.data.task import Task, TaskKind
 from model_search.errors import DataError, UserError
 from model_search.finish import large_files
 
@@ -96,6 +96,37 @@ def test_a_label_is_read_with_the_whole_column_in_view(tmp_path, small_blocks):
     data = Provider(filename=path, label="label").prepare(PrepareOptions(seed=1, batch_size=8))
     rows, _ = large_files.labelled_logits(Tower(data.train.inputs["features"].shape[1]), path, data.description)
     assert [data.task.classes[code] for code in rows.label] == labels
+
+
+def test_probabilities_have_the_index_of_a_frame(table):
+    path, description, tower = table
+    task = Task.of_description(description)
+    answers = large_files.ModelAnswers(description, {task.label: task}, lambda inputs: tower, print)
+    frame = pd.read_csv(path, keep_default_na=False)
+    expected = answers.probabilities(path, [1.0])
+    assert expected.index.tolist() == list(range(ROWS))
+    order = np.random.default_rng(1).permutation(ROWS)
+    for index in (range(ROWS), ["one"] * ROWS, pd.date_range("2020-01-01", periods=ROWS, tz="UTC")):
+        some = frame.set_axis(index).iloc[order]
+        found = answers.probabilities(some, [1.0])
+        assert found.index.equals(some.index)
+        np.testing.assert_allclose(found, expected.to_numpy()[order], atol=1e-6)
+    two = Task(TaskKind.CLASSIFICATION, "other", 2, ("a", "b"))
+    both = large_files.ModelAnswers(description, {task.label: task, "other": two}, lambda inputs: _Wide(tower), print)
+    assert all(one.index.equals(some.index) for one in both.probabilities(some, [1.0, 1.0]).values())
+    written = pd.concat(answers.frames(some, [1.0]))
+    assert written["prediction"].tolist() == answers.labels(some, [1.0]).tolist()
+
+
+class _Wide:
+    """Answers a tower's logits twice."""
+
+    def __init__(self, tower):
+        self.inputs, self.input, self._tower = tower.inputs, tower.input, tower
+        self._flatten_layers = tower._flatten_layers
+
+    def __call__(self, features, training):
+        return np.repeat(self._tower(features, training), 2, axis=1)
 
 
 def frames(*parts):

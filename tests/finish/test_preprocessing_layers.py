@@ -203,6 +203,20 @@ def test_every_known_writing_gives_the_same_numbers(order):
     assert_raw_cells_agree(list(CELLS), order)
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["02/03/2020"],
+        ["2.3.2020", "4/5/2020"],
+        ["4/5/2020", "2.3.2020"],
+        ["2/3/2020", "25/3/2020"],
+        ["2.3.2020", "3.25.2020"],
+    ],
+)
+def test_dates_with_the_year_last_are_read_by_those_beside_them(cells):
+    assert_raw_cells_agree(cells, "ymd")
+
+
 def assert_raw_cells_agree(cells, order):
     schema, layers = schema_and_layers(order)
     expected = Preprocessor(schema).transform({name: pd.Series(cells, dtype=object) for name in schema.columns})

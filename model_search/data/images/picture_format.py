@@ -11,6 +11,7 @@ import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.data.files.labelled_files import FileKind, size_of
+from model_search.data.rows import with_missing
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def checked_array(pictures: np.ndarray) -> np.ndarray:
     Raises:
         DataError: if they are no such array.
     """
-    array = np.asarray(pictures)
+    array = np.asarray(with_missing(pictures))
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[3] not in MODES or 0 in array.shape[1:]:
@@ -193,6 +194,11 @@ def checked_array(pictures: np.ndarray) -> np.ndarray:
         return array
     if array.dtype.kind not in "biuf":
         raise DataError(f"received pictures of type {array.dtype}; expected whole numbers from 0 to 255 (uint8)")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise DataError(
+            "received pictures with missing pixels (NaN, or masked ones); expected whole numbers from 0 to 255: fill "
+            "them in, or leave these pictures out"
+        )
     if array.size and not ((array >= 0) & (array <= 255) & (array == np.rint(array))).all():
         raise DataError(
             f"received pictures of type {array.dtype} from {array.min()} to {array.max()}; expected whole numbers from "

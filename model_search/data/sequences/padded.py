@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.rows import Arrays, InputSpec
+from model_search.data.rows import Arrays, InputSpec, with_missing
 from model_search.errors import DataError
 
 SEQUENCE = "sequence"  # the input of a tower that reads sequences
@@ -104,7 +104,7 @@ def padded(x: Any, lengths: Any = None) -> Padded:
 
     Args:
         x: A list of arrays [steps, channels] (or [steps] for one channel) of different lengths; or an array [rows,
-            steps, channels] (or [rows, steps]).
+            steps, channels] (or [rows, steps]). What a masked array masks is missing.
         lengths: The valid steps of each row of an array; all where None.
 
     Raises:
@@ -131,6 +131,7 @@ def padded(x: Any, lengths: Any = None) -> Padded:
 
 
 def _of_array(x: np.ndarray, lengths: Any) -> Padded:
+    x = with_missing(x)
     values = x[..., None] if x.ndim == 2 else x
     if values.ndim != 3 or 0 in values.shape:
         raise DataError(
@@ -152,7 +153,7 @@ def _of_array(x: np.ndarray, lengths: Any) -> Padded:
 
 
 def _of_one(item: Any, row: int) -> np.ndarray:
-    array = np.asarray(item)
+    array = np.asarray(with_missing(item))
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "biuf":
         raise DataError(

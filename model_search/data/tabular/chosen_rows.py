@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.rows import LABEL, Arrays, Rows
+from model_search.data.rows import LABEL, Arrays, Rows, with_missing
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
 from model_search.data.tabular.several_tasks import OtherTargets, OtherTask, encode_other, infer_other_tasks, scaled
@@ -332,7 +332,8 @@ def _split(
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Labels or weights as an array; those of a list stay what they are."""
+    """Labels or weights as an array; those of a list stay what they are, and masked ones are missing."""
+    values = with_missing(values, floats=False)
     if isinstance(values, list | tuple):
         values, given = np.empty(len(values), dtype=object), values
         values[:] = given

@@ -7,10 +7,12 @@ import datetime
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from model_search.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,8 @@ _LONGEST_MARKER = max(map(len, MISSING_MARKERS))
 MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "nat"})
 
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-GROUPED_NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+# A number of thousands never begins with 0: "0,478" has a decimal comma.
+GROUPED_NUMBER = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
 _EXACT, _LONGEST_EXACT = 2**53, 15  # whole numbers up to this, and of so many digits, are float64 exactly
 _OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "empty"})  # see pandas' infer_dtype
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
@@ -84,6 +87,23 @@ def canonical_text(value: Any) -> str:
         except UnicodeDecodeError:
             return repr(value)
     return canonical_text(str(value))
+
+
+def side_by_side(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns by name as a frame. Their cells go together by position; the index of a pandas Series has no effect.
+
+    Raises:
+        DataError: if they differ in length.
+    """
+    import pandas as pd
+
+    lengths = {name: len(values) for name, values in found.items() if hasattr(values, "__len__")}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"the columns differ in length: {lengths}; expected a cell for each row")
+    by_position = {
+        name: one.reset_index(drop=True) if isinstance(one, pd.Series) else one for name, one in found.items()
+    }
+    return pd.DataFrame(by_position)
 
 
 def cells_of(series: pd.Series) -> Iterator[np.ndarray]:
@@ -281,6 +301,28 @@ def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]
         return np.where(np.isnat(moments), np.nan, days), []
     parts = [dates_from_texts(*distinct_texts(part), order) for part in parts_of(series)]
     return _joined([days for days, _ in parts]), merged(changes for _, changes in parts)
+
+
+def order_of_later(series: pd.Series, order: str) -> str:
+    """The order in which dates of later rows are read: that of training, or their own where training had none.
+
+    Args:
+        series: A column of later rows.
+        order: Of training, as in `DateFeature`; "ymd" where no date had the year last.
+    """
+    if order != "ymd" or is_typed_date(series):
+        return order
+    return date_order(itertools.chain.from_iterable(distinct_texts(part)[1] for part in parts_of(series)))[0]
+
+
+def year_last(series: pd.Series, order: str) -> list[Change]:
+    """A change for the dates with the year last, where training had none; `order` is that in which they are read."""
+    codes, texts = distinct_texts(series)
+    dated = [bool(_YEAR_LAST.fullmatch(text)) and not math.isnan(_days(text, order)) for text in texts]
+    rows = int(np.array(dated, dtype=bool)[codes].sum()) if texts else 0
+    examples = tuple(sorted(itertools.compress(texts, dated)))
+    read_as = "day first" if order == "dmy" else "month first"
+    return [Change("dates with the year last, of which training had none", read_as, rows, examples)] if rows else []
 
 
 def looks_like_date(text: str) -> bool:

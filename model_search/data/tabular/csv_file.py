@@ -14,6 +14,12 @@ from model_search.errors import DataError
 
 _CHUNK = 2**18  # bytes
 _GZIP = b"\x1f\x8b"
+_NO_TEXT = {  # by their first bytes
+    b"PK\x03\x04": "an Excel file (.xlsx), or a zip archive",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel file (.xls)",
+    b"\xfd7zXZ\0": "compressed by xz",
+    **{b"BZh%d1AY&SY" % level: "compressed by bzip2" for level in range(1, 10)},
+}
 _UTF_8 = ("utf-8", "utf8", "utf-8-sig")
 
 
@@ -48,6 +54,8 @@ def _texts(path: pathlib.Path, encoding: str) -> Iterator[str]:
         raise DataError(f"there is no encoding {encoding!r}; common ones are 'utf-8', 'cp1252', 'latin-1'") from None
     bytes_before = lines_before = 0
     for content in _contents(path):
+        if not bytes_before:
+            _check_text(path, content)
         if (
             not bytes_before
             and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -59,16 +67,30 @@ def _texts(path: pathlib.Path, encoding: str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             line = lines_before + error.object[: error.start].count(b"\n") + 1
             place = bytes_before - (len(error.object) - len(content)) + error.start
-            other = "cp1252" if encoding.lower().startswith("utf") else "utf-8"
+            other = "cp1252" if encoding.lower() in _UTF_8 else "utf-8"
             raise DataError(
                 f"{path} is not {encoding}: byte 0x{error.object[error.start]:02x} in line {line} (at byte {place}); "
                 f"save it as UTF-8, or give its encoding, such as encoding={other!r}"
+            ) from None
+        except UnicodeError as error:  # UTF-16 and UTF-32 without the mark that says which
+            raise DataError(
+                f"{path} is not {encoding}: {error}; save it as UTF-8, or give its encoding, such as encoding='utf-8'"
             ) from None
         if "\0" in text:
             raise DataError(f"{path} holds zero bytes; expected a text file (UTF-16 needs encoding='utf-16')")
         yield text if bytes_before else text.removeprefix("\ufeff")
         bytes_before += len(content)
         lines_before += content.count(b"\n")
+
+
+def _check_text(path: pathlib.Path, content: bytes) -> None:
+    """DataError where a file begins like a workbook or an archive."""
+    for begin, what in _NO_TEXT.items():
+        if content.startswith(begin):
+            raise DataError(
+                f"{path} is {what}; expected a CSV file, or one compressed by gzip: save the sheet as CSV (UTF-8), or "
+                "unpack the file"
+            )
 
 
 def _contents(path: pathlib.Path) -> Iterator[bytes]:

@@ -35,6 +35,10 @@ SAMPLE_ROWS = 200
 DECIMAL_ROWS = 5 * SAMPLE_ROWS  # from which the decimal comma is detected
 BLOCK_ROWS, BLOCK_CELLS = 2**16, 2**21  # that are read as Python objects at a time
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?", re.ASCII)
+_SURE_COMMA = re.compile(r"[+-]?0,\d+", re.ASCII)  # neither thousands nor, throughout a column, a list of two numbers
+_UNSURE_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # thousands, or three decimals
+
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Reading:
         delimiter: Between the fields; detected if None.
         header: Whether the first row holds the names; "auto" detects it.
         encoding: Of the text.
-        decimal: "." or ","; detected if None (a comma only where it is not the delimiter).
+        decimal: "." or ","; detected if None (where the comma is the delimiter, from numbers such as "0,5" alone).
     """
 
     delimiter: str | None = None
@@ -80,10 +84,11 @@ def _is_encoding(name: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class CsvTable:
-    """A CSV file: texts by column, and how they were read (with everything detected)."""
+    """A CSV file: texts by column, how they were read (with everything detected), and what people should know of it."""
 
     frame: pd.DataFrame
     reading: Reading
+    notes: tuple[str, ...] = ()
 
     def number_columns(self, label: str | None = None) -> list[str]:
         """Columns that hold numbers: of the label column all cells, of others nearly all."""
@@ -119,7 +124,7 @@ def read_csv(
         DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
     """
     file = open_csv(path, reading, label, names)
-    return CsvTable(_whole(file), file.reading)
+    return CsvTable(_whole(file), file.reading, file.notes)
 
 
 def _whole(file: CsvFile) -> pd.DataFrame:
@@ -142,11 +147,13 @@ class CsvFile:
         names: Of the columns.
         reading: How it is read, with everything detected.
         blocks: Its rows, some at a time: for each column its cells. At least one row.
+        notes: Sentences about commas in numbers that can be read in two ways.
     """
 
     names: tuple[str, ...]
     reading: Reading
     blocks: Iterator[list[tuple[str, ...]]]
+    notes: tuple[str, ...] = ()
 
 
 def open_csv(
@@ -162,7 +169,7 @@ def open_csv(
     sample = _first_lines(lines)
     if not sample:
         raise DataError(f"{path} is empty; expected a header and rows")
-    delimiter = reading.delimiter or _sniff("".join(sample))
+    delimiter = reading.delimiter or _sniff("".join(sample), reading.decimal)
     rows = _rows(itertools.chain(sample, lines), delimiter, path)
     first = next(rows, None)
     if first is None:
@@ -184,10 +191,10 @@ def open_csv(
     doubled = [name for name, count in Counter(header).items() if count > 1]
     if doubled:
         raise DataError(f"{path} has several columns named {', '.join(map(repr, doubled))}; give each its own name")
-    samples = zip(*body[:DECIMAL_ROWS], strict=True)
-    decimal = reading.decimal or ("," if delimiter != "," and any(map(_has_decimal_comma, samples)) else ".")
+    samples = dict(zip(header, zip(*body[:DECIMAL_ROWS], strict=True), strict=True))
+    decimal, notes = (reading.decimal, []) if reading.decimal else _decimal(samples, delimiter)
     blocks = _blocks(itertools.chain(body, rows), len(header))
-    return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks)
+    return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks, tuple(notes))
 
 
 def _first_lines(lines: Iterator[str]) -> list[str]:
@@ -305,12 +312,16 @@ def _wrong_length(path: pathlib.Path, line: int, received: int, expected: int, d
     return f"{path}, line {line} has {received} fields; expected {expected}, as in the first row{hint}"
 
 
-def _sniff(text: str) -> str:
-    """The delimiter with which the lengths of the first rows agree best; a comma if none is found."""
+def _sniff(text: str, decimal: str | None = None) -> str:
+    """The delimiter with which the lengths of the first rows agree best; a comma if none is found.
+
+    Where a comma would do, another one that does as well is preferred if the comma is known to be the decimal sign, or
+    if no comma but those of numbers ("0,12;-1,30") and of prose is left with it.
+    """
     sample = text[:SAMPLE_CHARACTERS]
     if len(sample) < len(text):
         sample = sample[: sample.rfind("\n") + 1] or sample
-    best, best_score = ",", (0.0, 0)
+    scores: dict[str, tuple[float, int]] = {}
     for delimiter in DELIMITERS:
         lengths: Counter[int] = Counter()
         reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
@@ -324,31 +335,55 @@ def _sniff(text: str) -> str:
         if not lengths:
             continue
         (length, count), total = lengths.most_common(1)[0], lengths.total()
-        score = (count / max(total, 1), length)
-        if length > 1 and score > best_score:
-            best, best_score = delimiter, score
-    return best
+        if length > 1:
+            scores[delimiter] = (count / max(total, 1), length)
+    best = max(scores, key=lambda one: scores[one], default=",")  # of equal ones the first
+    if best != "," or best not in scores:
+        return best
+    lines = [line for line in _QUOTED.sub("", sample).splitlines() if line.strip()][:SAMPLE_ROWS]
+    others = [one for one in scores if one != "," and scores[one][0] >= scores[best][0]]
+    others = [one for one in others if decimal == "," or _explains_commas(lines, one)]
+    return max(others, key=lambda one: scores[one], default=best)
+
+
+def _explains_commas(lines: Iterable[str], delimiter: str) -> bool:
+    """Whether every line has the delimiter, and between two of them no comma but that of a number or before a blank."""
+    for line in lines:
+        cells = [cell.strip() for cell in line.split(delimiter)]
+        if len(cells) < 2:
+            return False
+        if any("," in cell.replace(", ", " ") and not _DECIMAL_COMMA.fullmatch(cell) for cell in cells):
+            return False
+    return True
 
 
 def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], label: str | None) -> bool:
     """Whether the first row holds names.
 
-    It does where it names the label; it does not where it has a number above numbers, a blank cell (but for the first,
-    where an index stands) or a value twice.
+    It does where it names the label. It does not where it has a number above numbers; else it does where it has a text
+    above numbers. For the rest, it does not where it has a blank cell (but for the first, where an index stands) or a
+    value twice.
     """
     if label is not None and label in first:
         return True
-    numeric = [bool(columns.PLAIN_NUMBER.fullmatch(cell)) for cell in first]
+    numeric = [_is_number(cell) for cell in first]
     if all(numeric) and first == [str(index) for index in range(len(first))]:
         return bool(body)
-    if any(numeric):
-        sample = body[:SAMPLE_ROWS]
-        for index in (i for i, is_number in enumerate(numeric) if is_number):
-            texts = [text for row in sample if (text := columns.canonical_text(row[index]))]
-            if np.isfinite(columns.parse_numbers(texts)).all():
-                return False
+    is_named = False
+    for index, cell in enumerate(first):
+        below = [text for row in body[:SAMPLE_ROWS] if (text := columns.canonical_text(row[index]))]
+        if not all(map(_is_number, below)):
+            continue
+        if numeric[index]:
+            return False
+        is_named = is_named or bool(below and columns.canonical_text(cell))
     filled = [cell for cell in first if cell]
-    return len(set(filled)) == len(filled) and all(first[1:-1])
+    return is_named or (len(set(filled)) == len(filled) and all(first[1:-1]))
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number, with a point or with a decimal comma."""
+    return any(form.fullmatch(text) for form in (columns.PLAIN_NUMBER, _DECIMAL_COMMA, columns.GROUPED_NUMBER))
 
 
 def _share_of_numbers(blocks: Iterable[Iterable[str]]) -> float:
@@ -360,14 +395,41 @@ def _share_of_numbers(blocks: Iterable[Iterable[str]]) -> float:
     return numbers / max(present, 1)
 
 
-def _has_decimal_comma(cells: Sequence[str]) -> bool:
+def _decimal(samples: Mapping[str, Sequence[str]], delimiter: str) -> tuple[str, list[str]]:
+    """The decimal sign of a file, "." or ",", and notes where its commas could be read in another way.
+
+    Args:
+        samples: The first cells of each column.
+        delimiter: Between the cells; where it is a comma, only numbers such as "0,5" prove a decimal comma.
+    """
+    found = {name: commas for name, cells in samples.items() if (commas := _numbers_with_comma(cells))}
+    grouped = columns.GROUPED_NUMBER.fullmatch
+    decimal = {name: texts for name, texts in found.items() if all(map(_DECIMAL_COMMA.fullmatch, texts))}
+    decimal = {name: texts for name, texts in decimal.items() if not all(map(grouped, texts))}
+    if delimiter == ",":
+        decimal = {name: texts for name, texts in decimal.items() if any(map(_SURE_COMMA.fullmatch, texts))}
+        notes = [
+            f"column {name!r}: its commas are read as decimal commas ({next(filter(_SURE_COMMA.fullmatch, texts))!r}); "
+            "where they are none, give decimal='.'"
+            for name, texts in decimal.items()
+        ]
+        return ("," if decimal else "."), notes
+    if decimal:
+        return ",", []
+    unsure = {name: texts[0] for name, texts in found.items() if all(map(_UNSURE_COMMA.fullmatch, texts))}
+    unsure = {name: text for name, text in unsure.items() if not any("." in cell for cell in samples[name])}
+    return ".", [
+        f"column {name!r}: {text!r} could be read in two ways; its commas separate thousands "
+        f"({text.replace(',', '')}); where they are decimal commas, give decimal=','"
+        for name, text in unsure.items()
+    ]
+
+
+def _numbers_with_comma(cells: Sequence[str]) -> list[str]:
+    """The texts with a comma of a column that holds nothing but numbers; empty for another column."""
     values = [text for cell in cells if (text := columns.canonical_text(cell))]
     with_comma = [text for text in values if "," in text]
-    return (
-        bool(with_comma)
-        and all(_DECIMAL_COMMA.fullmatch(text) or columns.PLAIN_NUMBER.fullmatch(text) for text in values)
-        and not all(columns.GROUPED_NUMBER.fullmatch(text) for text in with_comma)
-    )
+    return with_comma if all(map(_is_number, values)) else []
 
 
 def _with_points(cells: Sequence[str]) -> tuple[str, ...]:

@@ -65,9 +65,9 @@ def infer_task(
         raise DataError(f"every row has the same label, {values[0]!r} (column {name!r}); expected {wanted}")
     if chosen is TaskKind.REGRESSION:
         if not labels.is_numeric:
-            example = next(value for value in values if isinstance(value, str | bool))
             raise DataError(
-                f"the labels in column {name!r} are no numbers (such as {example!r}); regression needs numbers"
+                f"the labels in column {name!r} are no numbers (such as {_no_number(labels)!r:.80}); regression needs "
+                "numbers: correct these labels, or leave them empty to have their rows left out"
             )
         if choice is not None and choice.quantiles:
             return _quantiles_of(labels, choice, weight)
@@ -83,6 +83,19 @@ def infer_task(
     what = "ordered classes" if ordered else "classes"
     sentence = f"{name!r} is predicted as one of {len(classes)} {what} ({shown}): {why}."
     return Task(chosen, name, len(classes), classes, weight=weight, inferred=sentence, ordered=ordered)
+
+
+def _no_number(labels: LabelColumn) -> Label:
+    """The first label that is no number; of texts that all are numbers, the first text."""
+
+    def is_no_number(text: str) -> bool:
+        try:
+            return parse_number(text) is None
+        except DataError:  # beyond what float64 holds
+            return False
+
+    others = [value for value in labels.values if not is_number(value)]
+    return next((one for one in others if not isinstance(one, str) or is_no_number(one)), others[0])
 
 
 def _quantiles_of(labels: LabelColumn, choice: TaskChoice, weight: str | None) -> Task:
@@ -159,7 +172,8 @@ def encode(labels: LabelColumn, task: Task, rules: int = 2, note: Callable[[str]
     if task.kind is TaskKind.REGRESSION:
         if not labels.is_numeric:
             raise DataError(
-                f"the labels in column {labels.name!r} are no numbers; {task.label!r} is predicted as a number"
+                f"the labels in column {labels.name!r} are no numbers (such as {_no_number(labels)!r:.80}); "
+                f"{task.label!r} is predicted as a number: correct these labels, or leave them empty"
             )
         return labels.numbers()
     present = set(np.unique(labels.codes).tolist())

@@ -13,6 +13,7 @@ from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
     MISSING_CATEGORY,
     CategoryFeature,
+    DateFeature,
     Feature,
     FeatureSchema,
     NumberFeature,
@@ -81,8 +82,10 @@ class Preprocessor:
         start, changes = 0, {}
         for feature in self.schema.features:
             row, found = 0, []
+            order = _order(feature, table[feature.column])
             for part in columns.parts_of(table[feature.column]):
-                found.append(_fill(matrix[row : row + len(part), start : start + feature.width], feature, part))
+                block = matrix[row : row + len(part), start : start + feature.width]
+                found.append(_fill(block, feature, part, order))
                 row += len(part)
             changes[feature.column] = columns.merged(found)
             start += feature.width
@@ -110,7 +113,7 @@ class Preprocessor:
                 texts = [_category(cell, feature, known) for cell in cells]
                 typed[feature.column] = np.array([*texts, MISSING_CATEGORY], dtype=object)[codes]
             else:
-                typed[feature.column] = columns.iso_texts(columns.dates_of(series, feature.order))
+                typed[feature.column] = columns.iso_texts(columns.dates_of(series, _order(feature, series)))
         return typed
 
     def to_json(self) -> dict[str, Any]:
@@ -125,7 +128,7 @@ class Preprocessor:
     def _table(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
         import pandas as pd
 
-        table = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(dict(frame))
+        table = frame if isinstance(frame, pd.DataFrame) else columns.side_by_side(frame)
         there = set(table.columns)
         missing = [column for column in self.schema.columns if column not in there]
         if missing:
@@ -143,8 +146,13 @@ def shown(names: Iterable[str]) -> str:
     return f"{', '.join(found[:_MOST_SHOWN])}{f' and {rest} more' if rest > 0 else ''}"
 
 
-def _fill(block: np.ndarray, feature: Feature, series: pd.Series) -> list[columns.Change]:
-    """Fills a feature's part of the matrix; returns what is not taken as it is."""
+def _order(feature: Feature, series: pd.Series) -> str:
+    """The order in which the dates of a column are read, see `columns.order_of_later`; empty if it has no dates."""
+    return columns.order_of_later(series, feature.order) if isinstance(feature, DateFeature) else ""
+
+
+def _fill(block: np.ndarray, feature: Feature, series: pd.Series, order: str) -> list[columns.Change]:
+    """Fills a feature's part of the matrix, dates read in an order; returns what is not taken as it is."""
     if isinstance(feature, CategoryFeature):
         return _fill_categories(block, feature, series)
     if isinstance(feature, NumberFeature):
@@ -152,7 +160,8 @@ def _fill(block: np.ndarray, feature: Feature, series: pd.Series) -> list[column
         block[:, 0] = standardise(values, feature.center, feature.scale)
         missing = np.isnan(values)
     else:
-        days, changes = columns.read_dates(series, feature.order)
+        days, changes = columns.read_dates(series, order)
+        changes = changes if order == feature.order else [*changes, *columns.year_last(series, order)]
         parts = columns.date_parts(days, feature.parts)
         for index, (values, center, scale) in enumerate(zip(parts, feature.centers, feature.scales, strict=True)):
             block[:, index] = standardise(values, center, scale)

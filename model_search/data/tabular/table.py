@@ -47,6 +47,7 @@ class RawRows:
         weights: The weight column; None where there is none.
         others: The label (and weight) columns of further tasks, by name.
         arrangement: The group or the time of each row; None where rows are independent.
+        notes: What people should know of how they were read.
     """
 
     frame: pd.DataFrame
@@ -54,6 +55,7 @@ class RawRows:
     weights: pd.Series | None = None
     others: Mapping[str, OtherTask] = dataclasses.field(default_factory=dict)
     arrangement: Arrangement | None = None
+    notes: tuple[str, ...] = ()
 
     def with_primary(self, name: str | None) -> RawRows:
         """The same rows with another primary task; None leaves it as it is.
@@ -70,7 +72,7 @@ class RawRows:
         chosen = self.others[name]
         rest = {other: columns for other, columns in self.others.items() if other != name}
         others = {first: OtherTask(self.labels, self.weights), **rest}
-        return RawRows(self.frame, chosen.labels, chosen.weights, others, self.arrangement)
+        return RawRows(self.frame, chosen.labels, chosen.weights, others, self.arrangement, self.notes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +157,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     raw = _with_primary(raw, options.primary_task)
     column, task = table_task(raw, options.task_kind, rules)
     others = infer_other_tasks(raw.rows.others, raw.task_kinds)
-    notes: list[str] = [other.inferred for other in others.values()]
+    notes: list[str] = [*raw.rows.notes, *(other.inferred for other in others.values())]
     if task.kind is TaskKind.CLASSIFICATION:
         notes += [f"label column {column.name!r}: {said}" for said in (column.respelled, column.alike) if said]
     part = _labelled(raw.rows, column, task, notes, raw.source, rules)
@@ -166,6 +168,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         train, valid, split = _split(part, task, options, notes)
     else:
         train = part
+        notes += [f"validation data, {said}" for said in raw.validation.notes]
         other = labels.read_like_training(raw.validation.labels, task, rules)
         valid = _labelled(raw.validation, other, task, notes, "the validation data", rules)
         valid = _with_others(valid, raw.validation, other, others, notes)
