@@ -11,7 +11,7 @@ import numpy as np
 
 from model_search.data.files.labelled_files import FileColumns, files_by_class, files_in, files_of_csv, named
 from model_search.data.images.decode_files import decode
-from model_search.data.images.picture_format import PICTURES, DamagedPictureError, PictureFormat
+from model_search.data.images.picture_format import MODES, PICTURES, DamagedPictureError, PictureFormat
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.errors import DataError
 
@@ -46,7 +46,8 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
 
     Args:
         source: As for `picture_paths`; or arrays [rows, height, width(, channels)] from 0 to 255, of any size (a list
-            of arrays may hold several sizes), a dict {"image": array}, or a list of encoded pictures (bytes).
+            of arrays may hold several sizes), a dict {"image": array}, or a list of encoded pictures (bytes). One
+            picture [height, width, channels] is refused: its rows would be read as grey pictures.
         description: The study's description of its data.
 
     Raises:
@@ -61,9 +62,9 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected {{'image': pictures}}")
         return pictures_of(source[IMAGE], description)
     if isinstance(source, np.ndarray) and source.dtype != object:
-        return {IMAGE: wanted.of_array(source)}
+        return {IMAGE: _of_array(source, wanted)}
     if hasattr(source, "numpy"):
-        return {IMAGE: wanted.of_array(source.numpy())}
+        return {IMAGE: _of_array(source.numpy(), wanted)}
     if isinstance(source, Sequence | np.ndarray) and len(source):
         return {IMAGE: np.stack([_one(item, row, wanted) for row, item in enumerate(source, start=1)])}
     raise DataError(
@@ -104,6 +105,19 @@ def _decoded(paths: Sequence[pathlib.Path], wanted: PictureFormat) -> np.ndarray
         shown = named([(paths[row], reason) for row, reason in damaged])
         raise DataError(f"{len(damaged)} of {len(paths)} pictures cannot be read: {shown}; leave them out")
     return found
+
+
+def _of_array(array: np.ndarray, wanted: PictureFormat) -> np.ndarray:
+    """Several pictures; one alone is refused, since its rows would be read as grey pictures."""
+    if array.ndim == 3 and array.shape[2] in MODES:
+        channels = array.shape[2]
+        if (wanted.channels > 1 and channels > 1) or channels != wanted.width:
+            raise DataError(
+                f"received one picture of shape {array.shape}; this study's pictures have {wanted.channels} "
+                f"channel{'s' * (wanted.channels > 1)}: give [picture] or picture[None] (if they are {len(array)} grey "
+                f"pictures that are {channels} pixels wide, pictures[..., None])"
+            )
+    return wanted.of_array(array)
 
 
 def _one(item: Any, row: int, wanted: PictureFormat) -> np.ndarray:

@@ -221,3 +221,29 @@ def test_upper_case_names_and_other_modes_are_pictures(tmp_path):
     assert data.input_specs["image"].shape == (8, 8, 3) and len(data.train) + len(data.valid) == 25
     found = pictures_of([tmp_path / "c0" / "deep.png"], data.description)["image"]
     assert found[0, :, :, 0].ravel().tolist() == [value * 1040 * 255 // 65535 for value in range(64)]
+
+
+def test_one_picture_is_refused_and_not_read_as_its_rows():
+    colours = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), np.uint8)
+    about = image_data.Provider(x=colours, y=np.arange(30) % 2).prepare(OPTIONS).description
+    for source in (colours[0], {"image": colours[0]}, colours[0, :, :, [0, 1, 2, 0]].transpose(1, 2, 0)):
+        with pytest.raises(
+            DataError, match=r"received one picture of shape \(8, 8, [34]\).* 3 channels: give \[picture\]"
+        ):
+            pictures_of(source, about)
+    with pytest.raises(DataError, match="received one picture"):
+        labelled_pictures((colours[0], [0] * 8), about)
+    for source in ([colours[0]], colours[:1]):
+        assert np.array_equal(pictures_of(source, about)["image"], colours[:1])
+    assert pictures_of(colours[..., 0], about)["image"].shape == (30, 8, 8, 3)
+    assert pictures_of(colours[..., 0, None][:, :, :3], about)["image"].shape == (30, 8, 8, 3)
+
+
+def test_one_grey_picture_with_its_channel_is_refused():
+    pictures, labels = digits(30)
+    about = image_data.Provider(x=pictures, y=labels).prepare(OPTIONS).description
+    with pytest.raises(DataError, match=r"received one picture of shape \(8, 8, 1\)"):
+        pictures_of(pictures[0][..., None], about)
+    assert pictures_of(pictures[0][None, :, :, None], about)["image"].shape == (1, 8, 8, 1)
+    narrow = image_data.Provider(x=pictures[:, :, :3], y=labels).prepare(OPTIONS).description
+    assert len(pictures_of(pictures[:, :, :3], narrow)["image"]) == 30

@@ -194,6 +194,21 @@ def test_forms_of_later_sequences_agree():
         inputs_of([np.zeros((4, 3))], description)
 
 
+def test_one_sequence_is_refused_and_not_read_as_its_steps():
+    x, y = made(channels=1)
+    description = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
+    for source in (x[4], {"sequence": x[4]}):
+        with pytest.raises(DataError, match=r"received \(6, 1\).* up to 7 steps: give \[sequence\]"):
+            inputs_of(source, description)
+    with pytest.raises(DataError, match=r"give \[sequence\]"):
+        labelled_rows((x[4], y[:6]), description)
+    assert inputs_of([x[4]], description)["lengths"].tolist() == [6]
+    assert inputs_of(x[4][..., None], description)["lengths"].tolist() == [1] * 6
+    assert inputs_of({"sequence": x[4], "lengths": [1] * 6}, description)["lengths"].tolist() == [1] * 6
+    short = as_described(sequence_data.Provider(np.arange(40.0)[:, None], y).prepare(OPTIONS))
+    assert len(inputs_of(np.arange(5.0)[:, None], short)["sequence"]) == 5
+
+
 def test_lengths_beside_labels_count_in_an_evaluation():
     x, y = made()
     description = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
