@@ -166,7 +166,7 @@ class Provider(BaseProvider):
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
             given = [name for name in (self._filename, self._validation) if name is not None]
-            train, *others = [files_of_csv(name, columns, needed=self._columns.named) for name in given]
+            train, *others = [files_of_csv(name, RECORDINGS, columns, needed=self._columns.named) for name in given]
             return train, others[0] if others else None, []
         if self._pattern is not None:
             return self._by_name(self._pattern), None, []

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.files.labelled_files import FileColumns, files_by_class, files_in, files_of_csv, named
+from model_search.data.files.labelled_files import (
+    NO_COLUMNS,
+    FileColumns,
+    files_by_class,
+    files_in,
+    files_of_csv,
+    named,
+    none_skipped,
+)
 from model_search.data.images.decode_files import decode
 from model_search.data.images.picture_format import MODES, PICTURES, DamagedPictureError, PictureFormat
 from model_search.data.tabular.chosen_rows import Labels
@@ -18,24 +26,25 @@ from model_search.errors import DataError
 IMAGE = "image"  # the only input of a tower that reads pictures
 
 
-def picture_paths(source: Any) -> list[pathlib.Path] | None:
+def picture_paths(source: Any, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
     """The files that a source names, in the order of its predictions; None where it holds pictures itself.
 
     Args:
         source: A folder (all pictures below it, by path), a picture's path, a CSV file of paths, or a list of paths.
+        columns: Those of the study's CSV file.
 
     Raises:
-        DataError: if a path does not exist, or a folder has no pictures.
+        DataError: if a path does not exist, or a folder has no pictures, or links that lead out of it.
     """
     if isinstance(source, str | os.PathLike):
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            return list(files_in(path, PICTURES).paths)
+            return list(none_skipped(files_in(path, PICTURES), PICTURES).paths)
         if not path.is_file():
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected pictures")
-        return (
-            [path] if path.suffix.lower() in PICTURES.suffixes else list(files_of_csv(path, needs_labels=False).paths)
-        )
+        if path.suffix.lower() in PICTURES.suffixes:
+            return [path]
+        return list(files_of_csv(path, PICTURES, columns, needs_labels=False).paths)
     if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
         return [pathlib.Path(item).expanduser() for item in source]
     return None
@@ -54,7 +63,7 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
         DataError: if a picture cannot be read; the message names it.
     """
     wanted = PictureFormat.from_json(description["images"])
-    paths = picture_paths(source)
+    paths = picture_paths(source, FileColumns.from_json(description.get("reading")))
     if paths is not None:
         return {IMAGE: _decoded(paths, wanted)}
     if isinstance(source, Mapping):
@@ -92,8 +101,8 @@ def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict
         )
     path = pathlib.Path(source).expanduser()
     columns = FileColumns.from_json(description.get("reading"))
-    files = files_by_class(path, PICTURES) if path.is_dir() else files_of_csv(path, columns)
-    labels = files.as_labels
+    files = files_by_class(path, PICTURES) if path.is_dir() else files_of_csv(path, PICTURES, columns)
+    labels = none_skipped(files, PICTURES).as_labels
     if labels is None:
         raise DataError(f"{path} has no column of labels; expected one to evaluate on")
     return {IMAGE: _decoded(files.paths, PictureFormat.from_json(description["images"]))}, labels

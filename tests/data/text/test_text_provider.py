@@ -141,6 +141,36 @@ def test_later_texts_come_in_the_same_forms(tmp_path):
     assert labelled_rows(frame, about).label.tolist() == labelled_rows((texts, labels), about).label.tolist()
 
 
+def test_a_file_of_texts_alone_needs_a_header(tmp_path):
+    texts, labels = made()
+    about = as_described(text_data.Provider(texts, labels).prepare(OPTIONS))
+    (tmp_path / "bare.csv").write_text("good product\nbad product\nfine product\n")
+    with pytest.raises(DataError, match=r"one column, and its first row is 'good product'.* put 'text' above"):
+        inputs_of(tmp_path / "bare.csv", about)
+    (tmp_path / "head.csv").write_text("text\ngood product\nbad product\nfine product\n")
+    assert len(inputs_of(tmp_path / "head.csv", about)["tokens"]) == 3
+    frame = pd.DataFrame({"review": texts, "label": labels})
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    frame[["review"]].to_csv(tmp_path / "alone.csv", index=False)
+    own = as_described(text_data.Provider(filename=tmp_path / "all.csv").prepare(OPTIONS))
+    assert len(inputs_of(tmp_path / "alone.csv", own)["tokens"]) == 40
+    with pytest.raises(DataError, match="put 'review' above the texts"):
+        inputs_of(tmp_path / "head.csv", own)
+
+
+def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
+    texts, labels = made()
+    for row, text in enumerate(texts):
+        (tmp_path / "root" / labels[row]).mkdir(exist_ok=True, parents=True)
+        (tmp_path / "root" / labels[row] / f"{row:02}.txt").write_text(text)
+    (tmp_path / "outer.txt").write_text("the cat")
+    (tmp_path / "root" / "meow" / "outer.txt").symlink_to(tmp_path / "outer.txt")
+    about = as_described(text_data.Provider(input_dir=tmp_path / "root").prepare(OPTIONS))
+    for read in (inputs_of, labelled_rows):
+        with pytest.raises(DataError, match=r"1 of 41 texts cannot be read: .*outer\.txt: it is a link out of"):
+            read(tmp_path / "root", about)
+
+
 TEXTS, LABELS = made()
 MISTAKES = [
     (text_data.Provider, "received no texts; expected one of texts, filename, input_dir"),
