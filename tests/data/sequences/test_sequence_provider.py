@@ -1,5 +1,7 @@
 """The sequence provider: every form of sequences and labels, and the sentences that mistakes become."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -247,6 +249,59 @@ def test_later_sequences_may_be_longer():
     assert steps_of(inputs, description).sum(axis=1).tolist() == [12, 3]
     rows = labelled_rows((longer, [np.arange(12) % 2, np.arange(3) % 2]), description)
     assert rows.weight.sum(axis=1).tolist() == [12, 3]
+
+
+def test_one_long_sequence_is_said():
+    x, y = made()
+    assert sequence_data.Provider(x, y).prepare(OPTIONS).description["notes"] == []
+    longer = [*x[:-1], np.ones((700, 2))]
+    (note,) = sequence_data.Provider(longer, y).prepare(OPTIONS).description["notes"]
+    assert note.startswith("the longest sequence has 700 steps, 97% of all have at most 7, and each costs as much time")
+    (note,) = sequence_data.Provider(x, y, validation=(longer[-1:], y[:1])).prepare(OPTIONS).description["notes"]
+    assert note.startswith("the longest sequence has 700 steps")
+
+
+def test_sequences_that_memory_does_not_hold_are_refused_by_the_longest():
+    x, y = made(1000, 1)
+    endless = np.broadcast_to(np.float32(1), (10**9, 1))
+    sentence = (
+        r"1,000 sequences, padded to 1,000,000,000 steps of 1 channels, need 3,725.3 GiB .* half of what is free; "
+    )
+    with pytest.raises(DataError, match=sentence + "sequence 8 has 1,000,000,000 steps"):
+        sequence_data.Provider([*x[:7], endless, *x[8:]], y).prepare(OPTIONS)
+    with pytest.raises(DataError, match="give fewer sequences at a time"):
+        padded(x).with_steps(10**9)
+
+
+def test_padding_makes_few_copies():
+    """The padded sequences, and those to train on and to validate on, which are rows of them: two copies in all."""
+    x = [np.full((5, 1), row, np.float32) for row in range(100)]
+    x[7] = np.ones((20_000, 1), np.float32)
+    needed = 4 * 100 * 20_000
+    array, lengths = padded(x).values.copy(), [len(one) for one in x]
+    for source in (x, None), (array, lengths):
+        provider = sequence_data.Provider(source[0], np.arange(100) % 2, source[1])
+        tracemalloc.start()
+        try:
+            provider.prepare(OPTIONS)
+            assert tracemalloc.get_traced_memory()[1] < 3 * needed
+        finally:
+            tracemalloc.stop()
+    assert np.array_equal(array, padded(x).values)
+
+
+def test_a_padded_array_of_many_rows_is_read_as_one_of_few():
+    generator = np.random.default_rng(0)
+    array, lengths = generator.normal(size=(50, 200_000, 1)), generator.integers(1, 200_001, 50)
+    array[3, lengths[3] :] = np.nan
+    found = padded(array, lengths)
+    assert np.array_equal(found.values, np.where(found.valid[..., None], array, 0).astype(np.float32))
+    array[[31, 45], [2, 0], 0] = np.nan, np.inf
+    lengths[[31, 45]] = 9
+    with pytest.raises(DataError, match=r"2 sequences hold .* \(the first is number 32, at step 3\)"):
+        padded(array, lengths)
+    with pytest.raises(DataError, match=r"2 sequences hold .* \(the first is number 1, at step 3\)"):
+        padded([array[31, :9], array[45, :9]])
 
 
 @settings(deadline=None)
