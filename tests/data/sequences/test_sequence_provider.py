@@ -11,7 +11,7 @@ from model_search.data import sequence_data
 from model_search.data.later_rows import inputs_of, labelled_rows, steps_of
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.sequences.padded import padded
-from model_search.data.sequences.sequence_files import LongColumns
+from model_search.data.sequences.sequence_files import LongColumns, read_file
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -112,6 +112,75 @@ def test_long_csv_with_a_label_for_each_step(tmp_path):
     assert data.task.logits_dimension == 3
     with pytest.raises(DataError, match=r"sequence 's0' has the labels .*expected one for each sequence"):
         provider.prepare(OPTIONS)
+
+
+def test_times_of_a_zone_whose_offset_changes_are_in_order(tmp_path):
+    x, y = made(40, 1)
+    stamps = ["2024-03-30T12:00:00+01:00", "2024-03-31T01:59:00+01:00", "2024-03-31T03:00:00+02:00"]
+    stamps += [
+        "2024-03-31T03:30:00+02:00",
+        "2024-03-31T02:15:00Z",
+        "2024-04-01 00:00:00+02",
+        "2024-04-02T00:00:00+0200",
+    ]
+    given = [(row, step, one) for row, one in enumerate(x) for step in range(len(one))]
+    lines = [f"s{row},{stamps[step]},{y[row]},{one[step, 0]}\n" for row, step, one in given]
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines[:1] + lines[:0:-1]))
+    found = read_file(tmp_path / "a.csv", LongColumns(), False)
+    by_id = dict(zip(found.ids, zip(found.sequences.values, found.sequences.lengths, strict=True), strict=True))
+    for row, one in enumerate(x):
+        values, length = by_id[f"s{row}"]
+        assert np.array_equal(values[:length], one)
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines).replace("00:00+01:00", "00:00"))
+    with pytest.raises(
+        DataError, match=r"'2024-03-30T12:00:00' in row 1 and .* in row 2; expected times that all have"
+    ):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("times", "sentence"),
+    [
+        (lambda step: "" if step == 22 else str(step), r"'time' is blank in 1 rows, the first of which is row 23;"),
+        (lambda step: "x" if step == 22 else str(step), r"'time' holds 'x' in row 23; expected a number, as in most"),
+        (
+            lambda step: "then" if step == 22 else f"2024-01-01T00:00:{step % 60:02}",
+            r"'time' holds 'then' in row 23; expected a time such as",
+        ),
+    ],
+)
+def test_times_that_cannot_be_read_are_named(tmp_path, times, sentence):
+    lines = [f"s{step // 4},{times(step)},{step // 4 % 2},{step}\n" for step in range(160)]
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines))
+    with pytest.raises(DataError, match=sentence):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
+def test_a_named_column_of_times_that_is_not_there_and_blank_ids_are_refused(tmp_path):
+    lines = [f"s{step // 4},{step},{step // 4 % 2},{step}\n" for step in range(160)]
+    (tmp_path / "a.csv").write_text("id,stamp,label,v\n" + "".join(lines))
+    with pytest.raises(DataError, match="has no column 'stmp' of times; its columns are id, stamp, label, v"):
+        sequence_data.Provider(tmp_path / "a.csv", columns=LongColumns(time="stmp")).prepare(OPTIONS)
+    lines[4:7] = [line.replace("s1,", " ,") for line in lines[4:7]]
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines))
+    with pytest.raises(DataError, match="'id' is blank in 3 rows, the first of which is row 5; expected the sequence"):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
+def test_decimal_commas_are_read_as_those_of_tables(tmp_path):
+    values = np.random.default_rng(0).normal(scale=2000, size=160).round(3)
+    rows = [(f"s{step // 4}", step % 4 / 2, step // 4 / 8, value) for step, value in enumerate(values)]
+    points = "".join(f"{one};{time};{label};{value}\n" for one, time, label, value in rows)
+    commas = points.replace(".", ",")
+    (tmp_path / "points.csv").write_text("id;time;label;v\n" + points)
+    (tmp_path / "commas.csv").write_text("id;time;label;v\n" + commas)
+    by_point, by_comma = (
+        sequence_data.Provider(tmp_path / name).prepare(OPTIONS) for name in ("points.csv", "commas.csv")
+    )
+    assert by_comma.task.kind is TaskKind.REGRESSION
+    assert by_point.fingerprint == by_comma.fingerprint
+    later = [inputs_of(tmp_path / name, as_described(by_point))["sequence"] for name in ("points.csv", "commas.csv")]
+    assert np.array_equal(*later)
 
 
 TS = """# a comment
