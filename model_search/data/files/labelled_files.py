@@ -10,9 +10,10 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from model_search.data.files.plain_csv import first_row, read_plain_csv
 from model_search.data.rows import LABEL
 from model_search.data.tabular.chosen_rows import Labels
-from model_search.data.tabular.csv_reading import Reading, open_csv, read_csv
+from model_search.data.tabular.csv_reading import Reading
 from model_search.errors import DataError
 
 TRAIN_FOLDERS = ("train", "training")
@@ -216,7 +217,7 @@ def files_of_csv(
         DataError: if a column is missing.
     """
     has_header = not _begins_with_path(pathlib.Path(filename), kind, wanted)
-    frame = read_csv(filename, None if has_header else Reading(header=False)).frame
+    frame = read_plain_csv(filename, None if has_header else Reading(header=False)).frame
     names = [str(name) for name in frame.columns]
     is_list = len(names) == 1 and not has_header
     path_column = names[0] if wanted.path is None or is_list else wanted.path
@@ -246,7 +247,7 @@ def files_of_csv(
 
 def _begins_with_path(filename: pathlib.Path, kind: FileKind, wanted: FileColumns) -> bool:
     """Whether the first row of a CSV file holds a path, and none of the columns that are asked for."""
-    first = [column[0].strip() for column in next(open_csv(filename, Reading(header=False)).blocks)]
+    first = first_row(filename)
     if {wanted.path, wanted.weight, wanted.groups, *wanted.labels} & set(first):
         return False
     try:

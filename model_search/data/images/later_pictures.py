@@ -135,7 +135,12 @@ def _one(item: Any, row: int, wanted: PictureFormat) -> np.ndarray:
             return wanted.read_bytes(item)
         except DamagedPictureError as error:
             raise DataError(f"picture {row} cannot be read: {error}") from None
-    array = np.asarray(item)
+    try:
+        array = np.asarray(item)
+    except ValueError:
+        raise DataError(
+            f"picture {row} has rows of different lengths; expected [height, width] or with channels"
+        ) from None
     if array.ndim not in (2, 3):
         raise DataError(f"picture {row} has the shape {array.shape}; expected [height, width] or with channels")
     return wanted.of_array(array[None])[0]

@@ -188,7 +188,12 @@ def _of_array(x: np.ndarray, lengths: Any) -> Padded:
 
 
 def _of_one(item: Any, row: int) -> np.ndarray:
-    array = np.asarray(item)
+    try:
+        array = np.asarray(item)
+    except ValueError:
+        raise DataError(
+            f"sequence {row} has steps of different widths; expected numbers [steps, channels], as many in each step"
+        ) from None
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "biuf":
         raise DataError(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.checked_json import read_record
+from model_search.data.files.plain_csv import read_plain_csv
 from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
 from model_search.data.tabular.chosen_rows import Labels, as_array
-from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _ts_head(lines: list[str], path: pathlib.Path) -> tuple[dict[str, str], Iter
 
 def _read_cells(path: pathlib.Path, names: LongColumns) -> pd.DataFrame:
     """A CSV file's cells as text, with points for the decimal commas of numbers, as `csv_data` reads them."""
-    table = read_csv(path)
+    table = read_plain_csv(path)
     if table.reading.decimal != ",":
         return table.frame.astype(object)
     numbers = set(table.number_columns(names.label)) - {names.id, names.groups}

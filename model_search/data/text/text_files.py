@@ -19,8 +19,8 @@ from model_search.data.files.labelled_files import (
     none_skipped,
     size_of,
 )
+from model_search.data.files.plain_csv import read_plain_csv
 from model_search.data.tabular.chosen_rows import Labels
-from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def of_csv(path: str | os.PathLike[str], columns: TextColumns, *, needs_label: b
     Raises:
         DataError: if it cannot be read, or a column is missing; or if it has one column, whose first row may be a text.
     """
-    table = read_csv(path)
+    table = read_plain_csv(path)
     names = [str(name) for name in table.frame.columns]
     wanted = columns.text or TEXT
     if len(names) == 1 and table.reading.header and names[0] != wanted:

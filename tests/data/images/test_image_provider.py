@@ -134,6 +134,11 @@ def test_only_damaged_files(tmp_path):
         ({"input_dir": "there-is-no-such"}, "there is no such folder"),
         ({"input_dir": ".", "eval_fraction": 1.5}, "eval_fraction is 1.5"),
         ({"x": np.zeros((12, 8, 8))}, "x and y belong together"),
+        (
+            {"x": [np.zeros((8, 8)), np.zeros((5, 8))], "y": [0, 1]},
+            r"different shapes, such as \(8, 8\) and \(5, 8\); exp",
+        ),
+        ({"x": [[[0, 0], [0]]] * 12, "y": np.zeros(12)}, "received pictures of different shapes; expected one array"),
         ({"x": np.zeros((12, 8)), "y": np.zeros(12)}, "received pictures of shape"),
         ({"x": np.full((12, 8, 8), 0.5), "y": np.zeros(12)}, "multiply pictures from 0 to 1 by 255"),
         ({"x": np.zeros((12, 8, 8)), "y": np.arange(11)}, r"12 pictures, labels of shape \(11,\)"),
@@ -238,6 +243,17 @@ def test_one_picture_is_refused_and_not_read_as_its_rows():
         assert np.array_equal(pictures_of(source, about)["image"], colours[:1])
     assert pictures_of(colours[..., 0], about)["image"].shape == (30, 8, 8, 3)
     assert pictures_of(colours[..., 0, None][:, :, :3], about)["image"].shape == (30, 8, 8, 3)
+
+
+def test_lists_of_pictures_and_files_that_cannot_be_read_are_named(tmp_path):
+    pictures, labels = digits(30)
+    about = image_data.Provider(x=pictures, y=labels).prepare(OPTIONS).description
+    assert pictures_of([pictures[0], pictures[1, :5]], about)["image"].shape == (2, 8, 8, 1)
+    with pytest.raises(DataError, match="picture 2 has rows of different lengths"):
+        pictures_of([pictures[0], [[0, 1], [2]]], about)
+    (tmp_path / "a.csv").write_text("file,kind\ncaf\u00e9.png,a\n", encoding="cp1252")
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8$"):
+        image_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
 
 
 def test_one_grey_picture_with_its_channel_is_refused():

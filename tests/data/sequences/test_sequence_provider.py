@@ -167,6 +167,12 @@ def test_a_named_column_of_times_that_is_not_there_and_blank_ids_are_refused(tmp
         sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
 
 
+def test_a_file_in_another_encoding_is_to_be_saved_as_utf_8(tmp_path):
+    (tmp_path / "a.csv").write_text("id,label,v\n" + "s1,caf\u00e9,1\n" * 40, encoding="cp1252")
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8$"):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
 def test_decimal_commas_are_read_as_those_of_tables(tmp_path):
     values = np.random.default_rng(0).normal(scale=2000, size=160).round(3)
     rows = [(f"s{step // 4}", step % 4 / 2, step // 4 / 8, value) for step, value in enumerate(values)]
@@ -225,6 +231,7 @@ def test_damaged_ts_file(tmp_path, text, sentence):
         (lambda x, y: ([*x[:-1], x[0][:, :1]], y), "sequence 40 has 1 channels, sequence 1 has 2"),
         (lambda x, y: ([*x[:-1], x[0][:0]], y), "sequence 40 is float32 of shape"),
         (lambda x, y: ([*x[:-1], x[0] * np.nan], y), "1 sequences hold missing or infinite numbers"),
+        (lambda x, y: ([*x[:-1], [[1, 2], [3]]], y), "sequence 40 has steps of different widths"),
         (lambda x, y: (np.zeros(40), y), "received sequences of shape"),
         (lambda x, y: (x, None), "y is missing"),
         (lambda x, y: (x[:6], y[:6]), "there are 6 sequences with a label"),

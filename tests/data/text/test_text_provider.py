@@ -183,6 +183,7 @@ MISTAKES = [
     (lambda: text_data.Provider(TEXTS, LABELS, validation=3), "validation is expected as"),
     (lambda: text_data.Provider(TEXTS, LABELS[1:]), r"40 texts, labels of shape \(39,\)"),
     (lambda: text_data.Provider([*TEXTS[1:], 7], LABELS), r"text 40 is of type int \(7\); expected a str"),
+    (lambda: text_data.Provider([*TEXTS[1:], np.array([1, 2])], LABELS), r"text 40 is of type ndarray \(array"),
     (lambda: text_data.Provider([b"\xff", *TEXTS[1:]], LABELS), "text 1 is bytes that are not UTF-8"),
     (lambda: text_data.Provider(TEXTS[:5], LABELS[:5]), "there are 5 texts with a label; expected 10 or more"),
     (lambda: text_data.Provider(list("abcdefghijkl"), LABELS[:12]), "no word occurs twice"),
@@ -202,6 +203,24 @@ def test_columns_that_cannot_be_told(tmp_path):
         text_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
     with pytest.raises(DataError, match="has no column 'c'; its columns are a, b, label"):
         text_data.Provider(filename=tmp_path / "a.csv", columns=TextColumns("c")).prepare(OPTIONS)
+
+
+def test_missing_texts_of_every_kind_are_empty():
+    texts, labels = made()
+    expected = text_data.Provider(["", "", "", "", *texts[4:]], labels).prepare(OPTIONS).fingerprint
+    for source in ([None, np.nan, pd.NA, pd.NaT, *texts[4:]], pd.Series([pd.NA] * 4 + texts[4:], dtype="string")):
+        assert text_data.Provider(source, labels).prepare(OPTIONS).fingerprint == expected
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_an_argument_that_is_not_there_is_not_advised(tmp_path, encoding):
+    rows = "".join(f"{text} caf\u00e9,{label}\n" for text, label in zip(TEXTS, LABELS, strict=True))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows, encoding=encoding)
+    with pytest.raises(DataError, match=r"a\.csv is (not utf-8: byte 0xe9 in line 2|UTF-16).*; save it as UTF-8$"):
+        text_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
+    (tmp_path / "b.csv").write_text("text;label\na;b;c\n")
+    with pytest.raises(DataError, match="line 2 has 3 fields"):
+        text_data.Provider(filename=tmp_path / "b.csv").prepare(OPTIONS)
 
 
 def test_words():
