@@ -35,7 +35,7 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import LABEL
-from model_search.data.sequences.padded import padded
+from model_search.data.sequences.padded import LONG, USUAL_SHARE, padded
 from model_search.data.sequences.prepare import WHAT, prepare_sequences
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.tabular.chosen_rows import Labels, infer
@@ -45,7 +45,6 @@ from model_search.errors import DataError
 AUTO_DB = "auto"
 GROUPS_DB = 40.0  # below the loudest moment, of recordings with groups
 _RATES_READ = 200  # files whose rates decide that of a study
-_USUAL_SHARE, _LONG = 0.97, 2.0  # of the recordings are no longer; the longest is so many times as long, which is said
 
 
 class Provider(BaseProvider):
@@ -166,7 +165,7 @@ class Provider(BaseProvider):
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
             given = [name for name in (self._filename, self._validation) if name is not None]
-            train, *others = [files_of_csv(name, columns, needed=self._columns.named) for name in given]
+            train, *others = [files_of_csv(name, RECORDINGS, columns, needed=self._columns.named) for name in given]
             return train, others[0] if others else None, []
         if self._pattern is not None:
             return self._by_name(self._pattern), None, []
@@ -279,11 +278,11 @@ def _note_of_lengths(lengths: np.ndarray, wanted: LogMel) -> list[str]:
         return (
             [f"{count} of {len(lengths)} recordings last {seconds:.2g} s or longer; no more is read"] if count else []
         )
-    usual = int(np.quantile(lengths, _USUAL_SHARE))
-    if longest <= _LONG * usual:
+    usual = int(np.quantile(lengths, USUAL_SHARE))
+    if longest <= LONG * usual:
         return []
     return [
-        f"the longest recording lasts {wanted.seconds(longest):.2g} s, {_USUAL_SHARE:.0%} of all at most "
+        f"the longest recording lasts {wanted.seconds(longest):.2g} s, {USUAL_SHARE:.0%} of all at most "
         f"{wanted.seconds(usual):.2g} s, and each costs as much time as the longest: with "
         f"max_seconds={wanted.seconds(usual):.2g} a search is {longest / usual:.1f} times faster"
     ]

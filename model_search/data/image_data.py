@@ -191,7 +191,7 @@ class Provider(BaseProvider):
     def _files(self, columns: FileColumns) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
-            return files_of_csv(self._filename, columns, needed=self._columns.named), None, []
+            return files_of_csv(self._filename, PICTURES, columns, needed=self._columns.named), None, []
         found = find_in_folders(self._input_dir or "", PICTURES)
         notes = [] if found.test is None else [f"the pictures in {found.test} are left alone, for `evaluate`"]
         return found.train, found.valid, notes

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import numpy as np
 
 from model_search.data.audio.later_recordings import recording_paths
+from model_search.data.files.labelled_files import FileColumns
 from model_search.data.images.later_pictures import picture_paths
 from model_search.data.later_rows import PieceReader, inputs_of, label_columns, label_rows, labelled_rows, steps_of
 from model_search.data.rows import Arrays, Rows
@@ -142,9 +143,10 @@ def logits_in_pieces(
 
 def files_of(source: Any, description: Mapping[str, Any]) -> list[pathlib.Path] | None:
     """The pictures or recordings that a source names; None for a study of other data, or a source that names none."""
+    columns = FileColumns.from_json(description.get("reading"))
     if "images" in description:
-        return picture_paths(source)
-    return recording_paths(source) if "audio" in description else None
+        return picture_paths(source, columns)
+    return recording_paths(source, columns) if "audio" in description else None
 
 
 def answers_of_files(

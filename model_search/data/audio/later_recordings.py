@@ -11,32 +11,41 @@ import numpy as np
 
 from model_search.data.audio.log_mel import LogMel
 from model_search.data.audio.recordings import RECORDINGS, features_of
-from model_search.data.files.labelled_files import FileColumns, files_by_class, files_in, files_of_csv, named
+from model_search.data.files.labelled_files import (
+    NO_COLUMNS,
+    FileColumns,
+    files_by_class,
+    files_in,
+    files_of_csv,
+    named,
+    none_skipped,
+)
 from model_search.data.sequences.padded import padded
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.errors import DataError
 
 
-def recording_paths(source: Any) -> list[pathlib.Path] | None:
+def recording_paths(source: Any, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
     """The files that a source names, in the order of its predictions; None where it holds samples itself.
 
     Args:
         source: A folder (all recordings below it, by path), a recording's path, a CSV file of paths, or a list of
             paths.
+        columns: Those of the study's CSV file.
 
     Raises:
-        DataError: if a path does not exist, or a folder has no recordings.
+        DataError: if a path does not exist, or a folder has no recordings, or links that lead out of it.
     """
     if isinstance(source, str | os.PathLike):
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            return list(files_in(path, RECORDINGS).paths)
+            return list(none_skipped(files_in(path, RECORDINGS), RECORDINGS).paths)
         if not path.is_file():
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected recordings")
         if path.suffix.lower() in RECORDINGS.suffixes:
             return [path]
-        return list(files_of_csv(path, needs_labels=False).paths)
+        return list(files_of_csv(path, RECORDINGS, columns, needs_labels=False).paths)
     if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
         return [pathlib.Path(item).expanduser() for item in source]
     return None
@@ -53,7 +62,7 @@ def recordings_of(source: Any, description: Mapping[str, Any]) -> LabelledSequen
         DataError: if a recording cannot be read; the message names it.
     """
     wanted = LogMel.from_json(description["audio"])
-    paths = recording_paths(source)
+    paths = recording_paths(source, FileColumns.from_json(description.get("reading")))
     if paths is not None:
         return LabelledSequences(padded(_read(paths, wanted)), None)
     if not isinstance(source, Sequence | np.ndarray) or not len(source):
@@ -79,8 +88,8 @@ def labelled_recordings(source: Any, description: Mapping[str, Any]) -> Labelled
             "labels, or a pair (recordings, labels)"
         )
     path, columns = pathlib.Path(source).expanduser(), FileColumns.from_json(description.get("reading"))
-    files = files_by_class(path, RECORDINGS) if path.is_dir() else files_of_csv(path, columns)
-    labels = files.as_labels
+    files = files_by_class(path, RECORDINGS) if path.is_dir() else files_of_csv(path, RECORDINGS, columns)
+    labels = none_skipped(files, RECORDINGS).as_labels
     if labels is None:
         raise DataError(f"{path} has no column of labels; expected one to evaluate on")
     features = _read(files.paths, LogMel.from_json(description["audio"]))

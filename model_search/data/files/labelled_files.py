@@ -10,9 +10,10 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from model_search.data.files.plain_csv import first_row, read_plain_csv
 from model_search.data.rows import LABEL
 from model_search.data.tabular.chosen_rows import Labels
-from model_search.data.tabular.csv_reading import read_csv
+from model_search.data.tabular.csv_reading import Reading
 from model_search.errors import DataError
 
 TRAIN_FOLDERS = ("train", "training")
@@ -195,6 +196,7 @@ def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
 
 def files_of_csv(
     filename: str | os.PathLike[str],
+    kind: FileKind,
     wanted: FileColumns = NO_COLUMNS,
     *,
     needs_labels: bool = True,
@@ -202,8 +204,11 @@ def files_of_csv(
 ) -> LabelledFiles:
     """The files that a CSV file names; relative paths start at its folder.
 
+    A first row that begins with a path (of a file that is there, or that ends as files of this kind do) is no header.
+
     Args:
         filename: The CSV file.
+        kind: What kind of files it names.
         wanted: Its columns.
         needs_labels: Whether a missing column of labels is refused.
         needed: Names of its columns of weights and of groups that may not be missing.
@@ -211,9 +216,11 @@ def files_of_csv(
     Raises:
         DataError: if a column is missing.
     """
-    frame = read_csv(filename).frame
+    has_header = not _begins_with_path(pathlib.Path(filename), kind, wanted)
+    frame = read_plain_csv(filename, None if has_header else Reading(header=False)).frame
     names = [str(name) for name in frame.columns]
-    path_column = names[0] if wanted.path is None else wanted.path
+    is_list = len(names) == 1 and not has_header
+    path_column = names[0] if wanted.path is None or is_list else wanted.path
     others = [name for name in names if name not in (path_column, wanted.weight, wanted.groups)]
     labels = wanted.labels or tuple(others[:1])
     if needs_labels and not labels:
@@ -236,6 +243,18 @@ def files_of_csv(
         weights=None if weight is None else tuple(frame[weight]),
         groups=None if groups is None else tuple(frame[groups]),
     )
+
+
+def _begins_with_path(filename: pathlib.Path, kind: FileKind, wanted: FileColumns) -> bool:
+    """Whether the first row of a CSV file holds a path, and none of the columns that are asked for."""
+    first = first_row(filename)
+    if {wanted.path, wanted.weight, wanted.groups, *wanted.labels} & set(first):
+        return False
+    try:
+        is_file = bool(first[0]) and (filename.resolve().parent / first[0]).is_file()
+    except (OSError, ValueError):  # too long for a name, or with zero bytes
+        is_file = False
+    return is_file or pathlib.PurePath(first[0]).suffix.lower() in kind.suffixes
 
 
 def as_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -268,6 +287,19 @@ def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(
         child for child in folder.iterdir() if child.is_dir() and not child.is_symlink() and child.name[0] != "."
     )
+
+
+def none_skipped(files: LabelledFiles, kind: FileKind) -> LabelledFiles:
+    """The files, if none was left out; each needs an answer. Folders without files need none.
+
+    Raises:
+        DataError: naming those that were left out.
+    """
+    lost = [(path, reason) for path, reason in files.skipped if path.is_symlink() or not path.is_dir()]
+    if lost:
+        total = len(files.paths) + len(lost)
+        raise DataError(f"{len(lost)} of {total} {kind.name} cannot be read: {named(lost)}; leave them out")
+    return files
 
 
 def named(paths: Sequence[tuple[pathlib.Path, str]]) -> str:

@@ -9,33 +9,42 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.files.labelled_files import FileColumns, files_by_class, files_in, files_of_csv, named
+from model_search.data.files.labelled_files import (
+    NO_COLUMNS,
+    FileColumns,
+    files_by_class,
+    files_in,
+    files_of_csv,
+    named,
+    none_skipped,
+)
 from model_search.data.images.decode_files import decode
-from model_search.data.images.picture_format import PICTURES, DamagedPictureError, PictureFormat
+from model_search.data.images.picture_format import MODES, PICTURES, DamagedPictureError, PictureFormat
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.errors import DataError
 
 IMAGE = "image"  # the only input of a tower that reads pictures
 
 
-def picture_paths(source: Any) -> list[pathlib.Path] | None:
+def picture_paths(source: Any, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
     """The files that a source names, in the order of its predictions; None where it holds pictures itself.
 
     Args:
         source: A folder (all pictures below it, by path), a picture's path, a CSV file of paths, or a list of paths.
+        columns: Those of the study's CSV file.
 
     Raises:
-        DataError: if a path does not exist, or a folder has no pictures.
+        DataError: if a path does not exist, or a folder has no pictures, or links that lead out of it.
     """
     if isinstance(source, str | os.PathLike):
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            return list(files_in(path, PICTURES).paths)
+            return list(none_skipped(files_in(path, PICTURES), PICTURES).paths)
         if not path.is_file():
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected pictures")
-        return (
-            [path] if path.suffix.lower() in PICTURES.suffixes else list(files_of_csv(path, needs_labels=False).paths)
-        )
+        if path.suffix.lower() in PICTURES.suffixes:
+            return [path]
+        return list(files_of_csv(path, PICTURES, columns, needs_labels=False).paths)
     if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
         return [pathlib.Path(item).expanduser() for item in source]
     return None
@@ -46,14 +55,15 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
 
     Args:
         source: As for `picture_paths`; or arrays [rows, height, width(, channels)] from 0 to 255, of any size (a list
-            of arrays may hold several sizes), a dict {"image": array}, or a list of encoded pictures (bytes).
+            of arrays may hold several sizes), a dict {"image": array}, or a list of encoded pictures (bytes). One
+            picture [height, width, channels] is refused: its rows would be read as grey pictures.
         description: The study's description of its data.
 
     Raises:
         DataError: if a picture cannot be read; the message names it.
     """
     wanted = PictureFormat.from_json(description["images"])
-    paths = picture_paths(source)
+    paths = picture_paths(source, FileColumns.from_json(description.get("reading")))
     if paths is not None:
         return {IMAGE: _decoded(paths, wanted)}
     if isinstance(source, Mapping):
@@ -61,9 +71,9 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected {{'image': pictures}}")
         return pictures_of(source[IMAGE], description)
     if isinstance(source, np.ndarray) and source.dtype != object:
-        return {IMAGE: wanted.of_array(source)}
+        return {IMAGE: _of_array(source, wanted)}
     if hasattr(source, "numpy"):
-        return {IMAGE: wanted.of_array(source.numpy())}
+        return {IMAGE: _of_array(source.numpy(), wanted)}
     if isinstance(source, Sequence | np.ndarray) and len(source):
         return {IMAGE: np.stack([_one(item, row, wanted) for row, item in enumerate(source, start=1)])}
     raise DataError(
@@ -91,8 +101,8 @@ def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict
         )
     path = pathlib.Path(source).expanduser()
     columns = FileColumns.from_json(description.get("reading"))
-    files = files_by_class(path, PICTURES) if path.is_dir() else files_of_csv(path, columns)
-    labels = files.as_labels
+    files = files_by_class(path, PICTURES) if path.is_dir() else files_of_csv(path, PICTURES, columns)
+    labels = none_skipped(files, PICTURES).as_labels
     if labels is None:
         raise DataError(f"{path} has no column of labels; expected one to evaluate on")
     return {IMAGE: _decoded(files.paths, PictureFormat.from_json(description["images"]))}, labels
@@ -106,13 +116,31 @@ def _decoded(paths: Sequence[pathlib.Path], wanted: PictureFormat) -> np.ndarray
     return found
 
 
+def _of_array(array: np.ndarray, wanted: PictureFormat) -> np.ndarray:
+    """Several pictures; one alone is refused, since its rows would be read as grey pictures."""
+    if array.ndim == 3 and array.shape[2] in MODES:
+        channels = array.shape[2]
+        if (wanted.channels > 1 and channels > 1) or channels != wanted.width:
+            raise DataError(
+                f"received one picture of shape {array.shape}; this study's pictures have {wanted.channels} "
+                f"channel{'s' * (wanted.channels > 1)}: give [picture] or picture[None] (if they are {len(array)} grey "
+                f"pictures that are {channels} pixels wide, pictures[..., None])"
+            )
+    return wanted.of_array(array)
+
+
 def _one(item: Any, row: int, wanted: PictureFormat) -> np.ndarray:
     if isinstance(item, bytes):
         try:
             return wanted.read_bytes(item)
         except DamagedPictureError as error:
             raise DataError(f"picture {row} cannot be read: {error}") from None
-    array = np.asarray(item)
+    try:
+        array = np.asarray(item)
+    except ValueError:
+        raise DataError(
+            f"picture {row} has rows of different lengths; expected [height, width] or with channels"
+        ) from None
     if array.ndim not in (2, 3):
         raise DataError(f"picture {row} has the shape {array.shape}; expected [height, width] or with channels")
     return wanted.of_array(array[None])[0]

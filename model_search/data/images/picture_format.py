@@ -182,7 +182,13 @@ def checked_array(pictures: np.ndarray) -> np.ndarray:
     Raises:
         DataError: if they are no such array.
     """
-    array = np.asarray(with_missing(pictures))
+    try:
+        array = np.asarray(with_missing(pictures))
+    except ValueError:
+        raise DataError(
+            f"received pictures of different shapes{_two_shapes(pictures)}; expected one array [rows, height, width, "
+            "channels]: stretch them to one size, or give files, which are stretched"
+        ) from None
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[3] not in MODES or 0 in array.shape[1:]:
@@ -205,6 +211,14 @@ def checked_array(pictures: np.ndarray) -> np.ndarray:
             "0 to 255 (uint8): multiply pictures from 0 to 1 by 255 and round them"
         )
     return array.astype(np.uint8)
+
+
+def _two_shapes(pictures: Any) -> str:
+    try:
+        shapes = list(dict.fromkeys(np.shape(one) for one in pictures))
+    except ValueError:
+        return ""
+    return f", such as {shapes[0]} and {shapes[1]}" if len(shapes) > 1 else ""
 
 
 def _checked(source: Any) -> Image:

@@ -13,7 +13,7 @@ from model_search.data.checked_json import damaged, read_record
 from model_search.data.inputs import as_array
 from model_search.data.rows import InputSpec
 from model_search.data.sequences.padded import Padded, padded
-from model_search.data.text.tokens import TextFormat, Tokenized, tokenized
+from model_search.data.text.tokens import TextFormat, Tokenized, is_missing, tokenized
 from model_search.errors import DamagedRecordError, DataError
 
 LENGTHS = "_lengths"  # after the name of a sequence: the input that holds its lengths
@@ -118,7 +118,15 @@ def _is_wide(value: Any) -> bool:
         return True
     if isinstance(value, np.ndarray) and value.dtype != object:
         return value.ndim > 1
-    return isinstance(value, list | tuple | np.ndarray) and len(value) > 0 and np.ndim(value[0]) > 0
+    return isinstance(value, list | tuple | np.ndarray) and len(value) > 0 and _shape(value[0]) != ()
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of a value; None of lists of different lengths."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return None
 
 
 def read_inputs(x: Mapping[Any, Any], forms: Mapping[str, NamedInput] | None = None) -> dict[str, Given]:
@@ -166,7 +174,8 @@ def _given(value: Any, lengths: Any, form: NamedInput | None, what: str) -> Give
         return Given(form or NamedInput(Kind.TEXT), tokenized(_listed(value, what)))
     if hasattr(value, "columns"):
         return _of_frame(value, form, what)
-    is_ragged = isinstance(value, list | tuple) and len({np.shape(one) for one in value}) > 1
+    shapes = {_shape(one) for one in value} if isinstance(value, list | tuple) else set()
+    is_ragged = len(shapes) > 1 or None in shapes
     if lengths is not None or is_ragged:
         given = Given(NamedInput(Kind.SEQUENCE), padded(value if is_ragged else as_array(value, what), lengths))
     else:
@@ -219,9 +228,10 @@ def _numbers(array: np.ndarray, what: str) -> np.ndarray:
 
 def _are_texts(value: Any) -> bool:
     """Whether the first value that is not missing is a text."""
-    if hasattr(value, "columns") or np.ndim(value[:1] if hasattr(value, "__getitem__") else value) != 1:
+    shape = _shape(value[:1] if hasattr(value, "__getitem__") else value)
+    if hasattr(value, "columns") or shape is None or len(shape) != 1:
         return False
-    first = next((one for one in value if one is not None and one == one), None)
+    first = next((one for one in value if not is_missing(one)), None)
     return isinstance(first, str | bytes)
 
 

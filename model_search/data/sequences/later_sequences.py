@@ -67,10 +67,23 @@ def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> Lab
     if isinstance(source, Mapping):
         if SEQUENCE not in source or set(source) - {SEQUENCE, LENGTHS}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")
+        if source.get(LENGTHS) is None:
+            _refuse_one(source[SEQUENCE], about)
         _note_padding(note, source[SEQUENCE], source.get(LENGTHS))
         return LabelledSequences(padded(source[SEQUENCE], source.get(LENGTHS)), None)
+    _refuse_one(source, about)
     _note_padding(note, source)
     return LabelledSequences(padded(source), None)
+
+
+def _refuse_one(x: Any, about: Mapping[str, Any]) -> None:
+    """Refuses one sequence [steps, 1] instead of several: each of its steps would be read as a sequence."""
+    if isinstance(x, np.ndarray) and x.ndim == 2 and x.shape[1] == 1 and about["steps"] > 1:
+        raise DataError(
+            f"received {x.shape}, which is one sequence of {len(x)} steps, or {len(x)} sequences of one step; this "
+            f"study's sequences have up to {about['steps']} steps: give [sequence] (or, for sequences of one step, "
+            "sequences[..., None])"
+        )
 
 
 def _note_padding(note: Note | None, x: Any, lengths: Any = None) -> None:

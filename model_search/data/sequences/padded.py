@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from model_search.data.files.disk_cache import GIB
 from model_search.data.rows import Arrays, InputSpec, with_missing
 from model_search.errors import DataError
 
 SEQUENCE = "sequence"  # the input of a tower that reads sequences
 LENGTHS = "lengths"  # the input that holds their lengths
+USUAL_SHARE, LONG = 0.97, 2.0  # of the sequences are no longer; the longest is so many times as long, which is said
+_BLOCK = 2**18  # numbers that are checked at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +52,22 @@ class Padded:
     def with_steps(self, at_least: int) -> Padded:
         """The same sequences, padded to a number of steps, or to that of the longest if it has more."""
         steps = max(at_least, int(self.lengths.max(initial=0)))
-        found = np.zeros((len(self), steps, self.values.shape[2]), np.float32)
+        if steps == self.values.shape[1]:
+            return self
+        found = _zeros((len(self), steps, self.values.shape[2]), "give fewer sequences at a time")
         kept = min(steps, self.values.shape[1])
         found[:, :kept] = self.values[:, :kept]
         return Padded(found, self.lengths)
 
-    def spec(self) -> InputSpec:
-        """What a tower reads, with the mean and the deviation of each channel over the valid steps."""
-        return spec_of_steps([self.values[self.valid]], self.values.shape[1:])
+    def spec(self, at_least: int = 0) -> InputSpec:
+        """What a tower reads, with the mean and the deviation of each channel over the valid steps.
+
+        Args:
+            at_least: To how many steps the sequences are padded later, if to more than now.
+        """
+        rows = zip(self.values, self.lengths.tolist(), strict=True)
+        steps, channels = self.values.shape[1:]
+        return spec_of_steps([np.concatenate([row[:valid] for row, valid in rows])], (max(at_least, steps), channels))
 
 
 def spec_of_steps(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> InputSpec:
@@ -99,6 +111,17 @@ def unmarked_padding(x: Any, lengths: Any = None) -> str | None:
     return f"{rows} of {len(x)} sequences end in a step of zeros, which counts as valid; give lengths if it is padding"
 
 
+def note_of_lengths(lengths: np.ndarray) -> str | None:
+    """A sentence where few sequences are much longer than the others, which then cost as much as the longest."""
+    longest, usual = int(lengths.max(initial=1)), max(1, int(np.quantile(lengths, USUAL_SHARE)))
+    if longest <= LONG * usual:
+        return None
+    return (
+        f"the longest sequence has {longest:,} steps, {USUAL_SHARE:.0%} of all have at most {usual:,}, and each costs "
+        "as much time and memory as the longest; a search is faster without the longer ones, or with these cut"
+    )
+
+
 def padded(x: Any, lengths: Any = None) -> Padded:
     """Sequences as one array.
 
@@ -108,7 +131,8 @@ def padded(x: Any, lengths: Any = None) -> Padded:
         lengths: The valid steps of each row of an array; all where None.
 
     Raises:
-        DataError: if they have different widths, no steps, or hold what is no finite number.
+        DataError: if they have different widths, no steps, or hold what is no finite number; or if they need more than
+            half of the memory that is free.
     """
     if isinstance(x, np.ndarray) and x.dtype != object:
         return _of_array(x, lengths)
@@ -123,11 +147,23 @@ def padded(x: Any, lengths: Any = None) -> Padded:
     for row, part in enumerate(parts, start=1):
         if part.shape[1] != width:
             raise DataError(f"sequence {row} has {part.shape[1]} channels, sequence 1 has {width}; expected as many")
-    counts = np.array([len(part) for part in parts], np.int32)
-    values = np.zeros((len(parts), int(counts.max()), width), np.result_type(np.float32, *{p.dtype for p in parts}))
-    for row, part in enumerate(parts):
-        values[row, : len(part)] = part
-    return _checked(values, counts)
+    counts = np.array([len(part) for part in parts])
+    longest = int(counts.argmax())
+    values = _zeros(
+        (len(parts), int(counts[longest]), width),
+        f"sequence {longest + 1} has {counts[longest]:,} steps, and all are padded to as many: cut it or leave it out",
+    )
+    common = np.result_type(np.float32, *{part.dtype for part in parts})
+    bad: list[tuple[int, int]] = []
+    with np.errstate(over="ignore"):
+        for row, part in enumerate(parts):
+            floats = part.astype(common, copy=False).astype(np.float32, copy=False)
+            finite = np.isfinite(floats).all(axis=1)
+            if not finite.all():
+                bad.append((row, int(finite.argmin())))
+            values[row, : len(part)] = floats
+    _refuse(bad)
+    return Padded(values, counts.astype(np.int32))
 
 
 def _of_array(x: np.ndarray, lengths: Any) -> Padded:
@@ -153,7 +189,12 @@ def _of_array(x: np.ndarray, lengths: Any) -> Padded:
 
 
 def _of_one(item: Any, row: int) -> np.ndarray:
-    array = np.asarray(with_missing(item))
+    try:
+        array = np.asarray(with_missing(item))
+    except ValueError:
+        raise DataError(
+            f"sequence {row} has steps of different widths; expected numbers [steps, channels], as many in each step"
+        ) from None
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "biuf":
         raise DataError(
@@ -164,15 +205,44 @@ def _of_one(item: Any, row: int) -> np.ndarray:
 
 
 def _checked(values: np.ndarray, counts: np.ndarray) -> Padded:
-    valid = np.arange(values.shape[1]) < counts[:, None]
-    with np.errstate(over="ignore"):
-        floats = values.astype(np.float32)
-    bad = ~np.isfinite(floats).all(axis=2) & valid
-    if bad.any():
-        rows = np.flatnonzero(bad.any(axis=1))
+    """A padded array as float32 with zeros after the valid steps; some rows at a time, so that one copy is made."""
+    found = np.empty(values.shape, np.float32)
+    bad: list[tuple[int, int]] = []
+    number = max(1, _BLOCK // max(1, values[0].size if len(values) else 1))
+    for start in range(0, len(values), number):
+        rows = slice(start, start + number)
+        with np.errstate(over="ignore"):
+            found[rows] = values[rows]
+        valid = np.arange(values.shape[1]) < counts[rows, None]
+        wrong = ~np.isfinite(found[rows]).all(axis=2) & valid
+        bad += [(start + int(row), int(wrong[row].argmax())) for row in np.flatnonzero(wrong.any(axis=1))]
+        found[rows][~valid] = 0.0
+    _refuse(bad)
+    return Padded(found, counts)
+
+
+def _refuse(bad: Sequence[tuple[int, int]]) -> None:
+    """Raises DataError if there are rows with a missing or infinite number, each with its first such step."""
+    if bad:
+        row, step = bad[0]
         raise DataError(
-            f"{len(rows)} sequences hold missing or infinite numbers (the first is number {rows[0] + 1}, at step "
-            f"{np.flatnonzero(bad[rows[0]])[0] + 1}); fill them in, or leave these sequences out"
+            f"{len(bad)} sequences hold missing or infinite numbers (the first is number {row + 1}, at step {step + 1})"
+            "; fill them in, or leave these sequences out"
         )
-    floats[~valid] = 0.0
-    return Padded(floats, counts)
+
+
+def _zeros(shape: tuple[int, int, int], hint: str) -> np.ndarray:
+    """Room for padded sequences, float32.
+
+    Raises:
+        DataError: with the hint, if they need more than half of the memory that is free: rows are copied once more.
+    """
+    import psutil
+
+    needed, room = 4 * math.prod(shape), int(psutil.virtual_memory().available) // 2
+    if needed > room:
+        raise DataError(
+            f"{shape[0]:,} sequences, padded to {shape[1]:,} steps of {shape[2]} channels, need {needed / GIB:,.1f} "
+            f"GiB of memory; expected at most {room / GIB:,.1f} GiB, half of what is free; {hint}"
+        )
+    return np.zeros(shape, np.float32)

@@ -65,7 +65,7 @@ def prepare_sequences(
         loss_fn=functions[0],
         metric_fn=functions[1],
         lengths={SEQUENCE: LENGTHS},
-        own_specs={SEQUENCE: train.with_steps(steps).spec()},
+        own_specs={SEQUENCE: train.spec(steps)},
         other_tasks=dict(list(choice.tasks.items())[1:]),
         groups=choice.groups,
     )

@@ -5,20 +5,25 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.checked_json import read_record
+from model_search.data.files.plain_csv import read_plain_csv
 from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
 from model_search.data.tabular.chosen_rows import Labels, as_array
-from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ID, TIME, LABEL = "id", "time", "label"  # names of the columns where none are given
+_ZONE = re.compile(r"[T ].*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$")  # at the end of an ISO time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +32,7 @@ class LongColumns:
 
     Attributes:
         id: Which sequence a row belongs to.
-        time: The order of its steps; the order of the rows where there is no such column.
+        time: The order of its steps; that of the rows where there is no column "time" and none is named.
         label: The label, of the sequence or of the step.
         weight: The weight of the sequence or, where each step has a label, of the step; None for none.
         others: The labels of further tasks, one for each sequence.
@@ -140,18 +145,21 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool) -> Lab
     """A CSV file with a row for each step: id, time, label, and a column for each channel.
 
     Raises:
-        DataError: if a column is missing or a cell is no number, or a sequence has several labels.
+        DataError: if a column is missing or a cell is no number, a step has no id, or a sequence has several labels.
     """
     import pandas as pd
 
-    frame = read_csv(path).frame.astype(object)
-    if names.id not in frame.columns:
-        raise DataError(f"{path} has no column {names.id!r} of sequences; its columns are {', '.join(frame.columns)}")
+    frame = _read_cells(path, names)
+    for name, what in ((names.id, "sequences"), (None if names.time == TIME else names.time, "times")):
+        if name is not None and name not in frame.columns:
+            raise DataError(f"{path} has no column {name!r} of {what}; its columns are {', '.join(frame.columns)}")
     channels = [str(name) for name in frame.columns if name not in names.known]
     if not channels:
         raise DataError(f"{path} has no column of numbers beside {names.id!r}, {names.time!r} and {names.label!r}")
     table = np.column_stack([_numbers(frame[name], path) for name in channels])
-    codes, ids = pd.factorize(frame[names.id].str.strip())
+    cells_of_ids = frame[names.id].str.strip()
+    _refuse_blank(cells_of_ids, path, "the sequence of each step")
+    codes, ids = pd.factorize(cells_of_ids)
     order = np.arange(len(frame))
     if names.time in frame.columns:
         order = np.argsort(_times(frame[names.time], path), kind="stable")
@@ -234,6 +242,15 @@ def _ts_head(lines: list[str], path: pathlib.Path) -> tuple[dict[str, str], Iter
     raise DataError(f"{path} has no line @data; expected a .ts file with settings, @data, and a sequence a line")
 
 
+def _read_cells(path: pathlib.Path, names: LongColumns) -> pd.DataFrame:
+    """A CSV file's cells as text, with points for the decimal commas of numbers, as `csv_data` reads them."""
+    table = read_plain_csv(path)
+    if table.reading.decimal != ",":
+        return table.frame.astype(object)
+    numbers = set(table.number_columns(names.label)) - {names.id, names.groups}
+    return table.with_points(numbers).astype(object)
+
+
 def _numbers(series: Any, path: pathlib.Path) -> np.ndarray:
     values = columns.parse_numbers([cell.strip() for cell in series])
     bad = np.flatnonzero(np.isnan(values))
@@ -250,15 +267,39 @@ def _times(series: Any, path: pathlib.Path) -> np.ndarray:
 
     cells = series.str.strip()
     values = columns.parse_numbers(list(cells))
-    if not np.isnan(values).any():
+    missing = np.isnan(values)
+    if not missing.any():
         return values
-    stamps = pd.to_datetime(cells, errors="coerce", format="ISO8601")
-    if stamps.isna().any():
-        bad = int(np.flatnonzero(stamps.isna())[0])
+    _refuse_blank(cells, path, "the time of each step")
+    try:
+        stamps = pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{path}: column {series.name!r} cannot be read as times ({error})") from None
+    unread = stamps.isna().to_numpy()
+    if unread.any():
+        are_numbers = missing.mean() < unread.mean()
+        bad = int(np.flatnonzero(missing if are_numbers else unread)[0])
         raise DataError(
-            f"{path}: column {series.name!r} holds {cells.iloc[bad]!r} in row {bad + 1}; expected numbers or times"
+            f"{path}: column {series.name!r} holds {cells.iloc[bad]!r} in row {bad + 1}; expected "
+            f"{'a number' if are_numbers else 'a time such as 2024-05-31T12:00:00'}, as in most rows"
         )
-    return stamps.to_numpy().astype(np.int64)
+    has_zone = cells.str.contains(_ZONE).to_numpy(bool)
+    if has_zone.any() and not has_zone.all():
+        bad = int(np.flatnonzero(has_zone != has_zone[0])[0])
+        raise DataError(
+            f"{path}: column {series.name!r} holds {cells.iloc[0]!r} in row 1 and {cells.iloc[bad]!r} in row {bad + 1}"
+            "; expected times that all have a zone, or all none"
+        )
+    return stamps.dt.tz_convert(None).to_numpy().astype(np.int64)
+
+
+def _refuse_blank(cells: pd.Series, path: pathlib.Path, expected: str) -> None:
+    blank = np.flatnonzero(cells == "")
+    if len(blank):
+        raise DataError(
+            f"{path}: column {cells.name!r} is blank in {len(blank)} rows, the first of which is row {blank[0] + 1}; "
+            f"expected {expected}: fill it in, or leave these rows out"
+        )
 
 
 def _labels(cells: np.ndarray, members: list[np.ndarray], ids: Any, where: str, what: str) -> np.ndarray:

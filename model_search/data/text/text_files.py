@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.files.labelled_files import FileKind, LabelledFiles, files_by_class, files_in, named, size_of
+from model_search.data.files.labelled_files import (
+    FileKind,
+    LabelledFiles,
+    files_by_class,
+    files_in,
+    named,
+    none_skipped,
+    size_of,
+)
+from model_search.data.files.plain_csv import read_plain_csv
 from model_search.data.tabular.chosen_rows import Labels
-from model_search.data.tabular.csv_reading import read_csv
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -99,9 +107,17 @@ def of_csv(path: str | os.PathLike[str], columns: TextColumns, *, needs_label: b
     """The texts of a CSV file.
 
     Raises:
-        DataError: if it cannot be read, or a column is missing.
+        DataError: if it cannot be read, or a column is missing; or if it has one column, whose first row may be a text.
     """
-    return of_frame(read_csv(path).frame, columns, os.fspath(path), needs_label=needs_label)
+    table = read_plain_csv(path)
+    names = [str(name) for name in table.frame.columns]
+    wanted = columns.text or TEXT
+    if len(names) == 1 and table.reading.header and names[0] != wanted:
+        raise DataError(
+            f"{os.fspath(path)} has one column, and its first row is {names[0]!r:.60}; expected the name of the column "
+            f"of texts: put {wanted!r} above the texts (in place of that row, if it is a name)"
+        )
+    return of_frame(table.frame, columns, os.fspath(path), needs_label=needs_label)
 
 
 def of_files(files: LabelledFiles) -> LabelledTexts:
@@ -199,7 +215,7 @@ def _text_alone(columns: TextColumns) -> TextColumns:
 
 def _all_read(files: LabelledFiles) -> Sequence[str]:
     texts = []
-    for path in files.paths:
+    for path in none_skipped(files, TEXTS).paths:
         try:
             texts.append(_content(path))
         except DataError as error:

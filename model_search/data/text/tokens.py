@@ -42,13 +42,22 @@ def words_of(text: str) -> list[str]:
     return [word for word in spaced.lower().split(" ") if word]
 
 
+def is_missing(value: Any) -> bool:
+    """Whether there is no value: None, NaN, NaT or pandas' NA. An array is none of these."""
+    if value is None or isinstance(value, str | bytes):
+        return value is None
+    import pandas as pd
+
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
 def as_text(value: Any, row: int) -> str:
     """One text; a missing one is empty.
 
     Raises:
         DataError: if it is no text, or bytes that are not UTF-8; names the row.
     """
-    if value is None or value != value:  # NaN and NaT differ from themselves
+    if is_missing(value):
         return ""
     if isinstance(value, bytes):
         try:

@@ -136,6 +136,32 @@ def test_forms_of_later_recordings_agree(tmp_path):
         inputs_of([(tone(1) * 32767).astype(np.int16)], description)
 
 
+def test_csv_files_of_paths_are_read_as_in_training_and_need_no_header(tmp_path):
+    paths = [str(path.relative_to(tmp_path)) for path in write_tones(tmp_path)]
+    rows = "".join(f"{number},{path},{path.split('/')[0]}\n" for number, path in enumerate(paths))
+    (tmp_path / "three.csv").write_text("id,file,kind\n" + rows)
+    (tmp_path / "bare.csv").write_text("".join(f"{path}\n" for path in paths))
+    (tmp_path / "pairs.csv").write_text("".join(f"{path},{path.split('/')[0]}\n" for path in paths))
+    provider = audio_data.Provider(filename=tmp_path / "three.csv", path_column="file", label="kind")
+    data = provider.prepare(OPTIONS)
+    expected = inputs_of([tmp_path / path for path in paths], as_described(data))["sequence"]
+    for source in ("three.csv", "bare.csv"):
+        assert np.array_equal(inputs_of(tmp_path / source, as_described(data))["sequence"], expected)
+    assert audio_data.Provider(filename=tmp_path / "pairs.csv").prepare(OPTIONS).fingerprint == data.fingerprint
+
+
+def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
+    root = tmp_path / "root"
+    write_tones(root)
+    (other,) = write_tones(tmp_path / "other", 1)
+    (root / "low" / "outer.wav").symlink_to(other)
+    data = audio_data.Provider(root).prepare(OPTIONS)
+    assert "1 of 21 files are left out" in data.description["notes"][0]
+    for read in (inputs_of, labelled_rows):
+        with pytest.raises(DataError, match=r"1 of 21 recordings cannot be read: .*outer\.wav: it is a link out of"):
+            read(root, as_described(data))
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -12,6 +12,7 @@ from model_search.data.images.later_pictures import labelled_pictures, pictures_
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
+from model_search.finish.large_files import files_of
 
 OPTIONS = PrepareOptions(seed=1, batch_size=8)
 
@@ -133,6 +134,11 @@ def test_only_damaged_files(tmp_path):
         ({"input_dir": "there-is-no-such"}, "there is no such folder"),
         ({"input_dir": ".", "eval_fraction": 1.5}, "eval_fraction is 1.5"),
         ({"x": np.zeros((12, 8, 8))}, "x and y belong together"),
+        (
+            {"x": [np.zeros((8, 8)), np.zeros((5, 8))], "y": [0, 1]},
+            r"different shapes, such as \(8, 8\) and \(5, 8\); exp",
+        ),
+        ({"x": [[[0, 0], [0]]] * 12, "y": np.zeros(12)}, "received pictures of different shapes; expected one array"),
         ({"x": np.zeros((12, 8)), "y": np.zeros(12)}, "received pictures of shape"),
         ({"x": np.full((12, 8, 8), 0.5), "y": np.zeros(12)}, "multiply pictures from 0 to 1 by 255"),
         ({"x": np.zeros((12, 8, 8)), "y": np.arange(11)}, r"12 pictures, labels of shape \(11,\)"),
@@ -221,3 +227,100 @@ def test_upper_case_names_and_other_modes_are_pictures(tmp_path):
     assert data.input_specs["image"].shape == (8, 8, 3) and len(data.train) + len(data.valid) == 25
     found = pictures_of([tmp_path / "c0" / "deep.png"], data.description)["image"]
     assert found[0, :, :, 0].ravel().tolist() == [value * 1040 * 255 // 65535 for value in range(64)]
+
+
+def test_one_picture_is_refused_and_not_read_as_its_rows():
+    colours = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), np.uint8)
+    about = image_data.Provider(x=colours, y=np.arange(30) % 2).prepare(OPTIONS).description
+    for source in (colours[0], {"image": colours[0]}, colours[0, :, :, [0, 1, 2, 0]].transpose(1, 2, 0)):
+        with pytest.raises(
+            DataError, match=r"received one picture of shape \(8, 8, [34]\).* 3 channels: give \[picture\]"
+        ):
+            pictures_of(source, about)
+    with pytest.raises(DataError, match="received one picture"):
+        labelled_pictures((colours[0], [0] * 8), about)
+    for source in ([colours[0]], colours[:1]):
+        assert np.array_equal(pictures_of(source, about)["image"], colours[:1])
+    assert pictures_of(colours[..., 0], about)["image"].shape == (30, 8, 8, 3)
+    assert pictures_of(colours[..., 0, None][:, :, :3], about)["image"].shape == (30, 8, 8, 3)
+
+
+def test_lists_of_pictures_and_files_that_cannot_be_read_are_named(tmp_path):
+    pictures, labels = digits(30)
+    about = image_data.Provider(x=pictures, y=labels).prepare(OPTIONS).description
+    assert pictures_of([pictures[0], pictures[1, :5]], about)["image"].shape == (2, 8, 8, 1)
+    with pytest.raises(DataError, match="picture 2 has rows of different lengths"):
+        pictures_of([pictures[0], [[0, 1], [2]]], about)
+    (tmp_path / "a.csv").write_text("file,kind\ncaf\u00e9.png,a\n", encoding="cp1252")
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8$"):
+        image_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
+
+
+def test_one_grey_picture_with_its_channel_is_refused():
+    pictures, labels = digits(30)
+    about = image_data.Provider(x=pictures, y=labels).prepare(OPTIONS).description
+    with pytest.raises(DataError, match=r"received one picture of shape \(8, 8, 1\)"):
+        pictures_of(pictures[0][..., None], about)
+    assert pictures_of(pictures[0][None, :, :, None], about)["image"].shape == (1, 8, 8, 1)
+    narrow = image_data.Provider(x=pictures[:, :, :3], y=labels).prepare(OPTIONS).description
+    assert len(pictures_of(pictures[:, :, :3], narrow)["image"]) == 30
+
+
+def test_a_csv_file_of_paths_needs_no_header(tmp_path):
+    paths = [str(path.relative_to(tmp_path)) for path in write_digits(tmp_path, 30)]
+    about = image_data.Provider(tmp_path).prepare(OPTIONS).description
+    expected = pictures_of([tmp_path / path for path in paths], about)["image"]
+    (tmp_path / "bare.csv").write_text("".join(f"{path}\n" for path in paths))
+    (tmp_path / "one.csv").write_text(f"{paths[0]}\n")
+    (tmp_path / "head.csv").write_text("file\n" + "".join(f"{path}\n" for path in paths))
+    assert np.array_equal(pictures_of(tmp_path / "bare.csv", about)["image"], expected)
+    assert np.array_equal(pictures_of(tmp_path / "head.csv", about)["image"], expected)
+    assert np.array_equal(pictures_of(tmp_path / "one.csv", about)["image"], expected[:1])
+    labels = [path.split("/")[0] for path in paths]
+    rows = "".join(f"{path},{label}\n" for path, label in zip(paths, labels, strict=True))
+    (tmp_path / "labelled.csv").write_text(rows)
+    data = image_data.Provider(filename=tmp_path / "labelled.csv").prepare(OPTIONS)
+    assert len(data.train) + len(data.valid) == 30
+    pictures, given = labelled_pictures(tmp_path / "labelled.csv", data.description)
+    assert np.array_equal(pictures["image"], expected) and list(given.values) == labels
+
+
+def test_a_first_row_that_names_a_missing_picture_is_no_header_unless_it_names_columns(tmp_path):
+    paths = [str(path.relative_to(tmp_path)) for path in write_digits(tmp_path, 30)]
+    about = image_data.Provider(tmp_path).prepare(OPTIONS).description
+    (tmp_path / "bare.csv").write_text("".join(f"{path}\n" for path in ["gone.PNG", *paths]))
+    with pytest.raises(DataError, match=r"1 of 31 pictures cannot be read: .*gone\.PNG"):
+        pictures_of(tmp_path / "bare.csv", about)
+    rows = "".join(f"{path},{path.split('/')[0]}\n" for path in paths)
+    (tmp_path / "odd.csv").write_text("the.png,kind\n" + rows)
+    data = image_data.Provider(filename=tmp_path / "odd.csv", label="kind").prepare(OPTIONS)
+    assert len(data.train) + len(data.valid) == 30
+    whole = image_data.Provider(filename=tmp_path / "odd.csv", path_column="the.png").prepare(OPTIONS)
+    assert len(whole.train) + len(whole.valid) == 30
+
+
+def test_predict_reads_the_column_of_paths_that_training_read(tmp_path):
+    paths = [str(path.relative_to(tmp_path)) for path in write_digits(tmp_path, 30)]
+    rows = "".join(f"{number},{path},{path.split('/')[0]}\n" for number, path in enumerate(paths))
+    (tmp_path / "three.csv").write_text("id,file,kind\n" + rows)
+    (tmp_path / "bare.csv").write_text("".join(f"{path}\n" for path in paths))
+    provider = image_data.Provider(filename=tmp_path / "three.csv", path_column="file", label="kind")
+    about = provider.prepare(OPTIONS).description
+    expected = pictures_of([tmp_path / path for path in paths], about)["image"]
+    for source in ("three.csv", "bare.csv"):
+        assert np.array_equal(pictures_of(tmp_path / source, about)["image"], expected)
+    assert files_of(tmp_path / "three.csv", about) == [tmp_path.resolve() / path for path in paths]
+
+
+def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
+    paths = write_digits(tmp_path / "root", 30)
+    write_digits(tmp_path / "other", 3)
+    about = image_data.Provider(tmp_path / "root").prepare(OPTIONS).description
+    (tmp_path / "root" / "empty").mkdir()
+    assert len(labelled_pictures(tmp_path / "root", about)[1].values) == 30
+    (tmp_path / "root" / "digit_0" / "inner.png").symlink_to(paths[0])
+    assert len(pictures_of(tmp_path / "root", about)["image"]) == 31
+    (tmp_path / "root" / "digit_0" / "outer.png").symlink_to(tmp_path / "other" / "digit_0" / "0000.png")
+    for read in (pictures_of, labelled_pictures):
+        with pytest.raises(DataError, match=r"1 of 32 pictures cannot be read: .*outer\.png: it is a link out of"):
+            read(tmp_path / "root", about)

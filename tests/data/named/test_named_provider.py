@@ -6,6 +6,7 @@ import pytest
 
 from model_search.data import array_data
 from model_search.data.later_rows import inputs_of, labelled_rows
+from model_search.data.named.named_inputs import Kind, read_inputs
 from model_search.data.prepare_options import PrepareOptions
 from model_search.errors import DataError
 
@@ -106,6 +107,10 @@ MISTAKES = [
     ({"map": MAP, "table": np.where(TABLE > 35, np.nan, TABLE)}, "missing or infinite numbers in 2 rows"),
     ({"seq": np.zeros((20, 3, 2)), "seq_lengths": [0] * 20}, "the length in row 1 is 0; expected 1 to 3 steps"),
     ({"map": MAP, "text": ["a b a b"] * 20}, "'text' is text, which is read by towers that begin with an embedding"),
+    ({"map": MAP, "seq": [[[1, 2], [3]], *[[[1, 2]]] * 19]}, "sequence 1 has steps of different widths"),
+    ({"seq": [[[1, 2], [3]]] * 20}, "sequence 1 has steps of different widths"),
+    ({"map": MAP, "text": ["a b"] * 19 + [np.ones(2)]}, r"text 20 is of type ndarray \(array"),
+    ({"map": MAP, "text": [None, np.ones(2)] * 10}, "sequence 1 is object of shape"),
     ({"map": MAP, "odd": [object()] * 20}, "input 'odd' is object of shape"),
     ({"map": MAP, "none": np.zeros((20, 0))}, "input 'none' is float64 of shape"),
 ]
@@ -115,6 +120,11 @@ MISTAKES = [
 def test_mistakes_are_one_sentence(x, said):
     with pytest.raises(DataError, match=said):
         array_data.Provider(x, Y).prepare(OPTIONS)
+
+
+def test_texts_of_pandas_may_be_missing():
+    found = read_inputs({"map": MAP, "text": pd.Series([pd.NA, "a b"] * 10, dtype="string")})
+    assert found["text"].form.kind is Kind.TEXT and found["text"].values.counts.tolist() == [0, 2] * 10
 
 
 def test_lengths_have_a_name_that_may_be_taken():

@@ -1,5 +1,7 @@
 """The sequence provider: every form of sequences and labels, and the sentences that mistakes become."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from model_search.data import sequence_data
 from model_search.data.later_rows import inputs_of, labelled_rows, steps_of
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.sequences.padded import padded
-from model_search.data.sequences.sequence_files import LongColumns
+from model_search.data.sequences.sequence_files import LongColumns, read_file
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -112,6 +114,81 @@ def test_long_csv_with_a_label_for_each_step(tmp_path):
         provider.prepare(OPTIONS)
 
 
+def test_times_of_a_zone_whose_offset_changes_are_in_order(tmp_path):
+    x, y = made(40, 1)
+    stamps = ["2024-03-30T12:00:00+01:00", "2024-03-31T01:59:00+01:00", "2024-03-31T03:00:00+02:00"]
+    stamps += [
+        "2024-03-31T03:30:00+02:00",
+        "2024-03-31T02:15:00Z",
+        "2024-04-01 00:00:00+02",
+        "2024-04-02T00:00:00+0200",
+    ]
+    given = [(row, step, one) for row, one in enumerate(x) for step in range(len(one))]
+    lines = [f"s{row},{stamps[step]},{y[row]},{one[step, 0]}\n" for row, step, one in given]
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines[:1] + lines[:0:-1]))
+    found = read_file(tmp_path / "a.csv", LongColumns(), False)
+    by_id = dict(zip(found.ids, zip(found.sequences.values, found.sequences.lengths, strict=True), strict=True))
+    for row, one in enumerate(x):
+        values, length = by_id[f"s{row}"]
+        assert np.array_equal(values[:length], one)
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines).replace("00:00+01:00", "00:00"))
+    with pytest.raises(
+        DataError, match=r"'2024-03-30T12:00:00' in row 1 and .* in row 2; expected times that all have"
+    ):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("times", "sentence"),
+    [
+        (lambda step: "" if step == 22 else str(step), r"'time' is blank in 1 rows, the first of which is row 23;"),
+        (lambda step: "x" if step == 22 else str(step), r"'time' holds 'x' in row 23; expected a number, as in most"),
+        (
+            lambda step: "then" if step == 22 else f"2024-01-01T00:00:{step % 60:02}",
+            r"'time' holds 'then' in row 23; expected a time such as",
+        ),
+    ],
+)
+def test_times_that_cannot_be_read_are_named(tmp_path, times, sentence):
+    lines = [f"s{step // 4},{times(step)},{step // 4 % 2},{step}\n" for step in range(160)]
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines))
+    with pytest.raises(DataError, match=sentence):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
+def test_a_named_column_of_times_that_is_not_there_and_blank_ids_are_refused(tmp_path):
+    lines = [f"s{step // 4},{step},{step // 4 % 2},{step}\n" for step in range(160)]
+    (tmp_path / "a.csv").write_text("id,stamp,label,v\n" + "".join(lines))
+    with pytest.raises(DataError, match="has no column 'stmp' of times; its columns are id, stamp, label, v"):
+        sequence_data.Provider(tmp_path / "a.csv", columns=LongColumns(time="stmp")).prepare(OPTIONS)
+    lines[4:7] = [line.replace("s1,", " ,") for line in lines[4:7]]
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines))
+    with pytest.raises(DataError, match="'id' is blank in 3 rows, the first of which is row 5; expected the sequence"):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
+def test_a_file_in_another_encoding_is_to_be_saved_as_utf_8(tmp_path):
+    (tmp_path / "a.csv").write_text("id,label,v\n" + "s1,caf\u00e9,1\n" * 40, encoding="cp1252")
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8$"):
+        sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+
+
+def test_decimal_commas_are_read_as_those_of_tables(tmp_path):
+    values = np.random.default_rng(0).normal(scale=2000, size=160).round(3)
+    rows = [(f"s{step // 4}", step % 4 / 2, step // 4 / 8, value) for step, value in enumerate(values)]
+    points = "".join(f"{one};{time};{label};{value}\n" for one, time, label, value in rows)
+    commas = points.replace(".", ",")
+    (tmp_path / "points.csv").write_text("id;time;label;v\n" + points)
+    (tmp_path / "commas.csv").write_text("id;time;label;v\n" + commas)
+    by_point, by_comma = (
+        sequence_data.Provider(tmp_path / name).prepare(OPTIONS) for name in ("points.csv", "commas.csv")
+    )
+    assert by_comma.task.kind is TaskKind.REGRESSION
+    assert by_point.fingerprint == by_comma.fingerprint
+    later = [inputs_of(tmp_path / name, as_described(by_point))["sequence"] for name in ("points.csv", "commas.csv")]
+    assert np.array_equal(*later)
+
+
 TS = """# a comment
 @problemName made
 @univariate false
@@ -154,6 +231,7 @@ def test_damaged_ts_file(tmp_path, text, sentence):
         (lambda x, y: ([*x[:-1], x[0][:, :1]], y), "sequence 40 has 1 channels, sequence 1 has 2"),
         (lambda x, y: ([*x[:-1], x[0][:0]], y), "sequence 40 is float32 of shape"),
         (lambda x, y: ([*x[:-1], x[0] * np.nan], y), "1 sequences hold missing or infinite numbers"),
+        (lambda x, y: ([*x[:-1], [[1, 2], [3]]], y), "sequence 40 has steps of different widths"),
         (lambda x, y: (np.zeros(40), y), "received sequences of shape"),
         (lambda x, y: (x, None), "y is missing"),
         (lambda x, y: (x[:6], y[:6]), "there are 6 sequences with a label"),
@@ -194,6 +272,21 @@ def test_forms_of_later_sequences_agree():
         inputs_of([np.zeros((4, 3))], description)
 
 
+def test_one_sequence_is_refused_and_not_read_as_its_steps():
+    x, y = made(channels=1)
+    description = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
+    for source in (x[4], {"sequence": x[4]}):
+        with pytest.raises(DataError, match=r"received \(6, 1\).* up to 7 steps: give \[sequence\]"):
+            inputs_of(source, description)
+    with pytest.raises(DataError, match=r"give \[sequence\]"):
+        labelled_rows((x[4], y[:6]), description)
+    assert inputs_of([x[4]], description)["lengths"].tolist() == [6]
+    assert inputs_of(x[4][..., None], description)["lengths"].tolist() == [1] * 6
+    assert inputs_of({"sequence": x[4], "lengths": [1] * 6}, description)["lengths"].tolist() == [1] * 6
+    short = as_described(sequence_data.Provider(np.arange(40.0)[:, None], y).prepare(OPTIONS))
+    assert len(inputs_of(np.arange(5.0)[:, None], short)["sequence"]) == 5
+
+
 def test_lengths_beside_labels_count_in_an_evaluation():
     x, y = made()
     description = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
@@ -232,6 +325,59 @@ def test_later_sequences_may_be_longer():
     assert steps_of(inputs, description).sum(axis=1).tolist() == [12, 3]
     rows = labelled_rows((longer, [np.arange(12) % 2, np.arange(3) % 2]), description)
     assert rows.weight.sum(axis=1).tolist() == [12, 3]
+
+
+def test_one_long_sequence_is_said():
+    x, y = made()
+    assert sequence_data.Provider(x, y).prepare(OPTIONS).description["notes"] == []
+    longer = [*x[:-1], np.ones((700, 2))]
+    (note,) = sequence_data.Provider(longer, y).prepare(OPTIONS).description["notes"]
+    assert note.startswith("the longest sequence has 700 steps, 97% of all have at most 7, and each costs as much time")
+    (note,) = sequence_data.Provider(x, y, validation=(longer[-1:], y[:1])).prepare(OPTIONS).description["notes"]
+    assert note.startswith("the longest sequence has 700 steps")
+
+
+def test_sequences_that_memory_does_not_hold_are_refused_by_the_longest():
+    x, y = made(1000, 1)
+    endless = np.broadcast_to(np.float32(1), (10**9, 1))
+    sentence = (
+        r"1,000 sequences, padded to 1,000,000,000 steps of 1 channels, need 3,725.3 GiB .* half of what is free; "
+    )
+    with pytest.raises(DataError, match=sentence + "sequence 8 has 1,000,000,000 steps"):
+        sequence_data.Provider([*x[:7], endless, *x[8:]], y).prepare(OPTIONS)
+    with pytest.raises(DataError, match="give fewer sequences at a time"):
+        padded(x).with_steps(10**9)
+
+
+def test_padding_makes_few_copies():
+    """The padded sequences, and those to train on and to validate on, which are rows of them: two copies in all."""
+    x = [np.full((5, 1), row, np.float32) for row in range(100)]
+    x[7] = np.ones((20_000, 1), np.float32)
+    needed = 4 * 100 * 20_000
+    array, lengths = padded(x).values.copy(), [len(one) for one in x]
+    for source in (x, None), (array, lengths):
+        provider = sequence_data.Provider(source[0], np.arange(100) % 2, source[1])
+        tracemalloc.start()
+        try:
+            provider.prepare(OPTIONS)
+            assert tracemalloc.get_traced_memory()[1] < 3 * needed
+        finally:
+            tracemalloc.stop()
+    assert np.array_equal(array, padded(x).values)
+
+
+def test_a_padded_array_of_many_rows_is_read_as_one_of_few():
+    generator = np.random.default_rng(0)
+    array, lengths = generator.normal(size=(50, 200_000, 1)), generator.integers(1, 200_001, 50)
+    array[3, lengths[3] :] = np.nan
+    found = padded(array, lengths)
+    assert np.array_equal(found.values, np.where(found.valid[..., None], array, 0).astype(np.float32))
+    array[[31, 45], [2, 0], 0] = np.nan, np.inf
+    lengths[[31, 45]] = 9
+    with pytest.raises(DataError, match=r"2 sequences hold .* \(the first is number 32, at step 3\)"):
+        padded(array, lengths)
+    with pytest.raises(DataError, match=r"2 sequences hold .* \(the first is number 1, at step 3\)"):
+        padded([array[31, :9], array[45, :9]])
 
 
 @settings(deadline=None)

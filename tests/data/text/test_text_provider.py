@@ -141,6 +141,36 @@ def test_later_texts_come_in_the_same_forms(tmp_path):
     assert labelled_rows(frame, about).label.tolist() == labelled_rows((texts, labels), about).label.tolist()
 
 
+def test_a_file_of_texts_alone_needs_a_header(tmp_path):
+    texts, labels = made()
+    about = as_described(text_data.Provider(texts, labels).prepare(OPTIONS))
+    (tmp_path / "bare.csv").write_text("good product\nbad product\nfine product\n")
+    with pytest.raises(DataError, match=r"one column, and its first row is 'good product'.* put 'text' above"):
+        inputs_of(tmp_path / "bare.csv", about)
+    (tmp_path / "head.csv").write_text("text\ngood product\nbad product\nfine product\n")
+    assert len(inputs_of(tmp_path / "head.csv", about)["tokens"]) == 3
+    frame = pd.DataFrame({"review": texts, "label": labels})
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    frame[["review"]].to_csv(tmp_path / "alone.csv", index=False)
+    own = as_described(text_data.Provider(filename=tmp_path / "all.csv").prepare(OPTIONS))
+    assert len(inputs_of(tmp_path / "alone.csv", own)["tokens"]) == 40
+    with pytest.raises(DataError, match="put 'review' above the texts"):
+        inputs_of(tmp_path / "head.csv", own)
+
+
+def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
+    texts, labels = made()
+    for row, text in enumerate(texts):
+        (tmp_path / "root" / labels[row]).mkdir(exist_ok=True, parents=True)
+        (tmp_path / "root" / labels[row] / f"{row:02}.txt").write_text(text)
+    (tmp_path / "outer.txt").write_text("the cat")
+    (tmp_path / "root" / "meow" / "outer.txt").symlink_to(tmp_path / "outer.txt")
+    about = as_described(text_data.Provider(input_dir=tmp_path / "root").prepare(OPTIONS))
+    for read in (inputs_of, labelled_rows):
+        with pytest.raises(DataError, match=r"1 of 41 texts cannot be read: .*outer\.txt: it is a link out of"):
+            read(tmp_path / "root", about)
+
+
 TEXTS, LABELS = made()
 MISTAKES = [
     (text_data.Provider, "received no texts; expected one of texts, filename, input_dir"),
@@ -153,6 +183,7 @@ MISTAKES = [
     (lambda: text_data.Provider(TEXTS, LABELS, validation=3), "validation is expected as"),
     (lambda: text_data.Provider(TEXTS, LABELS[1:]), r"40 texts, labels of shape \(39,\)"),
     (lambda: text_data.Provider([*TEXTS[1:], 7], LABELS), r"text 40 is of type int \(7\); expected a str"),
+    (lambda: text_data.Provider([*TEXTS[1:], np.array([1, 2])], LABELS), r"text 40 is of type ndarray \(array"),
     (lambda: text_data.Provider([b"\xff", *TEXTS[1:]], LABELS), "text 1 is bytes that are not UTF-8"),
     (lambda: text_data.Provider(TEXTS[:5], LABELS[:5]), "there are 5 texts with a label; expected 10 or more"),
     (lambda: text_data.Provider(list("abcdefghijkl"), LABELS[:12]), "no word occurs twice"),
@@ -172,6 +203,24 @@ def test_columns_that_cannot_be_told(tmp_path):
         text_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
     with pytest.raises(DataError, match="has no column 'c'; its columns are a, b, label"):
         text_data.Provider(filename=tmp_path / "a.csv", columns=TextColumns("c")).prepare(OPTIONS)
+
+
+def test_missing_texts_of_every_kind_are_empty():
+    texts, labels = made()
+    expected = text_data.Provider(["", "", "", "", *texts[4:]], labels).prepare(OPTIONS).fingerprint
+    for source in ([None, np.nan, pd.NA, pd.NaT, *texts[4:]], pd.Series([pd.NA] * 4 + texts[4:], dtype="string")):
+        assert text_data.Provider(source, labels).prepare(OPTIONS).fingerprint == expected
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_an_argument_that_is_not_there_is_not_advised(tmp_path, encoding):
+    rows = "".join(f"{text} caf\u00e9,{label}\n" for text, label in zip(TEXTS, LABELS, strict=True))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows, encoding=encoding)
+    with pytest.raises(DataError, match=r"a\.csv is (not utf-8: byte 0xe9 in line 2|UTF-16).*; save it as UTF-8$"):
+        text_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
+    (tmp_path / "b.csv").write_text("text;label\na;b;c\n")
+    with pytest.raises(DataError, match="line 2 has 3 fields"):
+        text_data.Provider(filename=tmp_path / "b.csv").prepare(OPTIONS)
 
 
 def test_words():
