@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def make_ensemble(
     """
     started = time.perf_counter()
     kept, record = parts.kept(), parts.record
-    found = _bags(parts, kept.rows) or _candidates(parts, kept.rows)
+    found = candidates(parts, kept.rows)
     trials, logits, notes, rows = found.trials, found.logits, list(found.notes), found.rows
     valid = slice(len(rows.labels) - len(kept.rows.labels), None)
     metric, reason = objective_of(record, kept, metric_functions)
@@ -223,8 +223,8 @@ def _has_mixture(trial: Trial) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Candidates:
-    """Trials that may be members, best first.
+class Candidates:
+    """Trials that may be members of an ensemble, best first.
 
     Attributes:
         trials: The trials.
@@ -239,7 +239,22 @@ class _Candidates:
     notes: tuple[str, ...] = ()
 
 
-def _bags(parts: StudyParts, valid: LabelledRows) -> _Candidates | None:
+def candidates(parts: StudyParts, valid: LabelledRows, only: Collection[int] | None = None) -> Candidates:
+    """Trials with what they predict on rows that they were not trained on.
+
+    Args:
+        parts: The study.
+        valid: Its validation rows.
+        only: The trials that are asked for; None for all.
+
+    Raises:
+        StudyError: if nothing of that is there any more.
+    """
+    asked = [trial for trial in parts.history.completed if only is None or trial.id in only]
+    return _bags(parts, valid, asked) or _validated(parts, valid, only)
+
+
+def _bags(parts: StudyParts, valid: LabelledRows, asked: Iterable[Trial]) -> Candidates | None:
     """Trials that have predicted all rows out of their folds; None where there are fewer than two of them.
 
     None as well where none of the best trials is among them, as may be where time was short.
@@ -251,7 +266,7 @@ def _bags(parts: StudyParts, valid: LabelledRows) -> _Candidates | None:
     if train is None or train.valid is not None or valid.valid is not None:
         return None
     trials, logits = [], []
-    for trial in parts.history.completed:
+    for trial in asked:
         if trial.plan is None or not trial.plan.folds or not _may_take_part(trial, parts.networks_only):
             continue
         found = [_stored(parts.artefacts, trial, *which) for which in (_OF_TRAINING, _OF_VALIDATION)]
@@ -267,13 +282,14 @@ def _bags(parts: StudyParts, valid: LabelledRows) -> _Candidates | None:
     if train.weights is not None and valid.weights is not None:
         weights = np.concatenate([train.weights, valid.weights])
     note = f"selected among {len(trials)} models on {len(labels)} rows, each predicted by towers trained without it"
-    return _Candidates(trials, logits, LabelledRows(parts.task, labels, weights), (note,))
+    return Candidates(trials, logits, LabelledRows(parts.task, labels, weights), (note,))
 
 
-def _candidates(parts: StudyParts, rows: LabelledRows) -> _Candidates:
+def _validated(parts: StudyParts, rows: LabelledRows, only: Collection[int] | None) -> Candidates:
     """Trials with their validation logits."""
     trials, logits = [], []
-    best = [trial for trial in parts.history.best(MOST_CANDIDATES) if _may_take_part(trial, parts.networks_only)]
+    asked = (trial for trial in parts.history.best(MOST_CANDIDATES) if only is None or trial.id in only)
+    best = [trial for trial in asked if _may_take_part(trial, parts.networks_only)]
     for trial in best:
         found = validation_logits(parts.artefacts, trial)
         if found is not None and len(found) == rows.evaluated:
@@ -283,7 +299,7 @@ def _candidates(parts: StudyParts, rows: LabelledRows) -> _Candidates:
         raise StudyError(f"the validation logits of study {parts.record.name!r} are gone; no ensemble can be selected")
     lost = len(best) - len(trials)
     notes = (f"{lost} trials took no part: their validation logits are gone",) if lost else ()
-    return _Candidates(trials, logits, rows, notes)
+    return Candidates(trials, logits, rows, notes)
 
 
 def _may_take_part(trial: Trial, networks_only: bool) -> bool:
