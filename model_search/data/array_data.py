@@ -135,7 +135,9 @@ def _without_copies(rows: RawRows, x: Any, y: Any) -> RawRows:
     Raises:
         DataError: if that feature holds the labels themselves.
     """
-    own = "" if rows.others else str(_series(y, "label").name)
+    if _several_labels(y) is not None:
+        return rows  # a task may not have the name of a feature
+    own = str(_series(y, "label").name)
     if own not in rows.frame.columns:
         return rows
     if _are_equal(rows.frame[own], rows.labels):

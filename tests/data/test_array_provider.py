@@ -209,6 +209,7 @@ def test_a_feature_that_holds_the_labels_is_refused():
         prepare({name: gaps[name] for name in gaps}, gaps["price"])
     data = prepare(frame, frame["price"] + 1)
     assert any("called 'price (label)'" in note for note in data.description["notes"])
+    assert prepare(frame, {"kind": Y}).task.label == "kind"
     alone = prepare(frame.drop(columns="price"), frame["price"])
     assert not any("called" in note for note in alone.description["notes"])
     assert len(labelled_rows((frame, frame["price"]), alone.description)) == 60  # what no model reads may be there
