@@ -370,8 +370,8 @@ class Study:
     def predict_proba(self, data: TableLike, trial: ModelChoice = None) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Probabilities [rows, classes], one column per class, named by it; of several tasks, a dict by task.
 
-        The index is that of `data` where it is a frame. With a label for each step there is a row for each valid step,
-        and the index holds "row" and "step".
+        The index is that of a frame. With a label for each step there is a row for each valid step, and the index holds
+        "row" and "step".
 
         Raises:
             UserError: if the study predicts numbers.
@@ -548,9 +548,7 @@ class Study:
     def _final(self, kind: FinalKind) -> FinalModel:
         found = [model for model in self.final_models if model.kind is kind]
         if not found:
-            raise StudyError(
-                f"study {self.name!r} has no final {kind}; study.finish(), or the command finish, makes one"
-            )
+            raise StudyError(f"study {self.name!r} has no final {kind}; finish, the call or the command, makes one")
         return found[0]
 
     def _temperatures(self, trial: ModelChoice) -> list[float]:
