@@ -100,9 +100,9 @@ def test_as_many_proposals_are_those_of_the_process_as_its_share_says():
     assert counts[0] == 0 and 4 <= counts[1] <= 16 and counts[2] == 20
 
 
-def _explorations(**settings):
+def _explorations(probability=1e9, **settings):
     """How much the process explores at first, halfway to a stall, at it, and long after it."""
-    algorithm = _believing(1.0, **settings)
+    algorithm = _believing(probability, **settings)
     return [
         algorithm._exploring(_history([1.0] + [2.0] * later)).exploration
         for later in (0, STALLED // 2, STALLED, 3 * STALLED)
@@ -112,6 +112,8 @@ def _explorations(**settings):
 def test_the_process_explores_more_where_nothing_was_better_for_long():
     assert _explorations() == pytest.approx([2.0, 4.0, 6.0, 6.0])
     assert _explorations(stalled_exploration=0.5) == pytest.approx([2.0, 2.5, 3.0, 3.0])
+    assert _explorations(probability=0.1) == pytest.approx([2.0, 3.0, 4.0, 4.0])  # as likely as `doubt`: half of it
+    assert _explorations(probability=0.0) == pytest.approx([2.0] * 4)
 
 
 def test_in_version_4_the_process_explores_as_much_at_all_times():

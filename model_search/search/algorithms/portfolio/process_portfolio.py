@@ -54,7 +54,8 @@ class ProcessPortfolio(PortfolioBeam):
 
     A process that is asked the same thing again and again stays at a local optimum: whatever it finds promising is
     beside it. So the uncertainty weighs more in its confidence bound the longer nothing was better: up to
-    1 + `stalled_exploration` times as much. What it proposes then lies further from all that was tried.
+    1 + `stalled_exploration` times as much, where no part is believed to count by itself. What it proposes then lies
+    further from all that was tried. Where parts do count, the best is beside what is known to be good.
 
     The process proposes no architecture twice. Where hyperparameters are searched, too, its greatest share is half.
 
@@ -65,7 +66,7 @@ class ProcessPortfolio(PortfolioBeam):
         most_process: The greatest share of trials that the process over edit distances proposes.
         doubt: How likely it is that no part counts by itself, where the process has half of that share.
         stalled_exploration: By how much the process's exploration grows until progress has stalled, as a share of what
-            it is at first.
+            it is at first, where no part counts by itself.
     """
 
     most_process: float = 0.8
@@ -98,9 +99,11 @@ class ProcessPortfolio(PortfolioBeam):
         return super().propose(history, rng)
 
     def _exploring(self, history: History) -> GaussianProcessSearch:
-        """The process, which explores the more the longer nothing was better."""
-        growth = 1 + self.stalled_exploration * self._stalled(history)
-        return dataclasses.replace(self._process, exploration=growth * self._process.exploration)
+        """The process, which explores the more the longer nothing was better, if no part counts by itself."""
+        growth = self.stalled_exploration * self._stalled(history)
+        if growth > 0:
+            growth *= self._belief(history, self.doubt)
+        return dataclasses.replace(self._process, exploration=(1 + growth) * self._process.exploration)
 
     def _share_of_process(self, history: History) -> float:
         if not has_own(history, PROCESS_FROM - 1):
@@ -111,6 +114,10 @@ class ProcessPortfolio(PortfolioBeam):
         needed = self.doubt * (1 - self._stalled(history))
         if not needed > 0:
             return most
+        return most * self._belief(history, needed)
+
+    def _belief(self, history: History, needed: float) -> float:
+        """How far it is believed that no part counts by itself: half where that is as likely as `needed`."""
         with one_thread():
             probability = self._predictors.of(history).whole_share
-        return most * probability / (probability + needed)
+        return probability / (probability + needed) if probability > 0 else 0.0
