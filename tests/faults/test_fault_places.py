@@ -171,7 +171,7 @@ def test_odd_paths(count, figure, tmp_path, monkeypatch):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
 def test_a_report_on_a_medium_that_takes_none(trained, tmp_path, monkeypatch, code):
     study = model_search.load_study(trained / "runs", "adult")
-    (tmp_path / "report.html").write_text("earlier")
+    (tmp_path / "report.html").write_text("<html>earlier")
 
     def refuse(*arguments):
         raise OSError(code, os.strerror(code))
@@ -181,7 +181,7 @@ def test_a_report_on_a_medium_that_takes_none(trained, tmp_path, monkeypatch, co
     with pytest.raises(UserError, match=f"{os.strerror(code)}; .*{cure}"):
         study.report(tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-    assert (tmp_path / "report.html").read_text() == "earlier"
+    assert (tmp_path / "report.html").read_text() == "<html>earlier"
 
 
 LIMITED = """

@@ -14,6 +14,7 @@ from model_search.data.provider import Provider
 from model_search.data.rows import Rows
 from model_search.errors import DataError, StudyError
 from model_search.spec.load import load_spec
+from model_search.spec.searches import LATEST_VERSION
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.finish_study import same_data, study_parts
 from model_search.trainers.options import SearchOptions
@@ -178,7 +179,7 @@ def test_a_study_goes_on_with_the_version_of_the_search_that_it_began_with(tmp_p
         return found
 
     session, _ = open_pretended(tmp_path)
-    assert (session.record.settings["search_version"], searched(session)) == (4, "ProcessPortfolio")
+    assert (session.record.settings["search_version"], searched(session)) == (LATEST_VERSION, "ProcessPortfolio")
     session, _ = open_pretended(tmp_path)
     settings = dict(session.store.study().settings)
     del settings["search_version"]  # as version 1.0 wrote it
