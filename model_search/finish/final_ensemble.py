@@ -251,7 +251,7 @@ def candidates(parts: StudyParts, valid: LabelledRows, only: Collection[int] | N
         StudyError: if nothing of that is there any more.
     """
     asked = [trial for trial in parts.history.completed if only is None or trial.id in only]
-    return _bags(parts, valid, asked) or _validated(parts, valid, only)
+    return _bags(parts, valid, asked) or _validated(parts, valid, asked[:MOST_CANDIDATES])
 
 
 def _bags(parts: StudyParts, valid: LabelledRows, asked: Iterable[Trial]) -> Candidates | None:
@@ -285,10 +285,9 @@ def _bags(parts: StudyParts, valid: LabelledRows, asked: Iterable[Trial]) -> Can
     return Candidates(trials, logits, LabelledRows(parts.task, labels, weights), (note,))
 
 
-def _validated(parts: StudyParts, rows: LabelledRows, only: Collection[int] | None) -> Candidates:
+def _validated(parts: StudyParts, rows: LabelledRows, asked: Iterable[Trial]) -> Candidates:
     """Trials with their validation logits."""
     trials, logits = [], []
-    asked = (trial for trial in parts.history.best(MOST_CANDIDATES) if only is None or trial.id in only)
     best = [trial for trial in asked if _may_take_part(trial, parts.networks_only)]
     for trial in best:
         found = validation_logits(parts.artefacts, trial)

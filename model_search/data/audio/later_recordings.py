@@ -15,10 +15,10 @@ from model_search.data.files.labelled_files import (
     NO_COLUMNS,
     FileColumns,
     files_by_class,
-    files_in,
     files_of_csv,
     named,
     none_skipped,
+    paths_of,
 )
 from model_search.data.sequences.padded import padded
 from model_search.data.sequences.sequence_files import LabelledSequences
@@ -27,28 +27,8 @@ from model_search.errors import DataError
 
 
 def recording_paths(source: Any, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
-    """The files that a source names, in the order of its predictions; None where it holds samples itself.
-
-    Args:
-        source: A folder (all recordings below it, by path), a recording's path, a CSV file of paths, or a list of
-            paths.
-        columns: Those of the study's CSV file.
-
-    Raises:
-        DataError: if a path does not exist, or a folder has no recordings, or links that lead out of it.
-    """
-    if isinstance(source, str | os.PathLike):
-        path = pathlib.Path(source).expanduser()
-        if path.is_dir():
-            return list(none_skipped(files_in(path, RECORDINGS), RECORDINGS).paths)
-        if not path.is_file():
-            raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected recordings")
-        if path.suffix.lower() in RECORDINGS.suffixes:
-            return [path]
-        return list(files_of_csv(path, RECORDINGS, columns, needs_labels=False).paths)
-    if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
-        return [pathlib.Path(item).expanduser() for item in source]
-    return None
+    """The recordings that a source names, see `paths_of`; None where it holds samples itself."""
+    return paths_of(source, RECORDINGS, columns)
 
 
 def recordings_of(source: Any, description: Mapping[str, Any]) -> LabelledSequences:

@@ -302,6 +302,32 @@ def none_skipped(files: LabelledFiles, kind: FileKind) -> LabelledFiles:
     return files
 
 
+def paths_of(source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
+    """The files that a source names, in the order of its predictions; None where it names none.
+
+    Args:
+        source: A folder (all files of the kind below it, by path), a file's path, a CSV file of paths, or a list of
+            paths.
+        kind: What kind of files it names.
+        columns: Those of the study's CSV file.
+
+    Raises:
+        DataError: if a path does not exist, or a folder has no such files, or links that lead out of it.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = pathlib.Path(source).expanduser()
+        if path.is_dir():
+            return list(none_skipped(files_in(path, kind), kind).paths)
+        if not path.is_file():
+            raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected {kind.name}")
+        if path.suffix.lower() in kind.suffixes:
+            return [path]
+        return list(files_of_csv(path, kind, columns, needs_labels=False).paths)
+    if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
+        return [pathlib.Path(item).expanduser() for item in source]
+    return None
+
+
 def named(paths: Sequence[tuple[pathlib.Path, str]]) -> str:
     """The first few files with their reasons, for a sentence."""
     shown = "; ".join(f"{path}: {reason}" for path, reason in paths[:MAX_NAMED])

@@ -13,10 +13,10 @@ from model_search.data.files.labelled_files import (
     NO_COLUMNS,
     FileColumns,
     files_by_class,
-    files_in,
     files_of_csv,
     named,
     none_skipped,
+    paths_of,
 )
 from model_search.data.images.decode_files import decode
 from model_search.data.images.picture_format import MODES, PICTURES, DamagedPictureError, PictureFormat
@@ -27,27 +27,8 @@ IMAGE = "image"  # the only input of a tower that reads pictures
 
 
 def picture_paths(source: Any, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
-    """The files that a source names, in the order of its predictions; None where it holds pictures itself.
-
-    Args:
-        source: A folder (all pictures below it, by path), a picture's path, a CSV file of paths, or a list of paths.
-        columns: Those of the study's CSV file.
-
-    Raises:
-        DataError: if a path does not exist, or a folder has no pictures, or links that lead out of it.
-    """
-    if isinstance(source, str | os.PathLike):
-        path = pathlib.Path(source).expanduser()
-        if path.is_dir():
-            return list(none_skipped(files_in(path, PICTURES), PICTURES).paths)
-        if not path.is_file():
-            raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected pictures")
-        if path.suffix.lower() in PICTURES.suffixes:
-            return [path]
-        return list(files_of_csv(path, PICTURES, columns, needs_labels=False).paths)
-    if isinstance(source, Sequence) and source and all(isinstance(item, str | os.PathLike) for item in source):
-        return [pathlib.Path(item).expanduser() for item in source]
-    return None
+    """The pictures that a source names, see `paths_of`; None where it holds pictures itself."""
+    return paths_of(source, PICTURES, columns)
 
 
 def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.ndarray]:

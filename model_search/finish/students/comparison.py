@@ -154,7 +154,11 @@ class StudentComparison:
         return tower_logits(model, inputs)
 
     def best(self, parts: Sequence[Part]) -> Part | None:
-        """The best part; None where there is none, no time, or nothing stored to compare them by."""
+        """The best part; None where there is none, or no time.
+
+        Raises:
+            StudyError: if nothing is stored to compare them by.
+        """
         wanted = {member.trial for part in parts for member in part.members}
         if not wanted or self._job.deadline.passed:
             return None
