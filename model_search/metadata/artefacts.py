@@ -16,7 +16,7 @@ import numpy as np
 from model_search.errors import StoreError
 from model_search.metadata import study_folder
 from model_search.metadata.array_files import ARRAY, MOST_FILE_BYTES, read_arrays
-from model_search.metadata.connection import identity_of
+from model_search.metadata.filesystem import identity_of
 from model_search.metadata.paths import artefact_path, check_relative, of_whom, trial_of
 from model_search.metadata.trial import Artefact
 

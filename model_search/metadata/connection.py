@@ -14,6 +14,7 @@ from typing import Any
 
 from model_search.errors import DiskFullError, StoreError, StudyError, UnstorableError
 from model_search.metadata.database_checks import check_files, restrict
+from model_search.metadata.filesystem import FileIdentity, identity_of
 from model_search.metadata.study_folder import VanishedStudyError
 
 LOCK_SECONDS = 60.0
@@ -24,7 +25,6 @@ _SQLITE_SECONDS = 0.002
 _PAUSE_SECONDS, _LONGEST_PAUSE, _GROWTH = 0.001, 0.25, 1.5
 _TURNS: dict[tuple[int, str], threading.Lock] = {}  # by process, since a fork would inherit a lock that is held
 _IF_GONE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
-FileIdentity = tuple[int, int]  # device and number
 _PATH_BYTES = 500  # 512, less what is added to the names of journals
 
 
@@ -263,15 +263,6 @@ def in_plain_words(
     if code == sqlite3.SQLITE_IOERR:
         return StoreError(f"{path}: the disk failed ({error}); nothing of this step was written")
     return StoreError(f"{path}: the database refuses this: {error}")
-
-
-def identity_of(path: pathlib.Path) -> FileIdentity | None:
-    """Device and number of a file or folder; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _locked(path: pathlib.Path, seconds: float) -> StoreError:

@@ -13,6 +13,17 @@ _NETWORK = {
     "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb2", "smb3", "smbfs", "wekafs",
 }  # fmt: skip
 
+FileIdentity = tuple[int, int]  # device and number
+
+
+def identity_of(path: pathlib.Path) -> FileIdentity | None:
+    """Device and number of a file or folder; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
 
 def network_file_system(path: str | os.PathLike[str]) -> str | None:
     """The kind of network file system that a path lies on ("nfs4"); None for a local disk or an unknown one."""

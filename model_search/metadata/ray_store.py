@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import io
 import itertools
-import pathlib
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
@@ -73,7 +72,7 @@ class FileKeeper:
     """The actor that keeps files in the study's folder."""
 
     def __init__(self, folder: str):
-        self._folder = pathlib.Path(folder)
+        self._logs = study_folder.StudyLogs(folder)
         self._artefacts = LocalArtefacts(folder)
 
     def write(self, trial_id: int | None, name: str, content: bytes) -> tuple[bool, Any]:
@@ -90,7 +89,7 @@ class FileKeeper:
 
     def log(self, trial_id: int, worker: str, text: str) -> None:
         """Adds to a worker's log of a trial."""
-        with study_folder.open_log(self._folder, paths.trial_log(trial_id, worker)) as file:
+        with self._logs.open(paths.trial_log(trial_id, worker)) as file:
             file.write(text.encode("utf-8", "backslashreplace"))
 
 

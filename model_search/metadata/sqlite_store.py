@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError, UserError
 from model_search.metadata import records
-from model_search.metadata.connection import Connection, FileIdentity
+from model_search.metadata.connection import Connection
+from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.migrations import upgrade
 from model_search.metadata.processes import ProcessIdentity

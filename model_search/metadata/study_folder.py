@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from model_search.errors import DiskFullError, StoreError, StudyError, UserError
 from model_search.metadata import paths
-from model_search.metadata.filesystem import NO_ROOM
+from model_search.metadata.filesystem import NO_ROOM, FileIdentity, identity_of
 
 Folder = str | os.PathLike[str]
 
@@ -81,7 +81,7 @@ def check_target(folder: Folder, target: Folder) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: pathlib.Path, identity: tuple[int, int] | None) -> Iterator[pathlib.Path]:
+def held(folder: pathlib.Path, identity: FileIdentity | None) -> Iterator[pathlib.Path]:
     """A study's folder under a path that stays with it, should it be moved while it is used.
 
     Where the system has no such path, it is the folder's own.
@@ -199,28 +199,40 @@ def read_file(folder: Folder, relative: str, size: int | None = None) -> bytes:
         return file.read()
 
 
-def open_log(folder: Folder, relative: str) -> BinaryIO:
-    """Opens a log of a study, to write at its end; its folder is made where it is missing.
+class StudyLogs:
+    """The logs of a study's folder; of the folder that is there when this is made, not of another one in its place.
 
-    Raises:
-        LinkedFileError: if the way to it leads through a link, it is no file, or it has other names elsewhere.
-        StoreError: if it cannot be opened, or the study's folder is gone.
+    Attributes:
+        folder: The study's.
     """
-    path = pathlib.PurePath(relative)
-    place = pathlib.Path(folder) / path
-    try:
-        make_folder(folder, os.fspath(path.parent))
-        place = inside(folder, relative)
-        descriptor = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CAREFUL | _BINARY, _FILE_MODE)
-    except OSError as error:
-        raise not_written(f"the log {place} cannot be written", error) from error
-    file = os.fdopen(descriptor, "ab")
-    try:
-        _check_own(place, os.fstat(descriptor))
-    except BaseException:
-        file.close()
-        raise
-    return file
+
+    def __init__(self, folder: Folder):
+        self.folder = pathlib.Path(folder)
+        self._identity = identity_of(self.folder)
+
+    def open(self, relative: str) -> BinaryIO:
+        """Opens a log, to write at its end; its folder is made where it is missing.
+
+        Raises:
+            LinkedFileError: if the way to it leads through a link, it is no file, or it has other names elsewhere.
+            StoreError: if it cannot be opened, or the study's folder is gone.
+        """
+        path = pathlib.PurePath(relative)
+        named = inside(self.folder, relative)  # a message names the place that the user knows
+        try:
+            with held(self.folder, self._identity) as folder:
+                make_folder(folder, os.fspath(path.parent))
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CAREFUL | _BINARY
+                descriptor = os.open(inside(folder, relative), flags, _FILE_MODE)
+        except OSError as error:
+            raise not_written(f"the log {named} cannot be written", error) from error
+        file = os.fdopen(descriptor, "ab")
+        try:
+            _check_own(named, os.fstat(descriptor))
+        except BaseException:
+            file.close()
+            raise
+        return file
 
 
 def check_own_file(place: pathlib.Path) -> bool:

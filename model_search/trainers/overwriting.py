@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from model_search.errors import StudyError
 from model_search.metadata import paths
-from model_search.metadata.connection import FileIdentity, UnreadableStudyError
+from model_search.metadata.connection import UnreadableStudyError
+from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 

@@ -10,7 +10,7 @@ from model_search.metadata import study_folder
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.study_folder import LinkedFileError, VanishedStudyError
+from model_search.metadata.study_folder import LinkedFileError, StudyLogs, VanishedStudyError
 from model_search.trainers.overwriting import EarlierStudy
 
 
@@ -95,15 +95,25 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(study):
 
 def test_the_folder_of_a_study_is_never_made(study):
     study.rmdir()
-    for act in (lambda: study_folder.make_folder(study, "a/b"), lambda: study_folder.open_log(study, "logs/w.log")):
+    for act in (lambda: study_folder.make_folder(study, "a/b"), lambda: StudyLogs(study).open("logs/w.log")):
         with pytest.raises(VanishedStudyError, match="no longer in"):
             act()
     assert not study.exists()
 
 
+def test_a_log_is_not_written_into_another_study_in_its_place(study):
+    logs = StudyLogs(study)
+    study.rename(study.with_name("moved"))
+    study.mkdir()
+    with pytest.raises(VanishedStudyError, match="no longer in"):
+        logs.open("trials/000005/worker.log")
+    assert list(study.iterdir()) == []
+    assert list(study.with_name("moved").iterdir()) == []
+
+
 def test_a_log_goes_on_where_it_was(study):
     for text in (b"one\n", b"two\n"):
-        with study_folder.open_log(study, "logs/w.log") as log:
+        with StudyLogs(study).open("logs/w.log") as log:
             log.write(text)
     assert (study / "logs" / "w.log").read_bytes() == b"one\ntwo\n"
 
@@ -113,21 +123,21 @@ def test_a_log_is_not_written_through_a_link(study, outside, name):
     (study / name).parent.mkdir(exist_ok=True)
     (study / name).symlink_to(outside / "own.txt" if name.endswith("log") else outside)
     with pytest.raises(LinkedFileError, match="is a link"):
-        study_folder.open_log(study, "logs/w.log")
+        StudyLogs(study).open("logs/w.log")
     assert unchanged(outside)
 
 
 def test_a_log_is_not_written_where_another_name_shows_it(study, outside):
     (study / "w.log").hardlink_to(outside / "own.txt")
     with pytest.raises(LinkedFileError, match="is a hard link"):
-        study_folder.open_log(study, "w.log")
+        StudyLogs(study).open("w.log")
     assert unchanged(outside)
 
 
 def test_a_pipe_does_not_keep_the_program_waiting(study):
     os.mkfifo(study / "w.log")
     with pytest.raises(StoreError, match=r"w\.log"):
-        study_folder.open_log(study, "w.log")
+        StudyLogs(study).open("w.log")
     with pytest.raises(LinkedFileError, match="is no file"):
         study_folder.read_file(study, "w.log")
 
@@ -181,7 +191,7 @@ def test_files_and_folders_are_made_with_the_users_umask_and_nothing_is_executab
     try:
         LocalArtefacts(study).write(1, "x", b"hello")
         study_folder.write_text(study, "spec.pbtxt", "x")
-        study_folder.open_log(study, "logs/w.log").close()
+        StudyLogs(study).open("logs/w.log").close()
     finally:
         os.umask(before)
     made = list(study.rglob("*"))
