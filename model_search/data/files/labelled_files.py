@@ -113,6 +113,7 @@ class LabelledFiles:
 
 
 NO_COLUMNS = FileColumns()
+_LINKED = "it is a link to a folder, which is not followed; put the folder itself there"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,9 @@ def find_in_folders(input_dir: str | os.PathLike[str], kind: FileKind) -> FoundF
             f"{root} has a folder {train.name!r} with folders of classes, and beside it {', '.join(map(repr, others))};"
             " expected folders of classes, or train, valid and test folders that hold them"
         )
-    return FoundFolders(files_by_class(train, kind), None if valid is None else files_by_class(valid, kind), test)
+    found = files_by_class(train, kind)
+    found = dataclasses.replace(found, skipped=(*linked_folders(root), *found.skipped))
+    return FoundFolders(found, None if valid is None else files_by_class(valid, kind), test)
 
 
 def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
@@ -161,7 +164,7 @@ def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFi
     root = as_folder(folder)
     paths: list[pathlib.Path] = []
     labels: list[str] = []
-    skipped: list[tuple[pathlib.Path, str]] = []
+    skipped = linked_folders(root)
     for child in subfolders(root):
         found = list(_walk(child, root, kind))
         if not found:
@@ -175,7 +178,7 @@ def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFi
     if not paths:
         raise DataError(
             f"{root} holds no {kind.name} in folders of classes; expected {root}/CLASS/FILE, a folder for each class "
-            f"(files ending in {', '.join(sorted(kind.suffixes))})"
+            f"(files ending in {', '.join(sorted(kind.suffixes))}){_left_out(skipped)}"
         )
     return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped))
 
@@ -189,9 +192,10 @@ def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
     root = as_folder(folder)
     found = list(_walk(root, root, kind))
     paths = tuple(path for path, reason in found if reason is None)
+    skipped = tuple((path, reason) for path, reason in found if reason is not None)
     if not paths:
-        raise DataError(f"{root} holds no {kind.name} ({', '.join(sorted(kind.suffixes))})")
-    return LabelledFiles(paths, None, tuple((path, reason) for path, reason in found if reason is not None))
+        raise DataError(f"{root} holds no {kind.name} ({', '.join(sorted(kind.suffixes))}){_left_out(skipped)}")
+    return LabelledFiles(paths, None, skipped)
 
 
 def files_of_csv(
@@ -289,6 +293,12 @@ def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
     )
 
 
+def linked_folders(folder: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
+    """The links to folders in a folder, by name, each with the reason why it is left out; hidden ones do not count."""
+    found = sorted(child for child in folder.iterdir() if child.is_symlink() and child.is_dir())
+    return [(child, _LINKED) for child in found if child.name[0] != "."]
+
+
 def none_skipped(files: LabelledFiles, kind: FileKind) -> LabelledFiles:
     """The files, if none was left out; each needs an answer. Folders without files need none.
 
@@ -334,10 +344,15 @@ def named(paths: Sequence[tuple[pathlib.Path, str]]) -> str:
     return shown + (f"; and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else "")
 
 
+def _left_out(skipped: Sequence[tuple[pathlib.Path, str]]) -> str:
+    return f"; left out: {named(skipped)}" if skipped else ""
+
+
 def _walk(folder: pathlib.Path, root: pathlib.Path, kind: FileKind) -> Iterator[tuple[pathlib.Path, str | None]]:
     """Every file of a kind below a folder, by path; with the reason where it is left out."""
     for place, folders, names in os.walk(folder):
         folders.sort()
+        yield from linked_folders(pathlib.Path(place))
         for name in sorted(names):
             path = pathlib.Path(place, name)
             if path.suffix.lower() not in kind.suffixes or name[0] == ".":

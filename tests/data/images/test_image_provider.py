@@ -324,3 +324,35 @@ def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
     for read in (pictures_of, labelled_pictures):
         with pytest.raises(DataError, match=r"1 of 32 pictures cannot be read: .*outer\.png: it is a link out of"):
             read(tmp_path / "root", about)
+
+
+def test_linked_folders_are_named_and_left_out(tmp_path):
+    write_digits(tmp_path / "root", 30)
+    write_digits(tmp_path / "other", 3)
+    about = image_data.Provider(tmp_path / "root").prepare(OPTIONS).description
+    (tmp_path / "root" / "digit_x").symlink_to(tmp_path / "other" / "digit_0")
+    (tmp_path / "root" / "digit_1" / "more").symlink_to(tmp_path / "other")
+    prepared = image_data.Provider(tmp_path / "root").prepare(OPTIONS)
+    (note,) = [note for note in prepared.description["notes"] if "left out" in note]
+    assert "2 of 32 files are left out" in note
+    assert "digit_x: it is a link to a folder, which is not followed" in note
+    assert "more: it is a link to a folder" in note
+    with pytest.raises(DataError, match=r"2 of 32 pictures cannot be read: .*it is a link to a folder"):
+        pictures_of(tmp_path / "root", about)
+
+
+def test_a_folder_of_nothing_but_links_says_so(tmp_path):
+    write_digits(tmp_path / "other", 30)
+    (tmp_path / "root").mkdir()
+    for folder in (tmp_path / "other").iterdir():
+        (tmp_path / "root" / folder.name).symlink_to(folder)
+    with pytest.raises(DataError, match=r"holds no pictures in folders of classes; .*left out: .*is a link"):
+        image_data.Provider(tmp_path / "root").prepare(OPTIONS)
+
+
+def test_a_linked_folder_of_validation_pictures_is_named(tmp_path):
+    write_digits(tmp_path / "root" / "train", 30)
+    write_digits(tmp_path / "other", 30)
+    (tmp_path / "root" / "valid").symlink_to(tmp_path / "other")
+    prepared = image_data.Provider(tmp_path / "root").prepare(OPTIONS)
+    assert any("valid: it is a link to a folder" in note for note in prepared.description["notes"])
