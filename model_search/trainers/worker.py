@@ -130,7 +130,7 @@ class Worker:
                 self._parts.display.note(str(error))
                 return StopReason.EXHAUSTED
             except StaleClaimError:
-                _LOG.warning("trial %d was given to another worker; its result here is dropped", claim.trial_id)
+                _log_dropped(claim)
             except BaseException:
                 self._put_back(claim)
                 raise
@@ -143,7 +143,8 @@ class Worker:
             interrupted: The trial that has such a plan already, and was interrupted.
 
         Returns:
-            The trial as it has ended; None where it was interrupted and put back, or is another worker's by now.
+            The trial as it has ended; None where it was interrupted and put back, or is another worker's by now, or
+            another worker was faster to begin a trial of this plan.
         """
         self._refresh()
         claim = self._parts.store.claim_trial(self._name, interrupted)
@@ -152,8 +153,11 @@ class Worker:
         try:
             with self._heartbeat.of(claim):
                 self._run_claimed(claim, plan)
-        except TrialInterruptedError:
+        except (TrialInterruptedError, RepeatedPlanError):
             self._put_back(claim)
+            return None
+        except StaleClaimError:
+            _log_dropped(claim)
             return None
         except BaseException:
             self._put_back(claim)
@@ -317,6 +321,10 @@ class Worker:
             self._parts.store.release(claim)
         except StoreError as error:
             _LOG.debug("trial %d could not be put back: %s", claim.trial_id, error)
+
+
+def _log_dropped(claim: Claim) -> None:
+    _LOG.warning("trial %d was given to another worker; its result here is dropped", claim.trial_id)
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from pretended import make_plan, open_pretended
 
 from model_search.data.tabular.table import GIVEN_VALIDATION
 from model_search.deadline import Deadline
+from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import Trial, TrialKind, TrialResult, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import classic_plan
@@ -17,7 +18,7 @@ from model_search.search.planning.fold_plans import bag_plan
 from model_search.trainers.bags.bag_seconds import BagSeconds
 from model_search.trainers.bags.bagging import are_worth_while, bag_finalists, with_folds
 from model_search.trainers.dispatch import run_session
-from model_search.trainers.worker import StopReason
+from model_search.trainers.worker import StopReason, Worker
 
 
 def ended(plan, seconds, stopped_at=None):
@@ -185,3 +186,40 @@ def test_bags_are_worth_while_if_several_fit_into_the_time(tmp_path, monkeypatch
             assert are_worth_while(opened, context.options, Deadline(seconds)) is enough
     finally:
         opened.store.close()
+
+
+def test_two_programs_that_choose_the_same_bag_at_once_train_it_once(tmp_path, monkeypatch):
+    """Both have waited for the last trial, and leave the search at the same moment."""
+    sessions = [open_pretended(tmp_path, workers=1, finish="neither", folds=3) for _ in range(2)]
+    (first, context), (second, _) = sessions
+    run_session(first, context.options, Deadline())
+    run_planned, turns = Worker.run_planned, []
+
+    def after_the_other(worker, plan, interrupted=None):
+        turns.append(worker)
+        if len(turns) == 1:
+            assert bag_finalists(second, context.options, Deadline()) is StopReason.FINISHED
+        return run_planned(worker, plan, interrupted)
+
+    monkeypatch.setattr(Worker, "run_planned", after_the_other)
+    assert bag_finalists(first, context.options, Deadline()) is StopReason.FINISHED
+    bags = [trial for trial in first.store.history()[0] if trial.plan is not None and trial.plan.is_bag]
+    assert all(bag.state is TrialState.COMPLETED for bag in bags)
+    assert len({bag.plan.key for bag in bags}) == len(bags) > 1
+
+
+def test_the_result_of_a_bag_that_was_given_to_another_worker_is_dropped(tmp_path):
+    """The program was stopped for a minute."""
+    stolen = []
+
+    def act(plan, earlier):
+        if plan.is_bag and not stolen:
+            store = SqliteStore(opened.folder / "study.db")
+            stolen.extend(store.reclaim(store.heartbeats()))
+            store.close()
+
+    opened, context = open_pretended(tmp_path, act, workers=1, finish="neither", folds=3)
+    run_session(opened, context.options, Deadline())
+    assert bag_finalists(opened, context.options, Deadline()) is StopReason.FINISHED
+    assert len(stolen) == 1
+    assert opened.store.trial(stolen[0]).state is TrialState.COMPLETED  # taken up again
