@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from model_search.errors import DamagedRecordError, SpecError
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Trial
@@ -21,6 +19,11 @@ MOST_OWN = 0.5
 def recommend(history: History, grammar: Grammar) -> Trial | None:
     """The completed trial that is most likely the best if all were trained and validated again.
 
+    The best of many noisy results is mostly a lucky one. A predictor that has learnt from all trials says what is to
+    be expected of each; of what a trial deviates from that, as much is believed as the predictor fails to foresee, and
+    at most half. Trials that are not of one tower's own training (ensembles, distilled ones) are never recommended by
+    it: their noise is not that of the others.
+
     Args:
         history: The study's trials.
         grammar: The architectures that its search speaks of.
@@ -28,30 +31,13 @@ def recommend(history: History, grammar: Grammar) -> Trial | None:
     Returns:
         None where no trial is completed; the best one where fewer than ten are.
     """
-    return next(iter(likely_best(history, grammar)), None)
-
-
-def likely_best(history: History, grammar: Grammar) -> list[Trial]:
-    """The completed trials, first the one that is most likely the best if all were trained and validated again.
-
-    The best of many noisy results is mostly a lucky one. A predictor that has learnt from all trials says what is to
-    be expected of each; of what a trial deviates from that, as much is believed as the predictor fails to foresee, and
-    at most half. Trials that are not of one tower's own training (ensembles, distilled ones) are left out: their noise
-    is not that of the others.
-
-    Args:
-        history: The study's trials.
-        grammar: The architectures that its search speaks of.
-
-    Returns:
-        All of them by their results, ensembles as well, where fewer than ten are of one tower's own training.
-    """
-    if not Predictor.can_learn(history, LEAST_TRIALS):
-        return list(history.completed)
+    best = history.best(1)
+    if not best or not Predictor.can_learn(history, LEAST_TRIALS):
+        return best[0] if best else None
     predictor = Predictor(history, grammar)
     own = min(1 - predictor.skill, MOST_OWN)
     believed = (1 - own) * predictor.expected + own * predictor.targets
-    return [predictor.tried[int(place)].trial for place in np.argsort(-believed, kind="stable")]
+    return predictor.tried[int(believed.argmax())].trial
 
 
 def recommend_for(record: StudyRecord, history: History) -> Trial | None:
