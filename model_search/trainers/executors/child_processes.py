@@ -84,7 +84,7 @@ class _WorkerProcess:
         events: queue.SimpleQueue[tuple[Any, dict[str, Any]]],
     ):
         self.slot = slot
-        self.trial: int | None = None
+        self.claim: Claim | None = None  # on the trial that it has begun
         self.exit_message: dict[str, Any] | None = None
         self.killed = False
         self.kills_before = resources.memory_kills()
@@ -227,16 +227,16 @@ class _WorkerPool:
         display, name = self._context.display, worker.slot.name
         match said["event"]:
             case "start":
-                worker.trial = said["trial"]
+                worker.claim = Claim(said["trial"], said["attempt"], name)
                 text = f"{name}, trial {said['trial']}: {said['kind']}"
                 display.show(text, 0, said["steps"], name)
             case "step":
                 display.show(None, said["step"], said["steps"], name)
             case "end":
-                worker.trial = None
+                worker.claim = None
                 display.hide(name)
             case "bye":
-                worker.trial = None
+                worker.claim = None
                 worker.exit_message = said
 
     def _follow(self) -> None:
@@ -274,10 +274,10 @@ class _WorkerPool:
         self._start(worker.slot)
 
     def _fail(self, worker: _WorkerProcess, reason: str) -> None:
-        if worker.trial is None:
+        if worker.claim is None:
             return
         with contextlib.suppress(StoreError):  # another process may have put it back already
-            self._session.store.fail(self._claim_of(worker, worker.trial), reason)
+            self._session.store.fail(worker.claim, reason)
 
     def _stop_all(self) -> None:
         """Asks every worker to put its trial back; one that does not is killed, and its trial put back from here."""
@@ -295,16 +295,12 @@ class _WorkerPool:
             worker.close()
         self._read_events(0)
         for worker in self._workers:
-            if worker.trial is not None:
+            if worker.claim is not None:
                 with contextlib.suppress(StoreError):
-                    self._session.store.release(self._claim_of(worker, worker.trial))
+                    self._session.store.release(worker.claim)
         if self._workers:
             self._session.store.reclaim_dead()
         self._workers.clear()
-
-    def _claim_of(self, worker: _WorkerProcess, trial_id: int) -> Claim:
-        """The claim that a worker has held; the store refuses it if another worker holds the trial by now."""
-        return Claim(trial_id, self._session.store.trial(trial_id).attempt, worker.slot.name)
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -109,7 +109,7 @@ class _LogSender:
     def resume(self, history: History) -> None:
         """Nothing to show: the driver does."""
 
-    def start(self, plan: TrialPlan) -> None:
+    def start(self, plan: TrialPlan, attempt: int) -> None:
         """The trial's log begins."""
         self._trial = plan.trial_id
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())

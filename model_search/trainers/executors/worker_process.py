@@ -62,13 +62,13 @@ class Reporter:
     def resume(self, history: History) -> None:
         """Nothing to show: the parent does."""
 
-    def start(self, plan: TrialPlan) -> None:
+    def start(self, plan: TrialPlan, attempt: int) -> None:
         """The trial's log begins."""
         self._plan = plan
         with self._logs.open(paths.trial_log(plan.trial_id, self._name)) as log:
             _to(log.fileno())
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
-        self.say("start", trial=plan.trial_id, kind=str(plan.kind), steps=plan.steps)
+        self.say("start", trial=plan.trial_id, attempt=attempt, kind=str(plan.kind), steps=plan.steps)
 
     def step(self, progress: Progress) -> None:
         """The trial has made progress."""

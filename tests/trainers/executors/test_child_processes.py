@@ -164,6 +164,30 @@ def test_a_worker_that_does_not_listen_is_ended_and_its_trial_put_back(tmp_path)
     assert trial.reason is None  # it has not vanished
 
 
+def test_ctrl_c_leaves_a_trial_that_another_shell_has_taken_over_to_its_worker_of_the_same_name(tmp_path):
+    def act(plan, earlier):
+        while True:
+            time.sleep(60)
+
+    session, context = open_pretended(tmp_path, act, workers=1, number_models=1)
+    store, show = session.store, context.display.show
+
+    def take_over(text, *progress):
+        """What the other shell does once the worker here hangs, in its engine."""
+        show(text, *progress)
+        if text is None:
+            while not store.reclaim(store.heartbeats()):
+                pass  # the worker has sent a heartbeat in between
+            claim = store.claim("worker-1", 1)
+            store.commit_plan(claim, claim.plan)
+            context.interrupts.ask()
+
+    context.display.show = take_over
+    assert run_in_processes(session, context) is StopReason.INTERRUPTED
+    (trial,) = store.history()[0]
+    assert (trial.worker, trial.attempt, trial.state) == ("worker-1", 2, TrialState.RUNNING)
+
+
 def test_a_callback_that_raises_ends_all_workers(tmp_path):
     def angry(trial):
         raise KeyError("mine")
