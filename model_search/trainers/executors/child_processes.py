@@ -86,7 +86,6 @@ class _WorkerProcess:
         self.slot = slot
         self.claim: Claim | None = None  # on the trial that it has begun
         self.exit_message: dict[str, Any] | None = None
-        self.killed = False
         self.kills_before = resources.memory_kills()
         self._settings = settings
         self._job = job
@@ -99,15 +98,20 @@ class _WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=slot.environment,
-                start_new_session=True,  # Ctrl-C is the parent's
+                start_new_session=True,  # Ctrl-C is the parent's; and what the worker starts can be ended with it
             )
+        self._alone = False
         self._threads = [threading.Thread(target=body, daemon=True) for body in (self._send, self._listen)]
         for thread in self._threads:
             thread.start()
 
     def has_ended(self) -> bool:
-        """Whether the process has ended and all its messages have been read."""
-        return self._process.poll() is not None and not self._threads[1].is_alive()
+        """Whether the process has ended and all its messages have been read. Ends what it has started, too."""
+        if self._process.poll() is None:
+            return False
+        if not self._alone:
+            self._end_helpers()
+        return not self._threads[1].is_alive()
 
     @property
     def status(self) -> int:
@@ -119,17 +123,32 @@ class _WorkerProcess:
         self._orders.put(STOP)
 
     def kill(self) -> None:
-        """Kills it."""
-        self.killed = True
+        """Kills it, and ends what it has started."""
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
+        self._end_helpers()
 
     def close(self) -> None:
         """Frees pipes and threads of a process that has ended."""
         self._orders.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _end_helpers(self) -> None:
+        """Ends processes that the worker has started and left behind; by force if they keep its pipe open.
+
+        The trackers of Python and joblib, which free shared memory, ignore the first signal and end by themselves.
+        """
+        self._alone = True
+        if not hasattr(os, "killpg"):
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+            self._threads[1].join(_TICK_SECONDS)
+            if not self._threads[1].is_alive():
+                return
 
     def _send(self) -> None:
         pipe = self._process.stdin

@@ -175,11 +175,21 @@ def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, eve
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Duplicates of the two pipes; the standard streams are left to the user's code and the log."""
     orders, events = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _cut_off(orders.fileno(), events.fileno()))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
     return orders, events
+
+
+def _cut_off(*descriptors: int) -> None:
+    """Leads them nowhere: in a process that the user's code has forked they would keep the pipes of the worker open."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
 
 
 def _to(descriptor: int) -> None:
