@@ -69,6 +69,7 @@ class _Slot:
     name: str
     threads: int
     environment: dict[str, str]
+    folders: tuple[str, ...]
     logs: study_folder.StudyLogs
     log: str
 
@@ -216,22 +217,23 @@ class _WorkerPool:
         shared = max(1, resources.cores() // self._context.size)
         gpus = resources.gpus()
         logs = study_folder.StudyLogs(self._session.folder)
+        folders = _module_folders()
         slots = []
         for number in range(1, count + 1):
             name = self._context.options.worker_name(number)
-            environment = _environment(shared)
+            environment = _environment(shared, folders)
             if gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[(number - 1) % len(gpus)]
                 if self._context.size > len(gpus):
                     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-            slots.append(_Slot(name, shared, environment, logs, paths.worker_log(name)))
+            slots.append(_Slot(name, shared, environment, folders, logs, paths.worker_log(name)))
         return slots
 
     def _start(self, slot: _Slot) -> None:
         seconds = self._context.interrupts.seconds_left
         threads = slot.threads if self._session.make_engine is tensorflow_engine else 0
         within = threads if problem_type(self._session.settings.problem_type).reads_maps else 1
-        settings = WorkerSettings(slot.name, self._target, threads, seconds, self._memory, within)
+        settings = WorkerSettings(slot.name, self._target, threads, seconds, self._memory, within, slot.folders)
         self._workers.append(_WorkerProcess(slot, settings, self._job, self._events))
 
     def _read_events(self, seconds: float) -> None:
@@ -322,11 +324,16 @@ class _WorkerPool:
         self._workers.clear()
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """This process's environment, for a process that is to find the same modules."""
-    folders = [folder or os.fspath(pathlib.Path.cwd()) for folder in sys.path]
+def _module_folders() -> tuple[str, ...]:
+    """Where this process finds modules; Python passes over what is not text."""
+    return tuple(folder or os.fspath(pathlib.Path.cwd()) for folder in sys.path if isinstance(folder, str))
+
+
+def _environment(threads: int, folders: tuple[str, ...]) -> dict[str, str]:
+    """This process's environment, for a process that is to find the package; its settings have all folders."""
+    fit = [folder for folder in folders if os.pathsep not in folder]  # a variable cannot hold the others
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", **dict.fromkeys(_THREADS, str(threads))}
-    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONUNBUFFERED": "1"}
+    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(fit), "PYTHONUNBUFFERED": "1"}
 
 
 def _memory_bound(context: RunContext) -> int:

@@ -129,6 +129,7 @@ def main() -> None:
     """Works until there is nothing to do, and ends the process without TensorFlow's slow shutdown."""
     orders, events = _own_pipes()
     settings = WorkerSettings(**json.loads(orders.readline()))
+    sys.path[:] = settings.folders  # PYTHONPATH leaves out folders that it cannot name
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import dataclasses
+import importlib
 import multiprocessing
 import os
 import pathlib
@@ -379,6 +380,19 @@ def test_what_cannot_be_sent_is_refused_in_plain_words(tmp_path):
     lock = threading.Lock()
     with pytest.raises(UserError, match="cannot be sent to a worker"):
         run(tmp_path, lambda plan, earlier: lock)
+
+
+def test_modules_in_a_folder_that_pythonpath_cannot_name_are_found(tmp_path, monkeypatch):
+    folder = tmp_path / f"run 12{os.pathsep}30"
+    folder.mkdir()
+    (folder / "module_of_half_past_twelve.py").write_text("def act(plan, earlier):\n    pass\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path, pathlib.Path("passed over")])
+    module = importlib.import_module("module_of_half_past_twelve")
+    try:
+        assert states(run(tmp_path, module.act, number_models=2)[1]) == [TrialState.COMPLETED] * 2
+    finally:
+        del sys.modules["module_of_half_past_twelve"]
 
 
 class Unfit:
