@@ -11,14 +11,14 @@ import io
 import itertools
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from model_search.errors import ModelSearchError, StoreError
 from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore, Content, LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import Store
+from model_search.metadata.store import Claim, Store
 from model_search.metadata.trial import Artefact, Trial
 
 _ASKED = frozenset(Store.__abstractmethods__ - {"close"})
@@ -31,6 +31,7 @@ class StoreKeeper:
     def __init__(self, database: str, options: dict[str, Any] | None = None):
         self._store = SqliteStore(database, **(options or {}))
         self._news = News(self._store)
+        self._claims: dict[str, Claim] = {}
 
     def news(self, since: int) -> tuple[bool, Any]:
         """The result of `history`, each trial pickled; read and pickled once for all trainers."""
@@ -40,7 +41,17 @@ class StoreKeeper:
         """Calls a method of the store; (False, exception) where it raises one that a store is allowed to raise."""
         if method not in _ASKED:
             return False, StoreError(f"a store has no method {method!r}")
-        return _answer(lambda: getattr(self._store, method)(*arguments, **named))
+        done, answer = _answer(lambda: getattr(self._store, method)(*arguments, **named))
+        if isinstance(answer, Claim):
+            self._claims[answer.worker] = answer
+        return done, answer
+
+    def claims(self, workers: Iterable[str]) -> list[Claim]:
+        """The last claim that each of these workers was given by this actor, whether it still holds the trial or not.
+
+        Workers of other programs may have the same names; their claims are not among them.
+        """
+        return [self._claims[worker] for worker in workers if worker in self._claims]
 
 
 class News:

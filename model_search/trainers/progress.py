@@ -25,8 +25,8 @@ class Display(Protocol):
     def resume(self, history: History) -> None:
         """The study may hold models already."""
 
-    def start(self, plan: TrialPlan) -> None:
-        """A trial begins."""
+    def start(self, plan: TrialPlan, attempt: int) -> None:
+        """A trial begins; `attempt` is that of its claim."""
 
     def step(self, progress: Progress) -> None:
         """A trial has made progress."""
@@ -85,7 +85,7 @@ class ProgressDisplay:
         if history.completed_count:
             self.note(f"the study holds {history.completed_count} models already")
 
-    def start(self, plan: TrialPlan) -> None:
+    def start(self, plan: TrialPlan, attempt: int) -> None:
         """A trial begins in this process."""
         self.show(f"trial {plan.trial_id}: {plan.kind}", 0, plan.steps)
 

@@ -204,7 +204,7 @@ class Worker:
         self._trains_since = None
         self._stopped_at = None
         plan = self._commit_a_plan(claim, planned)
-        self._parts.display.start(plan)
+        self._parts.display.start(plan, claim.attempt)
         try:
             given = self._towers.given(plan)
             outcome = self._parts.engine.run(plan, given, lambda progress: self._on_progress(plan, progress))

@@ -72,6 +72,14 @@ def test_only_the_methods_of_a_store_are_called(ray, keeper):
     assert isinstance(answer, StoreError)
 
 
+def test_an_actor_knows_its_own_claims_from_those_of_another_program(tmp_path):
+    ours, theirs = (StoreKeeper(f"{tmp_path}/study.db") for _ in range(2))
+    first, second, third = (keeper.ask("claim", ("ray-1", 9), {})[1] for keeper in (ours, theirs, ours))
+    assert [claim.trial_id for claim in (first, second, third)] == [1, 2, 3]
+    assert ours.claims(["ray-1", "ray-2"]) == [third]
+    assert theirs.claims(["ray-1"]) == [second]
+
+
 def test_an_actor_that_has_ended_is_reported(ray, keeper, tmp_path):
     short = ray.remote(num_cpus=0)(StoreKeeper).remote(str(tmp_path / "other.db"))
     store = RayStore(short)

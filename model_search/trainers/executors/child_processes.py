@@ -69,6 +69,7 @@ class _Slot:
     name: str
     threads: int
     environment: dict[str, str]
+    folders: tuple[str, ...]
     logs: study_folder.StudyLogs
     log: str
 
@@ -84,9 +85,8 @@ class _WorkerProcess:
         events: queue.SimpleQueue[tuple[Any, dict[str, Any]]],
     ):
         self.slot = slot
-        self.trial: int | None = None
+        self.claim: Claim | None = None  # on the trial that it has begun
         self.exit_message: dict[str, Any] | None = None
-        self.killed = False
         self.kills_before = resources.memory_kills()
         self._settings = settings
         self._job = job
@@ -99,15 +99,20 @@ class _WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=slot.environment,
-                start_new_session=True,  # Ctrl-C is the parent's
+                start_new_session=True,  # Ctrl-C is the parent's; and what the worker starts can be ended with it
             )
+        self._alone = False
         self._threads = [threading.Thread(target=body, daemon=True) for body in (self._send, self._listen)]
         for thread in self._threads:
             thread.start()
 
     def has_ended(self) -> bool:
-        """Whether the process has ended and all its messages have been read."""
-        return self._process.poll() is not None and not self._threads[1].is_alive()
+        """Whether the process has ended and all its messages have been read. Ends what it has started, too."""
+        if self._process.poll() is None:
+            return False
+        if not self._alone:
+            self._end_helpers()
+        return not self._threads[1].is_alive()
 
     @property
     def status(self) -> int:
@@ -119,17 +124,32 @@ class _WorkerProcess:
         self._orders.put(STOP)
 
     def kill(self) -> None:
-        """Kills it."""
-        self.killed = True
+        """Kills it, and ends what it has started."""
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
+        self._end_helpers()
 
     def close(self) -> None:
         """Frees pipes and threads of a process that has ended."""
         self._orders.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _end_helpers(self) -> None:
+        """Ends processes that the worker has started and left behind; by force if they keep its pipe open.
+
+        The trackers of Python and joblib, which free shared memory, ignore the first signal and end by themselves.
+        """
+        self._alone = True
+        if not hasattr(os, "killpg"):
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+            self._threads[1].join(_TICK_SECONDS)
+            if not self._threads[1].is_alive():
+                return
 
     def _send(self) -> None:
         pipe = self._process.stdin
@@ -197,22 +217,23 @@ class _WorkerPool:
         shared = max(1, resources.cores() // self._context.size)
         gpus = resources.gpus()
         logs = study_folder.StudyLogs(self._session.folder)
+        folders = _module_folders()
         slots = []
         for number in range(1, count + 1):
             name = self._context.options.worker_name(number)
-            environment = _environment(shared)
+            environment = _environment(shared, folders)
             if gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[(number - 1) % len(gpus)]
                 if self._context.size > len(gpus):
                     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-            slots.append(_Slot(name, shared, environment, logs, paths.worker_log(name)))
+            slots.append(_Slot(name, shared, environment, folders, logs, paths.worker_log(name)))
         return slots
 
     def _start(self, slot: _Slot) -> None:
         seconds = self._context.interrupts.seconds_left
         threads = slot.threads if self._session.make_engine is tensorflow_engine else 0
         within = threads if problem_type(self._session.settings.problem_type).reads_maps else 1
-        settings = WorkerSettings(slot.name, self._target, threads, seconds, self._memory, within)
+        settings = WorkerSettings(slot.name, self._target, threads, seconds, self._memory, within, slot.folders)
         self._workers.append(_WorkerProcess(slot, settings, self._job, self._events))
 
     def _read_events(self, seconds: float) -> None:
@@ -227,16 +248,16 @@ class _WorkerPool:
         display, name = self._context.display, worker.slot.name
         match said["event"]:
             case "start":
-                worker.trial = said["trial"]
+                worker.claim = Claim(said["trial"], said["attempt"], name)
                 text = f"{name}, trial {said['trial']}: {said['kind']}"
                 display.show(text, 0, said["steps"], name)
             case "step":
                 display.show(None, said["step"], said["steps"], name)
             case "end":
-                worker.trial = None
+                worker.claim = None
                 display.hide(name)
             case "bye":
-                worker.trial = None
+                worker.claim = None
                 worker.exit_message = said
 
     def _follow(self) -> None:
@@ -274,10 +295,10 @@ class _WorkerPool:
         self._start(worker.slot)
 
     def _fail(self, worker: _WorkerProcess, reason: str) -> None:
-        if worker.trial is None:
+        if worker.claim is None:
             return
         with contextlib.suppress(StoreError):  # another process may have put it back already
-            self._session.store.fail(self._claim_of(worker, worker.trial), reason)
+            self._session.store.fail(worker.claim, reason)
 
     def _stop_all(self) -> None:
         """Asks every worker to put its trial back; one that does not is killed, and its trial put back from here."""
@@ -295,23 +316,24 @@ class _WorkerPool:
             worker.close()
         self._read_events(0)
         for worker in self._workers:
-            if worker.trial is not None:
+            if worker.claim is not None:
                 with contextlib.suppress(StoreError):
-                    self._session.store.release(self._claim_of(worker, worker.trial))
+                    self._session.store.release(worker.claim)
         if self._workers:
             self._session.store.reclaim_dead()
         self._workers.clear()
 
-    def _claim_of(self, worker: _WorkerProcess, trial_id: int) -> Claim:
-        """The claim that a worker has held; the store refuses it if another worker holds the trial by now."""
-        return Claim(trial_id, self._session.store.trial(trial_id).attempt, worker.slot.name)
+
+def _module_folders() -> tuple[str, ...]:
+    """Where this process finds modules; Python passes over what is not text."""
+    return tuple(folder or os.fspath(pathlib.Path.cwd()) for folder in sys.path if isinstance(folder, str))
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """This process's environment, for a process that is to find the same modules."""
-    folders = [folder or os.fspath(pathlib.Path.cwd()) for folder in sys.path]
+def _environment(threads: int, folders: tuple[str, ...]) -> dict[str, str]:
+    """This process's environment, for a process that is to find the package; its settings have all folders."""
+    fit = [folder for folder in folders if os.pathsep not in folder]  # a variable cannot hold the others
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", **dict.fromkeys(_THREADS, str(threads))}
-    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONUNBUFFERED": "1"}
+    return {**quiet, **os.environ, "PYTHONPATH": os.pathsep.join(fit), "PYTHONUNBUFFERED": "1"}
 
 
 def _memory_bound(context: RunContext) -> int:

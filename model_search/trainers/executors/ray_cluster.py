@@ -18,7 +18,7 @@ from model_search.errors import ModelSearchError, StaleClaimError, StoreError
 from model_search.metadata import paths
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper
-from model_search.metadata.store import Claim, Heartbeat
+from model_search.metadata.store import Claim
 from model_search.metadata.trial import Trial, TrialPlan
 from model_search.printable import PrintableFormatter
 from model_search.problem import problem_type
@@ -38,6 +38,7 @@ STOP_SECONDS = 1.5
 _TICK_SECONDS = 0.2
 _ROOM_SECONDS = 2.0  # between two checks of how much room the cluster has
 _LOG_SECONDS = 5.0
+_KEEPER_SECONDS = 10.0  # for the actor that keeps the study to say who holds what
 _MEMORY_SHARE = 0.8
 _LOG = logging.getLogger("model_search.worker")
 
@@ -109,7 +110,7 @@ class _LogSender:
     def resume(self, history: History) -> None:
         """Nothing to show: the driver does."""
 
-    def start(self, plan: TrialPlan) -> None:
+    def start(self, plan: TrialPlan, attempt: int) -> None:
         """The trial's log begins."""
         self._trial = plan.trial_id
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
@@ -282,21 +283,20 @@ class _Cluster:
     def _replace_dead(self, slot: _Slot, error: Any) -> None:
         """A worker, or its whole machine, is gone: its trial is put back; `_fill` starts another one."""
         how = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        store, claims = self._session.store, self._claims_of([slot.name])
         if "OUT_OF_MEMORY" in str(error) or isinstance(error, self._ray.exceptions.OutOfMemoryError):
-            self._give_up([slot.name], lambda claim: self._session.store.fail(claim, f"memory ran out: {how}"))
-        self._session.store.reclaim(self._held([slot.name]))
+            _give_up(claims, lambda claim: store.fail(claim, f"memory ran out: {how}"))
+        attempts = {(claim.trial_id, claim.attempt) for claim in claims}
+        store.reclaim([beat for beat in store.heartbeats() if (beat.trial_id, beat.attempt) in attempts])
         self._context.display.note(f"{slot.name} is gone ({how}); its trial is run again")
         self._exit_policy.died(slot.name, how, self._logs)
 
-    def _held(self, names: Iterable[str]) -> list[Heartbeat]:
-        """The trials that these workers hold."""
-        store, wanted = self._session.store, set(names)
-        return [beat for beat in store.heartbeats() if store.trial(beat.trial_id).worker in wanted]
-
-    def _give_up(self, names: Iterable[str], act: Callable[[Claim], None]) -> None:
-        for beat in self._held(names):
-            with contextlib.suppress(StaleClaimError):
-                act(Claim(beat.trial_id, beat.attempt, self._session.store.trial(beat.trial_id).worker))
+    def _claims_of(self, names: list[str]) -> list[Claim]:
+        """The last claims of these workers; another program's workers on the study may have the same names."""
+        with contextlib.suppress(self._ray.exceptions.RayError):  # `reclaim_dead` finds trials of an ended keeper
+            claims: list[Claim] = self._ray.get(self._keeper.claims.remote(names), timeout=_KEEPER_SECONDS)
+            return claims
+        return []
 
     def _stop_all(self) -> None:
         """Asks every worker to put its trial back; one that does not is killed, and its trial put back from here."""
@@ -311,13 +311,21 @@ class _Cluster:
             self._ray.kill(slot.actor)
         names = [slot.name for slot in self._slots.values()]
         self._slots.clear()
-        with contextlib.suppress(StoreError):
-            self._give_up(names, self._session.store.release)
+        if names:
+            with contextlib.suppress(StoreError):
+                _give_up(self._claims_of(names), self._session.store.release)
+                self._session.store.reclaim_dead()
 
     def _end_all(self) -> None:
         self._end_workers()
         for actor in (self._keeper, self._files):
             self._ray.kill(actor)
+
+
+def _give_up(claims: Iterable[Claim], act: Callable[[Claim], None]) -> None:
+    for claim in claims:
+        with contextlib.suppress(StaleClaimError):  # the trial has ended, or another worker holds it
+            act(claim)
 
 
 _RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}

@@ -36,6 +36,7 @@ class WorkerSettings:
         seconds: Seconds until the time limit; None where there is none.
         memory: Bytes that the worker may hold between two trials.
         threads_within: Threads within one operation.
+        folders: Where a child process finds modules, as `sys.path`.
     """
 
     name: str
@@ -44,6 +45,7 @@ class WorkerSettings:
     seconds: float | None
     memory: int
     threads_within: int = 1
+    folders: tuple[str, ...] = ()
 
 
 class MemoryGuard:

@@ -62,13 +62,13 @@ class Reporter:
     def resume(self, history: History) -> None:
         """Nothing to show: the parent does."""
 
-    def start(self, plan: TrialPlan) -> None:
+    def start(self, plan: TrialPlan, attempt: int) -> None:
         """The trial's log begins."""
         self._plan = plan
         with self._logs.open(paths.trial_log(plan.trial_id, self._name)) as log:
             _to(log.fileno())
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
-        self.say("start", trial=plan.trial_id, kind=str(plan.kind), steps=plan.steps)
+        self.say("start", trial=plan.trial_id, attempt=attempt, kind=str(plan.kind), steps=plan.steps)
 
     def step(self, progress: Progress) -> None:
         """The trial has made progress."""
@@ -129,6 +129,7 @@ def main() -> None:
     """Works until there is nothing to do, and ends the process without TensorFlow's slow shutdown."""
     orders, events = _own_pipes()
     settings = WorkerSettings(**json.loads(orders.readline()))
+    sys.path[:] = settings.folders  # PYTHONPATH leaves out folders that it cannot name
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -175,11 +176,21 @@ def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, eve
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Duplicates of the two pipes; the standard streams are left to the user's code and the log."""
     orders, events = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _cut_off(orders.fileno(), events.fileno()))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
     return orders, events
+
+
+def _cut_off(*descriptors: int) -> None:
+    """Leads them nowhere: in a process that the user's code has forked they would keep the pipes of the worker open."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
 
 
 def _to(descriptor: int) -> None:

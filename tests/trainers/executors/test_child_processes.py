@@ -1,10 +1,14 @@
 """Worker processes: what is shared, replaced, put back, stopped. Trials are pretended, processes are real."""
 
 import contextlib
+import ctypes
 import dataclasses
+import importlib
+import multiprocessing
 import os
 import pathlib
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -164,6 +168,30 @@ def test_a_worker_that_does_not_listen_is_ended_and_its_trial_put_back(tmp_path)
     assert trial.reason is None  # it has not vanished
 
 
+def test_ctrl_c_leaves_a_trial_that_another_shell_has_taken_over_to_its_worker_of_the_same_name(tmp_path):
+    def act(plan, earlier):
+        while True:
+            time.sleep(60)
+
+    session, context = open_pretended(tmp_path, act, workers=1, number_models=1)
+    store, show = session.store, context.display.show
+
+    def take_over(text, *progress):
+        """What the other shell does once the worker here hangs, in its engine."""
+        show(text, *progress)
+        if text is None:
+            while not store.reclaim(store.heartbeats()):
+                pass  # the worker has sent a heartbeat in between
+            claim = store.claim("worker-1", 1)
+            store.commit_plan(claim, claim.plan)
+            context.interrupts.ask()
+
+    context.display.show = take_over
+    assert run_in_processes(session, context) is StopReason.INTERRUPTED
+    (trial,) = store.history()[0]
+    assert (trial.worker, trial.attempt, trial.state) == ("worker-1", 2, TrialState.RUNNING)
+
+
 def test_a_callback_that_raises_ends_all_workers(tmp_path):
     def angry(trial):
         raise KeyError("mine")
@@ -205,6 +233,62 @@ def test_a_worker_that_has_grown_is_replaced_between_two_trials(tmp_path):
     assert states(trials) == [TrialState.COMPLETED] * 6
     assert [trial.attempt for trial in trials] == [1] * 6
     assert 2 <= len({trial.result.environment["pid"] for trial in trials}) <= 4
+
+
+def by_multiprocessing(help_out):
+    """As a prefetcher of the user's is started; its worker leaves without ending it."""
+    multiprocessing.get_context("fork").Process(target=help_out, daemon=True).start()
+
+
+def by_a_library(help_out):
+    """Where Python does not notice the fork, and the helper ignores the polite signal."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if ctypes.PyDLL(None).fork() == 0:
+        help_out()
+        os._exit(0)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("start", [by_multiprocessing, by_a_library])
+def test_a_helper_that_a_trial_leaves_behind_ends_with_its_worker(tmp_path, start):
+    def help_out():
+        (tmp_path / "helper").write_text(str(os.getpid()))
+        time.sleep(120)
+        (tmp_path / "left alone").touch()
+
+    def act(plan, earlier):
+        if plan.trial_id == 1:
+            start(help_out)
+            while not ((tmp_path / "helper").exists() and (tmp_path / "helper").read_text()):
+                time.sleep(0.02)
+
+    reason, trials = run(tmp_path, act, number_models=3)
+    assert reason is StopReason.FINISHED
+    assert states(trials) == [TrialState.COMPLETED] * 3
+    with contextlib.suppress(psutil.NoSuchProcess):
+        helper = psutil.Process(int((tmp_path / "helper").read_text()))
+        while helper.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.02)
+    assert not (tmp_path / "left alone").exists()
+
+
+def test_a_process_that_a_trial_forks_does_not_keep_the_pipes_of_its_worker_open(tmp_path):
+    def is_pipe(descriptor):
+        with contextlib.suppress(OSError):
+            return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        return False
+
+    def act(plan, earlier):
+        forked = os.fork()
+        where = tmp_path / ("here" if forked else "forked")
+        where.write_text(str([number for number in range(256) if is_pipe(number)]))
+        if not forked:
+            os._exit(0)
+        os.waitpid(forked, 0)
+
+    run(tmp_path, act, workers=1, number_models=1)
+    assert (tmp_path / "forked").read_text() == "[]"
+    assert (tmp_path / "here").read_text().count(",") == 1  # two of them, so that it would be noticed
 
 
 def test_workers_wait_for_each_others_last_trials(tmp_path):
@@ -296,6 +380,19 @@ def test_what_cannot_be_sent_is_refused_in_plain_words(tmp_path):
     lock = threading.Lock()
     with pytest.raises(UserError, match="cannot be sent to a worker"):
         run(tmp_path, lambda plan, earlier: lock)
+
+
+def test_modules_in_a_folder_that_pythonpath_cannot_name_are_found(tmp_path, monkeypatch):
+    folder = tmp_path / f"run 12{os.pathsep}30"
+    folder.mkdir()
+    (folder / "module_of_half_past_twelve.py").write_text("def act(plan, earlier):\n    pass\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path, pathlib.Path("passed over")])
+    module = importlib.import_module("module_of_half_past_twelve")
+    try:
+        assert states(run(tmp_path, module.act, number_models=2)[1]) == [TrialState.COMPLETED] * 2
+    finally:
+        del sys.modules["module_of_half_past_twelve"]
 
 
 class Unfit:

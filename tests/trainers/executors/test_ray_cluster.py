@@ -1,5 +1,7 @@
 """Trials on a Ray cluster of two nodes on this machine. Trials are pretended; nodes, actors and deaths are real."""
 
+import contextlib
+import os
 import threading
 import time
 
@@ -78,6 +80,55 @@ def test_ctrl_c_puts_everything_back(cluster, tmp_path):
     assert set(states(session)) <= {TrialState.COMPLETED, TrialState.INTERRUPTED}
     done = len(states(session))
     assert states(run(tmp_path, number_models=done)[1]) == [TrialState.COMPLETED] * done
+
+
+@contextlib.contextmanager
+def another_program(folder, act):
+    """It holds trials 1 and 2, by workers of the same names, until the file "released" is there; then it ends well."""
+    ended = []
+    (folder / "notes").mkdir()
+    program = threading.Thread(target=lambda: ended.append(run(folder, act, number_models=2)[0]))
+    program.start()
+    try:
+        while len(list((folder / "notes").iterdir())) < 2 and program.is_alive():
+            time.sleep(0.02)
+        yield
+    finally:
+        (folder / "released").touch()
+        program.join()
+    assert ended == [StopReason.FINISHED]
+
+
+def test_ctrl_c_leaves_the_trials_of_another_program_alone(cluster, tmp_path):
+    released = tmp_path / "released"
+
+    def act(plan, earlier):
+        while not released.exists():
+            time.sleep(0.02)
+
+    with another_program(tmp_path, act):
+        session, context = open_pretended(tmp_path, act, workers=2, executor="ray", number_models=4)
+        context.display.note = lambda text: context.interrupts.ask()  # when the number of workers is shown
+        assert run_on_ray(session, context) is StopReason.INTERRUPTED
+        assert states(session) == [TrialState.RUNNING] * 2
+
+
+def test_a_worker_that_dies_leaves_the_trials_of_another_program_alone(cluster, tmp_path):
+    released = tmp_path / "released"
+
+    def act(plan, earlier):
+        if plan.trial_id == 3 and not earlier:
+            os._exit(1)
+        if earlier:
+            released.touch()
+        while not released.exists():
+            time.sleep(0.02)
+
+    with another_program(tmp_path, act):
+        reason, session = run(tmp_path, act, workers=1, number_models=3, resources={"cpu": 0})  # there is no CPU left
+    assert reason is StopReason.FINISHED
+    assert states(session) == [TrialState.COMPLETED] * 3
+    assert [trial.attempt for trial in session.store.history()[0]] == [1, 1, 2]
 
 
 def test_options_of_ray_are_checked(tmp_path):
