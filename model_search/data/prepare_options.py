@@ -9,7 +9,10 @@ from model_search.data.named.own_towers import OwnTower
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
-READING_RULES = 2  # how cells are read: 1 as version 1.0 did (see `tabular/earlier_rules.py`), 2 as now
+# How cells are read; a study goes on with the rules that it began with. With 1 as version 1.0 did (see
+# `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too.
+READING_RULES = 2
+LATEST_RULES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,7 @@ class PrepareOptions:
     embedding: str | None = None
     label_per_step: bool = False
     flat_inputs: bool = False
-    reading_rules: int = READING_RULES
+    reading_rules: int = LATEST_RULES
     primary_task: str | None = None
     input_towers: Mapping[str, OwnTower] = dataclasses.field(default_factory=dict)
 

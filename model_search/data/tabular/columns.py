@@ -38,7 +38,13 @@ _WHATS = (  # the order in which changes are said
 )  # fmt: skip
 _MOST_EXAMPLES = 4
 EPOCH = datetime.date(1970, 1, 1).toordinal()
-_TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
+# A zone of hours alone follows a time only: 2021-03-09-05 is no date.
+_TIME = (
+    r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
+    r"|\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
+)
+# Of a date: one with a zone that was none before rules 3.
+_SHORT_ZONE = re.compile(r".*(?:UTC|:.*[+-]\d{2})", re.ASCII | re.DOTALL)
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
 
@@ -325,29 +331,40 @@ def year_last(series: pd.Series, order: str) -> list[Change]:
     return [Change("dates with the year last, of which training had none", read_as, rows, examples)] if rows else []
 
 
-def looks_like_date(text: str) -> bool:
-    """Whether a text has the form of a date; its numbers may be none."""
-    return bool(_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text))
+def looks_like_date(text: str, *, short_zones: bool = True) -> bool:
+    """Whether a text has the form of a date; its numbers may be none. `short_zones` as for `parse_dates`."""
+    if not (_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text)):
+        return False
+    return short_zones or not _SHORT_ZONE.fullmatch(text)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
 
-def dates_from_texts(codes: np.ndarray, texts: Sequence[str], order: str) -> tuple[np.ndarray, list[Change]]:
-    """As `read_dates`, of a column as `distinct_texts` gives it."""
+def dates_from_texts(
+    codes: np.ndarray, texts: Sequence[str], order: str, *, short_zones: bool = True
+) -> tuple[np.ndarray, list[Change]]:
+    """As `read_dates`, of a column as `distinct_texts` gives it; `short_zones` as for `parse_dates`."""
     if not texts:
         return np.empty(0), []
-    days = parse_dates(texts, order)
+    days = parse_dates(texts, order, short_zones=short_zones)
     unread = np.isnan(days) & np.array([bool(text) for text in texts])
     rows = int(np.bincount(codes, minlength=len(texts))[unread].sum())
     examples = tuple(sorted(texts[index] for index in np.flatnonzero(unread).tolist()))
     return days[codes], [Change("no date", "missing", rows, examples)] if rows else []
 
 
-def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
-    """Texts as days since 1970-01-01, float64; NaN where there is no date. `order` as in `DateFeature`."""
-    return np.array([_days(text, order) for text in texts], dtype=np.float64)
+def parse_dates(texts: Sequence[str], order: str, *, short_zones: bool = True) -> np.ndarray:
+    """Texts as days since 1970-01-01, float64; NaN where there is no date.
+
+    Args:
+        texts: The texts.
+        order: As in `DateFeature`.
+        short_zones: Whether a time may end with a zone of hours alone ("+01") or "UTC"; before rules 3 it did not.
+    """
+    is_read = [short_zones or not _SHORT_ZONE.fullmatch(text) for text in texts]
+    return np.array([_days(text, order) if read else math.nan for text, read in zip(texts, is_read, strict=True)])
 
 
 def date_order(texts: Iterable[str]) -> tuple[str, bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import READING_RULES, PrepareOptions
+from model_search.data.prepare_options import LATEST_RULES, READING_RULES, PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
@@ -124,7 +124,7 @@ class _Part:
         return _Part(frame, self.targets[rows], weights, others, arrangement)
 
 
-def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = READING_RULES) -> tuple[LabelColumn, Task]:
+def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = LATEST_RULES) -> tuple[LabelColumn, Task]:
     """Reads the labels and infers the task; DataError where there is nothing to learn."""
     series = raw.rows.labels
     if rules < READING_RULES:
@@ -183,7 +183,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         task = labels.fit_range(task, train.targets)
     notes += labels.scale_notes(task, train.targets)
     others = scaled(others, train.others)
-    schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds)
+    schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds, rules)
     notes += found
     preprocessor = Preprocessor(schema)
     description = {
