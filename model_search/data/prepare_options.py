@@ -10,7 +10,8 @@ from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
 # How cells are read; a study goes on with the rules that it began with. With 1 as version 1.0 did (see
-# `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too.
+# `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too,
+# and texts such as "inf" are missing among labels that are numbers.
 READING_RULES = 2
 LATEST_RULES = 3
 

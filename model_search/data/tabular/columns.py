@@ -207,6 +207,11 @@ def is_typed_date(series: pd.Series) -> bool:
     return types.is_datetime64_any_dtype(series.dtype)
 
 
+def is_infinite(text: str) -> bool:
+    """Whether a text is an infinite number, such as "inf" or "-Infinity"."""
+    return bool(_INFINITE.fullmatch(text))
+
+
 def numbers_of(series: pd.Series) -> np.ndarray:
     """A column as float64 [rows]; NaN where a cell is missing, infinite or no number."""
     return read_numbers(series)[0]
@@ -424,7 +429,7 @@ def _number(text: str) -> float:
         return float(text)
     if GROUPED_NUMBER.fullmatch(text):
         return float(text.replace(",", ""))
-    return math.inf if _INFINITE.fullmatch(text) else math.nan
+    return math.inf if is_infinite(text) else math.nan
 
 
 def _tamed(values: np.ndarray) -> np.ndarray:

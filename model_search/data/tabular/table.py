@@ -130,7 +130,7 @@ def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = LATEST_
     if rules < READING_RULES:
         column = earlier_rules.read_labels(series)
     else:
-        column = read_labels(series, as_text=raw.kinds.get(str(series.name)) == TEXT)
+        column = read_labels(series, as_text=raw.kinds.get(str(series.name)) == TEXT, rules=rules)
     weight = None if raw.rows.weights is None else str(raw.rows.weights.name)
     chosen = raw.task_kind or raw.task_kinds.get(str(series.name)) if kind is None else TaskChoice(kind)
     return column, labels.infer_task(column, _in_own_order(chosen, series), raw.logits_dimension, weight)
@@ -156,7 +156,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     rules = options.reading_rules
     raw = _with_primary(raw, options.primary_task)
     column, task = table_task(raw, options.task_kind, rules)
-    others = infer_other_tasks(raw.rows.others, raw.task_kinds)
+    others = infer_other_tasks(raw.rows.others, raw.task_kinds, rules)
     notes: list[str] = [*raw.rows.notes, *(other.inferred for other in others.values())]
     if task.kind is TaskKind.CLASSIFICATION:
         notes += [f"label column {column.name!r}: {said}" for said in (column.respelled, column.alike) if said]
