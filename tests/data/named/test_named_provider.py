@@ -71,6 +71,21 @@ def test_validation_rows_have_the_same_forms():
         array_data.Provider(x, Y, validation=(other | {"seq": np.ones(3)}, Y[:3]))
 
 
+@pytest.mark.parametrize("shape", [(), (2,)], ids=["one channel", "two channels"])
+def test_ragged_sequences_are_predicted_one_at_a_time(shape):
+    ragged = [np.full((2 + row % 3, *shape), row, np.float32) for row in range(20)]
+    about = as_described(array_data.Provider({"seq": ragged, "table": TABLE}, Y).prepare(OPTIONS))
+    whole = inputs_of({"seq": ragged, "table": TABLE}, about)
+    for rows in ([0], [1, 4, 7], [3, 4]):
+        some = inputs_of({"seq": [ragged[row] for row in rows], "table": TABLE[rows]}, about)
+        for name, values in whole.items():
+            np.testing.assert_array_equal(some[name], values[rows])
+    listed = inputs_of({"seq": tuple(ragged[4].tolist() for _ in range(2)), "table": TABLE[:2]}, about)
+    assert listed["seq_lengths"].tolist() == [3, 3]
+    with pytest.raises(DataError, match=r"sequence 1 is .* of shape \(\)"):
+        inputs_of({"seq": [1.0, 2.0], "table": TABLE[:2]}, about)
+
+
 def test_later_rows():
     x = {"map": MAP, "table": TABLE}
     data = array_data.Provider(x, Y).prepare(OPTIONS)
