@@ -11,7 +11,7 @@ from model_search.errors import DataError
 
 # How cells are read; a study goes on with the rules that it began with. With 1 as version 1.0 did (see
 # `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too,
-# and texts such as "inf" are missing among labels that are numbers.
+# and texts such as "inf" are missing among labels that are numbers; for pictures, see `images/picture_format.py`.
 READING_RULES = 2
 LATEST_RULES = 3
 
@@ -36,7 +36,7 @@ class PrepareOptions:
         label_per_step: Whether there is a label for each step.
         flat_inputs: Whether all features of a stream are concatenated into one vector, as version 1.0 did, so that
             its studies can be continued.
-        reading_rules: How the cells of a table are read; a study goes on with the rules that it began with.
+        reading_rules: How cells and pictures are read; a study goes on with the rules that it began with.
         primary_task: Of several tasks, the one by which models are compared; the provider's first one where None.
         input_towers: What is particular to the tower of an input, by the input's name.
     """
