@@ -271,6 +271,23 @@ def test_typed_dates_with_zones_and_gaps():
     assert np.isfinite(Preprocessor(FeatureSchema((feature,))).transform(pd.DataFrame({"c": stamps}))).all()
 
 
+@pytest.mark.parametrize("dtype", ["timestamp[us]", "timestamp[ns]", "timestamp[s]", "zoned", "date32", "date64"])
+def test_typed_dates_of_arrow(dtype):
+    arrow = pytest.importorskip("pyarrow")
+    types = {"zoned": arrow.timestamp("us", tz="Europe/Zurich"), "date32": arrow.date32(), "date64": arrow.date64()}
+    wanted = pd.ArrowDtype(types[dtype] if dtype in types else arrow.timestamp(dtype[10:-1]))
+    numpy = pd.Series(DATES + pd.to_timedelta(0 if "date" in dtype else 7, unit="h"))
+    numpy = numpy.dt.tz_localize("Europe/Zurich") if dtype == "zoned" else numpy
+    numpy[3] = pd.NaT
+    stamps = numpy.astype(wanted)
+    feature, _, _ = infer(stamps)
+    assert feature == infer(numpy)[0]
+    assert isinstance(feature, DateFeature)
+    matrices = [Preprocessor(FeatureSchema((feature,))).transform(pd.DataFrame({"c": one})) for one in (stamps, numpy)]
+    np.testing.assert_array_equal(*matrices)
+    assert np.isfinite(matrices[0]).all()
+
+
 def test_unsupported_types_are_named():
     assert "durations" in infer(pd.Series(pd.to_timedelta(range(ROWS), unit="h")))[1]
     assert "complex" in infer(pd.Series(RNG.normal(size=ROWS) + 1j))[1]

@@ -305,13 +305,23 @@ def dates_of(series: pd.Series, order: str) -> np.ndarray:
 def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]:
     """A column of dates as `dates_of` gives it, and what is not taken as it is."""
     if is_typed_date(series):
-        naive = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
-        moments = naive.to_numpy(dtype=naive.dtype)
+        moments = _without_zone(series)
         # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
         days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
         return np.where(np.isnat(moments), np.nan, days), []
     parts = [dates_from_texts(*distinct_texts(part), order) for part in parts_of(series)]
     return _joined([days for days, _ in parts]), merged(changes for _, changes in parts)
+
+
+def _without_zone(series: pd.Series) -> np.ndarray:
+    """Typed dates as datetime64 [rows], in their own unit; those of Arrow in microseconds."""
+    import pandas as pd
+
+    is_arrow = isinstance(series.dtype, pd.ArrowDtype)
+    zone = getattr(series.dtype.pyarrow_dtype if is_arrow else series.dtype, "tz", None)
+    naive = series if zone is None else series.dt.tz_localize(None)
+    naive = naive.astype("datetime64[us]") if is_arrow else naive
+    return naive.to_numpy(dtype=naive.dtype)
 
 
 def order_of_later(series: pd.Series, order: str) -> str:
