@@ -190,6 +190,10 @@ def _given(value: Any, lengths: Any, form: NamedInput | None, what: str) -> Give
 def _of_frame(frame: Any, form: NamedInput | None, what: str) -> Given:
     columns = tuple(map(str, frame.columns)) if form is None else form.columns
     found = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+    doubled = sorted(set(found.columns[found.columns.duplicated()]) & set(columns))
+    if doubled:
+        shown = ", ".join(map(repr, doubled))
+        raise DataError(f"{what}: there are several columns named {shown}; give each its own name")
     missing = [name for name in columns if name not in found.columns]
     if missing or not columns:
         raise DataError(f"{what} lacks the columns {', '.join(map(repr, missing))}; expected {', '.join(columns)}")

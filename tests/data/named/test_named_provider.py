@@ -119,6 +119,14 @@ MISTAKES = [
     ({"": MAP, "table": TABLE}, "or one without a name"),
     ({"seq": np.zeros((20, 3, 2)), "map": np.zeros((20, 1, 1, 1, 1))}, "is float64 of shape"),
     ({"map": MAP, "table": pd.DataFrame({"a": ["x"] * 20})}, "column 'a' of input 'table' is .*; expected numbers"),
+    (
+        {"map": MAP, "table": pd.DataFrame(TABLE, columns=["a", "a"])},
+        "input 'table': there are several columns named 'a'",
+    ),
+    (
+        {"map": MAP, "table": pd.DataFrame(TABLE, columns=[1, "1"])},
+        "there are several columns named '1'; give each its",
+    ),
     ({"map": MAP, "table": np.where(TABLE > 35, np.nan, TABLE)}, "missing or infinite numbers in 2 rows"),
     ({"seq": np.zeros((20, 3, 2)), "seq_lengths": [0] * 20}, "the length in row 1 is 0; expected 1 to 3 steps"),
     ({"map": MAP, "text": ["a b a b"] * 20}, "'text' is text, which is read by towers that begin with an embedding"),
