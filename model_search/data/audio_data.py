@@ -262,6 +262,7 @@ def _readable(files: LabelledFiles, damaged: Sequence[tuple[int, str]], notes: l
     lost = [*files.skipped, *((files.paths[row], reason) for row, reason in damaged)]
     if lost:
         notes.append(f"{len(lost)} of {len(files.paths) + len(files.skipped)} files are left out: {named(lost)}")
+    notes += [files.unread] if files.unread else []
     bad = {row for row, _ in damaged}
     keep = [row for row in range(len(files.paths)) if row not in bad]
     if not keep:

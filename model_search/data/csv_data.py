@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.array_data import check_columns
-from model_search.data.prepare_options import READING_RULES, PrepareOptions
+from model_search.data.prepare_options import LATEST_RULES, READING_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.tabular import csv_reading, schema
@@ -121,7 +121,7 @@ class Provider(BaseProvider):
             )
         return prepare_table(self._read(options.reading_rules, options.weights or None), options)
 
-    def _read(self, rules: int = READING_RULES, weight: str | None = None) -> RawTable:
+    def _read(self, rules: int = LATEST_RULES, weight: str | None = None) -> RawTable:
         weight = self._weight or weight
         table = csv_reading.read_csv(self._filename, self._reading, self._label)
         names = [str(name) for name in table.frame.columns]

@@ -16,8 +16,8 @@ from model_search.data.files.labelled_files import FileColumns, LabelledFiles, f
 from model_search.data.images.decode_files import MAX_BYTES, chosen_format, decode
 from model_search.data.images.decoded_cache import on_disk
 from model_search.data.images.later_pictures import IMAGE
-from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array, pictures_by
+from model_search.data.prepare_options import LATEST_RULES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import InputSpec, Rows
@@ -113,7 +113,7 @@ class Provider(BaseProvider):
         """The number of classes; 1 for regression."""
         if self._arrays:
             return infer([self._arrays[0].counted], WHAT, self._task).logits_dimension
-        train = self._files(self._columns)[0]
+        train = self._files(self._columns, LATEST_RULES)[0]
         return infer([(len(train.paths), _labels_of(train))], WHAT, self._task).logits_dimension
 
     def prepare(self, options: PrepareOptions) -> PreparedData:
@@ -123,7 +123,8 @@ class Provider(BaseProvider):
         notes: list[str] = []
         weight = self._columns.weight or options.weights or None
         columns = dataclasses.replace(self._columns, weight=weight if self._filename is not None else None)
-        parts, wanted = self._from_arrays(notes) if self._arrays else self._from_files(columns, notes)
+        rules = options.reading_rules
+        parts, wanted = self._from_arrays(notes, rules) if self._arrays else self._from_files(columns, notes, rules)
         if self._eval_fraction is not None:
             options = dataclasses.replace(options, valid_fraction=self._eval_fraction)
         choice = choose_rows([part.counted for part in parts], WHAT, self._task, options)
@@ -188,27 +189,30 @@ class Provider(BaseProvider):
             own_specs={IMAGE: _normalised(pictures, train)},
         )
 
-    def _files(self, columns: FileColumns) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
+    def _files(self, columns: FileColumns, rules: int) -> tuple[LabelledFiles, LabelledFiles | None, list[str]]:
         """The files to train on, those to validate on where they are given, and notes."""
         if self._filename is not None:
             return files_of_csv(self._filename, PICTURES, columns, needed=self._columns.named), None, []
-        found = find_in_folders(self._input_dir or "", PICTURES)
+        found = find_in_folders(self._input_dir or "", pictures_by(rules))
         notes = [] if found.test is None else [f"the pictures in {found.test} are left alone, for `evaluate`"]
         return found.train, found.valid, notes
 
-    def _from_files(self, columns: FileColumns, notes: list[str]) -> tuple[list[_Labelled], PictureFormat]:
-        train, valid, more = self._files(columns)
+    def _from_files(self, columns: FileColumns, notes: list[str], rules: int) -> tuple[list[_Labelled], PictureFormat]:
+        train, valid, more = self._files(columns, rules)
         notes += more
-        wanted, sentence = chosen_format(train.paths, *self._size)
+        wanted, sentence = chosen_format(train.paths, *self._size, rules)
         notes += [sentence] if sentence else []
         given = [files for files in (train, valid) if files is not None]
         needed = sum(len(files.paths) for files in given) * int(np.prod(wanted.shape))
         cache = self._cache if needed > self._cache.memory_bytes else None
         return [_read(files, wanted, cache, notes) for files in given], wanted
 
-    def _from_arrays(self, notes: list[str]) -> tuple[list[_Labelled], PictureFormat]:
+    def _from_arrays(self, notes: list[str], rules: int) -> tuple[list[_Labelled], PictureFormat]:
         own = self._arrays[0].pictures.shape[1:]
-        wanted = PictureFormat(*(side if asked is None else asked for asked, side in zip(self._size, own, strict=True)))
+        height, width, channels = (
+            side if asked is None else asked for asked, side in zip(self._size, own, strict=True)
+        )
+        wanted = PictureFormat(height, width, channels, rules)
         if wanted.shape != own:
             notes.append(f"pictures of shape {own} are brought into the shape {wanted.shape}, as asked")
         return [_Labelled(wanted.of_array(part.pictures), part.labels) for part in self._arrays], wanted
@@ -248,6 +252,7 @@ def _read(files: LabelledFiles, wanted: PictureFormat, cache: DiskCache | None, 
     lost = [*files.skipped, *((files.paths[row], reason) for row, reason in damaged)]
     if lost:
         notes.append(f"{len(lost)} of {len(files.paths) + len(files.skipped)} files are left out: {named(lost)}")
+    notes += [files.unread] if files.unread else []
     if damaged:
         keep = np.ones(len(files.paths), bool)
         keep[[row for row, _ in damaged]] = False

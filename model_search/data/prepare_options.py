@@ -9,7 +9,11 @@ from model_search.data.named.own_towers import OwnTower
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
-READING_RULES = 2  # how cells are read: 1 as version 1.0 did (see `tabular/earlier_rules.py`), 2 as now
+# How cells are read; a study goes on with the rules that it began with. With 1 as version 1.0 did (see
+# `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too,
+# and texts such as "inf" are missing among labels that are numbers; for pictures, see `images/picture_format.py`.
+READING_RULES = 2
+LATEST_RULES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,7 @@ class PrepareOptions:
         label_per_step: Whether there is a label for each step.
         flat_inputs: Whether all features of a stream are concatenated into one vector, as version 1.0 did, so that
             its studies can be continued.
-        reading_rules: How the cells of a table are read; a study goes on with the rules that it began with.
+        reading_rules: How cells and pictures are read; a study goes on with the rules that it began with.
         primary_task: Of several tasks, the one by which models are compared; the provider's first one where None.
         input_towers: What is particular to the tower of an input, by the input's name.
     """
@@ -48,7 +52,7 @@ class PrepareOptions:
     embedding: str | None = None
     label_per_step: bool = False
     flat_inputs: bool = False
-    reading_rules: int = READING_RULES
+    reading_rules: int = LATEST_RULES
     primary_task: str | None = None
     input_towers: Mapping[str, OwnTower] = dataclasses.field(default_factory=dict)
 

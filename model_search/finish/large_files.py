@@ -30,6 +30,8 @@ from model_search.data.task import Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
 from model_search.finish.evaluate import metrics_of_tasks
 from model_search.finish.predict import (
+    class_array,
+    class_names,
     predict_labels,
     predict_probabilities,
     predict_task_probabilities,
@@ -37,6 +39,7 @@ from model_search.finish.predict import (
     tower_logits,
 )
 from model_search.metadata.study_folder import check_target
+from model_search.training.metrics import predicted_classes
 
 if TYPE_CHECKING:
     import keras
@@ -205,7 +208,8 @@ def _say(sentences: Iterable[str], note: Note | None) -> None:
 def answers_of(logits: np.ndarray, tasks: Mapping[str, Task], temperatures: Sequence[float]) -> pd.DataFrame:
     """What is written for each row: "prediction", and "probability_CLASS" for each class; "quantile_Q" of quantiles.
 
-    Of tasks besides the primary one, "prediction/TASK" and "probability_CLASS/TASK".
+    Of tasks besides the primary one, "prediction/TASK" and "probability_CLASS/TASK". Classes that print alike (1 and
+    "1") are written as in Python.
     """
     found = None
     for (name, columns), temperature in zip(logits_of_tasks(tasks).items(), temperatures, strict=True):
@@ -223,8 +227,12 @@ def _answers_of_task(logits: np.ndarray, task: Task, temperature: float) -> pd.D
     found = pd.DataFrame({"prediction": pd.Series(labels.tolist(), dtype=labels.dtype if labels.ndim == 1 else object)})
     if task.kind is not TaskKind.CLASSIFICATION:
         return found
+    classes = class_array(task).tolist()
+    names = class_names(classes)
+    if names != [str(label) for label in classes]:
+        found["prediction"] = np.array(names, dtype=object)[predicted_classes(task, logits / temperature)]
     shares = predict_probabilities(logits, task, temperature)
-    return found.join(shares.rename(columns=lambda label: f"probability_{label}"))
+    return found.join(shares.set_axis([f"probability_{name}" for name in names], axis="columns"))
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:

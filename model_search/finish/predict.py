@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.rows import Arrays
-from model_search.data.task import Task, TaskKind, logits_of_tasks
+from model_search.data.task import Label, Task, TaskKind, logits_of_tasks
 from model_search.errors import UserError
 from model_search.towers.block_rows import rows_at_a_time
 from model_search.towers.keras_inputs import row_name
@@ -139,6 +139,12 @@ def predict_probabilities(logits: np.ndarray, task: Task, temperature: float = 1
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     columns = pd.Index(class_array(task), dtype=object)
     return pd.DataFrame(powers / powers.sum(axis=1, keepdims=True), columns=columns)
+
+
+def class_names(classes: Sequence[Label]) -> list[str]:
+    """The classes as different texts, in their order: as they print; as Python writes them where two print alike."""
+    texts = [str(label) for label in classes]
+    return texts if len(set(texts)) == len(texts) else [repr(label) for label in classes]
 
 
 def class_array(task: Task) -> np.ndarray:

@@ -20,8 +20,8 @@ _MISSING = "(?i)(?:" + "|".join(re.escape(marker) for marker in sorted(MISSING_M
 _WHOLE_WITH_FRACTION = r"^([+-]?\d+)\.0*$"
 _BLANKS = r"[\s\v]*"  # in TensorFlow's expressions, \s is without \v
 _TIME = (
-    rf"(?:[T ]{_BLANKS}(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:[.,]\d+)?)?{_BLANKS}([AaPp][Mm])?)?"
-    rf"{_BLANKS}(?:Z|[+-]\d{{2}}:?\d{{2}})?"
+    rf"(?:[T ]{_BLANKS}(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:[.,]\d+)?)?{_BLANKS}([AaPp][Mm])?"
+    rf"{_BLANKS}(?:Z|UTC|[+-]\d{{2}}(?::?\d{{2}})?)?|{_BLANKS}(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?"
 )
 _YEAR_FIRST = r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})" + _TIME
 _YEAR_LAST = r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})" + _TIME

@@ -20,7 +20,7 @@ from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
 from model_search.data.text.tokens import TextFormat
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
-from model_search.finish.predict import class_array
+from model_search.finish.predict import class_array, class_names
 from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
 from model_search.towers.heads import named_operation, probabilities_of
 from model_search.towers.inputs import renamed, structured
@@ -231,9 +231,7 @@ def _labels(codes: Any, classes: np.ndarray, suffix: str) -> Any:
 def class_texts(classes: np.ndarray) -> list[str]:
     """The classes as different texts, in their order.
 
-    As they print; as Python writes them where two print alike, or one ends with a zero byte (Keras cuts it off).
+    As `class_names` has them; as Python writes them where one ends with a zero byte, too (Keras cuts it off).
     """
-    texts = [str(label) for label in classes.tolist()]
-    if len(set(texts)) == len(texts) and not any(text.endswith("\0") for text in texts):
-        return texts
-    return [repr(label) for label in classes.tolist()]
+    texts = class_names(classes.tolist())
+    return [repr(label) for label in classes.tolist()] if any(text.endswith("\0") for text in texts) else texts

@@ -209,6 +209,33 @@ def test_times_give_hours_and_bad_dates_are_missing():
     assert not matrix.any()
 
 
+ZONED = [(DATES + pd.to_timedelta(RNG.integers(0, 86400, ROWS), unit="s")).strftime(f"%Y-%m-%d %H:%M:%S{zone}")
+         for zone in ("+01", "-05", " UTC", ".25+01")]  # fmt: skip
+
+
+@pytest.mark.parametrize("cells", ZONED, ids=lambda cells: cells[0][19:])
+def test_the_zones_that_databases_write(cells):
+    feature, _, _ = infer(cells.to_numpy(dtype=object))
+    assert isinstance(feature, DateFeature)
+    assert feature.parts[-1] == "hour"
+    matrix = Preprocessor(FeatureSchema((feature,))).transform({"c": [cells[0], cells[0][:19], cells[0][:10] + "-05"]})
+    np.testing.assert_array_equal(matrix[0], matrix[1])
+    assert not matrix[2].any()  # the hour of a zone follows a time only
+    frame = pd.DataFrame({"c": cells, "other": np.arange(ROWS) % 7})
+    by_time = array_data.Provider(frame, CLASSES, time="c").prepare(PrepareOptions(seed=0, batch_size=4))
+    assert by_time.description["split"]["by"] == "time"
+
+
+@pytest.mark.parametrize("cells", ZONED, ids=lambda cells: cells[0][19:])
+def test_a_study_of_before_goes_on_without_zones_that_it_did_not_read(cells):
+    frame = pd.DataFrame({"c": cells, "n": np.arange(ROWS) % 7})
+    options = PrepareOptions(seed=0, batch_size=4, reading_rules=2)
+    assert set(array_data.Provider(frame, CLASSES).prepare(options).description["schema"]["dropped"]) == {"c"}
+    mixed = infer_schema(frame.assign(c=[*cells[:10], *cells[10:].str[:19]]), TARGET, rules=2)
+    assert [f.column for f in mixed[0].features] == ["c", "n"]
+    assert any("10 rows hold no date" in note for note in mixed[1])
+
+
 def test_ambiguous_dates_are_noted():
     feature, _, notes = infer([f"{i % 12 + 1:02}/{i % 7 + 1:02}/{2000 + i % 5}" for i in range(ROWS)])
     assert feature.order == "mdy"
@@ -242,6 +269,23 @@ def test_typed_dates_with_zones_and_gaps():
     feature, _, _ = infer(stamps)
     assert isinstance(feature, DateFeature)
     assert np.isfinite(Preprocessor(FeatureSchema((feature,))).transform(pd.DataFrame({"c": stamps}))).all()
+
+
+@pytest.mark.parametrize("dtype", ["timestamp[us]", "timestamp[ns]", "timestamp[s]", "zoned", "date32", "date64"])
+def test_typed_dates_of_arrow(dtype):
+    arrow = pytest.importorskip("pyarrow")
+    types = {"zoned": arrow.timestamp("us", tz="Europe/Zurich"), "date32": arrow.date32(), "date64": arrow.date64()}
+    wanted = pd.ArrowDtype(types[dtype] if dtype in types else arrow.timestamp(dtype[10:-1]))
+    numpy = pd.Series(DATES + pd.to_timedelta(0 if "date" in dtype else 7, unit="h"))
+    numpy = numpy.dt.tz_localize("Europe/Zurich") if dtype == "zoned" else numpy
+    numpy[3] = pd.NaT
+    stamps = numpy.astype(wanted)
+    feature, _, _ = infer(stamps)
+    assert feature == infer(numpy)[0]
+    assert isinstance(feature, DateFeature)
+    matrices = [Preprocessor(FeatureSchema((feature,))).transform(pd.DataFrame({"c": one})) for one in (stamps, numpy)]
+    np.testing.assert_array_equal(*matrices)
+    assert np.isfinite(matrices[0]).all()
 
 
 def test_unsupported_types_are_named():

@@ -10,11 +10,13 @@ import pytest
 from model_search.data import array_data, csv_data
 from model_search.data.later_rows import labelled_rows
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.task import TaskKind
 from model_search.errors import DataError
 from model_search.finish.predict import predict_labels
 
 OPTIONS = PrepareOptions(seed=1, batch_size=8)
 EARLIER = PrepareOptions(seed=1, batch_size=8, reading_rules=1)
+BEFORE_INFINITE = PrepareOptions(seed=1, batch_size=8, reading_rules=2)
 
 
 def write(path, names, rows):
@@ -226,6 +228,39 @@ def test_later_labels_that_differ_in_blanks_are_taken_with_a_note():
 
 BEFORE = "c9390fbd4f82e19641b631b653cad001b30c42d65c60ccf6893ae947c6314d4c"
 MIXED_BEFORE = "fd53de8ac0321c33523fe786d3a46f812ae81937dc83c147b5c10f99679db5e5"
+
+
+def test_an_infinite_number_is_missing_in_a_file_as_in_a_frame(tmp_path):
+    labels = [1.5, 2.5, 3.5, "inf", "-Infinity", " INF "]
+    of_file = from_csv(tmp_path, labels, task=None)
+    of_frame = from_array([float(label) for label in labels], task=None)
+    for data in (of_file, of_frame):
+        assert data.task.kind is TaskKind.REGRESSION
+        assert len(data.train) + len(data.valid) == 36
+        assert "36 rows" in notes(data)
+        assert "(36 infinite)" in notes(data)
+    assert "are no numbers" not in notes(of_file)
+    later = write(tmp_path / "later.csv", ["x", "y"], [[1, "2.5"], [2, "inf"]])
+    assert len(labelled_rows(later, of_file.description)) == 1
+    assert from_csv(tmp_path, ["inf", "a"]).task.classes == ("a", "inf")
+
+
+def test_an_infinite_number_of_one_of_several_tasks_is_missing(tmp_path):
+    path = write(tmp_path / "t.csv", ["x", "y", "z"], [[i % 7, i % 3, ["inf", "0.5", "1.5"][i % 3]] for i in range(40)])
+    data = csv_data.Provider(filename=path, label=["y", "z"]).prepare(OPTIONS)
+    assert data.other_tasks["z"].kind is TaskKind.REGRESSION
+    assert "14 rows have no label in column 'z'" in notes(data)
+    assert csv_data.Provider(filename=path, label=["y", "z"]).prepare(BEFORE_INFINITE).other_tasks["z"].classes == (
+        "0.5",
+        "1.5",
+        "inf",
+    )
+
+
+def test_a_study_with_a_class_inf_keeps_it(tmp_path):
+    data = from_csv(tmp_path, ["1.5", "2.5", "inf"], BEFORE_INFINITE, task=None)
+    assert data.task.classes == ("1.5", "2.5", "inf")
+    assert labelled_rows(tmp_path / "t.csv", data.description).label.tolist() == [0, 1, 2] * 12
 
 
 def test_a_study_of_before_is_read_as_it_was(tmp_path):

@@ -208,6 +208,17 @@ def test_the_columns_that_are_written():
     assert found["prediction"].tolist() == ["yes"]
 
 
+def test_classes_that_print_alike_are_written_as_in_python():
+    task = Task(TaskKind.CLASSIFICATION, "y", 3, (1, "1", "a"))
+    found = large_files.answers_of(np.eye(3, dtype=np.float32), {task.label: task}, [1.0])
+    assert found.columns.tolist() == ["prediction", "probability_1", "probability_'1'", "probability_'a'"]
+    assert found["prediction"].tolist() == ["1", "'1'", "'a'"]
+    other = Task(TaskKind.CLASSIFICATION, "z", 2, (True, "True"))
+    logits = np.concatenate([np.eye(3), np.eye(3)[:, :2]], axis=1).astype(np.float32)
+    found = large_files.answers_of(logits, {task.label: task, "z": other}, [1.0, 1.0])
+    assert found.columns.tolist()[4:] == ["prediction/z", "probability_True/z", "probability_'True'/z"]
+
+
 def test_the_module_loads_no_keras():
     """It is there before TensorFlow is loaded, which then is quiet."""
     code = "import sys, model_search.finish.large_files; sys.exit('keras' in sys.modules)"

@@ -38,6 +38,16 @@ def test_pictures(kind, stored, channels, size):
     assert np.abs(served.astype(int) - wanted.read_bytes(content)).max() <= (0 if size == (24, 36) else 1)
 
 
+def test_sixteen_bits_and_the_first_picture_of_a_phones_file():
+    deep = encoded(np.random.default_rng(0).integers(0, 2**16, (40, 30), np.uint16), "PNG")
+    served = decoded_picture(tf.constant(deep), PictureFormat(40, 30, 1)).numpy()
+    assert np.array_equal(served, PictureFormat(40, 30, 1).read_bytes(deep))
+    file, picture = io.BytesIO(), Image.fromarray(smooth(3))
+    picture.save(file, "MPO", save_all=True, append_images=[picture.resize((9, 6))])
+    served = decoded_picture(tf.constant(file.getvalue()), PictureFormat(24, 36, 3)).numpy()
+    assert np.array_equal(served, PictureFormat(24, 36, 3).read_bytes(file.getvalue()))
+
+
 @pytest.mark.parametrize(
     "more", [{}, {"centred": True, "most_steps": 30}, {"centred": True, "top_db": 3.0, "most_steps": 30}]
 )

@@ -21,7 +21,8 @@ from model_search.errors import DataError
 MAX_FILE_BYTES = 500_000_000
 MAX_SECONDS = 600.0  # of one recording
 _HEADER_BYTES = 4096  # of a file, in which its format is looked for
-RECORDINGS = FileKind("recordings", frozenset({".wav", ".wave"}))
+_UNREAD = {".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au", ".amr"}
+RECORDINGS = FileKind("recordings", frozenset({".wav", ".wave"}), frozenset(_UNREAD), "WAV")
 
 
 class DamagedRecordingError(DataError):

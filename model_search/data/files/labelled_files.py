@@ -7,6 +7,7 @@ import errno
 import os
 import pathlib
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,10 +30,14 @@ class FileKind:
     Attributes:
         name: What they are called in messages, in the plural.
         suffixes: How their names end, in lower case, with the dot.
+        unread: How names of such files in formats that are not read end.
+        convert_to: A format to convert those to.
     """
 
     name: str
     suffixes: frozenset[str]
+    unread: frozenset[str] = frozenset()
+    convert_to: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +97,7 @@ class LabelledFiles:
         others: The labels of further tasks, by name, [files] each.
         weights: The weights of the files; None where all weigh the same.
         groups: The groups of the files; None where they are independent.
+        unread: A sentence on files beside them in formats that are not read; empty where there are none.
     """
 
     paths: tuple[pathlib.Path, ...]
@@ -101,6 +107,7 @@ class LabelledFiles:
     others: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     weights: tuple[Any, ...] | None = None
     groups: tuple[Any, ...] | None = None
+    unread: str = ""
 
     @property
     def as_labels(self) -> Labels | None:
@@ -175,12 +182,13 @@ def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFi
                 continue
             paths.append(path)
             labels.append(child.name)
+    unread = _unread(root, kind)
     if not paths:
         raise DataError(
             f"{root} holds no {kind.name} in folders of classes; expected {root}/CLASS/FILE, a folder for each class "
-            f"(files ending in {', '.join(sorted(kind.suffixes))}){_left_out(skipped)}"
+            f"(files ending in {', '.join(sorted(kind.suffixes))}){_left_out(skipped)}{unread and '; '}{unread}"
         )
-    return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped))
+    return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped), unread=unread)
 
 
 def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
@@ -346,6 +354,19 @@ def named(paths: Sequence[tuple[pathlib.Path, str]]) -> str:
 
 def _left_out(skipped: Sequence[tuple[pathlib.Path, str]]) -> str:
     return f"; left out: {named(skipped)}" if skipped else ""
+
+
+def _unread(root: pathlib.Path, kind: FileKind) -> str:
+    """A sentence on the files in folders of classes that are of a kind, but in formats that are not read."""
+    found: Counter[str] = Counter()
+    for child in subfolders(root) if kind.unread else ():
+        for _, _, names in os.walk(child):
+            found.update(pathlib.PurePath(name).suffix.lower() for name in names if name[0] != ".")
+    counts = {suffix: found[suffix] for suffix in sorted(kind.unread & set(found))}
+    if not counts:
+        return ""
+    shown = ", ".join(f"{count} {suffix}" for suffix, count in counts.items())
+    return f"files in {root} in formats that are not read: {shown}; convert them to {kind.convert_to} to have them read"
 
 
 def _walk(folder: pathlib.Path, root: pathlib.Path, kind: FileKind) -> Iterator[tuple[pathlib.Path, str | None]]:

@@ -24,20 +24,21 @@ _BLOCK = 64  # files that a thread decodes at a time
 
 
 def chosen_format(
-    paths: Sequence[pathlib.Path], height: int | None, width: int | None, channels: int | None
+    paths: Sequence[pathlib.Path], height: int | None, width: int | None, channels: int | None, rules: int
 ) -> tuple[PictureFormat, str]:
     """The format for some files, and a sentence on what was chosen from them.
 
     What is not given is chosen from the files' headers: the median height and width, scaled down until no side is
-    longer than `MAX_SIDE`; grey where all pictures are grey, and alpha where all have it.
+    longer than `MAX_SIDE`; grey where all pictures are grey, and alpha where all have it. `rules` are the study's
+    `PrepareOptions.reading_rules`.
 
     Raises:
         DataError: if no file is a picture.
     """
     if height is not None and width is not None and channels is not None:
-        return PictureFormat(height, width, channels), ""
+        return PictureFormat(height, width, channels, rules), ""
     step = max(1, len(paths) // _HEADERS)
-    found = [head for head in map(_header_or_none, paths[::step]) if head is not None]
+    found = [head for head in (_header_or_none(path, rules) for path in paths[::step]) if head is not None]
     if not found:
         raise DataError(f"none of the {len(paths)} files is a picture, such as {paths[0]}")
     kinds = Counter(head.channels for head in found)
@@ -47,7 +48,7 @@ def chosen_format(
     if channels is None:
         channels = next(iter(kinds)) if len(kinds) == 1 else 3
     sizes = len({(head.height, head.width) for head in found})
-    chosen = PictureFormat(size[0], size[1], channels)
+    chosen = PictureFormat(size[0], size[1], channels, rules)
     if sizes == 1 and len(kinds) == 1 and shrink == 1.0 and None in (height, width):
         return chosen, ""
     asked = "" if None in (height, width) else ", as asked"
@@ -131,8 +132,8 @@ def _shown(blocks: Iterable[_Result], files: int) -> Iterable[_Result]:
     return track(blocks, "reading pictures", total, console=console, transient=True, disable=quiet)
 
 
-def _header_or_none(path: pathlib.Path) -> PictureHeader | None:
+def _header_or_none(path: pathlib.Path, rules: int) -> PictureHeader | None:
     try:
-        return header(path)
+        return header(path, rules)
     except DamagedPictureError:
         return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.data.files.labelled_files import FileKind, size_of
+from model_search.data.prepare_options import LATEST_RULES, READING_RULES
 from model_search.data.rows import with_missing
 from model_search.errors import DataError
 
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000  # of one picture; a larger one is refused before it is decoded
 MAX_FILE_BYTES = 200_000_000  # of one picture's file
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-PICTURES = FileKind(
-    "pictures", frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-)
+_UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".psd", ".svg", ".dng", ".cr2", ".nef", ".arw"}
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+PICTURES = FileKind("pictures", frozenset({*_SUFFIXES, ".jfif"}), frozenset(_UNREAD), "PNG or JPEG")
+_EARLIER_PICTURES = dataclasses.replace(PICTURES, suffixes=frozenset(_SUFFIXES), unread=frozenset({*_UNREAD, ".jfif"}))
 
 
 class DamagedPictureError(DataError):
@@ -37,11 +40,13 @@ class PictureFormat:
         height: In pixels.
         width: In pixels.
         channels: 1 for grey, 3 for colour, 4 for colour and alpha.
+        reading_rules: As in `PrepareOptions`, by which the study's pictures are read, see `opened` and `_eight_bits`.
     """
 
     height: int
     width: int
     channels: int
+    reading_rules: int = LATEST_RULES
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1 or self.height * self.width > MAX_PIXELS:
@@ -68,6 +73,8 @@ class PictureFormat:
         Raises:
             DamagedRecordError: for anything else.
         """
+        if isinstance(values, Mapping):
+            values = {"reading_rules": READING_RULES, **values}  # earlier versions had none
         try:
             return read_record(cls, values, "the format of pictures")
         except DataError as error:
@@ -79,7 +86,7 @@ class PictureFormat:
         Raises:
             DamagedPictureError: if it cannot be decoded.
         """
-        with opened(path) as picture:
+        with opened(path, self.reading_rules) as picture:
             return self.of(picture)
 
     def read_bytes(self, encoded: bytes) -> np.ndarray:
@@ -88,7 +95,7 @@ class PictureFormat:
         Raises:
             DamagedPictureError: if it cannot be decoded.
         """
-        with _checked(io.BytesIO(encoded)) as picture:
+        with _checked(io.BytesIO(encoded), self.reading_rules) as picture:
             return self.of(picture)
 
     def of(self, picture: Image) -> np.ndarray:
@@ -101,7 +108,7 @@ class PictureFormat:
 
         try:
             picture.load()
-            converted = _eight_bits(picture).convert(MODES[self.channels])
+            converted = _eight_bits(picture, self.reading_rules).convert(MODES[self.channels])
             if converted.size != (self.width, self.height):
                 # Band by band: Pillow weighs colours by alpha otherwise, which an exported model does not.
                 size = (self.width, self.height)
@@ -149,20 +156,34 @@ class PictureHeader:
     channels: int
 
 
-def header(path: str | os.PathLike[str]) -> PictureHeader:
+def pictures_by(rules: int) -> FileKind:
+    """The files that a study with such reading rules finds in folders."""
+    return PICTURES if rules >= 3 else _EARLIER_PICTURES
+
+
+def header(path: str | os.PathLike[str], rules: int = LATEST_RULES) -> PictureHeader:
     """A picture's size and channels, without decoding it.
+
+    Args:
+        path: The file.
+        rules: As for `opened`.
 
     Raises:
         DamagedPictureError: if the file is no picture, claims to be too large, or is animated.
     """
-    with opened(path) as picture:
+    with opened(path, rules) as picture:
         has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La")
         is_grey = picture.mode in ("1", "L", "F") or picture.mode.startswith("I")
         return PictureHeader(*picture.size, 4 if has_alpha else 1 if is_grey else 3)
 
 
-def opened(path: str | os.PathLike[str]) -> Image:
+def opened(path: str | os.PathLike[str], rules: int = LATEST_RULES) -> Image:
     """A picture whose header has been read and checked; its pixels are not decoded yet.
+
+    Args:
+        path: The file.
+        rules: As in `PrepareOptions.reading_rules`: from 3 on, of a JPEG file with further views (MPO, as phones and
+            cameras write it) the first is taken.
 
     Raises:
         DamagedPictureError: if the file is no picture, claims to be too large, or is animated.
@@ -173,7 +194,7 @@ def opened(path: str | os.PathLike[str]) -> Image:
         raise DamagedPictureError(f"it cannot be read ({error.strerror})") from None
     if size > MAX_FILE_BYTES:
         raise DamagedPictureError(f"its file has {size:,} bytes; expected at most {MAX_FILE_BYTES:,}")
-    return _checked(path)
+    return _checked(path, rules)
 
 
 def checked_array(pictures: np.ndarray) -> np.ndarray:
@@ -221,7 +242,7 @@ def _two_shapes(pictures: Any) -> str:
     return f", such as {shapes[0]} and {shapes[1]}" if len(shapes) > 1 else ""
 
 
-def _checked(source: Any) -> Image:
+def _checked(source: Any, rules: int) -> Image:
     import warnings
 
     from PIL import Image, UnidentifiedImageError
@@ -240,14 +261,14 @@ def _checked(source: Any) -> Image:
     if width * height > MAX_PIXELS:
         picture.close()
         raise DamagedPictureError(f"it claims to have {width} x {height} pixels; expected at most {MAX_PIXELS:,}")
-    if getattr(picture, "n_frames", 1) > 1:
+    if getattr(picture, "n_frames", 1) > 1 and not (picture.format == "MPO" and rules >= 3):
         picture.close()
         raise DamagedPictureError("it is animated, or holds several pages; expected one picture")
     return picture
 
 
-def _eight_bits(picture: Image) -> Image:
-    """The picture with eight bits a channel; sixteen bits keep their upper eight.
+def _eight_bits(picture: Image, rules: int) -> Image:
+    """The picture with eight bits a channel; from rules 3 on, sixteen bits keep their upper eight.
 
     Raises:
         ValueError: if the range of its numbers is not known.
@@ -261,4 +282,4 @@ def _eight_bits(picture: Image) -> Image:
     values = np.asarray(picture, dtype=np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its pixels are from {values.min()} to {values.max()}; expected 0 to 65535")
-    return Image.fromarray((values * 255 // 65535).astype(np.uint8))
+    return Image.fromarray((values >> 8 if rules >= 3 else values * 255 // 65535).astype(np.uint8))

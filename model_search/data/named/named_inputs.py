@@ -175,9 +175,11 @@ def _given(value: Any, lengths: Any, form: NamedInput | None, what: str) -> Give
     if hasattr(value, "columns"):
         return _of_frame(value, form, what)
     shapes = {_shape(one) for one in value} if isinstance(value, list | tuple) else set()
-    is_ragged = len(shapes) > 1 or None in shapes
-    if lengths is not None or is_ragged:
-        given = Given(NamedInput(Kind.SEQUENCE), padded(value if is_ragged else as_array(value, what), lengths))
+    is_listed = len(shapes) > 1 or None in shapes
+    if shapes and lengths is None and form is not None and form.kind is Kind.SEQUENCE:
+        is_listed = True  # later rows may be one, or all have one length
+    if lengths is not None or is_listed:
+        given = Given(NamedInput(Kind.SEQUENCE), padded(value if is_listed else as_array(value, what), lengths))
     else:
         given = _of_array(as_array(value, what), what)
     if form is not None and given.form.kind is not form.kind:
@@ -188,6 +190,10 @@ def _given(value: Any, lengths: Any, form: NamedInput | None, what: str) -> Give
 def _of_frame(frame: Any, form: NamedInput | None, what: str) -> Given:
     columns = tuple(map(str, frame.columns)) if form is None else form.columns
     found = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+    doubled = sorted(set(found.columns[found.columns.duplicated()]) & set(columns))
+    if doubled:
+        shown = ", ".join(map(repr, doubled))
+        raise DataError(f"{what}: there are several columns named {shown}; give each its own name")
     missing = [name for name in columns if name not in found.columns]
     if missing or not columns:
         raise DataError(f"{what} lacks the columns {', '.join(map(repr, missing))}; expected {', '.join(columns)}")

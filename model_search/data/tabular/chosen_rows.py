@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import LATEST_RULES, PrepareOptions
 from model_search.data.rows import LABEL, Arrays, Rows, with_missing
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
@@ -226,12 +226,13 @@ class Choice:
         return found | ({"other_tasks": [task.to_json() for task in self.others.values()]} if self.others else {})
 
 
-def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds) -> Task:
-    """The primary task of the labels of the first part."""
+def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, rules: int = LATEST_RULES) -> Task:
+    """The primary task of the labels of the first part; `rules` as in `PrepareOptions.reading_rules`."""
     rows, own = parts[0]
     weight = None if own.weights is None else own.weight_name
     chosen = kind.get(own.name) if isinstance(kind, Mapping) else kind
-    return label_columns.infer_task(label_columns.read_labels(own.series(rows, what)), chosen, weight=weight)
+    column = label_columns.read_labels(own.series(rows, what), rules=rules)
+    return label_columns.infer_task(column, chosen, weight=weight)
 
 
 def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, options: PrepareOptions) -> Choice:
@@ -248,14 +249,14 @@ def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, opt
         DataError: if there is nothing to learn, or there are too few rows.
     """
     parts = [(rows, own.with_primary(options.primary_task)) for rows, own in parts]
-    task = infer(parts, what, options.task_kind or kind)
+    task = infer(parts, what, options.task_kind or kind, options.reading_rules)
     names = [parts[0][1].name, *parts[0][1].others]
     kinds = kind if isinstance(kind, Mapping) else dict.fromkeys(names, kind)
     unknown = [name for name in kinds if name not in names]
     if unknown:
         raise DataError(f"task names {unknown[0]!r}; the labels are {', '.join(map(repr, names))}")
     choices = {name: None if one is None else TaskChoice(one) for name, one in kinds.items()}
-    others = infer_other_tasks(_raw_others(parts[0], what), choices)
+    others = infer_other_tasks(_raw_others(parts[0], what), choices, options.reading_rules)
     notes: list[str] = [other.inferred for other in others.values()]
     found = [_encoded(number, part, what, {task.label: task, **others}, notes) for number, part in enumerate(parts)]
     if len(found[0].numbers) < MIN_ROWS:

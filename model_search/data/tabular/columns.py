@@ -38,7 +38,13 @@ _WHATS = (  # the order in which changes are said
 )  # fmt: skip
 _MOST_EXAMPLES = 4
 EPOCH = datetime.date(1970, 1, 1).toordinal()
-_TIME = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?)?\s*(?:Z|[+-]\d{2}:?\d{2})?"
+# A zone of hours alone follows a time only: 2021-03-09-05 is no date.
+_TIME = (
+    r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
+    r"|\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
+)
+# Of a date: one with a zone that was none before rules 3.
+_SHORT_ZONE = re.compile(r".*(?:UTC|:.*[+-]\d{2})", re.ASCII | re.DOTALL)
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
 
@@ -201,6 +207,11 @@ def is_typed_date(series: pd.Series) -> bool:
     return types.is_datetime64_any_dtype(series.dtype)
 
 
+def is_infinite(text: str) -> bool:
+    """Whether a text is an infinite number, such as "inf" or "-Infinity"."""
+    return bool(_INFINITE.fullmatch(text))
+
+
 def numbers_of(series: pd.Series) -> np.ndarray:
     """A column as float64 [rows]; NaN where a cell is missing, infinite or no number."""
     return read_numbers(series)[0]
@@ -294,13 +305,23 @@ def dates_of(series: pd.Series, order: str) -> np.ndarray:
 def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]:
     """A column of dates as `dates_of` gives it, and what is not taken as it is."""
     if is_typed_date(series):
-        naive = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
-        moments = naive.to_numpy(dtype=naive.dtype)
+        moments = _without_zone(series)
         # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
         days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
         return np.where(np.isnat(moments), np.nan, days), []
     parts = [dates_from_texts(*distinct_texts(part), order) for part in parts_of(series)]
     return _joined([days for days, _ in parts]), merged(changes for _, changes in parts)
+
+
+def _without_zone(series: pd.Series) -> np.ndarray:
+    """Typed dates as datetime64 [rows], in their own unit; those of Arrow in microseconds."""
+    import pandas as pd
+
+    is_arrow = isinstance(series.dtype, pd.ArrowDtype)
+    zone = getattr(series.dtype.pyarrow_dtype if is_arrow else series.dtype, "tz", None)
+    naive = series if zone is None else series.dt.tz_localize(None)
+    naive = naive.astype("datetime64[us]") if is_arrow else naive
+    return naive.to_numpy(dtype=naive.dtype)
 
 
 def order_of_later(series: pd.Series, order: str) -> str:
@@ -325,29 +346,40 @@ def year_last(series: pd.Series, order: str) -> list[Change]:
     return [Change("dates with the year last, of which training had none", read_as, rows, examples)] if rows else []
 
 
-def looks_like_date(text: str) -> bool:
-    """Whether a text has the form of a date; its numbers may be none."""
-    return bool(_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text))
+def looks_like_date(text: str, *, short_zones: bool = True) -> bool:
+    """Whether a text has the form of a date; its numbers may be none. `short_zones` as for `parse_dates`."""
+    if not (_YEAR_FIRST.fullmatch(text) or _YEAR_LAST.fullmatch(text)):
+        return False
+    return short_zones or not _SHORT_ZONE.fullmatch(text)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
 
-def dates_from_texts(codes: np.ndarray, texts: Sequence[str], order: str) -> tuple[np.ndarray, list[Change]]:
-    """As `read_dates`, of a column as `distinct_texts` gives it."""
+def dates_from_texts(
+    codes: np.ndarray, texts: Sequence[str], order: str, *, short_zones: bool = True
+) -> tuple[np.ndarray, list[Change]]:
+    """As `read_dates`, of a column as `distinct_texts` gives it; `short_zones` as for `parse_dates`."""
     if not texts:
         return np.empty(0), []
-    days = parse_dates(texts, order)
+    days = parse_dates(texts, order, short_zones=short_zones)
     unread = np.isnan(days) & np.array([bool(text) for text in texts])
     rows = int(np.bincount(codes, minlength=len(texts))[unread].sum())
     examples = tuple(sorted(texts[index] for index in np.flatnonzero(unread).tolist()))
     return days[codes], [Change("no date", "missing", rows, examples)] if rows else []
 
 
-def parse_dates(texts: Sequence[str], order: str) -> np.ndarray:
-    """Texts as days since 1970-01-01, float64; NaN where there is no date. `order` as in `DateFeature`."""
-    return np.array([_days(text, order) for text in texts], dtype=np.float64)
+def parse_dates(texts: Sequence[str], order: str, *, short_zones: bool = True) -> np.ndarray:
+    """Texts as days since 1970-01-01, float64; NaN where there is no date.
+
+    Args:
+        texts: The texts.
+        order: As in `DateFeature`.
+        short_zones: Whether a time may end with a zone of hours alone ("+01") or "UTC"; before rules 3 it did not.
+    """
+    is_read = [short_zones or not _SHORT_ZONE.fullmatch(text) for text in texts]
+    return np.array([_days(text, order) if read else math.nan for text, read in zip(texts, is_read, strict=True)])
 
 
 def date_order(texts: Iterable[str]) -> tuple[str, bool]:
@@ -407,7 +439,7 @@ def _number(text: str) -> float:
         return float(text)
     if GROUPED_NUMBER.fullmatch(text):
         return float(text.replace(",", ""))
-    return math.inf if _INFINITE.fullmatch(text) else math.nan
+    return math.inf if is_infinite(text) else math.nan
 
 
 def _tamed(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model_search.data.prepare_options import READING_RULES
 from model_search.data.tabular import columns
 from model_search.data.task import Label
 from model_search.errors import DataError
@@ -93,7 +94,7 @@ def float_or_inf(label: Label) -> float:
         return math.inf
 
 
-def read_labels(series: pd.Series, *, as_text: bool = False) -> LabelColumn:
+def read_labels(series: pd.Series, *, as_text: bool = False, rules: int = READING_RULES) -> LabelColumn:
     """Reads a column of labels, each as it is written.
 
     Where all labels are numbers, equal ones are one label; the most common way of writing it decides whether it is a
@@ -103,6 +104,7 @@ def read_labels(series: pd.Series, *, as_text: bool = False) -> LabelColumn:
     Args:
         series: Texts (as in a CSV file) or typed values.
         as_text: Whether texts stay texts where they all are numbers, too.
+        rules: The study's `PrepareOptions.reading_rules`; those of version 1.0 are in `earlier_rules`.
 
     Raises:
         DataError: if a cell holds no single value, a number is beyond float64, or bytes are not UTF-8.
@@ -112,7 +114,7 @@ def read_labels(series: pd.Series, *, as_text: bool = False) -> LabelColumn:
     counts = np.bincount(codes[codes >= 0], minlength=len(cells))
     missing_as: Counter[str] = Counter({"empty": int((codes < 0).sum())})
     found: list[Label | None] = [_plain(cell, name) for cell in cells]
-    numbers = None if as_text else _numbers(found, name)
+    numbers = None if as_text else _numbers(found, name, infinite_is_missing=rules >= 3)
     if numbers is None:
         kept = [None if _is_missing(label, columns.MISSING_LABELS) else label for label in found]
     else:
@@ -211,13 +213,18 @@ def _is_missing(label: Label | None, markers: frozenset[str]) -> bool:
     return label is None or (isinstance(label, str) and label.strip().lower() in markers)
 
 
+def _is_infinite(label: Label | None) -> bool:
+    """Whether a text is an infinite number."""
+    return isinstance(label, str) and columns.is_infinite(label.strip())
+
+
 def _as_missing(label: Label | None) -> str:
-    if label is None:
+    if label is None or _is_infinite(label):
         return "infinite"
     return repr(label.strip()) if isinstance(label, str) and label.strip() else "empty"
 
 
-def _numbers(found: Sequence[Label | None], name: str) -> list[int | float | None] | None:
+def _numbers(found: Sequence[Label | None], name: str, *, infinite_is_missing: bool) -> list[int | float | None] | None:
     """The labels as numbers; None where one is something else, or texts and typed numbers are mixed."""
     present = [label for label in found if label is not None]
     if not present or all(is_number(label) for label in present):
@@ -226,7 +233,7 @@ def _numbers(found: Sequence[Label | None], name: str) -> list[int | float | Non
         return None
     numbers: list[int | float | None] = []
     for label in found:
-        is_missing = _is_missing(label, columns.MISSING_MARKERS)
+        is_missing = _is_missing(label, columns.MISSING_MARKERS) or (infinite_is_missing and _is_infinite(label))
         number = None if is_missing else parse_number(str(label), name)
         if number is None and not is_missing:
             return None

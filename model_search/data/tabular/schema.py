@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model_search.data.prepare_options import LATEST_RULES
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
     DATE_PARTS,
@@ -81,7 +82,7 @@ class Finding:
 
 
 def infer_schema(
-    frame: pd.DataFrame, target: Target, kinds: Mapping[str, str] | None = None
+    frame: pd.DataFrame, target: Target, kinds: Mapping[str, str] | None = None, rules: int = LATEST_RULES
 ) -> tuple[FeatureSchema, list[str]]:
     """Fits the features.
 
@@ -89,6 +90,7 @@ def infer_schema(
         frame: The training rows, features only; text or typed columns.
         target: Their labels.
         kinds: The user's choices for columns: "number" or "text".
+        rules: The study's `PrepareOptions.reading_rules`.
 
     Returns:
         The schema, and sentences for people.
@@ -96,7 +98,7 @@ def infer_schema(
     Raises:
         DataError: if no column can be used; the message gives the reasons.
     """
-    findings = {str(name): _infer(frame[name], target, (kinds or {}).get(name)) for name in frame.columns}
+    findings = {str(name): _infer(frame[name], target, (kinds or {}).get(name), rules) for name in frame.columns}
     features = {name: found.feature for name, found in findings.items() if found.feature is not None}
     notes = [f"column {name!r}: {found.note}" for name, found in findings.items() if found.note]
     if not features:
@@ -110,7 +112,7 @@ def infer_schema(
     return FeatureSchema(tuple(features.values()), dropped), notes
 
 
-def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
+def _infer(series: pd.Series, target: Target, kind: str | None, rules: int) -> Finding:
     import pandas as pd
     import pandas.api.types as types
 
@@ -134,7 +136,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None) -> Finding:
     numbers = text_numbers(series, 0.0 if kind == NUMBER else MOSTLY)
     if numbers is not None:
         return _number_from_text(name, numbers, target, forced=kind == NUMBER)
-    dates = text_dates(series, MOSTLY)
+    dates = text_dates(series, MOSTLY, short_zones=rules >= 3)
     if dates is not None:
         found = _date(name, dates.days, dates.order, target)
         if dates.guessed and found.feature is not None:

@@ -66,8 +66,15 @@ def _neutral(task: Task) -> float:
     return 0 if task.kind is TaskKind.CLASSIFICATION else task.target_mean
 
 
-def infer_other_tasks(others: Mapping[str, OtherTask], kinds: Mapping[str, TaskChoice | None]) -> dict[str, Task]:
+def infer_other_tasks(
+    others: Mapping[str, OtherTask], kinds: Mapping[str, TaskChoice | None], rules: int
+) -> dict[str, Task]:
     """The further tasks by name; `scaled` adds mean and scale of numbers.
+
+    Args:
+        others: Their raw labels.
+        kinds: The user's choices.
+        rules: The study's `PrepareOptions.reading_rules`.
 
     Raises:
         DataError: if there is nothing to predict.
@@ -75,7 +82,7 @@ def infer_other_tasks(others: Mapping[str, OtherTask], kinds: Mapping[str, TaskC
     found = {}
     for name, (series, weights) in others.items():
         weight = None if weights is None else str(weights.name)
-        found[name] = labels.infer_task(read_labels(series), kinds.get(name), None, weight)
+        found[name] = labels.infer_task(read_labels(series, rules=rules), kinds.get(name), None, weight)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import READING_RULES, PrepareOptions
+from model_search.data.prepare_options import LATEST_RULES, READING_RULES, PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
@@ -124,13 +124,13 @@ class _Part:
         return _Part(frame, self.targets[rows], weights, others, arrangement)
 
 
-def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = READING_RULES) -> tuple[LabelColumn, Task]:
+def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = LATEST_RULES) -> tuple[LabelColumn, Task]:
     """Reads the labels and infers the task; DataError where there is nothing to learn."""
     series = raw.rows.labels
     if rules < READING_RULES:
         column = earlier_rules.read_labels(series)
     else:
-        column = read_labels(series, as_text=raw.kinds.get(str(series.name)) == TEXT)
+        column = read_labels(series, as_text=raw.kinds.get(str(series.name)) == TEXT, rules=rules)
     weight = None if raw.rows.weights is None else str(raw.rows.weights.name)
     chosen = raw.task_kind or raw.task_kinds.get(str(series.name)) if kind is None else TaskChoice(kind)
     return column, labels.infer_task(column, _in_own_order(chosen, series), raw.logits_dimension, weight)
@@ -156,7 +156,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     rules = options.reading_rules
     raw = _with_primary(raw, options.primary_task)
     column, task = table_task(raw, options.task_kind, rules)
-    others = infer_other_tasks(raw.rows.others, raw.task_kinds)
+    others = infer_other_tasks(raw.rows.others, raw.task_kinds, rules)
     notes: list[str] = [*raw.rows.notes, *(other.inferred for other in others.values())]
     if task.kind is TaskKind.CLASSIFICATION:
         notes += [f"label column {column.name!r}: {said}" for said in (column.respelled, column.alike) if said]
@@ -183,7 +183,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         task = labels.fit_range(task, train.targets)
     notes += labels.scale_notes(task, train.targets)
     others = scaled(others, train.others)
-    schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds)
+    schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds, rules)
     notes += found
     preprocessor = Preprocessor(schema)
     description = {

@@ -88,12 +88,18 @@ class TextDates:
     notes: tuple[str, ...]
 
 
-def text_dates(series: pd.Series, least: float) -> TextDates | None:
-    """Reads a column of text as dates; None if less than the share `least` of those that are present are dates."""
-    order, guessed = columns.date_order(_dated_texts(series, least))
+def text_dates(series: pd.Series, least: float, *, short_zones: bool = True) -> TextDates | None:
+    """Reads a column of text as dates; None if less than the share `least` of those that are present are dates.
+
+    Args:
+        series: The column.
+        least: The share.
+        short_zones: As for `columns.parse_dates`.
+    """
+    order, guessed = columns.date_order(_dated_texts(series, least, short_zones))
     parts, changes, present, lost = [], [], 0, 0
     for codes, _, texts in _parts(series):
-        days, found = columns.dates_from_texts(codes, texts, order)
+        days, found = columns.dates_from_texts(codes, texts, order, short_zones=short_zones)
         filled = np.array([bool(text) for text in texts], dtype=bool)[codes]
         parts.append(days)
         changes.append(found)
@@ -130,11 +136,11 @@ def _parts(series: pd.Series) -> Iterator[tuple[np.ndarray, list[Any], list[str]
             yield codes, cells, [columns.canonical_text(cell) for cell in cells]
 
 
-def _dated_texts(series: pd.Series, least: float) -> Iterator[str]:
+def _dated_texts(series: pd.Series, least: float, short_zones: bool) -> Iterator[str]:
     """The different texts that look like a date; ends early where too many of the others are found."""
     lost = 0
     for codes, _, texts in _parts(series):
-        dated = [columns.looks_like_date(text) for text in texts]
+        dated = [columns.looks_like_date(text, short_zones=short_zones) for text in texts]
         yield from (text for text, is_dated in zip(texts, dated, strict=True) if is_dated)
         other: Sequence[bool] = [bool(text) and not is_dated for text, is_dated in zip(texts, dated, strict=True)]
         lost += int(np.array(other, dtype=bool)[codes].sum())

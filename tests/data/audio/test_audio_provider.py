@@ -123,6 +123,15 @@ def test_damaged_files_are_skipped_by_name_and_refused_at_prediction(tmp_path):
             inputs_of([paths[0], tmp_path / "low" / name], as_described(data))
 
 
+def test_files_in_formats_that_are_not_read_are_counted_in_a_note(tmp_path):
+    write_tones(tmp_path)
+    folder = next(one for one in tmp_path.iterdir() if one.is_dir())
+    for name in ("a.mp3", "b.mp3", "c.flac"):
+        (folder / name).write_bytes(b"?")
+    notes = audio_data.Provider(tmp_path).prepare(OPTIONS).description["notes"]
+    assert any("in formats that are not read: 1 .flac, 2 .mp3; convert them to WAV" in note for note in notes)
+
+
 def test_forms_of_later_recordings_agree(tmp_path):
     write_tones(tmp_path)
     description = as_described(audio_data.Provider(tmp_path).prepare(OPTIONS))

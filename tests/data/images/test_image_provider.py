@@ -226,7 +226,64 @@ def test_upper_case_names_and_other_modes_are_pictures(tmp_path):
     data = image_data.Provider(tmp_path).prepare(OPTIONS)
     assert data.input_specs["image"].shape == (8, 8, 3) and len(data.train) + len(data.valid) == 25
     found = pictures_of([tmp_path / "c0" / "deep.png"], data.description)["image"]
-    assert found[0, :, :, 0].ravel().tolist() == [value * 1040 * 255 // 65535 for value in range(64)]
+    assert found[0, :, :, 0].ravel().tolist() == [value * 1040 >> 8 for value in range(64)]
+
+
+BEFORE = PrepareOptions(seed=1, batch_size=8, reading_rules=2)
+
+
+def test_the_first_picture_of_a_phones_file_is_read(tmp_path):
+    write_digits(tmp_path, 30)
+    picture = Image.fromarray(digits(1)[0][0])
+    for name in ("photo.jpg", "photo.jfif"):
+        picture.save(
+            tmp_path / "digit_0" / name,
+            format="MPO",
+            save_all=True,
+            append_images=[picture.rotate(90), picture.resize((3, 3))],
+        )
+    picture.save(tmp_path / "plain.jpg")
+    data = image_data.Provider(tmp_path).prepare(OPTIONS)
+    assert len(data.train) + len(data.valid) == 32
+    assert not any("left out" in note for note in data.description["notes"])
+    paths = [tmp_path / "plain.jpg", tmp_path / "digit_0" / "photo.jpg", tmp_path / "digit_0" / "photo.jfif"]
+    plain, *others = pictures_of(paths, data.description)["image"]
+    assert all(np.array_equal(plain, other) for other in others)
+    before = image_data.Provider(tmp_path).prepare(BEFORE)
+    assert len(before.train) + len(before.valid) == 30
+    assert any("photo.jpg: it is animated" in note for note in before.description["notes"])
+    assert any("not read: 1 .jfif" in note for note in before.description["notes"])
+
+
+def test_a_study_of_before_reads_sixteen_bits_as_it_did(tmp_path):
+    rng = np.random.default_rng(0)
+    for row in range(20):
+        (tmp_path / f"c{row % 2}").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 2**16, (5, 5), np.uint16)).save(tmp_path / f"c{row % 2}" / f"{row}.png")
+    deep = [tmp_path / "c0" / "0.png"]
+    values = np.asarray(Image.open(deep[0])).astype(int)
+    for options, expected in ((OPTIONS, values >> 8), (BEFORE, values * 255 // 65535)):
+        data = image_data.Provider(tmp_path).prepare(options)
+        assert any(np.array_equal(one[..., 0], expected) for rows in (data.train, data.valid)
+                   for one in rows.inputs["image"])  # fmt: skip
+        description = dict(data.description)
+        assert np.array_equal(pictures_of(deep, description)["image"][0, ..., 0], expected)
+    of_version_1 = {name: description["images"][name] for name in ("height", "width", "channels")}
+    assert np.array_equal(pictures_of(deep, description | {"images": of_version_1})["image"][0, ..., 0], expected)
+
+
+def test_files_in_formats_that_are_not_read_are_counted_in_a_note(tmp_path):
+    write_digits(tmp_path, 30)
+    for name in ("a.avif", "b.AVIF", "c.heic", "d.txt", ".hidden.avif"):
+        (tmp_path / "digit_1" / name).write_bytes(b"?")
+    notes = image_data.Provider(tmp_path).prepare(OPTIONS).description["notes"]
+    said = f"files in {tmp_path} in formats that are not read: 2 .avif, 1 .heic; convert them to PNG or JPEG"
+    assert sum(said in note for note in notes) == 1
+    only = tmp_path / "only"
+    (only / "c").mkdir(parents=True)
+    (only / "c" / "a.avif").write_bytes(b"?")
+    with pytest.raises(DataError, match=r"holds no pictures in folders .* not read: 1 \.avif; convert them to PNG"):
+        image_data.Provider(only).prepare(OPTIONS)
 
 
 def test_one_picture_is_refused_and_not_read_as_its_rows():

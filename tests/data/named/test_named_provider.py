@@ -71,6 +71,21 @@ def test_validation_rows_have_the_same_forms():
         array_data.Provider(x, Y, validation=(other | {"seq": np.ones(3)}, Y[:3]))
 
 
+@pytest.mark.parametrize("shape", [(), (2,)], ids=["one channel", "two channels"])
+def test_ragged_sequences_are_predicted_one_at_a_time(shape):
+    ragged = [np.full((2 + row % 3, *shape), row, np.float32) for row in range(20)]
+    about = as_described(array_data.Provider({"seq": ragged, "table": TABLE}, Y).prepare(OPTIONS))
+    whole = inputs_of({"seq": ragged, "table": TABLE}, about)
+    for rows in ([0], [1, 4, 7], [3, 4]):
+        some = inputs_of({"seq": [ragged[row] for row in rows], "table": TABLE[rows]}, about)
+        for name, values in whole.items():
+            np.testing.assert_array_equal(some[name], values[rows])
+    listed = inputs_of({"seq": tuple(ragged[4].tolist() for _ in range(2)), "table": TABLE[:2]}, about)
+    assert listed["seq_lengths"].tolist() == [3, 3]
+    with pytest.raises(DataError, match=r"sequence 1 is .* of shape \(\)"):
+        inputs_of({"seq": [1.0, 2.0], "table": TABLE[:2]}, about)
+
+
 def test_later_rows():
     x = {"map": MAP, "table": TABLE}
     data = array_data.Provider(x, Y).prepare(OPTIONS)
@@ -104,6 +119,14 @@ MISTAKES = [
     ({"": MAP, "table": TABLE}, "or one without a name"),
     ({"seq": np.zeros((20, 3, 2)), "map": np.zeros((20, 1, 1, 1, 1))}, "is float64 of shape"),
     ({"map": MAP, "table": pd.DataFrame({"a": ["x"] * 20})}, "column 'a' of input 'table' is .*; expected numbers"),
+    (
+        {"map": MAP, "table": pd.DataFrame(TABLE, columns=["a", "a"])},
+        "input 'table': there are several columns named 'a'",
+    ),
+    (
+        {"map": MAP, "table": pd.DataFrame(TABLE, columns=[1, "1"])},
+        "there are several columns named '1'; give each its",
+    ),
     ({"map": MAP, "table": np.where(TABLE > 35, np.nan, TABLE)}, "missing or infinite numbers in 2 rows"),
     ({"seq": np.zeros((20, 3, 2)), "seq_lengths": [0] * 20}, "the length in row 1 is 0; expected 1 to 3 steps"),
     ({"map": MAP, "text": ["a b a b"] * 20}, "'text' is text, which is read by towers that begin with an embedding"),
