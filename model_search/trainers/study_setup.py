@@ -76,8 +76,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     existing = None if options.overwrite else _existing(folder / paths.DATABASE)
     given = read_given(options.warm_start_from)
     ready = _prepare(provider, spec, options, existing, given)
-    if deleted is not None:
-        deleted.delete()
+    left_over = "" if deleted is None else deleted.delete()
     _make_folder(folder)
     store = SqliteStore(folder / paths.DATABASE)
     try:
@@ -96,6 +95,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     except BaseException:
         store.close()
         raise
+    folds = _folds_warning(options, ready.data)
     return Session(
         folder=folder,
         store=store,
@@ -104,7 +104,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         artefacts=artefacts,
         planner=ready.planner,
         settings=ready.settings,
-        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder), _folds_warning(options, ready.data)))),
+        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder), folds, left_over))),
         notes=tuple(filter(None, (ready.data.task.inferred, *ready.data.description.get("notes", ())))),
         keeping=options.keeping,
     )
