@@ -10,7 +10,7 @@ import secrets
 
 from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata.artefacts import ArtefactStore, Content, DamagedArtefactError, LocalArtefacts, check_size
-from model_search.metadata.paths import artefact_path, check_relative
+from model_search.metadata.paths import absolute_place, artefact_path, check_relative
 from model_search.metadata.ray_store import as_bytes
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Artefact
@@ -178,7 +178,8 @@ def open_artefacts(folder: pathlib.Path, record: StudyRecord, place: str | None)
         raise StudyError(f"the settings of study {record.name!r} are damaged: artefacts is {stored!r:.80}")
     if place is None:
         return LocalArtefacts(folder) if stored is None else UnnamedPlace(record.name, stored)
-    if stored is None or place.rstrip("/") != stored.rstrip("/"):
+    # Earlier versions stored a relative path, as it was given.
+    if stored is None or absolute_place(place).rstrip("/") != absolute_place(stored).rstrip("/"):
         own = "its own folder" if stored is None else ascii(stored[:_SHOWN])
         raise StudyError(
             f"study {record.name!r} keeps its files in {own}, not in {place}; "

@@ -84,6 +84,16 @@ def test_a_place_counts_if_it_is_named_again(tmp_path):
         open_artefacts(tmp_path / "adult", record_of(place), "/elsewhere")
 
 
+def test_a_relative_place_of_an_earlier_version_is_one_of_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("models", "models/", str(tmp_path / "models")):
+        open_artefacts(tmp_path / "adult", record_of("models"), place).write(1, "x", b"hello")
+    assert list((tmp_path / "models" / "adult" / "trials" / "000001").iterdir())
+    monkeypatch.chdir("models")
+    with pytest.raises(StudyError, match="keeps its files in 'models', not in "):
+        open_artefacts(tmp_path / "adult", record_of("models"), str(tmp_path / "models"))
+
+
 @pytest.mark.parametrize("place", ["/nowhere", "s3://bucket/x", "memory://x", "http://localhost:1/", "nosuch://x"])
 def test_a_place_that_only_the_study_names_is_never_touched(tmp_path, place):
     unnamed = open_artefacts(tmp_path / "adult", record_of(place), None)
