@@ -115,7 +115,8 @@ class SharedArtefacts(ArtefactStore):
     def delete(self, artefact: Artefact) -> None:
         """Removes the file."""
         if self._folder is not None:
-            self._folder.delete(artefact)
+            if pathlib.Path(self._root).exists():  # it is made with the first file
+                self._folder.delete(artefact)
             return
         place = f"{self._root}/{check_relative(artefact.path)}"
         try:

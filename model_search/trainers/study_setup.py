@@ -80,6 +80,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     _make_folder(folder)
     store = SqliteStore(folder / paths.DATABASE)
     try:
+        opened = study_folder.OpenFolder(folder)
         record = store.create_study(ready.record)
         if not record.is_same(ready.record if existing is None else existing):  # another process was first
             if deleted is not None:
@@ -90,8 +91,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         artefacts = _artefacts(folder, record, options)
         keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
         keep_given(store, artefacts, given)
-        with _writing_to(folder):
-            _write_spec(store, folder)
+        with _writing_to(opened):
+            _write_spec(store, opened)
     except BaseException:
         store.close()
         raise
@@ -284,14 +285,13 @@ def _make_folder(folder: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing_to(folder: pathlib.Path) -> Iterator[None]:
+def _writing_to(opened: study_folder.OpenFolder) -> Iterator[None]:
     """Errors of the file system, in a sentence."""
     try:
         yield
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not folder.is_dir():
-            raise study_folder.VanishedStudyError.of(folder) from error
-        raise _not_written(folder, error) from error
+        opened.check()
+        raise _not_written(opened.path, error) from error
 
 
 def _not_written(folder: pathlib.Path, error: OSError) -> StudyError:
@@ -299,14 +299,15 @@ def _not_written(folder: pathlib.Path, error: OSError) -> StudyError:
     return StudyError(f"the study cannot be written to {folder}: {error.strerror or error}; {cure}")
 
 
-def _write_spec(store: Store, folder: pathlib.Path) -> None:
+def _write_spec(store: Store, opened: study_folder.OpenFolder) -> None:
     """Writes the specification that the study has for people to read.
 
     Another process may change it meanwhile; whoever writes last has seen the last change.
     """
     written, text = None, _spec_text(store)
     while text != written:
-        study_folder.write_text(folder, paths.SPECIFICATION, text)
+        with opened.held() as folder:
+            study_folder.write_text(folder, paths.SPECIFICATION, text)
         written, text = text, _spec_text(store)
 
 

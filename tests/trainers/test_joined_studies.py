@@ -12,7 +12,7 @@ from model_search.data import array_data
 from model_search.errors import StudyError
 from model_search.metadata.connection import UnreadableStudyError
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.study_folder import VanishedStudyError
+from model_search.metadata.study_folder import OpenFolder, VanishedStudyError
 from model_search.spec.load import stored_spec
 from model_search.trainers import study_setup
 from model_search.trainers.serialization import Contents
@@ -178,7 +178,7 @@ def test_the_specification_on_disk_is_the_last_one_of_the_store(opened, monkeypa
     session = opened()
     texts = iter(["ours", "theirs", "theirs"])
     monkeypatch.setattr(study_setup, "_spec_text", lambda store: next(texts))
-    study_setup._write_spec(session.store, session.folder)
+    study_setup._write_spec(session.store, OpenFolder(session.folder))
     assert spec_file(session) == "theirs"
     assert [path.name for path in session.folder.glob(".*")] == []
 
