@@ -23,7 +23,7 @@ from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.filesystem import place_warning, what_helps
 from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
-from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
+from model_search.metadata.shared_artefacts import ID_SETTING, UnnamedPlace, new_id, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.budget import Budget
@@ -87,7 +87,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
                 raise deleted.begun_by_another()
             ready = _prepare(provider, spec, options, record, given)
         elif existing is not None:
-            store.update_settings(ready.record.settings)
+            # A study that was begun anew just now has another id than the one that was found.
+            store.update_settings({**ready.record.settings, **_place_record(options, record)})
         artefacts = _artefacts(folder, record, options)
         keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
         keep_given(store, artefacts, given)
@@ -178,7 +179,7 @@ def _prepare(
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, planned, spec, existing) | {"artefacts": options.artefacts} | start,
+        settings=_settings_record(options, planned, spec, existing) | _place_record(options, existing) | start,
         environment={},
     )
     return _Ready(wanted, data, planner, settings)
@@ -509,6 +510,15 @@ def _artefacts(folder: pathlib.Path, existing: StudyRecord | None, options: Sear
     if isinstance(found, UnnamedPlace):
         raise found.refusal()
     return found
+
+
+def _place_record(options: SearchOptions, existing: StudyRecord | None) -> dict[str, Any]:
+    """Where the files are; of a new study, with what tells it from others of its name in that place."""
+    place: dict[str, Any] = {"artefacts": options.artefacts}
+    if options.artefacts is None:
+        return place
+    own_id = new_id() if existing is None else existing.settings.get(ID_SETTING)
+    return place if own_id is None else place | {ID_SETTING: own_id}
 
 
 def _check_same_study(
