@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.errors import StudyError, UserError
+from model_search.metadata.study_folder import OpenFolder
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.report.comparison import Comparison, FamilyScores, TowerScores, checked_families, keep_comparison
 from model_search.single_trainer import SingleTrainer
@@ -65,10 +66,11 @@ def compare_families(
         raise UserError("a comparison needs a seed; give seed=1, say")
     common = {"finish": "neither", "members": "networks"} | search
     base = spec if isinstance(spec, PhoenixSpec) else load_spec(spec)
-    found, folders = [], []
+    found, studies = [], []
     for name, blocks in named.items():
         here = f"{search['experiment_name']}/{name}"
         study = SingleTrainer(data, _of_family(base, blocks)).try_models(**common | {"experiment_name": here})
+        studies.append(OpenFolder(study.folder))
         chosen = [trial for trial in study.history.best(best) if trial.plan is not None]
         if len(chosen) < best:
             raise StudyError(f"family {name!r} has {len(chosen)} completed trials; expected at least {best}")
@@ -82,10 +84,9 @@ def compare_families(
             for place, plan in enumerate(plans)
         )
         found.append(FamilyScores(name, blocks, len(study.history.completed), towers))
-        folders.append(study.folder)
     rows = "the validation rows" if test is None else "the test rows"
     compared = Comparison(study.metric, study.record.goal, rows, tuple(found))
-    keep_comparison(compared, folders)
+    keep_comparison(compared, studies)
     return compared
 
 

@@ -53,6 +53,7 @@ class Study:
 
     def __init__(self, folder: pathlib.Path, artefacts: str | None = None):
         self._folder = folder
+        self._opened = study_folder.OpenFolder(folder)
         self._artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
@@ -440,7 +441,7 @@ class Study:
         load_tensorflow()
         from model_search.finish.export import export
 
-        return export(self.bundle(trial), path)
+        return export(self.bundle(trial), path, study=self._opened)
 
     def close(self) -> None:
         """Closes this thread's connection to the database; it is opened again when it is needed."""

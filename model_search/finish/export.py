@@ -36,6 +36,7 @@ from model_search.finish.raw_text import parse_columns
 from model_search.finish.replacing import whole_or_not
 from model_search.finish.serving import ModelBundle, Pieces, input_names, serving_model, serving_pieces, typed_dtype
 from model_search.metadata.filesystem import what_helps
+from model_search.metadata.study_folder import OpenFolder
 from model_search.towers.inputs import structured
 
 __all__ = ["FORMATS", "ModelBundle", "export", "serving_model"]
@@ -45,7 +46,10 @@ FORMATS = ("saved_model", "keras")
 
 
 def export(
-    bundle: ModelBundle, path: str | os.PathLike[str], formats: Sequence[str] = FORMATS
+    bundle: ModelBundle,
+    path: str | os.PathLike[str],
+    formats: Sequence[str] = FORMATS,
+    study: OpenFolder | None = None,
 ) -> dict[str, pathlib.Path]:
     """Writes the model atomically: completely or not at all.
 
@@ -54,12 +58,14 @@ def export(
         path: A folder to make (an earlier export is replaced, if nothing else is in its folder), or a path ending in
             `.keras` for that file alone.
         formats: Some of "saved_model" and "keras".
+        study: The folder of the model's study, if any, as it was when the study was opened.
 
     Returns:
         What was written, by format; the model card as "card".
 
     Raises:
         UserError: if the path holds something else, or cannot be written.
+        VanishedStudyError: if the path is in the study's folder, and that was moved, deleted or overwritten.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -70,11 +76,11 @@ def export(
         if target.suffix == ".keras":
             if target.is_dir():
                 raise UserError(f"{target} is a folder; a path ending in .keras is a file, name another")
-            with whole_or_not(target) as temporary:
+            with whole_or_not(target, study) as temporary:
                 _save_keras(bundle, temporary)
             return {"keras": target}
         _refuse_foreign(target)
-        with whole_or_not(target) as temporary:
+        with whole_or_not(target, study) as temporary:
             temporary.mkdir()
             written = _fill(bundle, temporary, formats)
         return {name: target / file for name, file in written.items()}

@@ -10,7 +10,9 @@ import pathlib
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from model_search.metadata.study_folder import OpenFolder, check_target, make_folder
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
@@ -18,22 +20,46 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 @contextlib.contextmanager
-def whole_or_not(target: pathlib.Path) -> Iterator[pathlib.Path]:
+def whole_or_not(target: pathlib.Path, study: OpenFolder | None = None) -> Iterator[pathlib.Path]:
     """A temporary sibling of the target, which replaces the target on success and is deleted on failure.
 
     Two processes may do so at once: the last one's stays. A kill leaves the target as it was or as it is to be, and
     perhaps a hidden sibling (".NAME.....new"), which may be deleted. Where the system cannot exchange two folders, a
     kill between two renames leaves the earlier folder under such a name (".NAME.....old").
 
+    Args:
+        target: The file or folder; the folders on the way to it are made.
+        study: The study that is written from, if any. A target in its folder is written only while that is in place.
+
     Raises:
         OSError: if it cannot be written or replaced.
+        VanishedStudyError: if the target is in the study's folder, and that was moved, deleted or overwritten.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    relative = None if study is None else check_target(study.path, target)
+    if study is None or relative is None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _replaced(target, lambda: None) as temporary:
+            yield temporary
+        return
+    place = pathlib.PurePath(relative)
+    with study.held() as folder:
+        try:
+            with _replaced(make_folder(folder, os.fspath(place.parent)) / place.name, study.check) as temporary:
+                yield temporary
+        except Exception:
+            study.check()  # what fails because the study is gone is told as that
+            raise
+
+
+@contextlib.contextmanager
+def _replaced(target: pathlib.Path, check: Callable[[], None]) -> Iterator[pathlib.Path]:
+    """A temporary sibling that replaces the target, unless what is checked right before raises."""
     beside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     temporary, old = beside.with_name(f"{beside.name}.new{target.suffix}"), beside.with_name(f"{beside.name}.old")
     try:
         yield temporary
         _to_disk(temporary)
+        check()
         if temporary.is_dir():
             _replace_folder(temporary, target, old)
         else:

@@ -109,10 +109,11 @@ class LocalArtefacts(ArtefactStore):
         return content
 
     def delete(self, artefact: Artefact) -> None:
-        """Unlinks the file."""
-        path = self._folder / check_relative(artefact.path)
+        """Unlinks the file; VanishedStudyError if the study's folder is gone, or another is in its place."""
+        path = study_folder.inside(self._folder, check_relative(artefact.path))
         try:
-            study_folder.delete_file(self._folder, artefact.path)
+            with study_folder.held(self._folder, self._identity) as folder:
+                study_folder.delete_file(folder, artefact.path)
         except OSError as error:
             raise StoreError(f"{path} cannot be deleted: {error.strerror or error}; delete it by hand") from error
 

@@ -88,6 +88,19 @@ def name_of(folder: pathlib.Path) -> str | None:
     return name if name is not None and study_dir(root, name) == folder else None
 
 
+def folders_of(folder: pathlib.Path) -> tuple[str, ...]:
+    """The names of the nested folders that a study's name takes; that of the folder alone where it is no study's."""
+    name = name_of(folder)
+    return (folder.name,) if name is None else study_dir("", name).parts
+
+
+def absolute_place(place: str) -> str:
+    """A place of files as it is named in every working folder; a URL, and the empty text, as they are."""
+    if not place or "://" in place or "::" in place:  # the latter joins the protocols of fsspec
+        return place
+    return os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111 (a text stays one)
+
+
 def trial_dir(trial_id: int) -> str:
     """The folder of a trial's files, relative to the study's: "trials/000012"."""
     return f"{TRIALS}/{trial_id:06d}"

@@ -6,15 +6,18 @@ import contextlib
 import hashlib
 import pathlib
 import posixpath
+import re
 import secrets
 
 from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata.artefacts import ArtefactStore, Content, DamagedArtefactError, LocalArtefacts, check_size
-from model_search.metadata.paths import artefact_path, check_relative
+from model_search.metadata.paths import absolute_place, artefact_path, check_relative, folders_of
 from model_search.metadata.ray_store import as_bytes
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import Artefact
 
+ID_SETTING = "artefacts_id"
+_ID = re.compile("[0-9a-f]{8}")  # a part of a path: nothing else gets there
 _SHOWN = 200  # characters of what a study says
 
 
@@ -115,7 +118,8 @@ class SharedArtefacts(ArtefactStore):
     def delete(self, artefact: Artefact) -> None:
         """Removes the file."""
         if self._folder is not None:
-            self._folder.delete(artefact)
+            if pathlib.Path(self._root).exists():  # it is made with the first file
+                self._folder.delete(artefact)
             return
         place = f"{self._root}/{check_relative(artefact.path)}"
         try:
@@ -178,19 +182,44 @@ def open_artefacts(folder: pathlib.Path, record: StudyRecord, place: str | None)
         raise StudyError(f"the settings of study {record.name!r} are damaged: artefacts is {stored!r:.80}")
     if place is None:
         return LocalArtefacts(folder) if stored is None else UnnamedPlace(record.name, stored)
-    if stored is None or place.rstrip("/") != stored.rstrip("/"):
+    # Earlier versions stored a relative path, as it was given.
+    if stored is None or absolute_place(place).rstrip("/") != absolute_place(stored).rstrip("/"):
         own = "its own folder" if stored is None else ascii(stored[:_SHOWN])
         raise StudyError(
             f"study {record.name!r} keeps its files in {own}, not in {place}; "
             + ("leave artefacts out to continue it" if stored is None else "name that place")
             + ", or choose another study"
         )
-    return shared_artefacts(folder, place)
+    return shared_artefacts(folder, place, _id_of(record))
 
 
-def shared_artefacts(folder: pathlib.Path, place: str | None) -> ArtefactStore:
-    """The files of a study in a place that its user names; in its own folder where None."""
-    return LocalArtefacts(folder) if place is None else SharedArtefacts(f"{place.rstrip('/')}/{folder.name}")
+def shared_artefacts(folder: pathlib.Path, place: str | None, own_id: str | None = None) -> ArtefactStore:
+    """The files of a study in a place that its user names.
+
+    Args:
+        folder: The study's.
+        place: The place; None for the study's own folder.
+        own_id: What tells the study from others of its name in that place; None for one of an earlier version.
+
+    Raises:
+        UserError: if the place cannot be used.
+    """
+    if place is None:
+        return LocalArtefacts(folder)
+    own = folder.name if own_id is None else f"{'/'.join(folders_of(folder))}-{own_id}"
+    return SharedArtefacts(f"{place.rstrip('/')}/{own}")
+
+
+def new_id() -> str:
+    """What tells a new study from others of its name in a shared place; no random choice of a study depends on it."""
+    return secrets.token_hex(4)
+
+
+def _id_of(record: StudyRecord) -> str | None:
+    found = record.settings.get(ID_SETTING)
+    if found is not None and not (isinstance(found, str) and _ID.fullmatch(found)):
+        raise StudyError(f"the settings of study {record.name!r} are damaged: {ID_SETTING} is {found!r:.80}")
+    return found
 
 
 def _words(error: Exception) -> str:

@@ -64,8 +64,11 @@ def inside(folder: Folder, relative: str) -> pathlib.Path:
     return place
 
 
-def check_target(folder: Folder, target: Folder) -> None:
+def check_target(folder: Folder, target: Folder) -> str | None:
     """Checks a place that somebody names for a file or folder, if it is in a study's folder.
+
+    Returns:
+        The place relative to the study's folder; None where it is elsewhere.
 
     Raises:
         LinkedFileError: if the way from the study's folder to it leads through a link.
@@ -74,10 +77,14 @@ def check_target(folder: Folder, target: Folder) -> None:
     if not isinstance(target, str | os.PathLike):
         raise UserError(f"received {target!r:.80} as the place to write to; expected a path")
     place = pathlib.Path(os.path.abspath(pathlib.Path(target).expanduser()))  # noqa: PTH100 (resolve() follows links)
+    study = pathlib.Path(folder).absolute()
     for above in reversed((place, *place.parents)):
-        if above.is_dir() and os.path.samefile(above, folder):  # noqa: PTH121
-            inside(above, os.fspath(place.relative_to(above)))
-            return
+        # A study that is gone still has its path, and nothing else is to be made there.
+        if above == study or (above.is_dir() and study.is_dir() and above.samefile(study)):
+            relative = os.fspath(place.relative_to(above))
+            inside(above, relative)
+            return relative
+    return None
 
 
 @contextlib.contextmanager
@@ -110,6 +117,31 @@ def held(folder: pathlib.Path, identity: FileIdentity | None) -> Iterator[pathli
         raise VanishedStudyError.of(folder) from error
     finally:
         os.close(descriptor)
+
+
+class OpenFolder:
+    """A study's folder as it is when this is made; never another one that takes its place.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, folder: Folder):
+        self.path = pathlib.Path(folder).absolute()  # the working folder may change
+        self._identity = identity_of(self.path)
+
+    def held(self) -> contextlib.AbstractContextManager[pathlib.Path]:
+        """The folder under a path that stays with it; see `held`, the function."""
+        return held(self.path, self._identity)
+
+    def check(self) -> None:
+        """Checks that the folder is still at its path.
+
+        Raises:
+            VanishedStudyError: if it is not.
+        """
+        if identity_of(self.path) != self._identity:
+            raise VanishedStudyError.of(self.path)
 
 
 def make_folder(folder: Folder, relative: str) -> pathlib.Path:

@@ -278,17 +278,20 @@ def _family(values: Any) -> FamilyScores:
     return FamilyScores(plain.name, plain.blocks, plain.trials, towers)
 
 
-def keep_comparison(found: Comparison, folders: Iterable[pathlib.Path]) -> None:
+def keep_comparison(found: Comparison, studies: Iterable[study_folder.OpenFolder]) -> None:
     """Writes a comparison into the folders of its studies, whose reports show it.
 
     Raises:
         UserError: if it cannot be written.
+        VanishedStudyError: if a study is no longer in its folder.
     """
-    for folder in folders:
+    for study in studies:
         try:
-            study_folder.write_text(folder, paths.COMPARISON, json.dumps(found.to_json()))
+            with study.held() as folder:
+                study_folder.write_text(folder, paths.COMPARISON, json.dumps(found.to_json()))
         except OSError as error:
-            raise UserError(f"the comparison cannot be written to {folder}: {error.strerror}") from error
+            study.check()
+            raise UserError(f"the comparison cannot be written to {study.path}: {error.strerror}") from error
 
 
 def kept_comparison(folder: pathlib.Path) -> Comparison | None:

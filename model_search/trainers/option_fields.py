@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from model_search.errors import UserError
+from model_search.metadata.paths import absolute_place
 
 Check = Callable[[str, Any], None]
 """Name and value; raises UserError saying what was received and what is expected."""
@@ -145,9 +146,13 @@ def plain(value: Any) -> Any:
 
 
 def as_path(value: str | os.PathLike[str]) -> str:
-    """A path, or a URL, as text."""
+    """A path, or a URL, as text; a path as it is named in every working folder.
+
+    Raises:
+        UserError: if it is neither.
+    """
     try:
-        return os.fspath(value)
+        return absolute_place(os.fspath(value))
     except TypeError:
         raise UserError(f"artefacts is {value!r}; expected a folder or a URL") from None
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from model_search.metadata.connection import UnreadableStudyError
 from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
+
+_ASIDE = ".old"  # how the name of a folder ends that is being deleted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,19 +59,27 @@ class EarlierStudy:
         with here._locked() as state:
             return dataclasses.replace(here, state=state)
 
-    def delete(self) -> None:
-        """Deletes it; a folder that is not there is no error.
+    def delete(self) -> str:
+        """Deletes it, with what is left of earlier ones; a folder that is not there is no error.
 
         The folder is renamed first, while no other process can write, so that a search that claims a trial at this
         moment either is noticed here, or is refused its claim.
 
+        Returns:
+            A warning that names what cannot be deleted, which is in the study's way no longer; empty if all is gone.
+
         Raises:
-            StudyError: if another process has begun the study anew, or has changed it, since it was found.
+            StudyError: if another process has begun the study anew, or has changed it, since it was found; or if the
+                folder cannot be renamed.
         """
+        self._rename_aside()
+        return "; ".join(filter(None, map(_remove, self._leftovers())))
+
+    def _rename_aside(self) -> None:
         if not self.folder.exists():
             return
         self._refuse_foreign()
-        aside = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.old")
+        aside = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}{_ASIDE}")
         try:
             with self._locked() as state:
                 if state is not None and state.record is None:
@@ -79,9 +90,6 @@ class EarlierStudy:
                     self.folder.rename(aside)
             if os.name != "posix":  # where a file that is open cannot be renamed
                 self.folder.rename(aside)
-            while aside.exists():
-                with contextlib.suppress(FileNotFoundError):  # whoever had the study open deletes files of it, too
-                    shutil.rmtree(aside)
         except OSError as error:
             if isinstance(error, FileNotFoundError) and not self.folder.exists():
                 return  # another process has deleted it
@@ -89,6 +97,14 @@ class EarlierStudy:
                 f"{self.folder} cannot be deleted: {error.strerror or error}; delete it by hand, or choose another "
                 "experiment_name"
             ) from error
+
+    def _leftovers(self) -> list[pathlib.Path]:
+        """Folders that this study's earlier ones were renamed to."""
+        name = re.compile(rf"\.{re.escape(self.folder.name)}\.[0-9a-f]{{8}}{re.escape(_ASIDE)}")
+        try:
+            return sorted(path for path in self.folder.parent.iterdir() if name.fullmatch(path.name))
+        except OSError:
+            return []  # there is no such folder yet, or it cannot be listed
 
     def begun_by_another(self) -> StudyError:
         """The error where the study is not the one that was to be deleted."""
@@ -133,6 +149,20 @@ class EarlierStudy:
                 f"{', '.join(workers)}); stop that first, or choose another experiment_name; if no one works on it "
                 f"any more, delete {self.folder}"
             )
+
+
+def _remove(aside: pathlib.Path) -> str:
+    """Deletes a folder; returns a warning if it cannot be deleted, or not completely."""
+    try:
+        while aside.exists():
+            with contextlib.suppress(FileNotFoundError):  # whoever had the study open deletes files of it, too
+                shutil.rmtree(aside)
+    except OSError as error:
+        return (
+            f"the earlier study could not be deleted completely: {error.strerror or error}; what is left is in "
+            f"{aside}, delete it by hand"
+        )
+    return ""
 
 
 def _record(store: SqliteStore) -> StudyRecord | None:

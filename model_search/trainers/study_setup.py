@@ -23,7 +23,7 @@ from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.filesystem import place_warning, what_helps
 from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
-from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
+from model_search.metadata.shared_artefacts import ID_SETTING, UnnamedPlace, new_id, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store, StudyRecord
 from model_search.search.planning.budget import Budget
@@ -76,26 +76,28 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     existing = None if options.overwrite else _existing(folder / paths.DATABASE)
     given = read_given(options.warm_start_from)
     ready = _prepare(provider, spec, options, existing, given)
-    if deleted is not None:
-        deleted.delete()
+    left_over = "" if deleted is None else deleted.delete()
     _make_folder(folder)
     store = SqliteStore(folder / paths.DATABASE)
     try:
+        opened = study_folder.OpenFolder(folder)
         record = store.create_study(ready.record)
         if not record.is_same(ready.record if existing is None else existing):  # another process was first
             if deleted is not None:
                 raise deleted.begun_by_another()
             ready = _prepare(provider, spec, options, record, given)
         elif existing is not None:
-            store.update_settings(ready.record.settings)
+            # A study that was begun anew just now has another id than the one that was found.
+            store.update_settings({**ready.record.settings, **_place_record(options, record)})
         artefacts = _artefacts(folder, record, options)
         keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
         keep_given(store, artefacts, given)
-        with _writing_to(folder):
-            _write_spec(store, folder)
+        with _writing_to(opened):
+            _write_spec(store, opened)
     except BaseException:
         store.close()
         raise
+    folds = _folds_warning(options, ready.data)
     return Session(
         folder=folder,
         store=store,
@@ -104,7 +106,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         artefacts=artefacts,
         planner=ready.planner,
         settings=ready.settings,
-        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder), _folds_warning(options, ready.data)))),
+        warnings=tuple(filter(None, (*warnings_of(spec), place_warning(folder), folds, left_over))),
         notes=tuple(filter(None, (ready.data.task.inferred, *ready.data.description.get("notes", ())))),
         keeping=options.keeping,
     )
@@ -177,7 +179,7 @@ def _prepare(
         seed=seed,
         data_fingerprint=data.fingerprint,
         data=_data_record(data, settings),
-        settings=_settings_record(options, planned, spec, existing) | {"artefacts": options.artefacts} | start,
+        settings=_settings_record(options, planned, spec, existing) | _place_record(options, existing) | start,
         environment={},
     )
     return _Ready(wanted, data, planner, settings)
@@ -284,14 +286,13 @@ def _make_folder(folder: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing_to(folder: pathlib.Path) -> Iterator[None]:
+def _writing_to(opened: study_folder.OpenFolder) -> Iterator[None]:
     """Errors of the file system, in a sentence."""
     try:
         yield
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not folder.is_dir():
-            raise study_folder.VanishedStudyError.of(folder) from error
-        raise _not_written(folder, error) from error
+        opened.check()
+        raise _not_written(opened.path, error) from error
 
 
 def _not_written(folder: pathlib.Path, error: OSError) -> StudyError:
@@ -299,14 +300,15 @@ def _not_written(folder: pathlib.Path, error: OSError) -> StudyError:
     return StudyError(f"the study cannot be written to {folder}: {error.strerror or error}; {cure}")
 
 
-def _write_spec(store: Store, folder: pathlib.Path) -> None:
+def _write_spec(store: Store, opened: study_folder.OpenFolder) -> None:
     """Writes the specification that the study has for people to read.
 
     Another process may change it meanwhile; whoever writes last has seen the last change.
     """
     written, text = None, _spec_text(store)
     while text != written:
-        study_folder.write_text(folder, paths.SPECIFICATION, text)
+        with opened.held() as folder:
+            study_folder.write_text(folder, paths.SPECIFICATION, text)
         written, text = text, _spec_text(store)
 
 
@@ -508,6 +510,15 @@ def _artefacts(folder: pathlib.Path, existing: StudyRecord | None, options: Sear
     if isinstance(found, UnnamedPlace):
         raise found.refusal()
     return found
+
+
+def _place_record(options: SearchOptions, existing: StudyRecord | None) -> dict[str, Any]:
+    """Where the files are; of a new study, with what tells it from others of its name in that place."""
+    place: dict[str, Any] = {"artefacts": options.artefacts}
+    if options.artefacts is None:
+        return place
+    own_id = new_id() if existing is None else existing.settings.get(ID_SETTING)
+    return place if own_id is None else place | {ID_SETTING: own_id}
 
 
 def _check_same_study(

@@ -1,15 +1,17 @@
 """A folder is replaced as a whole."""
 
+import shutil
 import threading
 
 import pytest
 
 from model_search.finish import replacing
 from model_search.finish.replacing import exchange, whole_or_not
+from model_search.metadata.study_folder import OpenFolder, VanishedStudyError
 
 
-def write(target, text, files=("a", "b")):
-    with whole_or_not(target) as temporary:
+def write(target, text, files=("a", "b"), study=None):
+    with whole_or_not(target, study) as temporary:
         temporary.mkdir()
         for name in files:
             (temporary / name).write_text(text)
@@ -78,3 +80,56 @@ def test_many_at_once(tmp_path):
     assert failures == []
     assert len(set(read(target).values())) == 1
     assert list(tmp_path.iterdir()) == [target]
+
+
+def moved(study):
+    study.rename(study.with_name("elsewhere"))
+
+
+def overwritten(study):
+    moved(study)
+    study.mkdir()
+
+
+def deleted(study):
+    shutil.rmtree(study)
+
+
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+@pytest.mark.parametrize("change", [moved, overwritten, deleted])
+def test_nothing_is_written_for_a_study_that_is_no_longer_there(tmp_path, change, moment):
+    study = tmp_path / "runs" / "x"
+    study.mkdir(parents=True)
+    opened, act = OpenFolder(study), lambda: None
+    if moment == "before":
+        change(study)
+    else:
+        act = lambda: change(study)  # noqa: E731
+    with (
+        pytest.raises(VanishedStudyError, match=r"is no longer in .*x: it was moved"),
+        whole_or_not(study / "final", opened) as temporary,
+    ):
+        temporary.mkdir()
+        act()
+        (temporary / "a").write_text("of the study that was there")
+    assert [path for path in tmp_path.rglob("*") if path.name.startswith((".", "final", "a"))] == []
+    assert study.exists() == (change is overwritten)
+
+
+def test_a_folder_in_a_study_is_made_and_replaced_where_the_study_stays(tmp_path):
+    study = tmp_path / "x"
+    study.mkdir()
+    target = study / "exports" / "model"
+    for text in ("first", "second"):
+        write(target, text, study=OpenFolder(study))
+        assert read(target) == {"a": text, "b": text}
+        assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_target_elsewhere_does_not_need_the_study(tmp_path):
+    study = tmp_path / "x"
+    study.mkdir()
+    opened = OpenFolder(study)
+    deleted(study)
+    write(tmp_path / "mine" / "model", "first", study=opened)
+    assert read(tmp_path / "mine" / "model") == {"a": "first", "b": "first"}

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 import model_search
 from model_search.data import csv_data
+from model_search.finish import export as export_module
+from model_search.metadata.study_folder import VanishedStudyError
 from model_search.single_trainer import SingleTrainer
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -107,3 +109,19 @@ def test_a_study_of_a_stream_takes_features_as_they_are(tmp_path):
     assert served["label"].numpy().tolist() == study.predict(parts).tolist()
     np.testing.assert_allclose(study.best_model()(joined)["probabilities"].numpy(), expected, atol=1e-5)
     assert "features" in written["card"].read_text(encoding="utf-8")
+
+
+def test_a_study_that_is_moved_during_an_export_gets_no_model_in_its_old_place(cancer, tmp_path, monkeypatch):
+    study, place = tmp_path / "study", tmp_path / "elsewhere"
+    shutil.copytree(cancer[0].folder, study)
+    fill = export_module._fill
+
+    def fill_late(bundle, folder, formats):
+        study.rename(place)
+        return fill(bundle, folder, formats)
+
+    monkeypatch.setattr(export_module, "_fill", fill_late)
+    with pytest.raises(VanishedStudyError, match="is no longer in"):
+        model_search.load_study(tmp_path, "study").export(study / "final")
+    assert not study.exists()
+    assert not (place / "final").exists()

@@ -5,6 +5,7 @@ from artefact_contract import ArtefactContract
 
 from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata.artefacts import LocalArtefacts
+from model_search.metadata.paths import study_dir
 from model_search.metadata.shared_artefacts import SharedArtefacts, open_artefacts, shared_artefacts
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.study_folder import LinkedFileError
@@ -64,8 +65,8 @@ def test_a_location_that_cannot_be_used_raises(tmp_path):
         SharedArtefacts(str(tmp_path / "file")).write(1, "x", b"hello")
 
 
-def record_of(place):
-    return StudyRecord("adult", "me", "", "loss", "minimize", 1, "f", {}, {"artefacts": place}, {})
+def record_of(place, **settings):
+    return StudyRecord("adult", "me", "", "loss", "minimize", 1, "f", {}, {"artefacts": place, **settings}, {})
 
 
 def test_a_study_without_a_place_keeps_its_files_in_its_folder(tmp_path):
@@ -82,6 +83,32 @@ def test_a_place_counts_if_it_is_named_again(tmp_path):
     assert list((tmp_path / "shared" / "adult" / "trials" / "000001").iterdir())
     with pytest.raises(StudyError, match=r"keeps its files in '.*shared', not in /elsewhere"):
         open_artefacts(tmp_path / "adult", record_of(place), "/elsewhere")
+
+
+def test_studies_of_one_name_or_one_end_of_a_long_name_have_folders_of_their_own(tmp_path):
+    place, long = str(tmp_path / "shared"), [study_dir(tmp_path, letter * 200 + "tail") for letter in "AB"]
+    for number, folder in enumerate((tmp_path / "a" / "adult", tmp_path / "b" / "adult", *long)):
+        record = record_of(place, artefacts_id=f"{number:08x}")
+        open_artefacts(folder, record, place).write(1, "x", b"hello")
+    found = {path.parents[2].relative_to(place).as_posix() for path in (tmp_path / "shared").rglob("x.*")}
+    ends = {f"{letter * 200}%_/%_tail-0000000{number}" for letter, number in (("A", 2), ("B", 3))}
+    assert found == {"adult-00000000", "adult-00000001"} | ends
+
+
+@pytest.mark.parametrize("given", ["../other", "", "0123456", "0123456g", "01234567\n", 12345678, ["01234567"]])
+def test_an_id_that_is_none_is_refused(tmp_path, given):
+    with pytest.raises(StudyError, match="damaged: artefacts_id is"):
+        open_artefacts(tmp_path / "adult", record_of("/elsewhere", artefacts_id=given), "/elsewhere")
+
+
+def test_a_relative_place_of_an_earlier_version_is_one_of_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("models", "models/", str(tmp_path / "models")):
+        open_artefacts(tmp_path / "adult", record_of("models"), place).write(1, "x", b"hello")
+    assert list((tmp_path / "models" / "adult" / "trials" / "000001").iterdir())
+    monkeypatch.chdir("models")
+    with pytest.raises(StudyError, match="keeps its files in 'models', not in "):
+        open_artefacts(tmp_path / "adult", record_of("models"), str(tmp_path / "models"))
 
 
 @pytest.mark.parametrize("place", ["/nowhere", "s3://bucket/x", "memory://x", "http://localhost:1/", "nosuch://x"])

@@ -155,3 +155,12 @@ def test_any_name_of_a_file_stays_in_its_trials_folder(name, sha256):
 def test_a_path_out_of_the_study_is_refused(relative):
     with pytest.raises(StoreError, match="not a path inside"):
         paths.check_relative(relative)
+
+
+def test_a_place_of_files_is_the_same_in_every_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert paths.absolute_place("models") == str(tmp_path / "models")
+    assert paths.absolute_place("~/models/") == str(tmp_path / "home" / "models")
+    for place in ("", "/models", "s3://bucket/models/", "memory://x", "simplecache::s3://bucket"):
+        assert paths.absolute_place(place) == place

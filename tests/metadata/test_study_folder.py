@@ -111,6 +111,19 @@ def test_a_log_is_not_written_into_another_study_in_its_place(study):
     assert list(study.with_name("moved").iterdir()) == []
 
 
+def test_a_file_of_another_study_in_its_place_is_not_deleted(study):
+    artefacts = LocalArtefacts(study)
+    artefact = artefacts.write(1, "x", b"hello")
+    study.rename(study.with_name("moved"))
+    with pytest.raises(VanishedStudyError, match="no longer in"):
+        artefacts.delete(artefact)
+    study.mkdir()
+    assert LocalArtefacts(study).write(1, "x", b"hello") == artefact
+    with pytest.raises(VanishedStudyError, match="no longer in"):
+        artefacts.delete(artefact)
+    assert LocalArtefacts(study).read(artefact) == b"hello"
+
+
 def test_a_log_goes_on_where_it_was(study):
     for text in (b"one\n", b"two\n"):
         with StudyLogs(study).open("logs/w.log") as log:

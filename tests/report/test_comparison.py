@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from model_search.errors import UserError
+from model_search.metadata.study_folder import OpenFolder, VanishedStudyError
 from model_search.report.comparison import (
     Comparison,
     FamilyScores,
@@ -64,9 +65,22 @@ def test_what_only_has_the_name_of_a_share_is_none():
     assert not comparison(GOOD, family("beyond", (1.5,), (0.5,))).is_share
 
 
+def test_a_comparison_is_not_kept_in_another_study_in_the_place_of_its_own(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    opened = OpenFolder(folder)
+    folder.rename(tmp_path / "moved")
+    for there in (False, True):
+        if there:
+            folder.mkdir()
+        with pytest.raises(VanishedStudyError, match="is no longer in"):
+            keep_comparison(comparison(GOOD, BAD), [opened])
+    assert list(tmp_path.rglob("*.json")) == []
+
+
 def test_a_comparison_is_kept_and_read_again(tmp_path):
     found = comparison(GOOD, BAD)
-    keep_comparison(found, [tmp_path])
+    keep_comparison(found, [OpenFolder(tmp_path)])
     assert kept_comparison(tmp_path) == found
     place = tmp_path / "comparison.json"
     endless = '{"families": ' + "[" * 100_000

@@ -12,7 +12,7 @@ from model_search.data import array_data
 from model_search.errors import StudyError
 from model_search.metadata.connection import UnreadableStudyError
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.study_folder import VanishedStudyError
+from model_search.metadata.study_folder import OpenFolder, VanishedStudyError
 from model_search.spec.load import stored_spec
 from model_search.trainers import study_setup
 from model_search.trainers.serialization import Contents
@@ -97,6 +97,49 @@ def test_files_elsewhere_are_those_of_the_first(first, opened, tmp_path):
     assert second.store.study().settings["artefacts"] == place
     kept = second.artefacts.write(None, "more.npz", b"x")
     assert not (second.folder / kept.path).exists()
+    (own,) = (tmp_path / "elsewhere").iterdir()
+    assert own.name == f"x-{second.record.settings['artefacts_id']}"
+    assert (own / kept.path).read_bytes() == b"x"
+
+
+def test_two_studies_of_one_name_and_seed_do_not_share_their_files(opened, tmp_path):
+    place = str(tmp_path / "elsewhere")
+    one, other = (opened(root_dir=tmp_path / root, artefacts=place, seed=5) for root in ("a", "b"))
+    kept = one.artefacts.write(1, "weights.npz", b"x")
+    assert other.artefacts.write(1, "weights.npz", b"x") == kept
+    other.artefacts.delete(kept)
+    assert one.artefacts.read(kept) == b"x"
+    again = opened(root_dir=tmp_path / "a", artefacts=place)
+    assert again.store.study().settings["artefacts_id"] == one.record.settings["artefacts_id"]
+    assert again.artefacts.read(kept) == b"x"
+
+
+def test_a_study_begun_anew_while_data_are_prepared_keeps_its_own_id(opened, tmp_path, monkeypatch):
+    options = {"artefacts": str(tmp_path / "elsewhere"), "seed": 5}
+    opened(**options)
+    make_folder, turns = study_setup._make_folder, iter([{"overwrite": True}])
+
+    def make_late(folder):
+        for more in turns:
+            opened(**options, **more)
+        make_folder(folder)
+
+    monkeypatch.setattr(study_setup, "_make_folder", make_late)
+    session = opened(**options)
+    kept = session.artefacts.write(1, "weights.npz", b"x")
+    assert session.store.study().settings["artefacts_id"] == session.record.settings["artefacts_id"]
+    assert opened(**options).artefacts.read(kept) == b"x"
+
+
+def test_a_study_of_an_earlier_version_keeps_its_folder_in_a_shared_place(opened, tmp_path):
+    place = str(tmp_path / "elsewhere")
+    session = opened(artefacts=place)
+    settings = dict(session.store.study().settings)
+    del settings["artefacts_id"]
+    session.store.update_settings(settings)
+    kept = opened(artefacts=place).artefacts.write(1, "weights.npz", b"x")
+    assert (tmp_path / "elsewhere" / "x" / kept.path).is_file()
+    assert "artefacts_id" not in session.store.study().settings
 
 
 def test_other_data_are_refused_after_the_split_of_the_first(first, opened, tmp_path):
@@ -178,7 +221,7 @@ def test_the_specification_on_disk_is_the_last_one_of_the_store(opened, monkeypa
     session = opened()
     texts = iter(["ours", "theirs", "theirs"])
     monkeypatch.setattr(study_setup, "_spec_text", lambda store: next(texts))
-    study_setup._write_spec(session.store, session.folder)
+    study_setup._write_spec(session.store, OpenFolder(session.folder))
     assert spec_file(session) == "theirs"
     assert [path.name for path in session.folder.glob(".*")] == []
 

@@ -88,7 +88,8 @@ FIELDS = dataclasses.fields(SearchOptions)
 PARAMETERS = list(inspect.signature(single_trainer.SingleTrainer.try_models).parameters.values())[1:]
 
 
-def test_options_are_read_from_what_users_give():
+def test_options_are_read_from_what_users_give(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     given = {
         **GOOD,
         "root_dir": "~/x",
@@ -98,7 +99,7 @@ def test_options_are_read_from_what_users_give():
     }
     options = SearchOptions.of(given)
     assert options.root_dir == pathlib.Path.home() / "x"
-    assert (options.callbacks, options.artefacts, options.sampler) == ((print,), "files", "auto")
+    assert (options.callbacks, options.artefacts, options.sampler) == ((print,), str(tmp_path / "files"), "auto")
 
 
 def test_the_signature_has_the_declared_arguments_with_their_defaults():

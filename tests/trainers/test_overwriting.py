@@ -111,10 +111,33 @@ def test_a_link_and_a_folder_of_something_else_are_kept(tmp_path, begun):
     assert begun.store.study().name == "x"
 
 
-def test_a_folder_that_cannot_be_deleted_is_reported(begun, monkeypatch):
-    def refuse(*given):
-        raise PermissionError(13, "Permission denied")
+def refuse(*given):
+    raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("shutil.rmtree", refuse)
-    with pytest.raises(StudyError, match="cannot be deleted: Permission denied; delete it by"):
-        found(begun).delete()
+
+def test_a_folder_that_cannot_be_renamed_is_reported_and_stays(begun, monkeypatch):
+    earlier = found(begun)
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.rename", refuse)
+        with pytest.raises(StudyError, match="x cannot be deleted: Permission denied; delete it by hand"):
+            earlier.delete()
+    assert begun.store.study().name == "x"
+
+
+def test_what_cannot_be_deleted_is_named_where_it_is_and_is_deleted_next_time(tmp_path, begun, monkeypatch):
+    runs = begun.folder.parent
+    others = [runs / name for name in (".y.01234567.old", ".x.0123456.old", ".x.01234567.new")]
+    for other in others:
+        other.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", refuse)
+        session, _ = open_pretended(tmp_path, overwrite=True)
+    session.store.close()
+    (aside,) = (path for path in runs.glob(".x.????????.old"))
+    said = "the earlier study could not be deleted completely: Permission denied; what is left is in"
+    assert session.warnings == (f"{said} {aside}, delete it by hand",)
+    assert (aside / "study.db").is_file()
+    session, _ = open_pretended(tmp_path, overwrite=True)
+    session.store.close()
+    assert session.warnings == ()
+    assert sorted(runs.iterdir()) == sorted([*others, begun.folder])

@@ -13,8 +13,11 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
 from model_search.data.rows import Rows
 from model_search.errors import DataError, StudyError
+from model_search.metadata import study_folder
+from model_search.metadata.study_folder import VanishedStudyError
 from model_search.spec.load import load_spec
 from model_search.spec.searches import LATEST_VERSION
+from model_search.trainers import study_setup
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.finish_study import same_data, study_parts
 from model_search.trainers.options import SearchOptions
@@ -188,3 +191,32 @@ def test_a_study_goes_on_with_the_version_of_the_search_that_it_began_with(tmp_p
     for _ in range(2):
         session, _ = open_pretended(tmp_path)
         assert (session.store.study().settings["search_version"], searched(session)) == (1, "GuidedBeam")
+
+
+@pytest.mark.parametrize("moment", ["before the file is written", "while it is written"])
+def test_the_specification_never_goes_into_another_study_in_the_place_of_its_own(tmp_path, monkeypatch, moment):
+    spec_text, write_text, turns, spec = study_setup._spec_text, study_folder.write_text, iter([1]), []
+
+    def begin_anew():
+        if next(turns, None):
+            session, _ = open_pretended(tmp_path, overwrite=True, seed=8)
+            session.store.close()
+            spec.append(session.folder / "spec.pbtxt")
+            spec[0].unlink()
+
+    def read_late(store):
+        found = spec_text(store)
+        begin_anew()
+        return found
+
+    def write_late(*given):
+        begin_anew()
+        write_text(*given)
+
+    if moment == "while it is written":
+        monkeypatch.setattr(study_folder, "write_text", write_late)
+    else:
+        monkeypatch.setattr(study_setup, "_spec_text", read_late)
+    with pytest.raises(VanishedStudyError, match="is no longer in"):
+        open_pretended(tmp_path, seed=7)
+    assert not spec[0].exists()
