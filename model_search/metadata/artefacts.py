@@ -16,7 +16,6 @@ import numpy as np
 from model_search.errors import StoreError
 from model_search.metadata import study_folder
 from model_search.metadata.array_files import ARRAY, MOST_FILE_BYTES, read_arrays
-from model_search.metadata.filesystem import identity_of
 from model_search.metadata.paths import artefact_path, check_relative, of_whom, trial_of
 from model_search.metadata.trial import Artefact
 
@@ -74,12 +73,12 @@ class LocalArtefacts(ArtefactStore):
 
     def __init__(self, study_dir: str | os.PathLike[str]):
         self._folder = pathlib.Path(study_dir).absolute()  # the working folder may change
-        self._identity = identity_of(self._folder)
+        self._opened = study_folder.OpenFolder(self._folder)
 
     def write(self, trial_id: int | None, name: str, content: Content) -> Artefact:
         """Writes under a temporary name, syncs, and renames; VanishedStudyError if the study's folder is gone."""
         try:
-            with study_folder.held(self._folder, self._identity) as place:
+            with self._opened.held() as place:
                 folder = study_folder.make_folder(place, posixpath.dirname(artefact_path(trial_id, name, "")))
                 with study_folder.new_file(folder) as (file, rename):
                     sha256, size = _write_whole(file, content)
@@ -112,7 +111,7 @@ class LocalArtefacts(ArtefactStore):
         """Unlinks the file; VanishedStudyError if the study's folder is gone, or another is in its place."""
         path = study_folder.inside(self._folder, check_relative(artefact.path))
         try:
-            with study_folder.held(self._folder, self._identity) as folder:
+            with self._opened.held() as folder:
                 study_folder.delete_file(folder, artefact.path)
         except OSError as error:
             raise StoreError(f"{path} cannot be deleted: {error.strerror or error}; delete it by hand") from error

@@ -240,7 +240,7 @@ class StudyLogs:
 
     def __init__(self, folder: Folder):
         self.folder = pathlib.Path(folder)
-        self._identity = identity_of(self.folder)
+        self._opened = OpenFolder(folder)
 
     def open(self, relative: str) -> BinaryIO:
         """Opens a log, to write at its end; its folder is made where it is missing.
@@ -252,7 +252,7 @@ class StudyLogs:
         path = pathlib.PurePath(relative)
         named = inside(self.folder, relative)  # a message names the place that the user knows
         try:
-            with held(self.folder, self._identity) as folder:
+            with self._opened.held() as folder:
                 make_folder(folder, os.fspath(path.parent))
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CAREFUL | _BINARY
                 descriptor = os.open(inside(folder, relative), flags, _FILE_MODE)
