@@ -156,6 +156,20 @@ def test_columns_of_a_dict_go_together_by_position():
             read(mixed | {"l": frame["l"][1:]})
 
 
+def test_an_index_may_have_missing_entries():
+    names = pd.array([pd.NA, *range(1, 60)], dtype="Int64")
+    frame = pd.DataFrame(X, columns=list("abc"), index=pd.Index(names))
+    same = pd.Series(Y, index=pd.Index(names.astype(object)))
+    assert prepare(frame, same).description["notes"] == prepare(X, Y).description["notes"]
+    other = pd.Series(Y, index=pd.Index(pd.array([pd.NA, 1, pd.NA, *range(3, 60)], dtype="Int64")))
+    said = "in row 3 it has <NA>, that of the features 2"
+    assert any(said in note for note in prepare(frame, other).description["notes"])
+    pairs = pd.MultiIndex.from_arrays([names, range(60)])
+    turned = pd.Series(Y, index=pairs)[::-1]
+    with pytest.raises(DataError, match=r"in row 1 it has \(59, 59\), that of the features \(<NA>, 0\)"):
+        prepare(frame.set_index(pairs), turned)
+
+
 def test_an_index_in_another_order_is_refused():
     frame = pd.DataFrame(X, columns=list("abc"), index=range(100, 160))
     y = pd.Series(Y, index=frame.index, name="y")

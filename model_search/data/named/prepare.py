@@ -39,23 +39,25 @@ class NamedRows:
     Attributes:
         inputs: The inputs, of equal numbers of rows.
         labels: Their labels.
+        notes: What people should know of them.
     """
 
     inputs: Mapping[str, Given]
     labels: Labels
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, x: Any, labels: Labels, forms: Mapping[str, NamedInput] | None = None) -> NamedRows:
         """Reads a dict of inputs.
 
         Raises:
-            DataError: if it is none, or as `read_inputs`.
+            DataError: if it is none, or as `read_inputs`, or the labels have the index of the rows in another order.
         """
         if not isinstance(x, Mapping) or not x:
             shown = "an empty dict" if isinstance(x, Mapping) else type(x).__name__
             wanted = f": {', '.join(forms)}" if forms else ""
             raise DataError(f"received {shown}; expected a dict of inputs by name{wanted}")
-        return cls(read_inputs(x, forms), labels)
+        return cls(read_inputs(x, forms), labels, labels.index_notes(x))
 
     def with_weights(self, name: str) -> NamedRows:
         """The same with the input of this name, if there is one of single numbers, as their weights."""
@@ -64,7 +66,7 @@ class NamedRows:
             return self
         others = {other: one for other, one in self.inputs.items() if other != name}
         labels = dataclasses.replace(self.labels, weights=found.values, weight_name=name)
-        return NamedRows(others, labels)
+        return dataclasses.replace(self, inputs=others, labels=labels)
 
     @property
     def labelled(self) -> tuple[int, Labels]:
@@ -92,7 +94,7 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
             'specification of RNN_LAST_ACTIVATIONS whose blocks_to_use name "EMBEDDING", such as constants.DEFAULT_TEXT'
         )
     choice = choose_rows([part.labelled for part in parts], WHAT, kind, options)
-    notes = list(choice.notes)
+    notes = [*(note for part in parts for note in part.notes), *choice.notes]
     forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
     inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
     steps = {name: max(_steps(part[name]) for part in inputs) for name in forms}
@@ -163,12 +165,15 @@ def later_labelled(source: Any, description: Mapping[str, Any], note: Note | Non
         note: As for `later_inputs`; called for labels, too.
 
     Raises:
-        DataError: as `later_inputs`, or if there are no labels.
+        DataError: as `later_inputs`, or if there are no labels, or their index has another order.
     """
     if not isinstance(source, tuple):
         raise DataError(f"received {type(source).__name__}; expected a pair (inputs by name, labels)")
-    inputs = later_inputs(source[0], description, note)
-    return evaluated_rows(inputs, Labels.of(*source[1:]), WHAT, tasks_of(description), note)
+    inputs, labels = later_inputs(source[0], description, note), Labels.of(*source[1:])
+    for sentence in labels.index_notes(source[0]):
+        if note is not None:
+            note(sentence)
+    return evaluated_rows(inputs, labels, WHAT, tasks_of(description), note)
 
 
 def text_formats(description: Mapping[str, Any]) -> dict[str, TextFormat]:

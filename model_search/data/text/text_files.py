@@ -180,10 +180,11 @@ def evaluated_texts(source: Any, columns: TextColumns) -> LabelledTexts:
         columns: The study's columns.
 
     Raises:
-        DataError: if there are no labels.
+        DataError: if there are no labels, or their index is that of the texts in another order.
     """
     if isinstance(source, tuple):
-        return LabelledTexts(later_texts(source[0], columns), Labels.of(*source[1:]))
+        labels = Labels.of(*source[1:])
+        return LabelledTexts(later_texts(source[0], columns), labels, notes=labels.index_notes(source[0]))
     if hasattr(source, "columns"):
         return of_frame(source, columns, "the frame", needs_label=True)
     if not isinstance(source, str | os.PathLike):
