@@ -97,6 +97,8 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
     notes = [*(note for part in parts for note in part.notes), *choice.notes]
     forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
     inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
+    dtypes = {name: str(one.values.dtype) for name, one in inputs[0].items() if isinstance(one.values, np.ndarray)}
+    inputs = [{name: _in_scale(one, name, dtypes.get(name, "")) for name, one in part.items()} for part in inputs]
     steps = {name: max(_steps(part[name]) for part in inputs) for name in forms}
     arrays = [_arrays(part, steps) for part in inputs]
     specs = {}
@@ -138,11 +140,12 @@ def later_inputs(source: Any, description: Mapping[str, Any], note: Note | None 
         note: Called with a sentence if texts are cut.
 
     Raises:
-        DataError: if an input is missing, or of another form or shape than in training.
+        DataError: if an input is missing, or of another form, shape or scale than in training.
     """
     found = NamedRows.of(source, Labels(()), _forms(description)).inputs
     stored = need(description.get("inputs"), Mapping, "the inputs")
     shapes = {name: tuple(stored[name]["shape"]) for name in found}
+    found = {name: _in_scale(one, name, stored[name]["dtype"]) for name, one in found.items()}
     arrays = _arrays(found, {name: shape[0] for name, shape in shapes.items()})
     for name, one in found.items():
         shape, expected = arrays[name].shape[1:], shapes[name]
@@ -195,6 +198,29 @@ def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
         return one.form
     steps = usual_steps(one.values, rows)
     return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS))
+
+
+def _in_scale(one: Given, name: str, dtype: str) -> Given:
+    """Pictures of the type that those in training have, which tells their scale; other inputs as they are.
+
+    Raises:
+        DataError: if they are bytes and those in training are floats, or they are no whole numbers from 0 to 255 and
+            those in training are bytes.
+    """
+    values = one.values
+    if one.form.kind is not Kind.MAP or not isinstance(values, np.ndarray) or str(values.dtype) == dtype:
+        return one
+    if values.dtype == np.uint8:
+        raise DataError(
+            f"input {name!r} holds pictures of type uint8; expected {dtype}, as in training: if those were from 0 to "
+            f"1, give x / 255.0; if they were from 0 to 255, give x.astype({dtype!r})"
+        )
+    if values.size and not ((values >= 0) & (values <= 255) & (values == np.rint(values))).all():
+        raise DataError(
+            f"input {name!r} holds pictures of numbers from {values.min():g} to {values.max():g}; expected whole "
+            "numbers from 0 to 255, as in training: multiply pictures from 0 to 1 by 255 and round them"
+        )
+    return dataclasses.replace(one, values=values.astype(np.uint8))
 
 
 def _steps(one: Given) -> int:

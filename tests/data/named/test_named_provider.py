@@ -90,6 +90,28 @@ def test_later_rows():
         labelled_rows(x, about)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_pictures_have_the_scale_of_those_in_training(channels):
+    pictures, ones = MAP[..., :channels], MAP[..., :channels] / np.float32(255)
+    of_bytes, of_floats = ({"map": one, "table": TABLE} for one in (pictures, ones))
+    whole = of_bytes | {"map": pictures.astype(float)}
+    about = as_described(array_data.Provider(of_bytes, Y, validation=(whole, Y)).prepare(OPTIONS))
+    found = inputs_of(whole, about)["map"]
+    assert found.dtype == np.uint8 and np.array_equal(found, pictures)
+    said = "input 'map' holds pictures of numbers from 0 to .*: multiply pictures from 0 to 1 by 255"
+    for read in (
+        lambda: inputs_of(of_floats, about),
+        lambda: labelled_rows((of_floats, Y), about),
+        lambda: array_data.Provider(of_bytes, Y, validation=(of_floats, Y)).prepare(OPTIONS),
+    ):
+        with pytest.raises(DataError, match=said):
+            read()
+    about = as_described(array_data.Provider(of_floats, Y).prepare(OPTIONS))
+    assert np.array_equal(inputs_of(of_floats, about)["map"], ones)
+    with pytest.raises(DataError, match=r"'map' holds pictures of type uint8; expected float32, as .* give x / 255.0"):
+        inputs_of(of_bytes, about)
+
+
 def test_the_fingerprint_follows_every_input():
     prints = {
         array_data.Provider({"map": MAP, "table": table}, labels).prepare(OPTIONS).fingerprint
