@@ -15,7 +15,7 @@ from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
-from model_search.data.rows import index_notes, index_of, with_missing
+from model_search.data.rows import as_pandas, index_notes, index_of, with_missing
 from model_search.data.tabular import columns
 from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Kinds, Labels, infer
@@ -39,10 +39,10 @@ class Provider(BaseProvider):
 
     Args:
         x: Features [rows, columns]: an array of numbers (or objects), a DataFrame of numbers, booleans, categories,
-            dates or text, or a dict of columns. Or a dict of inputs by name, one of which has more than one number a
-            row: pictures [rows, height, width, channels], sequences [rows, steps, channels] or a list of arrays of
-            different lengths, vectors [rows, columns], frames of numbers, lists of texts; "<name>_lengths" are the
-            valid steps of the sequence "<name>".
+            dates or text (of another library, too, if it has `to_pandas`), or a dict of columns. Or a dict of inputs by
+            name, one of which has more than one number a row: pictures [rows, height, width, channels], sequences
+            [rows, steps, channels] or a list of arrays of different lengths, vectors [rows, columns], frames of
+            numbers, lists of texts; "<name>_lengths" are the valid steps of the sequence "<name>".
         y: Labels [rows]; of several tasks a dict of labels by name, or a frame of label columns (the first is the
             primary task, unless the specification names another). A row may lack labels of all but the primary one.
         validation: (x, y) or (x, y, weights) to validate on; a part of the rows where None.
@@ -210,12 +210,13 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Features as a DataFrame whose column names are texts.
 
     Raises:
-        DataError: if they have no two dimensions, or the names do not fit.
+        DataError: if they have no two dimensions, or the names do not fit, or a table cannot be turned into a frame.
     """
     import pandas as pd
 
     if names is not None and (isinstance(names, str) or not isinstance(names, Iterable) or _is_single(names)):
         raise DataError(f"feature_names is {names!r}; expected a list of names, one for each column")
+    x = as_pandas(x, "features")
     if isinstance(x, pd.DataFrame):
         frame = x.reset_index(drop=True)
         frame.columns = [str(name) for name in frame.columns]
@@ -298,6 +299,7 @@ def _several_labels(y: Any) -> dict[str, Any] | None:
     """The labels by task where there are several tasks, or a dict of one; None for one array of labels."""
     import pandas as pd
 
+    y = as_pandas(y, "labels")
     if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
         return {str(name): y[name] for name in y.columns}
     if not isinstance(y, Mapping):
@@ -330,6 +332,7 @@ def _beside(series: pd.Series, frame: pd.DataFrame, role: str) -> pd.Series:
 def _series(values: Any, name: str) -> pd.Series:
     import pandas as pd
 
+    values = as_pandas(values, f"{name}s")
     if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
         values = values.iloc[:, 0]
     if isinstance(values, pd.Series):

@@ -283,6 +283,27 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     )
 
 
+def as_pandas(values: Any, what: str) -> Any:
+    """A table of another library (Polars, Arrow) as a frame of pandas, which keeps the names; anything else as it is.
+
+    Raises:
+        DataError: if a table with names of columns cannot be turned into one.
+    """
+    import pandas as pd
+
+    has_names = hasattr(values, "columns") or hasattr(values, "column_names")
+    if not has_names or isinstance(values, pd.DataFrame | Mapping):
+        return values
+    advice = "expected a DataFrame of pandas, or a dict of columns"
+    if not hasattr(values, "to_pandas"):
+        raise DataError(f"the {what} are a {type(values).__name__}, which has no to_pandas(); {advice}")
+    try:
+        found = values.to_pandas()
+    except Exception as error:  # whatever the other library raises, often since it lacks a package
+        raise DataError(f"to_pandas() of the {what} ({type(values).__name__}) fails: {error}; {advice}") from error
+    return found
+
+
 def index_of(x: Any) -> pd.Index | None:
     """The index of features: that of a frame, or of all frames and Series of a dict; None where there is none."""
     import pandas as pd

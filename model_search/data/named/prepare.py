@@ -13,7 +13,7 @@ from model_search.data.checked_json import need
 from model_search.data.named.named_inputs import Given, Kind, NamedInput, read_inputs
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import TableData
-from model_search.data.rows import Rows
+from model_search.data.rows import Rows, as_pandas
 from model_search.data.sequences.padded import Padded
 from model_search.data.tabular.chosen_rows import (
     Choice,
@@ -57,7 +57,8 @@ class NamedRows:
             shown = "an empty dict" if isinstance(x, Mapping) else type(x).__name__
             wanted = f": {', '.join(forms)}" if forms else ""
             raise DataError(f"received {shown}; expected a dict of inputs by name{wanted}")
-        return cls(read_inputs(x, forms), labels, labels.index_notes(x))
+        given = {name: as_pandas(value, f"columns of input {str(name)!r}") for name, value in x.items()}
+        return cls(read_inputs(given, forms), labels, labels.index_notes(x))
 
     def with_weights(self, name: str) -> NamedRows:
         """The same with the input of this name, if there is one of single numbers, as their weights."""

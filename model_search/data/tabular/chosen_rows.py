@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.rows import LABEL, Arrays, Rows, index_notes, index_of, with_missing
+from model_search.data.rows import LABEL, Arrays, Rows, as_pandas, index_notes, index_of, with_missing
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
 from model_search.data.tabular.several_tasks import OtherTargets, OtherTask, encode_other, infer_other_tasks, scaled
@@ -60,6 +60,7 @@ class Labels:
         Raises:
             DataError: if a dict is empty, or weights name another task.
         """
+        values = as_pandas(values, "labels")
         if len(getattr(values, "columns", ())) > 1:
             values = {str(column): values[column] for column in values.columns}
         if not isinstance(values, Mapping):
