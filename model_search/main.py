@@ -454,7 +454,7 @@ def _predict(words: list[str]) -> None:
         from model_search.finish.decisions.threshold import check_threshold, frames_above
 
         limit = study.threshold(choice) if FLAGS.threshold == "best" else _number(FLAGS.threshold)
-        check_threshold(limit, study.task)
+        check_threshold(limit, study.record.data)
         frames = frames_above(frames, study.task, limit)
     if FLAGS.output:
         say(f"{write_csv(frames, FLAGS.output)} predictions written to {FLAGS.output}", file=sys.stderr)

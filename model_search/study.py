@@ -363,7 +363,7 @@ class Study:
         if threshold is not None:
             from model_search.finish.decisions.threshold import check_threshold, classes_above
 
-            check_threshold(threshold, self.task)
+            check_threshold(threshold, self._record.data)
             limit = self.threshold(trial) if isinstance(threshold, str) else threshold
             return classes_above(self._answers(trial).probabilities(data, self._temperatures(trial)), self.task, limit)
         return self._answers(trial).labels(data, self._temperatures(trial))

@@ -15,7 +15,7 @@ from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
-from model_search.data.rows import with_missing
+from model_search.data.rows import as_pandas, index_notes, index_of, with_missing
 from model_search.data.tabular import columns
 from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Kinds, Labels, infer
@@ -39,10 +39,10 @@ class Provider(BaseProvider):
 
     Args:
         x: Features [rows, columns]: an array of numbers (or objects), a DataFrame of numbers, booleans, categories,
-            dates or text, or a dict of columns. Or a dict of inputs by name, one of which has more than one number a
-            row: pictures [rows, height, width, channels], sequences [rows, steps, channels] or a list of arrays of
-            different lengths, vectors [rows, columns], frames of numbers, lists of texts; "<name>_lengths" are the
-            valid steps of the sequence "<name>".
+            dates or text (of another library, too, if it has `to_pandas`), or a dict of columns. Or a dict of inputs by
+            name, one of which has more than one number a row: pictures [rows, height, width, channels], sequences
+            [rows, steps, channels] or a list of arrays of different lengths, vectors [rows, columns], frames of
+            numbers, lists of texts; "<name>_lengths" are the valid steps of the sequence "<name>".
         y: Labels [rows]; of several tasks a dict of labels by name, or a frame of label columns (the first is the
             primary task, unless the specification names another). A row may lack labels of all but the primary one.
         validation: (x, y) or (x, y, weights) to validate on; a part of the rows where None.
@@ -160,7 +160,7 @@ def _arranged(rows: RawRows, groups: Any, time: Any, index: pd.Index | None) -> 
     Raises:
         DataError: if there is no such column, or not a value for each row, or the index has another order.
     """
-    notes = (*rows.notes, *_index_notes(index, {"groups": groups, "time": time}))
+    notes = (*rows.notes, *index_notes(index, {"groups": groups, "time": time}))
     found: dict[str, pd.Series | None] = {}
     for role, given in (("groups", groups), ("time", time)):
         if isinstance(given, str) and given not in rows.frame.columns:
@@ -210,12 +210,13 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Features as a DataFrame whose column names are texts.
 
     Raises:
-        DataError: if they have no two dimensions, or the names do not fit.
+        DataError: if they have no two dimensions, or the names do not fit, or a table cannot be turned into a frame.
     """
     import pandas as pd
 
     if names is not None and (isinstance(names, str) or not isinstance(names, Iterable) or _is_single(names)):
         raise DataError(f"feature_names is {names!r}; expected a list of names, one for each column")
+    x = as_pandas(x, "features")
     if isinstance(x, pd.DataFrame):
         frame = x.reset_index(drop=True)
         frame.columns = [str(name) for name in frame.columns]
@@ -272,47 +273,6 @@ def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = N
     return rows_of(as_frame(x, names), y, weights, index_of(x))
 
 
-def index_of(x: Any) -> pd.Index | None:
-    """The index of features: that of a frame, or of every Series of a dict; None where there is none."""
-    import pandas as pd
-
-    if isinstance(x, pd.DataFrame | pd.Series):
-        return x.index
-    found = [one.index for one in x.values() if isinstance(one, pd.Series)] if isinstance(x, Mapping) else []
-    return found[0] if found and all(one.equals(found[0]) for one in found) else None
-
-
-def _index_notes(index: pd.Index | None, beside: Mapping[str, Any]) -> list[str]:
-    """A note on each pandas object whose index is not that of the features.
-
-    Args:
-        index: That of the features.
-        beside: Labels, weights and the like by what they are called; by task where they are dicts.
-
-    Raises:
-        DataError: if an index has the same entries in another order: most likely the rows were shuffled on one side.
-    """
-    import pandas as pd
-
-    notes = []
-    for what, given in beside.items():
-        for values in given.values() if isinstance(given, Mapping) else [given]:
-            own = values.index if isinstance(values, pd.Series | pd.DataFrame) else None
-            if index is None or own is None or len(own) != len(index) or own.equals(index):
-                continue
-            row = next((row for row, pair in enumerate(zip(own, index, strict=True)) if pair[0] != pair[1]), 0)
-            here, there = (one[row : row + 1].tolist()[0] for one in (own, index))
-            seen = f"in row {row + 1} it has {here!r:.40}, that of the features {there!r:.40}"
-            if own.is_unique and index.is_unique and own.isin(index).all():
-                name = "y" if what == "labels" else what
-                raise DataError(
-                    f"the index of the {what} has the entries of the features' index in another order ({seen}); rows "
-                    f"go together by position: use {name}.loc[x.index], or {name}.to_numpy() if the order is right"
-                )
-            notes.append(f"the index of the {what} is not that of the features ({seen}); rows go together by position")
-    return list(dict.fromkeys(notes))
-
-
 def rows_of(frame: pd.DataFrame, y: Any, weights: Any = None, index: pd.Index | None = None) -> RawRows:
     """As `as_rows`, of features that are read.
 
@@ -322,7 +282,7 @@ def rows_of(frame: pd.DataFrame, y: Any, weights: Any = None, index: pd.Index | 
         weights: The weights of the rows.
         index: That of the features as they were given; None where they had none.
     """
-    notes = tuple(_index_notes(index, {"labels": y, "weights": weights}))
+    notes = tuple(index_notes(index, {"labels": y, "weights": weights}))
     several = _several_labels(y)
     if several is not None:
         return dataclasses.replace(_rows_of_tasks(frame, several, weights), notes=notes)
@@ -339,6 +299,7 @@ def _several_labels(y: Any) -> dict[str, Any] | None:
     """The labels by task where there are several tasks, or a dict of one; None for one array of labels."""
     import pandas as pd
 
+    y = as_pandas(y, "labels")
     if isinstance(y, pd.DataFrame) and y.shape[1] > 1:
         return {str(name): y[name] for name in y.columns}
     if not isinstance(y, Mapping):
@@ -371,6 +332,7 @@ def _beside(series: pd.Series, frame: pd.DataFrame, role: str) -> pd.Series:
 def _series(values: Any, name: str) -> pd.Series:
     import pandas as pd
 
+    values = as_pandas(values, f"{name}s")
     if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
         values = values.iloc[:, 0]
     if isinstance(values, pd.Series):

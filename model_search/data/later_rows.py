@@ -24,7 +24,7 @@ from model_search.data.tabular import earlier_rules, labels
 from model_search.data.tabular.chosen_rows import evaluated_rows
 from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
-from model_search.data.tabular.preprocess import Note, Preprocessor, sentences
+from model_search.data.tabular.preprocess import DateOrders, Note, Preprocessor, sentences
 from model_search.data.tabular.several_tasks import OtherTask, encode_other
 from model_search.data.tabular.table import RawRows, check_weights, missing_labels
 from model_search.data.task import Task, tasks_of
@@ -86,12 +86,17 @@ class PieceReader:
     def __init__(self, description: Mapping[str, Any]):
         self._earlier = _rules(description) < READING_RULES
         self._preprocessor = Preprocessor.from_json(description["schema"])
+        self._orders = DateOrders()
         self._changes: dict[str, list[Change]] = {}
 
     def read(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-        """The inputs of some rows, as `inputs_of` gives them."""
+        """The inputs of some rows, as `inputs_of` gives them; dates are read in the order of the pieces before.
+
+        Raises:
+            DataError: as `inputs_of`, or if the rows show that this order was guessed wrongly.
+        """
         frame = earlier_rules.read_frame(frame) if self._earlier else frame
-        matrix, changes = self._preprocessor.transform_and_compare(frame)
+        matrix, changes = self._preprocessor.transform_and_compare(frame, self._orders)
         for name, found in changes.items():
             self._changes[name] = merged([self._changes.get(name, []), found])
         return {FEATURES: matrix}

@@ -6,13 +6,16 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.errors import DataError
 from model_search.metadata.limits import MOST_HYPERPARAMETER, MOST_ROW_NUMBERS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEATURES = "features"  # the only input of a table
 LABEL = "label"  # the default name of the task
@@ -278,3 +281,79 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
         {name: np.concatenate([part.labels[name] for part in parts]) for name in first.labels},
         {name: np.concatenate([part.weights[name] for part in parts]) for name in shared},
     )
+
+
+def as_pandas(values: Any, what: str) -> Any:
+    """A table of another library (Polars, Arrow) as a frame of pandas, which keeps the names; anything else as it is.
+
+    Raises:
+        DataError: if a table with names of columns cannot be turned into one.
+    """
+    import pandas as pd
+
+    has_names = hasattr(values, "columns") or hasattr(values, "column_names")
+    if not has_names or isinstance(values, pd.DataFrame | Mapping):
+        return values
+    advice = "expected a DataFrame of pandas, or a dict of columns"
+    if not hasattr(values, "to_pandas"):
+        raise DataError(f"the {what} are a {type(values).__name__}, which has no to_pandas(); {advice}")
+    try:
+        found = values.to_pandas()
+    except Exception as error:  # whatever the other library raises, often since it lacks a package
+        raise DataError(f"to_pandas() of the {what} ({type(values).__name__}) fails: {error}; {advice}") from error
+    return found
+
+
+def index_of(x: Any) -> pd.Index | None:
+    """The index of features: that of a frame, or of all frames and Series of a dict; None where there is none."""
+    import pandas as pd
+
+    if isinstance(x, pd.DataFrame | pd.Series):
+        return x.index
+    given = x.values() if isinstance(x, Mapping) else []
+    found = [one.index for one in given if isinstance(one, pd.DataFrame | pd.Series)]
+    return found[0] if found and all(one.equals(found[0]) for one in found) else None
+
+
+def index_notes(index: pd.Index | None, beside: Mapping[str, Any]) -> list[str]:
+    """A note on each pandas object whose index is not that of the features.
+
+    Args:
+        index: That of the features.
+        beside: Labels, weights and the like by what they are called; by task where they are dicts.
+
+    Raises:
+        DataError: if an index has the same entries in another order: most likely the rows were shuffled on one side.
+    """
+    import pandas as pd
+
+    notes = []
+    for what, given in beside.items():
+        for values in given.values() if isinstance(given, Mapping) else [given]:
+            own = values.index if isinstance(values, pd.Series | pd.DataFrame) else None
+            if index is None or own is None or len(own) != len(index) or own.equals(index):
+                continue
+            pairs = enumerate(zip(own, index, strict=True))
+            row = next((row for row, pair in pairs if not _is_same_entry(*pair)), None)
+            if row is None:
+                continue  # of another type, with the same entries
+            here, there = (one[row : row + 1].tolist()[0] for one in (own, index))
+            seen = f"in row {row + 1} it has {here!r:.40}, that of the features {there!r:.40}"
+            if own.is_unique and index.is_unique and own.isin(index).all():
+                name = "y" if what == "labels" else what
+                raise DataError(
+                    f"the index of the {what} has the entries of the features' index in another order ({seen}); rows "
+                    f"go together by position: use {name}.loc[x.index], or {name}.to_numpy() if the order is right"
+                )
+            notes.append(f"the index of the {what} is not that of the features ({seen}); rows go together by position")
+    return list(dict.fromkeys(notes))
+
+
+def _is_same_entry(one: Any, other: Any) -> bool:
+    """Whether two entries of an index are equal; missing ones are, although pandas' NA compares with nothing."""
+    import pandas as pd
+
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_is_same_entry, one, other))
+    missing = [bool(pd.isna(one)), bool(pd.isna(other))]
+    return all(missing) if any(missing) else bool(one == other)

@@ -160,7 +160,8 @@ class Provider(BaseProvider):
 def _given_texts(texts: Any, labels: Any, weights: Any) -> LabelledTexts:
     if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
         raise DataError(f"texts are {type(texts).__name__}; expected a list of texts")
-    return LabelledTexts(list(texts), Labels.of(labels, weights))
+    own = Labels.of(labels, weights)
+    return LabelledTexts(list(texts), own, notes=own.index_notes(texts))
 
 
 def _validation_texts(given: Any, columns: TextColumns) -> LabelledTexts:

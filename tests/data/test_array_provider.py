@@ -12,6 +12,7 @@ from model_search.data.inputs import as_array, as_float32
 from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.task import TaskKind
+from model_search.data.text.text_files import TextColumns, evaluated_texts
 from model_search.errors import DataError
 
 OPTIONS = PrepareOptions(seed=3, batch_size=8)
@@ -154,6 +155,92 @@ def test_columns_of_a_dict_go_together_by_position():
     for read in (typed.preprocessor.transform, lambda given: inputs_of(given, typed.description)):
         with pytest.raises(DataError, match=r"the columns differ in length: \{'s': 60, 'o': 60, 'l': 59\}; expected"):
             read(mixed | {"l": frame["l"][1:]})
+
+
+class Foreign:
+    """A table as other libraries have them: names of columns, rows as an array, and a way to pandas."""
+
+    def __init__(self, frame):
+        self.columns, self._frame = list(frame.columns), frame
+
+    def __array__(self, dtype=None, copy=None):
+        return self._frame.to_numpy(dtype)
+
+    def __len__(self):
+        return len(self._frame)
+
+    def __getitem__(self, name):
+        return self._frame[name].to_numpy()
+
+    def to_pandas(self):
+        return self._frame
+
+
+def tables_of_others():
+    def arrow(frame):
+        return pytest.importorskip("pyarrow").Table.from_pandas(frame)
+
+    return pytest.mark.parametrize("other", [Foreign, arrow])
+
+
+@tables_of_others()
+def test_tables_of_other_libraries_keep_the_names_of_their_columns(other):
+    frame = pd.DataFrame({"a": X[:, 0], "b": np.array(["u", "v", "w"])[Y], "c": X[:, 2]})
+    turned = other(frame[["c", "a", "b"]])
+    expected, data = prepare(frame, Y), prepare(other(frame), Y)
+    assert data.description["columns"] == ["a", "b", "c"]
+    assert data.fingerprint == expected.fingerprint
+    for source in (frame, other(frame), turned):
+        found = inputs_of(source, data.description)["features"]
+        np.testing.assert_array_equal(found, inputs_of(frame, expected.description)["features"])
+    assert prepare(other(frame), Y, validation=(turned, Y)).valid.inputs["features"].shape == (60, found.shape[1])
+    two = pd.DataFrame({"kind": Y, "sign": X[:, 0] > 0})
+    assert list(prepare(frame, other(two)).tasks) == ["kind", "sign"]
+    assert prepare(frame, other(two[["kind"]])).task.label == "kind"
+    rows = labelled_rows(other(frame.assign(label=Y)), data.description)
+    np.testing.assert_array_equal(rows.label, labelled_rows((turned, Y), data.description).label)
+
+
+@tables_of_others()
+def test_tables_of_other_libraries_beside_texts_and_inputs_by_name(other):
+    two, numbers = pd.DataFrame({"kind": Y, "sign": X[:, 0] > 0}), pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    found = prepare({"numbers": other(numbers), "more": X}, other(two))
+    assert list(found.tasks) == ["kind", "sign"]
+    assert found.description["named"]["numbers"]["columns"] == ["a", "b"]
+    frame = pd.DataFrame({"text": ["a b", "c d"] * 30, "label": ["u", "v"] * 30})
+    read = evaluated_texts(other(frame), TextColumns())
+    assert list(read.texts) == list(frame["text"]) and list(read.labels.values) == list(frame["label"])
+
+
+def test_tables_that_cannot_become_frames_of_pandas_are_refused(monkeypatch):
+    given = Foreign(pd.DataFrame(X, columns=list("abc")))
+    monkeypatch.setattr(Foreign, "to_pandas", lambda self: {}["x"])
+    with pytest.raises(DataError, match=r"to_pandas\(\) of the features \(Foreign\) fails: 'x'; expected .* a dict"):
+        prepare(given, Y)
+    monkeypatch.delattr(Foreign, "to_pandas")
+    for read in (
+        lambda: prepare(given, Y),
+        lambda: prepare(X, given),
+        lambda: inputs_of(given, prepare(X, Y).description),
+    ):
+        with pytest.raises(
+            DataError, match=r"are a Foreign, which has no to_pandas\(\); expected a DataFrame of pandas"
+        ):
+            read()
+
+
+def test_an_index_may_have_missing_entries():
+    names = pd.array([pd.NA, *range(1, 60)], dtype="Int64")
+    frame = pd.DataFrame(X, columns=list("abc"), index=pd.Index(names))
+    same = pd.Series(Y, index=pd.Index(names.astype(object)))
+    assert prepare(frame, same).description["notes"] == prepare(X, Y).description["notes"]
+    other = pd.Series(Y, index=pd.Index(pd.array([pd.NA, 1, pd.NA, *range(3, 60)], dtype="Int64")))
+    said = "in row 3 it has <NA>, that of the features 2"
+    assert any(said in note for note in prepare(frame, other).description["notes"])
+    pairs = pd.MultiIndex.from_arrays([names, range(60)])
+    turned = pd.Series(Y, index=pairs)[::-1]
+    with pytest.raises(DataError, match=r"in row 1 it has \(59, 59\), that of the features \(<NA>, 0\)"):
+        prepare(frame.set_index(pairs), turned)
 
 
 def test_an_index_in_another_order_is_refused():

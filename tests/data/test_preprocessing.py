@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_search.data import array_data
+from model_search.data.later_rows import PieceReader, inputs_of
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.packed_text import PackedText
@@ -180,3 +183,27 @@ def test_categories_are_found_however_they_are_given(vocabulary, numeric, cells,
     frame = pd.DataFrame({"c": pd.Series(cells, dtype=object)})
     assert preprocessor.transform(frame).argmax(1).tolist() == expected
     assert preprocessor.transform(preprocessor.typed_columns(frame)).argmax(1).tolist() == expected
+
+
+def test_the_pieces_of_a_file_have_one_order_of_dates():
+    days = pd.date_range("2024-01-01", periods=60)
+    train = pd.DataFrame({"day": days.strftime("%Y-%m-%d"), "x": np.arange(60.0)})
+    data = array_data.Provider(train, np.arange(60.0)).prepare(PrepareOptions(seed=1, batch_size=8))
+
+    def read(*pieces):
+        reader = PieceReader(data.description)
+        return [reader.read(pd.DataFrame({"day": texts, "x": [1.0] * len(texts)}))["features"] for texts in pieces]
+
+    def once(text):
+        return inputs_of(pd.DataFrame({"day": [text], "x": [1.0]}), data.description)["features"]
+
+    for first, either, expected in (
+        ("31/01/2024", "02/01/2024", "2024-01-02"),
+        ("01.31.2024", "02.01.2024", "2024-02-01"),
+    ):
+        _, none, later = read([first], ["2024-01-05", None], [either])
+        np.testing.assert_array_equal(later, once(expected))
+        np.testing.assert_array_equal(none[:1], once("2024-01-05"))
+    with pytest.raises(DataError, match=r"'day' .* month first, later ones have the day first: write the year first"):
+        read(["02/01/2024"], ["03/01/2024"], ["31/01/2024"])
+    read(["02.01.2024"], ["31.01.2024"], ["02.01.2024"])

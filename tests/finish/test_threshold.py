@@ -11,6 +11,7 @@ from model_search.errors import UserError
 from model_search.finish.decisions.threshold import best_threshold, check_threshold, classes_above, frames_above
 
 TASK = Task(TaskKind.CLASSIFICATION, "y", 2, ("no", "yes"))
+DATA = {"task": TASK.to_json()}
 
 
 def rare(count, seed):
@@ -45,10 +46,17 @@ def test_classes_are_the_users_own():
 @pytest.mark.parametrize("value", [0, 1, 1.5, "high", True])
 def test_what_is_no_probability_is_refused(value):
     with pytest.raises(UserError, match="expected a probability between 0 and 1, or 'best'"):
-        check_threshold(value, TASK)
-    check_threshold(0.3, TASK)
+        check_threshold(value, DATA)
+    check_threshold(0.3, DATA)
 
 
 def test_other_than_two_classes_are_refused():
     with pytest.raises(UserError, match="'y' has no two classes"):
-        check_threshold("best", Task(TaskKind.CLASSIFICATION, "y", 3))
+        check_threshold("best", {"task": Task(TaskKind.CLASSIFICATION, "y", 3).to_json()})
+
+
+def test_a_threshold_is_for_one_task_with_one_label_a_row():
+    other = Task(TaskKind.CLASSIFICATION, "z", 2, ("no", "yes")).to_json()
+    for more, said in (({"label_per_step": True}, "a label for each step"), ({"other_tasks": [other]}, "2 tasks")):
+        with pytest.raises(UserError, match=f"the study has {said}; a threshold is for one task of two classes with"):
+            check_threshold(0.3, DATA | more)

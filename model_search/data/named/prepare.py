@@ -13,7 +13,7 @@ from model_search.data.checked_json import need
 from model_search.data.named.named_inputs import Given, Kind, NamedInput, read_inputs
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import TableData
-from model_search.data.rows import Rows
+from model_search.data.rows import Rows, as_pandas
 from model_search.data.sequences.padded import Padded
 from model_search.data.tabular.chosen_rows import (
     Choice,
@@ -39,23 +39,26 @@ class NamedRows:
     Attributes:
         inputs: The inputs, of equal numbers of rows.
         labels: Their labels.
+        notes: What people should know of them.
     """
 
     inputs: Mapping[str, Given]
     labels: Labels
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, x: Any, labels: Labels, forms: Mapping[str, NamedInput] | None = None) -> NamedRows:
         """Reads a dict of inputs.
 
         Raises:
-            DataError: if it is none, or as `read_inputs`.
+            DataError: if it is none, or as `read_inputs`, or the labels have the index of the rows in another order.
         """
         if not isinstance(x, Mapping) or not x:
             shown = "an empty dict" if isinstance(x, Mapping) else type(x).__name__
             wanted = f": {', '.join(forms)}" if forms else ""
             raise DataError(f"received {shown}; expected a dict of inputs by name{wanted}")
-        return cls(read_inputs(x, forms), labels)
+        given = {name: as_pandas(value, f"columns of input {str(name)!r}") for name, value in x.items()}
+        return cls(read_inputs(given, forms), labels, labels.index_notes(x))
 
     def with_weights(self, name: str) -> NamedRows:
         """The same with the input of this name, if there is one of single numbers, as their weights."""
@@ -64,7 +67,7 @@ class NamedRows:
             return self
         others = {other: one for other, one in self.inputs.items() if other != name}
         labels = dataclasses.replace(self.labels, weights=found.values, weight_name=name)
-        return NamedRows(others, labels)
+        return dataclasses.replace(self, inputs=others, labels=labels)
 
     @property
     def labelled(self) -> tuple[int, Labels]:
@@ -92,9 +95,11 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
             'specification of RNN_LAST_ACTIVATIONS whose blocks_to_use name "EMBEDDING", such as constants.DEFAULT_TEXT'
         )
     choice = choose_rows([part.labelled for part in parts], WHAT, kind, options)
-    notes = list(choice.notes)
+    notes = [*(note for part in parts for note in part.notes), *choice.notes]
     forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
     inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
+    dtypes = {name: str(one.values.dtype) for name, one in inputs[0].items() if isinstance(one.values, np.ndarray)}
+    inputs = [{name: _in_scale(one, name, dtypes.get(name, "")) for name, one in part.items()} for part in inputs]
     steps = {name: max(_steps(part[name]) for part in inputs) for name in forms}
     arrays = [_arrays(part, steps) for part in inputs]
     specs = {}
@@ -136,11 +141,12 @@ def later_inputs(source: Any, description: Mapping[str, Any], note: Note | None 
         note: Called with a sentence if texts are cut.
 
     Raises:
-        DataError: if an input is missing, or of another form or shape than in training.
+        DataError: if an input is missing, or of another form, shape or scale than in training.
     """
     found = NamedRows.of(source, Labels(()), _forms(description)).inputs
     stored = need(description.get("inputs"), Mapping, "the inputs")
     shapes = {name: tuple(stored[name]["shape"]) for name in found}
+    found = {name: _in_scale(one, name, stored[name]["dtype"]) for name, one in found.items()}
     arrays = _arrays(found, {name: shape[0] for name, shape in shapes.items()})
     for name, one in found.items():
         shape, expected = arrays[name].shape[1:], shapes[name]
@@ -163,12 +169,15 @@ def later_labelled(source: Any, description: Mapping[str, Any], note: Note | Non
         note: As for `later_inputs`; called for labels, too.
 
     Raises:
-        DataError: as `later_inputs`, or if there are no labels.
+        DataError: as `later_inputs`, or if there are no labels, or their index has another order.
     """
     if not isinstance(source, tuple):
         raise DataError(f"received {type(source).__name__}; expected a pair (inputs by name, labels)")
-    inputs = later_inputs(source[0], description, note)
-    return evaluated_rows(inputs, Labels.of(*source[1:]), WHAT, tasks_of(description), note)
+    inputs, labels = later_inputs(source[0], description, note), Labels.of(*source[1:])
+    for sentence in labels.index_notes(source[0]):
+        if note is not None:
+            note(sentence)
+    return evaluated_rows(inputs, labels, WHAT, tasks_of(description), note)
 
 
 def text_formats(description: Mapping[str, Any]) -> dict[str, TextFormat]:
@@ -190,6 +199,29 @@ def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
         return one.form
     steps = usual_steps(one.values, rows)
     return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS))
+
+
+def _in_scale(one: Given, name: str, dtype: str) -> Given:
+    """Pictures of the type that those in training have, which tells their scale; other inputs as they are.
+
+    Raises:
+        DataError: if they are bytes and those in training are floats, or they are no whole numbers from 0 to 255 and
+            those in training are bytes.
+    """
+    values = one.values
+    if one.form.kind is not Kind.MAP or not isinstance(values, np.ndarray) or str(values.dtype) == dtype:
+        return one
+    if values.dtype == np.uint8:
+        raise DataError(
+            f"input {name!r} holds pictures of type uint8; expected {dtype}, as in training: if those were from 0 to "
+            f"1, give x / 255.0; if they were from 0 to 255, give x.astype({dtype!r})"
+        )
+    if values.size and not ((values >= 0) & (values <= 255) & (values == np.rint(values))).all():
+        raise DataError(
+            f"input {name!r} holds pictures of numbers from {values.min():g} to {values.max():g}; expected whole "
+            "numbers from 0 to 255, as in training: multiply pictures from 0 to 1 by 255 and round them"
+        )
+    return dataclasses.replace(one, values=values.astype(np.uint8))
 
 
 def _steps(one: Given) -> int:

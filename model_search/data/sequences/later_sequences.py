@@ -48,8 +48,8 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
         if lengths is not None and isinstance(x, Mapping | str | os.PathLike):
             raise DataError("received lengths beside a dict or a file, which holds its own; leave them out")
         parts = _read(x, description, note) if lengths is None else LabelledSequences(padded(x, lengths), None)
-        found = fitted(parts, description)
-        return found.with_labels(Labels.of(source[1], source[3] if len(source) > 3 else None))
+        labels = Labels.of(source[1], source[3] if len(source) > 3 else None)
+        return fitted(parts.with_labels(labels), description)
     if not isinstance(source, str | os.PathLike):
         raise DataError(f"received {type(source).__name__}; expected a file with labels, or a pair (sequences, labels)")
     found = fitted(_read(source, description, note), description)

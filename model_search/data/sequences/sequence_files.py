@@ -17,6 +17,7 @@ from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
 from model_search.data.tabular.chosen_rows import Labels, as_array
+from model_search.data.text.tokens import is_missing
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class LabelledSequences:
         others: The labels of further tasks, one for each sequence.
         task: What the label is called where there are several tasks.
         groups: The groups of the sequences, which stay together in the split; None where they are independent.
+        given_steps: To how many steps the sequences were padded when the labels came; 0 where a file holds both.
     """
 
     sequences: Padded
@@ -97,6 +99,7 @@ class LabelledSequences:
     others: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
     task: str = ROW_LABEL
     groups: np.ndarray | None = None
+    given_steps: int = 0
 
     def with_labels(self, given: Labels) -> LabelledSequences:
         """The same sequences with these labels and weights."""
@@ -104,7 +107,7 @@ class LabelledSequences:
         weights = None if given.weights is None else as_array(given.weights)
         groups = None if given.groups is None else as_array(given.groups)
         found = dataclasses.replace(self, labels=values, weights=weights, others=given.others, task=given.name)
-        return dataclasses.replace(found, groups=groups)
+        return dataclasses.replace(found, groups=groups, given_steps=self.sequences.values.shape[1])
 
     @property
     def counted(self) -> tuple[int, Labels]:
@@ -120,8 +123,12 @@ class LabelledSequences:
     @property
     def has_label_per_step(self) -> bool:
         """Whether the labels are those of steps."""
-        labels = self.labels
-        return labels is not None and (labels.ndim > 1 or (len(labels) > 0 and np.ndim(labels[0]) > 0))
+        return self.labels is not None and are_of_steps(self.labels)
+
+
+def are_of_steps(values: np.ndarray) -> bool:
+    """Whether labels or weights are those of steps: the first of a sequence that is not missing has an axis."""
+    return values.ndim > 1 or np.ndim(next((one for one in values if not is_missing(one)), 0)) > 0
 
 
 def read_file(path: str | os.PathLike[str], names: LongColumns, per_step: bool) -> LabelledSequences:

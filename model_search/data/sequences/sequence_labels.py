@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.prepare_options import READING_RULES
 from model_search.data.rows import LABEL
-from model_search.data.sequences.sequence_files import LabelledSequences
+from model_search.data.sequences.sequence_files import LabelledSequences, are_of_steps
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.table import check_weights
 from model_search.data.task import Task, TaskKind
+from model_search.data.text.tokens import is_missing
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _weights(found: LabelledSequences, valid: np.ndarray) -> np.ndarray:
     given = found.weights
     if len(given) != len(valid):
         raise DataError(f"{len(valid)} sequences, {len(given)} weights; expected one for each sequence, or each step")
-    if given.ndim == 1 and np.ndim(given[0]) == 0:
+    if not are_of_steps(given):
         return np.asarray(check_weights(_series(given, WEIGHT))[:, None] * valid, np.float32)
     weights = np.zeros(valid.shape, np.float32)
     weights[valid] = check_weights(_series(_by_step(found, given, "weights"), WEIGHT))
@@ -129,13 +130,35 @@ def _flat(found: LabelledSequences) -> tuple[np.ndarray, np.ndarray]:
 
 def _by_step(found: LabelledSequences, values: np.ndarray, what: str) -> np.ndarray:
     """Labels or weights of all valid steps, one after the other."""
-    parts = []
-    for row, length in enumerate(found.sequences.lengths):
-        own = np.asarray(values[row])
-        if len(own) < length:
-            raise DataError(f"sequence {row + 1} has {length} steps and {len(own)} {what}; expected one for each step")
-        parts.append(own[:length])
-    return np.concatenate(parts)
+    import pandas as pd
+
+    lengths = found.sequences.lengths.tolist()
+    given = [_of_one(values[row], length, f"the {what} of sequence {row + 1}") for row, length in enumerate(lengths)]
+    has_padding = _are_padded(found, {len(own) for own in given}, values.ndim)
+    for row, (own, length) in enumerate(zip(given, lengths, strict=True), start=1):
+        if len(own) < length or not (has_padding or pd.isna(own[length:]).all()):
+            raise DataError(f"sequence {row} has {length} steps and {len(own)} {what}; expected one for each step")
+    return np.concatenate([own[:length] for own, length in zip(given, lengths, strict=True)])
+
+
+def _of_one(values: Any, length: int, what: str) -> np.ndarray:
+    """Labels or weights of one sequence; all are missing where None stands for them."""
+    own = np.full(length, None, dtype=object) if is_missing(values) else np.asarray(values)
+    if own.ndim != 1:
+        raise DataError(
+            f"{what} have the shape {own.shape}; expected one dimension, [steps]: several targets a step need an "
+            "input_fn"
+        )
+    return own
+
+
+def _are_padded(found: LabelledSequences, widths: set[int], axes: int) -> bool:
+    """Whether labels after the valid steps are padding: all have one width, which suits the padded sequences.
+
+    In one array they may be wider than these, unless all sequences have one length: nobody pads the labels of those.
+    """
+    has_several_lengths = len(set(found.sequences.lengths.tolist())) > 1
+    return len(widths) == 1 and (widths == {found.given_steps} or (axes > 1 and has_several_lengths))
 
 
 def _series(cells: np.ndarray, name: str = LABEL) -> pd.Series:

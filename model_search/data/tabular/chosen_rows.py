@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.prepare_options import LATEST_RULES, PrepareOptions
-from model_search.data.rows import LABEL, Arrays, Rows, with_missing
+from model_search.data.rows import LABEL, Arrays, Rows, as_pandas, index_notes, index_of, with_missing
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
 from model_search.data.tabular.several_tasks import OtherTargets, OtherTask, encode_other, infer_other_tasks, scaled
@@ -60,6 +60,7 @@ class Labels:
         Raises:
             DataError: if a dict is empty, or weights name another task.
         """
+        values = as_pandas(values, "labels")
         if len(getattr(values, "columns", ())) > 1:
             values = {str(column): values[column] for column in values.columns}
         if not isinstance(values, Mapping):
@@ -101,6 +102,17 @@ class Labels:
             others={name: labels.take(rows) for name, labels in self.others.items()},
             groups=None if self.groups is None else as_array(self.groups)[rows],
         )
+
+    def index_notes(self, x: Any) -> tuple[str, ...]:
+        """A note on labels, weights or groups whose index is not that of the rows, as the user gave these.
+
+        Raises:
+            DataError: if an index has the same entries in another order.
+        """
+        tasks = {self.name: self, **self.others}
+        labels = {name: own.values for name, own in tasks.items()}
+        weights = {name: own.weights for name, own in tasks.items()}
+        return tuple(index_notes(index_of(x), {"labels": labels, "weights": weights, "groups": self.groups}))
 
     def series(self, rows: int, what: str) -> pd.Series:
         """The labels as a column.

@@ -74,15 +74,21 @@ class Preprocessor:
         return matrix
 
     def transform_and_compare(
-        self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]
+        self, frame: pd.DataFrame | Mapping[str, Sequence[Any]], orders: DateOrders | None = None
     ) -> tuple[np.ndarray, dict[str, list[columns.Change]]]:
-        """The matrix that `transform` gives, and, by column, what is not taken as it is."""
+        """The matrix that `transform` gives, and, by column, what is not taken as it is.
+
+        Args:
+            frame: As for `transform`.
+            orders: Those of the pieces before, where the frame is a piece of a file.
+        """
+        orders = orders or DateOrders()
         table = self._table(frame)
         matrix = np.zeros((len(table), self.schema.width), np.float32)
         start, changes = 0, {}
         for feature in self.schema.features:
             row, found = 0, []
-            order = _order(feature, table[feature.column])
+            order = orders.of(feature, table[feature.column])
             for part in columns.parts_of(table[feature.column]):
                 block = matrix[row : row + len(part), start : start + feature.width]
                 found.append(_fill(block, feature, part, order))
@@ -113,7 +119,7 @@ class Preprocessor:
                 texts = [_category(cell, feature, known) for cell in cells]
                 typed[feature.column] = np.array([*texts, MISSING_CATEGORY], dtype=object)[codes]
             else:
-                typed[feature.column] = columns.iso_texts(columns.dates_of(series, _order(feature, series)))
+                typed[feature.column] = columns.iso_texts(columns.dates_of(series, DateOrders().of(feature, series)))
         return typed
 
     def to_json(self) -> dict[str, Any]:
@@ -146,9 +152,35 @@ def shown(names: Iterable[str]) -> str:
     return f"{', '.join(found[:_MOST_SHOWN])}{f' and {rest} more' if rest > 0 else ''}"
 
 
-def _order(feature: Feature, series: pd.Series) -> str:
-    """The order in which the dates of a column are read, see `columns.order_of_later`; empty if it has no dates."""
-    return columns.order_of_later(series, feature.order) if isinstance(feature, DateFeature) else ""
+class DateOrders:
+    """The orders in which the dates of columns are read, the same in all pieces of a file."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, bool]] = {}  # of a column; and whether it had to be guessed
+
+    def of(self, feature: Feature, series: pd.Series) -> str:
+        """The order of a column in the next piece, see `columns.order_of_later`; empty if it has no dates.
+
+        Raises:
+            DataError: if the piece shows that the order of an earlier one was guessed wrongly.
+        """
+        if not isinstance(feature, DateFeature):
+            return ""
+        own = columns.order_of_later(series, feature.order)
+        if feature.order != "ymd" or own == "ymd":
+            return own  # known from training, or no date has the year last
+        parts = columns.parts_of(series)
+        _, guessed = columns.date_order(text for part in parts for text in columns.distinct_texts(part)[1])
+        order, was_guessed = self._known.setdefault(feature.column, (own, guessed))
+        if was_guessed and not guessed:
+            if own != order:
+                first, later = ("day", "month") if order == "dmy" else ("month", "day")
+                raise DataError(
+                    f"column {feature.column!r} holds dates with the year last; the first ones may be either and were "
+                    f"read with the {first} first, later ones have the {later} first: write the year first (2024-05-31)"
+                )
+            self._known[feature.column] = (order, False)
+        return order
 
 
 def _fill(block: np.ndarray, feature: Feature, series: pd.Series, order: str) -> list[columns.Change]:

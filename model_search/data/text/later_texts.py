@@ -44,6 +44,9 @@ def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | Non
     """
     found = evaluated_texts(source, _columns(description))
     inputs = _inputs(found.texts, description, note)
+    if note is not None:
+        for sentence in found.notes:
+            note(sentence)
     labels = found.labels or Labels(())
     return evaluated_rows(inputs, labels, "texts", tasks_of(description), note)
 

@@ -20,6 +20,7 @@ from model_search.data.files.labelled_files import (
     size_of,
 )
 from model_search.data.files.plain_csv import read_plain_csv
+from model_search.data.rows import as_pandas
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.errors import DataError
 
@@ -94,6 +95,7 @@ def of_frame(frame: pd.DataFrame, columns: TextColumns, source: str, *, needs_la
     Raises:
         DataError: if a column is missing, or cannot be told.
     """
+    frame = as_pandas(frame, "texts")
     named_columns = columns.found([str(name) for name in frame.columns], source, needs_label=needs_label)
     text, label, weight = named_columns.text, named_columns.label, named_columns.weight
     labels = None
@@ -180,10 +182,11 @@ def evaluated_texts(source: Any, columns: TextColumns) -> LabelledTexts:
         columns: The study's columns.
 
     Raises:
-        DataError: if there are no labels.
+        DataError: if there are no labels, or their index is that of the texts in another order.
     """
     if isinstance(source, tuple):
-        return LabelledTexts(later_texts(source[0], columns), Labels.of(*source[1:]))
+        labels = Labels.of(*source[1:])
+        return LabelledTexts(later_texts(source[0], columns), labels, notes=labels.index_notes(source[0]))
     if hasattr(source, "columns"):
         return of_frame(source, columns, "the frame", needs_label=True)
     if not isinstance(source, str | os.PathLike):

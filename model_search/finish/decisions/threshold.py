@@ -7,13 +7,13 @@ threshold is the mean of those that are best on rows drawn anew, since single ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_search.data.labelled_rows import LabelledRows
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.errors import StudyError, UserError
 from model_search.finish.calibration import log_probabilities
 from model_search.finish.ensemble_selection import ensemble_logits
@@ -31,12 +31,22 @@ _DRAWS = 20
 _CANDIDATES = 100
 
 
-def check_threshold(value: object, task: Task) -> None:
+def check_threshold(value: object, description: Mapping[str, Any]) -> None:
     """Checks a threshold that a user gives.
 
+    Args:
+        value: The threshold.
+        description: The study's description of its data.
+
     Raises:
-        UserError: if it is no probability, or the task has other than two classes.
+        UserError: if it is no probability, or the study predicts other than one of two classes for each row.
     """
+    task, *others = tasks_of(description).values()
+    advice = "a threshold is for one task of two classes with one label a row: leave it out"
+    if others:
+        raise UserError(f"the study has {len(others) + 1} tasks; {advice}")
+    if description.get("label_per_step", False):
+        raise UserError(f"the study has a label for each step; {advice}")
     if task.kind is not TaskKind.CLASSIFICATION or task.logits_dimension != 2:
         raise UserError(f"a threshold decides between two classes; {task.label!r} has no two classes")
     if value != "best" and (isinstance(value, bool | str) or not isinstance(value, int | float) or not 0 < value < 1):
@@ -53,10 +63,10 @@ def study_threshold(study: StudyParts, model: Trial | FinalModel, temperature: f
         metric: A metric of predicted classes; None for the study's.
 
     Raises:
-        UserError: if the metric is none of predicted classes, or there are no two classes.
+        UserError: if the metric is none of predicted classes, or as `check_threshold`.
         StudyError: if the model's predictions of the validation rows are not stored.
     """
-    check_threshold("best", study.task)
+    check_threshold("best", study.record.data)
     name = resolve_metric(metric or study.record.metric, None, study.task).name
     if name not in OF_CLASSES:
         raise UserError(f"a threshold has no effect on {name}; give metric=, one of {', '.join(OF_CLASSES)}")

@@ -105,6 +105,28 @@ def test_later_rows():
         labelled_rows(x, about)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_pictures_have_the_scale_of_those_in_training(channels):
+    pictures, ones = MAP[..., :channels], MAP[..., :channels] / np.float32(255)
+    of_bytes, of_floats = ({"map": one, "table": TABLE} for one in (pictures, ones))
+    whole = of_bytes | {"map": pictures.astype(float)}
+    about = as_described(array_data.Provider(of_bytes, Y, validation=(whole, Y)).prepare(OPTIONS))
+    found = inputs_of(whole, about)["map"]
+    assert found.dtype == np.uint8 and np.array_equal(found, pictures)
+    said = "input 'map' holds pictures of numbers from 0 to .*: multiply pictures from 0 to 1 by 255"
+    for read in (
+        lambda: inputs_of(of_floats, about),
+        lambda: labelled_rows((of_floats, Y), about),
+        lambda: array_data.Provider(of_bytes, Y, validation=(of_floats, Y)).prepare(OPTIONS),
+    ):
+        with pytest.raises(DataError, match=said):
+            read()
+    about = as_described(array_data.Provider(of_floats, Y).prepare(OPTIONS))
+    assert np.array_equal(inputs_of(of_floats, about)["map"], ones)
+    with pytest.raises(DataError, match=r"'map' holds pictures of type uint8; expected float32, as .* give x / 255.0"):
+        inputs_of(of_bytes, about)
+
+
 def test_the_fingerprint_follows_every_input():
     prints = {
         array_data.Provider({"map": MAP, "table": table}, labels).prepare(OPTIONS).fingerprint
@@ -164,3 +186,25 @@ def test_a_label_for_each_step_is_refused():
 def test_an_empty_dict_is_refused():
     with pytest.raises(DataError, match=r"0 rows of features|20 labels"):
         array_data.Provider({}, Y).prepare(OPTIONS)
+
+
+def test_labels_whose_index_is_in_another_order_are_refused():
+    frame = pd.DataFrame(TABLE, columns=["a", "b"], index=range(100, 120))
+    y = pd.Series(Y, index=frame.index, name="y")
+    shuffled, x = y.sample(frac=1, random_state=2), {"map": MAP, "frame": frame}
+    data = array_data.Provider(x, y, weights=pd.Series(1.0, index=frame.index)).prepare(OPTIONS)
+    assert data.description["notes"] == []
+    for make in (
+        lambda: array_data.Provider(x, shuffled),
+        lambda: array_data.Provider(x, {"u": Y, "v": shuffled}),
+        lambda: array_data.Provider(x, Y, validation=(x, shuffled)),
+        lambda: labelled_rows((x, shuffled), as_described(data)),
+        lambda: labelled_rows(({"map": MAP, "frame": frame}, Y, shuffled + 1), as_described(data)),
+    ):
+        with pytest.raises(DataError, match=r"(labels|weights) has the entries .* in another order"):
+            make()
+    other, notes = y.reset_index(drop=True), []
+    expected = "the index of the labels is not that of the features (in row 1 it has 0, that of the features 100); rows"
+    assert array_data.Provider(x, other).prepare(OPTIONS).description["notes"][0].startswith(expected)
+    labelled_rows((x, other), as_described(data), notes.append)
+    assert notes[0].startswith(expected)

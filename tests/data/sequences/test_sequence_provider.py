@@ -61,6 +61,68 @@ def test_label_for_each_step():
     assert np.array_equal(data.train.label, np.where(valid, np.arange(7) % 3, 0))
 
 
+def test_more_labels_than_steps_are_refused():
+    x, _ = made()
+    y = [np.arange(len(one)) % 3 for one in x]
+    whole = padded(x)
+    about = as_described(sequence_data.Provider(x, y).prepare(PER_STEP))
+    shifted, equal = [np.append(one, 0) for one in y], whole.values[:, :2]
+    said = r"sequence 1 has 2 steps and {} labels; expected one for each step"
+    for read, labels in (
+        (lambda: sequence_data.Provider(x, shifted).prepare(PER_STEP), 3),
+        (lambda: sequence_data.Provider(equal, np.zeros((40, 3), int)).prepare(PER_STEP), 3),
+        (lambda: sequence_data.Provider(x, y, validation=(x, shifted)).prepare(PER_STEP), 3),
+        (lambda: labelled_rows((x, shifted), about), 3),
+        (lambda: labelled_rows((x[:1], [[0, 1, 2]]), about), 3),
+        (lambda: labelled_rows((equal, [[0] * 7] * 40), about), 7),
+        (lambda: labelled_rows((equal, np.zeros((40, 7), int)), about), 7),
+    ):
+        with pytest.raises(DataError, match=said.format(labels)):
+            read()
+    weights = [np.ones(len(one) + 1) for one in x]
+    with pytest.raises(DataError, match="sequence 1 has 2 steps and 3 weights"):
+        sequence_data.Provider(x, y, weights=weights).prepare(PER_STEP)
+
+
+def test_labels_may_be_padded():
+    x, _ = made()
+    y = [np.arange(len(one)) % 3 for one in x]
+    expected = sequence_data.Provider(x, y).prepare(PER_STEP)
+    about = as_described(expected)
+    wide = np.array([np.append(one, [0] * (9 - len(one))) for one in y])
+    missing = [[*one, None, np.nan] for one in y]
+    for labels in (wide, wide[:, :7], wide[:, :7].tolist(), missing):
+        found = sequence_data.Provider(x, labels).prepare(PER_STEP)
+        assert np.array_equal(found.train.label, expected.train.label)
+        later = labelled_rows((x[:9], labels[:9]), about)
+        assert np.array_equal(later.label, labelled_rows((x[:9], y[:9]), about).label)
+    short = padded(x[:1]), np.array([[0, 1, 2]])
+    room = np.concatenate([short[0].values, np.zeros((1, 1, 2))], axis=1)
+    assert labelled_rows((room, short[1], short[0].lengths), about).weight.sum() == 2
+
+
+def test_a_sequence_may_have_no_labels_of_steps():
+    x, _ = made()
+    y = [None, *(list(np.arange(len(one)) % 3) for one in x[1:])]
+    provider = sequence_data.Provider(x, y)
+    assert provider.number_of_classes() == 3
+    data = provider.prepare(PER_STEP)
+    assert data.description["notes"] == ["1 sequences have no label and are left out"]
+    assert labelled_rows((x, y), as_described(data)).label.shape[0] == 39
+
+
+@pytest.mark.parametrize(
+    ("label", "shape"), [(lambda steps: np.zeros((steps, 2)), r"\(3, 2\)"), (lambda steps: 1.5, r"\(\)")]
+)
+def test_several_targets_a_step_are_refused(label, shape):
+    x, _ = made()
+    y = [np.arange(len(one)) % 3 for one in x]
+    y[1] = label(len(x[1]))
+    said = f"the labels of sequence 2 have the shape {shape}; expected one dimension, .* need an input_fn"
+    with pytest.raises(DataError, match=said):
+        sequence_data.Provider(x, y).prepare(PER_STEP)
+
+
 def test_numbers_to_predict_for_each_step_are_scaled_by_the_valid_ones():
     x, _ = made()
     data = sequence_data.Provider(x, [one[:, 0] * 100.0 + 7 for one in x]).prepare(PER_STEP)

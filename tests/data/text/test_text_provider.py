@@ -78,6 +78,28 @@ def test_texts_without_a_label_are_left_out_with_a_note():
     assert len(data.train) + len(data.valid) == 38
 
 
+def test_labels_whose_index_is_in_another_order_are_refused():
+    words, labels = made()
+    texts = pd.Series(words, index=range(100, 140))
+    y = pd.Series(labels, index=texts.index)
+    shuffled, notes = y.sample(frac=1, random_state=2), []
+    data = text_data.Provider(texts, y).prepare(OPTIONS)
+    assert data.description["notes"] == []
+    for make in (
+        lambda: text_data.Provider(texts, shuffled),
+        lambda: text_data.Provider(texts, y, weights=pd.Series(1.0, index=shuffled.index)),
+        lambda: text_data.Provider(texts, y, validation=(texts, shuffled)).prepare(OPTIONS),
+        lambda: labelled_rows((texts, shuffled), as_described(data)),
+    ):
+        with pytest.raises(DataError, match=r"(labels|weights) has the entries .* in another order"):
+            make()
+    expected = "the index of the labels is not that of the features"
+    other = y.reset_index(drop=True)
+    assert text_data.Provider(texts, other).prepare(OPTIONS).description["notes"][0].startswith(expected)
+    labelled_rows((texts, other), as_described(data), notes.append)
+    assert notes[0].startswith(expected)
+
+
 def test_weights_stay_with_their_texts():
     texts, labels = made()
     data = text_data.Provider(texts, labels, weights=[1.0 + row % 2 for row in range(40)]).prepare(OPTIONS)
