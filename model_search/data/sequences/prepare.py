@@ -118,7 +118,8 @@ def _by_step(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOp
     if any(part.others for part in parts):
         raise DataError("several tasks have a label for each sequence; RNN_ALL_ACTIVATIONS expects one for each step")
     notes: list[str] = []
-    task = infer_sequence_task(parts[0], options.task_kind or (None if isinstance(kind, Mapping) else kind))
+    given = options.task_kind or (None if isinstance(kind, Mapping) else kind)
+    task = infer_sequence_task(parts[0], given, options.reading_rules)
     encoded = [_encoded(part, task, notes) for part in parts]
     count = len(encoded[0].sequences)
     if count < MIN_ROWS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import READING_RULES
+from model_search.data.prepare_options import LATEST_RULES, READING_RULES
 from model_search.data.rows import LABEL
 from model_search.data.sequences.sequence_files import LabelledSequences, are_of_steps
 from model_search.data.tabular import labels as label_columns
@@ -64,13 +64,18 @@ class StepLabels:
         return self.encoded.tobytes() + (b"" if is_plain else self.weights.tobytes())
 
 
-def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None) -> Task:
+def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None, rules: int = LATEST_RULES) -> Task:
     """The task of the labels of steps.
+
+    Args:
+        found: The sequences.
+        kind: What the user says it is.
+        rules: By which the study reads its data.
 
     Raises:
         DataError: if there is nothing to learn.
     """
-    return label_columns.infer_task(label_columns.read_labels(_series(_flat(found)[0])), kind)
+    return label_columns.infer_task(label_columns.read_labels(_series(_flat(found)[0]), rules=rules), kind)
 
 
 def encode_step_labels(

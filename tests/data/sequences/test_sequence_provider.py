@@ -1,5 +1,6 @@
 """The sequence provider: every form of sequences and labels, and the sentences that mistakes become."""
 
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -452,3 +453,17 @@ def test_padding_keeps_every_step(lengths, channels):
     for values, one in zip(found.values, x, strict=True):
         assert np.array_equal(values[: len(one)], one)
         assert not values[len(one) :].any()
+
+
+def test_an_infinite_number_among_labels_of_steps_is_a_missing_one(tmp_path):
+    x, _ = made()
+    steps = [(row, step, one) for row, one in enumerate(x) for step in range(len(one))]
+    labels = {(row, step): "inf" if row == step == 1 else row + step / 7 for row, step, _ in steps}
+    lines = [f"s{row},{step},{labels[row, step]},{one[step, 0]}\n" for row, step, one in steps]
+    (tmp_path / "a.csv").write_text("id,time,label,v\n" + "".join(lines))
+    data = sequence_data.Provider(tmp_path / "a.csv").prepare(PER_STEP)
+    assert data.task.kind is TaskKind.REGRESSION
+    found = np.concatenate([data.train.weight, data.valid.weight])
+    assert int((found > 0).sum()) == len(steps) - 1
+    before = dataclasses.replace(PER_STEP, reading_rules=2)
+    assert sequence_data.Provider(tmp_path / "a.csv").prepare(before).task.kind is TaskKind.CLASSIFICATION
