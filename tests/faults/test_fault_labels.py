@@ -20,7 +20,8 @@ from model_search.finish.predict import predict_labels
 
 OPTIONS = PrepareOptions(seed=1, batch_size=8)
 MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "nat"}
-MISSING_AMONG_NUMBERS = MISSING | {"none", "?", "-", "--", "."}
+INFINITE = {sign + word for sign in ("", "+", "-") for word in ("inf", "infinity")}
+MISSING_AMONG_NUMBERS = MISSING | INFINITE | {"none", "?", "-", "--", "."}
 
 ODD_TEXTS = (
     *(

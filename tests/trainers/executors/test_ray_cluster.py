@@ -44,7 +44,7 @@ def test_every_node_works_and_files_and_logs_come_here(cluster, tmp_path):
 def test_files_may_go_to_a_place_that_all_machines_see(cluster, tmp_path):
     url = f"file://{tmp_path / 'shared'}"
     _, session = run(tmp_path, number_models=2, artefacts=url)
-    assert len(list((tmp_path / "shared" / "x" / "trials").glob("*/*.npz"))) == 4
+    assert len(list((tmp_path / "shared").glob("x-*/trials/*/*.npz"))) == 4
     for trial in session.store.history()[0]:
         assert len(load_arrays(session.artefacts, trial.result.artefacts[0])) == 1
     with pytest.raises(StudyError, match="keeps its files in 'file://"):
@@ -52,7 +52,7 @@ def test_files_may_go_to_a_place_that_all_machines_see(cluster, tmp_path):
     with pytest.raises(StudyError, match="only if you name it"):
         open_pretended(tmp_path)
     assert states(run(tmp_path, number_models=3, artefacts=url)[1]) == [TrialState.COMPLETED] * 3
-    assert len(list((tmp_path / "shared" / "x" / "trials").glob("*/*.npz"))) == 6
+    assert len(list((tmp_path / "shared").glob("x-*/trials/*/*.npz"))) == 6
 
 
 def test_failures_in_a_row_stop_everybody(cluster, tmp_path):
