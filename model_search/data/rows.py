@@ -292,7 +292,7 @@ def as_pandas(values: Any, what: str) -> Any:
     import pandas as pd
 
     has_names = hasattr(values, "columns") or hasattr(values, "column_names")
-    if not has_names or isinstance(values, pd.DataFrame | Mapping):
+    if not has_names or isinstance(values, pd.DataFrame | Mapping | np.ndarray):
         return values
     advice = "expected a DataFrame of pandas, or a dict of columns"
     if not hasattr(values, "to_pandas"):

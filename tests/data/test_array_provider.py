@@ -11,6 +11,7 @@ from model_search.data.images.picture_format import checked_array
 from model_search.data.inputs import as_array, as_float32
 from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.rows import as_pandas
 from model_search.data.task import TaskKind
 from model_search.data.text.text_files import TextColumns, evaluated_texts
 from model_search.errors import DataError
@@ -463,3 +464,8 @@ def test_an_odd_delimiter_and_encoding_are_remembered(tmp_path):
     data = csv_data.Provider(filename=path, label="y", field_delim="~", encoding="cp1252").prepare(OPTIONS)
     expected = data.preprocessor.transform({"n": [i % 7 for i in range(60)], "ö": ["u", "v"] * 30})
     np.testing.assert_array_equal(inputs_of(path, data.description)["features"], expected)
+
+
+def test_an_array_of_records_with_a_field_named_columns_is_no_table_of_another_library():
+    records = np.rec.fromarrays([np.arange(3.0), np.arange(3.0)], names="columns,b")
+    assert as_pandas(records, "features") is records

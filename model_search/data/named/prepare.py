@@ -99,7 +99,11 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
     forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
     inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
     dtypes = {name: str(one.values.dtype) for name, one in inputs[0].items() if isinstance(one.values, np.ndarray)}
-    inputs = [{name: _in_scale(one, name, dtypes.get(name, "")) for name, one in part.items()} for part in inputs]
+    first = inputs[0]
+    inputs = [
+        {name: _in_scale(one, name, dtypes.get(name, ""), first[name].values) for name, one in part.items()}
+        for part in inputs
+    ]
     steps = {name: max(_steps(part[name]) for part in inputs) for name in forms}
     arrays = [_arrays(part, steps) for part in inputs]
     specs = {}
@@ -201,27 +205,38 @@ def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
     return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS))
 
 
-def _in_scale(one: Given, name: str, dtype: str) -> Given:
+def _in_scale(one: Given, name: str, dtype: str, training: Any = None) -> Given:
     """Pictures of the type that those in training have, which tells their scale; other inputs as they are.
 
+    Args:
+        one: The input.
+        name: Its name.
+        dtype: The type in training.
+        training: The values in training, where they are at hand: of floats they tell the scale.
+
     Raises:
-        DataError: if they are bytes and those in training are floats, or they are no whole numbers from 0 to 255 and
-            those in training are bytes.
+        DataError: if they are bytes and those in training are floats, or they are no numbers from 0 to 255 and those in
+            training are bytes.
     """
     values = one.values
     if one.form.kind is not Kind.MAP or not isinstance(values, np.ndarray) or str(values.dtype) == dtype:
         return one
+    if values.dtype == np.uint8 and isinstance(training, np.ndarray) and training.size and training.max() > 1:
+        return dataclasses.replace(one, values=values.astype(dtype))
     if values.dtype == np.uint8:
         raise DataError(
             f"input {name!r} holds pictures of type uint8; expected {dtype}, as in training: if those were from 0 to "
             f"1, give x / 255.0; if they were from 0 to 255, give x.astype({dtype!r})"
         )
-    if values.size and not ((values >= 0) & (values <= 255) & (values == np.rint(values))).all():
+    is_of_bytes = bool(((values >= 0) & (values <= 255)).all()) and (
+        values.max(initial=0) > 1 or bool((values == np.rint(values)).all())
+    )
+    if values.size and not is_of_bytes:
         raise DataError(
-            f"input {name!r} holds pictures of numbers from {values.min():g} to {values.max():g}; expected whole "
-            "numbers from 0 to 255, as in training: multiply pictures from 0 to 1 by 255 and round them"
+            f"input {name!r} holds pictures of numbers from {values.min():g} to {values.max():g}; expected "
+            "numbers from 0 to 255, as in training: multiply pictures from 0 to 1 by 255"
         )
-    return dataclasses.replace(one, values=values.astype(np.uint8))
+    return dataclasses.replace(one, values=np.rint(values).astype(np.uint8))
 
 
 def _steps(one: Given) -> int:

@@ -139,7 +139,7 @@ def _by_step(found: LabelledSequences, values: np.ndarray, what: str) -> np.ndar
 
     lengths = found.sequences.lengths.tolist()
     given = [_of_one(values[row], length, f"the {what} of sequence {row + 1}") for row, length in enumerate(lengths)]
-    has_padding = _are_padded(found, {len(own) for own in given}, values.ndim)
+    has_padding = _are_padded(found, {len(own) for own in given})
     for row, (own, length) in enumerate(zip(given, lengths, strict=True), start=1):
         if len(own) < length or not (has_padding or pd.isna(own[length:]).all()):
             raise DataError(f"sequence {row} has {length} steps and {len(own)} {what}; expected one for each step")
@@ -157,13 +157,14 @@ def _of_one(values: Any, length: int, what: str) -> np.ndarray:
     return own
 
 
-def _are_padded(found: LabelledSequences, widths: set[int], axes: int) -> bool:
-    """Whether labels after the valid steps are padding: all have one width, which suits the padded sequences.
+def _are_padded(found: LabelledSequences, widths: set[int]) -> bool:
+    """Whether labels after the valid steps are padding: all have one width.
 
-    In one array they may be wider than these, unless all sequences have one length: nobody pads the labels of those.
+    They may be wider than the padded sequences, which may be a part of others, unless all of these have one length: it
+    is likelier then that the labels are not theirs.
     """
     has_several_lengths = len(set(found.sequences.lengths.tolist())) > 1
-    return len(widths) == 1 and (widths == {found.given_steps} or (axes > 1 and has_several_lengths))
+    return len(widths) == 1 and (widths == {found.given_steps} or has_several_lengths)
 
 
 def _series(cells: np.ndarray, name: str = LABEL) -> pd.Series:

@@ -9,6 +9,7 @@ files.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -177,7 +178,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Duplicates of the two pipes; the standard streams are left to the user's code and the log."""
     orders, events = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: _cut_off(orders.fileno(), events.fileno()))
+        os.register_at_fork(after_in_child=functools.partial(_cut_off, orders.fileno(), events.fileno()))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

@@ -113,6 +113,8 @@ def test_pictures_have_the_scale_of_those_in_training(channels):
     about = as_described(array_data.Provider(of_bytes, Y, validation=(whole, Y)).prepare(OPTIONS))
     found = inputs_of(whole, about)["map"]
     assert found.dtype == np.uint8 and np.array_equal(found, pictures)
+    resized = np.clip(pictures + np.float32(0.3), 0, 255)  # as after resizing: no whole numbers
+    assert np.array_equal(inputs_of(of_bytes | {"map": resized}, about)["map"], pictures)
     said = "input 'map' holds pictures of numbers from 0 to .*: multiply pictures from 0 to 1 by 255"
     for read in (
         lambda: inputs_of(of_floats, about),
@@ -121,6 +123,11 @@ def test_pictures_have_the_scale_of_those_in_training(channels):
     ):
         with pytest.raises(DataError, match=said):
             read()
+    # Floats from 0 to 255 to train on, bytes to validate on: one scale.
+    mixed = array_data.Provider(whole, Y, validation=(of_bytes, Y)).prepare(OPTIONS)
+    assert mixed.valid.inputs["map"].dtype == np.float32
+    with pytest.raises(DataError, match="of type uint8"):
+        array_data.Provider(of_floats, Y, validation=(of_bytes, Y)).prepare(OPTIONS)
     about = as_described(array_data.Provider(of_floats, Y).prepare(OPTIONS))
     assert np.array_equal(inputs_of(of_floats, about)["map"], ones)
     with pytest.raises(DataError, match=r"'map' holds pictures of type uint8; expected float32, as .* give x / 255.0"):

@@ -467,3 +467,17 @@ def test_an_infinite_number_among_labels_of_steps_is_a_missing_one(tmp_path):
     assert int((found > 0).sum()) == len(steps) - 1
     before = dataclasses.replace(PER_STEP, reading_rules=2)
     assert sequence_data.Provider(tmp_path / "a.csv").prepare(before).task.kind is TaskKind.CLASSIFICATION
+
+
+def test_labels_of_steps_may_be_padded_wider_than_a_part_of_the_sequences():
+    x, _ = made()
+    width = max(map(len, x)) + 2
+    labels = np.zeros((len(x), width), int)
+    labels[:, ::2] = 1
+    about = sequence_data.Provider(x, labels).prepare(PER_STEP).description
+    lengths = [len(one) for one in x]
+    several = next(row for row in range(1, len(x)) if lengths[row] != lengths[0])
+    rows = [0, several]
+    for padded_labels in (labels[rows], labels[rows].tolist()):
+        found = labelled_rows(([x[row] for row in rows], padded_labels), about)
+        assert int((found.weight > 0).sum()) == sum(lengths[row] for row in rows)
