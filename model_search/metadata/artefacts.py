@@ -85,8 +85,7 @@ class LocalArtefacts(ArtefactStore):
                     path = artefact_path(trial_id, name, sha256)
                     rename(posixpath.basename(path))
         except OSError as error:
-            if not self._folder.is_dir():
-                raise study_folder.VanishedStudyError.of(self._folder) from error
+            self._opened.check()  # what fails because the study is gone is told as that
             what = f"{name} {of_whom(trial_id)} cannot be written in {self._folder}"
             raise study_folder.not_written(what, error) from error
         return Artefact(name=name, path=path, sha256=sha256, size=size)

@@ -83,7 +83,7 @@ class FileKeeper:
     """The actor that keeps files in the study's folder."""
 
     def __init__(self, folder: str):
-        self._logs = study_folder.StudyLogs(folder)
+        self._study = study_folder.OpenFolder(folder)
         self._artefacts = LocalArtefacts(folder)
 
     def write(self, trial_id: int | None, name: str, content: bytes) -> tuple[bool, Any]:
@@ -100,7 +100,7 @@ class FileKeeper:
 
     def log(self, trial_id: int, worker: str, text: str) -> None:
         """Adds to a worker's log of a trial."""
-        with self._logs.open(paths.trial_log(trial_id, worker)) as file:
+        with self._study.open_log(paths.trial_log(trial_id, worker)) as file:
             file.write(text.encode("utf-8", "backslashreplace"))
 
 

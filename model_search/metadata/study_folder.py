@@ -135,13 +135,38 @@ class OpenFolder:
         return held(self.path, self._identity)
 
     def check(self) -> None:
-        """Checks that the folder is still at its path.
+        """Checks that the folder is still at its path; any folder will do where there was none at first.
 
         Raises:
             VanishedStudyError: if it is not.
         """
-        if identity_of(self.path) != self._identity:
+        found = identity_of(self.path)
+        if found is None or self._identity not in (None, found):
             raise VanishedStudyError.of(self.path)
+
+    def open_log(self, relative: str) -> BinaryIO:
+        """Opens a log, to write at its end; its folder is made where it is missing.
+
+        Raises:
+            LinkedFileError: if the way to it leads through a link, it is no file, or it has other names elsewhere.
+            StoreError: if it cannot be opened, or the study's folder is gone.
+        """
+        path = pathlib.PurePath(relative)
+        named = inside(self.path, relative)  # a message names the place that the user knows
+        try:
+            with self.held() as folder:
+                make_folder(folder, os.fspath(path.parent))
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CAREFUL | _BINARY
+                descriptor = os.open(inside(folder, relative), flags, _FILE_MODE)
+        except OSError as error:
+            raise not_written(f"the log {named} cannot be written", error) from error
+        file = os.fdopen(descriptor, "ab")
+        try:
+            _check_own(named, os.fstat(descriptor))
+        except BaseException:
+            file.close()
+            raise
+        return file
 
 
 def make_folder(folder: Folder, relative: str) -> pathlib.Path:
@@ -229,42 +254,6 @@ def read_file(folder: Folder, relative: str, size: int | None = None) -> bytes:
         if size is not None and about.st_size != size:
             raise ValueError(f"it has {about.st_size} bytes")
         return file.read()
-
-
-class StudyLogs:
-    """The logs of a study's folder; of the folder that is there when this is made, not of another one in its place.
-
-    Attributes:
-        folder: The study's.
-    """
-
-    def __init__(self, folder: Folder):
-        self.folder = pathlib.Path(folder)
-        self._opened = OpenFolder(folder)
-
-    def open(self, relative: str) -> BinaryIO:
-        """Opens a log, to write at its end; its folder is made where it is missing.
-
-        Raises:
-            LinkedFileError: if the way to it leads through a link, it is no file, or it has other names elsewhere.
-            StoreError: if it cannot be opened, or the study's folder is gone.
-        """
-        path = pathlib.PurePath(relative)
-        named = inside(self.folder, relative)  # a message names the place that the user knows
-        try:
-            with self._opened.held() as folder:
-                make_folder(folder, os.fspath(path.parent))
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CAREFUL | _BINARY
-                descriptor = os.open(inside(folder, relative), flags, _FILE_MODE)
-        except OSError as error:
-            raise not_written(f"the log {named} cannot be written", error) from error
-        file = os.fdopen(descriptor, "ab")
-        try:
-            _check_own(named, os.fstat(descriptor))
-        except BaseException:
-            file.close()
-            raise
-        return file
 
 
 def check_own_file(place: pathlib.Path) -> bool:

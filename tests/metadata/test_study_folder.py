@@ -10,7 +10,7 @@ from model_search.metadata import study_folder
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.study_folder import LinkedFileError, StudyLogs, VanishedStudyError
+from model_search.metadata.study_folder import LinkedFileError, OpenFolder, VanishedStudyError
 from model_search.trainers.overwriting import EarlierStudy
 
 
@@ -95,18 +95,18 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(study):
 
 def test_the_folder_of_a_study_is_never_made(study):
     study.rmdir()
-    for act in (lambda: study_folder.make_folder(study, "a/b"), lambda: StudyLogs(study).open("logs/w.log")):
+    for act in (lambda: study_folder.make_folder(study, "a/b"), lambda: OpenFolder(study).open_log("logs/w.log")):
         with pytest.raises(VanishedStudyError, match="no longer in"):
             act()
     assert not study.exists()
 
 
 def test_a_log_is_not_written_into_another_study_in_its_place(study):
-    logs = StudyLogs(study)
+    opened = OpenFolder(study)
     study.rename(study.with_name("moved"))
     study.mkdir()
     with pytest.raises(VanishedStudyError, match="no longer in"):
-        logs.open("trials/000005/worker.log")
+        opened.open_log("trials/000005/worker.log")
     assert list(study.iterdir()) == []
     assert list(study.with_name("moved").iterdir()) == []
 
@@ -126,7 +126,7 @@ def test_a_file_of_another_study_in_its_place_is_not_deleted(study):
 
 def test_a_log_goes_on_where_it_was(study):
     for text in (b"one\n", b"two\n"):
-        with StudyLogs(study).open("logs/w.log") as log:
+        with OpenFolder(study).open_log("logs/w.log") as log:
             log.write(text)
     assert (study / "logs" / "w.log").read_bytes() == b"one\ntwo\n"
 
@@ -136,21 +136,21 @@ def test_a_log_is_not_written_through_a_link(study, outside, name):
     (study / name).parent.mkdir(exist_ok=True)
     (study / name).symlink_to(outside / "own.txt" if name.endswith("log") else outside)
     with pytest.raises(LinkedFileError, match="is a link"):
-        StudyLogs(study).open("logs/w.log")
+        OpenFolder(study).open_log("logs/w.log")
     assert unchanged(outside)
 
 
 def test_a_log_is_not_written_where_another_name_shows_it(study, outside):
     (study / "w.log").hardlink_to(outside / "own.txt")
     with pytest.raises(LinkedFileError, match="is a hard link"):
-        StudyLogs(study).open("w.log")
+        OpenFolder(study).open_log("w.log")
     assert unchanged(outside)
 
 
 def test_a_pipe_does_not_keep_the_program_waiting(study):
     os.mkfifo(study / "w.log")
     with pytest.raises(StoreError, match=r"w\.log"):
-        StudyLogs(study).open("w.log")
+        OpenFolder(study).open_log("w.log")
     with pytest.raises(LinkedFileError, match="is no file"):
         study_folder.read_file(study, "w.log")
 
@@ -204,7 +204,7 @@ def test_files_and_folders_are_made_with_the_users_umask_and_nothing_is_executab
     try:
         LocalArtefacts(study).write(1, "x", b"hello")
         study_folder.write_text(study, "spec.pbtxt", "x")
-        StudyLogs(study).open("logs/w.log").close()
+        OpenFolder(study).open_log("logs/w.log").close()
     finally:
         os.umask(before)
     made = list(study.rglob("*"))
@@ -212,3 +212,17 @@ def test_files_and_folders_are_made_with_the_users_umask_and_nothing_is_executab
     for path in made:
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o777 if path.is_dir() else 0o666) & ~umask, path
+
+
+def test_a_folder_is_checked_against_what_was_there_at_first(tmp_path):
+    later = OpenFolder(tmp_path / "later")
+    with pytest.raises(VanishedStudyError):
+        later.check()
+    (tmp_path / "later").mkdir()
+    later.check()  # nothing was there that it could have replaced
+    opened = OpenFolder(tmp_path / "later")
+    opened.check()
+    (tmp_path / "later").rename(tmp_path / "moved")
+    (tmp_path / "later").mkdir()
+    with pytest.raises(VanishedStudyError):
+        opened.check()

@@ -172,8 +172,9 @@ def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFi
     paths: list[pathlib.Path] = []
     labels: list[str] = []
     skipped = linked_folders(root)
+    unread: Counter[str] = Counter()
     for child in subfolders(root):
-        found = list(_walk(child, root, kind))
+        found = list(_walk(child, root, kind, unread))
         if not found:
             skipped.append((child, f"this folder holds no {kind.name}, and so is no class"))
         for path, reason in found:
@@ -182,13 +183,13 @@ def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFi
                 continue
             paths.append(path)
             labels.append(child.name)
-    unread = _unread(root, kind)
+    sentence = _of_unread(root, kind, unread)
     if not paths:
         raise DataError(
             f"{root} holds no {kind.name} in folders of classes; expected {root}/CLASS/FILE, a folder for each class "
-            f"(files ending in {', '.join(sorted(kind.suffixes))}){_left_out(skipped)}{unread and '; '}{unread}"
+            f"(files ending in {', '.join(sorted(kind.suffixes))}){_left_out(skipped)}{sentence and '; '}{sentence}"
         )
-    return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped), unread=unread)
+    return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped), unread=sentence)
 
 
 def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
@@ -198,7 +199,7 @@ def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:
         DataError: if there is none.
     """
     root = as_folder(folder)
-    found = list(_walk(root, root, kind))
+    found = list(_walk(root, root, kind, Counter()))
     paths = tuple(path for path, reason in found if reason is None)
     skipped = tuple((path, reason) for path, reason in found if reason is not None)
     if not paths:
@@ -356,27 +357,31 @@ def _left_out(skipped: Sequence[tuple[pathlib.Path, str]]) -> str:
     return f"; left out: {named(skipped)}" if skipped else ""
 
 
-def _unread(root: pathlib.Path, kind: FileKind) -> str:
+def _of_unread(root: pathlib.Path, kind: FileKind, counts: Counter[str]) -> str:
     """A sentence on the files in folders of classes that are of a kind, but in formats that are not read."""
-    found: Counter[str] = Counter()
-    for child in subfolders(root) if kind.unread else ():
-        for _, _, names in os.walk(child):
-            found.update(pathlib.PurePath(name).suffix.lower() for name in names if name[0] != ".")
-    counts = {suffix: found[suffix] for suffix in sorted(kind.unread & set(found))}
     if not counts:
         return ""
-    shown = ", ".join(f"{count} {suffix}" for suffix, count in counts.items())
+    shown = ", ".join(f"{counts[suffix]} {suffix}" for suffix in sorted(counts))
     return f"files in {root} in formats that are not read: {shown}; convert them to {kind.convert_to} to have them read"
 
 
-def _walk(folder: pathlib.Path, root: pathlib.Path, kind: FileKind) -> Iterator[tuple[pathlib.Path, str | None]]:
-    """Every file of a kind below a folder, by path; with the reason where it is left out."""
+def _walk(
+    folder: pathlib.Path, root: pathlib.Path, kind: FileKind, unread: Counter[str]
+) -> Iterator[tuple[pathlib.Path, str | None]]:
+    """Every file of a kind below a folder, by path; with the reason where it is left out.
+
+    Links to folders are among them. Files in formats that are not read are added to `unread`, by suffix.
+    """
     for place, folders, names in os.walk(folder):
         folders.sort()
-        yield from linked_folders(pathlib.Path(place))
+        inner = (pathlib.Path(place, name) for name in folders if name[0] != ".")
+        yield from ((path, _LINKED) for path in inner if path.is_symlink())
         for name in sorted(names):
             path = pathlib.Path(place, name)
-            if path.suffix.lower() not in kind.suffixes or name[0] == ".":
+            suffix = path.suffix.lower()
+            if suffix in kind.unread and name[0] != ".":
+                unread[suffix] += 1
+            if suffix not in kind.suffixes or name[0] == ".":
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
                 yield path, f"it is a link out of {root}"

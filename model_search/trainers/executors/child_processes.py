@@ -70,7 +70,7 @@ class _Slot:
     threads: int
     environment: dict[str, str]
     folders: tuple[str, ...]
-    logs: study_folder.StudyLogs
+    study: study_folder.OpenFolder
     log: str
 
 
@@ -92,7 +92,7 @@ class _WorkerProcess:
         self._job = job
         self._events = events
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        with slot.logs.open(slot.log) as log:
+        with slot.study.open_log(slot.log) as log:
             self._process = subprocess.Popen(  # noqa: S603 - no shell; this Python, a module of the package
                 [sys.executable, "-P", "-m", _MODULE],
                 stdin=subprocess.PIPE,
@@ -216,7 +216,7 @@ class _WorkerPool:
     def _slots(self, count: int) -> list[_Slot]:
         shared = max(1, resources.cores() // self._context.size)
         gpus = resources.gpus()
-        logs = study_folder.StudyLogs(self._session.folder)
+        study = study_folder.OpenFolder(self._session.folder)
         folders = _module_folders()
         slots = []
         for number in range(1, count + 1):
@@ -226,7 +226,7 @@ class _WorkerPool:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[(number - 1) % len(gpus)]
                 if self._context.size > len(gpus):
                     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-            slots.append(_Slot(name, shared, environment, folders, logs, paths.worker_log(name)))
+            slots.append(_Slot(name, shared, environment, folders, study, paths.worker_log(name)))
         return slots
 
     def _start(self, slot: _Slot) -> None:
@@ -289,7 +289,7 @@ class _WorkerPool:
         if _was_killed_for_memory(worker):
             self._fail(worker, f"its worker was killed by the system ({how}): memory ran out")
         self._session.store.reclaim_dead()
-        name, log = worker.slot.name, worker.slot.logs.folder / worker.slot.log
+        name, log = worker.slot.name, worker.slot.study.path / worker.slot.log
         self._exit_policy.died(name, how, f"Its log, {log}, ends with: {_tail(worker.slot)}")
         self._context.display.note(f"{name} has died ({how}); another one takes its place")
         self._start(worker.slot)
@@ -370,7 +370,7 @@ def _words(worker: _WorkerProcess) -> str:
 
 def _tail(slot: _Slot) -> str:
     try:
-        lines = study_folder.read_file(slot.logs.folder, slot.log).decode("utf-8", "replace").strip().splitlines()
+        lines = study_folder.read_file(slot.study.path, slot.log).decode("utf-8", "replace").strip().splitlines()
     except (OSError, StoreError):
         return "(it cannot be read)"
     return " | ".join(lines[-_LOG_TAIL:]) or "(nothing)"

@@ -45,7 +45,7 @@ class Reporter:
 
     def __init__(self, name: str, folder: pathlib.Path, events: BinaryIO):
         self._name = name
-        self._logs = study_folder.StudyLogs(folder)
+        self._study = study_folder.OpenFolder(folder)
         self._events = events
         self._between = os.dup(2)
         self._plan: TrialPlan | None = None
@@ -66,7 +66,7 @@ class Reporter:
     def start(self, plan: TrialPlan, attempt: int) -> None:
         """The trial's log begins."""
         self._plan = plan
-        with self._logs.open(paths.trial_log(plan.trial_id, self._name)) as log:
+        with self._study.open_log(paths.trial_log(plan.trial_id, self._name)) as log:
             _to(log.fileno())
         _LOG.info("trial %d by %s: %s", plan.trial_id, self._name, plan.to_json())
         self.say("start", trial=plan.trial_id, attempt=attempt, kind=str(plan.kind), steps=plan.steps)
