@@ -8,12 +8,13 @@ EXIT_INTERRUPTED = 130
 
 
 def run() -> None:
-    """Runs the command; Ctrl-C while it is still being loaded is no traceback either."""
+    """Runs the command; Ctrl-C right before it, as it is still being loaded, or right after it is no traceback."""
     try:
         from model_search import main
+
+        main.run()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    main.run()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import importlib.util
 import pathlib
 import re
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from model_search.command_errors import NoOutput, ensure_standard_streams, run_in_words
+from model_search.command_errors import EXIT_INTERRUPTED, NoOutput, ensure_standard_streams, run_in_words
 from model_search.data.tabular.task_choice import TASKS
 from model_search.deadline import Deadline
 from model_search.errors import DataWarning, ModelSearchError, ProviderError, UserError
@@ -164,7 +165,11 @@ _MODULE = FLAGS.find_module_defining_flag("filename") or __name__
 def run(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with the status that `main` returns."""
     ensure_standard_streams()
-    sys.exit(main(list(sys.argv if argv is None else argv), _seconds_of_this_process()))
+    status = main(list(sys.argv if argv is None else argv), _seconds_of_this_process())
+    if status != EXIT_INTERRUPTED:
+        # What is done stays done: Ctrl-C while Python ends would show a traceback, or end the process by the signal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def _seconds_of_this_process() -> float:

@@ -192,3 +192,19 @@ def test_a_process_that_was_started_for_something_else_has_spent_nothing(monkeyp
     for age, spent in ((2.0, 2.0), (3600.0, 0.0), (-5.0, 0.0)):
         monkeypatch.setattr(main, "seconds_since_start", lambda age=age: age)
         assert main._seconds_of_this_process() == pytest.approx(spent)
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["report", "--experiment_name=nothing"], 2)])
+def test_an_interrupt_as_the_process_ends_changes_neither_output_nor_status(tmp_path, words, status):
+    """Python itself would answer it with a traceback, or end by the signal."""
+    code = """
+import atexit, os, signal, sys
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+from model_search.__main__ import run
+run()
+"""
+    words = [*words, f"--model_dir={tmp_path}"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    usual = call(*words)
+    assert done.returncode == usual.returncode == status, done.stderr
+    assert done.stderr == usual.stderr

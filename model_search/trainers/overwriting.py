@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from model_search.errors import StudyError
 from model_search.metadata import paths
 from model_search.metadata.connection import UnreadableStudyError
-from model_search.metadata.filesystem import FileIdentity
+from model_search.metadata.filesystem import FileIdentity, identity_of
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 
@@ -76,9 +76,9 @@ class EarlierStudy:
         return "; ".join(filter(None, map(_remove, self._leftovers())))
 
     def _rename_aside(self) -> None:
-        if not self.folder.exists():
-            return
         self._refuse_foreign()
+        if not (self.folder / paths.DATABASE).exists():
+            return  # there is nothing to delete, or a study is being made
         aside = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}{_ASIDE}")
         try:
             with self._locked() as state:
@@ -134,8 +134,14 @@ class EarlierStudy:
         """The folder is deleted, so it must be a study's."""
         if self.folder.is_symlink():
             raise StudyError(f"{self.folder} is a link, and is not overwritten; delete it, or name another study")
-        database = self.folder / paths.DATABASE
-        if self.folder.exists() and any(self.folder.iterdir()) and not database.is_file():
+        before = identity_of(self.folder)
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return
+        has_no_database = bool(names) and not (self.folder / paths.DATABASE).is_file()
+        # Another process may have renamed the folder meanwhile, to delete it: then it was a study, and is gone.
+        if has_no_database and identity_of(self.folder) == before:
             raise StudyError(
                 f"{self.folder} is not a study (it has no {paths.DATABASE}); it is not overwritten, name another"
             )
