@@ -2,7 +2,9 @@
 
 After Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018: the first node reads the
 step's input and the state, every other one reads one earlier node, each through a gate that keeps the rest of what it
-reads. The new state is the mean of the nodes that nobody reads. Departure: no normalisation of the state.
+reads. The new state is the mean of the nodes that nobody reads. Departures: no normalisation of the state, and gates
+that begin almost closed (Srivastava et al., "Highway Networks", 2015, section 2.2), so that a state is kept over many
+steps before anything is learnt; a state passes through several of them in each step.
 
 Keras has no stock layer with such a cell, so the steps are unrolled: one model for a step, called once for each.
 """
@@ -18,6 +20,7 @@ from model_search.errors import TrialError
 MOST_STEPS = 256  # each adds a copy of the cell's operations
 _ACTIVATIONS = {"CELL_TANH": "tanh", "CELL_RELU": "relu", "CELL_SIGMOID": "sigmoid", "CELL_LINEAR": "linear"}
 _INITIALIZER = "glorot_uniform"
+_GATE_BIAS = -3.0  # the sigmoid of it is 0.05
 
 
 def activation_of(operation: str) -> str:
@@ -44,7 +47,9 @@ def recurrent_cell(sequence: keras.KerasTensor, graph: Graph, units: int, prefix
             "ones (max_steps), or search blocks such as LSTM_64"
         )
     # What the input adds to the first node, of all steps at once: its gate and its candidate.
-    read = layers.Dense(2 * units, kernel_initializer=_INITIALIZER, name=f"{prefix}recurrent_input")(sequence)
+    read = layers.Dense(
+        2 * units, kernel_initializer=_INITIALIZER, bias_initializer=_biases(units), name=f"{prefix}recurrent_input"
+    )(sequence)
     step = _step_model(graph, units, prefix)
     state = ops.zeros_like(read[:, 0, :units])
     states = []
@@ -52,6 +57,11 @@ def recurrent_cell(sequence: keras.KerasTensor, graph: Graph, units: int, prefix
         state = step([read[:, number], state])
         states.append(state)
     return ops.stack(states, axis=1)
+
+
+def _biases(units: int) -> keras.Initializer:
+    """Those of a gate and of a candidate, side by side."""
+    return keras.initializers.Constant([_GATE_BIAS] * units + [0.0] * units)
 
 
 def _step_model(graph: Graph, units: int, prefix: str) -> keras.Model:
@@ -64,6 +74,7 @@ def _step_model(graph: Graph, units: int, prefix: str) -> keras.Model:
             2 * units,
             use_bias=number > 0,
             kernel_initializer="orthogonal" if number == 0 else _INITIALIZER,
+            bias_initializer=_biases(units),
             name=f"node_{number}_{operation.removeprefix('CELL_').lower()}",
         )(source)
         if number == 0:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_search.blocks import catalogue
+from model_search.blocks.cells.recurrent import recurrent_cell
 from model_search.errors import TrialError
 from model_search.testing.block_contract import block_with_lengths, build_block
 
@@ -198,3 +199,13 @@ def test_every_archived_block_of_sequences_has_its_width(monkeypatch):
         else:
             expected = numbers[0] * (2 if "BI_LSTM" in name else 1)
         assert block_model(name, (4, WIDTH)).output_shape == (None, 4, expected), name
+
+
+def test_a_recurrent_cell_keeps_its_state_over_many_steps_before_it_is_trained():
+    chain = tuple(((number, "CELL_TANH"),) for number in range(4))
+    sequence = keras.Input([16, 3])
+    model = keras.Model(sequence, recurrent_cell(sequence, chain, 16, "cell_"))
+    x = np.zeros([4, 16, 3], np.float32)
+    x[:, 0] = np.random.default_rng(0).normal(size=[4, 3])
+    states = np.linalg.norm(model.predict(x, verbose=0), axis=-1)
+    assert (states[:, -1] > 0.03 * states[:, 0]).all()  # four gates that are half open would leave 1e-18
