@@ -329,9 +329,8 @@ def vowels(datasets: pathlib.Path, results: pathlib.Path, size: Size) -> None:
             study.close()
         values = scores[who]
         error = statistics.stdev(values) / math.sqrt(seeds) if seeds > 1 else math.nan
-        print(
-            f"  {who} ({parameters:,} parameters): {statistics.mean(values):.4f} +- {error:.4f} {[round(v, 4) for v in values]}"
-        )
+        mean, each = statistics.mean(values), [round(value, 4) for value in values]
+        print(f"  {who} ({parameters:,} parameters): {mean:.4f} +- {error:.4f} {each}")
     means = [statistics.mean(values) for values in scores.values()]
     _judged("  mean test accuracy of the cell", means[0], means[1], "that of the LSTM")
 

@@ -136,7 +136,7 @@ class EarlierStudy:
             raise StudyError(f"{self.folder} is a link, and is not overwritten; delete it, or name another study")
         before = identity_of(self.folder)
         try:
-            names = os.listdir(self.folder)
+            names = list(self.folder.iterdir())
         except FileNotFoundError:
             return
         has_no_database = bool(names) and not (self.folder / paths.DATABASE).is_file()

@@ -1,6 +1,6 @@
 """`overwrite=True`: what is deleted, and what is not."""
 
-import os
+import pathlib
 
 import pytest
 from pretended import open_pretended
@@ -116,18 +116,18 @@ def test_a_link_and_a_folder_of_something_else_are_kept(tmp_path, begun):
 @pytest.mark.parametrize("anew", [False, True], ids=["deleted", "begun anew"])
 def test_a_study_that_another_process_deletes_or_replaces_meanwhile_was_one(tmp_path, begun, monkeypatch, anew):
     """The other process comes right after the names in the folder were read."""
-    earlier, read = found(begun), os.listdir
+    earlier, read = found(begun), pathlib.Path.iterdir
 
-    def listdir(folder):
-        names = read(folder)
+    def iterdir(folder):
+        names = list(read(folder))
         if folder == begun.folder and (begun.folder / "study.db").is_file():
             begun.folder.rename(begun.folder.with_name(".x.01234567.old"))
             if anew:
                 begun.folder.mkdir()
                 (begun.folder / "logs").mkdir()
-        return names
+        return iter(names)
 
-    monkeypatch.setattr("os.listdir", listdir)
+    monkeypatch.setattr("pathlib.Path.iterdir", iterdir)
     assert earlier.delete() == ""
     assert [path.name for path in tmp_path.glob("runs/*")] == (["x"] if anew else [])
 
