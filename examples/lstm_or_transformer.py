@@ -1,10 +1,12 @@
 """Is an LSTM enough, or are transformer layers better, or both?
 
     python examples/lstm_or_transformer.py --archive=japanese_vowels.npz
+    python examples/lstm_or_transformer.py --recordings=train.csv --test_recordings=test.csv --label=digit
 
 A search of each family of blocks; the best three towers of each are trained again with three seeds, and evaluated on
 test rows that no search has seen. The archive has `train_x` [rows, steps, channels], `train_y`, `train_lengths`, and
-the same for `test`. Without an archive, a few short waves are made up, and sizes are as small as can be.
+the same for `test`. The CSV files have paths of WAV files and a column of labels. Without any of them, a few short
+waves are made up, and sizes are as small as can be.
 """
 
 import argparse
@@ -13,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from model_search import constants
-from model_search.data import sequence_data
+from model_search.data import audio_data, sequence_data
 from model_search.families import compare_families
 from model_search.report.comparison import Comparison
 
@@ -38,24 +40,33 @@ def main(arguments: Sequence[str] | None = None) -> Comparison:
     """Compares the families and prints what can be said."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", help="the .npz file")
+    parser.add_argument("--recordings", help="the CSV file of recordings to train on")
+    parser.add_argument("--test_recordings", help="that of others")
+    parser.add_argument("--label", default="label", help="the column of their labels")
     parser.add_argument("--root_dir", default="runs", help="folder of all studies")
     parser.add_argument("--trials", type=int, default=10, help="trials of each family")
     parser.add_argument("--best", type=int, default=3, help="towers of each that are trained again")
     parser.add_argument("--seeds", type=int, default=3, help="how often")
     parser.add_argument("--steps", type=int, default=300, help="steps of each training")
     options = parser.parse_args(arguments)
-    if options.archive is None:
+    provider: audio_data.Provider | sequence_data.Provider
+    test: str | tuple[np.ndarray, ...]
+    if options.recordings is not None:
+        provider = audio_data.Provider(filename=options.recordings, label=options.label)
+        spec, test = constants.DEFAULT_SOUND, options.test_recordings
+    elif options.archive is not None:
+        with np.load(options.archive, allow_pickle=False) as file:
+            train, judged = ([file[f"{part}_{name}"] for name in ("x", "y", "lengths")] for part in ("train", "test"))
+        provider, spec, test = sequence_data.Provider(*train), constants.DEFAULT_SEQUENCE, tuple(judged)
+    else:
         options.trials = options.best = options.seeds = 1
         options.steps = 4
-        train, test = made_up(), made_up(1)
-    else:
-        with np.load(options.archive, allow_pickle=False) as file:
-            train, test = ([file[f"{part}_{name}"] for name in ("x", "y", "lengths")] for part in ("train", "test"))
+        provider, spec, test = sequence_data.Provider(*made_up()), constants.DEFAULT_SEQUENCE, tuple(made_up(1))
     found = compare_families(
-        sequence_data.Provider(*train),
-        constants.DEFAULT_SEQUENCE,
+        provider,
+        spec,
         FAMILIES,
-        test=tuple(test),
+        test=test,
         best=options.best,
         seeds=options.seeds,
         number_models=options.trials,
