@@ -15,7 +15,7 @@ mends               Supernets of DARTS with other settings, and of SPOS, of half
                     the shares of their choices; and the accuracy of the cell of the greatest shares, from scratch.
 vowels              A recurrent cell found on Japanese Vowels beside an LSTM with as many parameters, both trained for
                     the same steps: the mean test accuracy of ten seeds. The cell is chosen on validation rows alone:
-                    of 24, the best five are trained five times again, with other seeds than those of the test.
+                    of 24, the best twelve are trained five times again, with other seeds than those of the test.
 
 The studies are kept in the folder `--results`, and a second call goes on where the first one ended.
 """
@@ -53,7 +53,7 @@ RANDOM, DERIVED = 42, 4  # architectures that are trained from scratch
 PARTS = 2  # trials of the supernet
 COMPARED_WITH = 10  # random ones that the derived one is compared with
 SEEDS_OF_VOWELS = 10
-SEARCHED_CELLS, CELLS_AGAIN, TIMES_AGAIN, STEPS_OF_VOWELS = 24, 5, 5, 400
+SEARCHED_CELLS, CELLS_AGAIN, TIMES_AGAIN, STEPS_OF_VOWELS = 24, 12, 5, 400
 LSTM_UNITS = 32
 GOALS = {"correlation": 0.5, "cheaper": 10.0}
 
