@@ -197,6 +197,8 @@ def paired_gain(
 
     everything = np.arange(objective.rows)
     gain = objective.score(other, everything) - objective.score(one, everything)
+    if not np.isfinite(gain):
+        return Gain(0.0, 0.0)  # the metric says nothing of these rows
     return Gain(gain, _standard_error(objective, other, one, np.random.default_rng(seed), _MOST_DRAWN))
 
 
@@ -205,14 +207,17 @@ def _standard_error(
 ) -> float:
     """The standard error of the difference between two weighted means of the candidates (paired bootstrap).
 
-    At most so many rows are drawn at a time, and the error is scaled to that of all rows.
+    At most so many rows are drawn at a time, and the error is scaled to that of all rows. Drawn rows that do not allow
+    the metric (the area under a curve, without a class) tell nothing.
     """
     count, size = objective.rows, min(objective.rows, most)
     drawn = []
     for _ in range(_DRAWS):
         rows = rng.integers(count, size=size)
-        drawn.append(objective.score(one, rows) - objective.score(other, rows))
-    return float(np.std(drawn)) * float(np.sqrt(size / count))
+        difference = objective.score(one, rows) - objective.score(other, rows)
+        if np.isfinite(difference):
+            drawn.append(difference)
+    return float(np.std(drawn)) * float(np.sqrt(size / count)) if drawn else 0.0
 
 
 def ensemble_logits(task: Task, logits: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
@@ -289,8 +294,10 @@ def _cross_fitted(
 ) -> tuple[float, float, float]:
     """Gain of the ensemble over the best single candidate: both chosen on one half of the rows, scored on the other.
 
+    Halves that do not allow the metric (the area under a curve, without a class) tell nothing.
+
     Returns:
-        The gain, its standard deviation between splits, and the gain by the log loss.
+        The gain, its standard deviation between splits, and the gain by the log loss; 0 where no split tells any.
     """
     if objective.count < 2 or objective.rows < 4:
         return 0.0, 0.0, 0.0
@@ -305,6 +312,9 @@ def _cross_fitted(
             single = int(objective.singles(fitted).argmin())
             both.append(objective.score(singles[single], kept) - objective.score(shares, kept))
             losses.append(objective.loss(singles[single], kept) - objective.loss(shares, kept))
-        gains.append(sum(both) / 2)
-        by_loss.append(sum(losses) / 2)
+        if np.isfinite(both).all():
+            gains.append(sum(both) / 2)
+            by_loss.append(sum(losses) / 2)
+    if not gains:
+        return 0.0, 0.0, 0.0
     return float(np.mean(gains)), float(np.std(gains)), float(np.mean(by_loss))

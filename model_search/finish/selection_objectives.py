@@ -9,12 +9,15 @@ on few rows many members seem equally good, and what the metric says of them is 
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 
 from model_search.data.task import Task, TaskKind
+from model_search.errors import TrialError
 from model_search.finish.calibration import log_probabilities
 from model_search.training import metrics
 from model_search.training.metrics import ResolvedMetric
@@ -282,10 +285,20 @@ class _AnyMetric(Objective):
     def _of_mean(self, mixed: np.ndarray, rows: np.ndarray) -> float:
         classes = self._task.kind is TaskKind.CLASSIFICATION
         logits = np.log(np.maximum(mixed, _SMALLEST)) if classes else mixed
-        return self._value(logits, self._labels[rows], None if self._weights is None else self._weights[rows])
+        weights = None if self._weights is None else self._weights[rows]
+        # A user's function that takes all rows need not take some of them, without a class, or may warn of them.
+        with contextlib.suppress(TrialError), warnings.catch_warnings():
+            if self._metric.fn is not None:
+                warnings.simplefilter("ignore")
+            return self._value(logits, self._labels[rows], weights)
+        return math.inf
 
     def _value(self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
-        """The metric, lower is better; infinite where these rows do not allow it."""
+        """The metric, lower is better; infinite where these rows do not allow it.
+
+        Raises:
+            TrialError: if a user's function raises.
+        """
         if self._metric.fn is None:
             value = metrics.compute_metric(self._metric.name, self._task, labels, logits, weights)
         else:

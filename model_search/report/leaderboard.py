@@ -42,17 +42,19 @@ def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> 
     A final model that is no better than a trial is ranked after it; one that may not be the best is after the best
     trial; one whose metric is unknown comes last. Where there are trials, the first entry is the study's best model.
     Where finalists were trained in folds, or an ensemble leads, final models that may be the best come first, and the
-    best bag: figures of trials that were chosen by them among many are no match.
+    best bag: figures of trials that were chosen by them among many are no match. That of a model which was made before
+    the best trial, and is worse, is.
     """
     entries: list[Trial | FinalModel] = [*history.completed, *final_models]
     ranking = history.ranking
     unknown = [entry for entry in entries if not ranking.can_rank(entry)]
     ranked = [*ranking.order(filter(ranking.can_rank, entries)), *unknown]
     leader = history.leader
-    models = [entry for entry in ranked if isinstance(entry, FinalModel)]
     is_bag = leader is not None and leader.plan is not None and leader.plan.folds > 0
-    if is_bag or any(model.leads and ranking.can_rank(model) for model in models):
-        best = [model for model in models if model.accepted and ranking.can_rank(model)]
+    models = [entry for entry in ranked if isinstance(entry, FinalModel) and ranking.can_rank(entry)]
+    current = [model for model in models if not _is_overtaken(model, history)]
+    if is_bag or any(model.leads for model in current):
+        best = [model for model in current if model.accepted]
         ahead: list[Trial | FinalModel] = [*best, *([leader] if is_bag and leader is not None else [])]
         return [*ahead, *(entry for entry in ranked if entry not in ahead)]
     first = next((place for place, entry in enumerate(ranked) if isinstance(entry, Trial)), 0)
@@ -60,6 +62,12 @@ def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> 
     refused = [model for model in ahead if isinstance(model, FinalModel) and not model.accepted]
     accepted = [model for model in ahead if model not in refused]
     return [*accepted, *ranked[first : first + 1], *refused, *ranked[first + 1 :]]
+
+
+def _is_overtaken(model: FinalModel, history: History) -> bool:
+    """Whether the best trial is newer than a final model, and better."""
+    leader = history.leader
+    return leader is not None and leader.id not in model.trials and history.ranking.better(leader, model)
 
 
 def members_frame(ensemble: FinalModel, history: History, metric: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from model_search.finish.final_ensemble import MetricFunctions, StudyParts
 from model_search.finish.final_stage import StageOptions, is_up_to_date, run_stage
 from model_search.finish.students.distillation import DistillationContext
 from model_search.metadata import paths
-from model_search.metadata.artefacts import ArtefactStore
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
 from model_search.metadata.final_models import MEMBERS, FinalModel, check_what, wants_student
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -69,7 +69,7 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
             )
         try:
             run_stage(study, StageOptions(options.finish, metric_functions, distillation, deadline, display.note))
-        except (StudyError, TrialError) as error:
+        except (StudyError, TrialError, DamagedArtefactError) as error:
             display.warn(f"final stage: {error}")  # the search itself has succeeded
     if interrupts.asked:
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -212,6 +213,33 @@ def test_a_users_own_metric_is_asked_for_probabilities():
     found = select(candidates, LabelledRows(CLASSES, labels), ResolvedMetric("hits", "maximize", hits), QUICK)
     assert found.weights
     np.testing.assert_allclose(np.concatenate(seen), 1, atol=1e-4)
+
+
+def strict(truth, probabilities):
+    """Needs every class, and warns where one is rare."""
+    if len(np.unique(truth)) < 2:
+        raise ValueError("one class only")
+    if truth.sum() < 3:
+        warnings.warn("rare", stacklevel=1)
+    return float(probabilities[truth == 1, 1].mean() - probabilities[truth == 0, 1].mean())
+
+
+@pytest.mark.parametrize("metric", [ResolvedMetric("auc", "maximize"), ResolvedMetric("strict", "maximize", strict)])
+@pytest.mark.parametrize("rare", [1, 2, 3])
+def test_halves_and_draws_without_a_class_tell_nothing(metric, rare):
+    labels = np.zeros(40, np.int32)
+    labels[:rare] = 1
+    rng = np.random.default_rng(0)
+    candidates = [np.eye(2, dtype=np.float32)[labels] + rng.normal(size=[40, 2]).astype(np.float32) for _ in range(4)]
+    rows = LabelledRows.of(Task(TaskKind.CLASSIFICATION, "y", 2), labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = select(candidates, rows, metric, QUICK)
+        gain = paired_gain(rows, metric, candidates[0], candidates[1], seed=1)
+    assert np.isfinite(
+        [found.gain, found.gain_error, found.noise, *found.weights.values(), gain.gain, gain.error]
+    ).all()
+    assert (found.gain, found.gain_error) == (0, 0) or rare > 1
 
 
 def test_ties_of_a_metric_are_broken_by_the_log_loss():

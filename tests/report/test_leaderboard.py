@@ -61,5 +61,14 @@ def test_an_ensemble_that_leads_stands_before_trials_that_were_chosen_among_many
     assert order_of(tmp_path / "3", [0.4, 0.2], make_final(loss=0.3, leads=True), refused)[0] == "ensemble"
 
 
+@pytest.mark.parametrize(
+    ("later", "order"),
+    [(0.25, [3, "ensemble", 2, 1]), (0.35, ["ensemble", 3, 2, 1]), (0.1, [3, "ensemble", 2, 1])],
+)
+def test_a_trial_that_is_newer_than_an_ensemble_and_better_stands_before_it(tmp_path, later, order):
+    """As after a longer training, or where a search goes on without a final stage."""
+    assert order_of(tmp_path, [0.5, 0.4, later], make_final(loss=0.3, leads=True)) == order
+
+
 def test_a_model_without_the_metric_comes_last(tmp_path):
     assert order_of(tmp_path, [0.4, 0.2], make_final(metrics={"accuracy": 1.0})) == [2, 1, "ensemble"]

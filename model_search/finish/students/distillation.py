@@ -30,7 +30,7 @@ from model_search.finish.students.student import (
 )
 from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel
-from model_search.metadata.paths import STUDENT_WEIGHTS, refit_weights
+from model_search.metadata.paths import STUDENT_WEIGHTS, WEIGHTS, refit_weights
 from model_search.metadata.trial import Trial
 from model_search.report.leaderboard import seconds_of
 from model_search.search.planning.morphisms import sizes
@@ -106,9 +106,12 @@ def distilled_student(
     fresh = _for_large_tables(study, limit, candidates) if is_table else None
     parts = list(parts_of(study, teacher, limit)) if is_table and len(study.tasks) == 1 else []
     if not candidates and fresh is None and not parts:
+        kept = (
+            "" if all(map(_has_weights, _single_towers(study))) else " whose weights are kept (keep_models, disk_limit)"
+        )
         raise StudyError(
-            f"no student: no architecture of the study has at most {limit:,} parameters, a third of the ensemble's "
-            "or the limit that was given"
+            f"no student: no architecture of the study{kept} has at most {limit:,} parameters, a third of the "
+            "ensemble's or the limit that was given"
         )
     record = study.record
     job = DistillationTask(
@@ -253,7 +256,7 @@ def _for_large_tables(study: StudyParts, most_parameters: int, candidates: Seque
 
 
 def _candidates(study: StudyParts) -> list[Candidate]:
-    """Completed trials with a tower of their own that was trained by itself, the best first."""
+    """Trials whose towers, trained by themselves, are still there, the best first."""
     return [
         Candidate(
             architecture=trial.plan.architecture,
@@ -263,9 +266,19 @@ def _candidates(study: StudyParts) -> list[Candidate]:
             sizes=sizes(trial.plan),
             seconds=sum(trial.result.timings.get(phase, 0.0) for phase in ("build", "trace", "validate")),
         )
-        for trial in study.history.completed
-        if trial.plan is not None and trial.result is not None and trial.plan.trains_one_tower
+        for trial in _single_towers(study)
+        if _has_weights(trial) and trial.plan is not None and trial.result is not None
     ]
+
+
+def _single_towers(study: StudyParts) -> list[Trial]:
+    """The completed trials that trained a tower by itself, the best first."""
+    return [trial for trial in study.history.completed if trial.plan is not None and trial.plan.trains_one_tower]
+
+
+def _has_weights(trial: Trial) -> bool:
+    """Whether they were not deleted to save room."""
+    return any(file.name == WEIGHTS and not file.pruned for file in trial.artefacts)
 
 
 def _tower_of(study: StudyParts, trial: Trial) -> Callable[[], TrainedTower]:
