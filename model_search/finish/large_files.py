@@ -109,7 +109,7 @@ class ModelAnswers:
         Raises:
             UserError: if the data are neither a table nor files.
         """
-        files = files_of(data, self.description)
+        files = files_of(data, self.description, self.note)
         if files is not None:
             return answers_of_files(files, lambda paths: self.logits(paths)[0], self.tasks, temperatures)
         if self.description.get("schema") is not None:
@@ -144,12 +144,15 @@ def logits_in_pieces(
     _say(reader.notes(), note)
 
 
-def files_of(source: Any, description: Mapping[str, Any]) -> list[pathlib.Path] | None:
-    """The pictures or recordings that a source names; None for a study of other data, or a source that names none."""
+def files_of(source: Any, description: Mapping[str, Any], note: Note | None = None) -> list[pathlib.Path] | None:
+    """The pictures or recordings that a source names; None for a study of other data, or a source that names none.
+
+    `note` is called with a sentence if links to folders are left out.
+    """
     columns = FileColumns.from_json(description.get("reading"))
     if "images" in description:
-        return picture_paths(source, columns)
-    return recording_paths(source, columns) if "audio" in description else None
+        return picture_paths(source, columns, note)
+    return recording_paths(source, columns, note) if "audio" in description else None
 
 
 def answers_of_files(

@@ -8,7 +8,7 @@ import os
 import pathlib
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from model_search.data.files.plain_csv import first_row, read_plain_csv
@@ -308,20 +308,31 @@ def linked_folders(folder: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
     return [(child, _LINKED) for child in found if child.name[0] != "."]
 
 
-def none_skipped(files: LabelledFiles, kind: FileKind) -> LabelledFiles:
-    """The files, if none was left out; each needs an answer. Folders without files need none.
+def none_skipped(files: LabelledFiles, kind: FileKind, note: Callable[[str], None] | None = None) -> LabelledFiles:
+    """The files, if none was left out; each needs an answer. Folders need none.
+
+    Args:
+        files: What was found.
+        kind: What kind of files they are.
+        note: Called with a sentence on the links to folders, which are left out as in training.
 
     Raises:
-        DataError: naming those that were left out.
+        DataError: naming the files that were left out.
     """
-    lost = [(path, reason) for path, reason in files.skipped if path.is_symlink() or not path.is_dir()]
+    linked = [(path, reason) for path, reason in files.skipped if path.is_symlink() and path.is_dir()]
+    if linked and note is not None:
+        links = "1 link to a folder is" if len(linked) == 1 else f"{len(linked)} links to folders are"
+        note(f"{links} left out: {named(linked)}")
+    lost = [(path, reason) for path, reason in files.skipped if not path.is_dir()]
     if lost:
         total = len(files.paths) + len(lost)
         raise DataError(f"{len(lost)} of {total} {kind.name} cannot be read: {named(lost)}; leave them out")
     return files
 
 
-def paths_of(source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
+def paths_of(
+    source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS, note: Callable[[str], None] | None = None
+) -> list[pathlib.Path] | None:
     """The files that a source names, in the order of its predictions; None where it names none.
 
     Args:
@@ -329,6 +340,7 @@ def paths_of(source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS) -> 
             paths.
         kind: What kind of files it names.
         columns: Those of the study's CSV file.
+        note: As for `none_skipped`.
 
     Raises:
         DataError: if a path does not exist, or a folder has no such files, or links that lead out of it.
@@ -336,7 +348,7 @@ def paths_of(source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS) -> 
     if isinstance(source, str | os.PathLike):
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            return list(none_skipped(files_in(path, kind), kind).paths)
+            return list(none_skipped(files_in(path, kind), kind, note).paths)
         if not path.is_file():
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected {kind.name}")
         if path.suffix.lower() in kind.suffixes:

@@ -22,6 +22,7 @@ from model_search.data.files.labelled_files import (
 from model_search.data.files.plain_csv import read_plain_csv
 from model_search.data.rows import as_pandas
 from model_search.data.tabular.chosen_rows import Labels
+from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def of_files(files: LabelledFiles) -> LabelledTexts:
     return LabelledTexts(texts, labels, notes=notes)
 
 
-def later_texts(source: Any, columns: TextColumns) -> Sequence[Any]:
+def later_texts(source: Any, columns: TextColumns, note: Note | None = None) -> Sequence[Any]:
     """Texts to predict, in their order.
 
     Args:
@@ -152,12 +153,13 @@ def later_texts(source: Any, columns: TextColumns) -> Sequence[Any]:
             a CSV file with it, of a `.txt` file, or of a folder (all `.txt` files below it, by path); or a list of
             `pathlib.Path`s of such files.
         columns: The study's columns.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: if it is none of these, or a file cannot be read; names it.
     """
     if isinstance(source, str | os.PathLike):
-        return _of_path(source, columns)
+        return _of_path(source, columns, note)
     if hasattr(source, "columns"):
         return of_frame(source, _text_alone(columns), "the frame", needs_label=False).texts
     if isinstance(source, Mapping):
@@ -173,20 +175,21 @@ def later_texts(source: Any, columns: TextColumns) -> Sequence[Any]:
     return items
 
 
-def evaluated_texts(source: Any, columns: TextColumns) -> LabelledTexts:
+def evaluated_texts(source: Any, columns: TextColumns, note: Note | None = None) -> LabelledTexts:
     """Texts with labels to evaluate on.
 
     Args:
         source: A folder of folders of classes, a CSV file or a frame with a column of labels, or (texts, labels) or
             (texts, labels, weights).
         columns: The study's columns.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: if there are no labels, or their index is that of the texts in another order.
     """
     if isinstance(source, tuple):
         labels = Labels.of(*source[1:])
-        return LabelledTexts(later_texts(source[0], columns), labels, notes=labels.index_notes(source[0]))
+        return LabelledTexts(later_texts(source[0], columns, note), labels, notes=labels.index_notes(source[0]))
     if hasattr(source, "columns"):
         return of_frame(source, columns, "the frame", needs_label=True)
     if not isinstance(source, str | os.PathLike):
@@ -197,14 +200,14 @@ def evaluated_texts(source: Any, columns: TextColumns) -> LabelledTexts:
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
         files = files_by_class(path, TEXTS)
-        return LabelledTexts(_all_read(files), Labels(np.array(files.labels, dtype=object)))
+        return LabelledTexts(_all_read(files, note), Labels(np.array(files.labels, dtype=object)))
     return of_csv(path, columns, needs_label=True)
 
 
-def _of_path(source: str | os.PathLike[str], columns: TextColumns) -> Sequence[Any]:
+def _of_path(source: str | os.PathLike[str], columns: TextColumns, note: Note | None) -> Sequence[Any]:
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
-        return _all_read(files_in(path, TEXTS))
+        return _all_read(files_in(path, TEXTS), note)
     if not path.is_file():
         raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected one, or a list of texts: [text]")
     if path.suffix.lower() in TEXTS.suffixes:
@@ -216,9 +219,9 @@ def _text_alone(columns: TextColumns) -> TextColumns:
     return TextColumns(text=columns.text)
 
 
-def _all_read(files: LabelledFiles) -> Sequence[str]:
+def _all_read(files: LabelledFiles, note: Note | None = None) -> Sequence[str]:
     texts = []
-    for path in none_skipped(files, TEXTS).paths:
+    for path in none_skipped(files, TEXTS, note).paths:
         try:
             texts.append(_content(path))
         except DataError as error:

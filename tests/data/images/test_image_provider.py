@@ -394,8 +394,13 @@ def test_linked_folders_are_named_and_left_out(tmp_path):
     assert "2 of 32 files are left out" in note
     assert "digit_x: it is a link to a folder, which is not followed" in note
     assert "more: it is a link to a folder" in note
-    with pytest.raises(DataError, match=r"2 of 32 pictures cannot be read: .*it is a link to a folder"):
-        pictures_of(tmp_path / "root", about)
+    for read in (pictures_of, labelled_pictures, files_of):
+        said = []
+        read(tmp_path / "root", about, said.append)
+        (note,) = said
+        assert note.startswith("2 links to folders are left out: ") and "digit_x: it is a link to a folder" in note
+    assert len(pictures_of(tmp_path / "root", about)["image"]) == 30
+    assert len(labelled_pictures(tmp_path / "root", about)[1].values) == 30
 
 
 def test_a_folder_of_nothing_but_links_says_so(tmp_path):

@@ -193,6 +193,25 @@ def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
             read(tmp_path / "root", about)
 
 
+def test_a_linked_folder_is_left_out_of_predictions_with_a_note(tmp_path):
+    texts, labels = made()
+    for row, text in enumerate(texts):
+        (tmp_path / "root" / labels[row]).mkdir(exist_ok=True, parents=True)
+        (tmp_path / "root" / labels[row] / f"{row:02}.txt").write_text(text)
+    about = as_described(text_data.Provider(input_dir=tmp_path / "root").prepare(OPTIONS))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "more.txt").write_text("the cat")
+    (tmp_path / "root" / "linked").symlink_to(tmp_path / "other")
+    for read in (inputs_of, labelled_rows):
+        said = []
+        found = read(tmp_path / "root", about, said.append)
+        assert len(found["tokens"] if isinstance(found, dict) else found) == 40
+        assert said == [
+            f"1 link to a folder is left out: {tmp_path}/root/linked: it is a link to a folder, which is not followed; "
+            "put the folder itself there"
+        ]
+
+
 TEXTS, LABELS = made()
 MISTAKES = [
     (text_data.Provider, "received no texts; expected one of texts, filename, input_dir"),
