@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from model_search.data.files.plain_csv import first_row, read_plain_csv
 from model_search.data.rows import LABEL
 from model_search.data.tabular.chosen_rows import Labels
-from model_search.data.tabular.csv_reading import Reading
+from model_search.data.tabular.csv_file import UTF_8, Encoding
+from model_search.data.tabular.csv_reading import Reading, open_csv, read_csv
 from model_search.errors import DataError
 
 TRAIN_FOLDERS = ("train", "training")
@@ -42,19 +42,21 @@ class FileKind:
 
 @dataclasses.dataclass(frozen=True)
 class FileColumns:
-    """The columns of a CSV file of paths and labels.
+    """The columns of a CSV file of paths and labels, and its encoding.
 
     Attributes:
         path: That of the paths; the first one where None.
         labels: Those of the labels, the first of which is the primary task's; the second one where empty.
         weight: That of the weights of the files; None for none.
         groups: That of the groups of the files, which stay together in the split; None for none.
+        encoding: Of the text.
     """
 
     path: str | None = None
     labels: tuple[str, ...] = ()
     weight: str | None = None
     groups: str | None = None
+    encoding: Encoding = UTF_8
 
     @classmethod
     def of(cls, path: str | None, label: str | Sequence[str] | None, weight: str | None = None) -> FileColumns:
@@ -75,14 +77,15 @@ class FileColumns:
         reading = values if isinstance(values, Mapping) else {}
         label = reading.get("label_column")
         found = cls.of(reading.get("path_column"), label, reading.get("weight_column"))
-        return dataclasses.replace(found, groups=reading.get("group_column"))
+        return dataclasses.replace(found, groups=reading.get("group_column"), encoding=Encoding.stored(reading))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
         label: Any = None if not self.labels else self.labels[0] if len(self.labels) == 1 else list(self.labels)
         optional = {"weight_column": self.weight, "group_column": self.groups}
         found = {"path_column": self.path, "label_column": label}
-        return found | {name: column for name, column in optional.items() if column is not None}
+        found |= {name: column for name, column in optional.items() if column is not None}
+        return found | self.encoding.to_json()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +233,8 @@ def files_of_csv(
         DataError: if a column is missing.
     """
     has_header = not _begins_with_path(pathlib.Path(filename), kind, wanted)
-    frame = read_plain_csv(filename, None if has_header else Reading(header=False)).frame
+    reading = Reading(header="auto" if has_header else False, encoding=wanted.encoding.name)
+    frame = read_csv(filename, reading, of_study=wanted.encoding.of_study).frame
     names = [str(name) for name in frame.columns]
     is_list = len(names) == 1 and not has_header
     path_column = names[0] if wanted.path is None or is_list else wanted.path
@@ -260,7 +264,7 @@ def files_of_csv(
 
 def _begins_with_path(filename: pathlib.Path, kind: FileKind, wanted: FileColumns) -> bool:
     """Whether the first row of a CSV file holds a path, and none of the columns that are asked for."""
-    first = first_row(filename)
+    first = _first_row(filename, wanted.encoding)
     if {wanted.path, wanted.weight, wanted.groups, *wanted.labels} & set(first):
         return False
     try:
@@ -268,6 +272,12 @@ def _begins_with_path(filename: pathlib.Path, kind: FileKind, wanted: FileColumn
     except (OSError, ValueError):  # too long for a name, or with zero bytes
         is_file = False
     return is_file or pathlib.PurePath(first[0]).suffix.lower() in kind.suffixes
+
+
+def _first_row(filename: pathlib.Path, encoding: Encoding) -> list[str]:
+    """The cells of the first row, stripped, whether these are names or data."""
+    file = open_csv(filename, Reading(header=False, encoding=encoding.name), of_study=encoding.of_study)
+    return [column[0].strip() for column in next(file.blocks)]
 
 
 def as_folder(path: str | os.PathLike[str]) -> pathlib.Path:

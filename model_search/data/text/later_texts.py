@@ -10,6 +10,7 @@ import numpy as np
 from model_search.data.checked_json import need
 from model_search.data.rows import Rows
 from model_search.data.tabular.chosen_rows import Labels, evaluated_rows
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.preprocess import Note
 from model_search.data.task import tasks_of
 from model_search.data.text.text_files import TextColumns, evaluated_texts, later_texts
@@ -27,7 +28,7 @@ def texts_of(source: Any, description: Mapping[str, Any], note: Note | None = No
     Raises:
         DataError: if the texts cannot be read.
     """
-    return _inputs(later_texts(source, _columns(description), note), description, note)
+    return _inputs(later_texts(source, _columns(description), _encoding(description), note), description, note)
 
 
 def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | None = None) -> Rows:
@@ -41,7 +42,7 @@ def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | Non
     Raises:
         DataError: as `texts_of`, or if there are no labels.
     """
-    found = evaluated_texts(source, _columns(description), note)
+    found = evaluated_texts(source, _columns(description), _encoding(description), note)
     inputs = _inputs(found.texts, description, note)
     if note is not None:
         for sentence in found.notes:
@@ -53,6 +54,10 @@ def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | Non
 def _columns(description: Mapping[str, Any]) -> TextColumns:
     reading = need(description.get("reading", {}), Mapping, "how texts are read")
     return TextColumns(**need(reading.get("columns", {}), Mapping, "the columns of texts"))
+
+
+def _encoding(description: Mapping[str, Any]) -> Encoding:
+    return Encoding.stored(description.get("reading"))
 
 
 def _inputs(texts: Any, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The sequence provider: every form of sequences and labels, and the sentences that mistakes become."""
 
 import dataclasses
+import os
 import tracemalloc
 
 import numpy as np
@@ -230,10 +231,25 @@ def test_a_named_column_of_times_that_is_not_there_and_blank_ids_are_refused(tmp
         sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
 
 
-def test_a_file_in_another_encoding_is_to_be_saved_as_utf_8(tmp_path):
-    (tmp_path / "a.csv").write_text("id,label,v\n" + "s1,caf\u00e9,1\n" * 40, encoding="cp1252")
-    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8$"):
+def test_a_file_in_another_encoding(tmp_path):
+    rows = "".join(f"s{row},caf\u00e9,{row}\ns{row + 1},th\u00e9,{row}\n" for row in range(0, 40, 2))
+    (tmp_path / "a.csv").write_text("id,label,v\n" + rows, encoding="cp1252")
+    (tmp_path / "8.csv").write_text("id,label,v\n" + rows)
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8, or give .* encoding='cp1252'$"):
         sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+    data = sequence_data.Provider(tmp_path / "a.csv", encoding="cp1252").prepare(OPTIONS)
+    plain = sequence_data.Provider(tmp_path / "8.csv").prepare(OPTIONS)
+    assert data.task.classes == ("caf\u00e9", "th\u00e9") and data.fingerprint == plain.fingerprint
+    assert len(labelled_rows(tmp_path / "a.csv", as_described(data))) == 40
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8, which this study reads$"):
+        labelled_rows(tmp_path / "a.csv", as_described(plain))
+    with pytest.raises(DataError, match=r"is not cp1252: byte 0x81 .*; save it as cp1252, which this study reads$"):
+        (tmp_path / "b.csv").write_bytes(b"id,label,v\ns1,\x81,1\n")
+        labelled_rows(tmp_path / "b.csv", as_described(data))
+    for source in (tmp_path / "a.ts", np.zeros((20, 3, 1))):
+        y = None if isinstance(source, os.PathLike) else [0, 1] * 10
+        with pytest.raises(DataError, match="encoding is 'cp1252', which is for a CSV file"):
+            sequence_data.Provider(source, y, encoding="cp1252")
 
 
 def test_decimal_commas_are_read_as_those_of_tables(tmp_path):

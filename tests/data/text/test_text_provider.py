@@ -254,11 +254,21 @@ def test_missing_texts_of_every_kind_are_empty():
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
-def test_an_argument_that_is_not_there_is_not_advised(tmp_path, encoding):
+def test_a_csv_file_in_another_encoding(tmp_path, encoding):
     rows = "".join(f"{text} caf\u00e9,{label}\n" for text, label in zip(TEXTS, LABELS, strict=True))
     (tmp_path / "a.csv").write_text("text,label\n" + rows, encoding=encoding)
-    with pytest.raises(DataError, match=r"a\.csv is (not utf-8: byte 0xe9 in line 2|UTF-16).*; save it as UTF-8$"):
+    with pytest.raises(DataError, match=r"a\.csv is (not utf-8: byte 0xe9 in line 2|UTF-16).*; .*='(cp1252|utf-16)'$"):
         text_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
+    found = text_data.Provider(filename=tmp_path / "a.csv", validation=tmp_path / "a.csv", encoding=encoding)
+    data, plain = found.prepare(OPTIONS), text_data.Provider(TEXTS, LABELS).prepare(OPTIONS)
+    assert "caf\u00e9" in data.description["text"]["vocabulary"]
+    assert len(inputs_of(tmp_path / "a.csv", as_described(data))["tokens"]) == 40
+    assert len(labelled_rows(tmp_path / "a.csv", as_described(data))) == 40
+    for read in (inputs_of, labelled_rows):
+        with pytest.raises(DataError, match=r"(not utf-8|UTF-16).*; save it as UTF-8, which this study reads$"):
+            read(tmp_path / "a.csv", as_described(plain))
+    with pytest.raises(DataError, match=f"encoding is '{encoding}', which is for a CSV file"):
+        text_data.Provider(TEXTS, LABELS, encoding=encoding)
     (tmp_path / "b.csv").write_text("text;label\na;b;c\n")
     with pytest.raises(DataError, match="line 2 has 3 fields"):
         text_data.Provider(filename=tmp_path / "b.csv").prepare(OPTIONS)
