@@ -103,6 +103,24 @@ def test_labels_may_be_padded():
     assert labelled_rows((room, short[1], short[0].lengths), about).weight.sum() == 2
 
 
+@pytest.mark.parametrize("padding", [[0] * 5, [2] * 7, [""] * 5, ["nan", "", None]])
+def test_labels_of_one_sequence_may_be_padded_as_those_of_all_are(padding):
+    x, _ = made()
+    is_text = isinstance(padding[0], str)
+    y = [[("a", "b", "c")[step % 3] if is_text else step % 3 for step in range(len(one))] for one in x]
+    about = as_described(sequence_data.Provider(x, y).prepare(PER_STEP))
+    plain = labelled_rows((x[:1], y[:1]), about)
+    said = []
+    for labels in ([[*y[0], *padding]], np.array([[*y[0], *padding]], dtype=object)):
+        found = labelled_rows((x[:1], labels), about, said.append)
+        assert np.array_equal(found.label, plain.label) and np.array_equal(found.weight, plain.weight)
+    sentence = f"the labels behind the 2 steps of the only sequence are all {padding[-1]} and count as padding"
+    assert said == ([] if is_text else [sentence] * 2)
+    for more in ([0, 0, 0, 0, 1], [0] * 4, [1]):  # real labels, or fewer than the longest sequence has
+        with pytest.raises(DataError, match=r"sequence 1 has 2 steps and \d labels; expected one for each step"):
+            labelled_rows((x[:1], [[*y[0], *more]]), about)
+
+
 def test_a_sequence_may_have_no_labels_of_steps():
     x, _ = made()
     y = [None, *(list(np.arange(len(one)) % 3) for one in x[1:])]
