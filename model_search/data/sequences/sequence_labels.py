@@ -144,9 +144,8 @@ def _by_step(found: LabelledSequences, values: np.ndarray, what: str, note: Note
         if not is_complete or not _is_padded_alone(found, own, length):
             raise DataError(f"sequence {row} has {length} steps and {len(own)} {what}; expected one for each step")
         if note is not None:
-            note(
-                f"the {what} behind the {length} steps of the only sequence are all {own.tolist()[-1]!r} and count as padding"
-            )
+            value = own.tolist()[-1]
+            note(f"the {what} behind the {length} steps of the only sequence are all {value!r} and count as padding")
     return np.concatenate([own[:length] for own, length in zip(given, lengths, strict=True)])
 
 
