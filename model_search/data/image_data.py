@@ -17,7 +17,7 @@ from model_search.data.images.decode_files import MAX_BYTES, chosen_format, deco
 from model_search.data.images.decoded_cache import on_disk
 from model_search.data.images.later_pictures import IMAGE
 from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array, pictures_by
-from model_search.data.prepare_options import LATEST_RULES, PrepareOptions
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import InputSpec, Rows
@@ -117,7 +117,7 @@ class Provider(BaseProvider):
         """The number of classes; 1 for regression."""
         if self._arrays:
             return infer([self._arrays[0].counted], WHAT, self._task).logits_dimension
-        train = self._files(self._columns, LATEST_RULES)[0]
+        train = self._files(self._columns, RULES_OF_NEW_STUDIES)[0]
         return infer([(len(train.paths), _labels_of(train))], WHAT, self._task).logits_dimension
 
     def prepare(self, options: PrepareOptions) -> PreparedData:

@@ -14,7 +14,7 @@ from model_search.data.checked_json import need
 from model_search.data.images.later_pictures import labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout
 from model_search.data.named.prepare import later_inputs, later_labelled
-from model_search.data.prepare_options import READING_RULES
+from model_search.data.prepare_options import RULES_AS_WRITTEN
 from model_search.data.rows import FEATURES, LABEL, Rows
 from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
 from model_search.data.sequences.sequence_labels import encode_step_labels
@@ -71,7 +71,7 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
 
 
 def _features(frame: pd.DataFrame, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:
-    if _rules(description) < READING_RULES:
+    if _rules(description) < RULES_AS_WRITTEN:
         frame = earlier_rules.read_frame(frame)
     return {FEATURES: Preprocessor.from_json(description["schema"]).transform(frame, note)}
 
@@ -84,7 +84,7 @@ class PieceReader:
     """
 
     def __init__(self, description: Mapping[str, Any]):
-        self._earlier = _rules(description) < READING_RULES
+        self._earlier = _rules(description) < RULES_AS_WRITTEN
         self._preprocessor = Preprocessor.from_json(description["schema"])
         self._orders = DateOrders()
         self._changes: dict[str, list[Change]] = {}

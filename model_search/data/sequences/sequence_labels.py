@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import LATEST_RULES, READING_RULES
+from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES
 from model_search.data.rows import LABEL
 from model_search.data.sequences.sequence_files import LabelledSequences, are_of_steps
 from model_search.data.tabular import labels as label_columns
@@ -65,7 +65,7 @@ class StepLabels:
         return self.encoded.tobytes() + (b"" if is_plain else self.weights.tobytes())
 
 
-def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None, rules: int = LATEST_RULES) -> Task:
+def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None, rules: int = RULES_OF_NEW_STUDIES) -> Task:
     """The task of the labels of steps.
 
     Args:
@@ -94,7 +94,7 @@ def encode_step_labels(found: LabelledSequences, task: Task, note: Note | None =
         DataError: if there are classes that the task does not have, or labels or weights do not fit the steps.
     """
     cells, valid = _flat(found, note)
-    column = label_columns.read_like_training(_series(cells), task, READING_RULES)
+    column = label_columns.read_like_training(_series(cells), task, RULES_AS_WRITTEN)
     known = column.codes >= 0
     pairs = label_columns.encode(column.take(np.flatnonzero(known)), task, note=note)
     mask = np.zeros(valid.shape, bool)
