@@ -31,12 +31,12 @@ from model_search.errors import UserError
 from model_search.finish.evaluate import metrics_of_tasks
 from model_search.finish.predict import (
     class_array,
-    class_names,
     predict_labels,
     predict_probabilities,
     predict_task_probabilities,
     predict_tasks,
     tower_logits,
+    written_classes,
 )
 from model_search.metadata.study_folder import check_target
 from model_search.training.metrics import predicted_classes
@@ -230,12 +230,11 @@ def _answers_of_task(logits: np.ndarray, task: Task, temperature: float) -> pd.D
     found = pd.DataFrame({"prediction": pd.Series(labels.tolist(), dtype=labels.dtype if labels.ndim == 1 else object)})
     if task.kind is not TaskKind.CLASSIFICATION:
         return found
-    classes = class_array(task).tolist()
-    names = class_names(classes)
-    if names != [str(label) for label in classes]:
-        found["prediction"] = np.array(names, dtype=object)[predicted_classes(task, logits / temperature)]
+    names = written_classes(task)
+    if names.tolist() != class_array(task).tolist():
+        found["prediction"] = names[predicted_classes(task, logits / temperature)]
     shares = predict_probabilities(logits, task, temperature)
-    return found.join(shares.set_axis([f"probability_{name}" for name in names], axis="columns"))
+    return found.join(shares.set_axis([f"probability_{name}" for name in names.tolist()], axis="columns"))
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
