@@ -403,7 +403,7 @@ class Study:
             The number of rows.
 
         Raises:
-            UserError: if it cannot be written there, or the study has no table.
+            UserError: if it cannot be written there, or the data are a file and the study reads none.
         """
         from model_search.finish.large_files import check_output, write_csv
 

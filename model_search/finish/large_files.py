@@ -23,6 +23,8 @@ from model_search.data.files.labelled_files import FileColumns
 from model_search.data.images.later_pictures import picture_paths
 from model_search.data.later_rows import PieceReader, inputs_of, label_columns, label_rows, labelled_rows, steps_of
 from model_search.data.rows import Arrays, Rows
+from model_search.data.sequences.sequence_files import LongColumns, read_file
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.csv_reading import table_pieces
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Note
@@ -107,7 +109,7 @@ class ModelAnswers:
         """What is written of predictions, some rows or files at a time.
 
         Raises:
-            UserError: if the data are neither a table nor files.
+            UserError: if the data are a file, and the study reads none.
         """
         files = files_of(data, self.description, self.note)
         if files is not None:
@@ -115,12 +117,28 @@ class ModelAnswers:
         if self.description.get("schema") is not None:
             pieces = logits_in_pieces(self.tower(None), data, self.description, self.note)
             return (answers_of(logits, self.tasks, temperatures) for logits in pieces)
-        if "text" in self.description:
-            return iter([answers_of(self.logits(data)[0], self.tasks, temperatures)])
-        raise UserError(
-            "the study was not made from a table or from files, and has no columns to read from one; give rows to "
-            "`predict`, as the study's provider yields them"
-        )
+        return iter([self._frame(data, temperatures)])
+
+    def _frame(self, data: TableLike, temperatures: Sequence[float]) -> pd.DataFrame:
+        """What is written for data that are read at once.
+
+        Each sequence of a file that names them has its "id" first, a label for each step its "row" and "step".
+        """
+        is_path = isinstance(data, str | os.PathLike)
+        if is_path and not {"sequences", "text"} & self.description.keys():
+            made_from = "inputs by name" if "named" in self.description else "an input_fn"
+            raise UserError(
+                f"received the file {data}; the study was made from {made_from}, which no file holds: give rows as "
+                "training had them, in Python, to `study.predict` or `study.write_predictions`"
+            )
+        logits, steps = self.logits(data)
+        ids = _ids_in_file(cast("str", data), self.description) if is_path and "sequences" in self.description else ()
+        if steps is None:
+            found = answers_of(logits, self.tasks, temperatures)
+            return found if not ids else _with_first(found, {"id": list(ids)})
+        rows, numbers = np.nonzero(steps)
+        whose = {"id": [ids[row] for row in rows]} if ids else {"row": rows}
+        return _with_first(answers_of(logits[steps], self.tasks, temperatures), whose | {"step": numbers})
 
     def _reads_in_pieces(self, data: TableLike) -> bool:
         """Whether rows are read some at a time, and their features are left again."""
@@ -153,6 +171,23 @@ def files_of(source: Any, description: Mapping[str, Any], note: Note | None = No
     if "images" in description:
         return picture_paths(source, columns, note)
     return recording_paths(source, columns, note) if "audio" in description else None
+
+
+def _ids_in_file(path: str, description: Mapping[str, Any]) -> tuple[str, ...]:
+    """The ids of the sequences of a file, in the order in which they are predicted; none where the file has none.
+
+    The file is read once more for them: what reads it as a tower's inputs leaves them out.
+    """
+    columns = LongColumns.from_json(description["sequences"]["columns"])
+    per_step = bool(description.get("label_per_step", False))
+    return read_file(path, columns, per_step, encoding=Encoding.stored(description.get("reading"))).ids
+
+
+def _with_first(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """The frame with these columns before its own, which have other names."""
+    for place, (name, values) in enumerate(columns.items()):
+        frame.insert(place, name, values)
+    return frame
 
 
 def answers_of_files(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from model_search.data import sequence_data
 from model_search.data.csv_data import Provider
 from model_search.data.later_rows import inputs_of, labelled_rows
 from model_search.data.prepare_options import PrepareOptions
@@ -127,6 +128,71 @@ class _Wide:
 
     def __call__(self, features, training):
         return np.repeat(self._tower(features, training), 2, axis=1)
+
+
+class SequenceTower:
+    """Answers with the sum of each sequence, or with the values of its steps."""
+
+    def __init__(self, data, per_step):
+        self.inputs = [Tower.Input(0), Tower.Input(0)]
+        for tensor, (name, values) in zip(self.inputs, data.train.inputs.items(), strict=True):
+            tensor.name, tensor.shape = name, (None, *values.shape[1:])
+        self.input = {tensor.name: tensor for tensor in self.inputs}
+        self._per_step, self._flatten_layers = per_step, Tower(0)._flatten_layers
+
+    def __call__(self, inputs, training):
+        del training
+        total = np.asarray(inputs["sequence"])[..., 0]
+        total = total if self._per_step else total.sum(axis=1)
+        return np.stack([total, -total], axis=-1).astype(np.float32)
+
+
+@pytest.fixture(params=[False, True], ids=["label per sequence", "label per step"])
+def long_file(request, tmp_path):
+    """A long CSV file whose rows are shuffled, and what a study of it answers."""
+    rng, per_step = np.random.default_rng(2), request.param
+    rows = [(f"s{who}", step, float(rng.normal())) for who in range(30) for step in range(2 + who % 4)]
+    frame = pd.DataFrame(rows, columns=["who", "time", "x"])
+    frame["label"] = np.where(frame["time"] % 2 == 0 if per_step else frame["who"] < "s2", "up", "down")
+    path = tmp_path / "long.csv"
+    frame.sample(frac=1, random_state=0).to_csv(path, index=False)
+    columns = sequence_data.LongColumns(id="who")
+    options = PrepareOptions(seed=1, batch_size=8, label_per_step=per_step)
+    data = sequence_data.Provider(path, columns=columns).prepare(options)
+    specs = {name: spec.to_json() for name, spec in data.input_specs.items()}
+    tower, tasks = SequenceTower(data, per_step), {data.task.label: data.task}
+    answers = large_files.ModelAnswers(data.description | {"inputs": specs}, tasks, lambda inputs: tower, print)
+    return path, frame, answers, per_step
+
+
+def test_what_is_written_of_a_file_of_sequences_names_each(long_file):
+    path, frame, answers, per_step = long_file
+    written = pd.concat(answers.frames(path, [1.0]))
+    assert list(written)[: 1 + per_step] == ["id", "step"][: 1 + per_step]
+    shares = written["probability_down"] - written["probability_up"]
+    assert written["prediction"].tolist() == np.where(shares > 0, "down", "up").tolist()
+    given = frame.groupby("who", sort=False)["x"].sum() if not per_step else frame.set_index(["who", "time"])["x"]
+    whose = written["id"] if not per_step else pd.MultiIndex.from_frame(written[["id", "step"]])
+    assert sorted(whose) == sorted(given.index)
+    np.testing.assert_allclose(np.tanh(given[whose]), shares, rtol=1e-5)
+
+
+def test_what_is_written_of_sequences_without_ids_is_in_their_order(long_file):
+    _, frame, answers, per_step = long_file
+    given = [one["x"].to_numpy()[:, None] for _, one in frame.groupby("who", sort=False)]
+    written = pd.concat(answers.frames(given, [1.0]))
+    rows = [(row, step) for row, one in enumerate(given) for step in range(len(one))]
+    assert not per_step or list(written[["row", "step"]].itertuples(index=False, name=None)) == rows
+    assert list(written)[2 * per_step :] == ["prediction", "probability_down", "probability_up"]
+    assert len(written) == (len(rows) if per_step else len(given))
+
+
+@pytest.mark.parametrize(("more", "said"), [({"named": {}}, "inputs by name"), ({}, "an input_fn")])
+def test_a_study_that_no_file_holds_says_so(more, said):
+    task = Task(TaskKind.CLASSIFICATION, "y", 2)
+    answers = large_files.ModelAnswers({"task": task.to_json(), **more}, {"y": task}, lambda inputs: None, print)
+    with pytest.raises(UserError, match=f"received the file new.csv; .* was made from {said}, which no file holds"):
+        next(answers.frames("new.csv", [1.0]))
 
 
 def frames(*parts):
