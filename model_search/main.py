@@ -456,11 +456,9 @@ def _predict(words: list[str]) -> None:
         check_output(study.folder, source, FLAGS.output)
     frames = study.prediction_frames(source, choice)
     if FLAGS.threshold is not None:
-        from model_search.finish.decisions.threshold import check_threshold, frames_above
+        from model_search.finish.decisions.threshold import frames_above
 
-        limit = study.threshold(choice) if FLAGS.threshold == "best" else _number(FLAGS.threshold)
-        check_threshold(limit, study.record.data)
-        frames = frames_above(frames, study.task, limit)
+        frames = frames_above(frames, study.task, _threshold(study, choice))
     frames = map(escape_formulas, frames) if FLAGS.escape_formulas else frames
     if FLAGS.output:
         say(f"{write_csv(frames, FLAGS.output)} predictions written to {FLAGS.output}", file=sys.stderr)
@@ -470,6 +468,19 @@ def _predict(words: list[str]) -> None:
         file.seek(0)
         for line in file:
             sys.stdout.write(printable(line) if sys.stdout.isatty() else line)
+
+
+def _threshold(study: Study, choice: ModelChoice) -> float:
+    """The number that --threshold gives, or the best one for --optimization_metric; for the study's where absent."""
+    from model_search.finish.decisions.threshold import check_threshold, metric_of_classes
+
+    given = FLAGS.threshold if FLAGS.threshold == "best" else _number(FLAGS.threshold)
+    check_threshold(given, study.record.data)
+    if given != "best":
+        return given
+    metric = FLAGS.optimization_metric if FLAGS["optimization_metric"].present else None
+    advice = "give --optimization_metric=f1, or accuracy, beside --threshold=best"
+    return study.threshold(choice, metric_of_classes(metric, study.metric, study.task, advice))
 
 
 def _number(text: str) -> float:

@@ -81,7 +81,7 @@ def test_the_second_class_is_predicted_from_a_threshold_on(study):
     assert 0 < limit < 1
     assert (study.predict(frame, threshold=limit) == np.where(shares >= limit, "yes", "no")).all()
     assert study.threshold(3, "accuracy") > 0
-    with pytest.raises(UserError, match="no effect on loss; give metric="):
+    with pytest.raises(UserError, match=r"no effect on loss, the study's metric; call study.threshold\(metric='f1'\)"):
         study.predict(frame, threshold="best")
 
 

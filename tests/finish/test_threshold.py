@@ -1,5 +1,6 @@
 """The threshold between two classes."""
 
+import fractions
 import types
 
 import numpy as np
@@ -11,7 +12,13 @@ from model_search import main
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
-from model_search.finish.decisions.threshold import best_threshold, check_threshold, classes_above, frames_above
+from model_search.finish.decisions.threshold import (
+    best_threshold,
+    check_threshold,
+    classes_above,
+    frames_above,
+    metric_of_classes,
+)
 from model_search.finish.large_files import answers_of, escape_formulas
 
 TASK = Task(TaskKind.CLASSIFICATION, "y", 2, ("no", "yes"))
@@ -85,7 +92,55 @@ def test_the_command_escapes_the_classes_that_a_threshold_predicts(monkeypatch, 
     assert pd.read_csv(tmp_path / "out.csv")["prediction"].tolist() == ["'=1", "'=2"]
 
 
-@pytest.mark.parametrize("value", [0, 1, 1.5, "high", True])
+@pytest.mark.parametrize(
+    "value", [0.3, np.float32(0.3), np.float64(0.3), np.float16(0.3), fractions.Fraction(3, 10)], ids=type
+)
+def test_a_number_of_any_type_is_a_threshold(value):
+    check_threshold(value, DATA)
+    shares = pd.DataFrame({"no": [0.8, 0.6], "yes": [0.2, 0.4]})
+    assert classes_above(shares, TASK, value).tolist() == ["no", "yes"]
+
+
+def best_by_the_command(monkeypatch, capsys, metric, *words):
+    """What `predict --threshold=best` writes for a study of a metric, whose best thresholds are 0.25 for F1, else 0.5."""
+    written = answers_of(np.log([[0.8, 0.2], [0.7, 0.3]]), {"y": TASK}, [1.0])
+    study = types.SimpleNamespace(
+        task=TASK,
+        record=types.SimpleNamespace(data=DATA),
+        metric=metric,
+        prediction_frames=lambda source, trial: iter([written]),
+        threshold=lambda trial, metric: {"f1": 0.25, "accuracy": 0.5}[metric],
+    )
+    monkeypatch.setattr(main, "_study", lambda: study)
+    try:
+        main.FLAGS(["model_search", "--threshold=best", *words])
+        main._predict(["new.csv"])
+    finally:
+        for name in ("threshold", "optimization_metric"):
+            main.FLAGS[name].unparse()
+    return [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+
+
+def test_the_command_finds_the_threshold_of_a_metric_that_it_is_given(monkeypatch, capsys):
+    assert best_by_the_command(monkeypatch, capsys, "loss", "--optimization_metric=F1") == ["no", "yes"]
+    assert best_by_the_command(monkeypatch, capsys, "f1", "--optimization_metric=accuracy") == ["no", "no"]
+    assert best_by_the_command(monkeypatch, capsys, "f1") == ["no", "yes"]
+
+
+def test_the_command_says_which_flag_names_the_metric(monkeypatch, capsys):
+    with pytest.raises(UserError, match="no effect on loss, the study's metric; give --optimization_metric=f1"):
+        best_by_the_command(monkeypatch, capsys, "loss")
+    with pytest.raises(UserError, match="no effect on auc; give --optimization_metric=f1"):
+        best_by_the_command(monkeypatch, capsys, "loss", "--optimization_metric=auc")
+
+
+def test_a_study_of_ones_own_metric_has_no_best_threshold_of_it():
+    with pytest.raises(UserError, match="no effect on profit, the study's metric; do this"):
+        metric_of_classes(None, "profit", TASK, "do this")
+    assert metric_of_classes("F1", "profit", TASK, "do this") == "f1"
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.5, "high", True, np.float32(2), np.bool_(True), float("nan"), 1 + 0j, None])
 def test_what_is_no_probability_is_refused(value):
     with pytest.raises(UserError, match="expected a probability between 0 and 1, or 'best'"):
         check_threshold(value, DATA)

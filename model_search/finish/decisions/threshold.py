@@ -7,6 +7,7 @@ threshold is the mean of those that are best on rows drawn anew, since single ro
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def check_threshold(value: object, description: Mapping[str, Any]) -> None:
     """Checks a threshold that a user gives.
 
     Args:
-        value: The threshold.
+        value: The threshold; a number of NumPy will do.
         description: The study's description of its data.
 
     Raises:
@@ -49,7 +50,9 @@ def check_threshold(value: object, description: Mapping[str, Any]) -> None:
         raise UserError(f"the study has a label for each step; {advice}")
     if task.kind is not TaskKind.CLASSIFICATION or task.logits_dimension != 2:
         raise UserError(f"a threshold decides between two classes; {task.label!r} has no two classes")
-    if value != "best" and (isinstance(value, bool | str) or not isinstance(value, int | float) or not 0 < value < 1):
+    if isinstance(value, str) and value == "best":
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1:
         raise UserError(f"threshold is {value!r}; expected a probability between 0 and 1, or 'best'")
 
 
@@ -67,11 +70,29 @@ def study_threshold(study: StudyParts, model: Trial | FinalModel, temperature: f
         StudyError: if the model's predictions of the validation rows are not stored.
     """
     check_threshold("best", study.record.data)
-    name = resolve_metric(metric or study.record.metric, None, study.task).name
-    if name not in OF_CLASSES:
-        raise UserError(f"a threshold has no effect on {name}; give metric=, one of {', '.join(OF_CLASSES)}")
+    advice = "call study.threshold(metric='f1'), or metric='accuracy', and give that number as the threshold"
+    name = metric_of_classes(metric, study.record.metric, study.task, advice)
     rows = study.kept().rows
     return best_threshold(rows, rows.logits(_logits(study, model)) / temperature, name, study.record.seed)
+
+
+def metric_of_classes(given: str | None, of_study: str, task: Task, advice: str) -> str:
+    """The metric that a threshold is the best for.
+
+    Args:
+        given: By the user, in any spelling; None for the study's.
+        of_study: The study's metric.
+        task: What is predicted.
+        advice: What to do where it is none of predicted classes.
+
+    Raises:
+        UserError: if it is unknown, or a threshold has no effect on it.
+    """
+    name = of_study if given is None else resolve_metric(given, None, task).name
+    if name not in OF_CLASSES:
+        whose = ", the study's metric" if given is None else ""
+        raise UserError(f"a threshold has no effect on {name}{whose}; {advice}")
+    return name
 
 
 def best_threshold(rows: LabelledRows, logits: np.ndarray, metric: str, seed: int) -> float:
@@ -125,7 +146,7 @@ def classes_above(probabilities: pd.DataFrame, task: Task, threshold: float) -> 
         task: What is predicted.
         threshold: The probability from which the second class is predicted.
     """
-    return class_array(task)[_above(probabilities, threshold)]
+    return class_array(task)[_above(probabilities, float(threshold))]
 
 
 def _above(probabilities: pd.DataFrame, threshold: float) -> np.ndarray:
