@@ -60,6 +60,16 @@ _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [fla
 flags:
 """
 
+# Flags that some commands alone read; given to another one, they would change nothing without a word.
+_READ_BY: dict[str, tuple[str, ...]] = {
+    "trial": ("predict", "evaluate", "export", "train_longer"),
+    "threshold": ("predict",),
+    "output": ("predict",),
+    "escape_formulas": ("predict",),
+    "top": ("search", "leaderboard", "finish", "train_longer"),
+    "one_cycle": ("train_longer",),
+}
+
 # Flags of the archived system without effect here: accepted, with one note.
 _WITHOUT_EFFECT: dict[str, bool | int | str | None] = {
     "phoenix_save_summary_steps": 2000,
@@ -222,7 +232,12 @@ def _notes_on_stderr() -> Iterator[None]:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parses the flags; a provider module is loaded first, since it may define flags of its own."""
+    """Parses the flags; a provider module is loaded first, since it may define flags of its own.
+
+    A call begins without the flags of an earlier one in this process.
+    """
+    for flag in FLAGS.flags_by_module_dict()[_MODULE]:
+        flag.unparse()
     for path in _provider_modules(argv[1:]):
         load_provider_module(path)
     try:
@@ -282,16 +297,31 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
         "train_longer": _train_longer,
         "report": _report,
     }
+    if words and words[0] not in commands:
+        raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
+    _refuse_flags_of_others(words[0] if words else "search")
     if not words:
         return commands["search"], []
-    if words[0] not in commands:
-        raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
     if words[0] in _SHOWING and isinstance(sys.stdout, NoOutput) and not (words[0] == "predict" and FLAGS.output):
         raise UserError(
             f"standard output is closed, and {words[0]} does nothing but print; leave it open, or let predictions go "
             "to a file with --output=FILE"
         )
     return commands[words[0]], words[1:]
+
+
+def _refuse_flags_of_others(command: str) -> None:
+    """Refuses what is given and the command does not read, where other commands do."""
+    for name, readers in _READ_BY.items():
+        if FLAGS[name].present and command not in readers:
+            raise UserError(
+                f"received --{name}, which {command} does not read; leave it out, or give it to {' or '.join(readers)}"
+            )
+    if command == "predict" and FLAGS["optimization_metric"].present and FLAGS.threshold != "best":
+        raise UserError(
+            f"received --optimization_metric={FLAGS.optimization_metric}, which predict reads with --threshold=best "
+            "alone; leave it out, or give both"
+        )
 
 
 def _search(words: list[str], began: float) -> None:

@@ -6,6 +6,10 @@ import sys
 
 import pandas as pd
 import pytest
+from absl.testing import flagsaver
+
+from model_search import main
+from model_search.errors import UserError
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
 
@@ -58,6 +62,47 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
     done = call("export", tmp_path / "model", "--trial=1", *study)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model" / "saved_model").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "readers"),
+    [
+        ("evaluate", "--threshold=best", "predict"),
+        ("evaluate", "--output=x.csv", "predict"),
+        ("search", "--escape_formulas", "predict"),
+        ("leaderboard", "--trial=1", "predict or evaluate or export or train_longer"),
+        ("members", "--trial=2", "predict or evaluate or export or train_longer"),
+        ("predict", "--top=3", "search or leaderboard or finish or train_longer"),
+        ("finish", "--noone_cycle", "train_longer"),
+    ],
+)
+def test_a_flag_that_a_command_does_not_read_is_refused(command, flag, readers):
+    name = flag.removeprefix("--no").strip("-").split("=")[0]
+    words = [] if command == "search" else [command]
+    with flagsaver.flagsaver():
+        main._parse(["model_search", flag])
+        with pytest.raises(UserError, match=rf"received --{name}, which {command} does not .* give it to {readers}$"):
+            main._command(words, 0.0)
+        for reader in readers.split(" or "):
+            assert main._command([reader, "more"], 0.0)[1] == ["more"]
+
+
+def test_predict_reads_a_metric_for_the_best_threshold_alone():
+    with flagsaver.flagsaver():
+        for words in ([], ["--threshold=0.3"]):
+            main._parse(["model_search", "--optimization_metric=f1", *words])
+            with pytest.raises(UserError, match="received --optimization_metric=f1, which predict reads with --thresh"):
+                main._command(["predict", "x.csv"], 0.0)
+        main._parse(["model_search", "--optimization_metric=f1", "--threshold=best"])
+        assert main._command(["predict", "x.csv"], 0.0)[1] == ["x.csv"]
+
+
+def test_a_call_begins_without_the_flags_of_an_earlier_one():
+    with flagsaver.flagsaver():
+        main._parse(["model_search", "--output=x.csv", "--top=3"])
+        main._parse(["model_search", "--trial=1"])
+        assert (main.FLAGS.output, main.FLAGS.top, main.FLAGS.trial) == (None, 10, "1")
+        assert not main.FLAGS["output"].present
 
 
 @pytest.mark.parametrize("given", [["--provider_module={}"], ["--provider_module", "{}"], ["-provider_module", "{}"]])

@@ -102,7 +102,7 @@ def test_a_number_of_any_type_is_a_threshold(value):
 
 
 def best_by_the_command(monkeypatch, capsys, metric, *words):
-    """What `predict --threshold=best` writes for a study of a metric, whose best thresholds are 0.25 for F1, else 0.5."""
+    """What `predict --threshold=best` writes for a study of a metric; the best thresholds are 0.25 for F1, else 0.5."""
     written = answers_of(np.log([[0.8, 0.2], [0.7, 0.3]]), {"y": TASK}, [1.0])
     study = types.SimpleNamespace(
         task=TASK,
