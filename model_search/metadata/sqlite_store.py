@@ -21,6 +21,7 @@ from model_search.metadata.processes import ProcessIdentity
 from model_search.metadata.store import Claim, Heartbeat, Store, StudyRecord, check_settings
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult, TrialState
 
+_ID_BITS = 63  # that a column of whole numbers holds, besides the sign
 _HELD = (TrialState.CLAIMED.value, TrialState.RUNNING.value)
 _TRIAL_COLUMNS = "id, state, attempt, revision, worker, plan, result, reason, created_at, finished_at, environment_id"
 
@@ -278,6 +279,8 @@ class SqliteStore(Store):
 
     def trial(self, trial_id: int) -> Trial:
         """Reads one trial; KeyError where there is none."""
+        if trial_id.bit_length() > _ID_BITS:
+            raise KeyError(trial_id)
         with self._db.transaction(write=False):
             read = self._read("id = ?", trial_id)
         found = self._trials(read)

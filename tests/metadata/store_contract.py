@@ -196,8 +196,9 @@ class StoreContract:
         assert [store.trial(plan.trial_id).plan for plan in plans] == plans
 
     def test_an_unknown_trial_is_a_key_error(self, store):
-        with pytest.raises(KeyError):
-            store.trial(1)
+        for number in (1, 0, -1, 2**63 - 1, 2**63, -(2**63) - 1, 10**30):
+            with pytest.raises(KeyError):
+                store.trial(number)
 
     def test_a_failed_trial_keeps_its_reason_and_is_replaced(self, store):
         claim = store.claim("w", 1)
