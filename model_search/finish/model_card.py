@@ -28,28 +28,26 @@ _KINDS = {
 _LIST = re.compile(r"^(\d{1,9}(?=[.)])|(?=[-+*#=]))")
 _MARKUP = re.compile(r"[<>&|`~\[\]]|\\(?=[!-/:-@\[-`{-~])")  # a backslash means itself but before punctuation
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
-_READ_ROWS = """\
-import csv
-import json
-
-import tensorflow as tf
-
+# Parts of the programs of a card, which read a file as the study does, without this package.
+_READ_DESCRIPTION = """\
 with open("export.json", encoding="utf-8") as file:
-    columns = json.load(file)["columns"]
-with open("new.csv", encoding="utf-8-sig", newline="") as file:
-    rows = list(csv.DictReader(file))
+    about = json.load(file)
+columns = about["columns"]
 """
-_USE_SAVED_MODEL = (
-    _READ_ROWS
-    + """
+_DECIMAL_COMMAS = """
+# Numbers such as 1.234,5 are written 1234.5.
+decimal_comma = re.compile(r"[+-]?([0-9]{1,3}([.][0-9]{3})+|[0-9]*),[0-9]+([eE][+-]?[0-9]+)?")
+for name in {c["column"] for c in columns} & set(about["file"]["decimal_commas"]):
+    for row in rows:
+        if decimal_comma.fullmatch(row[name].strip()):
+            row[name] = row[name].replace(".", "").replace(",", ".")
+"""
+_USE_SAVED_MODEL = """
 serve = tf.saved_model.load("saved_model").signatures["serving_default"]
 answers = serve(**{c["saved_model"]: tf.constant([row[c["column"]] for row in rows]) for c in columns})
 print({name: values.numpy() for name, values in answers.items()})
 """
-)
-_USE_KERAS = (
-    _READ_ROWS.replace("import tensorflow as tf\n", "import keras\nimport tensorflow as tf\n")
-    + """
+_USE_KERAS = """
 
 def typed(cells, kind, dtype="float32"):
     return tf.constant(cells) if kind != "number" else tf.constant([float(cell or "nan") for cell in cells], dtype)
@@ -60,7 +58,6 @@ inputs = {c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dty
 answers = model({name: typed(*given) for name, given in inputs.items()})
 print({name: values.numpy() for name, values in answers.items()})
 """
-)
 
 
 def description(bundle: ModelBundle) -> dict[str, Any]:
@@ -75,6 +72,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "texts", of a model that reads text by the input that holds ids how many words are read ("steps") and which have
         an id ("vocabulary"); "images", the size that pictures are brought into, or "audio", how the features of a
         recording are made, of a model that reads such;
+        "file", of a study of a CSV file its "delimiter", its "encoding", the "names" of its columns where it has no
+        header (else None), and the columns with "decimal_commas"; None for another study;
         "not_read", the reason for every other column; "metadata" as given.
     """
     schema = bundle.schema
@@ -99,6 +98,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
         **({"other_tasks": [one.to_json() for one in bundle.other_tasks.values()]} if bundle.other_tasks else {}),
+        "file": None if bundle.file is None else dict(bundle.file),
         "texts": {name: wanted.to_json() for name, wanted in bundle.texts.items()},
         **({} if bundle.images is None else {"images": bundle.images.to_json()}),
         **({} if bundle.audio is None else {"audio": bundle.audio.to_json()}),
@@ -169,11 +169,43 @@ def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
         lines += ["`saved_model` takes every column as text, as it stands in a CSV file: surrounding blanks, thousands"]
         lines += ["separators and the usual writings of a missing value are understood. It needs TensorFlow alone."]
         lines += ["(Its signature `serving_typed` takes typed columns.) In this folder:", ""]
-        lines += ["```python", *_USE_SAVED_MODEL.splitlines(), "```", ""]
+        lines += ["```python", *_program(about["file"], _USE_SAVED_MODEL), "```", ""]
     if columns and "keras" in formats:
         lines += ["`model.keras` takes typed columns. It needs Keras with TensorFlow. In this folder:", ""]
-        lines += ["```python", *_USE_KERAS.splitlines(), "```"]
+        lines += ["```python", *_program(about["file"], _USE_KERAS), "```"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _program(form: Mapping[str, Any] | None, use: str) -> list[str]:
+    """The lines of a program that reads "new.csv", a file of the form of the study's.
+
+    Args:
+        form: "file" of `description`.
+        use: What it does with the rows.
+    """
+    encoding, delimiter, names = "utf-8-sig", ",", ["names = cells.pop(0)"]
+    has_commas = form is not None and bool(form["decimal_commas"])
+    if form is not None:
+        encoding, delimiter = form["encoding"], form["delimiter"]
+        # As the search names the columns of a file.
+        names = ['names = [name.strip() or f"column_{place}" for place, name in enumerate(cells.pop(0))]']
+        if form["names"] is not None:
+            names = ["# There is no header: the columns are all those of training, in their order, the label's, too."]
+            names += ['names = about["file"]["names"]']
+    own = "" if delimiter == "," else f", delimiter={_quoted(delimiter)}"
+    lines = ["import csv", "import json", *(["import re"] if has_commas else []), ""]
+    lines += [*(["import keras"] if "keras." in use else []), "import tensorflow as tf", ""]
+    lines += _READ_DESCRIPTION.splitlines()
+    lines += [f'with open("new.csv", encoding={_quoted(encoding)}, newline="") as file:']
+    lines += [f"    cells = [row for row in csv.reader(file{own}) if row]", *names]
+    lines += ["rows = [dict(zip(names, row, strict=True)) for row in cells]"]
+    return [*lines, *(_DECIMAL_COMMAS.splitlines() if has_commas else []), *use.splitlines()]
+
+
+def _quoted(text: str) -> str:
+    """Text as Python writes it, in double quotes where it can be."""
+    shown = ascii(text)
+    return shown if '"' in shown else f'"{shown[1:-1]}"'
 
 
 def _origin(metadata: Mapping[str, Any]) -> list[str]:

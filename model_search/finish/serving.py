@@ -11,10 +11,12 @@ import numpy as np
 from keras import layers, ops
 
 from model_search.data.audio.log_mel import LogMel
+from model_search.data.checked_json import need
 from model_search.data.images.picture_format import PictureFormat
 from model_search.data.inputs import InputLayout
 from model_search.data.named.prepare import text_formats
 from model_search.data.rows import InputSpec, InputSpecs
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
 from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
 from model_search.data.text.tokens import TextFormat
@@ -45,6 +47,7 @@ class ModelBundle:
         texts: The format of the texts that it reads, by the input that holds their ids.
         other_tasks: Further tasks by name; their logits follow those of `task`.
         other_temperatures: Divide their logits.
+        file: How the CSV file of the training data is read, JSON-able; None where they came from no CSV file.
     """
 
     tower: keras.Model
@@ -58,6 +61,7 @@ class ModelBundle:
     texts: Mapping[str, TextFormat] = dataclasses.field(default_factory=dict)
     other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     other_temperatures: tuple[float, ...] = ()
+    file: Mapping[str, Any] | None = None
 
     @classmethod
     def of_study(
@@ -86,6 +90,7 @@ class ModelBundle:
             texts=text_formats(description),
             temperature=temperatures[0],
             metadata=metadata,
+            file=None if schema is None else _file_of(description),
         )
 
     @property
@@ -100,6 +105,23 @@ class ModelBundle:
             raise UserError(
                 f"the tower reads {self.tower.input_shape[1:]} features a row, the columns give {self.schema.width}"
             )
+
+
+def _file_of(description: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How a program reads the CSV file that a study of a table was made from; see `model_card.description`."""
+    reading = need(description.get("reading", {}), Mapping, "how the data are read")
+    if "delimiter" not in reading:
+        return None
+    names = need(description.get("columns"), list, "the columns")
+    encoding = Encoding.stored(reading)
+    return {
+        "delimiter": need(reading["delimiter"], str, "the delimiter"),
+        "encoding": "utf-8-sig" if encoding.is_utf_8 else encoding.name,
+        "names": names if reading.get("header") is False else None,
+        "decimal_commas": need(reading.get("number_columns", names), list, "the columns of numbers")
+        if reading.get("decimal") == ","
+        else [],
+    }
 
 
 class Pieces(NamedTuple):

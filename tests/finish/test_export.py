@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import warnings
@@ -12,6 +13,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from model_search.data import csv_data
+from model_search.data.later_rows import inputs_of
+from model_search.data.prepare_options import PrepareOptions
 from model_search.data.rows import InputSpec
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import Preprocessor
@@ -215,6 +219,51 @@ def check_answers(answers, bundle, rows):
     np.testing.assert_allclose(answers["probabilities"], probabilities.to_numpy(), atol=1e-5)
     assert answers["label"] == [str(label) if isinstance(label, bool) else label for label in expected]
     assert bundle.schema.width > 1 or set(expected) == set(bundle.task.classes)
+
+
+FILES = {
+    "blanks around names": (" x , kind,y \r\n", ",", {}),
+    "a name that is missing": ("x,,y\n", ",", {}),
+    "no header": ("", ",", {"label_index": -1}),
+    "no header, label first": ("", ",", {"label_index": 0}),
+    "semicolons and decimal commas": ("x;kind;y\n", ";", {}),
+    "tabs in another encoding": ("x\tkind\ty\n", "\t", {"encoding": "cp1252"}),
+}
+
+
+def rows_of(delimiter, decimal, label_first):
+    """Lines of a number, a category and a label."""
+    for place in range(60):
+        number = (
+            f"{place * 37.5 - 900:,.3f}".translate(str.maketrans(",.", ".,")) if decimal else f" {place * 0.75:.3f}"
+        )
+        cells = [number, ("köln", "ulm", "a,b" if delimiter != "," else "ab")[place % 3], ("yes", "no")[place % 7 > 3]]
+        yield delimiter.join(cells[-1:] + cells[:-1] if label_first else cells)
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_the_programs_of_the_card_read_the_file_that_the_study_was_made_from(case, tmp_path, monkeypatch):
+    head, delimiter, more = FILES[case]
+    lines = list(rows_of(delimiter, "commas" in case, more.get("label_index") == 0))
+    path, encoding = tmp_path / "new.csv", more.get("encoding", "utf-8")
+    path.write_text(head + "\n".join([*lines, "", ""]), encoding=encoding)
+    provider = csv_data.Provider(filename=path, **({"label": "y"} if head else {}), **more)
+    data = provider.prepare(PrepareOptions(seed=1, batch_size=8))
+    tower = small_bundle(data.train.inputs["features"].shape[1], data.task).tower
+    about = data.description | {"inputs": {name: spec.to_json() for name, spec in data.input_specs.items()}}
+    written = export(ModelBundle.of_study(tower, about, [1.5], {}), tmp_path / "exported")
+    inputs = inputs_of(path, about)
+    expected = predict_probabilities(tower_logits(tower, inputs), data.task, 1.5).to_numpy()
+    assert len({features.tobytes() for features in inputs["features"]}) == len(lines)
+    path.rename(tmp_path / "exported" / "new.csv")
+    monkeypatch.chdir(tmp_path / "exported")
+    assert len(json.loads((tmp_path / "exported" / "export.json").read_text(encoding="utf-8"))["columns"]) == 2
+    programs = re.findall(r"```python\n(.*?)```", written["card"].read_text(encoding="utf-8"), re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        scope = {}
+        exec(program, scope)
+        np.testing.assert_allclose(np.asarray(scope["answers"]["probabilities"]), expected, atol=1e-5)
 
 
 def answers_in_process(task, logits):
