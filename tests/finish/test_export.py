@@ -325,6 +325,18 @@ def test_typed_serving_takes_typed_columns(exported):
     check_answers({"prediction": answers["prediction"].numpy()}, bundle, PLAIN_ROWS)
 
 
+def test_a_number_beyond_float32_is_clipped_as_text_and_missing_in_a_typed_column(exported):
+    root, bundles = exported
+    loaded = tf.saved_model.load(str(root / "binary" / "saved_model")).signatures
+    as_text = loaded["serving_default"](x=tf.constant(["1e39", "1e30"]))["probabilities"].numpy()
+    column = {"x": tf.constant([1e39, float("nan")], "float32")}
+    for typed in (loaded["serving_typed"](**column), serving_model(bundles["binary"])(column)):
+        np.testing.assert_array_equal(*typed["probabilities"].numpy())
+        assert typed["probabilities"].numpy()[0].tolist() == [0.5, 0.5]
+    np.testing.assert_array_equal(*as_text)
+    assert as_text[0][1] > 0.99
+
+
 def test_plain_keras_predicts_from_arrays():
     bundle = small_bundle(plain_schema().width, classes_task("a", "b"), plain_schema())
     model = serving_model(bundle)
