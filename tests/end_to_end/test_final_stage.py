@@ -191,7 +191,7 @@ def test_a_student_is_made_of_the_weights_that_are_kept(tmp_path, search, cancer
     """The best trial is the only one whose weights are kept, and too large to be the student."""
     provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
     study = search(tmp_path, provider, number_models=6, finish="both", keep_models=1)
-    assert [model.kind for model in study.final_models][0] == FinalKind.ENSEMBLE
+    assert study.final_models[0].kind is FinalKind.ENSEMBLE
     for model in study.final_models:
         assert len(study.predict(str(cancer_csv), model.kind.value)) == len(pd.read_csv(cancer_csv))
 
