@@ -12,6 +12,7 @@ import numpy as np
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE, padded, unmarked_padding
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
 from model_search.data.tabular.chosen_rows import Labels
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
@@ -61,9 +62,8 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
 def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> LabelledSequences:
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
-        return read_file(
-            source, LongColumns.from_json(about["columns"]), bool(description.get("label_per_step", False))
-        )
+        per_step, encoding = bool(description.get("label_per_step", False)), Encoding.stored(description.get("reading"))
+        return read_file(source, LongColumns.from_json(about["columns"]), per_step, encoding)
     if isinstance(source, Mapping):
         if SEQUENCE not in source or set(source) - {SEQUENCE, LENGTHS}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")
