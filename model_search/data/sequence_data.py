@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,10 @@ class Provider(BaseProvider):
         """Pads the sequences and splits them."""
         given = [part for part in (self._given, self._validation) if part is not None]
         columns = dataclasses.replace(self._columns, weight=self._columns.weight or options.weights or None)
-        parts = [self._read(part, columns, options.label_per_step) for part in given]
+        parts: list[LabelledSequences] = []
+        for part in given:
+            channels = parts[0].channels if parts else ()
+            parts.append(self._read(part, columns, options.label_per_step, channels))
         if self._groups is not None:
             parts[0] = dataclasses.replace(parts[0], groups=as_array(self._groups))
         named = ((self._columns.weight, "weights", parts[0].weights), (self._columns.groups, "groups", parts[0].groups))
@@ -108,10 +111,12 @@ class Provider(BaseProvider):
             (self.get_loss_fn(), self.get_metric_fn()),
         )
 
-    def _read(self, part: tuple[Any, ...], columns: LongColumns, per_step: bool) -> LabelledSequences:
+    def _read(
+        self, part: tuple[Any, ...], columns: LongColumns, per_step: bool, channels: Sequence[str] = ()
+    ) -> LabelledSequences:
         x, y, lengths, weights = part
         if isinstance(x, str | os.PathLike):
-            found = read_file(x, columns, per_step)
+            found = read_file(x, columns, per_step, channels)
             missing = [name for name in columns.others if name not in found.others]
             if found.labels is None or missing:
                 column = columns.label if found.labels is None else missing[0]

@@ -26,7 +26,8 @@ def sequences_of(source: Any, description: Mapping[str, Any], note: Note | None 
         note: Called with a sentence where rows seem to be padded and have no lengths.
 
     Raises:
-        DataError: if they cannot be read, or have another number of channels than those in training.
+        DataError: if they cannot be read, or have another number of channels than those in training (in a CSV file, or
+            channels of other names).
     """
     return dict(fitted(_read(source, description, note), description).sequences.inputs)
 
@@ -61,9 +62,8 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
 def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> LabelledSequences:
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
-        return read_file(
-            source, LongColumns.from_json(about["columns"]), bool(description.get("label_per_step", False))
-        )
+        per_step = bool(description.get("label_per_step", False))
+        return read_file(source, LongColumns.from_json(about["columns"]), per_step, about.get("names", ()))
     if isinstance(source, Mapping):
         if SEQUENCE not in source or set(source) - {SEQUENCE, LENGTHS}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")

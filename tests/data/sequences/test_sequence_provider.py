@@ -4,6 +4,7 @@ import dataclasses
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,6 +165,59 @@ def test_long_csv(tmp_path):
     found = {values[:length].tobytes() for values, length in zip(*data.train.inputs.values(), strict=True)}
     assert found <= {one.tobytes() for one in x}
     assert data.description["sequences"]["names"] == ["left", "right"]
+
+
+def with_columns(path, source, change):
+    """Writes a long CSV file whose columns are changed, as a frame."""
+    change(pd.read_csv(source, dtype=str)).to_csv(path, index=False)
+    return path
+
+
+def test_channels_of_a_file_are_told_apart_by_their_names(tmp_path):
+    x, y = made()
+    source = long_csv(tmp_path / "a.csv", x, y, range)
+    turned = with_columns(tmp_path / "b.csv", source, lambda f: f[["right", "label", "left", "time", "id"]])
+    data = sequence_data.Provider(source, validation=turned).prepare(OPTIONS)
+    assert np.array_equal(data.valid.inputs["sequence"], data.train.inputs["sequence"])
+    studied = as_described(data)
+    for found in (inputs_of(turned, studied), labelled_rows(turned, studied).inputs):
+        assert np.array_equal(found["sequence"], padded(x).values)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda f: f.rename(columns={"left": "up"}), r"has the channels 'up', 'right'; .*'left' missing and 'up' not"),
+        (
+            lambda f: f.drop(columns="left"),
+            r"has the channels 'right'; expected .*'left', 'right', .*: 'left' missing;",
+        ),
+        (lambda f: f.assign(up="1"), r"has the channels .*: 'up' not among them; rename"),
+        (
+            lambda f: f[["id"]].join(pd.DataFrame("1", f.index, [f"c{number}" for number in range(99)])),
+            r"has the channels 'c0'.*'c7' and 91 more; expected",
+        ),
+    ],
+)
+def test_a_file_of_other_channels_is_refused(tmp_path, change, sentence):
+    x, y = made()
+    source = long_csv(tmp_path / "a.csv", x, y, range)
+    other = with_columns(tmp_path / "b.csv", source, change)
+    with pytest.raises(DataError, match=sentence):
+        inputs_of(other, as_described(sequence_data.Provider(source).prepare(OPTIONS)))
+    if "label" in pd.read_csv(other):
+        with pytest.raises(DataError, match=sentence):
+            sequence_data.Provider(source, validation=other).prepare(OPTIONS)
+
+
+def test_a_study_that_knows_no_names_of_channels_reads_any(tmp_path):
+    x, y = made()
+    studied = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
+    found = inputs_of(long_csv(tmp_path / "a.csv", x, y, range), studied)
+    assert np.array_equal(found["sequence"], padded(x).values)
+    earlier = {name: value for name, value in studied["sequences"].items() if name != "names"}
+    again = inputs_of(tmp_path / "a.csv", {**studied, "sequences": earlier})
+    assert np.array_equal(again["sequence"], found["sequence"])
 
 
 def test_long_csv_with_a_label_for_each_step(tmp_path):
