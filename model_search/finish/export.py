@@ -151,7 +151,7 @@ def _serving_functions(bundle: ModelBundle, pieces: Pieces, module: tf.Module) -
 
 
 def _picture_functions(wanted: PictureFormat, pieces: Pieces) -> dict[str, Callable[..., Any]]:
-    """`serving_default` takes the contents of PNG, JPEG, GIF or BMP files, `serving_typed` decoded pictures."""
+    """`serving_default` takes the contents of PNG, JPEG or GIF files, `serving_typed` decoded pictures."""
     encoded = {IMAGE: tf.TensorSpec([None], tf.string, name=IMAGE)}
     decoded = {IMAGE: tf.TensorSpec([None, *wanted.shape], tf.uint8, name=IMAGE)}
 
