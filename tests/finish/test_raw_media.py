@@ -103,3 +103,12 @@ def test_sound(more):
         expected = wanted.features(waveform)[: wanted.steps(4000)]
         assert steps == len(expected)
         assert np.abs(found[:steps] - expected).max() < 1e-3
+
+
+def test_more_valid_samples_than_there_are_mean_all_of_them():
+    wanted = LogMel.usual(8000)
+    waveforms = tf.constant(np.random.default_rng(0).normal(scale=0.1, size=(2, 2000)).astype(np.float32))
+    whole, steps = log_mel_features(waveforms, tf.constant([2000, 900]), wanted, steps=40)
+    found, more = log_mel_features(waveforms, tf.constant([5000, 900]), wanted, steps=40)
+    assert more.numpy().tolist() == steps.numpy().tolist()
+    assert np.array_equal(found, whole)
