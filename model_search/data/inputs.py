@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -204,7 +205,7 @@ class InputLayout:
         parts = []
         for column in spec.columns:
             part = as_float32(as_array(features[column], f"feature {column!r}"), f"feature {column!r}")
-            parts.append(part if spec.shape == part.shape[1:] else part.reshape(len(part), -1))
+            parts.append(part if spec.shape == part.shape[1:] else part.reshape(len(part), math.prod(part.shape[1:])))
         if len({len(part) for part in parts}) > 1:
             counts = dict(zip(spec.columns, map(len, parts), strict=True))
             raise DataError(f"the features have different numbers of rows: {counts}; expected one number")
@@ -254,7 +255,7 @@ def _rounded_rows(values: Any) -> int:
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32)
     lost = (floats == 0) & (array != 0) if array.dtype.kind == "f" else floats.astype(np.float64) != array
-    return int(lost.reshape(len(array), -1).any(axis=1).sum())
+    return int(lost.any(axis=tuple(range(1, lost.ndim))).sum())
 
 
 def _check_numbers(array: np.ndarray, what: str) -> None:

@@ -32,6 +32,14 @@ def test_numbers_and_vectors_stand_side_by_side_in_the_order_of_their_names():
     np.testing.assert_array_equal(found, expected.astype(np.float32))
 
 
+def test_no_rows_are_read_as_such():
+    features = {"b": floats(2), "a": floats(), "map": floats(2, 3)}
+    layout = InputLayout.infer(features, None, options(flat_inputs=True))
+    none = {name: values[:0] for name, values in features.items()}
+    assert layout.read(none)[FEATURES].shape == (0, 9)
+    assert layout.rounded([none]) == []
+
+
 def test_what_has_two_axes_is_an_input_of_its_own():
     picture = RNG.integers(0, 256, (ROWS, 3, 3, 1), dtype=np.uint8)
     layout = InputLayout.infer({"picture": picture, "map": floats(2, 3), "age": floats()}, None, options())

@@ -223,7 +223,7 @@ def _of_array(array: np.ndarray, what: str) -> Given:
 def _numbers(array: np.ndarray, what: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32)
-    bad = ~np.isfinite(floats).reshape(len(floats), -1).all(axis=1)
+    bad = ~np.isfinite(floats).all(axis=tuple(range(1, floats.ndim)))
     if bad.any():
         raise DataError(
             f"{what} holds missing or infinite numbers in {int(bad.sum())} rows (the first is row "

@@ -71,6 +71,15 @@ def test_validation_rows_have_the_same_forms():
         array_data.Provider(x, Y, validation=(other | {"seq": np.ones(3)}, Y[:3]))
 
 
+def test_no_rows_have_inputs_without_rows():
+    x = {"table": TABLE, "one": range(20), "map": MAP, "float map": MAP / 255, "frame": pd.DataFrame({"a": range(20)})}
+    described = as_described(array_data.Provider(x, Y).prepare(OPTIONS))
+    found = inputs_of({name: value[:0] for name, value in x.items()}, described)
+    assert {name: values.shape for name, values in found.items()} == {
+        name: (0, *stored["shape"]) for name, stored in described["inputs"].items()
+    }
+
+
 @pytest.mark.parametrize("shape", [(), (2,)], ids=["one channel", "two channels"])
 def test_ragged_sequences_are_predicted_one_at_a_time(shape):
     ragged = [np.full((2 + row % 3, *shape), row, np.float32) for row in range(20)]
