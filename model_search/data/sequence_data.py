@@ -13,6 +13,7 @@ from model_search.data.array_data import parse_kinds
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.rows import note_of_clipped
 from model_search.data.sequences.padded import note_of_lengths, padded, unmarked_padding
 from model_search.data.sequences.prepare import WHAT, prepare_sequences
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
@@ -101,6 +102,8 @@ class Provider(BaseProvider):
                 raise DataError(f"there is no column {name!r} of {what}; expected one in a CSV file")
         about = {"sequences": {"names": list(parts[0].channels), "columns": columns.to_json()}}
         notes = [sentence for x, _, lengths, _ in given if (sentence := unmarked_padding(x, lengths)) is not None]
+        clipped = note_of_clipped(sum(part.sequences.clipped for part in parts), "sequences")
+        notes += [clipped] if clipped else []
         long = note_of_lengths(np.concatenate([part.sequences.lengths for part in parts]))
         notes += [] if long is None else [long]
         return prepare_sequences(

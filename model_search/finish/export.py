@@ -145,7 +145,7 @@ def _serving_functions(bundle: ModelBundle, pieces: Pieces, module: tf.Module) -
     if bundle.texts:
         module.encoders = {name: TextEncoder(wanted) for name, wanted in bundle.texts.items()}
         return _text_functions(bundle, module.encoders, pieces)
-    if pieces.preprocessing is None:
+    if bundle.schema is None:
         return _features_function(bundle, pieces)
     return _column_functions(bundle, pieces)
 

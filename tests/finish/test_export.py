@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from model_search.finish import export as export_module
 from model_search.finish.export import ModelBundle, export, serving_model
 from model_search.finish.predict import predict_labels, predict_probabilities, tower_logits
 from model_search.towers.builder import TowerSpec, build_tower
+from model_search.towers.inputs import structured
 
 HOSTILE_NAMES = (
     *("a b", "a/b", "a_b", "a", "A", "", "ünï 列", "quote'\"", "x,y", "new\nline", "class", "self", "1st", "..", "$"),
@@ -298,6 +300,29 @@ def test_a_model_without_a_schema_takes_features_as_they_are(tmp_path):
     assert loaded.predict(rows, verbose=0)["label"].tolist() == expected
     for served in tf.saved_model.load(str(written["saved_model"])).signatures.values():
         assert served(features=tf.constant(rows))["label"].numpy().tolist() == expected
+
+
+@pytest.mark.parametrize("names", [("features",), ("clip", "preprocessing", "ids")])
+def test_inputs_as_they_are_end_at_the_largest_number_that_is_read(tmp_path, names):
+    """Sums of larger ones are no float32: an answer would be no number."""
+    given = {name: keras.Input((3,), dtype="int32" if name == "ids" else "float32", name=name) for name in names}
+    joined = keras.layers.Concatenate()([keras.ops.cast(one, "float32") for one in given.values()])
+    tower = keras.Model(
+        structured(given), keras.layers.Dense(2, kernel_initializer=keras.initializers.Constant(10.0))(joined)
+    )
+    export(ModelBundle(tower, classes_task("a", "b"), None), tmp_path / "model")
+    serve = tf.saved_model.load(str(tmp_path / "model" / "saved_model")).signatures["serving_default"]
+    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+
+    def answers(number):
+        rows = {name: tf.constant([[number, -number, 0.1]]) for name in names}
+        rows |= {"ids": tf.constant([[1, 2, 3]])} if "ids" in names else {}
+        taken = model(rows if len(names) > 1 else rows[names[0]])
+        return serve(**rows)["probabilities"].numpy(), taken["probabilities"].numpy()
+
+    for found, expected in zip(answers(1e38), answers(1e30), strict=True):
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_the_card_says_where_the_model_comes_from(tmp_path):

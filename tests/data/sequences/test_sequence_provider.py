@@ -432,6 +432,36 @@ def test_steps_of_zeros_that_count_are_said():
     assert sequence_data.Provider(whole.values, y, whole.lengths).prepare(OPTIONS).description["notes"] == []
 
 
+def test_numbers_whose_sums_are_no_float32_are_clipped_with_a_note(tmp_path):
+    x, y = made()
+    x[3] = x[3].copy()
+    x[3][0, 1] = -2e38
+    given = [one.copy() for one in x]
+    data = sequence_data.Provider(x, y).prepare(OPTIONS)
+    sentence = "1 sequences hold numbers beyond 1e+30, read as 1e+30"
+    assert sentence in data.description["notes"]
+    assert all(np.array_equal(one, before) for one, before in zip(x, given, strict=True))  # the user's own stay
+    whole = padded(x)
+    assert whole.values[3, 0, 1] == np.float32(-1e30) and whole.clipped == 1
+    array = np.zeros((len(x), 7, 2))
+    for row, one in enumerate(x):
+        array[row, : len(one)] = one
+    described = as_described(data)
+    forms = (x, {"sequence": array, "lengths": whole.lengths}, long_csv(tmp_path / "a.csv", x, y, range))
+    for form in forms:
+        notes = []
+        assert np.array_equal(inputs_of(form, described, notes.append)["sequence"], whole.values)
+        assert notes == [sentence]
+    for form in ((x, y), (array, y, whole.lengths), forms[2]):
+        notes = []
+        assert np.array_equal(labelled_rows(form, described, notes.append).inputs["sequence"], whole.values)
+        assert notes == [sentence]
+    assert padded(array, np.ones(len(x), int)).clipped == 1
+    array[3, 0] = 0.0
+    array[3, -1] = 9e37  # a step that is padding
+    assert padded(array, whole.lengths).clipped == 0
+
+
 def test_later_sequences_may_be_longer():
     x, _ = made()
     y = [np.arange(len(one)) % 2 for one in x]
