@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from model_search.data.audio.log_mel import LogMel
+from model_search.data.images.picture_format import PictureFormat
 from model_search.data.rows import InputSpec
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import Preprocessor
@@ -323,6 +325,36 @@ def test_inputs_as_they_are_end_at_the_largest_number_that_is_read(tmp_path, nam
     for found, expected in zip(answers(1e38), answers(1e30), strict=True):
         assert np.isfinite(found).all()
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "sound", "sequences"])
+def test_no_rows_have_no_answers(tmp_path, kind):
+    """Convolutions with batch normalisation refuse an empty batch."""
+    layers, wanted = keras.layers, LogMel.usual(8000, bands=8)
+    if kind == "pictures":
+        given = {"image": keras.Input((8, 6, 3), dtype="uint8", name="image")}
+        read = layers.Conv2D(4, 3)(keras.ops.cast(given["image"], "float32"))
+        none = [{"image": tf.zeros([0], tf.string)}, {"image": tf.zeros([0, 8, 6, 3], tf.uint8)}]
+        more = {"images": PictureFormat(8, 6, 3)}
+    else:
+        lengths = keras.Input((), dtype="int32", name="lengths")
+        given = {"sequence": keras.Input((9, 8), name="sequence"), "lengths": lengths}
+        last = keras.ops.cast(keras.ops.one_hot(lengths - 1, 9), "float32")[:, :, None] * given["sequence"]
+        read = layers.Conv1D(4, 3)(last)
+        none = [{"sequence": tf.zeros([0, 9, 8]), "lengths": tf.zeros([0], tf.int32)}] * 2
+        more = {}
+        if kind == "sound":
+            none[0] = {"waveform": tf.zeros([0, 900]), "samples": tf.zeros([0], tf.int32)}
+            more = {"audio": wanted, "inputs": {"sequence": InputSpec((9, 8)), "lengths": InputSpec((), "int32")}}
+    read = layers.Flatten()(layers.ReLU()(layers.BatchNormalization()(read)))
+    tower = keras.Model(structured(given), layers.Dense(2)(read))
+    export(ModelBundle(tower, classes_task("a", "b"), None, **more), tmp_path / "model", ["saved_model"])
+    signatures = tf.saved_model.load(str(tmp_path / "model" / "saved_model")).signatures
+    for name, rows in zip(("serving_default", "serving_typed"), none, strict=True):
+        found = {key: values.shape for key, values in signatures[name](**rows).items()}
+        assert found == {"label": (0,), "probabilities": (0, 2)}
+    some = {name: tf.ones([2, *rows.shape[1:]], rows.dtype) for name, rows in none[1].items()}
+    assert signatures["serving_typed"](**some)["probabilities"].shape == (2, 2)
 
 
 def test_the_card_says_where_the_model_comes_from(tmp_path):
