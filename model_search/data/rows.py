@@ -51,6 +51,11 @@ def with_missing(values: Any, *, floats: bool = True) -> Any:
     return found
 
 
+def is_empty(source: Any) -> bool:
+    """Whether it is a list, or an array of one axis, without rows; what a row would be it does not say."""
+    return source.shape == (0,) if isinstance(source, np.ndarray) else isinstance(source, list | tuple) and not source
+
+
 def clip(floats: np.ndarray) -> int:
     """Brings finite numbers beyond 1e30, whose sums may be no float32, to 1e30, as those of tables; in place.
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.rows import note_of_clipped
-from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded, padded, unmarked_padding
+from model_search.data.rows import is_empty, note_of_clipped
+from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded, no_sequences, padded, unmarked_padding
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.data.tabular.preprocess import Note
@@ -72,8 +72,12 @@ def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> Lab
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")
         if source.get(LENGTHS) is None:
             _refuse_one(source[SEQUENCE], about)
+        if is_empty(source[SEQUENCE]):
+            return _read(source[SEQUENCE], description, note)
         _note_padding(note, source[SEQUENCE], source.get(LENGTHS))
         return _noted(padded(source[SEQUENCE], source.get(LENGTHS)), note)
+    if is_empty(source):
+        return LabelledSequences(no_sequences(about["channels"]), None)
     _refuse_one(source, about)
     _note_padding(note, source)
     return _noted(padded(source), note)

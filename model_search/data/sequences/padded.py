@@ -115,13 +115,20 @@ def unmarked_padding(x: Any, lengths: Any = None) -> str | None:
 
 def note_of_lengths(lengths: np.ndarray) -> str | None:
     """A sentence where few sequences are much longer than the others, which then cost as much as the longest."""
-    longest, usual = int(lengths.max(initial=1)), max(1, int(np.quantile(lengths, USUAL_SHARE)))
+    if not len(lengths):
+        return None
+    longest, usual = int(lengths.max()), max(1, int(np.quantile(lengths, USUAL_SHARE)))
     if longest <= LONG * usual:
         return None
     return (
         f"the longest sequence has {longest:,} steps, {USUAL_SHARE:.0%} of all have at most {usual:,}, and each costs "
         "as much time and memory as the longest; a search is faster without the longer ones, or with these cut"
     )
+
+
+def no_sequences(channels: int) -> Padded:
+    """No rows, as those of a study whose sequences have so many channels."""
+    return Padded(np.empty((0, 1, channels), np.float32), np.empty(0, np.int32))
 
 
 def padded(x: Any, lengths: Any = None) -> Padded:
@@ -173,7 +180,7 @@ def padded(x: Any, lengths: Any = None) -> Padded:
 def _of_array(x: np.ndarray, lengths: Any) -> Padded:
     x = with_missing(x)
     values = x[..., None] if x.ndim == 2 else x
-    if values.ndim != 3 or 0 in values.shape:
+    if values.ndim != 3 or 0 in values.shape[1:]:
         raise DataError(
             f"received sequences of shape {x.shape}; expected [rows, steps, channels], or [rows, steps] for one channel"
         )

@@ -462,6 +462,25 @@ def test_numbers_whose_sums_are_no_float32_are_clipped_with_a_note(tmp_path):
     assert padded(array, whole.lengths).clipped == 0
 
 
+@pytest.mark.parametrize("none", [[], np.array([]), np.zeros((0, 5, 2)), {"sequence": np.zeros((0, 5, 2))}])
+@pytest.mark.parametrize("options", [OPTIONS, PER_STEP])
+def test_no_sequences_have_inputs_without_rows(none, options):
+    x, y = made()
+    y = y if options is OPTIONS else [np.arange(len(one)) % 3 for one in x]
+    described = as_described(sequence_data.Provider(x, y).prepare(options))
+    for form in (none, {"sequence": none["sequence"] if isinstance(none, dict) else none, "lengths": []}):
+        found = inputs_of(form, described)
+        assert found["sequence"].shape == (0, 7, 2) and found["lengths"].shape == (0,)
+        assert options is OPTIONS or steps_of(found, described).shape == (0, 7)
+
+
+def test_a_search_of_no_sequences_is_refused():
+    with pytest.raises(DataError, match="every row lacks its label"):
+        sequence_data.Provider(np.zeros((0, 5, 2)), []).prepare(OPTIONS)
+    with pytest.raises(DataError, match="expected a list of sequences"):
+        sequence_data.Provider([], []).prepare(OPTIONS)
+
+
 def test_later_sequences_may_be_longer():
     x, _ = made()
     y = [np.arange(len(one)) % 2 for one in x]
