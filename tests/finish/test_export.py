@@ -27,7 +27,24 @@ from model_search.towers.builder import TowerSpec, build_tower
 from model_search.towers.inputs import structured
 
 HOSTILE_NAMES = (
-    *("a b", "a/b", "a_b", "a", "A", "", "ünï 列", "quote'\"", "x,y", "new\nline", "class", "self", "1st", "..", "$"),
+    *(
+        "a b",
+        "a/b",
+        "a\0b",
+        "a_b",
+        "a",
+        "A",
+        "",
+        "ünï 列",
+        "quote'\"",
+        "x,y",
+        "new\nline",
+        "class",
+        "self",
+        "1st",
+        "..",
+        "$",
+    ),
     *(
         "answers",
         "tower",
