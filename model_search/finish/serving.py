@@ -44,6 +44,7 @@ class ModelBundle:
         images: The format of the pictures that it reads; None where it reads none.
         audio: The features of the recordings that it reads; None where it reads none.
         texts: The format of the texts that it reads, by the input that holds their ids.
+        channels: The names of the channels of the sequences that it reads, in their order; empty where they have none.
         other_tasks: Further tasks by name; their logits follow those of `task`.
         other_temperatures: Divide their logits.
     """
@@ -57,6 +58,7 @@ class ModelBundle:
     images: PictureFormat | None = None
     audio: LogMel | None = None
     texts: Mapping[str, TextFormat] = dataclasses.field(default_factory=dict)
+    channels: tuple[str, ...] = ()
     other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     other_temperatures: tuple[float, ...] = ()
 
@@ -85,6 +87,7 @@ class ModelBundle:
             images=None if images is None else PictureFormat.from_json(images),
             audio=None if audio is None else LogMel.from_json(audio),
             texts=text_formats(description),
+            channels=tuple(description.get("sequences", {}).get("names", ())),
             temperature=temperatures[0],
             metadata=metadata,
         )
