@@ -450,17 +450,18 @@ def _one(words: list[str], command: str, what: str) -> str:
 def _predict(words: list[str]) -> None:
     source = _one(words, "predict", "CSV file")
     study, choice = _study(), _model_choice()
-    from model_search.finish.large_files import append_csv, check_output, write_csv
+    from model_search.finish.large_files import append_csv, check_output, escape_formulas, write_csv
 
     if FLAGS.output:
         check_output(study.folder, source, FLAGS.output)
-    frames = study.prediction_frames(source, choice, FLAGS.escape_formulas)
+    frames = study.prediction_frames(source, choice)
     if FLAGS.threshold is not None:
         from model_search.finish.decisions.threshold import check_threshold, frames_above
 
         limit = study.threshold(choice) if FLAGS.threshold == "best" else _number(FLAGS.threshold)
         check_threshold(limit, study.record.data)
         frames = frames_above(frames, study.task, limit)
+    frames = map(escape_formulas, frames) if FLAGS.escape_formulas else frames
     if FLAGS.output:
         say(f"{write_csv(frames, FLAGS.output)} predictions written to {FLAGS.output}", file=sys.stderr)
         return

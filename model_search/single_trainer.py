@@ -171,7 +171,7 @@ class SingleTrainer:
             trials_after_searches,
             with_folds,
         )
-        from model_search.trainers.bags.refit import refit_best, seconds_to_refit, with_refit
+        from model_search.trainers.bags.refit import drop_student, refit_best, seconds_to_refit, with_refit
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
@@ -179,7 +179,9 @@ class SingleTrainer:
         from model_search.trainers.worker import StopReason
 
         deadline = Deadline(options.time_limit) if deadline is None else deadline
-        if options.refit is True and options.finish == "both":
+        is_refit_asked = options.refit is True
+        is_without_student = is_refit_asked and options.finish == "both"
+        if is_without_student:
             options = dataclasses.replace(options, finish="ensemble")
         session = open_session(self._data, self._spec, options)
         try:
@@ -202,8 +204,9 @@ class SingleTrainer:
                 reason = bag_finalists(session, options, deadline) or reason
             if reason is not StopReason.INTERRUPTED:
                 seconds = seconds_to_refit(session, options, deadline)
+                drop_student(session, options, is_without_student)
                 finish_session(session, options, deadline.earlier(seconds) if deadline.is_set else deadline)
-                refit_best(session, options, deadline)
+                refit_best(session, options, deadline, is_refit_asked)
         finally:
             session.store.close()
         if reason is StopReason.INTERRUPTED:

@@ -20,7 +20,7 @@ from model_search.data.tabular.notes import warn
 from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths, study_folder
-from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice
+from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice, with_model
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
@@ -459,6 +459,14 @@ class Study:
             return f"{head}, best {self.metric} {chosen.metrics[self.metric]:.5g} (final {chosen.kind})"
         return f"{head}, best {self.metric} {chosen.objective(self.metric):.5g} (trial {chosen.id})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled study is its place, not its content: it becomes what `load_study` opens there then."""
+        return load_study, (self._root(self._opened.path), self.name, self._artefacts_place)
+
+    def _root(self, folder: pathlib.Path) -> str:
+        """The folder of all studies, of that of this one."""
+        return os.fspath(folder.parents[len(paths.study_dir("", self.name).parts) - 1])
+
     def _read_record(self) -> StudyRecord:
         """The record, under the name that the study's folder has: a copied study has another one than its record."""
         return named_by_folder(self._store.study().checked(), self._folder)
@@ -491,7 +499,7 @@ class Study:
             best=best,
             recommended=recommend_for(record, history),
             calibration=calibration,
-            root=os.fspath(self._folder.parents[len(paths.study_dir("", self.name).parts) - 1]),
+            root=self._root(self._folder),
             made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             artefacts=self._artefacts_place,
             comparison=kept_comparison(self._folder),
@@ -513,16 +521,7 @@ class Study:
                 names = "'best', 'single', 'ensemble' or 'student'"
                 raise UserError(f"received the model {choice!r}; expected a trial's number, {names}")
             return self._final(FinalKind(choice))
-        chosen = self.trial(choice)
-        if chosen.result is None:
-            raise StudyError(f"trial {chosen.id} is {chosen.state} and has no model")
-        if chosen.plan is not None and chosen.plan.supernet is not None:
-            raise StudyError(f"trial {chosen.id} is a {chosen.plan.described}, which is no model; name another trial")
-        if chosen.plan is not None and chosen.plan.left_out:
-            raise StudyError(
-                f"trial {chosen.id} is trial {chosen.plan.parent} on further folds, and is no model; name that one"
-            )
-        return chosen
+        return with_model(self.trial(choice))
 
     def _best_trial_of(self, history: History) -> Trial:
         best = history.best(1)

@@ -1,5 +1,8 @@
 """The history that a study hands out."""
 
+import copy
+import pickle
+import shutil
 import threading
 
 import pytest
@@ -17,13 +20,13 @@ READERS, TRIALS = 4, 40
 class Running:
     """A study whose trials complete on request."""
 
-    def __init__(self, root):
-        folder = paths.study_dir(root, "s")
+    def __init__(self, root, name="s"):
+        folder = paths.study_dir(root, name)
         folder.mkdir(parents=True)
         self.store = SqliteStore(folder / paths.DATABASE)
         task = {"kind": "classification", "label": "y", "logits_dimension": 2, "classes": [0, 1]}
-        self.store.create_study(StudyRecord("s", "me", "", "loss", "minimize", 1, "f", {"task": task}, {}, {}))
-        self.study = load_study(root, "s")
+        self.store.create_study(StudyRecord(name, "me", "", "loss", "minimize", 1, "f", {"task": task}, {}, {}))
+        self.study = load_study(root, name)
 
     def complete(self, loss):
         claim = self.store.claim("w", 10**6)
@@ -49,6 +52,24 @@ def test_a_history_that_was_handed_out_does_not_change(tmp_path):
     assert len(before) == 0 and ids(one.towers.completed) == [1]
     one.update(two.trials)
     assert ids(running.study.history.completed) == [2, 1] and running.study.best == 2
+
+
+@pytest.mark.parametrize("name", ["s", "families/LSTM", "a study: " + "of a long name " * 20])
+def test_a_pickled_study_is_opened_again_where_it_is(tmp_path, monkeypatch, name):
+    running = Running(tmp_path, name)
+    running.complete(0.5)
+    monkeypatch.chdir(tmp_path.parent)
+    study = load_study(tmp_path.name, name)
+    _ = study.history
+    pickled = pickle.dumps(study)
+    running.complete(0.25)
+    monkeypatch.chdir("/")  # the other process may work elsewhere
+    again = pickle.loads(pickled)
+    assert (again.folder, again.name, again.best) == (running.study.folder, running.study.name, 2)
+    assert copy.deepcopy(again).best == 2
+    shutil.rmtree(tmp_path)
+    with pytest.raises(StudyError, match="no study"):
+        pickle.loads(pickled)
 
 
 def test_each_thread_has_a_history_of_its_own(tmp_path):

@@ -175,8 +175,11 @@ def _arranged(rows: RawRows, groups: Any, time: Any, index: pd.Index | None) -> 
 
 
 def _with_weights(rows: RawRows, name: str) -> RawRows:
-    """The rows with the column of this name, if there is one, as their weights."""
-    if rows.weights is not None or name not in rows.frame.columns:
+    """The rows with the column of this name, if there is one, as their weights; as they are where there is no name.
+
+    A column may be called "", which then is a feature like any other.
+    """
+    if not name or rows.weights is not None or name not in rows.frame.columns:
         return rows
     return dataclasses.replace(rows, frame=rows.frame.drop(columns=[name]), weights=rows.frame[name])
 

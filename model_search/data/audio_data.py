@@ -39,6 +39,7 @@ from model_search.data.sequences.padded import LONG, USUAL_SHARE, padded
 from model_search.data.sequences.prepare import WHAT, prepare_sequences
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.tabular.chosen_rows import Labels, infer
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -73,6 +74,7 @@ class Provider(BaseProvider):
             of the room and the microphone matters less. "auto" is 40 with groups, and none without; None for none.
         cache: When features are kept on disk instead of in memory, and where; see `DiskCache`.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
+        encoding: Of the text of CSV files.
 
     Raises:
         DataError: if the arguments do not fit.
@@ -97,6 +99,7 @@ class Provider(BaseProvider):
         top_db: float | str | None = AUTO_DB,
         cache: DiskCache | None = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
+        encoding: str = "utf-8",
     ):
         if (input_dir is None) == (filename is None):
             raise DataError("expected input_dir (folders of classes) or filename (a CSV file of paths and labels)")
@@ -109,7 +112,8 @@ class Provider(BaseProvider):
             raise DataError("weight and groups name columns of a CSV file; give it as filename")
         if group_pattern is not None and label_pattern is None:
             raise DataError("group_pattern belongs to label_pattern; of a CSV file name the column: groups=")
-        self._columns = dataclasses.replace(FileColumns.of(path_column, label, weight), groups=groups)
+        read_as = Encoding.given(encoding, filename is not None)
+        self._columns = dataclasses.replace(FileColumns.of(path_column, label, weight), groups=groups, encoding=read_as)
         self._pattern = None if label_pattern is None else _compiled("label_pattern", label_pattern)
         self._group_pattern = None if group_pattern is None else _compiled("group_pattern", group_pattern)
         if max_seconds is not None and not 0 < max_seconds < math.inf:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.array_data import check_columns
-from model_search.data.prepare_options import LATEST_RULES, READING_RULES, PrepareOptions
+from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.tabular import csv_reading, schema
@@ -121,7 +121,7 @@ class Provider(BaseProvider):
             )
         return prepare_table(self._read(options.reading_rules, options.weights or None), options)
 
-    def _read(self, rules: int = LATEST_RULES, weight: str | None = None) -> RawTable:
+    def _read(self, rules: int = RULES_OF_NEW_STUDIES, weight: str | None = None) -> RawTable:
         weight = self._weight or weight
         table = csv_reading.read_csv(self._filename, self._reading, self._label)
         names = [str(name) for name in table.frame.columns]
@@ -141,7 +141,7 @@ class Provider(BaseProvider):
                     )
         kinds = self._kinds(names)
         numbers, reading = names, {"source": "csv", **dataclasses.asdict(table.reading)}
-        if rules >= READING_RULES and table.reading.decimal == ",":  # version 1.0 replaced commas in all columns
+        if rules >= RULES_AS_WRITTEN and table.reading.decimal == ",":  # version 1.0 replaced commas in all columns
             found = table.number_columns(label)
             numbers = [name for name in names if name in found or kinds.get(name) == schema.NUMBER]
             reading["number_columns"] = numbers

@@ -17,11 +17,12 @@ from model_search.data.images.decode_files import MAX_BYTES, chosen_format, deco
 from model_search.data.images.decoded_cache import on_disk
 from model_search.data.images.later_pictures import IMAGE
 from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array, pictures_by
-from model_search.data.prepare_options import LATEST_RULES, PrepareOptions
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, StreamData, TableData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import InputSpec, Rows
 from model_search.data.tabular.chosen_rows import Choice, ChosenRows, Labels, choose_rows, infer
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -50,6 +51,7 @@ class Provider(BaseProvider):
         cache: When decoded pictures of files are kept on disk instead of in memory, and where; see `DiskCache`.
         channels: 1 for grey, 3 for colour, 4 for colour and alpha; chosen from the pictures where None.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
+        encoding: Of the text of a CSV file.
 
     Raises:
         DataError: if the arguments do not fit.
@@ -74,6 +76,7 @@ class Provider(BaseProvider):
         channels: int | None = None,
         cache: DiskCache | None = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
+        encoding: str = "utf-8",
     ):
         given = [
             name for name, value in (("input_dir", input_dir), ("filename", filename), ("x", x)) if value is not None
@@ -96,7 +99,8 @@ class Provider(BaseProvider):
         self._input_dir, self._filename = input_dir, filename
         if groups is not None and x is None and (filename is None or not isinstance(groups, str)):
             raise DataError("groups name a column of a CSV file, or are those of x; expected filename or x with them")
-        self._columns = FileColumns.of(path_column, label, weight)
+        read_as = Encoding.given(encoding, filename is not None)
+        self._columns = dataclasses.replace(FileColumns.of(path_column, label, weight), encoding=read_as)
         self._arrays = []
         if x is None:
             self._columns = dataclasses.replace(self._columns, groups=groups)
@@ -113,7 +117,7 @@ class Provider(BaseProvider):
         """The number of classes; 1 for regression."""
         if self._arrays:
             return infer([self._arrays[0].counted], WHAT, self._task).logits_dimension
-        train = self._files(self._columns, LATEST_RULES)[0]
+        train = self._files(self._columns, RULES_OF_NEW_STUDIES)[0]
         return infer([(len(train.paths), _labels_of(train))], WHAT, self._task).logits_dimension
 
     def prepare(self, options: PrepareOptions) -> PreparedData:

@@ -33,6 +33,7 @@ class Provider(image_data.Provider):
             weight=FLAGS.weight,
             groups=FLAGS.groups,
             task=FLAGS.task,
+            encoding="utf-8" if FLAGS.encoding is None else FLAGS.encoding,
         )
 
 
@@ -55,6 +56,7 @@ class AudioProvider(audio_data.Provider):
             weight=FLAGS.weight,
             groups=FLAGS.groups,
             task=FLAGS.task,
+            encoding="utf-8" if FLAGS.encoding is None else FLAGS.encoding,
         )
 
 
@@ -76,18 +78,17 @@ class TextProvider(text_data.Provider):
             columns=TextColumns(FLAGS.text, FLAGS.label, FLAGS.weight) if is_file else None,
             validation=FLAGS.validation_filename,
             task=FLAGS.task,
+            encoding="utf-8" if FLAGS.encoding is None else FLAGS.encoding,
         )
 
 
 def _check_data(*unread: str) -> None:
     """Checks that there are data, and that no flag is given that they do not read: these, and those of tables."""
-    given = [
-        name
-        for name in (*unread, "time", "classes", "quantiles", "encoding", "decimal")
-        if FLAGS[name].value is not None
-    ]
+    given = [name for name in (*unread, "time", "classes", "quantiles", "decimal") if FLAGS[name].value is not None]
     if given:
         raise UserError(f"--{given[0]} is not read with --phoenix_dataset={FLAGS.phoenix_dataset}; leave it out")
+    if FLAGS.encoding is not None and FLAGS.input_dir:
+        raise UserError("--encoding is not read with --input_dir, but with the CSV file of --filename; leave it out")
     if FLAGS.input_dir and FLAGS.filename:
         raise UserError("received --input_dir and --filename; expected one of them: a folder, or a CSV file")
     if not FLAGS.input_dir and not FLAGS.filename:

@@ -14,7 +14,7 @@ from model_search.data.checked_json import need
 from model_search.data.images.later_pictures import labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout
 from model_search.data.named.prepare import later_inputs, later_labelled
-from model_search.data.prepare_options import READING_RULES
+from model_search.data.prepare_options import RULES_AS_WRITTEN
 from model_search.data.rows import FEATURES, LABEL, Rows
 from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
 from model_search.data.sequences.sequence_labels import encode_step_labels
@@ -44,7 +44,7 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
         source: Path of a CSV file, DataFrame, dict of columns, or array; for a study whose data came from an
             `input_fn`, a dict of arrays by feature or one array; for pictures, see `images.later_pictures`.
         description: The study's description of its data.
-        note: Called with a sentence for each column in which cells are not taken as they are.
+        note: Called with a sentence for each column in which cells are not taken as they are, or on what is left out.
 
     Returns:
         Arrays [rows, ...] by name.
@@ -53,9 +53,9 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
         DataError: if columns are missing, or the source cannot be read.
     """
     if "images" in description:
-        return pictures_of(source, description)
+        return pictures_of(source, description, note)
     if "audio" in description:
-        return dict(fitted(recordings_of(source, description), description).sequences.inputs)
+        return dict(fitted(recordings_of(source, description, note), description).sequences.inputs)
     if "named" in description:
         return later_inputs(source, description, note)
     if "text" in description:
@@ -71,7 +71,7 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
 
 
 def _features(frame: pd.DataFrame, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:
-    if _rules(description) < READING_RULES:
+    if _rules(description) < RULES_AS_WRITTEN:
         frame = earlier_rules.read_frame(frame)
     return {FEATURES: Preprocessor.from_json(description["schema"]).transform(frame, note)}
 
@@ -84,7 +84,7 @@ class PieceReader:
     """
 
     def __init__(self, description: Mapping[str, Any]):
-        self._earlier = _rules(description) < READING_RULES
+        self._earlier = _rules(description) < RULES_AS_WRITTEN
         self._preprocessor = Preprocessor.from_json(description["schema"])
         self._orders = DateOrders()
         self._changes: dict[str, list[Change]] = {}
@@ -219,14 +219,14 @@ def label_rows(
 
 def _picture_rows(source: Any, description: Mapping[str, Any], note: Note | None) -> Rows:
     """Pictures with labels; those without one are dropped."""
-    inputs, given = labelled_pictures(source, description)
+    inputs, given = labelled_pictures(source, description, note)
     return evaluated_rows(inputs, given, "pictures", tasks_of(description), note)
 
 
 def _sequence_rows(source: Any, description: Mapping[str, Any], note: Note | None) -> Rows:
     """Sequences with labels; those without one are dropped."""
     if "audio" in description:
-        found = fitted(labelled_recordings(source, description), description)
+        found = fitted(labelled_recordings(source, description, note), description)
     else:
         found = labelled_sequences(source, description, note)
     if found.labels is not None and len(found.labels) != len(found.sequences):

@@ -16,9 +16,10 @@ from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import note_of_clipped
 from model_search.data.sequences.padded import note_of_lengths, padded, unmarked_padding
 from model_search.data.sequences.prepare import WHAT, prepare_sequences
-from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
+from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, is_csv, read_file
 from model_search.data.sequences.sequence_labels import infer_sequence_task
 from model_search.data.tabular.chosen_rows import Labels, as_array, infer
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
 
@@ -41,6 +42,7 @@ class Provider(BaseProvider):
         groups: The groups of the sequences (persons, say) [rows]: those of one group are all trained on, or all
             validated on. Of a CSV file `columns` names them. None where sequences are independent.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
+        encoding: Of the text of CSV files; `.ts` files are UTF-8.
 
     Raises:
         DataError: if the arguments do not fit.
@@ -57,9 +59,11 @@ class Provider(BaseProvider):
         weights: Any = None,
         groups: Any = None,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
+        encoding: str = "utf-8",
     ):
         self._columns = columns or LongColumns()
         self._task = parse_kinds(task)
+        self._encoding = Encoding.given(encoding, is_csv(x) or is_csv(validation))
         self._given, self._groups = (x, y, lengths, weights), groups
         self._validation = None
         if validation is not None:
@@ -110,7 +114,7 @@ class Provider(BaseProvider):
             parts,
             self._task,
             options,
-            {**about, "reading": {"source": "sequences"}, "notes": notes},
+            {**about, "reading": {"source": "sequences", **self._encoding.to_json()}, "notes": notes},
             (self.get_loss_fn(), self.get_metric_fn()),
         )
 
@@ -119,7 +123,7 @@ class Provider(BaseProvider):
     ) -> LabelledSequences:
         x, y, lengths, weights = part
         if isinstance(x, str | os.PathLike):
-            found = read_file(x, columns, per_step, channels)
+            found = read_file(x, columns, per_step, self._encoding, channels)
             missing = [name for name in columns.others if name not in found.others]
             if found.labels is None or missing:
                 column = columns.label if found.labels is None else missing[0]

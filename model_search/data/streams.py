@@ -111,7 +111,7 @@ class _Source:
             )
         found = label_array(element[1])
         given = element[2] if len(element) == 3 else None
-        if isinstance(features, dict) and self.weights in features:
+        if isinstance(features, dict) and self.weights and self.weights in features:
             given = _only_weights(features.pop(self.weights), given, self.weights)
         if any(count != len(found) for count in counts.values()):
             shown = next((count for count in counts.values() if count != len(found)), len(found))

@@ -17,6 +17,7 @@ from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import InputSpec
 from model_search.data.tabular.chosen_rows import Choice, Labels, choose_rows, infer
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.task import TaskKind
 from model_search.data.text.text_files import TEXTS, LabelledTexts, TextColumns, of_csv, of_files
 from model_search.data.text.tokens import LENGTHS, MOST_TOKENS, TOKENS, TextFormat, Tokenized, tokenized, usual_steps
@@ -43,6 +44,7 @@ class Provider(BaseProvider):
         vocabulary: How many words have an id: the most frequent ones in training that occur twice or more. All other
             words are one unknown word.
         task: "classification" or "regression"; inferred from the labels where None. Of several tasks a dict by name.
+        encoding: Of the text of CSV files; `.txt` files are UTF-8.
 
     Raises:
         DataError: if the arguments do not fit.
@@ -61,6 +63,7 @@ class Provider(BaseProvider):
         max_tokens: int | None = None,
         vocabulary: int = 10_000,
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
+        encoding: str = "utf-8",
     ):
         sources = {"texts": texts, "filename": filename, "input_dir": input_dir}
         given = [name for name, value in sources.items() if value is not None]
@@ -77,6 +80,7 @@ class Provider(BaseProvider):
         if not 1 <= vocabulary <= MOST_WORDS:
             raise DataError(f"vocabulary is {vocabulary}; expected 1 to {MOST_WORDS} words")
         self._filename, self._input_dir, self._columns = filename, input_dir, columns or TextColumns()
+        self._encoding = Encoding.given(encoding, filename is not None or isinstance(validation, str | os.PathLike))
         self._texts = None if texts is None else _given_texts(texts, labels, weights)
         self._validation = validation
         self._max_tokens, self._vocabulary = max_tokens, vocabulary
@@ -113,7 +117,7 @@ class Provider(BaseProvider):
                 "reading_rules": options.reading_rules,
                 "text": wanted.to_json(),
                 "columns": [TOKENS, LENGTHS],
-                "reading": {"source": "text", "columns": columns},
+                "reading": {"source": "text", "columns": columns, **self._encoding.to_json()},
                 "notes": notes,
             },
             loss_fn=self.get_loss_fn(),
@@ -138,12 +142,12 @@ class Provider(BaseProvider):
             parts = [train] if found.valid is None else [train, of_files(found.valid)]
         elif self._filename is not None:
             columns = dataclasses.replace(self._columns, weight=self._columns.weight or weight or None)
-            parts = [of_csv(self._filename, columns, needs_label=True)]
+            parts = [of_csv(self._filename, columns, self._encoding, needs_label=True)]
         else:
             parts = [] if self._texts is None else [self._texts]
         if self._validation is None:
             return parts
-        return [parts[0], _validation_texts(self._validation, parts[0].columns)]
+        return [parts[0], _validation_texts(self._validation, parts[0].columns, self._encoding)]
 
     def _format(self, texts: Tokenized, choice: Choice) -> TextFormat:
         rows = choice.train.numbers
@@ -164,9 +168,9 @@ def _given_texts(texts: Any, labels: Any, weights: Any) -> LabelledTexts:
     return LabelledTexts(list(texts), own, notes=own.index_notes(texts))
 
 
-def _validation_texts(given: Any, columns: TextColumns) -> LabelledTexts:
+def _validation_texts(given: Any, columns: TextColumns, encoding: Encoding) -> LabelledTexts:
     if isinstance(given, str | os.PathLike):
-        return of_csv(given, columns, needs_label=True)
+        return of_csv(given, columns, encoding, needs_label=True)
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise DataError("validation is expected as (texts, labels), (texts, labels, weights) or the path of a CSV file")
     return _given_texts(*given, *([None] * (3 - len(given))))

@@ -267,7 +267,7 @@ def _bags(parts: StudyParts, valid: LabelledRows, asked: Iterable[Trial]) -> Can
         return None
     trials, logits = [], []
     for trial in asked:
-        if trial.plan is None or not trial.plan.folds or not _may_take_part(trial, parts.networks_only):
+        if trial.plan is None or not trial.plan.folds or not may_take_part(trial, parts.networks_only):
             continue
         found = [_stored(parts.artefacts, trial, *which) for which in (_OF_TRAINING, _OF_VALIDATION)]
         lengths = [None if part is None else len(part) for part in found]
@@ -288,7 +288,7 @@ def _bags(parts: StudyParts, valid: LabelledRows, asked: Iterable[Trial]) -> Can
 def _validated(parts: StudyParts, rows: LabelledRows, asked: Iterable[Trial]) -> Candidates:
     """Trials with their validation logits."""
     trials, logits = [], []
-    best = [trial for trial in asked if _may_take_part(trial, parts.networks_only)]
+    best = [trial for trial in asked if may_take_part(trial, parts.networks_only)]
     for trial in best:
         found = validation_logits(parts.artefacts, trial)
         if found is not None and len(found) == rows.evaluated:
@@ -301,7 +301,8 @@ def _validated(parts: StudyParts, rows: LabelledRows, asked: Iterable[Trial]) ->
     return Candidates(trials, logits, rows, notes)
 
 
-def _may_take_part(trial: Trial, networks_only: bool) -> bool:
+def may_take_part(trial: Trial, networks_only: bool) -> bool:
+    """Whether a trial may be a member of an ensemble, perhaps of one of networks only."""
     return not networks_only or (trial.plan is not None and trial.plan.classic is None)
 
 

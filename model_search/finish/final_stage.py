@@ -19,11 +19,14 @@ from model_search.finish.final_ensemble import (
     StudyParts,
     given_temperature,
     make_ensemble,
+    may_take_part,
     objective_of,
     validation_logits,
 )
 from model_search.finish.students.distillation import DistillationContext, distilled_student, have_seen_validation
 from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
+
+_TEACHER_ONLY = "made as the student's teacher only"  # studies keep this sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +50,24 @@ class StageOptions:
 
 
 def is_up_to_date(study: StudyParts, what: str) -> bool:
-    """Whether the study has all that is asked for, made from the trials and with the temperature that it has now."""
+    """Whether the study has all that is asked for, made from the trials and with the temperature that it has now.
+
+    An ensemble of members that may not take part any more is not what is asked for, nor one that was made as a teacher
+    only where it is to be offered as the study's best model, nor the other way round.
+    """
     wanted = {FinalKind.ENSEMBLE} | ({FinalKind.STUDENT} if wants_student(what) else set())
-    made = [model for model in study.store.final_models() if model.trials == study.completed]
     given = given_temperature(study.record)
-    return wanted <= {model.kind for model in made if is_calibrated(model.calibration, given)}
+    made = {
+        model.kind: model
+        for model in study.store.final_models()
+        if model.trials == study.completed and is_calibrated(model.calibration, given)
+    }
+    if not wanted <= set(made):
+        return False
+    ensemble = made[FinalKind.ENSEMBLE]
+    is_as_asked = not ensemble.accepted if what == "distil" else _TEACHER_ONLY not in ensemble.notes
+    members = [study.history.get(member.trial) for member in ensemble.members]
+    return is_as_asked and all(trial is not None and may_take_part(trial, study.networks_only) for trial in members)
 
 
 def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
@@ -76,8 +92,7 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         return []
     ensemble, logits = make_ensemble(study, options.metric_functions, options.deadline)
     if options.what == "distil":
-        note = "made as the student's teacher only"
-        ensemble = dataclasses.replace(ensemble, accepted=False, leads=False, notes=(*ensemble.notes, note))
+        ensemble = dataclasses.replace(ensemble, accepted=False, leads=False, notes=(*ensemble.notes, _TEACHER_ONLY))
     study.store.save_final_models([ensemble])
     options.say(_summary(ensemble, study))
     if not wants_student(options.what):

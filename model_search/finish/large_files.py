@@ -31,12 +31,12 @@ from model_search.errors import UserError
 from model_search.finish.evaluate import metrics_of_tasks
 from model_search.finish.predict import (
     class_array,
-    class_names,
     predict_labels,
     predict_probabilities,
     predict_task_probabilities,
     predict_tasks,
     tower_logits,
+    written_classes,
 )
 from model_search.metadata.study_folder import check_target
 from model_search.training.metrics import predicted_classes
@@ -109,7 +109,7 @@ class ModelAnswers:
         Raises:
             UserError: if the data are neither a table nor files.
         """
-        files = files_of(data, self.description)
+        files = files_of(data, self.description, self.note)
         if files is not None:
             return answers_of_files(files, lambda paths: self.logits(paths)[0], self.tasks, temperatures)
         if self.description.get("schema") is not None:
@@ -144,12 +144,15 @@ def logits_in_pieces(
     _say(reader.notes(), note)
 
 
-def files_of(source: Any, description: Mapping[str, Any]) -> list[pathlib.Path] | None:
-    """The pictures or recordings that a source names; None for a study of other data, or a source that names none."""
+def files_of(source: Any, description: Mapping[str, Any], note: Note | None = None) -> list[pathlib.Path] | None:
+    """The pictures or recordings that a source names; None for a study of other data, or a source that names none.
+
+    `note` is called with a sentence if links to folders are left out.
+    """
     columns = FileColumns.from_json(description.get("reading"))
     if "images" in description:
-        return picture_paths(source, columns)
-    return recording_paths(source, columns) if "audio" in description else None
+        return picture_paths(source, columns, note)
+    return recording_paths(source, columns, note) if "audio" in description else None
 
 
 def answers_of_files(
@@ -227,12 +230,11 @@ def _answers_of_task(logits: np.ndarray, task: Task, temperature: float) -> pd.D
     found = pd.DataFrame({"prediction": pd.Series(labels.tolist(), dtype=labels.dtype if labels.ndim == 1 else object)})
     if task.kind is not TaskKind.CLASSIFICATION:
         return found
-    classes = class_array(task).tolist()
-    names = class_names(classes)
-    if names != [str(label) for label in classes]:
-        found["prediction"] = np.array(names, dtype=object)[predicted_classes(task, logits / temperature)]
+    names = written_classes(task)
+    if names.tolist() != class_array(task).tolist():
+        found["prediction"] = names[predicted_classes(task, logits / temperature)]
     shares = predict_probabilities(logits, task, temperature)
-    return found.join(shares.set_axis([f"probability_{name}" for name in names], axis="columns"))
+    return found.join(shares.set_axis([f"probability_{name}" for name in names.tolist()], axis="columns"))
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:

@@ -147,6 +147,13 @@ def class_names(classes: Sequence[Label]) -> list[str]:
     return texts if len(set(texts)) == len(texts) else [repr(label) for label in classes]
 
 
+def written_classes(task: Task) -> np.ndarray:
+    """The classes as a file holds them: as `class_array`; different texts where two print alike (1 and "1")."""
+    classes = class_array(task)
+    names = class_names(classes.tolist())
+    return classes if names == [str(label) for label in classes.tolist()] else np.array(names, dtype=object)
+
+
 def class_array(task: Task) -> np.ndarray:
     """The classes in the order of the logits; their numbers from 0 where the task names none.
 

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from model_search.errors import UserError
-from model_search.metadata.trial import Artefact, TrialPlan
+from model_search.errors import StudyError, UserError
+from model_search.metadata.trial import Artefact, Trial, TrialPlan
 
 FINISH_CHOICES = ("both", "ensemble", "distil", "neither")  # what the final stage can make
 MEMBERS = ("auto", "networks")  # what may take part in a final ensemble
@@ -32,6 +32,23 @@ def check_what(what: str, student_parameters: int | None) -> None:
         )
     if student_parameters is not None and (type(student_parameters) is not int or student_parameters < 1):
         raise UserError(f"student_parameters is {student_parameters!r}; expected a whole number of at least 1")
+
+
+def with_model(trial: Trial) -> Trial:
+    """A trial that a user names, if it has a model by itself.
+
+    Raises:
+        StudyError: saying why it has none.
+    """
+    if trial.result is None:
+        raise StudyError(f"trial {trial.id} is {trial.state} and has no model")
+    if trial.plan is not None and trial.plan.supernet is not None:
+        raise StudyError(f"trial {trial.id} is a {trial.plan.described}, which is no model; name another trial")
+    if trial.plan is not None and trial.plan.left_out:
+        raise StudyError(
+            f"trial {trial.id} is trial {trial.plan.parent} on further folds, and is no model; name that one"
+        )
+    return trial
 
 
 def wants_student(what: str) -> bool:

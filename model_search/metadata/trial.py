@@ -30,6 +30,7 @@ MOST_FOLDS = 50
 MOST_DIVISIONS = 10  # of rows into folds
 SUPERNETS = ("SPOS", "ENAS", "DARTS")
 MOST_CANDIDATES = 10_000
+TAKEN_OVER = "taken_over"  # in the environment of a result: how many weights of other models its tower began with
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")
 
 

@@ -28,12 +28,14 @@ class JointModel(NamedTuple):
         towers: The towers that it trains.
         mixture: The layer that weighs the towers; None for an average.
         auxiliary: Trainable parameters of an auxiliary head, which is in none of the towers.
+        taken_over: Weights of other models that its new tower begins with; None where it was given no such models.
     """
 
     model: keras.Model
     towers: tuple[keras.Model, ...]
     mixture: keras.layers.Layer | None
     auxiliary: int = 0
+    taken_over: int | None = None
 
 
 def with_auxiliary_head(tower: keras.Model, model: keras.Model) -> JointModel:

@@ -32,6 +32,7 @@ from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
+from model_search.trainers.starting.given_models import fit_of_given
 from model_search.trainers.study_setup import prepare_options, training_settings
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import ResolvedMetric
@@ -58,6 +59,9 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         useless = worse_than_constant(session.data, metrics, session.settings.objective, reached)
         if useless is not None:
             display.warn(useless)
+    fit = fit_of_given(study.record.settings, study.history)
+    if fit is not None:
+        (display.warn if fit.is_none else display.note)(str(fit))
     if options.finish == "neither" or not study.completed or is_up_to_date(study, options.finish):
         return
     metric_functions = MetricFunctions(session.settings.metric_fn, metrics)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_search import problem
 from model_search.data.named.own_towers import OwnTower
-from model_search.data.prepare_options import LATEST_RULES, PrepareOptions
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.prepared_data import PreparedData, TableData, logits_dimension
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES, main_inputs
@@ -335,7 +335,7 @@ def prepare_options(
         flat_inputs=earlier is not None and "inputs" not in earlier.data,
         primary_task=_primary_task(spec),
         input_towers=_input_towers(spec),
-        reading_rules=LATEST_RULES if earlier is None else earlier.data.get("reading_rules", 1),
+        reading_rules=RULES_OF_NEW_STUDIES if earlier is None else earlier.data.get("reading_rules", 1),
     )
 
 

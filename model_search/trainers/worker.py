@@ -26,7 +26,7 @@ from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.heartbeat_watcher import HeartbeatWatcher
 from model_search.metadata.store import Claim, Store
 from model_search.metadata.study_arrays import StudyArrays
-from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialResult
+from model_search.metadata.trial import TAKEN_OVER, Trial, TrialKind, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner
 from model_search.trainers.finished_models import FinishedTowers, save_outcome
@@ -272,13 +272,17 @@ class Worker:
         timings = {phase: outcome.timings.get(phase, 0.0) + more for phase, more in seconds.items() if more}
         frozen = plan.ensemble is not None and plan.ensemble.freeze
         others = sum(self._towers.tower_parameters(member) for member in plan.members) if frozen else 0
+        beginning = {"began": outcome.began, TAKEN_OVER: outcome.taken_over}
         return TrialResult(
             metrics=outcome.metrics,
             parameters=outcome.parameters + others,
             best_step=outcome.best_step,
             timings={**outcome.timings, **timings},
             curve=outcome.curve,
-            environment={**self._parts.environment, **({} if outcome.began is None else {"began": outcome.began})},
+            environment={
+                **self._parts.environment,
+                **{name: value for name, value in beginning.items() if value is not None},
+            },
             artefacts=save_outcome(self._parts.artefacts, plan.trial_id, outcome),
             own_parameters=outcome.parameters if frozen else None,
             stopped_at=self._stopped_at,

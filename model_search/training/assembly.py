@@ -43,17 +43,22 @@ def assemble(
         TrialError: if the weights to start from are not those of this tower, or the members are not those of the plan.
     """
     tensorflow()  # quietly, before Keras is imported
-    from model_search.towers import joint_models
-
-    ensemble = plan.ensemble
     joint = None if auxiliary is None else auxiliary(plan)
     own = joint.towers[0] if joint is not None else build(plan) if plan.architecture else None
     if own is not None and given.initial_weights is not None:
         _set_weights([own], tower_weight_names(own, plan.architecture), given.initial_weights, _START_DOES_NOT_FIT)
-    if own is not None and given.sources:
-        start_from(own, plan.architecture, given.sources)
-    if joint is not None:
-        return joint
+    taken_over = start_from(own, plan.architecture, given.sources) if own is not None and given.sources else None
+    joint = joint or _combined(plan, given, build, own, logits_shape)
+    return joint._replace(taken_over=taken_over)
+
+
+def _combined(
+    plan: TrialPlan, given: Given, build: Build, own: keras.Model | None, logits_shape: Sequence[int]
+) -> JointModel:
+    """The own tower, if there is one, with what a plan combines it with."""
+    from model_search.towers import joint_models
+
+    ensemble = plan.ensemble
     if ensemble is not None and not ensemble.freeze:
         if len(given.members) != len(plan.members):
             raise TrialError(

@@ -160,6 +160,7 @@ class TrialOutcome:
             The towers are in the order of `TrialPlan.towers`.
         optimizer: The optimizer's state, of a tower that is trained by itself.
         began: Of a tower that was to begin as another one's function, whether it has, in words.
+        taken_over: Of a tower that was to begin with what fits of other models' weights, how many did; None for others.
         candidates: The architectures that a supernet has compared; its trial has no validation logits, and its metrics
             have no value of the study's metric.
     """
@@ -176,6 +177,7 @@ class TrialOutcome:
     mixture: tuple[np.ndarray, ...] = ()
     optimizer: OptimizerState | None = None
     began: str | None = None
+    taken_over: int | None = None
     candidates: tuple[Candidate, ...] = ()
 
 

@@ -161,6 +161,7 @@ class TrialRun:
             train_logits=train_logits,
             mixture=mixture,
             optimizer=self._optimizer_state(tower, joint, best, snapshot),
+            taken_over=joint.taken_over,
         )
 
     @property

@@ -293,6 +293,20 @@ def test_unsupported_types_are_named():
     assert "complex" in infer(pd.Series(RNG.normal(size=ROWS) + 1j))[1]
 
 
+def test_durations_of_arrow_are_left_out_as_those_of_numpy_are():
+    arrow = pytest.importorskip("pyarrow")
+    hours = pd.to_timedelta(np.arange(ROWS) % 7, unit="h")
+    numpy, of_arrow = (pd.Series(hours, dtype=one) for one in (None, pd.ArrowDtype(arrow.duration("s"))))
+    frame = pd.DataFrame({"c": of_arrow, "n": np.arange(ROWS) % 7})
+    schema, notes = infer_schema(frame, TARGET)
+    assert schema.dropped == infer_schema(frame.assign(c=numpy), TARGET)[0].dropped
+    assert "durations are not supported; give them as a number of seconds or days" in schema.dropped["c"]
+    assert any("'c' was left out: durations" in note for note in notes)
+    # A study of before goes on with the categories that it has made of them.
+    before = infer_schema(frame, TARGET, rules=3)[0]
+    assert [type(one) for one in before.features] == [CategoryFeature, NumberFeature] and not before.dropped
+
+
 def test_nullable_columns_of_every_type_are_prepared():
     frame = pd.DataFrame(
         {

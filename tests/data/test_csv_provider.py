@@ -400,8 +400,11 @@ def test_encodings(tmp_path):
         prepare(path)
     data = prepare(path, encoding="cp1252")
     assert data.description["columns"] == ["x", "straße", "y"]
-    with pytest.raises(DataError, match="UTF-16"):
+    with pytest.raises(DataError, match=r"UTF-16, not UTF-8; save it as UTF-8, or give .* encoding='utf-16'$"):
         prepare(write(tmp_path, text, "16.csv", "utf-16"))
+    other = write(tmp_path, text, "8.csv")
+    with pytest.raises(DataError, match=r"8\.csv is not utf-16: .*; save it as utf-16, which this study reads$"):
+        inputs_of(other, prepare(tmp_path / "16.csv", encoding="utf-16").description)
     assert prepare(tmp_path / "16.csv", encoding="utf-16").fingerprint == data.fingerprint
     plain = write(tmp_path, "x,y\n" + BODY, "plain.csv")
     for encoding in ("utf-16", "utf-32"):
@@ -424,6 +427,20 @@ def test_the_command_tells_encoding_and_decimal(tmp_path):
     for name in ("encoding", "decimal"):
         main.FLAGS[name].unparse()
     assert main._provider().prepare(OPTIONS).description["reading"]["decimal"] == "."
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "audio"])
+def test_the_command_tells_the_encoding_of_other_files_than_tables(tmp_path, kind):
+    path = write(tmp_path, "text,label\n" + rows("ü{three}.{letter},{letter}"), encoding="cp1252")
+    try:
+        main.FLAGS(["model_search", f"--phoenix_dataset={kind}", f"--filename={path}", "--encoding=cp1252"])
+        assert main._provider().number_of_classes() == 2
+        main.FLAGS["encoding"].unparse()
+        with pytest.raises(DataError, match=r"not utf-8: byte 0xfc"):
+            main._provider().number_of_classes()
+    finally:
+        for name in ("phoenix_dataset", "filename", "encoding"):
+            main.FLAGS[name].unparse()
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,20 @@ def test_a_feature_of_an_input_fn():
         prepared(Own(features, Y, ROWS), NUMBERS)
 
 
+def test_a_feature_without_a_name_is_no_weight():
+    """Weights that a specification does not name have that name, too."""
+    options, frame = dataclasses.replace(NUMBERS, weights=""), pd.DataFrame({"x": ROWS, "": ROWS + 0.5})
+    for provider in (array_data.Provider(frame, Y), array_data.Provider(frame, Y, validation=(frame, Y))):
+        data = prepared(provider, options)
+        assert data.train.weight is None and data.valid.weight is None
+        assert list(data.description["columns"]) == ["x", ""]
+    features = {"x": ROWS, "": ROWS + 0.5}
+    streamed = prepared(Own(features, Y), options)
+    assert streamed.valid.weight is None
+    assert set(streamed.description["columns"]) == {"x", ""}
+    assert labelled_rows((features, Y), streamed.description).weight is None
+
+
 def test_a_feature_with_a_weight_for_each_step():
     features = {"s": np.ones((20, 3, 2)), "lengths": np.full(20, 2), "heavy": np.arange(60.0).reshape(20, 3)}
     data = prepared(Own(features, np.tile([0, 1, 1], (20, 1))), dataclasses.replace(NUMBERS, label_per_step=True))

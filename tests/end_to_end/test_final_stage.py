@@ -146,6 +146,42 @@ def test_a_study_that_goes_on_gets_new_final_models_and_one_that_does_not_keeps_
     assert search(tmp_path, provider, number_models=3, finish="neither").final_models == later.final_models
 
 
+def test_final_models_that_are_not_what_is_asked_for_now_are_made_anew(tmp_path, capfd):
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    provider = array_data.Provider(x, np.where(x[:, 0] + x[:, 1] > 0, "yes", "no"))
+    options = {"number_models": 8, "train_steps": 20, "batch_size": 32, "root_dir": tmp_path, "seed": 1}
+    options |= {"eval_steps": None, "experiment_name": "study", "experiment_owner": "", "progress": False}
+
+    def search(**changes):
+        trainer = model_search.single_trainer.SingleTrainer(provider, model_search.constants.DEFAULT_DNN)
+        study = trainer.try_models(**options | changes)
+        study.close()
+        return study.final_models
+
+    (teacher, _), (ensemble, student) = search(finish="distil"), search(finish="both")
+    assert not teacher.accepted and "made as the student's teacher only" in teacher.notes
+    assert ensemble.members == teacher.members
+    assert "made as the student's teacher only" not in ensemble.notes
+    assert search(finish="both") == search(finish="ensemble") == (ensemble, student)
+    capfd.readouterr()
+    (_, smaller) = search(finish="both", student_parameters=student.parameters - 1)
+    assert smaller.parameters < student.parameters
+    assert f"the study's student has {student.parameters:,} parameters" in capfd.readouterr().err
+    assert search(finish="both", student_parameters=smaller.parameters)[1] == smaller
+    assert search(finish="ensemble", student_parameters=1)[1] == smaller
+
+    store = SqliteStore(tmp_path / "study" / paths.DATABASE)
+    store.save_final_models([dataclasses.replace(ensemble, accepted=True), student])
+    store.close()
+    assert not search(finish="distil")[0].accepted
+
+    trials = {trial.id: trial.plan for trial in model_search.load_study(tmp_path, "study").trials}
+    assert any(trials[member.trial].classic for member in ensemble.members)
+    (networks,) = search(finish="ensemble", members="networks")
+    assert not any(trials[member.trial].classic for member in networks.members)
+    assert search(finish="ensemble", members="networks") == (networks,)
+
+
 def test_one_model_makes_no_ensemble_and_it_is_said(tmp_path, search, cancer_csv, capfd):
     provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
     study = search(tmp_path, provider, number_models=1, finish="both", progress=None)
@@ -191,7 +227,7 @@ def test_a_student_is_made_of_the_weights_that_are_kept(tmp_path, search, cancer
     """The best trial is the only one whose weights are kept, and too large to be the student."""
     provider = csv_data.Provider(filename=str(cancer_csv), label="diagnosis")
     study = search(tmp_path, provider, number_models=6, finish="both", keep_models=1)
-    assert [model.kind for model in study.final_models][0] == FinalKind.ENSEMBLE
+    assert study.final_models[0].kind is FinalKind.ENSEMBLE
     for model in study.final_models:
         assert len(study.predict(str(cancer_csv), model.kind.value)) == len(pd.read_csv(cancer_csv))
 

@@ -8,6 +8,9 @@ from model_search import constants, single_trainer
 from model_search.data import array_data, sequence_data
 from model_search.deadline import Deadline
 from model_search.errors import UserError
+from model_search.metadata import paths
+from model_search.metadata.final_models import FinalKind, FinalModel
+from model_search.metadata.sqlite_store import SqliteStore
 from model_search.study import load_study
 from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows, seconds_to_refit
 from model_search.trainers.options import SearchOptions
@@ -126,3 +129,48 @@ def test_by_itself_for_a_table_with_a_time_limit(tmp_path, capsys):
     assert "refit" not in capsys.readouterr().err
     with pytest.raises(UserError, match="refit is 'yes'; expected True, False or 'auto'"):
         model_search.fit(x, y, refit="yes", **given)
+
+
+def with_a_student(study):
+    """The final models of a study, to which a student is added that is the best of all."""
+    (ensemble,) = study.final_models
+    metrics = dict.fromkeys(ensemble.metrics, 0.0)
+    student = FinalModel(FinalKind.STUDENT, metrics, 5, 1.0, ensemble.trials, plan=study.best_trial.plan)
+    store = SqliteStore(study.folder / paths.DATABASE)
+    store.save_final_models([ensemble, student])
+    store.close()
+    study.close()
+    return ensemble, student
+
+
+def test_a_student_is_dropped_or_named_since_it_is_not_trained_on_all_rows(tmp_path, capsys):
+    x, y = data()
+    given = {"number_models": 3, "root_dir": tmp_path, "experiment_name": "s", **OPTIONS | {"members": "networks"}}
+    ensemble, _ = with_a_student(model_search.fit(x, y, **given))
+    capsys.readouterr()
+
+    kept = model_search.fit(x, y, refit=True, **given)
+    assert kept.best == "student"
+    assert "refit has no effect: the best model is the student" in capsys.readouterr().err
+    kept.close()
+    after = model_search.fit(x, y, refit=True, **given | {"finish": "both", "progress": None})
+    assert after.final_models == (ensemble,)
+    said = capsys.readouterr().err
+    assert "the study's student is dropped: refit=True" in said
+    assert "models were trained again on all 200 rows" in said
+    weights = after.predict(x)
+    after.close()
+    again = model_search.fit(x, y, refit=False, **given)
+    assert again.predict(x) == pytest.approx(weights, abs=1e-6)  # as the page says
+    assert capsys.readouterr().err == ""
+
+
+def test_a_student_stays_where_there_are_no_more_rows_to_train_on(tmp_path, capsys):
+    x, y = data()
+    given = {"number_models": 2, "root_dir": tmp_path, "experiment_name": "s", "validation": (x[:50], y[:50])}
+    given |= OPTIONS | {"train_steps": 5}
+    made = with_a_student(model_search.fit(x, y, **given))
+    after = model_search.fit(x, y, refit=True, **given | {"finish": "both"})
+    assert after.final_models == made
+    said = capsys.readouterr().err
+    assert "refit has no effect" in said and "dropped" not in said

@@ -10,7 +10,7 @@ from model_search.errors import StudyError, UserError
 from model_search.metadata.trial import StartKind
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
-from model_search.trainers.starting.given_models import given_settings, given_towers, read_given
+from model_search.trainers.starting.given_models import fit_of_given, given_settings, given_towers, read_given
 
 DENSE = "FIXED_OUTPUT_FULLY_CONNECTED_64"
 SMALL = "FULLY_CONNECTED_PYRAMID"
@@ -64,6 +64,28 @@ def test_another_study_and_a_stock_model_give_their_weights(averaged, provider, 
     assert again.trial(2).plan.start.source == "model" and again.replay(2, provider).same
     with pytest.raises(StudyError, match=r"starts its towers from .*stock\.keras; leave warm_start_from out"):
         search(tmp_path, provider, 3, experiment_name="stock", warm_start_from=averaged.folder)
+
+
+def test_a_search_says_how_many_towers_began_with_given_weights(averaged, provider, tmp_path, capfd):
+    study = search(tmp_path, provider, 2, experiment_name="some", warm_start_from=averaged, progress=True)
+    taken = [trial.result.environment["taken_over"] for trial in study.trials]
+    assert min(taken) > 0
+    shown = f"2 of 2 towers began with weights of the best towers of study 'LOSS_WEIGHTED_AVERAGE' (up to {max(taken)} "
+    assert shown in capfd.readouterr().err
+    stock = keras.Sequential([keras.Input((5, 5, 1)), keras.layers.Conv2D(3, 3, name="other")], name="pictures")
+    none = search(tmp_path, provider, 2, experiment_name="none", warm_start_from=stock)
+    assert [trial.result.environment["taken_over"] for trial in none.trials] == [0, 0]
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if "warm_start_from" in line]
+    assert "no weight of the Keras model pictures fits any of the 2 towers of this search" in said
+
+
+def test_towers_without_a_block_in_common_with_given_ones_count_as_such(averaged):
+    settings = given_settings(read_given(averaged), {})
+    history = averaged.history
+    assert fit_of_given({}, history) is None
+    none = {"given": settings["given"] | {"towers": [{"name": "1", "blocks": ["SWISH"]}]}}
+    found = fit_of_given(none, history)
+    assert found.is_none and len(found.taken_over) == sum(trial.plan.start is None for trial in history.completed) > 0
 
 
 def test_a_tower_that_was_grown_begins_as_its_parent_and_is_run_again(tmp_path, provider):

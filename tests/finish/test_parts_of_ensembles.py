@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model_search.data.labelled_rows import LabelledRows
@@ -160,13 +160,16 @@ def test_what_a_small_member_does_not_need_is_left_to_the_larger_ones():
     st.integers(1, 400),
     st.sampled_from(Way),
 )
+@example([(1.0, 10), (0.5, 1)], 16, Way.DIVIDED)
 def test_a_part_is_never_larger_than_allowed_and_its_weights_add_up(drawn, most, way):
     members = [
         networks(weight, {number: size, 100 + number % 2: 7}, number) for number, (weight, size) in enumerate(drawn, 1)
     ]
     found = part_of(members, most, way)
     if found is None:
-        assert min(size for _, size in drawn) + 7 > most / len(drawn)
+        total = sum(weight for weight, _ in drawn)
+        shares = [weight / total if way is Way.DIVIDED else 1.0 for weight, _ in drawn]
+        assert all(size + 7 > share * most for share, (_, size) in zip(shares, drawn, strict=True))
         return
     towers = {}
     for member in found.members:

@@ -1,14 +1,18 @@
 """The threshold between two classes."""
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from model_search import main
 from model_search.data.labelled_rows import LabelledRows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import UserError
 from model_search.finish.decisions.threshold import best_threshold, check_threshold, classes_above, frames_above
+from model_search.finish.large_files import answers_of, escape_formulas
 
 TASK = Task(TaskKind.CLASSIFICATION, "y", 2, ("no", "yes"))
 DATA = {"task": TASK.to_json()}
@@ -41,6 +45,44 @@ def test_classes_are_the_users_own():
     (frame,) = frames_above(iter([written]), TASK, 0.25)
     assert frame["prediction"].tolist() == ["no", "yes", "yes"]
     assert list(frame) == list(written)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ((1, "1"), ["1", "'1'", "'1'"]),
+        ((True, "True"), ["True", "'True'", "'True'"]),
+        ((1, 2), [1, 2, 2]),
+        (("1", "2"), ["1", "2", "2"]),
+        ((False, True), [False, True, True]),
+    ],
+)
+def test_classes_that_print_alike_are_written_apart_with_a_threshold_as_without(classes, expected):
+    task = Task(TaskKind.CLASSIFICATION, "y", 2, classes)
+    written = answers_of(np.log([[0.8, 0.2], [0.7, 0.3], [0.4, 0.6]]), {"y": task}, [1.0])
+    (frame,) = frames_above(iter([written]), task, 0.25)
+    assert frame["prediction"].tolist() == expected
+    assert [type(one) for one in frame["prediction"].tolist()] == [type(one) for one in expected]
+    assert set(written["prediction"]) == set(expected)
+
+
+def test_the_command_escapes_the_classes_that_a_threshold_predicts(monkeypatch, tmp_path):
+    task = Task(TaskKind.CLASSIFICATION, "y", 2, ("=1", "=2"))
+
+    def frames(source, trial, escaped=False):
+        found = answers_of(np.log([[0.8, 0.2], [0.7, 0.3]]), {"y": task}, [1.0])
+        yield escape_formulas(found) if escaped else found
+
+    record = types.SimpleNamespace(data={"task": task.to_json()})
+    study = types.SimpleNamespace(folder=tmp_path / "s", task=task, record=record, prediction_frames=frames)
+    monkeypatch.setattr(main, "_study", lambda: study)
+    try:
+        main.FLAGS(["model_search", "--threshold=0.25", "--escape_formulas", f"--output={tmp_path / 'out.csv'}"])
+        main._predict(["new.csv"])
+    finally:
+        for name in ("threshold", "escape_formulas", "output"):
+            main.FLAGS[name].unparse()
+    assert pd.read_csv(tmp_path / "out.csv")["prediction"].tolist() == ["'=1", "'=2"]
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.5, "high", True])

@@ -90,6 +90,39 @@ def test_sequences_have_folds_where_they_have_groups(session):
     assert [folds(groups, {}) for groups in (None, 5, 9)] == [8, None, 8]
 
 
+@pytest.mark.parametrize("lengths", [{}, {"sequence": "lengths"}])
+@pytest.mark.parametrize(
+    ("asked", "groups", "found", "said"),
+    [
+        (8, 5, 5, "folds=8 is more than there are groups of rows: there are 5 folds, one for each group"),
+        (5, 5, 5, ""),
+        (3, 5, 3, ""),
+        (8, None, 8, ""),
+        (2, 1, None, "folds=2 has no effect: all rows are of one group"),
+    ],
+)
+def test_there_are_no_more_folds_than_groups_and_it_is_said(session, capsys, lengths, asked, groups, found, said):
+    opened, options = session
+    numbers = None if groups is None else np.arange(len(opened.data.train) + len(opened.data.valid)) % groups
+    opened = dataclasses.replace(opened, data=dataclasses.replace(opened.data, groups=numbers, lengths=lengths))
+    given = with_folds(opened, dataclasses.replace(options, folds=asked, time_limit=100.0))
+    assert given.folds == found
+    told = capsys.readouterr().err.splitlines()  # though the search is silent
+    assert len(told) == bool(said) and said in "".join(told)
+    if found is None:  # the search has the time of the folds
+        assert given.seconds_to_finish < dataclasses.replace(given, folds=2).seconds_to_finish
+
+
+@pytest.mark.parametrize("asked", [3, "auto"])
+def test_where_towers_are_replayed_there_are_no_folds_and_who_asked_for_them_is_told(session, capsys, asked):
+    opened, options = session
+    replaying = types.SimpleNamespace(replayed_towers=2)
+    opened = dataclasses.replace(opened, planner=replaying)
+    assert with_folds(opened, dataclasses.replace(options, folds=asked)).folds is None
+    told = capsys.readouterr().err
+    assert told == "" if asked == "auto" else "folds=3 has no effect: the specification replays towers" in told
+
+
 OPTIONS = [
     {},
     {"number_models": 39},

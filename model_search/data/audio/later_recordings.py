@@ -24,26 +24,30 @@ from model_search.data.rows import is_empty
 from model_search.data.sequences.padded import no_sequences, padded
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.tabular.chosen_rows import Labels
+from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
 
-def recording_paths(source: Any, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
+def recording_paths(
+    source: Any, columns: FileColumns = NO_COLUMNS, note: Note | None = None
+) -> list[pathlib.Path] | None:
     """The recordings that a source names, see `paths_of`; None where it holds samples itself."""
-    return paths_of(source, RECORDINGS, columns)
+    return paths_of(source, RECORDINGS, columns, note)
 
 
-def recordings_of(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+def recordings_of(source: Any, description: Mapping[str, Any], note: Note | None = None) -> LabelledSequences:
     """The features of recordings, without labels.
 
     Args:
         source: As for `recording_paths`; or waveforms: a list of arrays [samples] from -1 to 1, at the study's rate.
         description: The study's description of its data.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: if a recording cannot be read; the message names it.
     """
     wanted = LogMel.from_json(description["audio"])
-    paths = recording_paths(source, FileColumns.from_json(description.get("reading")))
+    paths = recording_paths(source, FileColumns.from_json(description.get("reading")), note)
     if paths is not None:
         return LabelledSequences(padded(_read(paths, wanted)), None)
     if is_empty(source):
@@ -53,18 +57,19 @@ def recordings_of(source: Any, description: Mapping[str, Any]) -> LabelledSequen
     return LabelledSequences(padded([wanted.features(_samples(one, row)) for row, one in enumerate(source, 1)]), None)
 
 
-def labelled_recordings(source: Any, description: Mapping[str, Any]) -> LabelledSequences:
+def labelled_recordings(source: Any, description: Mapping[str, Any], note: Note | None = None) -> LabelledSequences:
     """The features of recordings with labels.
 
     Args:
         source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y) or (x, y, weights).
         description: The study's description of its data.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: as `recordings_of`, or if there are no labels.
     """
     if isinstance(source, tuple):
-        return recordings_of(source[0], description).with_labels(Labels.of(*source[1:]))
+        return recordings_of(source[0], description, note).with_labels(Labels.of(*source[1:]))
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"received {type(source).__name__}; expected a folder of folders of classes, a CSV file of paths and "
@@ -72,7 +77,7 @@ def labelled_recordings(source: Any, description: Mapping[str, Any]) -> Labelled
         )
     path, columns = pathlib.Path(source).expanduser(), FileColumns.from_json(description.get("reading"))
     files = files_by_class(path, RECORDINGS) if path.is_dir() else files_of_csv(path, RECORDINGS, columns)
-    labels = none_skipped(files, RECORDINGS).as_labels
+    labels = none_skipped(files, RECORDINGS, note).as_labels
     if labels is None:
         raise DataError(f"{path} has no column of labels; expected one to evaluate on")
     features = _read(files.paths, LogMel.from_json(description["audio"]))

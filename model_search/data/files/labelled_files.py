@@ -8,13 +8,13 @@ import os
 import pathlib
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from model_search.data.files.plain_csv import first_row, read_plain_csv
 from model_search.data.rows import LABEL
 from model_search.data.tabular.chosen_rows import Labels
-from model_search.data.tabular.csv_reading import Reading
+from model_search.data.tabular.csv_file import UTF_8, Encoding
+from model_search.data.tabular.csv_reading import Reading, open_csv, read_csv
 from model_search.errors import DataError
 
 TRAIN_FOLDERS = ("train", "training")
@@ -42,19 +42,21 @@ class FileKind:
 
 @dataclasses.dataclass(frozen=True)
 class FileColumns:
-    """The columns of a CSV file of paths and labels.
+    """The columns of a CSV file of paths and labels, and its encoding.
 
     Attributes:
         path: That of the paths; the first one where None.
         labels: Those of the labels, the first of which is the primary task's; the second one where empty.
         weight: That of the weights of the files; None for none.
         groups: That of the groups of the files, which stay together in the split; None for none.
+        encoding: Of the text.
     """
 
     path: str | None = None
     labels: tuple[str, ...] = ()
     weight: str | None = None
     groups: str | None = None
+    encoding: Encoding = UTF_8
 
     @classmethod
     def of(cls, path: str | None, label: str | Sequence[str] | None, weight: str | None = None) -> FileColumns:
@@ -75,14 +77,15 @@ class FileColumns:
         reading = values if isinstance(values, Mapping) else {}
         label = reading.get("label_column")
         found = cls.of(reading.get("path_column"), label, reading.get("weight_column"))
-        return dataclasses.replace(found, groups=reading.get("group_column"))
+        return dataclasses.replace(found, groups=reading.get("group_column"), encoding=Encoding.stored(reading))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
         label: Any = None if not self.labels else self.labels[0] if len(self.labels) == 1 else list(self.labels)
         optional = {"weight_column": self.weight, "group_column": self.groups}
         found = {"path_column": self.path, "label_column": label}
-        return found | {name: column for name, column in optional.items() if column is not None}
+        found |= {name: column for name, column in optional.items() if column is not None}
+        return found | self.encoding.to_json()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +233,8 @@ def files_of_csv(
         DataError: if a column is missing.
     """
     has_header = not _begins_with_path(pathlib.Path(filename), kind, wanted)
-    frame = read_plain_csv(filename, None if has_header else Reading(header=False)).frame
+    reading = Reading(header="auto" if has_header else False, encoding=wanted.encoding.name)
+    frame = read_csv(filename, reading, of_study=wanted.encoding.of_study).frame
     names = [str(name) for name in frame.columns]
     is_list = len(names) == 1 and not has_header
     path_column = names[0] if wanted.path is None or is_list else wanted.path
@@ -260,7 +264,7 @@ def files_of_csv(
 
 def _begins_with_path(filename: pathlib.Path, kind: FileKind, wanted: FileColumns) -> bool:
     """Whether the first row of a CSV file holds a path, and none of the columns that are asked for."""
-    first = first_row(filename)
+    first = _first_row(filename, wanted.encoding)
     if {wanted.path, wanted.weight, wanted.groups, *wanted.labels} & set(first):
         return False
     try:
@@ -268,6 +272,12 @@ def _begins_with_path(filename: pathlib.Path, kind: FileKind, wanted: FileColumn
     except (OSError, ValueError):  # too long for a name, or with zero bytes
         is_file = False
     return is_file or pathlib.PurePath(first[0]).suffix.lower() in kind.suffixes
+
+
+def _first_row(filename: pathlib.Path, encoding: Encoding) -> list[str]:
+    """The cells of the first row, stripped, whether these are names or data."""
+    file = open_csv(filename, Reading(header=False, encoding=encoding.name), of_study=encoding.of_study)
+    return [column[0].strip() for column in next(file.blocks)]
 
 
 def as_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -308,20 +318,31 @@ def linked_folders(folder: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
     return [(child, _LINKED) for child in found if child.name[0] != "."]
 
 
-def none_skipped(files: LabelledFiles, kind: FileKind) -> LabelledFiles:
-    """The files, if none was left out; each needs an answer. Folders without files need none.
+def none_skipped(files: LabelledFiles, kind: FileKind, note: Callable[[str], None] | None = None) -> LabelledFiles:
+    """The files, if none was left out; each needs an answer. Folders need none.
+
+    Args:
+        files: What was found.
+        kind: What kind of files they are.
+        note: Called with a sentence on the links to folders, which are left out as in training.
 
     Raises:
-        DataError: naming those that were left out.
+        DataError: naming the files that were left out.
     """
-    lost = [(path, reason) for path, reason in files.skipped if path.is_symlink() or not path.is_dir()]
+    linked = [(path, reason) for path, reason in files.skipped if path.is_symlink() and path.is_dir()]
+    if linked and note is not None:
+        links = "1 link to a folder is" if len(linked) == 1 else f"{len(linked)} links to folders are"
+        note(f"{links} left out: {named(linked)}")
+    lost = [(path, reason) for path, reason in files.skipped if not path.is_dir()]
     if lost:
         total = len(files.paths) + len(lost)
         raise DataError(f"{len(lost)} of {total} {kind.name} cannot be read: {named(lost)}; leave them out")
     return files
 
 
-def paths_of(source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
+def paths_of(
+    source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS, note: Callable[[str], None] | None = None
+) -> list[pathlib.Path] | None:
     """The files that a source names, in the order of its predictions; None where it names none.
 
     Args:
@@ -329,6 +350,7 @@ def paths_of(source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS) -> 
             paths.
         kind: What kind of files it names.
         columns: Those of the study's CSV file.
+        note: As for `none_skipped`.
 
     Raises:
         DataError: if a path does not exist, or a folder has no such files, or links that lead out of it.
@@ -336,7 +358,7 @@ def paths_of(source: Any, kind: FileKind, columns: FileColumns = NO_COLUMNS) -> 
     if isinstance(source, str | os.PathLike):
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            return list(none_skipped(files_in(path, kind), kind).paths)
+            return list(none_skipped(files_in(path, kind), kind, note).paths)
         if not path.is_file():
             raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected {kind.name}")
         if path.suffix.lower() in kind.suffixes:

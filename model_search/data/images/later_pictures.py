@@ -22,17 +22,20 @@ from model_search.data.images.decode_files import decode
 from model_search.data.images.picture_format import MODES, PICTURES, DamagedPictureError, PictureFormat
 from model_search.data.rows import is_empty
 from model_search.data.tabular.chosen_rows import Labels
+from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
 IMAGE = "image"  # the only input of a tower that reads pictures
 
 
-def picture_paths(source: Any, columns: FileColumns = NO_COLUMNS) -> list[pathlib.Path] | None:
+def picture_paths(
+    source: Any, columns: FileColumns = NO_COLUMNS, note: Note | None = None
+) -> list[pathlib.Path] | None:
     """The pictures that a source names, see `paths_of`; None where it holds pictures itself."""
-    return paths_of(source, PICTURES, columns)
+    return paths_of(source, PICTURES, columns, note)
 
 
-def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def pictures_of(source: Any, description: Mapping[str, Any], note: Note | None = None) -> dict[str, np.ndarray]:
     """The pictures to predict, as a tower reads them.
 
     Args:
@@ -40,18 +43,19 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
             of arrays may hold several sizes), a dict {"image": array}, or a list of encoded pictures (bytes). One
             picture [height, width, channels] is refused: its rows would be read as grey pictures.
         description: The study's description of its data.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: if a picture cannot be read; the message names it.
     """
     wanted = PictureFormat.from_json(description["images"])
-    paths = picture_paths(source, FileColumns.from_json(description.get("reading")))
+    paths = picture_paths(source, FileColumns.from_json(description.get("reading")), note)
     if paths is not None:
         return {IMAGE: _decoded(paths, wanted)}
     if isinstance(source, Mapping):
         if set(source) != {IMAGE}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected {{'image': pictures}}")
-        return pictures_of(source[IMAGE], description)
+        return pictures_of(source[IMAGE], description, note)
     if is_empty(source):
         return {IMAGE: np.empty((0, *wanted.shape), np.uint8)}
     if isinstance(source, np.ndarray) and source.dtype != object:
@@ -66,18 +70,21 @@ def pictures_of(source: Any, description: Mapping[str, Any]) -> dict[str, np.nda
     )
 
 
-def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], Labels]:
+def labelled_pictures(
+    source: Any, description: Mapping[str, Any], note: Note | None = None
+) -> tuple[dict[str, np.ndarray], Labels]:
     """Pictures to evaluate on, and their labels.
 
     Args:
         source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y) or (x, y, weights).
         description: The study's description of its data.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: if there are no labels, or a picture cannot be read.
     """
     if isinstance(source, tuple):
-        return pictures_of(source[0], description), Labels.of(*source[1:])
+        return pictures_of(source[0], description, note), Labels.of(*source[1:])
     if not isinstance(source, str | os.PathLike):
         raise DataError(
             f"received {type(source).__name__}; expected a folder of folders of classes, a CSV file of paths and "
@@ -86,7 +93,7 @@ def labelled_pictures(source: Any, description: Mapping[str, Any]) -> tuple[dict
     path = pathlib.Path(source).expanduser()
     columns = FileColumns.from_json(description.get("reading"))
     files = files_by_class(path, PICTURES) if path.is_dir() else files_of_csv(path, PICTURES, columns)
-    labels = none_skipped(files, PICTURES).as_labels
+    labels = none_skipped(files, PICTURES, note).as_labels
     if labels is None:
         raise DataError(f"{path} has no column of labels; expected one to evaluate on")
     return {IMAGE: _decoded(files.paths, PictureFormat.from_json(description["images"]))}, labels

@@ -12,7 +12,7 @@ import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.data.files.labelled_files import FileKind, size_of
-from model_search.data.prepare_options import LATEST_RULES, READING_RULES
+from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES
 from model_search.data.rows import with_missing
 from model_search.errors import DataError
 
@@ -46,7 +46,7 @@ class PictureFormat:
     height: int
     width: int
     channels: int
-    reading_rules: int = LATEST_RULES
+    reading_rules: int = RULES_OF_NEW_STUDIES
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1 or self.height * self.width > MAX_PIXELS:
@@ -74,7 +74,7 @@ class PictureFormat:
             DamagedRecordError: for anything else.
         """
         if isinstance(values, Mapping):
-            values = {"reading_rules": READING_RULES, **values}  # earlier versions had none
+            values = {"reading_rules": RULES_AS_WRITTEN, **values}  # earlier versions had none
         try:
             return read_record(cls, values, "the format of pictures")
         except DataError as error:
@@ -161,7 +161,7 @@ def pictures_by(rules: int) -> FileKind:
     return PICTURES if rules >= 3 else _EARLIER_PICTURES
 
 
-def header(path: str | os.PathLike[str], rules: int = LATEST_RULES) -> PictureHeader:
+def header(path: str | os.PathLike[str], rules: int = RULES_OF_NEW_STUDIES) -> PictureHeader:
     """A picture's size and channels, without decoding it.
 
     Args:
@@ -177,7 +177,7 @@ def header(path: str | os.PathLike[str], rules: int = LATEST_RULES) -> PictureHe
         return PictureHeader(*picture.size, 4 if has_alpha else 1 if is_grey else 3)
 
 
-def opened(path: str | os.PathLike[str], rules: int = LATEST_RULES) -> Image:
+def opened(path: str | os.PathLike[str], rules: int = RULES_OF_NEW_STUDIES) -> Image:
     """A picture whose header has been read and checked; its pixels are not decoded yet.
 
     Args:

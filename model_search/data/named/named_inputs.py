@@ -36,15 +36,18 @@ class NamedInput:
         kind: What it is.
         columns: The columns of a frame, in order; empty for anything else.
         text: The format of texts.
+        has_floats_of_bytes: Whether the pictures in training were floats from 0 to 255, so that bytes have their scale.
     """
 
     kind: Kind
     columns: tuple[str, ...] = ()
     text: TextFormat | None = None
+    has_floats_of_bytes: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
         found: dict[str, Any] = {"kind": self.kind.value, "columns": list(self.columns)}
+        found |= {"has_floats_of_bytes": True} if self.has_floats_of_bytes else {}
         return found if self.text is None else found | {"text": self.text.to_json()}
 
     @classmethod
@@ -58,13 +61,15 @@ class NamedInput:
             raise damaged("an input's form", f"it is {values!r:.60}")
         text = values.get("text")
         found = read_record(_Form, {name: value for name, value in values.items() if name != "text"}, "an input's form")
-        return cls(found.kind, found.columns, None if text is None else TextFormat.from_json(text))
+        text_format = None if text is None else TextFormat.from_json(text)
+        return cls(found.kind, found.columns, text_format, found.has_floats_of_bytes)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
     kind: Kind
     columns: tuple[str, ...] = ()
+    has_floats_of_bytes: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

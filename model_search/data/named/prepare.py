@@ -99,10 +99,8 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
     forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
     inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
     dtypes = {name: str(one.values.dtype) for name, one in inputs[0].items() if isinstance(one.values, np.ndarray)}
-    first = inputs[0]
     inputs = [
-        {name: _in_scale(one, name, dtypes.get(name, ""), first[name].values) for name, one in part.items()}
-        for part in inputs
+        {name: _in_scale(one, name, dtypes.get(name, ""), forms[name]) for name, one in part.items()} for part in inputs
     ]
     steps = {name: max(_steps(part[name]) for part in inputs) for name in forms}
     arrays = [_arrays(part, steps) for part in inputs]
@@ -147,10 +145,11 @@ def later_inputs(source: Any, description: Mapping[str, Any], note: Note | None 
     Raises:
         DataError: if an input is missing, or of another form, shape or scale than in training.
     """
-    found = NamedRows.of(source, Labels(()), _forms(description)).inputs
+    forms = _forms(description)
+    found = NamedRows.of(source, Labels(()), forms).inputs
     stored = need(description.get("inputs"), Mapping, "the inputs")
     shapes = {name: tuple(stored[name]["shape"]) for name in found}
-    found = {name: _in_scale(one, name, stored[name]["dtype"]) for name, one in found.items()}
+    found = {name: _in_scale(one, name, stored[name]["dtype"], forms[name]) for name, one in found.items()}
     arrays = _arrays(found, {name: shape[0] for name, shape in shapes.items()})
     for name, one in found.items():
         shape, expected = arrays[name].shape[1:], shapes[name]
@@ -198,30 +197,34 @@ def _forms(description: Mapping[str, Any]) -> dict[str, NamedInput]:
 
 
 def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
-    """The form with the format of texts."""
+    """The form with the format of texts, and the scale of pictures."""
+    if isinstance(one.values, np.ndarray):
+        is_float = one.form.kind is Kind.MAP and one.values.dtype.kind == "f" and one.values.size > 0
+        of_bytes = is_float and bool(one.values.min() >= 0 and 1 < one.values.max() <= 255)
+        return dataclasses.replace(one.form, has_floats_of_bytes=of_bytes)
     if not isinstance(one.values, Tokenized):
         return one.form
     steps = usual_steps(one.values, rows)
     return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS))
 
 
-def _in_scale(one: Given, name: str, dtype: str, training: Any = None) -> Given:
+def _in_scale(one: Given, name: str, dtype: str, training: NamedInput) -> Given:
     """Pictures of the type that those in training have, which tells their scale; other inputs as they are.
 
     Args:
         one: The input.
         name: Its name.
         dtype: The type in training.
-        training: The values in training, where they are at hand: of floats they tell the scale.
+        training: How those in training are read, which tells the scale of floats.
 
     Raises:
-        DataError: if they are bytes and those in training are floats, or they are no numbers from 0 to 255 and those in
-            training are bytes.
+        DataError: if they are bytes and those in training are floats of another scale, or they are no numbers from 0 to
+            255 and those in training are bytes.
     """
     values = one.values
     if one.form.kind is not Kind.MAP or not isinstance(values, np.ndarray) or str(values.dtype) == dtype:
         return one
-    if values.dtype == np.uint8 and isinstance(training, np.ndarray) and training.size and training.max() > 1:
+    if values.dtype == np.uint8 and training.has_floats_of_bytes:
         return dataclasses.replace(one, values=values.astype(dtype))
     if values.dtype == np.uint8:
         raise DataError(

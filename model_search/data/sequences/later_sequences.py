@@ -13,6 +13,7 @@ from model_search.data.rows import is_empty, note_of_clipped
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded, no_sequences, padded, unmarked_padding
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
 from model_search.data.tabular.chosen_rows import Labels
+from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
@@ -63,8 +64,9 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
 def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> LabelledSequences:
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
-        per_step = bool(description.get("label_per_step", False))
-        found = read_file(source, LongColumns.from_json(about["columns"]), per_step, about.get("names", ()))
+        per_step, encoding = bool(description.get("label_per_step", False)), Encoding.stored(description.get("reading"))
+        names = LongColumns.from_json(about["columns"])
+        found = read_file(source, names, per_step, encoding, about.get("names", ()))
         _noted(found.sequences, note)
         return found
     if isinstance(source, Mapping):

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.checked_json import read_record
-from model_search.data.files.plain_csv import read_plain_csv
 from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
 from model_search.data.tabular.chosen_rows import Labels, as_array
+from model_search.data.tabular.csv_file import UTF_8, Encoding
+from model_search.data.tabular.csv_reading import Reading, read_csv
 from model_search.data.text.tokens import is_missing
 from model_search.errors import DataError
 
@@ -133,7 +134,11 @@ def are_of_steps(values: np.ndarray) -> bool:
 
 
 def read_file(
-    path: str | os.PathLike[str], names: LongColumns, per_step: bool, channels: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    names: LongColumns,
+    per_step: bool,
+    encoding: Encoding = UTF_8,
+    channels: Sequence[str] = (),
 ) -> LabelledSequences:
     """The sequences of a `.ts` file or of a long CSV file.
 
@@ -141,6 +146,7 @@ def read_file(
         path: The file.
         names: The columns of a CSV file.
         per_step: Whether a CSV file's labels are those of steps.
+        encoding: Of a CSV file's text.
         channels: The names of the channels of training, in which order those of a CSV file are read; those of the file
             where there are none.
 
@@ -148,13 +154,16 @@ def read_file(
         DataError: if it cannot be read.
     """
     found = pathlib.Path(path).expanduser()
-    if found.suffix.lower() == ".ts":
-        return read_ts(found)
-    return read_long_csv(found, names, per_step, channels)
+    return read_long_csv(found, names, per_step, encoding, channels) if is_csv(path) else read_ts(found)
+
+
+def is_csv(source: Any) -> bool:
+    """Whether a source of sequences is the path of a CSV file: one that does not end in ".ts"."""
+    return isinstance(source, str | os.PathLike) and pathlib.Path(source).suffix.lower() != ".ts"
 
 
 def read_long_csv(
-    path: pathlib.Path, names: LongColumns, per_step: bool, channels: Sequence[str] = ()
+    path: pathlib.Path, names: LongColumns, per_step: bool, encoding: Encoding, channels: Sequence[str] = ()
 ) -> LabelledSequences:
     """A CSV file with a row for each step: id, time, label, and a column for each channel.
 
@@ -162,6 +171,7 @@ def read_long_csv(
         path: The file.
         names: Its columns that are no channels.
         per_step: Whether its labels are those of steps.
+        encoding: As for `read_file`.
         channels: As for `read_file`.
 
     Raises:
@@ -170,7 +180,7 @@ def read_long_csv(
     """
     import pandas as pd
 
-    frame = _read_cells(path, names)
+    frame = _read_cells(path, names, encoding)
     for name, what in ((names.id, "sequences"), (None if names.time == TIME else names.time, "times")):
         if name is not None and name not in frame.columns:
             raise DataError(f"{path} has no column {name!r} of {what}; its columns are {', '.join(frame.columns)}")
@@ -268,9 +278,9 @@ def _ts_head(lines: list[str], path: pathlib.Path) -> tuple[dict[str, str], Iter
     raise DataError(f"{path} has no line @data; expected a .ts file with settings, @data, and a sequence a line")
 
 
-def _read_cells(path: pathlib.Path, names: LongColumns) -> pd.DataFrame:
+def _read_cells(path: pathlib.Path, names: LongColumns, encoding: Encoding) -> pd.DataFrame:
     """A CSV file's cells as text, with points for the decimal commas of numbers, as `csv_data` reads them."""
-    table = read_plain_csv(path)
+    table = read_csv(path, Reading(encoding=encoding.name), of_study=encoding.of_study)
     if table.reading.decimal != ",":
         return table.frame.astype(object)
     numbers = set(table.number_columns(names.label)) - {names.id, names.groups}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import LATEST_RULES, READING_RULES
+from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES
 from model_search.data.rows import LABEL
 from model_search.data.sequences.sequence_files import LabelledSequences, are_of_steps
 from model_search.data.tabular import labels as label_columns
+from model_search.data.tabular.columns import MISSING_LABELS
+from model_search.data.tabular.preprocess import Note
 from model_search.data.tabular.table import check_weights
 from model_search.data.task import Task, TaskKind
 from model_search.data.text.tokens import is_missing
@@ -64,7 +65,7 @@ class StepLabels:
         return self.encoded.tobytes() + (b"" if is_plain else self.weights.tobytes())
 
 
-def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None, rules: int = LATEST_RULES) -> Task:
+def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None, rules: int = RULES_OF_NEW_STUDIES) -> Task:
     """The task of the labels of steps.
 
     Args:
@@ -78,9 +79,7 @@ def infer_sequence_task(found: LabelledSequences, kind: TaskKind | None, rules: 
     return label_columns.infer_task(label_columns.read_labels(_series(_flat(found)[0]), rules=rules), kind)
 
 
-def encode_step_labels(
-    found: LabelledSequences, task: Task, note: Callable[[str], None] | None = None
-) -> tuple[StepLabels, np.ndarray]:
+def encode_step_labels(found: LabelledSequences, task: Task, note: Note | None = None) -> tuple[StepLabels, np.ndarray]:
     """Encodes labels of steps.
 
     Args:
@@ -94,8 +93,8 @@ def encode_step_labels(
     Raises:
         DataError: if there are classes that the task does not have, or labels or weights do not fit the steps.
     """
-    cells, valid = _flat(found)
-    column = label_columns.read_like_training(_series(cells), task, READING_RULES)
+    cells, valid = _flat(found, note)
+    column = label_columns.read_like_training(_series(cells), task, RULES_AS_WRITTEN)
     known = column.codes >= 0
     pairs = label_columns.encode(column.take(np.flatnonzero(known)), task, note=note)
     mask = np.zeros(valid.shape, bool)
@@ -103,13 +102,13 @@ def encode_step_labels(
     encoded = np.zeros(valid.shape, pairs.dtype)
     encoded[mask] = pairs
     present = np.asarray(mask.any(axis=1))
-    weights = _weights(found, valid) * mask
+    weights = _weights(found, valid, note) * mask
     if not weights.any():
         raise DataError("every weight of the steps with a label is 0; expected some above 0")
     return StepLabels(encoded[present], weights[present], mask[present]), present
 
 
-def _weights(found: LabelledSequences, valid: np.ndarray) -> np.ndarray:
+def _weights(found: LabelledSequences, valid: np.ndarray, note: Note | None) -> np.ndarray:
     """What each step weighs, float32 [rows, steps]."""
     if found.weights is None:
         return valid.astype(np.float32)
@@ -119,30 +118,34 @@ def _weights(found: LabelledSequences, valid: np.ndarray) -> np.ndarray:
     if not are_of_steps(given):
         return np.asarray(check_weights(_series(given, WEIGHT))[:, None] * valid, np.float32)
     weights = np.zeros(valid.shape, np.float32)
-    weights[valid] = check_weights(_series(_by_step(found, given, "weights"), WEIGHT))
+    weights[valid] = check_weights(_series(_by_step(found, given, "weights", note), WEIGHT))
     return weights
 
 
-def _flat(found: LabelledSequences) -> tuple[np.ndarray, np.ndarray]:
+def _flat(found: LabelledSequences, note: Note | None = None) -> tuple[np.ndarray, np.ndarray]:
     """All labels one after the other, and which steps these belong to, bool [rows, steps]."""
     labels = found.labels
     if labels is None:
         raise DataError("the sequences have no labels; expected one for each step")
     if not found.has_label_per_step:
         raise DataError("received a label for each sequence; RNN_ALL_ACTIVATIONS expects a label for each step")
-    return _by_step(found, labels, "labels"), found.sequences.valid
+    return _by_step(found, labels, "labels", note), found.sequences.valid
 
 
-def _by_step(found: LabelledSequences, values: np.ndarray, what: str) -> np.ndarray:
+def _by_step(found: LabelledSequences, values: np.ndarray, what: str, note: Note | None) -> np.ndarray:
     """Labels or weights of all valid steps, one after the other."""
-    import pandas as pd
-
     lengths = found.sequences.lengths.tolist()
     given = [_of_one(values[row], length, f"the {what} of sequence {row + 1}") for row, length in enumerate(lengths)]
     has_padding = _are_padded(found, {len(own) for own in given})
     for row, (own, length) in enumerate(zip(given, lengths, strict=True), start=1):
-        if len(own) < length or not (has_padding or pd.isna(own[length:]).all()):
+        is_complete = len(own) >= length
+        if is_complete and (has_padding or all(map(_is_blank, own[length:]))):
+            continue
+        if not is_complete or not _is_padded_alone(found, own, length):
             raise DataError(f"sequence {row} has {length} steps and {len(own)} {what}; expected one for each step")
+        if note is not None:
+            value = own.tolist()[-1]
+            note(f"the {what} behind the {length} steps of the only sequence are all {value!r} and count as padding")
     return np.concatenate([own[:length] for own, length in zip(given, lengths, strict=True)])
 
 
@@ -165,6 +168,21 @@ def _are_padded(found: LabelledSequences, widths: set[int]) -> bool:
     """
     has_several_lengths = len(set(found.sequences.lengths.tolist())) > 1
     return len(widths) == 1 and (widths == {found.given_steps} or has_several_lengths)
+
+
+def _is_padded_alone(found: LabelledSequences, own: np.ndarray, length: int) -> bool:
+    """Whether the labels behind the steps of a sequence that comes alone are padding, as they are among others.
+
+    They have one value, and reach to where the longest sequence in training ends: real ones would be fewer, or differ.
+    """
+    steps = found.sequences.values.shape[1]
+    is_alone = len(found.sequences) == 1 and found.given_steps < steps <= len(own)
+    return is_alone and all(value == own[-1] for value in own[length:].tolist())
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether it is no label: missing, or a text that stands for a missing one."""
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() in MISSING_LABELS)
 
 
 def _series(cells: np.ndarray, name: str = LABEL) -> pd.Series:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import LATEST_RULES, PrepareOptions
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.rows import LABEL, Arrays, Rows, as_pandas, index_notes, index_of, with_missing
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
@@ -238,7 +238,7 @@ class Choice:
         return found | ({"other_tasks": [task.to_json() for task in self.others.values()]} if self.others else {})
 
 
-def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, rules: int = LATEST_RULES) -> Task:
+def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, rules: int = RULES_OF_NEW_STUDIES) -> Task:
     """The primary task of the labels of the first part; `rules` as in `PrepareOptions.reading_rules`."""
     rows, own = parts[0]
     weight = None if own.weights is None else own.weight_name

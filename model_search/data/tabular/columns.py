@@ -207,6 +207,16 @@ def is_typed_date(series: pd.Series) -> bool:
     return types.is_datetime64_any_dtype(series.dtype)
 
 
+def is_duration(series: pd.Series, *, of_arrow: bool = True) -> bool:
+    """Whether the column holds durations by its dtype; `of_arrow`: whether those of Arrow count."""
+    import pandas as pd
+    import pandas.api.types as types
+
+    if isinstance(series.dtype, pd.ArrowDtype):
+        return of_arrow and series.dtype.kind == "m"
+    return types.is_timedelta64_dtype(series.dtype)
+
+
 def is_infinite(text: str) -> bool:
     """Whether a text is an infinite number, such as "inf" or "-Infinity"."""
     return bool(_INFINITE.fullmatch(text))

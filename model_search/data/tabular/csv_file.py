@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import gzip
 import io
 import pathlib
 import zlib
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
+from model_search.data.checked_json import need
 from model_search.errors import DataError
 
 _CHUNK = 2**18  # bytes
@@ -20,10 +22,76 @@ _NO_TEXT = {  # by their first bytes
     b"\xfd7zXZ\0": "compressed by xz",
     **{b"BZh%d1AY&SY" % level: "compressed by bzip2" for level in range(1, 10)},
 }
-_UTF_8 = ("utf-8", "utf8", "utf-8-sig")
+_NAMES_OF_UTF_8 = ("utf-8", "utf8", "utf-8-sig")
 
 
-def lines_of(path: pathlib.Path, encoding: str) -> Iterator[str]:
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """The encoding of a text file.
+
+    Attributes:
+        name: As Python knows it.
+        of_study: Whether a study reads all files so: nobody can choose another one then, and no error advises it.
+
+    Raises:
+        DataError: if there is no such encoding.
+    """
+
+    name: str = "utf-8"
+    of_study: bool = False
+
+    def __post_init__(self) -> None:
+        if not _is_encoding(self.name):
+            raise DataError(
+                f"there is no encoding {self.name!r}; common ones are 'utf-8', 'utf-16', 'cp1252', 'latin-1'"
+            )
+
+    @classmethod
+    def given(cls, name: str, has_file: bool) -> Encoding:
+        """The one that a user gives to a provider.
+
+        Raises:
+            DataError: if there is no such encoding, or no CSV file that it is for.
+        """
+        found = cls(name)
+        if not found.is_utf_8 and not has_file:
+            raise DataError(f"encoding is {name!r}, which is for a CSV file; give one, or leave encoding out")
+        return found
+
+    @classmethod
+    def stored(cls, reading: Any) -> Encoding:
+        """That of a study, from what its description says of how it reads files."""
+        values = reading if isinstance(reading, Mapping) else {}
+        return cls(need(values.get("encoding", "utf-8"), str, "the encoding of files"), of_study=True)
+
+    def to_json(self) -> dict[str, str]:
+        """What `stored` reads; UTF-8 is left out, as before."""
+        return {} if self.is_utf_8 else {"encoding": self.name}
+
+    @property
+    def is_utf_8(self) -> bool:
+        """Whether it is UTF-8, with or without a byte order mark."""
+        return self.name.lower() in _NAMES_OF_UTF_8
+
+    def advice(self, other: str) -> str:
+        """What to do with a file that is not in it, and may be in another one."""
+        if self.of_study:
+            return f"save it as {'UTF-8' if self.is_utf_8 else self.name}, which this study reads"
+        return f"save it as UTF-8, or give its encoding, such as encoding={other!r}"
+
+
+def _is_encoding(name: Any) -> bool:
+    text = "a,b\n" * 40  # some take short texts only
+    try:
+        return text.encode(name).decode(name) == text
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return False
+
+
+UTF_8 = Encoding()
+
+
+def lines_of(path: pathlib.Path, encoding: Encoding) -> Iterator[str]:
     """The lines of a file, each with its end; it is read as they are asked for.
 
     Args:
@@ -45,39 +113,29 @@ def lines_of(path: pathlib.Path, encoding: str) -> Iterator[str]:
         yield last
 
 
-def _texts(path: pathlib.Path, encoding: str) -> Iterator[str]:
+def _texts(path: pathlib.Path, encoding: Encoding) -> Iterator[str]:
     """The decoded file, a part at a time."""
-    try:
-        "".encode(encoding)
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() in _UTF_8 else encoding)()
-    except LookupError:
-        raise DataError(f"there is no encoding {encoding!r}; common ones are 'utf-8', 'cp1252', 'latin-1'") from None
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding.is_utf_8 else encoding.name)()
     bytes_before = lines_before = 0
     for content in _contents(path):
         if not bytes_before:
             _check_text(path, content)
-        if (
-            not bytes_before
-            and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-            and encoding.lower() in _UTF_8
-        ):
-            raise DataError(f"{path} is UTF-16, not UTF-8; give encoding='utf-16', or save it as UTF-8")
+        has_mark = not bytes_before and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        if has_mark and encoding.is_utf_8:
+            raise DataError(f"{path} is UTF-16, not UTF-8; {encoding.advice('utf-16')}")
         try:
             text = decoder.decode(content, final=not content)
         except UnicodeDecodeError as error:
             line = lines_before + error.object[: error.start].count(b"\n") + 1
             place = bytes_before - (len(error.object) - len(content)) + error.start
-            other = "cp1252" if encoding.lower() in _UTF_8 else "utf-8"
             raise DataError(
-                f"{path} is not {encoding}: byte 0x{error.object[error.start]:02x} in line {line} (at byte {place}); "
-                f"save it as UTF-8, or give its encoding, such as encoding={other!r}"
+                f"{path} is not {encoding.name}: byte 0x{error.object[error.start]:02x} in line {line} (at byte "
+                f"{place}); {encoding.advice('cp1252' if encoding.is_utf_8 else 'utf-8')}"
             ) from None
         except UnicodeError as error:  # UTF-16 and UTF-32 without the mark that says which
-            raise DataError(
-                f"{path} is not {encoding}: {error}; save it as UTF-8, or give its encoding, such as encoding='utf-8'"
-            ) from None
+            raise DataError(f"{path} is not {encoding.name}: {error}; {encoding.advice('utf-8')}") from None
         if "\0" in text:
-            raise DataError(f"{path} holds zero bytes; expected a text file (UTF-16 needs encoding='utf-16')")
+            raise DataError(f"{path} holds zero bytes; expected a text file: if it is one, {encoding.advice('utf-16')}")
         yield text if bytes_before else text.removeprefix("\ufeff")
         bytes_before += len(content)
         lines_before += content.count(b"\n")

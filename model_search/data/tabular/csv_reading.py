@@ -17,7 +17,7 @@ import numpy as np
 
 from model_search.data.checked_json import need
 from model_search.data.tabular import columns
-from model_search.data.tabular.csv_file import lines_of
+from model_search.data.tabular.csv_file import Encoding, lines_of
 from model_search.data.tabular.csv_rows import RowError, csv_rows
 from model_search.data.tabular.schema import MOSTLY
 from model_search.data.task import Task
@@ -64,22 +64,11 @@ class Reading:
             raise DataError(
                 f"the delimiter is {self.delimiter!r}, which has another meaning in CSV; choose another one"
             )
-        if not _is_encoding(self.encoding):
-            raise DataError(
-                f"there is no encoding {self.encoding!r}; common ones are 'utf-8', 'utf-16', 'cp1252', 'latin-1'"
-            )
+        Encoding(self.encoding)  # raises if there is none
         if not isinstance(self.header, bool) and self.header != "auto":
             raise DataError(f"header is {self.header!r}; expected True, False or 'auto'")
         if self.decimal not in (None, ".", ","):
             raise DataError(f"decimal is {self.decimal!r}; expected '.', ',' or None to detect it")
-
-
-def _is_encoding(name: Any) -> bool:
-    text = "a,b\n" * 40  # some take short texts only
-    try:
-        return text.encode(name).decode(name) == text
-    except (LookupError, UnicodeError, TypeError, ValueError):
-        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +97,8 @@ def read_csv(
     reading: Reading | None = None,
     label: str | None = None,
     names: Sequence[str] | None = None,
+    *,
+    of_study: bool = False,
 ) -> CsvTable:
     """Reads a CSV file (also compressed by gzip).
 
@@ -116,6 +107,7 @@ def read_csv(
         reading: How to read it.
         label: A required column; if the first row contains it, that row is the header.
         names: Names of the columns of a file without a header; "column_0", "column_1", ... where None.
+        of_study: Whether the encoding is that of a study, see `Encoding`.
 
     Returns:
         A frame whose cells are all text, not stripped; decimal commas are left as they are, see `CsvTable.with_points`.
@@ -123,7 +115,7 @@ def read_csv(
     Raises:
         DataError: if there is no such file, or it cannot be read; the message names the line where that helps.
     """
-    file = open_csv(path, reading, label, names)
+    file = open_csv(path, reading, label, names, of_study=of_study)
     return CsvTable(_whole(file), file.reading, file.notes)
 
 
@@ -161,11 +153,13 @@ def open_csv(
     reading: Reading | None = None,
     label: str | None = None,
     names: Sequence[str] | None = None,
+    *,
+    of_study: bool = False,
 ) -> CsvFile:
     """Opens a CSV file, and detects how it is read from its first rows; arguments and errors as in `read_csv`."""
     reading = reading or Reading()
     path = pathlib.Path(path)
-    lines = lines_of(path, reading.encoding)
+    lines = lines_of(path, Encoding(reading.encoding, of_study))
     sample = _first_lines(lines)
     if not sample:
         raise DataError(f"{path} is empty; expected a header and rows")
@@ -278,9 +272,9 @@ def _open_later(source: str | os.PathLike[str], description: Mapping[str, Any]) 
         decimal=remembered.get("decimal"),
     )
     if reading.header is not False:
-        file = open_csv(source, reading, label=features[0] if features else None)
+        file = open_csv(source, reading, label=features[0] if features else None, of_study=True)
         return file, remembered.get("number_columns", file.names)
-    file, names = open_csv(source, reading), _columns_of(description)
+    file, names = open_csv(source, reading, of_study=True), _columns_of(description)
     for expected in (names, features):
         if len(expected) == len(file.names):
             return dataclasses.replace(file, names=tuple(expected)), remembered.get("number_columns", expected)

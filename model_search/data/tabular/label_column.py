@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import READING_RULES
+from model_search.data.prepare_options import RULES_AS_WRITTEN
 from model_search.data.tabular import columns
 from model_search.data.task import Label
 from model_search.errors import DataError
@@ -94,7 +94,7 @@ def float_or_inf(label: Label) -> float:
         return math.inf
 
 
-def read_labels(series: pd.Series, *, as_text: bool = False, rules: int = READING_RULES) -> LabelColumn:
+def read_labels(series: pd.Series, *, as_text: bool = False, rules: int = RULES_AS_WRITTEN) -> LabelColumn:
     """Reads a column of labels, each as it is written.
 
     Where all labels are numbers, equal ones are one label; the most common way of writing it decides whether it is a

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import LATEST_RULES
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES
 from model_search.data.tabular import earlier_rules
 from model_search.data.tabular.label_column import LabelColumn, is_number, parse_number, read_labels, shown
 from model_search.data.tabular.schema import robust_scale
@@ -37,7 +37,9 @@ def read_like_training(series: pd.Series, task: Task, rules: int) -> LabelColumn
     if rules < 2:
         return earlier_rules.read_labels(series)
     # A study with a class "inf" has classes of texts; where classes are numbers, it is missing by any rules.
-    return read_labels(series, as_text=any(isinstance(label, str) for label in task.classes), rules=LATEST_RULES)
+    return read_labels(
+        series, as_text=any(isinstance(label, str) for label in task.classes), rules=RULES_OF_NEW_STUDIES
+    )
 
 
 def infer_task(

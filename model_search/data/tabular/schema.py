@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import LATEST_RULES
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
     DATE_PARTS,
@@ -82,7 +82,7 @@ class Finding:
 
 
 def infer_schema(
-    frame: pd.DataFrame, target: Target, kinds: Mapping[str, str] | None = None, rules: int = LATEST_RULES
+    frame: pd.DataFrame, target: Target, kinds: Mapping[str, str] | None = None, rules: int = RULES_OF_NEW_STUDIES
 ) -> tuple[FeatureSchema, list[str]]:
     """Fits the features.
 
@@ -125,7 +125,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int) -> F
         return _noted(_number(name, values, target), changes)
     if kind is None and columns.is_typed_date(series):
         return _date(name, columns.dates_of(series, "ymd"), "ymd", target)
-    if types.is_timedelta64_dtype(dtype):
+    if columns.is_duration(series, of_arrow=rules >= 4):
         return Finding(dropped="durations are not supported; give them as a number of seconds or days")
     is_category = isinstance(dtype, pd.CategoricalDtype) or types.is_bool_dtype(dtype)
     if kind == TEXT or (is_category and kind != NUMBER):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import LATEST_RULES, READING_RULES, PrepareOptions
+from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
@@ -124,10 +124,12 @@ class _Part:
         return _Part(frame, self.targets[rows], weights, others, arrangement)
 
 
-def table_task(raw: RawTable, kind: TaskKind | None = None, rules: int = LATEST_RULES) -> tuple[LabelColumn, Task]:
+def table_task(
+    raw: RawTable, kind: TaskKind | None = None, rules: int = RULES_OF_NEW_STUDIES
+) -> tuple[LabelColumn, Task]:
     """Reads the labels and infers the task; DataError where there is nothing to learn."""
     series = raw.rows.labels
-    if rules < READING_RULES:
+    if rules < RULES_AS_WRITTEN:
         column = earlier_rules.read_labels(series)
     else:
         column = read_labels(series, as_text=raw.kinds.get(str(series.name)) == TEXT, rules=rules)
@@ -175,11 +177,11 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         if not len(valid.targets):
             raise DataError("the validation data have no row with a label; expected at least one")
         split = {"by": GIVEN_VALIDATION}
-    if rules < READING_RULES:
+    if rules < RULES_AS_WRITTEN:
         train, valid = _as_before(train), _as_before(valid)
     split |= {"train_rows": len(train.targets), "valid_rows": len(valid.targets)}
-    task = labels.fit_scale(task, train.targets, checked=rules >= READING_RULES)
-    if rules >= READING_RULES and split["by"] != BY_TIME:  # what comes later may lie beyond what was
+    task = labels.fit_scale(task, train.targets, checked=rules >= RULES_AS_WRITTEN)
+    if rules >= RULES_AS_WRITTEN and split["by"] != BY_TIME:  # what comes later may lie beyond what was
         task = labels.fit_range(task, train.targets)
     notes += labels.scale_notes(task, train.targets)
     others = scaled(others, train.others)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy as np
 from model_search.data.checked_json import need
 from model_search.data.rows import Rows
 from model_search.data.tabular.chosen_rows import Labels, evaluated_rows
+from model_search.data.tabular.csv_file import Encoding
+from model_search.data.tabular.preprocess import Note
 from model_search.data.task import tasks_of
 from model_search.data.text.text_files import TextColumns, evaluated_texts, later_texts
 from model_search.data.text.tokens import TextFormat, tokenized
-
-Note = Callable[[str], None]
 
 
 def texts_of(source: Any, description: Mapping[str, Any], note: Note | None = None) -> dict[str, np.ndarray]:
@@ -23,12 +23,12 @@ def texts_of(source: Any, description: Mapping[str, Any], note: Note | None = No
     Args:
         source: As for `text_files.later_texts`.
         description: The study's description of its data.
-        note: Called with a sentence if texts are cut.
+        note: Called with a sentence if texts are cut, or links to folders are left out.
 
     Raises:
         DataError: if the texts cannot be read.
     """
-    return _inputs(later_texts(source, _columns(description)), description, note)
+    return _inputs(later_texts(source, _columns(description), _encoding(description), note), description, note)
 
 
 def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | None = None) -> Rows:
@@ -37,12 +37,12 @@ def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | Non
     Args:
         source: As for `text_files.evaluated_texts`.
         description: The study's description of its data.
-        note: Called with a sentence if texts are cut, or labels are not taken as they are.
+        note: Called with a sentence if texts are cut, links to folders left out, or labels not taken as they are.
 
     Raises:
         DataError: as `texts_of`, or if there are no labels.
     """
-    found = evaluated_texts(source, _columns(description))
+    found = evaluated_texts(source, _columns(description), _encoding(description), note)
     inputs = _inputs(found.texts, description, note)
     if note is not None:
         for sentence in found.notes:
@@ -54,6 +54,10 @@ def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | Non
 def _columns(description: Mapping[str, Any]) -> TextColumns:
     reading = need(description.get("reading", {}), Mapping, "how texts are read")
     return TextColumns(**need(reading.get("columns", {}), Mapping, "the columns of texts"))
+
+
+def _encoding(description: Mapping[str, Any]) -> Encoding:
+    return Encoding.stored(description.get("reading"))
 
 
 def _inputs(texts: Any, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:

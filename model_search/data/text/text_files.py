@@ -19,9 +19,11 @@ from model_search.data.files.labelled_files import (
     none_skipped,
     size_of,
 )
-from model_search.data.files.plain_csv import read_plain_csv
 from model_search.data.rows import as_pandas
 from model_search.data.tabular.chosen_rows import Labels
+from model_search.data.tabular.csv_file import UTF_8, Encoding
+from model_search.data.tabular.csv_reading import Reading, read_csv
+from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -105,13 +107,15 @@ def of_frame(frame: pd.DataFrame, columns: TextColumns, source: str, *, needs_la
     return LabelledTexts(frame[text].to_numpy(dtype=object), labels, named_columns)
 
 
-def of_csv(path: str | os.PathLike[str], columns: TextColumns, *, needs_label: bool) -> LabelledTexts:
+def of_csv(
+    path: str | os.PathLike[str], columns: TextColumns, encoding: Encoding, *, needs_label: bool
+) -> LabelledTexts:
     """The texts of a CSV file.
 
     Raises:
         DataError: if it cannot be read, or a column is missing; or if it has one column, whose first row may be a text.
     """
-    table = read_plain_csv(path)
+    table = read_csv(path, Reading(encoding=encoding.name), of_study=encoding.of_study)
     names = [str(name) for name in table.frame.columns]
     wanted = columns.text or TEXT
     if len(names) == 1 and table.reading.header and names[0] != wanted:
@@ -144,7 +148,9 @@ def of_files(files: LabelledFiles) -> LabelledTexts:
     return LabelledTexts(texts, labels, notes=notes)
 
 
-def later_texts(source: Any, columns: TextColumns) -> Sequence[Any]:
+def later_texts(
+    source: Any, columns: TextColumns, encoding: Encoding = UTF_8, note: Note | None = None
+) -> Sequence[Any]:
     """Texts to predict, in their order.
 
     Args:
@@ -152,12 +158,14 @@ def later_texts(source: Any, columns: TextColumns) -> Sequence[Any]:
             a CSV file with it, of a `.txt` file, or of a folder (all `.txt` files below it, by path); or a list of
             `pathlib.Path`s of such files.
         columns: The study's columns.
+        encoding: That in which the study reads CSV files.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: if it is none of these, or a file cannot be read; names it.
     """
     if isinstance(source, str | os.PathLike):
-        return _of_path(source, columns)
+        return _of_path(source, columns, encoding, note)
     if hasattr(source, "columns"):
         return of_frame(source, _text_alone(columns), "the frame", needs_label=False).texts
     if isinstance(source, Mapping):
@@ -173,20 +181,26 @@ def later_texts(source: Any, columns: TextColumns) -> Sequence[Any]:
     return items
 
 
-def evaluated_texts(source: Any, columns: TextColumns) -> LabelledTexts:
+def evaluated_texts(
+    source: Any, columns: TextColumns, encoding: Encoding = UTF_8, note: Note | None = None
+) -> LabelledTexts:
     """Texts with labels to evaluate on.
 
     Args:
         source: A folder of folders of classes, a CSV file or a frame with a column of labels, or (texts, labels) or
             (texts, labels, weights).
         columns: The study's columns.
+        encoding: That in which the study reads CSV files.
+        note: Called with a sentence if links to folders are left out.
 
     Raises:
         DataError: if there are no labels, or their index is that of the texts in another order.
     """
     if isinstance(source, tuple):
         labels = Labels.of(*source[1:])
-        return LabelledTexts(later_texts(source[0], columns), labels, notes=labels.index_notes(source[0]))
+        return LabelledTexts(
+            later_texts(source[0], columns, encoding, note), labels, notes=labels.index_notes(source[0])
+        )
     if hasattr(source, "columns"):
         return of_frame(source, columns, "the frame", needs_label=True)
     if not isinstance(source, str | os.PathLike):
@@ -197,28 +211,30 @@ def evaluated_texts(source: Any, columns: TextColumns) -> LabelledTexts:
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
         files = files_by_class(path, TEXTS)
-        return LabelledTexts(_all_read(files), Labels(np.array(files.labels, dtype=object)))
-    return of_csv(path, columns, needs_label=True)
+        return LabelledTexts(_all_read(files, note), Labels(np.array(files.labels, dtype=object)))
+    return of_csv(path, columns, encoding, needs_label=True)
 
 
-def _of_path(source: str | os.PathLike[str], columns: TextColumns) -> Sequence[Any]:
+def _of_path(
+    source: str | os.PathLike[str], columns: TextColumns, encoding: Encoding, note: Note | None
+) -> Sequence[Any]:
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
-        return _all_read(files_in(path, TEXTS))
+        return _all_read(files_in(path, TEXTS), note)
     if not path.is_file():
         raise DataError(f"there is no file or folder {os.fspath(source)!r}; expected one, or a list of texts: [text]")
     if path.suffix.lower() in TEXTS.suffixes:
         return _all_read(LabelledFiles((path,), None))
-    return of_csv(path, _text_alone(columns), needs_label=False).texts
+    return of_csv(path, _text_alone(columns), encoding, needs_label=False).texts
 
 
 def _text_alone(columns: TextColumns) -> TextColumns:
     return TextColumns(text=columns.text)
 
 
-def _all_read(files: LabelledFiles) -> Sequence[str]:
+def _all_read(files: LabelledFiles, note: Note | None = None) -> Sequence[str]:
     texts = []
-    for path in none_skipped(files, TEXTS).paths:
+    for path in none_skipped(files, TEXTS, note).paths:
         try:
             texts.append(_content(path))
         except DataError as error:

@@ -18,7 +18,7 @@ from model_search.errors import StudyError, UserError
 from model_search.finish.calibration import log_probabilities
 from model_search.finish.ensemble_selection import ensemble_logits
 from model_search.finish.final_ensemble import StudyParts, validation_logits
-from model_search.finish.predict import class_array
+from model_search.finish.predict import class_array, written_classes
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial
 from model_search.training.metrics import compute_metric, resolve_metric
@@ -125,12 +125,18 @@ def classes_above(probabilities: pd.DataFrame, task: Task, threshold: float) -> 
         task: What is predicted.
         threshold: The probability from which the second class is predicted.
     """
-    return class_array(task)[(probabilities.iloc[:, 1].to_numpy() >= threshold).astype(int)]
+    return class_array(task)[_above(probabilities, threshold)]
+
+
+def _above(probabilities: pd.DataFrame, threshold: float) -> np.ndarray:
+    """The number of the predicted class of each row."""
+    return (probabilities.iloc[:, 1].to_numpy() >= threshold).astype(int)
 
 
 def frames_above(frames: Iterator[pd.DataFrame], task: Task, threshold: float) -> Iterator[pd.DataFrame]:
     """What is written of predictions, with the classes that a threshold predicts."""
+    classes = written_classes(task)
     for frame in frames:
         shares = frame[[name for name in frame if str(name).startswith("probability_")]]
-        labels = classes_above(shares, task, threshold)
+        labels = classes[_above(shares, threshold)]
         yield frame.assign(prediction=np.array(labels, dtype=object) if labels.dtype == object else labels)

@@ -6,8 +6,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.deadline import Deadline
 from model_search.finish.validation_rows import keep_training
@@ -16,12 +14,12 @@ from model_search.search.history.history import History
 from model_search.search.planning.finalists import FINALISTS, FinalistsPlanner, finalists
 from model_search.search.planning.fold_plans import FOLDS, bag_plan
 from model_search.trainers.bags.bag_seconds import BagSeconds
-from model_search.trainers.bags.divisible import undivided
+from model_search.trainers.bags.divisible import groups_of, undivided
 from model_search.trainers.bags.refit import are_refit
 from model_search.trainers.dispatch import LOADING_SECONDS, run_session
 from model_search.trainers.executors.worker_main import worker_parts
 from model_search.trainers.interrupts import Interrupts
-from model_search.trainers.options import AUTO_FOLDS, SearchOptions
+from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import Session
 from model_search.trainers.worker import StopReason, Worker
@@ -36,19 +34,30 @@ _MOST_BAGS = 12  # of a search with a time limit
 
 
 def with_folds(session: Session, options: SearchOptions) -> SearchOptions:
-    """The options with a number of folds, or none: in place of "auto", and where rows cannot be divided.
+    """The options with a number of folds, or none: in place of "auto", and where rows cannot be divided into as many.
 
-    The user is told where folds that he has asked for have no effect. Nothing reserves time for them then.
+    The user is told where folds that he has asked for have no effect, and nothing reserves time for them then; and
+    where there are fewer of them than he has asked for.
     """
     if options.folds is None:
         return options
     reason = undivided(session.data)
-    if reason is not None and options.folds != AUTO_FOLDS:
-        display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+    if reason is None and session.planner.replayed_towers is not None:
+        reason = "the specification replays towers, and nothing else is trained"
+    if not isinstance(options.folds, int):
+        return dataclasses.replace(options, folds=None if reason is not None else _usual(session, options))
+    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
+    if reason is not None:
         display.warn(f"folds={options.folds} has no effect: {reason}")
-    if reason is not None or session.planner.replayed_towers is not None:
         return dataclasses.replace(options, folds=None)
-    return options if options.folds != AUTO_FOLDS else dataclasses.replace(options, folds=_usual(session, options))
+    groups = groups_of(session.data)
+    if groups is None or groups >= options.folds:
+        return options
+    display.warn(
+        f"folds={options.folds} is more than there are groups of rows: there are {groups} folds, one for each group; "
+        f"give folds={groups} or fewer, or finer groups"
+    )
+    return dataclasses.replace(options, folds=groups)
 
 
 def _usual(session: Session, options: SearchOptions) -> int | None:
@@ -67,7 +76,7 @@ def _usual(session: Session, options: SearchOptions) -> int | None:
     )
     if not is_fit or not isinstance(data, TableData):
         return None
-    groups = None if data.groups is None else len(np.unique(data.groups))
+    groups = groups_of(data)
     if groups is not None and _is_of_groups(data):
         return min(FOLDS, groups) if groups >= _FEWEST_GROUPS else None
     has_own_steps = bool(session.record.settings.get("steps_from_data"))

@@ -19,7 +19,14 @@ def undivided(data: PreparedData) -> str | None:
         return "validation rows were given, and are used as they are"
     if by == BY_TIME:
         return "rows are validated on by their time, the latest ones, and folds would train on later rows"
+    if groups_of(data) == 1:
+        return "all rows are of one group, which no fold can be without"
     return None
+
+
+def groups_of(data: PreparedData) -> int | None:
+    """How many groups the training and validation rows have: each is in one fold. None where rows are independent."""
+    return len(np.unique(data.groups)) if isinstance(data, TableData) and data.groups is not None else None
 
 
 def no_further_folds(data: PreparedData) -> str | None:
@@ -29,5 +36,6 @@ def no_further_folds(data: PreparedData) -> str | None:
         return reason
     if data.other_tasks:
         return "there are several tasks"
-    groups = FOLDS if data.groups is None else len(np.unique(data.groups))
-    return None if groups >= FOLDS else f"there are {groups} groups of rows, and it takes {FOLDS}"
+    groups = groups_of(data)
+    few = groups is not None and groups < FOLDS
+    return f"there are {groups} groups of rows, and it takes {FOLDS}" if few else None

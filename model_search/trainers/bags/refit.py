@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from model_search.data.prepared_data import TableData
+from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import concatenate
 from model_search.data.tabular.table import GIVEN_VALIDATION
 from model_search.deadline import Deadline
 from model_search.errors import TrialError
 from model_search.metadata.artefacts import save_arrays
-from model_search.metadata.final_models import FinalModel
+from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
 from model_search.metadata.paths import refit_weights
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan
 from model_search.report.leaderboard import ranked_models
@@ -48,7 +48,7 @@ def with_refit(session: Session, options: SearchOptions, has_final_training: boo
     is_usual = (
         isinstance(data, TableData)
         and (are_refit(options.folds) if data.lengths else _is_of_columns(data) and not has_final_training)
-        and data.description.get("split", {}).get("by") != GIVEN_VALIDATION
+        and _has_more_rows(data)
         and not data.other_tasks
         and options.time_limit is not None
         and options.finish != "neither"
@@ -61,12 +61,49 @@ def _is_of_columns(data: TableData) -> bool:
     return data.description.get("schema") is not None
 
 
-def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> None:
+def _has_more_rows(data: PreparedData) -> bool:
+    """Whether the rows that the search has validated on can be trained on: not if they were given, nor of a stream."""
+    return isinstance(data, TableData) and data.description.get("split", {}).get("by") != GIVEN_VALIDATION
+
+
+def drop_student(session: Session, options: SearchOptions, is_refit: bool) -> None:
+    """Before the final stage: drops a student that the study has and that is not as it is asked for now.
+
+    It has more parameters than it may have now; the stage makes another one. Or what is handed back is to be trained on
+    all rows, which a student is not.
+
+    Args:
+        session: The study; its store is open.
+        options: What the user asked for.
+        is_refit: Whether that is to hand back, in place of ensemble and student, what is trained on all rows.
+    """
+    made = session.store.final_models()
+    student = next((model for model in made if model.kind is FinalKind.STUDENT), None)
+    if student is None:
+        return
+    most, kept = options.student_parameters, [model for model in made if model is not student]
+    if is_refit and _has_more_rows(session.data):
+        said = "the study's student is dropped: refit=True hands back what is trained on all rows, which it is not"
+    elif wants_student(options.finish) and most is not None and student.parameters > most:
+        said = f"the study's student has {student.parameters:,} parameters, and may have {most:,} now: it is dropped"
+    else:
+        return
+    session.store.save_final_models(kept)
+    ProgressDisplay(session.record.metric, options.number_models, options.progress).warn(said)
+
+
+def refit_best(session: Session, options: SearchOptions, deadline: Deadline, is_asked: bool = False) -> None:
     """Trains what is handed back again on training and validation rows, for the same epochs; its metrics stay.
 
     Only towers by themselves, classic models and the towers of bags of few folds are: models of other bags have seen
     nearly all rows, students and what was trained from other towers keep their weights, and so does what has no time
     any more.
+
+    Args:
+        session: The study; its store is open.
+        options: What the user asked for, with a yes or a no to this.
+        deadline: When it has to be done.
+        is_asked: Whether the user has asked for it, who then is told where a student is handed back, which stays.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C; what is trained by then is stored.
@@ -75,7 +112,7 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
     if options.refit is not True:
         return
     display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-    if not isinstance(data, TableData) or data.description.get("split", {}).get("by") == GIVEN_VALIDATION:
+    if not isinstance(data, TableData) or not _has_more_rows(data):
         display.warn(
             "refit has no effect: the data are a stream, or validation rows were given, which are not trained on"
         )
@@ -84,6 +121,11 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline) -> 
     if not study.completed:
         return
     best = ranked_models(study.history, session.store.final_models())[0]
+    if is_asked and isinstance(best, FinalModel) and best.kind is FinalKind.STUDENT and best.plan is not None:
+        display.warn(
+            "refit has no effect: the best model is the student, which keeps its weights; with finish='both' there is "
+            "no student, and the best of the other models is trained on all rows"
+        )
     known = session.store.files()
     waiting = [
         trial for trial in _towers(best, study.history) if refit_weights(trial.id) not in known and _can_be_refit(trial)

@@ -17,6 +17,7 @@ from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError,
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
+from model_search.metadata.trial import TAKEN_OVER, StartKind
 from model_search.search.history.history import History
 from model_search.search.planning.transfer import GivenTower
 from model_search.towers.starting_weights import BY_LAYER, layer_weight_names
@@ -136,6 +137,64 @@ def keep_given(store: Store, artefacts: ArtefactStore, given: GivenModels | None
         raise StudyError(
             "the study was ended before it had stored the models to start from; give warm_start_from again"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How many towers of a search began with weights of the models that it was given.
+
+    Attributes:
+        origin: Where the models come from, for people.
+        taken_over: For each tower that did not begin with earlier trials, with how many such weights it began.
+    """
+
+    origin: str
+    taken_over: tuple[int, ...]
+
+    @property
+    def is_none(self) -> bool:
+        """Whether no weight fitted any tower."""
+        return not any(self.taken_over)
+
+    def __str__(self) -> str:
+        count = len(self.taken_over)
+        if self.is_none:
+            return (
+                f"warm_start_from has no effect: no weight of {self.origin} fits any of the {count} towers of this "
+                "search, which began with fresh weights; expected models that share blocks, or layers of the same "
+                "kinds and shapes, with them"
+            )
+        fitting = [number for number in self.taken_over if number]
+        return (
+            f"{len(fitting)} of {count} towers began with weights of {self.origin} (up to {max(fitting)} each); all "
+            "other weights were fresh"
+        )
+
+
+def fit_of_given(settings: Mapping[str, Any], history: History) -> Fit | None:
+    """How many towers began with weights of the models that a study was given; None where there is nothing to say.
+
+    Towers that begin with earlier trials do not count.
+
+    Args:
+        settings: The study's.
+        history: Its trials.
+    """
+    if not given_towers(settings):
+        return None
+    found = []
+    for trial in history.completed:
+        plan, result = trial.plan, trial.result
+        if plan is None or result is None or not plan.is_searched:
+            continue
+        if plan.start is None:
+            found.append(0)  # no given tower has a block in common with it, or it is a sample of random search
+        elif plan.start.kind is StartKind.GIVEN:
+            count = result.environment.get(TAKEN_OVER)
+            if type(count) is not int:
+                return None  # of an evaluator that does not say
+            found.append(count)
+    return Fit(str(settings[_SETTING].get("origin")), tuple(found)) if found else None
 
 
 def _of_study(folder: pathlib.Path) -> GivenModels:

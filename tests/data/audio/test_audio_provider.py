@@ -179,6 +179,18 @@ def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
             read(root, as_described(data))
 
 
+def test_a_linked_folder_is_left_out_of_predictions_with_a_note(tmp_path):
+    root = tmp_path / "root"
+    write_tones(root)
+    write_tones(tmp_path / "other", 1)
+    about = as_described(audio_data.Provider(root).prepare(OPTIONS))
+    (root / "low" / "more").symlink_to(tmp_path / "other")
+    said = []
+    assert len(inputs_of(root, about, said.append)["sequence"]) == 20
+    assert len(labelled_rows(root, about, said.append)) == 20
+    assert said[0] == said[1] and said[0].startswith(f"1 link to a folder is left out: {root}/low/more: it is a link")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

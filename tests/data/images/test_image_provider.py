@@ -319,9 +319,26 @@ def test_lists_of_pictures_and_files_that_cannot_be_read_are_named(tmp_path):
     assert pictures_of([pictures[0], pictures[1, :5]], about)["image"].shape == (2, 8, 8, 1)
     with pytest.raises(DataError, match="picture 2 has rows of different lengths"):
         pictures_of([pictures[0], [[0, 1], [2]]], about)
-    (tmp_path / "a.csv").write_text("file,kind\ncaf\u00e9.png,a\n", encoding="cp1252")
-    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8$"):
+
+
+def test_a_csv_file_in_another_encoding(tmp_path):
+    paths = write_digits(tmp_path, 30)
+    kinds = ("caf\u00e9", "th\u00e9")
+    rows = "".join(f"{path.relative_to(tmp_path)},{kinds[row % 2]}\n" for row, path in enumerate(paths))
+    (tmp_path / "a.csv").write_text("file,kind\n" + rows, encoding="cp1252")
+    (tmp_path / "8.csv").write_text("file,kind\n" + rows)
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8, or give .* encoding='cp1252'$"):
         image_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
+    data = image_data.Provider(filename=tmp_path / "a.csv", encoding="cp1252").prepare(OPTIONS)
+    plain = image_data.Provider(filename=tmp_path / "8.csv").prepare(OPTIONS)
+    assert data.task.classes == ("caf\u00e9", "th\u00e9") and data.fingerprint == plain.fingerprint
+    assert "encoding" not in plain.description["reading"]
+    given = labelled_pictures(tmp_path / "a.csv", data.description)[1]
+    assert set(given.values) == set(data.task.classes)
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8, which this study reads$"):
+        labelled_pictures(tmp_path / "a.csv", plain.description)
+    with pytest.raises(DataError, match="encoding is 'cp1252', which is for a CSV file"):
+        image_data.Provider(tmp_path, encoding="cp1252")
 
 
 def test_one_grey_picture_with_its_channel_is_refused():
@@ -405,8 +422,13 @@ def test_linked_folders_are_named_and_left_out(tmp_path):
     assert "2 of 32 files are left out" in note
     assert "digit_x: it is a link to a folder, which is not followed" in note
     assert "more: it is a link to a folder" in note
-    with pytest.raises(DataError, match=r"2 of 32 pictures cannot be read: .*it is a link to a folder"):
-        pictures_of(tmp_path / "root", about)
+    for read in (pictures_of, labelled_pictures, files_of):
+        said = []
+        read(tmp_path / "root", about, said.append)
+        (note,) = said
+        assert note.startswith("2 links to folders are left out: ") and "digit_x: it is a link to a folder" in note
+    assert len(pictures_of(tmp_path / "root", about)["image"]) == 30
+    assert len(labelled_pictures(tmp_path / "root", about)[1].values) == 30
 
 
 def test_a_folder_of_nothing_but_links_says_so(tmp_path):

@@ -148,6 +148,12 @@ def test_pictures_have_the_scale_of_those_in_training(channels):
     # Floats from 0 to 255 to train on, bytes to validate on: one scale.
     mixed = array_data.Provider(whole, Y, validation=(of_bytes, Y)).prepare(OPTIONS)
     assert mixed.valid.inputs["map"].dtype == np.float32
+    about = as_described(array_data.Provider(whole, Y).prepare(OPTIONS))
+    for given in (inputs_of(of_bytes, about)["map"], labelled_rows((of_bytes, Y), about).inputs["map"]):
+        assert given.dtype == np.float32 and np.array_equal(given, pictures)
+    shifted = of_bytes | {"map": pictures - 128.0}  # from -128 to 127
+    with pytest.raises(DataError, match="of type uint8"):
+        inputs_of(of_bytes, as_described(array_data.Provider(shifted, Y).prepare(OPTIONS)))
     with pytest.raises(DataError, match="of type uint8"):
         array_data.Provider(of_floats, Y, validation=(of_bytes, Y)).prepare(OPTIONS)
     about = as_described(array_data.Provider(of_floats, Y).prepare(OPTIONS))

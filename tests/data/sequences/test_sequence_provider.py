@@ -1,6 +1,7 @@
 """The sequence provider: every form of sequences and labels, and the sentences that mistakes become."""
 
 import dataclasses
+import os
 import tracemalloc
 
 import numpy as np
@@ -101,6 +102,24 @@ def test_labels_may_be_padded():
     short = padded(x[:1]), np.array([[0, 1, 2]])
     room = np.concatenate([short[0].values, np.zeros((1, 1, 2))], axis=1)
     assert labelled_rows((room, short[1], short[0].lengths), about).weight.sum() == 2
+
+
+@pytest.mark.parametrize("padding", [[0] * 5, [2] * 7, [""] * 5, ["nan", "", None]])
+def test_labels_of_one_sequence_may_be_padded_as_those_of_all_are(padding):
+    x, _ = made()
+    is_text = isinstance(padding[0], str)
+    y = [[("a", "b", "c")[step % 3] if is_text else step % 3 for step in range(len(one))] for one in x]
+    about = as_described(sequence_data.Provider(x, y).prepare(PER_STEP))
+    plain = labelled_rows((x[:1], y[:1]), about)
+    said = []
+    for labels in ([[*y[0], *padding]], np.array([[*y[0], *padding]], dtype=object)):
+        found = labelled_rows((x[:1], labels), about, said.append)
+        assert np.array_equal(found.label, plain.label) and np.array_equal(found.weight, plain.weight)
+    sentence = f"the labels behind the 2 steps of the only sequence are all {padding[-1]} and count as padding"
+    assert said == ([] if is_text else [sentence] * 2)
+    for more in ([0, 0, 0, 0, 1], [0] * 4, [1]):  # real labels, or fewer than the longest sequence has
+        with pytest.raises(DataError, match=r"sequence 1 has 2 steps and \d labels; expected one for each step"):
+            labelled_rows((x[:1], [[*y[0], *more]]), about)
 
 
 def test_a_sequence_may_have_no_labels_of_steps():
@@ -284,10 +303,25 @@ def test_a_named_column_of_times_that_is_not_there_and_blank_ids_are_refused(tmp
         sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
 
 
-def test_a_file_in_another_encoding_is_to_be_saved_as_utf_8(tmp_path):
-    (tmp_path / "a.csv").write_text("id,label,v\n" + "s1,caf\u00e9,1\n" * 40, encoding="cp1252")
-    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8$"):
+def test_a_file_in_another_encoding(tmp_path):
+    rows = "".join(f"s{row},caf\u00e9,{row}\ns{row + 1},th\u00e9,{row}\n" for row in range(0, 40, 2))
+    (tmp_path / "a.csv").write_text("id,label,v\n" + rows, encoding="cp1252")
+    (tmp_path / "8.csv").write_text("id,label,v\n" + rows)
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8, or give .* encoding='cp1252'$"):
         sequence_data.Provider(tmp_path / "a.csv").prepare(OPTIONS)
+    data = sequence_data.Provider(tmp_path / "a.csv", encoding="cp1252").prepare(OPTIONS)
+    plain = sequence_data.Provider(tmp_path / "8.csv").prepare(OPTIONS)
+    assert data.task.classes == ("caf\u00e9", "th\u00e9") and data.fingerprint == plain.fingerprint
+    assert len(labelled_rows(tmp_path / "a.csv", as_described(data))) == 40
+    with pytest.raises(DataError, match=r"is not utf-8: byte 0xe9 .*; save it as UTF-8, which this study reads$"):
+        labelled_rows(tmp_path / "a.csv", as_described(plain))
+    with pytest.raises(DataError, match=r"is not cp1252: byte 0x81 .*; save it as cp1252, which this study reads$"):
+        (tmp_path / "b.csv").write_bytes(b"id,label,v\ns1,\x81,1\n")
+        labelled_rows(tmp_path / "b.csv", as_described(data))
+    for source in (tmp_path / "a.ts", np.zeros((20, 3, 1))):
+        y = None if isinstance(source, os.PathLike) else [0, 1] * 10
+        with pytest.raises(DataError, match="encoding is 'cp1252', which is for a CSV file"):
+            sequence_data.Provider(source, y, encoding="cp1252")
 
 
 def test_decimal_commas_are_read_as_those_of_tables(tmp_path):

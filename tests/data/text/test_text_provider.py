@@ -193,6 +193,25 @@ def test_links_out_of_a_folder_are_refused_at_prediction(tmp_path):
             read(tmp_path / "root", about)
 
 
+def test_a_linked_folder_is_left_out_of_predictions_with_a_note(tmp_path):
+    texts, labels = made()
+    for row, text in enumerate(texts):
+        (tmp_path / "root" / labels[row]).mkdir(exist_ok=True, parents=True)
+        (tmp_path / "root" / labels[row] / f"{row:02}.txt").write_text(text)
+    about = as_described(text_data.Provider(input_dir=tmp_path / "root").prepare(OPTIONS))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "more.txt").write_text("the cat")
+    (tmp_path / "root" / "linked").symlink_to(tmp_path / "other")
+    for read in (inputs_of, labelled_rows):
+        said = []
+        found = read(tmp_path / "root", about, said.append)
+        assert len(found["tokens"] if isinstance(found, dict) else found) == 40
+        assert said == [
+            f"1 link to a folder is left out: {tmp_path}/root/linked: it is a link to a folder, which is not followed; "
+            "put the folder itself there"
+        ]
+
+
 TEXTS, LABELS = made()
 MISTAKES = [
     (text_data.Provider, "received no texts; expected one of texts, filename, input_dir"),
@@ -235,11 +254,21 @@ def test_missing_texts_of_every_kind_are_empty():
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
-def test_an_argument_that_is_not_there_is_not_advised(tmp_path, encoding):
+def test_a_csv_file_in_another_encoding(tmp_path, encoding):
     rows = "".join(f"{text} caf\u00e9,{label}\n" for text, label in zip(TEXTS, LABELS, strict=True))
     (tmp_path / "a.csv").write_text("text,label\n" + rows, encoding=encoding)
-    with pytest.raises(DataError, match=r"a\.csv is (not utf-8: byte 0xe9 in line 2|UTF-16).*; save it as UTF-8$"):
+    with pytest.raises(DataError, match=r"a\.csv is (not utf-8: byte 0xe9 in line 2|UTF-16).*; .*='(cp1252|utf-16)'$"):
         text_data.Provider(filename=tmp_path / "a.csv").prepare(OPTIONS)
+    found = text_data.Provider(filename=tmp_path / "a.csv", validation=tmp_path / "a.csv", encoding=encoding)
+    data, plain = found.prepare(OPTIONS), text_data.Provider(TEXTS, LABELS).prepare(OPTIONS)
+    assert "caf\u00e9" in data.description["text"]["vocabulary"]
+    assert len(inputs_of(tmp_path / "a.csv", as_described(data))["tokens"]) == 40
+    assert len(labelled_rows(tmp_path / "a.csv", as_described(data))) == 40
+    for read in (inputs_of, labelled_rows):
+        with pytest.raises(DataError, match=r"(not utf-8|UTF-16).*; save it as UTF-8, which this study reads$"):
+            read(tmp_path / "a.csv", as_described(plain))
+    with pytest.raises(DataError, match=f"encoding is '{encoding}', which is for a CSV file"):
+        text_data.Provider(TEXTS, LABELS, encoding=encoding)
     (tmp_path / "b.csv").write_text("text;label\na;b;c\n")
     with pytest.raises(DataError, match="line 2 has 3 fields"):
         text_data.Provider(filename=tmp_path / "b.csv").prepare(OPTIONS)
