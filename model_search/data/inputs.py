@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,16 @@ import numpy as np
 
 from model_search.data.checked_json import need
 from model_search.data.prepare_options import PrepareOptions
-from model_search.data.rows import FEATURES, Arrays, InputSpec, InputSpecs, with_missing
+from model_search.data.rows import (
+    FEATURES,
+    Arrays,
+    InputSpec,
+    InputSpecs,
+    clip,
+    note_of_clipped,
+    rows_beyond,
+    with_missing,
+)
 from model_search.errors import DataError, UnsupportedError
 
 _VECTOR = "vector"  # name of the concatenated columns if a feature is called "features"
@@ -145,23 +155,25 @@ class InputLayout:
         return found
 
     def rounded(self, batches: Sequence[Any]) -> list[str]:
-        """A sentence for each feature that holds numbers which float32 cannot tell apart, or takes for 0.
+        """A sentence for each feature with numbers that float32 cannot tell apart, or takes for 0, or that are clipped.
 
         Args:
             batches: Features as `read` takes them; what it refuses is left to it.
         """
-        counts: dict[str, int] = {}
+        rounds = "whole numbers beyond 2**24, or numbers below 1e-45, which float32 rounds"
+        counts: dict[tuple[str, str], int] = {}
         for features in batches:
             by_name = {} if isinstance(features, str | os.PathLike) else {"": features}
             if self.names and (isinstance(features, Mapping) or hasattr(features, "columns")):
                 by_name = {name: features[name] for name in self.names if name in features}
             for name, values in by_name.items():
-                rows = 0 if isinstance(values, Mapping) else _rounded_rows(values)
-                counts[name] = counts.get(name, 0) + rows
-        what = "whole numbers beyond 2**24, or numbers below 1e-45, which float32 rounds"
+                read = {} if isinstance(values, Mapping) else {rounds: _rounded_rows, "": _clipped_rows}
+                for what, rows_of in read.items():
+                    counts[name, what] = counts.get((name, what), 0) + rows_of(values)
         return [
-            f"{f'feature {name!r}' if name else 'the features'}: {rows} rows hold {what}"
-            for name, rows in counts.items()
+            f"{f'feature {name!r}' if name else 'the features'}: "
+            + (f"{rows} rows hold {what}" if what else note_of_clipped(rows))
+            for (name, what), rows in counts.items()
             if rows
         ]
 
@@ -204,7 +216,7 @@ class InputLayout:
         parts = []
         for column in spec.columns:
             part = as_float32(as_array(features[column], f"feature {column!r}"), f"feature {column!r}")
-            parts.append(part if spec.shape == part.shape[1:] else part.reshape(len(part), -1))
+            parts.append(part if spec.shape == part.shape[1:] else part.reshape(len(part), math.prod(part.shape[1:])))
         if len({len(part) for part in parts}) > 1:
             counts = dict(zip(spec.columns, map(len, parts), strict=True))
             raise DataError(f"the features have different numbers of rows: {counts}; expected one number")
@@ -233,7 +245,7 @@ def as_array(values: Any, what: str) -> np.ndarray:
 
 
 def as_float32(array: np.ndarray, what: str) -> np.ndarray:
-    """Numbers as float32 [rows, ...] with at least one axis besides the rows.
+    """Numbers as float32 [rows, ...] with at least one axis besides the rows; beyond 1e30 they become 1e30.
 
     Raises:
         UnsupportedError: if they are no numbers.
@@ -243,6 +255,7 @@ def as_float32(array: np.ndarray, what: str) -> np.ndarray:
     floats = array.astype(np.float32)
     if not np.isfinite(floats).all():
         raise DataError(f"{what} holds NaN or infinite numbers; replace them in the input_fn")
+    clip(floats)
     return floats[:, None] if floats.ndim == 1 else floats
 
 
@@ -254,7 +267,13 @@ def _rounded_rows(values: Any) -> int:
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32)
     lost = (floats == 0) & (array != 0) if array.dtype.kind == "f" else floats.astype(np.float64) != array
-    return int(lost.reshape(len(array), -1).any(axis=1).sum())
+    return int(lost.any(axis=tuple(range(1, lost.ndim))).sum())
+
+
+def _clipped_rows(values: Any) -> int:
+    """Rows with numbers that `as_float32` clips."""
+    array = np.asarray(values.numpy() if hasattr(values, "numpy") else values)
+    return 0 if array.dtype not in (np.float32, np.float64) or array.ndim == 0 else rows_beyond(array)
 
 
 def _check_numbers(array: np.ndarray, what: str) -> None:

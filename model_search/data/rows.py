@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
+from model_search.data.tabular.columns import LARGEST
 from model_search.errors import DataError
 from model_search.metadata.limits import MOST_HYPERPARAMETER, MOST_ROW_NUMBERS
 
@@ -48,6 +49,38 @@ def with_missing(values: Any, *, floats: bool = True) -> Any:
     found = data.astype(object) if missing is None else data.copy()
     found[mask] = missing
     return found
+
+
+def is_empty(source: Any) -> bool:
+    """Whether it is a list, or an array of one axis, without rows; what a row would be it does not say."""
+    return source.shape == (0,) if isinstance(source, np.ndarray) else isinstance(source, list | tuple) and not source
+
+
+def clip(floats: np.ndarray) -> int:
+    """Brings finite numbers beyond 1e30, whose sums may be no float32, to 1e30, as those of tables; in place.
+
+    Args:
+        floats: [rows, ...].
+
+    Returns:
+        How many rows hold such numbers.
+    """
+    rows = rows_beyond(floats)
+    if rows:
+        np.clip(floats, -LARGEST, LARGEST, out=floats)
+    return rows
+
+
+def rows_beyond(floats: np.ndarray) -> int:
+    """How many rows [rows, ...] hold numbers beyond 1e30."""
+    if not floats.size or max(floats.max(), -floats.min()) <= LARGEST:
+        return 0  # without copies of what may be large
+    return int((np.abs(floats) > LARGEST).any(axis=tuple(range(1, floats.ndim))).sum())
+
+
+def note_of_clipped(rows: int, what: str = "rows") -> str:
+    """A sentence on rows, or `what` they are, that hold numbers beyond 1e30; empty where there are none."""
+    return f"{rows} {what} hold numbers beyond {LARGEST:g}, read as {LARGEST:g}" if rows else ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from model_search.data.array_data import parse_kinds
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
+from model_search.data.rows import note_of_clipped
 from model_search.data.sequences.padded import note_of_lengths, padded, unmarked_padding
 from model_search.data.sequences.prepare import WHAT, prepare_sequences
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, is_csv, read_file
@@ -93,7 +94,10 @@ class Provider(BaseProvider):
         """Pads the sequences and splits them."""
         given = [part for part in (self._given, self._validation) if part is not None]
         columns = dataclasses.replace(self._columns, weight=self._columns.weight or options.weights or None)
-        parts = [self._read(part, columns, options.label_per_step) for part in given]
+        parts: list[LabelledSequences] = []
+        for part in given:
+            channels = parts[0].channels if parts else ()
+            parts.append(self._read(part, columns, options.label_per_step, channels))
         if self._groups is not None:
             parts[0] = dataclasses.replace(parts[0], groups=as_array(self._groups))
         named = ((self._columns.weight, "weights", parts[0].weights), (self._columns.groups, "groups", parts[0].groups))
@@ -102,6 +106,8 @@ class Provider(BaseProvider):
                 raise DataError(f"there is no column {name!r} of {what}; expected one in a CSV file")
         about = {"sequences": {"names": list(parts[0].channels), "columns": columns.to_json()}}
         notes = [sentence for x, _, lengths, _ in given if (sentence := unmarked_padding(x, lengths)) is not None]
+        clipped = note_of_clipped(sum(part.sequences.clipped for part in parts), "sequences")
+        notes += [clipped] if clipped else []
         long = note_of_lengths(np.concatenate([part.sequences.lengths for part in parts]))
         notes += [] if long is None else [long]
         return prepare_sequences(
@@ -112,10 +118,12 @@ class Provider(BaseProvider):
             (self.get_loss_fn(), self.get_metric_fn()),
         )
 
-    def _read(self, part: tuple[Any, ...], columns: LongColumns, per_step: bool) -> LabelledSequences:
+    def _read(
+        self, part: tuple[Any, ...], columns: LongColumns, per_step: bool, channels: Sequence[str] = ()
+    ) -> LabelledSequences:
         x, y, lengths, weights = part
         if isinstance(x, str | os.PathLike):
-            found = read_file(x, columns, per_step, self._encoding)
+            found = read_file(x, columns, per_step, self._encoding, channels)
             missing = [name for name in columns.others if name not in found.others]
             if found.labels is None or missing:
                 column = columns.label if found.labels is None else missing[0]

@@ -145,13 +145,13 @@ def _serving_functions(bundle: ModelBundle, pieces: Pieces, module: tf.Module) -
     if bundle.texts:
         module.encoders = {name: TextEncoder(wanted) for name, wanted in bundle.texts.items()}
         return _text_functions(bundle, module.encoders, pieces)
-    if pieces.preprocessing is None:
+    if bundle.schema is None:
         return _features_function(bundle, pieces)
     return _column_functions(bundle, pieces)
 
 
 def _picture_functions(wanted: PictureFormat, pieces: Pieces) -> dict[str, Callable[..., Any]]:
-    """`serving_default` takes the contents of PNG, JPEG, GIF or BMP files, `serving_typed` decoded pictures."""
+    """`serving_default` takes the contents of PNG, JPEG or GIF files, `serving_typed` decoded pictures."""
     encoded = {IMAGE: tf.TensorSpec([None], tf.string, name=IMAGE)}
     decoded = {IMAGE: tf.TensorSpec([None, *wanted.shape], tf.uint8, name=IMAGE)}
 
@@ -161,10 +161,10 @@ def _picture_functions(wanted: PictureFormat, pieces: Pieces) -> dict[str, Calla
             given[IMAGE],
             fn_output_signature=tf.TensorSpec(wanted.shape, tf.uint8),
         )
-        return pieces.answer(pictures)
+        return _answer(pieces, pictures)
 
     def serve_typed(given: dict[str, Any]) -> dict[str, Any]:
-        return pieces.answer(given[IMAGE])
+        return _answer(pieces, given[IMAGE])
 
     return {
         "serving_default": tf.function(serve_encoded, input_signature=[encoded], autograph=False),
@@ -182,7 +182,7 @@ def _waveform_functions(bundle: ModelBundle, wanted: LogMel, pieces: Pieces) -> 
 
     def serve_waveforms(given: dict[str, Any]) -> dict[str, Any]:
         features, lengths = log_mel_features(given["waveform"], given["samples"], wanted, steps)
-        return pieces.answer({SEQUENCE: features, LENGTHS: lengths})
+        return _answer(pieces, {SEQUENCE: features, LENGTHS: lengths})
 
     return {
         "serving_default": tf.function(serve_waveforms, input_signature=[waveforms], autograph=False),
@@ -211,7 +211,7 @@ def _text_functions(
         own = {name: ids for name, (ids, _) in encoded.items()}
         own |= {name: encoded[text][1] for name, text in lengths.items()}
         found = {name: own[name] if name in own else given[served[name]] for name in rows}
-        return pieces.answer({one.name: found[name] for name, one in zip(rows, read, strict=True)})
+        return _answer(pieces, {one.name: found[name] for name, one in zip(rows, read, strict=True)})
 
     return {
         "serving_default": tf.function(serve_texts, input_signature=[specs], autograph=False),
@@ -227,11 +227,29 @@ def _features_function(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callabl
 
     def answer(given: Any) -> dict[str, Any]:
         if len(read) == 1:
-            return pieces.answer(given)
-        return pieces.answer({one.name: given[name] for name, one in zip(names, read, strict=True)})
+            return _answer(pieces, given)
+        return _answer(pieces, {one.name: given[name] for name, one in zip(names, read, strict=True)})
 
     serve = tf.function(answer, input_signature=[structured(specs)], autograph=False)
     return {"serving_default": serve, "serving_typed": serve}
+
+
+def _answer(pieces: Pieces, inputs: Any) -> dict[str, Any]:
+    """As `Pieces.answer`; no rows are answered as one, which is cut off: a convolution takes no empty batch.
+
+    Args:
+        pieces: The model.
+        inputs: The tower's inputs, one or several by name.
+    """
+    rows = tf.shape(tf.nest.flatten(inputs)[0])[0]
+    more = tf.cast(rows == 0, tf.int32)
+
+    def filled(tensor: Any) -> Any:
+        # Ones are valid lengths and token ids, too.
+        found = tf.pad(tensor, [[0, more], *[[0, 0]] * (len(tensor.shape) - 1)], constant_values=1)
+        return tf.ensure_shape(found, [None, *tensor.shape[1:]])
+
+    return {name: values[:rows] for name, values in pieces.answer(tf.nest.map_structure(filled, inputs)).items()}
 
 
 def _column_functions(bundle: ModelBundle, pieces: Pieces) -> dict[str, Callable[..., Any]]:

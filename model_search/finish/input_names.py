@@ -7,16 +7,18 @@ import re
 from collections.abc import Sequence
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_]+")
+_NOT_OF_KERAS = re.compile(r"[/\0]")
 _TAKEN_BY_TENSORFLOW = frozenset({"self"})
 
 
 def keras_names(columns: Sequence[str]) -> tuple[str, ...]:
     """Names of Keras inputs, in the order of the columns: the column's own name, unless Keras refuses it.
 
-    Keras takes any text as the name of an input except the empty one and one with a slash. A slash becomes "_", an
-    empty name "column"; where that makes two alike, the later one gets a number appended.
+    Keras takes any text as the name of an input except the empty one and one with a slash, its file format none with a
+    zero byte. These become "_", an empty name "column"; where that makes two alike, the later one gets a number
+    appended.
     """
-    return _distinct(columns, [column.replace("/", "_") or "column" for column in columns], fold=False)
+    return _distinct(columns, [_NOT_OF_KERAS.sub("_", column) or "column" for column in columns], fold=False)
 
 
 def signature_names(columns: Sequence[str]) -> tuple[str, ...]:

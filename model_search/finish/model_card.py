@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from model_search.data.sequences.padded import SEQUENCE
 from model_search.data.tabular.features import Feature, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.data.text.text_files import TEXT
@@ -71,7 +72,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "texts", of a model that reads text by the input that holds ids how many words are read ("steps") and which have
         an id ("vocabulary"); "images", the size that pictures are brought into, or "audio", how the features of a
-        recording are made, of a model that reads such;
+        recording are made, of a model that reads such; "channels", the names of the channels of sequences in their
+        order, where they have names;
         "file", of a study of a CSV file its "delimiter", its "encoding", the "names" of its columns where it has no
         header (else None), and the columns with "decimal_commas"; None for another study;
         "not_read", the reason for every other column; "metadata" as given.
@@ -102,6 +104,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         "texts": {name: wanted.to_json() for name, wanted in bundle.texts.items()},
         **({} if bundle.images is None else {"images": bundle.images.to_json()}),
         **({} if bundle.audio is None else {"audio": bundle.audio.to_json()}),
+        **({"channels": list(bundle.channels)} if bundle.channels else {}),
         "not_read": {} if schema is None else dict(schema.dropped),
         "metadata": dict(bundle.metadata),
     }
@@ -284,7 +287,7 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             own, served = spec["keras"], spec["saved_model"]
             if {own, served} != {name}:
                 lines += ["", f"{_code(name)} is {_code(own)} in model.keras, {_code(served)} in saved_model."]
-        return lines + _media(about) + _text(about)
+        return lines + _channels(about) + _media(about) + _text(about)
     rows = [
         f"| {_plain(c['column'])} | {_plain(c['keras'])} | {c['saved_model']} | {_typed(c)} |" for c in about["columns"]
     ]
@@ -300,6 +303,12 @@ def _inputs(about: Mapping[str, Any]) -> list[str]:
             "Not read: " + "; ".join(f"{_plain(k)} ({_plain(v)})" for k, v in about["not_read"].items()) + ".",
         ]
     return lines
+
+
+def _channels(about: Mapping[str, Any]) -> list[str]:
+    """The names of the channels of sequences, which a model tells apart by their place."""
+    names = ", ".join(map(_plain, about.get("channels", [])))
+    return ["", f"A step of {_code(SEQUENCE)} has the channels, in this order: {names}."] if names else []
 
 
 def _media(about: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from model_search.data.images.picture_format import PictureFormat
 from model_search.data.inputs import InputLayout
 from model_search.data.named.prepare import text_formats
 from model_search.data.rows import InputSpec, InputSpecs
+from model_search.data.tabular.columns import LARGEST
 from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
 from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
@@ -25,7 +26,7 @@ from model_search.finish.input_names import keras_names
 from model_search.finish.predict import class_array, class_names
 from model_search.finish.preprocessing_layers import lookup_token, preprocessing_model
 from model_search.towers.heads import named_operation, probabilities_of
-from model_search.towers.inputs import renamed, structured
+from model_search.towers.inputs import fresh_inputs, renamed, structured
 from model_search.towers.keras_inputs import row_name
 
 _FAR = 1e3  # mean of targets in their standard deviations, from which predictions are float64
@@ -45,6 +46,7 @@ class ModelBundle:
         images: The format of the pictures that it reads; None where it reads none.
         audio: The features of the recordings that it reads; None where it reads none.
         texts: The format of the texts that it reads, by the input that holds their ids.
+        channels: The names of the channels of the sequences that it reads, in their order; empty where they have none.
         other_tasks: Further tasks by name; their logits follow those of `task`.
         other_temperatures: Divide their logits.
         file: How the CSV file of the training data is read, JSON-able; None where they came from no CSV file.
@@ -59,6 +61,7 @@ class ModelBundle:
     images: PictureFormat | None = None
     audio: LogMel | None = None
     texts: Mapping[str, TextFormat] = dataclasses.field(default_factory=dict)
+    channels: tuple[str, ...] = ()
     other_tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
     other_temperatures: tuple[float, ...] = ()
     file: Mapping[str, Any] | None = None
@@ -88,6 +91,7 @@ class ModelBundle:
             images=None if images is None else PictureFormat.from_json(images),
             audio=None if audio is None else LogMel.from_json(audio),
             texts=text_formats(description),
+            channels=tuple(description.get("sequences", {}).get("names", ())),
             temperature=temperatures[0],
             metadata=metadata,
             file=None if schema is None else _file_of(description),
@@ -125,7 +129,7 @@ def _file_of(description: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class Pieces(NamedTuple):
-    """The three parts of a serving model; `preprocessing` is None where features go in as they are."""
+    """The three parts of a serving model; `preprocessing` is None where all inputs are whole numbers."""
 
     preprocessing: keras.Model | None
     tower: keras.Model
@@ -184,12 +188,23 @@ def serving_pieces(bundle: ModelBundle, taken: Collection[str] = ()) -> Pieces:
             name = f"{name}_"
         return name
 
-    preprocessing = None
-    if bundle.schema is not None:
-        preprocessing = preprocessing_model(bundle.schema)
+    preprocessing = _limits(bundle.tower) if bundle.schema is None else preprocessing_model(bundle.schema)
+    if preprocessing is not None:
         preprocessing.name = free("preprocessing")
     tower = renamed(bundle.tower, free("tower"))
     return Pieces(preprocessing, tower, _answers(bundle, free("answers")))
+
+
+def _limits(tower: keras.Model) -> keras.Model | None:
+    """From a tower's inputs to the same with floats of at most 1e30, as they are read for the study's own predictions.
+
+    A model of its own, in which the names of Keras' operations are none of the user's.
+    """
+    if not any(one.dtype == "float32" for one in tower.inputs):
+        return None
+    given = fresh_inputs(tower)
+    limited = {name: ops.clip(one, -LARGEST, LARGEST) if one.dtype == "float32" else one for name, one in given.items()}
+    return keras.Model(structured(given), structured(limited))
 
 
 def _answers(bundle: ModelBundle, name: str) -> keras.Model:

@@ -32,6 +32,28 @@ def test_numbers_and_vectors_stand_side_by_side_in_the_order_of_their_names():
     np.testing.assert_array_equal(found, expected.astype(np.float32))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_whose_sums_are_no_float32_are_clipped(dtype):
+    features = {"a": floats(2).astype(dtype), "map": floats(2, 3).astype(dtype), "n": np.arange(ROWS)}
+    features["a"][1, 0], features["map"][2, 1, 1] = -2e38, 3e37
+    given = features["map"].copy()
+    layout = InputLayout.infer(features, None, options())
+    found = layout.read(features)
+    assert found[FEATURES][1, 0] == np.float32(-1e30) and found["map"][2, 1, 1] == np.float32(1e30)
+    assert np.array_equal(features["map"], given)  # the user's own stays
+    assert layout.rounded([features]) == [
+        f"feature {name!r}: 1 rows hold numbers beyond 1e+30, read as 1e+30" for name in ("a", "map")
+    ]
+
+
+def test_no_rows_are_read_as_such():
+    features = {"b": floats(2), "a": floats(), "map": floats(2, 3)}
+    layout = InputLayout.infer(features, None, options(flat_inputs=True))
+    none = {name: values[:0] for name, values in features.items()}
+    assert layout.read(none)[FEATURES].shape == (0, 9)
+    assert layout.rounded([none]) == []
+
+
 def test_what_has_two_axes_is_an_input_of_its_own():
     picture = RNG.integers(0, 256, (ROWS, 3, 3, 1), dtype=np.uint8)
     layout = InputLayout.infer({"picture": picture, "map": floats(2, 3), "age": floats()}, None, options())

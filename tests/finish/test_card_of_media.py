@@ -40,6 +40,16 @@ def test_pictures(bundle):
     assert "takes `image`, the contents of PNG, JPEG or GIF files" in model_card(found, ("saved_model",))
 
 
+def test_channels_with_names(bundle):
+    stored = {"task": TASK.to_json(), "schema": None, "sequences": {"names": ["left", "up|down", "b", "c"]}}
+    stored["inputs"] = {name: spec.to_json() for name, spec in bundle.inputs.items()}
+    found = description(ModelBundle.of_study(bundle.tower, stored, [1.0], bundle.metadata))
+    assert found["channels"] == ["left", "up|down", "b", "c"]
+    assert "has the channels, in this order: left, up\\|down, b, c." in model_card(found, ("keras",))
+    nameless = description(ModelBundle.of_study(bundle.tower, stored | {"sequences": {}}, [1.0], bundle.metadata))
+    assert "channels" not in nameless and "channels" not in model_card(nameless, ("keras",))
+
+
 def test_others(bundle):
     assert not {"images", "audio"} & set(description(bundle))
     assert "`serving_default`" not in model_card(description(bundle), ("keras",))

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import warnings
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
 from model_search.data import csv_data
+from model_search.data.audio.log_mel import LogMel
+from model_search.data.images.picture_format import PictureFormat
 from model_search.data.later_rows import inputs_of
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.rows import InputSpec
@@ -25,9 +28,27 @@ from model_search.finish import export as export_module
 from model_search.finish.export import ModelBundle, export, serving_model
 from model_search.finish.predict import predict_labels, predict_probabilities, tower_logits
 from model_search.towers.builder import TowerSpec, build_tower
+from model_search.towers.inputs import structured
 
 HOSTILE_NAMES = (
-    *("a b", "a/b", "a_b", "a", "A", "", "ünï 列", "quote'\"", "x,y", "new\nline", "class", "self", "1st", "..", "$"),
+    *(
+        "a b",
+        "a/b",
+        "a\0b",
+        "a_b",
+        "a",
+        "A",
+        "",
+        "ünï 列",
+        "quote'\"",
+        "x,y",
+        "new\nline",
+        "class",
+        "self",
+        "1st",
+        "..",
+        "$",
+    ),
     *(
         "answers",
         "tower",
@@ -359,6 +380,59 @@ def test_a_model_without_a_schema_takes_features_as_they_are(tmp_path):
     assert loaded.predict(rows, verbose=0)["label"].tolist() == expected
     for served in tf.saved_model.load(str(written["saved_model"])).signatures.values():
         assert served(features=tf.constant(rows))["label"].numpy().tolist() == expected
+
+
+@pytest.mark.parametrize("names", [("features",), ("clip", "preprocessing", "ids")])
+def test_inputs_as_they_are_end_at_the_largest_number_that_is_read(tmp_path, names):
+    """Sums of larger ones are no float32: an answer would be no number."""
+    given = {name: keras.Input((3,), dtype="int32" if name == "ids" else "float32", name=name) for name in names}
+    joined = keras.layers.Concatenate()([keras.ops.cast(one, "float32") for one in given.values()])
+    tower = keras.Model(
+        structured(given), keras.layers.Dense(2, kernel_initializer=keras.initializers.Constant(10.0))(joined)
+    )
+    export(ModelBundle(tower, classes_task("a", "b"), None), tmp_path / "model")
+    serve = tf.saved_model.load(str(tmp_path / "model" / "saved_model")).signatures["serving_default"]
+    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+
+    def answers(number):
+        rows = {name: tf.constant([[number, -number, 0.1]]) for name in names}
+        rows |= {"ids": tf.constant([[1, 2, 3]])} if "ids" in names else {}
+        taken = model(rows if len(names) > 1 else rows[names[0]])
+        return serve(**rows)["probabilities"].numpy(), taken["probabilities"].numpy()
+
+    for found, expected in zip(answers(1e38), answers(1e30), strict=True):
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "sound", "sequences"])
+def test_no_rows_have_no_answers(tmp_path, kind):
+    """Convolutions with batch normalisation refuse an empty batch."""
+    layers, wanted = keras.layers, LogMel.usual(8000, bands=8)
+    if kind == "pictures":
+        given = {"image": keras.Input((8, 6, 3), dtype="uint8", name="image")}
+        read = layers.Conv2D(4, 3)(keras.ops.cast(given["image"], "float32"))
+        none = [{"image": tf.zeros([0], tf.string)}, {"image": tf.zeros([0, 8, 6, 3], tf.uint8)}]
+        more = {"images": PictureFormat(8, 6, 3)}
+    else:
+        lengths = keras.Input((), dtype="int32", name="lengths")
+        given = {"sequence": keras.Input((9, 8), name="sequence"), "lengths": lengths}
+        last = keras.ops.cast(keras.ops.one_hot(lengths - 1, 9), "float32")[:, :, None] * given["sequence"]
+        read = layers.Conv1D(4, 3)(last)
+        none = [{"sequence": tf.zeros([0, 9, 8]), "lengths": tf.zeros([0], tf.int32)}] * 2
+        more = {}
+        if kind == "sound":
+            none[0] = {"waveform": tf.zeros([0, 900]), "samples": tf.zeros([0], tf.int32)}
+            more = {"audio": wanted, "inputs": {"sequence": InputSpec((9, 8)), "lengths": InputSpec((), "int32")}}
+    read = layers.Flatten()(layers.ReLU()(layers.BatchNormalization()(read)))
+    tower = keras.Model(structured(given), layers.Dense(2)(read))
+    export(ModelBundle(tower, classes_task("a", "b"), None, **more), tmp_path / "model", ["saved_model"])
+    signatures = tf.saved_model.load(str(tmp_path / "model" / "saved_model")).signatures
+    for name, rows in zip(("serving_default", "serving_typed"), none, strict=True):
+        found = {key: values.shape for key, values in signatures[name](**rows).items()}
+        assert found == {"label": (0,), "probabilities": (0, 2)}
+    some = {name: tf.ones([2, *rows.shape[1:]], rows.dtype) for name, rows in none[1].items()}
+    assert signatures["serving_typed"](**some)["probabilities"].shape == (2, 2)
 
 
 def test_the_card_says_where_the_model_comes_from(tmp_path):

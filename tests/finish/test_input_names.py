@@ -10,7 +10,8 @@ from model_search.finish.input_names import keras_names, signature_names
 
 columns = st.lists(
     st.one_of(
-        st.text(max_size=5), st.sampled_from(["", "a/b", "a_b", "A_B", "a b", "class", "self", "Self", "1", "_"])
+        st.text(max_size=5),
+        st.sampled_from(["", "a/b", "a\0b", "a_b", "A_B", "a b", "class", "self", "Self", "1", "_"]),
     ),
     unique=True,
     max_size=8,
@@ -21,7 +22,7 @@ columns = st.lists(
 def test_names_are_different_and_accepted(names):
     own = keras_names(names)
     assert len(set(own)) == len(names) == len(own)
-    assert all(name and "/" not in name for name in own)
+    assert all(name and "/" not in name and "\0" not in name for name in own)
     served = signature_names(names)
     assert len({name.lower() for name in served}) == len(names) == len(served)
     for name in served:
@@ -33,7 +34,7 @@ def test_names_are_different_and_accepted(names):
 @given(columns)
 def test_a_name_that_is_accepted_stays(names):
     for name, own in zip(names, keras_names(names), strict=True):
-        assert own == name or "/" in name or not name
+        assert own == name or "/" in name or "\0" in name or not name
 
 
 def test_what_gives_way():
@@ -44,6 +45,7 @@ def test_what_gives_way():
         "column",
         "hours per week",
     )
+    assert keras_names(["a\0", "a/", "a_"]) == ("a__2", "a__3", "a_")
     assert signature_names(["hours per week", "a", "A", "class", "1st", "列"]) == (
         "hours_per_week",
         "a",

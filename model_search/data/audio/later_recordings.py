@@ -20,7 +20,8 @@ from model_search.data.files.labelled_files import (
     none_skipped,
     paths_of,
 )
-from model_search.data.sequences.padded import padded
+from model_search.data.rows import is_empty
+from model_search.data.sequences.padded import no_sequences, padded
 from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.data.tabular.preprocess import Note
@@ -49,6 +50,8 @@ def recordings_of(source: Any, description: Mapping[str, Any], note: Note | None
     paths = recording_paths(source, FileColumns.from_json(description.get("reading")), note)
     if paths is not None:
         return LabelledSequences(padded(_read(paths, wanted)), None)
+    if is_empty(source):
+        return LabelledSequences(no_sequences(description["sequences"]["channels"]), None)
     if not isinstance(source, Sequence | np.ndarray) or not len(source):
         raise DataError(f"received {type(source).__name__}; expected a folder, a list of files, or a list of waveforms")
     return LabelledSequences(padded([wanted.features(_samples(one, row)) for row, one in enumerate(source, 1)]), None)

@@ -20,6 +20,7 @@ from model_search.data.files.labelled_files import (
 )
 from model_search.data.images.decode_files import decode
 from model_search.data.images.picture_format import MODES, PICTURES, DamagedPictureError, PictureFormat
+from model_search.data.rows import is_empty
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.data.tabular.preprocess import Note
 from model_search.errors import DataError
@@ -55,6 +56,8 @@ def pictures_of(source: Any, description: Mapping[str, Any], note: Note | None =
         if set(source) != {IMAGE}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected {{'image': pictures}}")
         return pictures_of(source[IMAGE], description, note)
+    if is_empty(source):
+        return {IMAGE: np.empty((0, *wanted.shape), np.uint8)}
     if isinstance(source, np.ndarray) and source.dtype != object:
         return {IMAGE: _of_array(source, wanted)}
     if hasattr(source, "numpy"):

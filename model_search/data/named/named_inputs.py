@@ -11,7 +11,7 @@ import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.data.inputs import as_array
-from model_search.data.rows import InputSpec
+from model_search.data.rows import InputSpec, clip, note_of_clipped
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.text.tokens import TextFormat, Tokenized, is_missing, tokenized
 from model_search.errors import DamagedRecordError, DataError
@@ -79,13 +79,20 @@ class Given:
     Attributes:
         form: How it is read.
         values: An array [rows, ...], padded sequences, or texts as numbers of words.
+        clipped: How many rows of an array held numbers beyond 1e30.
     """
 
     form: NamedInput
     values: np.ndarray | Padded | Tokenized
+    clipped: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def note(self, name: str) -> str:
+        """A sentence on numbers that are not taken as they are; empty where all are."""
+        found = note_of_clipped(self.values.clipped if isinstance(self.values, Padded) else self.clipped)
+        return found and f"input {name!r}: {found}"
 
     def arrays(self, name: str, steps: int = 0) -> dict[str, np.ndarray]:
         """The inputs of a tower; sequences are padded to a number of steps."""
@@ -208,7 +215,7 @@ def _of_frame(frame: Any, form: NamedInput | None, what: str) -> Given:
             f"column {texts[0]!r} of {what} is {found[texts[0]].dtype}; expected numbers: beside other inputs, give "
             "categories as columns of 0 and 1 (pandas.get_dummies), and texts as an input of their own"
         )
-    return Given(NamedInput(Kind.VECTOR, columns), _numbers(found[list(columns)].to_numpy(dtype=np.float64), what))
+    return _of_numbers(NamedInput(Kind.VECTOR, columns), found[list(columns)].to_numpy(dtype=np.float64), what)
 
 
 def _of_array(array: np.ndarray, what: str) -> Given:
@@ -222,19 +229,20 @@ def _of_array(array: np.ndarray, what: str) -> Given:
     if array.ndim == 3:
         return Given(NamedInput(Kind.SEQUENCE), padded(array))
     kind = Kind.MAP if array.ndim == 4 else Kind.VECTOR
-    return Given(NamedInput(kind), _numbers(array[:, None] if array.ndim == 1 else array, what))
+    return _of_numbers(NamedInput(kind), array[:, None] if array.ndim == 1 else array, what)
 
 
-def _numbers(array: np.ndarray, what: str) -> np.ndarray:
+def _of_numbers(form: NamedInput, array: np.ndarray, what: str) -> Given:
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32)
-    bad = ~np.isfinite(floats).reshape(len(floats), -1).all(axis=1)
+    bad = ~np.isfinite(floats).all(axis=tuple(range(1, floats.ndim)))
     if bad.any():
         raise DataError(
             f"{what} holds missing or infinite numbers in {int(bad.sum())} rows (the first is row "
             f"{np.flatnonzero(bad)[0] + 1}); fill them in, or leave these rows out"
         )
-    return floats
+    clipped = clip(floats)
+    return Given(form, floats, clipped)
 
 
 def _are_texts(value: Any) -> bool:

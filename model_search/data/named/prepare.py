@@ -140,7 +140,7 @@ def later_inputs(source: Any, description: Mapping[str, Any], note: Note | None 
     Args:
         source: A dict of inputs by name, as in training.
         description: The study's description of its data.
-        note: Called with a sentence if texts are cut.
+        note: Called with a sentence if texts are cut, or numbers clipped.
 
     Raises:
         DataError: if an input is missing, or of another form, shape or scale than in training.
@@ -251,9 +251,9 @@ def _arrays(inputs: Mapping[str, Given], steps: Mapping[str, int]) -> dict[str, 
 
 
 def _cut(one: Given, name: str) -> str:
-    """A sentence on texts that are cut; empty where none is."""
+    """A sentence on texts that are cut, or numbers that are clipped; empty where none is."""
     if not isinstance(one.values, Tokenized) or one.form.text is None:
-        return ""
+        return one.note(name)
     longer = int((one.values.counts > one.form.text.steps).sum())
     kept = one.form.text.steps
     return f"input {name!r}: {longer} texts have more than {kept} words; what follows is cut off" if longer else ""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.sequences.padded import LENGTHS, SEQUENCE, padded, unmarked_padding
+from model_search.data.rows import is_empty, note_of_clipped
+from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded, no_sequences, padded, unmarked_padding
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
 from model_search.data.tabular.chosen_rows import Labels
 from model_search.data.tabular.csv_file import Encoding
@@ -24,10 +25,11 @@ def sequences_of(source: Any, description: Mapping[str, Any], note: Note | None 
         source: What the provider takes: a list of arrays, one padded array, a dict {"sequence": array, "lengths":
             numbers}, or a file.
         description: The study's description of its data.
-        note: Called with a sentence where rows seem to be padded and have no lengths.
+        note: Called with a sentence where rows seem to be padded and have no lengths, or hold numbers beyond 1e30.
 
     Raises:
-        DataError: if they cannot be read, or have another number of channels than those in training.
+        DataError: if they cannot be read, or have another number of channels than those in training (in a CSV file, or
+            channels of other names).
     """
     return dict(fitted(_read(source, description, note), description).sequences.inputs)
 
@@ -48,7 +50,7 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
         x, lengths = source[0], source[2] if len(source) > 2 else None
         if lengths is not None and isinstance(x, Mapping | str | os.PathLike):
             raise DataError("received lengths beside a dict or a file, which holds its own; leave them out")
-        parts = _read(x, description, note) if lengths is None else LabelledSequences(padded(x, lengths), None)
+        parts = _read(x, description, note) if lengths is None else _noted(padded(x, lengths), note)
         labels = Labels.of(source[1], source[3] if len(source) > 3 else None)
         return fitted(parts.with_labels(labels), description)
     if not isinstance(source, str | os.PathLike):
@@ -63,17 +65,32 @@ def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> Lab
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
         per_step, encoding = bool(description.get("label_per_step", False)), Encoding.stored(description.get("reading"))
-        return read_file(source, LongColumns.from_json(about["columns"]), per_step, encoding)
+        names = LongColumns.from_json(about["columns"])
+        found = read_file(source, names, per_step, encoding, about.get("names", ()))
+        _noted(found.sequences, note)
+        return found
     if isinstance(source, Mapping):
         if SEQUENCE not in source or set(source) - {SEQUENCE, LENGTHS}:
             raise DataError(f"received a dict of {sorted(map(str, source))}; expected 'sequence' and 'lengths'")
         if source.get(LENGTHS) is None:
             _refuse_one(source[SEQUENCE], about)
+        if is_empty(source[SEQUENCE]):
+            return _read(source[SEQUENCE], description, note)
         _note_padding(note, source[SEQUENCE], source.get(LENGTHS))
-        return LabelledSequences(padded(source[SEQUENCE], source.get(LENGTHS)), None)
+        return _noted(padded(source[SEQUENCE], source.get(LENGTHS)), note)
+    if is_empty(source):
+        return LabelledSequences(no_sequences(about["channels"]), None)
     _refuse_one(source, about)
     _note_padding(note, source)
-    return LabelledSequences(padded(source), None)
+    return _noted(padded(source), note)
+
+
+def _noted(sequences: Padded, note: Note | None) -> LabelledSequences:
+    """Sequences without labels; notes what of them is not taken as it is."""
+    sentence = note_of_clipped(sequences.clipped, "sequences")
+    if sentence and note is not None:
+        note(sentence)
+    return LabelledSequences(sequences, None)
 
 
 def _refuse_one(x: Any, about: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from model_search.data.files.disk_cache import GIB
-from model_search.data.rows import Arrays, InputSpec, with_missing
+from model_search.data.rows import Arrays, InputSpec, clip, with_missing
 from model_search.errors import DataError
 
 SEQUENCE = "sequence"  # the input of a tower that reads sequences
@@ -26,10 +26,12 @@ class Padded:
     Attributes:
         values: float32 [rows, steps, channels].
         lengths: int32 [rows], the valid steps of each row, at least 1.
+        clipped: How many rows held numbers beyond 1e30 when they were read.
     """
 
     values: np.ndarray
     lengths: np.ndarray
+    clipped: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -57,7 +59,7 @@ class Padded:
         found = _zeros((len(self), steps, self.values.shape[2]), "give fewer sequences at a time")
         kept = min(steps, self.values.shape[1])
         found[:, :kept] = self.values[:, :kept]
-        return Padded(found, self.lengths)
+        return dataclasses.replace(self, values=found)
 
     def spec(self, at_least: int = 0) -> InputSpec:
         """What a tower reads, with the mean and the deviation of each channel over the valid steps.
@@ -113,7 +115,9 @@ def unmarked_padding(x: Any, lengths: Any = None) -> str | None:
 
 def note_of_lengths(lengths: np.ndarray) -> str | None:
     """A sentence where few sequences are much longer than the others, which then cost as much as the longest."""
-    longest, usual = int(lengths.max(initial=1)), max(1, int(np.quantile(lengths, USUAL_SHARE)))
+    if not len(lengths):
+        return None
+    longest, usual = int(lengths.max()), max(1, int(np.quantile(lengths, USUAL_SHARE)))
     if longest <= LONG * usual:
         return None
     return (
@@ -122,8 +126,13 @@ def note_of_lengths(lengths: np.ndarray) -> str | None:
     )
 
 
+def no_sequences(channels: int) -> Padded:
+    """No rows, as those of a study whose sequences have so many channels."""
+    return Padded(np.empty((0, 1, channels), np.float32), np.empty(0, np.int32))
+
+
 def padded(x: Any, lengths: Any = None) -> Padded:
-    """Sequences as one array.
+    """Sequences as one array; numbers beyond 1e30 become 1e30.
 
     Args:
         x: A list of arrays [steps, channels] (or [steps] for one channel) of different lengths; or an array [rows,
@@ -155,6 +164,7 @@ def padded(x: Any, lengths: Any = None) -> Padded:
     )
     common = np.result_type(np.float32, *{part.dtype for part in parts})
     bad: list[tuple[int, int]] = []
+    clipped = 0
     with np.errstate(over="ignore"):
         for row, part in enumerate(parts):
             floats = part.astype(common, copy=False).astype(np.float32, copy=False)
@@ -162,14 +172,15 @@ def padded(x: Any, lengths: Any = None) -> Padded:
             if not finite.all():
                 bad.append((row, int(finite.argmin())))
             values[row, : len(part)] = floats
+            clipped += clip(values[row : row + 1, : len(part)])
     _refuse(bad)
-    return Padded(values, counts.astype(np.int32))
+    return Padded(values, counts.astype(np.int32), clipped)
 
 
 def _of_array(x: np.ndarray, lengths: Any) -> Padded:
     x = with_missing(x)
     values = x[..., None] if x.ndim == 2 else x
-    if values.ndim != 3 or 0 in values.shape:
+    if values.ndim != 3 or 0 in values.shape[1:]:
         raise DataError(
             f"received sequences of shape {x.shape}; expected [rows, steps, channels], or [rows, steps] for one channel"
         )
@@ -208,6 +219,7 @@ def _checked(values: np.ndarray, counts: np.ndarray) -> Padded:
     """A padded array as float32 with zeros after the valid steps; some rows at a time, so that one copy is made."""
     found = np.empty(values.shape, np.float32)
     bad: list[tuple[int, int]] = []
+    clipped = 0
     number = max(1, _BLOCK // max(1, values[0].size if len(values) else 1))
     for start in range(0, len(values), number):
         rows = slice(start, start + number)
@@ -217,8 +229,9 @@ def _checked(values: np.ndarray, counts: np.ndarray) -> Padded:
         wrong = ~np.isfinite(found[rows]).all(axis=2) & valid
         bad += [(start + int(row), int(wrong[row].argmax())) for row in np.flatnonzero(wrong.any(axis=1))]
         found[rows][~valid] = 0.0
+        clipped += clip(found[rows])
     _refuse(bad)
-    return Padded(found, counts)
+    return Padded(found, counts, clipped)
 
 
 def _refuse(bad: Sequence[tuple[int, int]]) -> None:

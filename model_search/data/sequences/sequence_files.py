@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ID, TIME, LABEL = "id", "time", "label"  # names of the columns where none are given
+_SHOWN = 8  # names of channels in a sentence
 _ZONE = re.compile(r"[T ].*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$")  # at the end of an ISO time
 
 
@@ -133,7 +134,11 @@ def are_of_steps(values: np.ndarray) -> bool:
 
 
 def read_file(
-    path: str | os.PathLike[str], names: LongColumns, per_step: bool, encoding: Encoding = UTF_8
+    path: str | os.PathLike[str],
+    names: LongColumns,
+    per_step: bool,
+    encoding: Encoding = UTF_8,
+    channels: Sequence[str] = (),
 ) -> LabelledSequences:
     """The sequences of a `.ts` file or of a long CSV file.
 
@@ -142,12 +147,14 @@ def read_file(
         names: The columns of a CSV file.
         per_step: Whether a CSV file's labels are those of steps.
         encoding: Of a CSV file's text.
+        channels: The names of the channels of training, in which order those of a CSV file are read; those of the file
+            where there are none.
 
     Raises:
         DataError: if it cannot be read.
     """
     found = pathlib.Path(path).expanduser()
-    return read_long_csv(found, names, per_step, encoding) if is_csv(path) else read_ts(found)
+    return read_long_csv(found, names, per_step, encoding, channels) if is_csv(path) else read_ts(found)
 
 
 def is_csv(source: Any) -> bool:
@@ -155,11 +162,21 @@ def is_csv(source: Any) -> bool:
     return isinstance(source, str | os.PathLike) and pathlib.Path(source).suffix.lower() != ".ts"
 
 
-def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool, encoding: Encoding) -> LabelledSequences:
+def read_long_csv(
+    path: pathlib.Path, names: LongColumns, per_step: bool, encoding: Encoding, channels: Sequence[str] = ()
+) -> LabelledSequences:
     """A CSV file with a row for each step: id, time, label, and a column for each channel.
 
+    Args:
+        path: The file.
+        names: Its columns that are no channels.
+        per_step: Whether its labels are those of steps.
+        encoding: As for `read_file`.
+        channels: As for `read_file`.
+
     Raises:
-        DataError: if a column is missing or a cell is no number, a step has no id, or a sequence has several labels.
+        DataError: if a column is missing or a cell is no number, a step has no id, or a sequence has several labels; or
+            if the file has other channels than those of training.
     """
     import pandas as pd
 
@@ -167,10 +184,13 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool, encodi
     for name, what in ((names.id, "sequences"), (None if names.time == TIME else names.time, "times")):
         if name is not None and name not in frame.columns:
             raise DataError(f"{path} has no column {name!r} of {what}; its columns are {', '.join(frame.columns)}")
-    channels = [str(name) for name in frame.columns if name not in names.known]
-    if not channels:
+    own = [str(name) for name in frame.columns if name not in names.known]
+    if not own:
         raise DataError(f"{path} has no column of numbers beside {names.id!r}, {names.time!r} and {names.label!r}")
-    table = np.column_stack([_numbers(frame[name], path) for name in channels])
+    if channels:
+        _refuse_other_channels(own, channels, path)
+        own = list(channels)  # a model tells channels apart by their place, a file by their names
+    table = np.column_stack([_numbers(frame[name], path) for name in own])
     cells_of_ids = frame[names.id].str.strip()
     _refuse_blank(cells_of_ids, path, "the sequence of each step")
     codes, ids = pd.factorize(cells_of_ids)
@@ -181,6 +201,8 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool, encodi
     bounds = np.flatnonzero(np.diff(codes[order], prepend=-1))
     members = np.split(order, bounds[1:])
     sequences = padded([table[rows] for rows in members])
+    at_limit = (np.abs(table) >= columns.LARGEST).any(axis=1)  # where cells are read, they are clipped
+    sequences = dataclasses.replace(sequences, clipped=sum(bool(at_limit[rows].any()) for rows in members))
 
     def read(name: str | None, by_step: bool, what: str = "labels") -> np.ndarray | None:
         if name not in frame.columns:
@@ -196,7 +218,7 @@ def read_long_csv(path: pathlib.Path, names: LongColumns, per_step: bool, encodi
     return LabelledSequences(
         sequences,
         read(names.label, per_step),
-        tuple(channels),
+        tuple(own),
         tuple(map(str, ids)),
         read(names.weight, per_step),
         others,
@@ -263,6 +285,24 @@ def _read_cells(path: pathlib.Path, names: LongColumns, encoding: Encoding) -> p
         return table.frame.astype(object)
     numbers = set(table.number_columns(names.label)) - {names.id, names.groups}
     return table.with_points(numbers).astype(object)
+
+
+def _refuse_other_channels(own: Sequence[str], channels: Sequence[str], path: pathlib.Path) -> None:
+    """Raises DataError, which names them, if channels of training are missing or there are others."""
+    missing = [name for name in channels if name not in own]
+    extra = [name for name in own if name not in channels]
+    wrong = [f"{_some(names)} {what}" for names, what in ((missing, "missing"), (extra, "not among them")) if names]
+    if wrong:
+        raise DataError(
+            f"{path} has the channels {_some(own)}; expected those of training, {_some(channels)}, in any order: "
+            f"{' and '.join(wrong)}; rename these columns, or leave out what is not among them"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names; a file may have thousands."""
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def _numbers(series: Any, path: pathlib.Path) -> np.ndarray:

@@ -15,13 +15,14 @@ def log_mel_features(waveforms: Any, samples: Any, wanted: LogMel, steps: int) -
 
     Args:
         waveforms: float32 [rows, samples], from -1 to 1.
-        samples: int32 [rows], the valid samples of each row.
+        samples: int32 [rows], the valid samples of each row; all of the row where they are more.
         wanted: How features are computed.
         steps: Steps of the result; a longer recording is cut.
 
     Returns:
         float32 [rows, steps, bands] and int32 [rows], the valid steps.
     """
+    samples = tf.minimum(samples, tf.shape(waveforms)[1])  # silence that is not there would count as heard
     is_valid = tf.range(tf.shape(waveforms)[1]) < samples[:, None]
     silent = tf.where(is_valid, waveforms, 0.0)
     silent = tf.pad(silent, [[0, 0], [0, (steps - 1) * wanted.hop + wanted.frame]])

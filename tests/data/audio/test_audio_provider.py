@@ -46,6 +46,14 @@ def test_folders_of_classes(tmp_path):
     assert (len(data.train), len(data.valid)) == (16, 4)
 
 
+@pytest.mark.parametrize("none", [[], np.array([])])
+def test_no_recordings_have_inputs_without_rows(tmp_path, none):
+    write_tones(tmp_path)
+    data = audio_data.Provider(tmp_path).prepare(OPTIONS)
+    found = inputs_of(none, as_described(data))
+    assert found["sequence"].shape == (0, *data.input_specs["sequence"].shape) and found["lengths"].shape == (0,)
+
+
 def test_csv_of_paths_and_pattern_of_names_agree(tmp_path):
     paths = write_tones(tmp_path / "flat")
     for path in paths:

@@ -27,6 +27,17 @@ def test_folders_of_classes(tmp_path):
     assert np.bincount(data.valid.label).tolist() == [6, 6, 6]
 
 
+@pytest.mark.parametrize("none", [[], (), np.array([]), np.empty((0, 5, 5, 3), np.uint8), {"image": []}])
+def test_no_pictures_have_inputs_without_rows(tmp_path, none):
+    write_digits(tmp_path)
+    description = image_data.Provider(tmp_path).prepare(OPTIONS).description
+    found = pictures_of(none, description)["image"]
+    assert found.shape == (0, 8, 8, 1) and found.dtype == np.uint8
+    for wrong in (b"", None):
+        with pytest.raises(DataError, match="expected a folder"):
+            pictures_of(wrong, description)
+
+
 def test_split_follows_the_seed_and_the_fraction(tmp_path):
     write_digits(tmp_path)
     one = image_data.Provider(tmp_path, eval_fraction=0.5).prepare(OPTIONS)

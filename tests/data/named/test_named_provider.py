@@ -71,6 +71,28 @@ def test_validation_rows_have_the_same_forms():
         array_data.Provider(x, Y, validation=(other | {"seq": np.ones(3)}, Y[:3]))
 
 
+def test_numbers_whose_sums_are_no_float32_are_clipped_with_a_note():
+    table, sequence = TABLE.copy(), np.zeros((20, 3, 2))
+    table[4], sequence[5, 1, 1] = -1e38, 1e37
+    x = {"table": table, "seq": sequence, "map": MAP}
+    data = array_data.Provider(x, Y).prepare(OPTIONS)
+    said = [f"input {name!r}: 1 rows hold numbers beyond 1e+30, read as 1e+30" for name in ("table", "seq")]
+    assert [note for note in data.description["notes"] if "1e+30" in note] == said
+    notes = []
+    found = inputs_of(x, as_described(data), notes.append)
+    assert notes == said
+    assert found["table"][4].tolist() == [np.float32(-1e30)] * 2 and found["seq"][5, 1, 1] == np.float32(1e30)
+
+
+def test_no_rows_have_inputs_without_rows():
+    x = {"table": TABLE, "one": range(20), "map": MAP, "float map": MAP / 255, "frame": pd.DataFrame({"a": range(20)})}
+    described = as_described(array_data.Provider(x, Y).prepare(OPTIONS))
+    found = inputs_of({name: value[:0] for name, value in x.items()}, described)
+    assert {name: values.shape for name, values in found.items()} == {
+        name: (0, *stored["shape"]) for name, stored in described["inputs"].items()
+    }
+
+
 @pytest.mark.parametrize("shape", [(), (2,)], ids=["one channel", "two channels"])
 def test_ragged_sequences_are_predicted_one_at_a_time(shape):
     ragged = [np.full((2 + row % 3, *shape), row, np.float32) for row in range(20)]

@@ -5,6 +5,7 @@ import os
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -183,6 +184,59 @@ def test_long_csv(tmp_path):
     found = {values[:length].tobytes() for values, length in zip(*data.train.inputs.values(), strict=True)}
     assert found <= {one.tobytes() for one in x}
     assert data.description["sequences"]["names"] == ["left", "right"]
+
+
+def with_columns(path, source, change):
+    """Writes a long CSV file whose columns are changed, as a frame."""
+    change(pd.read_csv(source, dtype=str)).to_csv(path, index=False)
+    return path
+
+
+def test_channels_of_a_file_are_told_apart_by_their_names(tmp_path):
+    x, y = made()
+    source = long_csv(tmp_path / "a.csv", x, y, range)
+    turned = with_columns(tmp_path / "b.csv", source, lambda f: f[["right", "label", "left", "time", "id"]])
+    data = sequence_data.Provider(source, validation=turned).prepare(OPTIONS)
+    assert np.array_equal(data.valid.inputs["sequence"], data.train.inputs["sequence"])
+    studied = as_described(data)
+    for found in (inputs_of(turned, studied), labelled_rows(turned, studied).inputs):
+        assert np.array_equal(found["sequence"], padded(x).values)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda f: f.rename(columns={"left": "up"}), r"has the channels 'up', 'right'; .*'left' missing and 'up' not"),
+        (
+            lambda f: f.drop(columns="left"),
+            r"has the channels 'right'; expected .*'left', 'right', .*: 'left' missing;",
+        ),
+        (lambda f: f.assign(up="1"), r"has the channels .*: 'up' not among them; rename"),
+        (
+            lambda f: f[["id"]].join(pd.DataFrame("1", f.index, [f"c{number}" for number in range(99)])),
+            r"has the channels 'c0'.*'c7' and 91 more; expected",
+        ),
+    ],
+)
+def test_a_file_of_other_channels_is_refused(tmp_path, change, sentence):
+    x, y = made()
+    source = long_csv(tmp_path / "a.csv", x, y, range)
+    other = with_columns(tmp_path / "b.csv", source, change)
+    with pytest.raises(DataError, match=sentence):
+        inputs_of(other, as_described(sequence_data.Provider(source).prepare(OPTIONS)))
+    if "label" in pd.read_csv(other):
+        with pytest.raises(DataError, match=sentence):
+            sequence_data.Provider(source, validation=other).prepare(OPTIONS)
+
+
+def test_a_study_that_knows_no_names_of_channels_reads_any(tmp_path):
+    x, y = made()
+    studied = as_described(sequence_data.Provider(x, y).prepare(OPTIONS))
+    found = inputs_of(long_csv(tmp_path / "a.csv", x, y, range), studied)
+    assert np.array_equal(found["sequence"], padded(x).values)
+    earlier = {name: value for name, value in studied["sequences"].items() if name != "names"}
+    again = inputs_of(tmp_path / "a.csv", {**studied, "sequences": earlier})
+    assert np.array_equal(again["sequence"], found["sequence"])
 
 
 def test_long_csv_with_a_label_for_each_step(tmp_path):
@@ -410,6 +464,55 @@ def test_steps_of_zeros_that_count_are_said():
     inputs_of({"sequence": whole.values, "lengths": whole.lengths}, as_described(data), notes.append)
     assert len(notes) == 2
     assert sequence_data.Provider(whole.values, y, whole.lengths).prepare(OPTIONS).description["notes"] == []
+
+
+def test_numbers_whose_sums_are_no_float32_are_clipped_with_a_note(tmp_path):
+    x, y = made()
+    x[3] = x[3].copy()
+    x[3][0, 1] = -2e38
+    given = [one.copy() for one in x]
+    data = sequence_data.Provider(x, y).prepare(OPTIONS)
+    sentence = "1 sequences hold numbers beyond 1e+30, read as 1e+30"
+    assert sentence in data.description["notes"]
+    assert all(np.array_equal(one, before) for one, before in zip(x, given, strict=True))  # the user's own stay
+    whole = padded(x)
+    assert whole.values[3, 0, 1] == np.float32(-1e30) and whole.clipped == 1
+    array = np.zeros((len(x), 7, 2))
+    for row, one in enumerate(x):
+        array[row, : len(one)] = one
+    described = as_described(data)
+    forms = (x, {"sequence": array, "lengths": whole.lengths}, long_csv(tmp_path / "a.csv", x, y, range))
+    for form in forms:
+        notes = []
+        assert np.array_equal(inputs_of(form, described, notes.append)["sequence"], whole.values)
+        assert notes == [sentence]
+    for form in ((x, y), (array, y, whole.lengths), forms[2]):
+        notes = []
+        assert np.array_equal(labelled_rows(form, described, notes.append).inputs["sequence"], whole.values)
+        assert notes == [sentence]
+    assert padded(array, np.ones(len(x), int)).clipped == 1
+    array[3, 0] = 0.0
+    array[3, -1] = 9e37  # a step that is padding
+    assert padded(array, whole.lengths).clipped == 0
+
+
+@pytest.mark.parametrize("none", [[], np.array([]), np.zeros((0, 5, 2)), {"sequence": np.zeros((0, 5, 2))}])
+@pytest.mark.parametrize("options", [OPTIONS, PER_STEP])
+def test_no_sequences_have_inputs_without_rows(none, options):
+    x, y = made()
+    y = y if options is OPTIONS else [np.arange(len(one)) % 3 for one in x]
+    described = as_described(sequence_data.Provider(x, y).prepare(options))
+    for form in (none, {"sequence": none["sequence"] if isinstance(none, dict) else none, "lengths": []}):
+        found = inputs_of(form, described)
+        assert found["sequence"].shape == (0, 7, 2) and found["lengths"].shape == (0,)
+        assert options is OPTIONS or steps_of(found, described).shape == (0, 7)
+
+
+def test_a_search_of_no_sequences_is_refused():
+    with pytest.raises(DataError, match="every row lacks its label"):
+        sequence_data.Provider(np.zeros((0, 5, 2)), []).prepare(OPTIONS)
+    with pytest.raises(DataError, match="expected a list of sequences"):
+        sequence_data.Provider([], []).prepare(OPTIONS)
 
 
 def test_later_sequences_may_be_longer():
