@@ -278,7 +278,7 @@ def _single_towers(study: StudyParts) -> list[Trial]:
 
 def _has_weights(trial: Trial) -> bool:
     """Whether they were not deleted to save room."""
-    return any(file.name == WEIGHTS and not file.pruned for file in trial.artefacts)
+    return not any(file.name == WEIGHTS and file.pruned for file in trial.artefacts)
 
 
 def _tower_of(study: StudyParts, trial: Trial) -> Callable[[], TrainedTower]:
