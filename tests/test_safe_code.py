@@ -60,7 +60,6 @@ EXCEPTIONS = {
         "finish.media.decoded_pictures",
         "tensorflow.io.decode_jpeg",
     ): "reads pixels, not objects, in an exported model",
-    ("finish.media.decoded_pictures", "tensorflow.io.decode_png"): "the same",
     ("metadata.ray_store", "pickle"): "opens the trials that the study's own actor pickled, once for all workers",
 }
 

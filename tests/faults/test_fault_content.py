@@ -124,6 +124,7 @@ def card_of(words):
         "task": task.to_json(),
         "columns": [{"column": one, "keras": other, "saved_model": "column", "kind": "number"}],
         "inputs": {},
+        "file": {"delimiter": reason, "encoding": note, "names": None, "decimal_commas": [one]},
         "not_read": {other: note},
         "metadata": {
             "study": name,
