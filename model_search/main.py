@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import pathlib
 import re
 import shlex
@@ -176,7 +177,7 @@ def run(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits with the status that `main` returns."""
     ensure_standard_streams()
     status = main(list(sys.argv if argv is None else argv), _seconds_of_this_process())
-    if status != EXIT_INTERRUPTED:
+    if argv is None and status != EXIT_INTERRUPTED:  # as the process's own command, which then ends
         # What is done stays done: Ctrl-C while Python ends would show a traceback, or end the process by the signal.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)
@@ -208,6 +209,7 @@ def _run(argv: list[str], began: float) -> None:
         return
     words = _parse(argv)
     command, rest = _command(words[1:], began)
+    _refuse_flags_of_others(words[1] if words[1:] else "search", argv[1:])
     with _notes_on_stderr():
         command(rest)
 
@@ -232,12 +234,7 @@ def _notes_on_stderr() -> Iterator[None]:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parses the flags; a provider module is loaded first, since it may define flags of its own.
-
-    A call begins without the flags of an earlier one in this process.
-    """
-    for flag in FLAGS.flags_by_module_dict()[_MODULE]:
-        flag.unparse()
+    """Parses the flags; a provider module is loaded first, since it may define flags of its own."""
     for path in _provider_modules(argv[1:]):
         load_provider_module(path)
     try:
@@ -299,7 +296,6 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
     }
     if words and words[0] not in commands:
         raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
-    _refuse_flags_of_others(words[0] if words else "search")
     if not words:
         return commands["search"], []
     if words[0] in _SHOWING and isinstance(sys.stdout, NoOutput) and not (words[0] == "predict" and FLAGS.output):
@@ -310,14 +306,19 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
     return commands[words[0]], words[1:]
 
 
-def _refuse_flags_of_others(command: str) -> None:
-    """Refuses what is given and the command does not read, where other commands do."""
+def _refuse_flags_of_others(command: str, arguments: Sequence[str]) -> None:
+    """Refuses what is given and the command does not read, where other commands do.
+
+    Only what stands in the command line itself: several commands may share a file of flags (`--flagfile`).
+    """
+    flagged = itertools.takewhile(lambda argument: argument != "--", arguments)
+    given = {argument.lstrip("-").partition("=")[0] for argument in flagged if argument.startswith("-")}
     for name, readers in _READ_BY.items():
-        if FLAGS[name].present and command not in readers:
+        if given & {name, f"no{name}"} and command not in readers:
             raise UserError(
                 f"received --{name}, which {command} does not read; leave it out, or give it to {' or '.join(readers)}"
             )
-    if command == "predict" and FLAGS["optimization_metric"].present and FLAGS.threshold != "best":
+    if command == "predict" and "optimization_metric" in given and FLAGS.threshold != "best":
         raise UserError(
             f"received --optimization_metric={FLAGS.optimization_metric}, which predict reads with --threshold=best "
             "alone; leave it out, or give both"

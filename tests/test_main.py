@@ -76,33 +76,65 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
         ("finish", "--noone_cycle", "train_longer"),
     ],
 )
-def test_a_flag_that_a_command_does_not_read_is_refused(command, flag, readers):
+def test_a_flag_that_a_command_does_not_read_is_refused(tmp_path, command, flag, readers):
     name = flag.removeprefix("--no").strip("-").split("=")[0]
     words = [] if command == "search" else [command]
     with flagsaver.flagsaver():
         main._parse(["model_search", flag])
         with pytest.raises(UserError, match=rf"received --{name}, which {command} does not .* give it to {readers}$"):
-            main._command(words, 0.0)
+            main._refuse_flags_of_others(command, [*words, flag])
         for reader in readers.split(" or "):
-            assert main._command([reader, "more"], 0.0)[1] == ["more"]
+            main._refuse_flags_of_others(reader, [reader, flag])
+        main._refuse_flags_of_others(command, [*words, "--", flag])
+    done = call(*words, flag, f"--model_dir={tmp_path}", "--experiment_name=x")
+    assert f"received --{name}, which {command} does not read" in done.stderr
+
+
+def test_commands_share_a_file_of_flags(tmp_path):
+    (tmp_path / "flags").write_text(
+        f"--model_dir={tmp_path}\n--experiment_name=x\n--top=3\n--optimization_metric=auc\n"
+    )
+    done = call("predict", "x.csv", f"--flagfile={tmp_path / 'flags'}")
+    assert done.stderr == f"error: no study 'x' in {tmp_path}; there are no studies in it\n"
+
+
+def test_a_program_may_have_parsed_the_flags_before(tmp_path):
+    code = "from absl import app; from model_search import main; app.run(main.main)"
+    words = ["leaderboard", "--experiment_name=zzz", f"--model_dir={tmp_path}"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert "no study 'zzz'" in done.stderr
+
+
+def test_a_program_that_runs_a_command_is_interrupted_as_before(tmp_path):
+    code = """
+import signal, threading
+from model_search import main
+def run():
+    try:
+        main.run(["model_search", "--help"])
+    except SystemExit as end:
+        print(end.code)
+run()
+thread = threading.Thread(target=run); thread.start(); thread.join()
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
+    assert done.stdout.splitlines().count("0") == 2
 
 
 def test_predict_reads_a_metric_for_the_best_threshold_alone():
     with flagsaver.flagsaver():
-        for words in ([], ["--threshold=0.3"]):
-            main._parse(["model_search", "--optimization_metric=f1", *words])
-            with pytest.raises(UserError, match="received --optimization_metric=f1, which predict reads with --thresh"):
-                main._command(["predict", "x.csv"], 0.0)
-        main._parse(["model_search", "--optimization_metric=f1", "--threshold=best"])
-        assert main._command(["predict", "x.csv"], 0.0)[1] == ["x.csv"]
-
-
-def test_a_call_begins_without_the_flags_of_an_earlier_one():
-    with flagsaver.flagsaver():
-        main._parse(["model_search", "--output=x.csv", "--top=3"])
-        main._parse(["model_search", "--trial=1"])
-        assert (main.FLAGS.output, main.FLAGS.top, main.FLAGS.trial) == (None, 10, "1")
-        assert not main.FLAGS["output"].present
+        for words in ([], ["--threshold=0.3"], ["--threshold=best"]):
+            given = ["--optimization_metric=f1", *words]
+            main._parse(["model_search", *given])
+            if words == ["--threshold=best"]:
+                main._refuse_flags_of_others("predict", given)
+            else:
+                with pytest.raises(
+                    UserError, match="received --optimization_metric=f1, which predict reads with --thr"
+                ):
+                    main._refuse_flags_of_others("predict", given)
 
 
 @pytest.mark.parametrize("given", [["--provider_module={}"], ["--provider_module", "{}"], ["-provider_module", "{}"]])

@@ -76,7 +76,7 @@ def test_a_search_says_how_many_towers_began_with_given_weights(averaged, provid
     none = search(tmp_path, provider, 2, experiment_name="none", warm_start_from=stock)
     assert [trial.result.environment["taken_over"] for trial in none.trials] == [0, 0]
     (said,) = [line for line in capfd.readouterr().err.splitlines() if "warm_start_from" in line]
-    assert "no weight of the Keras model pictures fits any of the 2 towers of this search" in said
+    assert "none of the 2 towers of this search began with weights of the Keras model pictures" in said
 
 
 def test_towers_without_a_block_in_common_with_given_ones_count_as_such(averaged):

@@ -29,6 +29,7 @@ from model_search.errors import DataError
 
 WHAT = "rows"
 MOST_WORDS = 10_000  # of the vocabulary of an input of text
+_BEYOND = 32  # how far resized pictures may lie beyond the scale of their bytes
 Note = Callable[[str], None]
 
 
@@ -200,7 +201,7 @@ def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
     """The form with the format of texts, and the scale of pictures."""
     if isinstance(one.values, np.ndarray):
         is_float = one.form.kind is Kind.MAP and one.values.dtype.kind == "f" and one.values.size > 0
-        of_bytes = is_float and bool(one.values.min() >= 0 and 1 < one.values.max() <= 255)
+        of_bytes = is_float and bool(one.values.min() >= -_BEYOND and 128 < one.values.max() <= 255 + _BEYOND)
         return dataclasses.replace(one.form, has_floats_of_bytes=of_bytes)
     if not isinstance(one.values, Tokenized):
         return one.form

@@ -164,7 +164,6 @@ def padded(x: Any, lengths: Any = None) -> Padded:
     )
     common = np.result_type(np.float32, *{part.dtype for part in parts})
     bad: list[tuple[int, int]] = []
-    clipped = 0
     with np.errstate(over="ignore"):
         for row, part in enumerate(parts):
             floats = part.astype(common, copy=False).astype(np.float32, copy=False)
@@ -172,9 +171,8 @@ def padded(x: Any, lengths: Any = None) -> Padded:
             if not finite.all():
                 bad.append((row, int(finite.argmin())))
             values[row, : len(part)] = floats
-            clipped += clip(values[row : row + 1, : len(part)])
     _refuse(bad)
-    return Padded(values, counts.astype(np.int32), clipped)
+    return Padded(values, counts.astype(np.int32), clip(values))
 
 
 def _of_array(x: np.ndarray, lengths: Any) -> Padded:

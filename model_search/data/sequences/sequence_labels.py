@@ -139,7 +139,7 @@ def _by_step(found: LabelledSequences, values: np.ndarray, what: str, note: Note
     has_padding = _are_padded(found, {len(own) for own in given})
     for row, (own, length) in enumerate(zip(given, lengths, strict=True), start=1):
         is_complete = len(own) >= length
-        if is_complete and (has_padding or all(map(_is_blank, own[length:]))):
+        if is_complete and (has_padding or _are_blank(own[length:])):
             continue
         if not is_complete or not _is_padded_alone(found, own, length):
             raise DataError(f"sequence {row} has {length} steps and {len(own)} {what}; expected one for each step")
@@ -178,6 +178,13 @@ def _is_padded_alone(found: LabelledSequences, own: np.ndarray, length: int) -> 
     steps = found.sequences.values.shape[1]
     is_alone = len(found.sequences) == 1 and found.given_steps < steps <= len(own)
     return is_alone and all(value == own[-1] for value in own[length:].tolist())
+
+
+def _are_blank(values: np.ndarray) -> bool:
+    """Whether none is a label."""
+    import pandas as pd
+
+    return bool(pd.isna(values).all()) or all(map(_is_blank, values))  # the former is quick
 
 
 def _is_blank(value: Any) -> bool:

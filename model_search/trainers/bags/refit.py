@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import concatenate
@@ -69,8 +70,8 @@ def _has_more_rows(data: PreparedData) -> bool:
 def drop_student(session: Session, options: SearchOptions, is_refit: bool) -> None:
     """Before the final stage: drops a student that the study has and that is not as it is asked for now.
 
-    It has more parameters than it may have now; the stage makes another one. Or what is handed back is to be trained on
-    all rows, which a student is not.
+    It has more parameters than it may have now; the stage makes another one if it can. Or what is handed back is to be
+    trained on all rows, which a student is not, and there is what can be.
 
     Args:
         session: The study; its store is open.
@@ -82,7 +83,7 @@ def drop_student(session: Session, options: SearchOptions, is_refit: bool) -> No
     if student is None:
         return
     most, kept = options.student_parameters, [model for model in made if model is not student]
-    if is_refit and _has_more_rows(session.data):
+    if is_refit and _has_more_rows(session.data) and _has_what_can_be_refit(session, kept):
         said = "the study's student is dropped: refit=True hands back what is trained on all rows, which it is not"
     elif wants_student(options.finish) and most is not None and student.parameters > most:
         said = f"the study's student has {student.parameters:,} parameters, and may have {most:,} now: it is dropped"
@@ -90,6 +91,14 @@ def drop_student(session: Session, options: SearchOptions, is_refit: bool) -> No
         return
     session.store.save_final_models(kept)
     ProgressDisplay(session.record.metric, options.number_models, options.progress).warn(said)
+
+
+def _has_what_can_be_refit(session: Session, final_models: Sequence[FinalModel]) -> bool:
+    """Whether some of what is the best of these models and of the trials can be trained on all rows."""
+    study = study_parts(session.folder, session.store, session.artefacts)
+    if not study.completed:
+        return False
+    return any(map(_can_be_refit, _towers(ranked_models(study.history, final_models)[0], study.history)))
 
 
 def refit_best(session: Session, options: SearchOptions, deadline: Deadline, is_asked: bool = False) -> None:

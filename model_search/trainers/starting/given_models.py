@@ -160,9 +160,9 @@ class Fit:
         count = len(self.taken_over)
         if self.is_none:
             return (
-                f"warm_start_from has no effect: no weight of {self.origin} fits any of the {count} towers of this "
-                "search, which began with fresh weights; expected models that share blocks, or layers of the same "
-                "kinds and shapes, with them"
+                f"warm_start_from has had no effect so far: none of the {count} towers of this search began with "
+                f"weights of {self.origin}; random ones begin with fresh weights, and others take what fits: expected "
+                "models that share blocks, or layers of the same kinds and shapes, with them"
             )
         fitting = [number for number in self.taken_over if number]
         return (

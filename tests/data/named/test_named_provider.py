@@ -154,6 +154,11 @@ def test_pictures_have_the_scale_of_those_in_training(channels):
     shifted = of_bytes | {"map": pictures - 128.0}  # from -128 to 127
     with pytest.raises(DataError, match="of type uint8"):
         inputs_of(of_bytes, as_described(array_data.Provider(shifted, Y).prepare(OPTIONS)))
+    beyond = whole | {"map": np.where(pictures > 200, pictures + 20.0, pictures - 3.0)}  # as after cubic resizing
+    assert array_data.Provider(beyond, Y, validation=(of_bytes, Y)).prepare(OPTIONS).valid.inputs["map"].max() > 128
+    bright = of_floats | {"map": ones * 1.02}  # from 0 to a little more than 1
+    with pytest.raises(DataError, match="of type uint8"):
+        inputs_of(of_bytes, as_described(array_data.Provider(bright, Y).prepare(OPTIONS)))
     with pytest.raises(DataError, match="of type uint8"):
         array_data.Provider(of_floats, Y, validation=(of_bytes, Y)).prepare(OPTIONS)
     about = as_described(array_data.Provider(of_floats, Y).prepare(OPTIONS))
