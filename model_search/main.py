@@ -294,10 +294,10 @@ def _command(words: list[str], began: float) -> tuple[Callable[[list[str]], None
         "train_longer": _train_longer,
         "report": _report,
     }
-    if words and words[0] not in commands:
-        raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
     if not words:
         return commands["search"], []
+    if words[0] not in commands:
+        raise UserError(f"unknown command {words[0]!r}; expected one of {', '.join(commands)}")
     if words[0] in _SHOWING and isinstance(sys.stdout, NoOutput) and not (words[0] == "predict" and FLAGS.output):
         raise UserError(
             f"standard output is closed, and {words[0]} does nothing but print; leave it open, or let predictions go "

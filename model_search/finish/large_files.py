@@ -23,8 +23,7 @@ from model_search.data.files.labelled_files import FileColumns
 from model_search.data.images.later_pictures import picture_paths
 from model_search.data.later_rows import PieceReader, inputs_of, label_columns, label_rows, labelled_rows, steps_of
 from model_search.data.rows import Arrays, Rows
-from model_search.data.sequences.sequence_files import LongColumns, read_file
-from model_search.data.tabular.csv_file import Encoding
+from model_search.data.sequences.later_sequences import in_file
 from model_search.data.tabular.csv_reading import table_pieces
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Note
@@ -132,7 +131,9 @@ class ModelAnswers:
                 "training had them, in Python, to `study.predict` or `study.write_predictions`"
             )
         logits, steps = self.logits(data)
-        ids = _ids_in_file(cast("str", data), self.description) if is_path and "sequences" in self.description else ()
+        ids: tuple[str, ...] = ()
+        if is_path and "sequences" in self.description:  # read once more: a tower's inputs leave the ids out
+            ids = in_file(cast("str", data), self.description).ids
         if steps is None:
             found = answers_of(logits, self.tasks, temperatures)
             return found if not ids else _with_first(found, {"id": list(ids)})
@@ -171,16 +172,6 @@ def files_of(source: Any, description: Mapping[str, Any], note: Note | None = No
     if "images" in description:
         return picture_paths(source, columns, note)
     return recording_paths(source, columns, note) if "audio" in description else None
-
-
-def _ids_in_file(path: str, description: Mapping[str, Any]) -> tuple[str, ...]:
-    """The ids of the sequences of a file, in the order in which they are predicted; none where the file has none.
-
-    The file is read once more for them: what reads it as a tower's inputs leaves them out.
-    """
-    columns = LongColumns.from_json(description["sequences"]["columns"])
-    per_step = bool(description.get("label_per_step", False))
-    return read_file(path, columns, per_step, encoding=Encoding.stored(description.get("reading"))).ids
 
 
 def _with_first(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:

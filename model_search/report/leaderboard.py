@@ -52,7 +52,10 @@ def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> 
     leader = history.leader
     is_bag = leader is not None and leader.plan is not None and leader.plan.folds > 0
     models = [entry for entry in ranked if isinstance(entry, FinalModel) and ranking.can_rank(entry)]
-    current = [model for model in models if not _is_overtaken(model, history)]
+    # A trial that is newer than a final model, and better, overtakes it.
+    current = [
+        model for model in models if leader is None or leader.id in model.trials or not ranking.better(leader, model)
+    ]
     if is_bag or any(model.leads for model in current):
         best = [model for model in current if model.accepted]
         ahead: list[Trial | FinalModel] = [*best, *([leader] if is_bag and leader is not None else [])]
@@ -62,12 +65,6 @@ def ranked_models(history: History, final_models: Sequence[FinalModel] = ()) -> 
     refused = [model for model in ahead if isinstance(model, FinalModel) and not model.accepted]
     accepted = [model for model in ahead if model not in refused]
     return [*accepted, *ranked[first : first + 1], *refused, *ranked[first + 1 :]]
-
-
-def _is_overtaken(model: FinalModel, history: History) -> bool:
-    """Whether the best trial is newer than a final model, and better."""
-    leader = history.leader
-    return leader is not None and leader.id not in model.trials and history.ranking.better(leader, model)
 
 
 def members_frame(ensemble: FinalModel, history: History, metric: str) -> pd.DataFrame:

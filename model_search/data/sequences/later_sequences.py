@@ -64,9 +64,7 @@ def labelled_sequences(source: Any, description: Mapping[str, Any], note: Note |
 def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> LabelledSequences:
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
-        per_step, encoding = bool(description.get("label_per_step", False)), Encoding.stored(description.get("reading"))
-        names = LongColumns.from_json(about["columns"])
-        found = read_file(source, names, per_step, encoding, about.get("names", ()))
+        found = in_file(source, description)
         _noted(found.sequences, note)
         return found
     if isinstance(source, Mapping):
@@ -83,6 +81,21 @@ def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> Lab
     _refuse_one(source, about)
     _note_padding(note, source)
     return _noted(padded(source), note)
+
+
+def in_file(path: str | os.PathLike[str], description: Mapping[str, Any]) -> LabelledSequences:
+    """The sequences of a file, read as the study reads files; with labels and ids where it has such.
+
+    Args:
+        path: The file.
+        description: The study's description of its data.
+
+    Raises:
+        DataError: as `sequence_files.read_file`.
+    """
+    about, encoding = description["sequences"], Encoding.stored(description.get("reading"))
+    names, per_step = LongColumns.from_json(about["columns"]), bool(description.get("label_per_step", False))
+    return read_file(path, names, per_step, encoding, about.get("names", ()))
 
 
 def _noted(sequences: Padded, note: Note | None) -> LabelledSequences:

@@ -202,7 +202,7 @@ def read_long_csv(
     members = np.split(order, bounds[1:])
     sequences = padded([table[rows] for rows in members])
     at_limit = (np.abs(table) >= columns.LARGEST).any(axis=1)  # where cells are read, they are clipped
-    sequences = dataclasses.replace(sequences, clipped=sum(bool(at_limit[rows].any()) for rows in members))
+    sequences = dataclasses.replace(sequences, clipped=len(np.unique(codes[at_limit])))
 
     def read(name: str | None, by_step: bool, what: str = "labels") -> np.ndarray | None:
         if name not in frame.columns:
