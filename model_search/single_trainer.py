@@ -131,8 +131,8 @@ class SingleTrainer:
             refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
                 those of the search. Bags of eight folds have seen nearly all rows, and stay as they are. A time limit
                 leaves it two tenths. With True, finish='both' makes no student, which would not be trained on all rows.
-                "auto" does so with a time limit, for tables whose best models are not trained in folds and for bags of
-                sequences with fewer groups.
+                "auto" does so with a time limit, for tables whose best models are not trained in folds, for bags of
+                sequences with fewer groups and after a final training.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.

@@ -5,16 +5,28 @@ import pytest
 
 import model_search
 from model_search import constants, single_trainer
-from model_search.data import array_data, sequence_data
+from model_search.data import array_data, image_data, sequence_data
 from model_search.deadline import Deadline
 from model_search.errors import UserError
 from model_search.metadata import paths
 from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.spec.load import load_spec
 from model_search.study import load_study
-from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows, seconds_to_refit
+from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows, seconds_to_refit, with_refit
 from model_search.trainers.options import SearchOptions
+from model_search.trainers.study_setup import open_session
 
+PLAIN = {
+    "number_models": 2,
+    "train_steps": 8,
+    "eval_steps": None,
+    "batch_size": 16,
+    "experiment_name": "s",
+    "experiment_owner": "",
+    "finish": "ensemble",
+    "folds": None,
+}
 OPTIONS = {"train_steps": 20, "batch_size": 32, "seed": 1, "progress": False, "finish": "ensemble", "folds": None}
 
 
@@ -40,7 +52,7 @@ def test_weights_are_those_of_all_rows_and_metrics_those_of_before(tmp_path, cap
     assert after.replay(after.best_trial.id, array_data.Provider(x, y)).same  # the trial itself is what it was
 
 
-def test_what_was_trained_longer_is_trained_on_all_rows_in_one_go(tmp_path, capsys):
+def test_what_was_trained_longer_goes_on_with_all_rows(tmp_path, capsys):
     x, y = data()
     given = {"number_models": 1, "root_dir": tmp_path, "experiment_name": "s", **OPTIONS | {"progress": None}}
     before = model_search.fit(x, y, **given)
@@ -50,6 +62,41 @@ def test_what_was_trained_longer_is_trained_on_all_rows_in_one_go(tmp_path, caps
     assert after.best_trial.plan.first_step == 20
     assert "2 of 2 models were trained again on all 200 rows" in capsys.readouterr().err
     assert not np.allclose(one, after.predict(x)) and after.predict(x) == pytest.approx(one, abs=1.5)
+
+
+def test_it_goes_on_for_a_third_of_the_steps_at_a_lower_rate(tmp_path):
+    x, y = data()
+    study = model_search.fit(x, y, number_models=1, root_dir=tmp_path, experiment_name="s", **OPTIONS)
+    trial = study.train_longer(1, 90, array_data.Provider(x, y))
+    seconds = MARGIN * trial.result.timings["trial"]
+
+    plan, until = plan_of_all_rows(trial, 1.25, np.inf)
+    assert (plan.first_step, plan.steps, until) == (110, 140, 140)
+    assert plan.start.trials == (trial.id,) and plan.resumes
+    rate = trial.plan.hyperparameters["learning_rate"]
+    assert plan.hyperparameters["learning_rate"] == pytest.approx(rate / 2)
+    assert plan_of_all_rows(trial, 1.25, 1.001 * seconds / 6)[0].steps == 125
+    assert plan_of_all_rows(trial, 1.25, seconds / 15) is None
+
+
+def test_by_itself_after_a_final_training(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures, y = rng.integers(256, size=(60, 8, 8, 1), dtype=np.uint8), rng.integers(2, size=60)
+
+    def is_refit(folder, final=True, given=None, **changes):
+        options = SearchOptions.of(PLAIN | {"root_dir": tmp_path / folder, "time_limit": 600} | changes)
+        provider = image_data.Provider(x=pictures, y=y, validation=given)
+        session = open_session(provider, load_spec(constants.DEFAULT_IMAGE), options)
+        found = with_refit(session, options, final).refit
+        session.store.close()
+        return found
+
+    assert is_refit("a") is True
+    assert is_refit("b", final=False) is False  # no table of columns
+    assert is_refit("c", folds=5) is False  # these take the place of the final training
+    assert is_refit("d", time_limit=None) is False  # nothing is trained longer then
+    assert is_refit("e", given=(pictures[:20], y[:20])) is False
+    assert is_refit("f", refit=False) is False
 
 
 def test_towers_of_a_bag_of_few_folds_have_seen_all_rows(tmp_path, capsys):

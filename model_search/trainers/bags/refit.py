@@ -19,7 +19,9 @@ from model_search.report.leaderboard import ranked_models
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import with_length_of
 from model_search.search.planning.fold_plans import FOLDS
+from model_search.search.planning.longer import LongerTraining, longer_plan
 from model_search.trainers.finish_study import study_parts
+from model_search.trainers.finished_models import FinishedTowers
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
 from model_search.trainers.options import AUTO_REFIT, REFIT_SHARE, SearchOptions
 from model_search.trainers.progress import ProgressDisplay
@@ -28,15 +30,18 @@ from model_search.training.evaluator import Evaluator
 from model_search.training.outcome import Progress, TrialOutcome
 
 MARGIN = 1.3  # of the seconds that a training took, for one on more rows
+CONTINUED_SHARE = 1 / 3  # of the steps of a longer training, for which its tower goes on with all rows
+_LEAST_CONTINUED = 0.25  # of these; fewer are not worth the time
+_LOWER_RATE = 0.5  # of the learning rate: a tower that goes on with some more rows keeps what it has learnt
 _FEWEST_MODELS = 2  # on all rows, in place of the models of a bag, which lack some each: one is no better than these
 
 
 def with_refit(session: Session, options: SearchOptions, has_final_training: bool) -> SearchOptions:
     """The options with a yes or a no in place of "auto".
 
-    Yes, with a time limit, for a table of columns: a fifth of the rows more is worth more than a fifth of the trials;
-    the time of a final training has its own share. And for bags of sequences that have a few groups, such as speakers:
-    each model of a bag lacks one of them.
+    Yes, with a time limit, for a table of columns: a fifth of the rows more is worth more than a fifth of the trials.
+    After a final training, which its towers go on with. And for bags of sequences that have a few groups, such as
+    speakers: each model of a bag lacks one of them.
 
     Args:
         session: The study.
@@ -48,7 +53,7 @@ def with_refit(session: Session, options: SearchOptions, has_final_training: boo
     data = session.data
     is_usual = (
         isinstance(data, TableData)
-        and (are_refit(options.folds) if data.lengths else _is_of_columns(data) and not has_final_training)
+        and _is_worthwhile(data, options, has_final_training)
         and _has_more_rows(data)
         and not data.other_tasks
         and options.time_limit is not None
@@ -58,8 +63,11 @@ def with_refit(session: Session, options: SearchOptions, has_final_training: boo
     return dataclasses.replace(options, refit=is_usual)
 
 
-def _is_of_columns(data: TableData) -> bool:
-    return data.description.get("schema") is not None
+def _is_worthwhile(data: TableData, options: SearchOptions, has_final_training: bool) -> bool:
+    is_of_columns = data.description.get("schema") is not None and not data.lengths
+    if isinstance(options.folds, int):
+        return are_refit(options.folds) if data.lengths else is_of_columns and not has_final_training
+    return is_of_columns or has_final_training
 
 
 def _has_more_rows(data: PreparedData) -> bool:
@@ -102,11 +110,11 @@ def _has_what_can_be_refit(session: Session, final_models: Sequence[FinalModel])
 
 
 def refit_best(session: Session, options: SearchOptions, deadline: Deadline, is_asked: bool = False) -> None:
-    """Trains what is handed back again on training and validation rows, for the same epochs; its metrics stay.
+    """Trains what is handed back again on training and validation rows; its metrics stay.
 
-    Only towers by themselves, classic models and the towers of bags of few folds are: models of other bags have seen
-    nearly all rows, students and what was trained from other towers keep their weights, and so does what has no time
-    any more.
+    It is trained for the same epochs; what was trained longer goes on from its weights. Only towers by themselves,
+    classic models and the towers of bags of few folds are: models of other bags have seen nearly all rows, students and
+    what was trained from other towers keep their weights, and so does what has no time any more.
 
     Args:
         session: The study; its store is open.
@@ -149,15 +157,16 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline, is_
         for place, trial in enumerate(waiting):
             if trial.plan is None or trial.result is None:
                 continue
-            is_bag = trial.plan.is_bag
-            left = deadline.remaining / (len(waiting) - place) if is_bag else deadline.remaining
+            is_bag, goes_on = trial.plan.is_bag, _goes_on(trial)
+            left = deadline.remaining / (len(waiting) - place) if is_bag or goes_on else deadline.remaining
             found = plan_of_all_rows(trial, growth_of(data), left)
             if found is None:
                 continue
             if is_bag not in engines:  # a bag divides training and validation rows itself
                 given = data if is_bag else dataclasses.replace(data, train=rows)
                 engines[is_bag] = session.make_engine(given, settings)[0]
-            outcome = _trained(engines[is_bag], *found, interrupts)
+            towers = FinishedTowers(study.history, session.artefacts, engines[is_bag], stream=False)
+            outcome = _trained(engines[is_bag], *found, interrupts, towers if goes_on else None)
             if interrupts.asked or interrupts.out_of_time:
                 break
             metric, objective = session.record.metric, session.settings.objective
@@ -182,7 +191,9 @@ def seconds_to_refit(session: Session, options: SearchOptions, deadline: Deadlin
     if not study.completed:
         return share
     best = ranked_models(study.history, [])[0]
-    needed = max(map(_seconds, _towers(best, study.history)), default=0.0) * growth_of(session.data)
+    towers, growth = _towers(best, study.history), growth_of(session.data)
+    in_turn = sum(CONTINUED_SHARE * _seconds(trial, of_all=False) for trial in towers if _goes_on(trial))
+    needed = in_turn + max((_seconds(trial) * growth for trial in towers if not _goes_on(trial)), default=0.0)
     return max(share, min(needed, deadline.remaining - (options.seconds_to_finish - share)))
 
 
@@ -217,10 +228,13 @@ def _can_be_refit(trial: Trial) -> bool:
 def plan_of_all_rows(trial: Trial, growth: float, seconds: float) -> tuple[TrialPlan, int] | None:
     """A plan for as many epochs, and the step at which the weights are those of the step that was best before.
 
+    What was trained longer goes on from its weights instead, for a third of these steps.
+
     Args:
         trial: A completed one.
         growth: All rows, in training rows.
-        seconds: That the training may take. A bag has fewer models on all rows where there is no time for as many.
+        seconds: That the training may take. A bag has fewer models on all rows where there is no time for as many, and
+            what goes on does so for fewer steps.
 
     Returns:
         None where there is no time.
@@ -232,6 +246,8 @@ def plan_of_all_rows(trial: Trial, growth: float, seconds: float) -> tuple[Trial
         of_one = _seconds(trial) / (plan.folds - 1)
         models = min(plan.folds, math.floor(min(seconds, 1e9) / max(of_one, 1e-9)))
         return (dataclasses.replace(plan, folds=models), result.best_step) if models >= _FEWEST_MODELS else None
+    if _goes_on(trial):
+        return _plan_to_go_on(trial, plan, seconds)
     if _seconds(trial) * growth > seconds:
         return None
     if plan.classic is not None:  # the rounds that were best, and no others
@@ -243,8 +259,37 @@ def plan_of_all_rows(trial: Trial, growth: float, seconds: float) -> tuple[Trial
     return fresh, max(1, round(result.best_step * growth))
 
 
-def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interrupts) -> TrialOutcome | None:
-    """The outcome; None where it fails, time is up, or Ctrl-C was pressed."""
+def _goes_on(trial: Trial) -> bool:
+    """Whether a trial goes on from its weights on all rows, since training it in one go takes too long."""
+    return trial.plan is not None and trial.plan.kind is TrialKind.LONGER
+
+
+def _plan_to_go_on(trial: Trial, plan: TrialPlan, seconds: float) -> tuple[TrialPlan, int] | None:
+    """A plan that goes on from the weights of a longer training, in one more cycle of a lower learning rate."""
+    made = max(1, plan.steps - plan.first_step)
+    of_one = _seconds(trial, of_all=False) / made
+    steps = max(1, round(CONTINUED_SHARE * made))
+    affordable = math.floor(min(seconds / max(of_one, 1e-9), steps))
+    if affordable < max(1.0, _LEAST_CONTINUED * steps):
+        return None
+    longer = longer_plan(trial.id + 1, trial, LongerTraining(affordable))
+    rate = longer.hyperparameters.get("learning_rate")
+    lower = {"learning_rate": _LOWER_RATE * float(rate)} if rate is not None else {}
+    return dataclasses.replace(longer, hyperparameters=dict(longer.hyperparameters) | lower), longer.steps
+
+
+def _trained(
+    engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interrupts, towers: FinishedTowers | None
+) -> TrialOutcome | None:
+    """The outcome; None where it fails, time is up, or Ctrl-C was pressed.
+
+    Args:
+        engine: Trains on all rows.
+        plan: What it trains.
+        until: The step after which it ends.
+        interrupts: Tell that it has to end at once.
+        towers: Have the weights that the plan goes on from; None for a plan from fresh weights.
+    """
 
     def on_progress(progress: Progress) -> bool:
         if interrupts.asked or interrupts.out_of_time:
@@ -252,14 +297,19 @@ def _trained(engine: Evaluator, plan: TrialPlan, until: int, interrupts: Interru
         return progress.step >= until and plan.classic is None
 
     try:
-        return engine.run(plan, None, on_progress)
+        return engine.run(plan, None if towers is None else towers.given(plan), on_progress)
     except (TrialInterruptedError, TrialError):
         return None
 
 
-def _seconds(trial: Trial) -> float:
-    """Seconds of the tower's training from fresh weights on the training rows, with a margin."""
+def _seconds(trial: Trial, of_all: bool = True) -> float:
+    """Seconds of the tower's training from fresh weights on the training rows, with a margin.
+
+    Args:
+        trial: A completed one.
+        of_all: Whether those of the trials that it goes on from are among them.
+    """
     timings = {} if trial.result is None else trial.result.timings
     plan = trial.plan
-    taken = 1.0 if plan is None else (plan.steps - plan.first_step) / plan.steps
+    taken = 1.0 if plan is None or not of_all else (plan.steps - plan.first_step) / plan.steps
     return MARGIN * timings.get("trial", timings.get("total", 0.0)) / taken

@@ -12,7 +12,7 @@ from model_search.errors import TrialError, UserError
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.longer import LongerTraining
-from model_search.trainers.bags.refit import MARGIN, growth_of
+from model_search.trainers.bags.refit import CONTINUED_SHARE, MARGIN
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.longer.training import MOST_EPOCHS, run_longer
 from model_search.trainers.options import SearchOptions
@@ -88,9 +88,8 @@ def train_winners(
     if not final.time_share or options.time_limit is None or not deadline.is_set or isinstance(options.folds, int):
         return reason
     left = deadline.remaining - options.seconds_to_finish
-    if options.share_to_refit and isinstance(session.data, TableData):  # what is trained here is trained once more
-        both = left + options.share_to_refit * options.time_limit
-        left = _MARGIN * both / (1 + MARGIN * growth_of(session.data))
+    if options.share_to_refit and isinstance(session.data, TableData):  # what is trained here goes on with all rows
+        left = (left + options.share_to_refit * options.time_limit) / (1 + MARGIN * CONTINUED_SHARE)
     if reason is not StopReason.TIME_LIMIT:
         left = min(left, (options.time_limit - deadline.remaining) * final.time_share / (1 - final.time_share))
     session.store.reclaim_dead()
