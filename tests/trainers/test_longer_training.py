@@ -13,10 +13,11 @@ from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
 from model_search.metadata.paths import DATABASE, OPTIMIZER
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.trial import StartKind, TrialKind, TrialState
+from model_search.metadata.trial import StartKind, TrialKind, TrialState, WarmStart
 from model_search.search.history.history import History
 from model_search.spec.load import load_text
 from model_search.trainers.longer import training, winners
+from model_search.trainers.longer.learning_curves import loss_after
 from model_search.trainers.longer.training import LongerOptions, train_longer
 from model_search.trainers.longer.winners import FinalTraining, affordable_steps, train_winners
 from model_search.trainers.options import SearchOptions
@@ -212,3 +213,57 @@ def test_a_final_fit_trains_the_best_tower_until_it_gets_no_better(study, provid
             study.final_fit(provider, patience=patience)
     with pytest.raises(UserError, match="steps is None"):
         study.train_longer(best.id, None, provider)
+
+
+def rungs(study, points, number=1, **changes):
+    """Trials of one tower, each of which goes on from the one before: one for each (steps, loss) of `points`."""
+    found, best = [], study.history.completed[0]
+    for place, (steps, loss) in enumerate(points):
+        begun = {} if not found else {"start": WarmStart(StartKind.RESUME, (found[-1].id,)), "parent": found[-1].id}
+        first = 0 if not found else found[-1].plan.steps
+        plan = dataclasses.replace(
+            best.plan, **{"kind": TrialKind.SEARCH, "start": None, "parent": None} | begun | changes,
+            trial_id=number + place, steps=steps, first_step=first, rung=place,
+        )  # fmt: skip
+        timings = {"train": (steps - first - 1) / 10, "build": 0.0}
+        result = dataclasses.replace(best.result, metrics={"loss": loss}, timings=timings, stopped_at=None)
+        found.append(dataclasses.replace(best, id=number + place, plan=plan, result=result))
+    return found
+
+
+def history_of(session, trials):
+    history = History(session.record.ranking)
+    history.update(trials)
+    return history
+
+
+def test_a_loss_is_foretold_by_a_power_law_through_two_rungs(provider, study, tmp_path):
+    session = open_session(provider, load_text(SPEC), options(tmp_path))
+    first, second = rungs(study, [(100, 2.0), (200, 1.0)])  # halved where the steps are doubled
+    history = history_of(session, [first, second])
+    assert loss_after(second, 200, history) == pytest.approx(0.5)
+    assert loss_after(first, 200, history) is None
+    assert loss_after(second, 200, history_of(session, [second])) is None
+    worse = dataclasses.replace(second, result=dataclasses.replace(second.result, metrics={"loss": 3.0}))
+    assert loss_after(worse, 200, history) == 3.0  # no worse than it is
+    for metrics in ({"loss": -1.0}, {"accuracy": 1.0}):
+        strange = dataclasses.replace(second, result=dataclasses.replace(second.result, metrics=metrics))
+        assert loss_after(strange, 200, history) is None
+    session.store.close()
+
+
+def test_what_is_trained_longer_is_what_its_rungs_foretell(provider, study, tmp_path):
+    session = open_session(provider, load_text(SPEC), options(tmp_path))
+    fast = rungs(study, [(100, 0.9), (300, 0.8)], 1, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",))
+    slow = rungs(study, [(100, 1.6), (300, 0.85)], 3, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",) * 2)
+    same = rungs(study, [(100, 1.6), (300, 0.86)], 5, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",) * 2)
+    history = history_of(session, [*fast, *slow, *same])
+    epochs = 0.85 * 10 * 16 / len(session.data.train)  # of a second
+
+    def chosen(count, seconds):
+        return [trial.id for trial in winners._winners(history, count, seconds, session.data)]
+
+    assert chosen(1, 100.0) == [4]  # now 2 is better
+    assert chosen(2, 2 * 39 / epochs) == [4]  # two have no 40 epochs each
+    assert chosen(2, 2 * 42 / epochs) == chosen(3, 3 * 42 / epochs) == [4, 2]  # 6 has the blocks of 4
+    session.store.close()
