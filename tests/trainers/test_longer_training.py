@@ -257,7 +257,8 @@ def test_what_is_trained_longer_is_what_its_rungs_foretell(provider, study, tmp_
     fast = rungs(study, [(100, 0.9), (300, 0.8)], 1, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",))
     slow = rungs(study, [(100, 1.6), (300, 0.85)], 3, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",) * 2)
     same = rungs(study, [(100, 1.6), (300, 0.86)], 5, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",) * 2)
-    history = history_of(session, [*fast, *slow, *same])
+    fell = rungs(study, [(100, 1.6), (300, 0.5), (900, 0.9)], 7, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",) * 2)
+    history = history_of(session, [*fast, *slow, *same, *fell])  # the last one's second rung promised much
     epochs = 0.85 * 10 * 16 / len(session.data.train)  # of a second
 
     def chosen(count, seconds):

@@ -136,7 +136,13 @@ def _winners(history: History, count: int, seconds: float, data: PreparedData) -
 
 
 def _foretold(towers: list[Trial], history: History, count: int, seconds: float, data: PreparedData) -> list[Trial]:
-    """The towers of least loss at the end of the time; none where no tower has rungs that foretell it."""
+    """The towers of least loss at the end of the time; none where no tower has rungs that foretell it.
+
+    Of a tower only its last rung counts: how it fell before says less.
+    """
+    plans = [trial.plan for trial in towers if trial.plan is not None]
+    gone_on = {plan.warm_start for plan in plans if plan.first_step}
+    towers = [trial for trial in towers if trial.id not in gone_on]
 
     def losses(seconds: float, fewest_epochs: float) -> dict[int, float]:
         known = {}
