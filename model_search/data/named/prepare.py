@@ -23,7 +23,6 @@ from model_search.data.tabular.chosen_rows import (
     choose_rows,
     evaluated_rows,
 )
-from model_search.data.task import tasks_of
 from model_search.data.text.tokens import TOKENS, TextFormat, Tokenized, usual_steps
 from model_search.errors import DataError
 
@@ -181,7 +180,7 @@ def later_labelled(source: Any, description: Mapping[str, Any], note: Note | Non
     for sentence in labels.index_notes(source[0]):
         if note is not None:
             note(sentence)
-    return evaluated_rows(inputs, labels, WHAT, tasks_of(description), note)
+    return evaluated_rows(inputs, labels, WHAT, description, note)
 
 
 def text_formats(description: Mapping[str, Any]) -> dict[str, TextFormat]:

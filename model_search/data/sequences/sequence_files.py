@@ -18,6 +18,7 @@ from model_search.data.tabular import columns
 from model_search.data.tabular.chosen_rows import Labels, as_array
 from model_search.data.tabular.csv_file import UTF_8, Encoding
 from model_search.data.tabular.csv_reading import Reading, read_csv
+from model_search.data.task import TaskKind
 from model_search.data.text.tokens import is_missing
 from model_search.errors import DataError
 
@@ -91,6 +92,8 @@ class LabelledSequences:
         task: What the label is called where there are several tasks.
         groups: The groups of the sequences, which stay together in the split; None where they are independent.
         given_steps: To how many steps the sequences were padded when the labels came; 0 where a file holds both.
+        are_names: As in `Labels`.
+        declared: As in `Labels`.
     """
 
     sequences: Padded
@@ -102,6 +105,8 @@ class LabelledSequences:
     task: str = ROW_LABEL
     groups: np.ndarray | None = None
     given_steps: int = 0
+    are_names: bool = False
+    declared: TaskKind | None = None
 
     def with_labels(self, given: Labels) -> LabelledSequences:
         """The same sequences with these labels and weights."""
@@ -109,7 +114,8 @@ class LabelledSequences:
         weights = None if given.weights is None else as_array(given.weights)
         groups = None if given.groups is None else as_array(given.groups)
         found = dataclasses.replace(self, labels=values, weights=weights, others=given.others, task=given.name)
-        return dataclasses.replace(found, groups=groups, given_steps=self.sequences.values.shape[1])
+        found = dataclasses.replace(found, groups=groups, given_steps=self.sequences.values.shape[1])
+        return dataclasses.replace(found, are_names=given.are_names, declared=given.declared)
 
     @property
     def counted(self) -> tuple[int, Labels]:
@@ -120,7 +126,8 @@ class LabelledSequences:
         """
         if self.labels is None:
             raise DataError("the sequences have no labels; expected one for each")
-        return len(self.sequences), Labels(self.labels, self.weights, self.task, others=self.others, groups=self.groups)
+        own = Labels(self.labels, self.weights, self.task, others=self.others, groups=self.groups)
+        return len(self.sequences), dataclasses.replace(own, are_names=self.are_names, declared=self.declared)
 
     @property
     def has_label_per_step(self) -> bool:
@@ -242,12 +249,12 @@ def read_ts(path: pathlib.Path) -> LabelledSequences:
     head, body = _ts_head(lines, path)
     if head.get("timestamps", "false").startswith("true"):
         raise DataError(f"{path} has time stamps, which are not read; expected @timeStamps false")
-    has_labels = head.get("classlabel", head.get("targetlabel", "false")).startswith("true")
+    declared = _declared_of(head)
     sequences: list[np.ndarray] = []
     labels: list[str] = []
     for number, line in body:
         parts = line.split(":")
-        if has_labels:
+        if declared is not None:
             labels.append(parts.pop().strip())
         try:
             series = [np.array(part.split(","), dtype=np.float64) for part in parts]
@@ -258,7 +265,15 @@ def read_ts(path: pathlib.Path) -> LabelledSequences:
         sequences.append(np.column_stack(series))
     if not sequences:
         raise DataError(f"{path} holds no sequences; expected them after @data")
-    return LabelledSequences(padded(sequences), np.array(labels, dtype=object) if has_labels else None)
+    values = None if declared is None else np.array(labels, dtype=object)
+    return LabelledSequences(padded(sequences), values, declared=declared)
+
+
+def _declared_of(head: Mapping[str, str]) -> TaskKind | None:
+    """What the labels of a `.ts` file are; None where it has none."""
+    if head.get("classlabel", "false").startswith("true"):
+        return TaskKind.CLASSIFICATION
+    return TaskKind.REGRESSION if head.get("targetlabel", "false").startswith("true") else None
 
 
 def _ts_head(lines: list[str], path: pathlib.Path) -> tuple[dict[str, str], Iterator[tuple[int, str]]]:
