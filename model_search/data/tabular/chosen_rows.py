@@ -12,7 +12,14 @@ from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_OF_NEW_ST
 from model_search.data.rows import LABEL, Arrays, Rows, as_pandas, index_notes, index_of, with_missing
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
-from model_search.data.tabular.several_tasks import OtherTargets, OtherTask, encode_other, infer_other_tasks, scaled
+from model_search.data.tabular.several_tasks import (
+    OtherTargets,
+    OtherTask,
+    counted,
+    encode_other,
+    infer_other_tasks,
+    scaled,
+)
 from model_search.data.tabular.split import split_groups, split_rows
 from model_search.data.tabular.table import check_weights
 from model_search.data.tabular.task_choice import TaskChoice
@@ -289,6 +296,8 @@ def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, opt
     train, valid = found
     if not len(valid.numbers):
         raise DataError(f"the validation {what} have no label; expected at least one with a label")
+    if rules >= RULES_AS_DECLARED:
+        notes += counted(train.weights, valid.weights, valid.others, what)
     split |= {"train_rows": len(train.numbers), "valid_rows": len(valid.numbers)}
     task = label_columns.fit_scale(task, train.targets)
     notes += label_columns.scale_notes(task, train.targets)
