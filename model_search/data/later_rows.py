@@ -20,7 +20,7 @@ from model_search.data.sequences.sequence_labels import encode_step_labels
 from model_search.data.stream_labels import LabelEncoding, label_array, read_weights
 from model_search.data.streams import StreamReader, valid_steps, weights_among
 from model_search.data.tabular import earlier_rules, labels
-from model_search.data.tabular.chosen_rows import evaluated_rows
+from model_search.data.tabular.chosen_rows import Labels, evaluated_rows
 from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
 from model_search.data.tabular.preprocess import DateOrders, Note, Preprocessor, sentences
@@ -129,7 +129,7 @@ def labelled_rows(
         note: As for `inputs_of`; called for labels, too.
 
     Raises:
-        DataError: if there is no label column, or it holds unknown classes.
+        DataError: if there is no label column, it holds unknown classes, or labels by name are those of no task.
     """
     most = 4 if "sequences" in description and "audio" not in description else 3
     if isinstance(source, tuple) and not 2 <= len(source) <= most:
@@ -151,7 +151,7 @@ def labelled_rows(
         rows = rows_of(read_table(source[0], description), source[1], weights, index_of(source[0]))
         for sentence in rows.notes:
             (note or _silent)(sentence)
-        rows = rows.with_primary(primary) if rows.others else rows
+        rows = rows.with_primary(primary) if Labels.of(source[1]).are_named(tasks) else rows
     else:
         frame = read_table(source, description)
         series, weights = label_columns(frame, tasks[primary])

@@ -104,6 +104,23 @@ class Labels:
         first = dataclasses.replace(self, others={}, groups=None)
         return dataclasses.replace(self.others[name], others={self.name: first, **rest}, groups=self.groups)
 
+    def are_named(self, tasks: Mapping[str, Task]) -> bool:
+        """Whether labels to evaluate on are given by the names of tasks; those of the only task need no name.
+
+        Args:
+            tasks: Those of the study, by name.
+
+        Raises:
+            DataError: if they name what is no task.
+        """
+        names = [self.name, *self.others]
+        if len(names) == 1 and (len(tasks) == 1 or self.name == LABEL):
+            return False
+        unknown = [name for name in names if name not in tasks]
+        if unknown:
+            raise DataError(f"the labels name {unknown[0]!r}; the tasks are {', '.join(tasks)}; expected their names")
+        return True
+
     def take(self, rows: np.ndarray) -> Labels:
         """The labels of some rows, by number or mask."""
         return dataclasses.replace(
@@ -399,13 +416,13 @@ def evaluated_rows(
         note: Called with a sentence for labels that are missing, or not taken as they are.
 
     Raises:
-        DataError: if no row has a label, or one is unknown.
+        DataError: if no row has a label, or one is unknown; if labels name what is no task, or lack the primary one.
     """
     notes: list[str] = []
     tasks, rules = tasks_of(description), reading_rules_of(description)
     count = len(next(iter(inputs.values())))
     primary = next(iter(tasks))
-    own = labels.with_primary(primary) if labels.others else labels
+    own = labels.with_primary(primary) if labels.are_named(tasks) else labels
     known = {name: task for name, task in tasks.items() if name == primary or name in own.others}
     found = _encoded(0, (count, own), what, known, notes, rules)
     if note is not None:
