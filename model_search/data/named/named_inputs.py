@@ -200,14 +200,21 @@ def _given(value: Any, lengths: Any, form: NamedInput | None, what: str) -> Give
 
 
 def _of_frame(frame: Any, form: NamedInput | None, what: str) -> Given:
+    if form is not None and form.kind is not Kind.VECTOR:
+        raise DataError(f"{what} is a frame, which is a {Kind.VECTOR}; expected a {form.kind}, as in training")
+    if not len(frame.columns):
+        raise DataError(f"{what} is a frame without columns; expected columns of numbers")
     columns = tuple(map(str, frame.columns)) if form is None else form.columns
+    if not columns:  # an array in training: its columns have a place alone
+        columns = tuple(str(place) for place in range(1, len(frame.columns) + 1))
+        frame = frame.set_axis(list(columns), axis="columns")
     found = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     doubled = sorted(set(found.columns[found.columns.duplicated()]) & set(columns))
     if doubled:
         shown = ", ".join(map(repr, doubled))
         raise DataError(f"{what}: there are several columns named {shown}; give each its own name")
     missing = [name for name in columns if name not in found.columns]
-    if missing or not columns:
+    if missing:
         raise DataError(f"{what} lacks the columns {', '.join(map(repr, missing))}; expected {', '.join(columns)}")
     texts = [name for name in columns if found[name].dtype.kind not in "biuf"]
     if texts:
@@ -215,7 +222,7 @@ def _of_frame(frame: Any, form: NamedInput | None, what: str) -> Given:
             f"column {texts[0]!r} of {what} is {found[texts[0]].dtype}; expected numbers: beside other inputs, give "
             "categories as columns of 0 and 1 (pandas.get_dummies), and texts as an input of their own"
         )
-    return _of_numbers(NamedInput(Kind.VECTOR, columns), found[list(columns)].to_numpy(dtype=np.float64), what)
+    return _of_numbers(form or NamedInput(Kind.VECTOR, columns), found[list(columns)].to_numpy(dtype=np.float64), what)
 
 
 def _of_array(array: np.ndarray, what: str) -> Given:

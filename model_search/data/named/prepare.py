@@ -13,7 +13,7 @@ from model_search.data.checked_json import need
 from model_search.data.named.named_inputs import Given, Kind, NamedInput, read_inputs
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import TableData
-from model_search.data.rows import Rows, as_pandas
+from model_search.data.rows import Rows, as_pandas, is_empty
 from model_search.data.sequences.padded import Padded
 from model_search.data.tabular.chosen_rows import (
     Choice,
@@ -146,9 +146,12 @@ def later_inputs(source: Any, description: Mapping[str, Any], note: Note | None 
         DataError: if an input is missing, or of another form, shape or scale than in training.
     """
     forms = _forms(description)
-    found = NamedRows.of(source, Labels(()), forms).inputs
     stored = need(description.get("inputs"), Mapping, "the inputs")
-    shapes = {name: tuple(stored[name]["shape"]) for name in found}
+    shapes = {name: tuple(stored[name]["shape"]) for name in forms}
+    if isinstance(source, Mapping):  # what a row would be, an empty list does not say
+        none = {name: np.empty((0, *shapes[name]), stored[name]["dtype"]) for name in forms if forms[name].text is None}
+        source = {key: none.get(str(key), value) if is_empty(value) else value for key, value in source.items()}
+    found = NamedRows.of(source, Labels(()), forms).inputs
     found = {name: _in_scale(one, name, stored[name]["dtype"], forms[name]) for name, one in found.items()}
     arrays = _arrays(found, {name: shape[0] for name, shape in shapes.items()})
     for name, one in found.items():
