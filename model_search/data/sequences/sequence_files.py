@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.checked_json import read_record
+from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_OF_NEW_STUDIES
 from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ID, TIME, LABEL = "id", "time", "label"  # names of the columns where none are given
+_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _SHOWN = 8  # names of channels in a sentence
 _ZONE = re.compile(r"[T ].*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$")  # at the end of an ISO time
 
@@ -146,6 +148,7 @@ def read_file(
     per_step: bool,
     encoding: Encoding = UTF_8,
     channels: Sequence[str] = (),
+    rules: int = RULES_OF_NEW_STUDIES,
 ) -> LabelledSequences:
     """The sequences of a `.ts` file or of a long CSV file.
 
@@ -156,12 +159,13 @@ def read_file(
         encoding: Of a CSV file's text.
         channels: The names of the channels of training, in which order those of a CSV file are read; those of the file
             where there are none.
+        rules: The study's `PrepareOptions.reading_rules`.
 
     Raises:
         DataError: if it cannot be read.
     """
     found = pathlib.Path(path).expanduser()
-    return read_long_csv(found, names, per_step, encoding, channels) if is_csv(path) else read_ts(found)
+    return read_long_csv(found, names, per_step, encoding, channels, rules) if is_csv(path) else read_ts(found)
 
 
 def is_csv(source: Any) -> bool:
@@ -170,7 +174,12 @@ def is_csv(source: Any) -> bool:
 
 
 def read_long_csv(
-    path: pathlib.Path, names: LongColumns, per_step: bool, encoding: Encoding, channels: Sequence[str] = ()
+    path: pathlib.Path,
+    names: LongColumns,
+    per_step: bool,
+    encoding: Encoding,
+    channels: Sequence[str] = (),
+    rules: int = RULES_OF_NEW_STUDIES,
 ) -> LabelledSequences:
     """A CSV file with a row for each step: id, time, label, and a column for each channel.
 
@@ -180,6 +189,7 @@ def read_long_csv(
         per_step: Whether its labels are those of steps.
         encoding: As for `read_file`.
         channels: As for `read_file`.
+        rules: As for `read_file`.
 
     Raises:
         DataError: if a column is missing or a cell is no number, a step has no id, or a sequence has several labels; or
@@ -203,7 +213,7 @@ def read_long_csv(
     codes, ids = pd.factorize(cells_of_ids)
     order = np.arange(len(frame))
     if names.time in frame.columns:
-        order = np.argsort(_times(frame[names.time], path), kind="stable")
+        order = np.argsort(_times(frame[names.time], path, rules), kind="stable")
     order = order[np.argsort(codes[order], kind="stable")]
     bounds = np.flatnonzero(np.diff(codes[order], prepend=-1))
     members = np.split(order, bounds[1:])
@@ -331,14 +341,15 @@ def _numbers(series: Any, path: pathlib.Path) -> np.ndarray:
     return values
 
 
-def _times(series: Any, path: pathlib.Path) -> np.ndarray:
+def _times(series: Any, path: pathlib.Path, rules: int) -> np.ndarray:
+    """The times, by which steps are sorted: numbers, or nanoseconds of dates."""
     import pandas as pd
 
     cells = series.str.strip()
     values = columns.parse_numbers(list(cells))
     missing = np.isnan(values)
     if not missing.any():
-        return values
+        return values if rules < RULES_AS_DECLARED else _exact(cells, values)
     _refuse_blank(cells, path, "the time of each step")
     try:
         stamps = pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
@@ -360,6 +371,16 @@ def _times(series: Any, path: pathlib.Path) -> np.ndarray:
             "; expected times that all have a zone, or all none"
         )
     return stamps.dt.tz_convert(None).to_numpy().astype(np.int64)
+
+
+def _exact(cells: Any, values: np.ndarray) -> np.ndarray:
+    """Numbers as int64 where all are whole: float64 does not tell nanoseconds since 1970 apart."""
+    if not all(map(_WHOLE.fullmatch, cells)):
+        return values
+    try:
+        return np.array([int(cell) for cell in cells], dtype=np.int64)
+    except OverflowError:
+        return values
 
 
 def _refuse_blank(cells: pd.Series, path: pathlib.Path, expected: str) -> None:
