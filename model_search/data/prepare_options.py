@@ -15,7 +15,8 @@ from model_search.errors import DataError
 # `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too,
 # and texts such as "inf" are missing among labels that are numbers; for pictures, see `images/picture_format.py`. From
 # 4 on durations of Arrow are left out, as those of NumPy are: they were categories of their texts. From 5 on names of
-# folders are classes, whatever they say, and files that declare classes or numbers are believed.
+# folders are classes, whatever they say, files that declare classes or numbers are believed, times that are whole
+# numbers are compared exactly, and the punctuation of all scripts stands between words.
 RULES_AS_WRITTEN = 2
 RULES_AS_DECLARED = 5
 RULES_OF_NEW_STUDIES = 5

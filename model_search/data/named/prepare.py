@@ -96,8 +96,10 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
         )
     choice = choose_rows([part.labelled for part in parts], WHAT, kind, options)
     notes = [*(note for part in parts for note in part.notes), *choice.notes]
-    forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
-    inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
+    rules = options.reading_rules
+    read = [{name: one.read_by(rules) for name, one in part.inputs.items()} for part in parts]
+    forms = {name: _fitted(one, choice.train.numbers, rules) for name, one in read[0].items()}
+    inputs = [{name: dataclasses.replace(part[name], form=forms[name]) for name in forms} for part in read]
     dtypes = {name: str(one.values.dtype) for name, one in inputs[0].items() if isinstance(one.values, np.ndarray)}
     inputs = [
         {name: _in_scale(one, name, dtypes.get(name, ""), forms[name]) for name, one in part.items()} for part in inputs
@@ -199,7 +201,7 @@ def _forms(description: Mapping[str, Any]) -> dict[str, NamedInput]:
     return {str(name): NamedInput.from_json(values) for name, values in stored.items()}
 
 
-def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
+def _fitted(one: Given, rows: np.ndarray, rules: int) -> NamedInput:
     """The form with the format of texts, and the scale of pictures."""
     if isinstance(one.values, np.ndarray):
         is_float = one.form.kind is Kind.MAP and one.values.dtype.kind == "f" and one.values.size > 0
@@ -208,7 +210,7 @@ def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
     if not isinstance(one.values, Tokenized):
         return one.form
     steps = usual_steps(one.values, rows)
-    return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS))
+    return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS, rules))
 
 
 def _in_scale(one: Given, name: str, dtype: str, training: NamedInput) -> Given:

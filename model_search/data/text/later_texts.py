@@ -60,7 +60,8 @@ def _encoding(description: Mapping[str, Any]) -> Encoding:
 
 
 def _inputs(texts: Any, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:
-    wanted, read = TextFormat.from_json(description["text"]), tokenized(texts)
+    wanted = TextFormat.from_json(description["text"])
+    read = tokenized(texts, wanted.reading_rules)
     longer = int((read.counts > wanted.steps).sum())
     if longer and note is not None:
         note(f"{longer} of {len(read)} texts have more than {wanted.steps} words; what follows is cut off")
