@@ -342,7 +342,7 @@ def _numbers(series: Any, path: pathlib.Path) -> np.ndarray:
 
 
 def _times(series: Any, path: pathlib.Path, rules: int) -> np.ndarray:
-    """The times, by which steps are sorted: numbers, or nanoseconds of dates."""
+    """The times, by which steps are sorted: numbers, or dates as whole numbers."""
     import pandas as pd
 
     cells = series.str.strip()
@@ -374,7 +374,7 @@ def _times(series: Any, path: pathlib.Path, rules: int) -> np.ndarray:
 
 
 def _exact(cells: Any, values: np.ndarray) -> np.ndarray:
-    """Numbers as int64 where all are whole: float64 does not tell nanoseconds since 1970 apart."""
+    """Numbers as int64 where all are whole: float64 does not tell times of 19 digits apart."""
     if not all(map(_WHOLE.fullmatch, cells)):
         return values
     try:

@@ -184,7 +184,7 @@ def test_decimal_commas_are_read_as_those_of_tables(tmp_path):
 
 
 @pytest.mark.parametrize("start", [1_700_000_000_000_000_000, -(2**62), 3])
-def test_nanoseconds_are_told_apart(tmp_path, start):
+def test_times_of_many_digits_are_told_apart(tmp_path, start):
     x, y = made()
 
     def exactly(frame):
