@@ -13,7 +13,7 @@ import numpy as np
 from model_search.data.array_data import parse_kinds
 from model_search.data.files.disk_cache import GIB, DiskCache
 from model_search.data.files.labelled_files import FileColumns, LabelledFiles, files_of_csv, find_in_folders, named
-from model_search.data.images.decode_files import MAX_BYTES, chosen_format, decode
+from model_search.data.images.decode_files import MAX_BYTES, chosen_format, decode, note_of_few_bits
 from model_search.data.images.decoded_cache import on_disk
 from model_search.data.images.later_pictures import IMAGE
 from model_search.data.images.picture_format import PICTURES, PictureFormat, checked_array, pictures_by
@@ -205,7 +205,8 @@ class Provider(BaseProvider):
         train, valid, more = self._files(columns, rules)
         notes += more
         wanted, sentence = chosen_format(train.paths, *self._size, rules)
-        notes += [sentence] if sentence else []
+        dim = note_of_few_bits(train.paths, rules)
+        notes += [said for said in (sentence, dim) if said]
         given = [files for files in (train, valid) if files is not None]
         needed = sum(len(files.paths) for files in given) * int(np.prod(wanted.shape))
         cache = self._cache if needed > self._cache.memory_bytes else None

@@ -73,6 +73,11 @@ class LabelledRows:
         return len(self.labels)
 
     @property
+    def count(self) -> bool:
+        """Whether one of them weighs more than 0."""
+        return len(self) > 0 and (self.weights is None or bool(self.weights.any()))
+
+    @property
     def evaluated(self) -> int:
         """How many rows the logits must have that are compared with these labels, before they are flattened."""
         return len(self.labels if self.valid is None else self.valid)

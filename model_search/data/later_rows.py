@@ -10,18 +10,17 @@ import numpy as np
 
 from model_search.data.array_data import check_columns, index_of, rows_of
 from model_search.data.audio.later_recordings import labelled_recordings, recordings_of
-from model_search.data.checked_json import need
 from model_search.data.images.later_pictures import labelled_pictures, pictures_of
 from model_search.data.inputs import InputLayout
 from model_search.data.named.prepare import later_inputs, later_labelled
-from model_search.data.prepare_options import RULES_AS_WRITTEN
+from model_search.data.prepare_options import RULES_AS_WRITTEN, reading_rules_of
 from model_search.data.rows import FEATURES, LABEL, Rows
 from model_search.data.sequences.later_sequences import fitted, labelled_sequences, sequences_of
 from model_search.data.sequences.sequence_labels import encode_step_labels
 from model_search.data.stream_labels import LabelEncoding, label_array, read_weights
 from model_search.data.streams import StreamReader, valid_steps, weights_among
 from model_search.data.tabular import earlier_rules, labels
-from model_search.data.tabular.chosen_rows import evaluated_rows
+from model_search.data.tabular.chosen_rows import Labels, evaluated_rows
 from model_search.data.tabular.columns import Change, merged
 from model_search.data.tabular.csv_reading import read_table
 from model_search.data.tabular.preprocess import DateOrders, Note, Preprocessor, sentences
@@ -71,7 +70,7 @@ def inputs_of(source: TableLike, description: Mapping[str, Any], note: Note | No
 
 
 def _features(frame: pd.DataFrame, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:
-    if _rules(description) < RULES_AS_WRITTEN:
+    if reading_rules_of(description) < RULES_AS_WRITTEN:
         frame = earlier_rules.read_frame(frame)
     return {FEATURES: Preprocessor.from_json(description["schema"]).transform(frame, note)}
 
@@ -84,7 +83,7 @@ class PieceReader:
     """
 
     def __init__(self, description: Mapping[str, Any]):
-        self._earlier = _rules(description) < RULES_AS_WRITTEN
+        self._earlier = reading_rules_of(description) < RULES_AS_WRITTEN
         self._preprocessor = Preprocessor.from_json(description["schema"])
         self._orders = DateOrders()
         self._changes: dict[str, list[Change]] = {}
@@ -104,10 +103,6 @@ class PieceReader:
     def notes(self) -> Iterator[str]:
         """A sentence for each column in which cells are not taken as they are."""
         return sentences(self._changes)
-
-
-def _rules(description: Mapping[str, Any]) -> int:
-    return int(need(description.get("reading_rules", 1), int, "how cells are read"))
 
 
 def steps_of(inputs: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> np.ndarray | None:
@@ -134,7 +129,7 @@ def labelled_rows(
         note: As for `inputs_of`; called for labels, too.
 
     Raises:
-        DataError: if there is no label column, or it holds unknown classes.
+        DataError: if there is no label column, it holds unknown classes, or labels by name are those of no task.
     """
     most = 4 if "sequences" in description and "audio" not in description else 3
     if isinstance(source, tuple) and not 2 <= len(source) <= most:
@@ -156,7 +151,7 @@ def labelled_rows(
         rows = rows_of(read_table(source[0], description), source[1], weights, index_of(source[0]))
         for sentence in rows.notes:
             (note or _silent)(sentence)
-        rows = rows.with_primary(primary) if rows.others else rows
+        rows = rows.with_primary(primary) if Labels.of(source[1]).are_named(tasks) else rows
     else:
         frame = read_table(source, description)
         series, weights = label_columns(frame, tasks[primary])
@@ -205,7 +200,7 @@ def label_rows(
     Raises:
         DataError: if no row has a label, or one is unknown.
     """
-    task, rules = Task.of_description(description), _rules(description)
+    task, rules = Task.of_description(description), reading_rules_of(description)
     column = labels.read_like_training(series, task, rules)
     present = np.flatnonzero(~column.missing)
     lost = len(column.codes) - len(present)
@@ -220,7 +215,7 @@ def label_rows(
 def _picture_rows(source: Any, description: Mapping[str, Any], note: Note | None) -> Rows:
     """Pictures with labels; those without one are dropped."""
     inputs, given = labelled_pictures(source, description, note)
-    return evaluated_rows(inputs, given, "pictures", tasks_of(description), note)
+    return evaluated_rows(inputs, given, "pictures", description, note)
 
 
 def _sequence_rows(source: Any, description: Mapping[str, Any], note: Note | None) -> Rows:
@@ -232,7 +227,7 @@ def _sequence_rows(source: Any, description: Mapping[str, Any], note: Note | Non
     if found.labels is not None and len(found.labels) != len(found.sequences):
         raise DataError(f"{len(found.sequences)} sequences, {len(found.labels)} labels; expected one for each")
     if not description.get("label_per_step", False):
-        return evaluated_rows(found.sequences.inputs, found.counted[1], "sequences", tasks_of(description), note)
+        return evaluated_rows(found.sequences.inputs, found.counted[1], "sequences", description, note)
     task = Task.of_description(description)
     encoded, present = encode_step_labels(found, task, note)
     if not present.all() and note is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
+from model_search.data.checked_json import need
 from model_search.data.named.own_towers import OwnTower
 from model_search.data.task import TaskKind
 from model_search.errors import DataError
@@ -12,9 +14,12 @@ from model_search.errors import DataError
 # How cells are read; a study goes on with the rules that it began with. With rules 1 as version 1.0 did (see
 # `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too,
 # and texts such as "inf" are missing among labels that are numbers; for pictures, see `images/picture_format.py`. From
-# 4 on durations of Arrow are left out, as those of NumPy are: they were categories of their texts.
+# 4 on durations of Arrow are left out, as those of NumPy are: they were categories of their texts. From 5 on names of
+# folders are classes, whatever they say, files that declare classes or numbers are believed, times that are whole
+# numbers are compared exactly, and the punctuation of all scripts stands between words.
 RULES_AS_WRITTEN = 2
-RULES_OF_NEW_STUDIES = 4
+RULES_AS_DECLARED = 5
+RULES_OF_NEW_STUDIES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,3 +69,12 @@ class PrepareOptions:
             raise DataError(f"eval_steps is {self.eval_steps}; expected at least 1, or None for all there is")
         if not 0 < self.valid_fraction < 1:
             raise DataError(f"valid_fraction is {self.valid_fraction}; expected a share between 0 and 1")
+
+
+def reading_rules_of(description: Mapping[str, Any]) -> int:
+    """The reading rules of a study, from its description of its data.
+
+    Raises:
+        DamagedRecordError: if they are no number.
+    """
+    return int(need(description.get("reading_rules", 1), int, "how cells are read"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from model_search.data.array_data import parse_kinds
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.rows import note_of_clipped
@@ -97,7 +97,7 @@ class Provider(BaseProvider):
         parts: list[LabelledSequences] = []
         for part in given:
             channels = parts[0].channels if parts else ()
-            parts.append(self._read(part, columns, options.label_per_step, channels))
+            parts.append(self._read(part, columns, options.label_per_step, channels, options.reading_rules))
         if self._groups is not None:
             parts[0] = dataclasses.replace(parts[0], groups=as_array(self._groups))
         named = ((self._columns.weight, "weights", parts[0].weights), (self._columns.groups, "groups", parts[0].groups))
@@ -119,11 +119,16 @@ class Provider(BaseProvider):
         )
 
     def _read(
-        self, part: tuple[Any, ...], columns: LongColumns, per_step: bool, channels: Sequence[str] = ()
+        self,
+        part: tuple[Any, ...],
+        columns: LongColumns,
+        per_step: bool,
+        channels: Sequence[str] = (),
+        rules: int = RULES_OF_NEW_STUDIES,
     ) -> LabelledSequences:
         x, y, lengths, weights = part
         if isinstance(x, str | os.PathLike):
-            found = read_file(x, columns, per_step, self._encoding, channels)
+            found = read_file(x, columns, per_step, self._encoding, channels, rules)
             missing = [name for name in columns.others if name not in found.others]
             if found.labels is None or missing:
                 column = columns.label if found.labels is None else missing[0]

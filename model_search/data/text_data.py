@@ -102,8 +102,8 @@ class Provider(BaseProvider):
         parts = self._parts(options.weights)
         notes = [note for part in parts for note in part.notes]
         choice = choose_rows([_labels_of(part) for part in parts], WHAT, self._task, options)
-        read = [tokenized(part.texts) for part in parts]
-        wanted = self._format(read[choice.train.part], choice)
+        read = [tokenized(part.texts, options.reading_rules) for part in parts]
+        wanted = self._format(read[choice.train.part], choice, options.reading_rules)
         notes += [*choice.notes, *_notes(read, choice, wanted)]
         inputs = [wanted.inputs(part) for part in read]
         columns = dataclasses.asdict(parts[0].columns)
@@ -149,13 +149,13 @@ class Provider(BaseProvider):
             return parts
         return [parts[0], _validation_texts(self._validation, parts[0].columns, self._encoding)]
 
-    def _format(self, texts: Tokenized, choice: Choice) -> TextFormat:
+    def _format(self, texts: Tokenized, choice: Choice, rules: int) -> TextFormat:
         rows = choice.train.numbers
         if self._max_tokens is None:
             steps = usual_steps(texts, rows)
         else:
             steps = min(self._max_tokens, max(1, int(texts.counts.max())))
-        found = TextFormat.fitted(texts, rows, steps, self._vocabulary)
+        found = TextFormat.fitted(texts, rows, steps, self._vocabulary, rules)
         if not found.vocabulary:
             raise DataError("no word occurs twice in the texts to train on; expected texts that share words")
         return found

@@ -68,6 +68,7 @@ class ValidationMetrics:
         return {
             f"{metric}/{name}": value
             for name, (rows, own) in known.items()
+            if rows.count
             for metric, value in metrics.all_metrics(rows.task, rows.labels, own, rows.weights).items()
         }
 

@@ -417,6 +417,6 @@ def _scored(task: Task, labels: np.ndarray, logits: np.ndarray, weights: np.ndar
         labels = labels.reshape(len(labels), -1)
     shares = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
     total = shares.sum()
-    if total <= 0:
+    if total <= 0:  # studies that began before such splits were refused, see `several_tasks.counted`, go on
         shares, total = np.ones(len(labels)), float(len(labels))
     return _Scored(task, labels, logits, shares / total)

@@ -101,6 +101,7 @@ class LabelledFiles:
         weights: The weights of the files; None where all weigh the same.
         groups: The groups of the files; None where they are independent.
         unread: A sentence on files beside them in formats that are not read; empty where there are none.
+        are_names: Whether the labels are the names of folders of classes.
     """
 
     paths: tuple[pathlib.Path, ...]
@@ -111,6 +112,7 @@ class LabelledFiles:
     weights: tuple[Any, ...] | None = None
     groups: tuple[Any, ...] | None = None
     unread: str = ""
+    are_names: bool = False
 
     @property
     def as_labels(self) -> Labels | None:
@@ -119,7 +121,8 @@ class LabelledFiles:
             return None
         name = self.columns.labels[0] if self.columns.labels else LABEL
         others = {other: Labels(values, None, other) for other, values in self.others.items()}
-        return Labels(self.labels, self.weights, name, self.columns.weight or "weight", others, self.groups)
+        weight = self.columns.weight or "weight"
+        return Labels(self.labels, self.weights, name, weight, others, self.groups, self.are_names)
 
 
 NO_COLUMNS = FileColumns()
@@ -192,7 +195,7 @@ def files_by_class(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFi
             f"{root} holds no {kind.name} in folders of classes; expected {root}/CLASS/FILE, a folder for each class "
             f"(files ending in {', '.join(sorted(kind.suffixes))}){_left_out(skipped)}{sentence and '; '}{sentence}"
         )
-    return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped), unread=sentence)
+    return LabelledFiles(tuple(paths), tuple(labels), tuple(skipped), unread=sentence, are_names=True)
 
 
 def files_in(folder: str | os.PathLike[str], kind: FileKind) -> LabelledFiles:

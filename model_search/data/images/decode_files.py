@@ -12,13 +12,21 @@ from typing import TypeVar
 import numpy as np
 
 from model_search.data.files.read_ahead import read_ahead
-from model_search.data.images.picture_format import DamagedPictureError, PictureFormat, PictureHeader, header
+from model_search.data.images.picture_format import (
+    DamagedPictureError,
+    PictureFormat,
+    PictureHeader,
+    header,
+    largest_of_sixteen_bits,
+)
 from model_search.errors import DataError
 
 MAX_BYTES = 4 * 2**30  # of pictures that are predicted or evaluated at once
 MAX_SIDE = 224  # of a picture whose size is not given
 _Result = TypeVar("_Result")
 _HEADERS = 2000  # files whose headers decide the size
+_DEPTHS = 100  # files of which the largest numbers are looked at
+_DIM = 2**14  # in pictures of sixteen bits, numbers below are dark: 63 of 255
 _PROGRESS_FROM = 500  # files from which progress is shown
 _BLOCK = 64  # files that a thread decodes at a time
 
@@ -55,6 +63,25 @@ def chosen_format(
     return chosen, (
         f"pictures of {sizes} different sizes are stretched to {chosen.height} x {chosen.width} pixels{asked}, with "
         f"{chosen.channels} channel{'s' if chosen.channels > 1 else ''}"
+    )
+
+
+def note_of_few_bits(paths: Sequence[pathlib.Path], rules: int) -> str:
+    """A sentence if pictures of sixteen bits use few of these, and become nearly black; empty if none do.
+
+    Args:
+        paths: The files; of many, some are looked at.
+        rules: The study's `PrepareOptions.reading_rules`.
+    """
+    looked_at = paths[:: max(1, -(-len(paths) // _DEPTHS))]
+    found = [one for one in (largest_of_sixteen_bits(path, rules) for path in looked_at) if one is not None]
+    largest = max(found, default=0)
+    if not 0 < largest < _DIM:
+        return ""
+    of_all = "" if len(looked_at) == len(paths) else f" (of {len(looked_at)} that were looked at)"
+    return (
+        f"{len(found)} pictures of sixteen bits{of_all} hold numbers up to {largest:,}, of 65,535, and become nearly "
+        f"black; if they have {largest.bit_length()} bits, multiply their numbers by {2 ** (16 - largest.bit_length())}"
     )
 
 

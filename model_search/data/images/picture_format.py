@@ -197,6 +197,23 @@ def opened(path: str | os.PathLike[str], rules: int = RULES_OF_NEW_STUDIES) -> I
     return _checked(path, rules)
 
 
+def largest_of_sixteen_bits(path: str | os.PathLike[str], rules: int = RULES_OF_NEW_STUDIES) -> int | None:
+    """The largest number in a picture of sixteen bits; None for any other file.
+
+    Args:
+        path: The file.
+        rules: As for `opened`.
+    """
+    try:
+        with opened(path, rules) as picture:
+            if not picture.mode.startswith("I"):
+                return None
+            picture.load()
+            return int(np.asarray(picture).max())
+    except (DamagedPictureError, OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, TypeError):
+        return None
+
+
 def checked_array(pictures: np.ndarray) -> np.ndarray:
     """Pictures as uint8 [rows, height, width, channels].
 

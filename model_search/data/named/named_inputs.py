@@ -11,6 +11,7 @@ import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
 from model_search.data.inputs import as_array
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES
 from model_search.data.rows import InputSpec, clip, note_of_clipped
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.text.tokens import TextFormat, Tokenized, is_missing, tokenized
@@ -80,14 +81,21 @@ class Given:
         form: How it is read.
         values: An array [rows, ...], padded sequences, or texts as numbers of words.
         clipped: How many rows of an array held numbers beyond 1e30.
+        texts: The texts themselves, until it is known how they become words.
     """
 
     form: NamedInput
     values: np.ndarray | Padded | Tokenized
     clipped: int = 0
+    texts: Sequence[Any] = ()
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def read_by(self, rules: int) -> Given:
+        """The same with texts read by the reading rules of a study, see `PrepareOptions`."""
+        is_text = isinstance(self.values, Tokenized) and rules != RULES_OF_NEW_STUDIES
+        return dataclasses.replace(self, values=tokenized(self.texts, rules)) if is_text else self
 
     def note(self, name: str) -> str:
         """A sentence on numbers that are not taken as they are; empty where all are."""
@@ -183,7 +191,10 @@ def read_inputs(x: Mapping[Any, Any], forms: Mapping[str, NamedInput] | None = N
 
 def _given(value: Any, lengths: Any, form: NamedInput | None, what: str) -> Given:
     if (form is not None and form.kind is Kind.TEXT) or (form is None and _are_texts(value)):
-        return Given(form or NamedInput(Kind.TEXT), tokenized(_listed(value, what)))
+        texts = _listed(value, what)
+        if form is None or form.text is None:
+            return Given(form or NamedInput(Kind.TEXT), tokenized(texts), texts=texts)
+        return Given(form, tokenized(texts, form.text.reading_rules))
     if hasattr(value, "columns"):
         return _of_frame(value, form, what)
     shapes = {_shape(one) for one in value} if isinstance(value, list | tuple) else set()
@@ -200,14 +211,21 @@ def _given(value: Any, lengths: Any, form: NamedInput | None, what: str) -> Give
 
 
 def _of_frame(frame: Any, form: NamedInput | None, what: str) -> Given:
+    if form is not None and form.kind is not Kind.VECTOR:
+        raise DataError(f"{what} is a frame, which is a {Kind.VECTOR}; expected a {form.kind}, as in training")
+    if not len(frame.columns):
+        raise DataError(f"{what} is a frame without columns; expected columns of numbers")
     columns = tuple(map(str, frame.columns)) if form is None else form.columns
+    if not columns:  # an array in training: its columns have a place alone
+        columns = tuple(str(place) for place in range(1, len(frame.columns) + 1))
+        frame = frame.set_axis(list(columns), axis="columns")
     found = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     doubled = sorted(set(found.columns[found.columns.duplicated()]) & set(columns))
     if doubled:
         shown = ", ".join(map(repr, doubled))
         raise DataError(f"{what}: there are several columns named {shown}; give each its own name")
     missing = [name for name in columns if name not in found.columns]
-    if missing or not columns:
+    if missing:
         raise DataError(f"{what} lacks the columns {', '.join(map(repr, missing))}; expected {', '.join(columns)}")
     texts = [name for name in columns if found[name].dtype.kind not in "biuf"]
     if texts:
@@ -215,7 +233,7 @@ def _of_frame(frame: Any, form: NamedInput | None, what: str) -> Given:
             f"column {texts[0]!r} of {what} is {found[texts[0]].dtype}; expected numbers: beside other inputs, give "
             "categories as columns of 0 and 1 (pandas.get_dummies), and texts as an input of their own"
         )
-    return _of_numbers(NamedInput(Kind.VECTOR, columns), found[list(columns)].to_numpy(dtype=np.float64), what)
+    return _of_numbers(form or NamedInput(Kind.VECTOR, columns), found[list(columns)].to_numpy(dtype=np.float64), what)
 
 
 def _of_array(array: np.ndarray, what: str) -> Given:

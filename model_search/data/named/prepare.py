@@ -13,7 +13,7 @@ from model_search.data.checked_json import need
 from model_search.data.named.named_inputs import Given, Kind, NamedInput, read_inputs
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import TableData
-from model_search.data.rows import Rows, as_pandas
+from model_search.data.rows import Rows, as_pandas, is_empty
 from model_search.data.sequences.padded import Padded
 from model_search.data.tabular.chosen_rows import (
     Choice,
@@ -23,7 +23,6 @@ from model_search.data.tabular.chosen_rows import (
     choose_rows,
     evaluated_rows,
 )
-from model_search.data.task import tasks_of
 from model_search.data.text.tokens import TOKENS, TextFormat, Tokenized, usual_steps
 from model_search.errors import DataError
 
@@ -97,8 +96,10 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
         )
     choice = choose_rows([part.labelled for part in parts], WHAT, kind, options)
     notes = [*(note for part in parts for note in part.notes), *choice.notes]
-    forms = {name: _fitted(one, choice.train.numbers) for name, one in parts[0].inputs.items()}
-    inputs = [{name: dataclasses.replace(part.inputs[name], form=forms[name]) for name in forms} for part in parts]
+    rules = options.reading_rules
+    read = [{name: one.read_by(rules) for name, one in part.inputs.items()} for part in parts]
+    forms = {name: _fitted(one, choice.train.numbers, rules) for name, one in read[0].items()}
+    inputs = [{name: dataclasses.replace(part[name], form=forms[name]) for name in forms} for part in read]
     dtypes = {name: str(one.values.dtype) for name, one in inputs[0].items() if isinstance(one.values, np.ndarray)}
     inputs = [
         {name: _in_scale(one, name, dtypes.get(name, ""), forms[name]) for name, one in part.items()} for part in inputs
@@ -147,9 +148,12 @@ def later_inputs(source: Any, description: Mapping[str, Any], note: Note | None 
         DataError: if an input is missing, or of another form, shape or scale than in training.
     """
     forms = _forms(description)
-    found = NamedRows.of(source, Labels(()), forms).inputs
     stored = need(description.get("inputs"), Mapping, "the inputs")
-    shapes = {name: tuple(stored[name]["shape"]) for name in found}
+    shapes = {name: tuple(stored[name]["shape"]) for name in forms}
+    if isinstance(source, Mapping):  # what a row would be, an empty list does not say
+        none = {name: np.empty((0, *shapes[name]), stored[name]["dtype"]) for name in forms if forms[name].text is None}
+        source = {key: none.get(str(key), value) if is_empty(value) else value for key, value in source.items()}
+    found = NamedRows.of(source, Labels(()), forms).inputs
     found = {name: _in_scale(one, name, stored[name]["dtype"], forms[name]) for name, one in found.items()}
     arrays = _arrays(found, {name: shape[0] for name, shape in shapes.items()})
     for name, one in found.items():
@@ -181,7 +185,7 @@ def later_labelled(source: Any, description: Mapping[str, Any], note: Note | Non
     for sentence in labels.index_notes(source[0]):
         if note is not None:
             note(sentence)
-    return evaluated_rows(inputs, labels, WHAT, tasks_of(description), note)
+    return evaluated_rows(inputs, labels, WHAT, description, note)
 
 
 def text_formats(description: Mapping[str, Any]) -> dict[str, TextFormat]:
@@ -197,7 +201,7 @@ def _forms(description: Mapping[str, Any]) -> dict[str, NamedInput]:
     return {str(name): NamedInput.from_json(values) for name, values in stored.items()}
 
 
-def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
+def _fitted(one: Given, rows: np.ndarray, rules: int) -> NamedInput:
     """The form with the format of texts, and the scale of pictures."""
     if isinstance(one.values, np.ndarray):
         is_float = one.form.kind is Kind.MAP and one.values.dtype.kind == "f" and one.values.size > 0
@@ -206,7 +210,7 @@ def _fitted(one: Given, rows: np.ndarray) -> NamedInput:
     if not isinstance(one.values, Tokenized):
         return one.form
     steps = usual_steps(one.values, rows)
-    return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS))
+    return dataclasses.replace(one.form, text=TextFormat.fitted(one.values, rows, steps, MOST_WORDS, rules))
 
 
 def _in_scale(one: Given, name: str, dtype: str, training: NamedInput) -> Given:

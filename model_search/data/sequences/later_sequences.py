@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from model_search.data.prepare_options import reading_rules_of
 from model_search.data.rows import is_empty, note_of_clipped
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded, no_sequences, padded, unmarked_padding
 from model_search.data.sequences.sequence_files import LabelledSequences, LongColumns, read_file
@@ -95,7 +96,7 @@ def in_file(path: str | os.PathLike[str], description: Mapping[str, Any]) -> Lab
     """
     about, encoding = description["sequences"], Encoding.stored(description.get("reading"))
     names, per_step = LongColumns.from_json(about["columns"]), bool(description.get("label_per_step", False))
-    return read_file(path, names, per_step, encoding, about.get("names", ()))
+    return read_file(path, names, per_step, encoding, about.get("names", ()), reading_rules_of(description))
 
 
 def _noted(sequences: Padded, note: Note | None) -> LabelledSequences:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import RULES_AS_DECLARED, PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import LABEL, Rows
 from model_search.data.sequences.padded import LENGTHS, SEQUENCE, Padded
@@ -17,6 +17,7 @@ from model_search.data.sequences.sequence_files import LabelledSequences
 from model_search.data.sequences.sequence_labels import StepLabels, encode_step_labels, infer_sequence_task
 from model_search.data.tabular.arrangement import BY_GROUP
 from model_search.data.tabular.chosen_rows import MIN_ROWS, Kinds, Labels, choose_rows
+from model_search.data.tabular.several_tasks import counted
 from model_search.data.tabular.split import split_groups, split_rows
 from model_search.data.task import Task
 from model_search.errors import DataError
@@ -133,6 +134,8 @@ def _by_step(parts: Sequence[LabelledSequences], kind: Kinds, options: PrepareOp
     elif parts[0].groups is not None:
         notes.append("groups have no effect, since sequences to validate on are given")
     train, valid = encoded
+    if options.reading_rules >= RULES_AS_DECLARED:
+        notes += counted(train.labels.weights, valid.labels.weights, {}, WHAT)
     split |= {"train_rows": len(train.sequences), "valid_rows": len(valid.sequences)}
     task = train.labels.scaled(task)
 

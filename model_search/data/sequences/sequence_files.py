@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.checked_json import read_record
+from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_OF_NEW_STUDIES
 from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
 from model_search.data.tabular.chosen_rows import Labels, as_array
 from model_search.data.tabular.csv_file import UTF_8, Encoding
 from model_search.data.tabular.csv_reading import Reading, read_csv
+from model_search.data.task import TaskKind
 from model_search.data.text.tokens import is_missing
 from model_search.errors import DataError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ID, TIME, LABEL = "id", "time", "label"  # names of the columns where none are given
+_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _SHOWN = 8  # names of channels in a sentence
 _ZONE = re.compile(r"[T ].*(?:[zZ]|[+-]\d\d(?::?\d\d)?)$")  # at the end of an ISO time
 
@@ -91,6 +94,8 @@ class LabelledSequences:
         task: What the label is called where there are several tasks.
         groups: The groups of the sequences, which stay together in the split; None where they are independent.
         given_steps: To how many steps the sequences were padded when the labels came; 0 where a file holds both.
+        are_names: As in `Labels`.
+        declared: As in `Labels`.
     """
 
     sequences: Padded
@@ -102,6 +107,8 @@ class LabelledSequences:
     task: str = ROW_LABEL
     groups: np.ndarray | None = None
     given_steps: int = 0
+    are_names: bool = False
+    declared: TaskKind | None = None
 
     def with_labels(self, given: Labels) -> LabelledSequences:
         """The same sequences with these labels and weights."""
@@ -109,7 +116,8 @@ class LabelledSequences:
         weights = None if given.weights is None else as_array(given.weights)
         groups = None if given.groups is None else as_array(given.groups)
         found = dataclasses.replace(self, labels=values, weights=weights, others=given.others, task=given.name)
-        return dataclasses.replace(found, groups=groups, given_steps=self.sequences.values.shape[1])
+        found = dataclasses.replace(found, groups=groups, given_steps=self.sequences.values.shape[1])
+        return dataclasses.replace(found, are_names=given.are_names, declared=given.declared)
 
     @property
     def counted(self) -> tuple[int, Labels]:
@@ -120,7 +128,8 @@ class LabelledSequences:
         """
         if self.labels is None:
             raise DataError("the sequences have no labels; expected one for each")
-        return len(self.sequences), Labels(self.labels, self.weights, self.task, others=self.others, groups=self.groups)
+        own = Labels(self.labels, self.weights, self.task, others=self.others, groups=self.groups)
+        return len(self.sequences), dataclasses.replace(own, are_names=self.are_names, declared=self.declared)
 
     @property
     def has_label_per_step(self) -> bool:
@@ -139,6 +148,7 @@ def read_file(
     per_step: bool,
     encoding: Encoding = UTF_8,
     channels: Sequence[str] = (),
+    rules: int = RULES_OF_NEW_STUDIES,
 ) -> LabelledSequences:
     """The sequences of a `.ts` file or of a long CSV file.
 
@@ -149,12 +159,13 @@ def read_file(
         encoding: Of a CSV file's text.
         channels: The names of the channels of training, in which order those of a CSV file are read; those of the file
             where there are none.
+        rules: The study's `PrepareOptions.reading_rules`.
 
     Raises:
         DataError: if it cannot be read.
     """
     found = pathlib.Path(path).expanduser()
-    return read_long_csv(found, names, per_step, encoding, channels) if is_csv(path) else read_ts(found)
+    return read_long_csv(found, names, per_step, encoding, channels, rules) if is_csv(path) else read_ts(found)
 
 
 def is_csv(source: Any) -> bool:
@@ -163,7 +174,12 @@ def is_csv(source: Any) -> bool:
 
 
 def read_long_csv(
-    path: pathlib.Path, names: LongColumns, per_step: bool, encoding: Encoding, channels: Sequence[str] = ()
+    path: pathlib.Path,
+    names: LongColumns,
+    per_step: bool,
+    encoding: Encoding,
+    channels: Sequence[str] = (),
+    rules: int = RULES_OF_NEW_STUDIES,
 ) -> LabelledSequences:
     """A CSV file with a row for each step: id, time, label, and a column for each channel.
 
@@ -173,6 +189,7 @@ def read_long_csv(
         per_step: Whether its labels are those of steps.
         encoding: As for `read_file`.
         channels: As for `read_file`.
+        rules: As for `read_file`.
 
     Raises:
         DataError: if a column is missing or a cell is no number, a step has no id, or a sequence has several labels; or
@@ -196,7 +213,7 @@ def read_long_csv(
     codes, ids = pd.factorize(cells_of_ids)
     order = np.arange(len(frame))
     if names.time in frame.columns:
-        order = np.argsort(_times(frame[names.time], path), kind="stable")
+        order = np.argsort(_times(frame[names.time], path, rules), kind="stable")
     order = order[np.argsort(codes[order], kind="stable")]
     bounds = np.flatnonzero(np.diff(codes[order], prepend=-1))
     members = np.split(order, bounds[1:])
@@ -242,12 +259,12 @@ def read_ts(path: pathlib.Path) -> LabelledSequences:
     head, body = _ts_head(lines, path)
     if head.get("timestamps", "false").startswith("true"):
         raise DataError(f"{path} has time stamps, which are not read; expected @timeStamps false")
-    has_labels = head.get("classlabel", head.get("targetlabel", "false")).startswith("true")
+    declared = _declared_of(head)
     sequences: list[np.ndarray] = []
     labels: list[str] = []
     for number, line in body:
         parts = line.split(":")
-        if has_labels:
+        if declared is not None:
             labels.append(parts.pop().strip())
         try:
             series = [np.array(part.split(","), dtype=np.float64) for part in parts]
@@ -258,7 +275,15 @@ def read_ts(path: pathlib.Path) -> LabelledSequences:
         sequences.append(np.column_stack(series))
     if not sequences:
         raise DataError(f"{path} holds no sequences; expected them after @data")
-    return LabelledSequences(padded(sequences), np.array(labels, dtype=object) if has_labels else None)
+    values = None if declared is None else np.array(labels, dtype=object)
+    return LabelledSequences(padded(sequences), values, declared=declared)
+
+
+def _declared_of(head: Mapping[str, str]) -> TaskKind | None:
+    """What the labels of a `.ts` file are; None where it has none."""
+    if head.get("classlabel", "false").startswith("true"):
+        return TaskKind.CLASSIFICATION
+    return TaskKind.REGRESSION if head.get("targetlabel", "false").startswith("true") else None
 
 
 def _ts_head(lines: list[str], path: pathlib.Path) -> tuple[dict[str, str], Iterator[tuple[int, str]]]:
@@ -316,14 +341,15 @@ def _numbers(series: Any, path: pathlib.Path) -> np.ndarray:
     return values
 
 
-def _times(series: Any, path: pathlib.Path) -> np.ndarray:
+def _times(series: Any, path: pathlib.Path, rules: int) -> np.ndarray:
+    """The times, by which steps are sorted: numbers, or dates as whole numbers."""
     import pandas as pd
 
     cells = series.str.strip()
     values = columns.parse_numbers(list(cells))
     missing = np.isnan(values)
     if not missing.any():
-        return values
+        return values if rules < RULES_AS_DECLARED else _exact(cells, values)
     _refuse_blank(cells, path, "the time of each step")
     try:
         stamps = pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
@@ -345,6 +371,16 @@ def _times(series: Any, path: pathlib.Path) -> np.ndarray:
             "; expected times that all have a zone, or all none"
         )
     return stamps.dt.tz_convert(None).to_numpy().astype(np.int64)
+
+
+def _exact(cells: Any, values: np.ndarray) -> np.ndarray:
+    """Numbers as int64 where all are whole: float64 does not tell times of 19 digits apart."""
+    if not all(map(_WHOLE.fullmatch, cells)):
+        return values
+    try:
+        return np.array([int(cell) for cell in cells], dtype=np.int64)
+    except OverflowError:
+        return values
 
 
 def _refuse_blank(cells: pd.Series, path: pathlib.Path, expected: str) -> None:

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, PrepareOptions
+from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_OF_NEW_STUDIES, PrepareOptions, reading_rules_of
 from model_search.data.rows import LABEL, Arrays, Rows, as_pandas, index_notes, index_of, with_missing
 from model_search.data.tabular import labels as label_columns
 from model_search.data.tabular.arrangement import BY_GROUP, arrangement_of
-from model_search.data.tabular.several_tasks import OtherTargets, OtherTask, encode_other, infer_other_tasks, scaled
+from model_search.data.tabular.several_tasks import (
+    OtherTargets,
+    OtherTask,
+    counted,
+    encode_other,
+    infer_other_tasks,
+    scaled,
+)
 from model_search.data.tabular.split import split_groups, split_rows
 from model_search.data.tabular.table import check_weights
 from model_search.data.tabular.task_choice import TaskChoice
-from model_search.data.task import Task, TaskKind
+from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,6 +46,8 @@ class Labels:
         others: The labels of further tasks, by name; a row may lack them.
         groups: The group of each row (a person, say), by any value; rows of one group stay together in the split. A row
             without one is a group by itself. None where rows are independent.
+        are_names: Whether they are the names of folders of classes: each is a class, whatever it says.
+        declared: What their file says that they are, classes or numbers; None where it says nothing.
     """
 
     values: Any
@@ -47,6 +56,8 @@ class Labels:
     weight_name: str = "weight"
     others: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
     groups: Any = None
+    are_names: bool = False
+    declared: TaskKind | None = None
 
     @classmethod
     def of(cls, values: Any, weights: Any = None, name: str = LABEL) -> Labels:
@@ -92,6 +103,23 @@ class Labels:
         rest = {other: labels for other, labels in self.others.items() if other != name}
         first = dataclasses.replace(self, others={}, groups=None)
         return dataclasses.replace(self.others[name], others={self.name: first, **rest}, groups=self.groups)
+
+    def are_named(self, tasks: Mapping[str, Task]) -> bool:
+        """Whether labels to evaluate on are given by the names of tasks; those of the only task need no name.
+
+        Args:
+            tasks: Those of the study, by name.
+
+        Raises:
+            DataError: if they name what is no task.
+        """
+        names = [self.name, *self.others]
+        if len(names) == 1 and (len(tasks) == 1 or self.name == LABEL):
+            return False
+        unknown = [name for name in names if name not in tasks]
+        if unknown:
+            raise DataError(f"the labels name {unknown[0]!r}; the tasks are {', '.join(tasks)}; expected their names")
+        return True
 
     def take(self, rows: np.ndarray) -> Labels:
         """The labels of some rows, by number or mask."""
@@ -243,8 +271,11 @@ def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, rules: in
     rows, own = parts[0]
     weight = None if own.weights is None else own.weight_name
     chosen = kind.get(own.name) if isinstance(kind, Mapping) else kind
-    column = label_columns.read_labels(own.series(rows, what), rules=rules)
-    return label_columns.infer_task(column, chosen, weight=weight)
+    series, is_new = own.series(rows, what), rules >= RULES_AS_DECLARED
+    if own.are_names and is_new and chosen is not TaskKind.REGRESSION:
+        return label_columns.infer_task(label_columns.read_names(series), chosen, weight=weight)
+    column = label_columns.read_labels(series, rules=rules)
+    return label_columns.infer_task(column, chosen, weight=weight, declared=own.declared if is_new else None)
 
 
 def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, options: PrepareOptions) -> Choice:
@@ -270,7 +301,8 @@ def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, opt
     choices = {name: None if one is None else TaskChoice(one) for name, one in kinds.items()}
     others = infer_other_tasks(_raw_others(parts[0], what), choices, options.reading_rules)
     notes: list[str] = [other.inferred for other in others.values()]
-    found = [_encoded(number, part, what, {task.label: task, **others}, notes) for number, part in enumerate(parts)]
+    tasks, rules = {task.label: task, **others}, options.reading_rules
+    found = [_encoded(number, part, what, tasks, notes, rules) for number, part in enumerate(parts)]
     if len(found[0].numbers) < MIN_ROWS:
         raise DataError(f"there are {len(found[0].numbers)} {what} with a label; expected {MIN_ROWS} or more")
     split: dict[str, Any] = {"by": "given validation data"}
@@ -281,6 +313,8 @@ def choose_rows(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, opt
     train, valid = found
     if not len(valid.numbers):
         raise DataError(f"the validation {what} have no label; expected at least one with a label")
+    if rules >= RULES_AS_DECLARED:
+        notes += counted(train.weights, valid.weights, valid.others, what)
     split |= {"train_rows": len(train.numbers), "valid_rows": len(valid.numbers)}
     task = label_columns.fit_scale(task, train.targets)
     notes += label_columns.scale_notes(task, train.targets)
@@ -301,11 +335,12 @@ def _raw_others(part: tuple[int, Labels], what: str) -> dict[str, OtherTask]:
 
 
 def _encoded(
-    number: int, part: tuple[int, Labels], what: str, tasks: Mapping[str, Task], notes: list[str]
+    number: int, part: tuple[int, Labels], what: str, tasks: Mapping[str, Task], notes: list[str], rules: int
 ) -> ChosenRows:
     count, own = part
     task, *others = tasks.values()
-    column = label_columns.read_like_training(own.series(count, what), task, rules=2)
+    are_names = own.are_names and rules >= RULES_AS_DECLARED
+    column = label_columns.read_like_training(own.series(count, what), task, rules=2, are_names=are_names)
     present = np.flatnonzero(~column.missing)
     if len(present) < count:
         notes.append(f"{count - len(present)} {what} have no label and are left out")
@@ -365,7 +400,11 @@ def _column(values: Any, name: str, rows: int, what: str, role: str) -> pd.Serie
 
 
 def evaluated_rows(
-    inputs: Arrays, labels: Labels, what: str, tasks: Mapping[str, Task], note: Callable[[str], None] | None = None
+    inputs: Arrays,
+    labels: Labels,
+    what: str,
+    description: Mapping[str, Any],
+    note: Callable[[str], None] | None = None,
 ) -> Rows:
     """Later rows with labels; those without one of the primary task are dropped.
 
@@ -373,18 +412,19 @@ def evaluated_rows(
         inputs: Of all rows.
         labels: Their labels.
         what: What the rows are called, in the plural.
-        tasks: By name, the primary one first; labels of the others need not be there.
+        description: The study's description of its data; labels of further tasks need not be there.
         note: Called with a sentence for labels that are missing, or not taken as they are.
 
     Raises:
-        DataError: if no row has a label, or one is unknown.
+        DataError: if no row has a label, or one is unknown; if labels name what is no task, or lack the primary one.
     """
     notes: list[str] = []
+    tasks, rules = tasks_of(description), reading_rules_of(description)
     count = len(next(iter(inputs.values())))
     primary = next(iter(tasks))
-    own = labels.with_primary(primary) if labels.others else labels
+    own = labels.with_primary(primary) if labels.are_named(tasks) else labels
     known = {name: task for name, task in tasks.items() if name == primary or name in own.others}
-    found = _encoded(0, (count, own), what, known, notes)
+    found = _encoded(0, (count, own), what, known, notes, rules)
     if note is not None:
         for sentence in notes:
             note(sentence)

@@ -94,7 +94,13 @@ def float_or_inf(label: Label) -> float:
         return math.inf
 
 
-def read_labels(series: pd.Series, *, as_text: bool = False, rules: int = RULES_AS_WRITTEN) -> LabelColumn:
+def read_labels(
+    series: pd.Series,
+    *,
+    as_text: bool = False,
+    rules: int = RULES_AS_WRITTEN,
+    markers: frozenset[str] = columns.MISSING_LABELS,
+) -> LabelColumn:
     """Reads a column of labels, each as it is written.
 
     Where all labels are numbers, equal ones are one label; the most common way of writing it decides whether it is a
@@ -105,6 +111,7 @@ def read_labels(series: pd.Series, *, as_text: bool = False, rules: int = RULES_
         series: Texts (as in a CSV file) or typed values.
         as_text: Whether texts stay texts where they all are numbers, too.
         rules: The study's `PrepareOptions.reading_rules`; those of version 1.0 are in `earlier_rules`.
+        markers: Texts, in lower case, that mean that there is no label.
 
     Raises:
         DataError: if a cell holds no single value, a number is beyond float64, or bytes are not UTF-8.
@@ -115,10 +122,7 @@ def read_labels(series: pd.Series, *, as_text: bool = False, rules: int = RULES_
     missing_as: Counter[str] = Counter({"empty": int((codes < 0).sum())})
     found: list[Label | None] = [_plain(cell, name) for cell in cells]
     numbers = None if as_text else _numbers(found, name, infinite_is_missing=rules >= 3)
-    if numbers is None:
-        kept = [None if _is_missing(label, columns.MISSING_LABELS) else label for label in found]
-    else:
-        kept = list(numbers)
+    kept = [None if _is_missing(label, markers) else label for label in found] if numbers is None else list(numbers)
     for label, cell, count in zip(kept, found, counts.tolist(), strict=True):
         if label is None:
             missing_as[_as_missing(cell)] += count

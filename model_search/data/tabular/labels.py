@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_search.data.prepare_options import RULES_OF_NEW_STUDIES
-from model_search.data.tabular import earlier_rules
+from model_search.data.tabular import columns, earlier_rules
 from model_search.data.tabular.label_column import LabelColumn, is_number, parse_number, read_labels, shown
 from model_search.data.tabular.schema import robust_scale
 from model_search.data.tabular.task_choice import TaskChoice
@@ -26,20 +26,27 @@ _MOST_SPREAD = 1e12  # of a standard deviation, in interquartile ranges: beyond 
 RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
 
 
-def read_like_training(series: pd.Series, task: Task, rules: int) -> LabelColumn:
+def read_like_training(series: pd.Series, task: Task, rules: int, *, are_names: bool = False) -> LabelColumn:
     """Reads labels of other rows by the rules that the training labels were read by.
 
     Args:
         series: Text or typed values.
-        task: What is predicted.
+        task: What is predicted. A text that is one of its classes is never missing.
         rules: The study's `PrepareOptions.reading_rules`.
+        are_names: Whether they are the names of classes, see `read_names`.
     """
     if rules < 2:
         return earlier_rules.read_labels(series)
+    if are_names and task.kind is TaskKind.CLASSIFICATION:
+        return read_names(series)
     # A study with a class "inf" has classes of texts; where classes are numbers, it is missing by any rules.
-    return read_labels(
-        series, as_text=any(isinstance(label, str) for label in task.classes), rules=RULES_OF_NEW_STUDIES
-    )
+    texts = {label.strip().lower() for label in task.classes if isinstance(label, str)}
+    return read_labels(series, as_text=bool(texts), rules=RULES_OF_NEW_STUDIES, markers=columns.MISSING_LABELS - texts)
+
+
+def read_names(series: pd.Series) -> LabelColumn:
+    """Reads the names of classes, such as those of folders: each is a class, "null" and "007" as well."""
+    return read_labels(series, as_text=True, markers=frozenset())
 
 
 def infer_task(
@@ -47,6 +54,7 @@ def infer_task(
     kind: TaskKind | TaskChoice | None = None,
     logits_dimension: int | None = None,
     weight: str | None = None,
+    declared: TaskKind | None = None,
 ) -> Task:
     """Infers the task; `fit_scale` adds target mean and scale.
 
@@ -55,6 +63,7 @@ def infer_task(
         kind: The user's choice of a task; None where there is none.
         logits_dimension: The user's number of classes; above 1 it means classes.
         weight: Name of the weight column.
+        declared: What the labels' source says that they are; the user's choice goes before it.
 
     Raises:
         DataError: if there is nothing to predict, or the choice does not fit the labels.
@@ -63,7 +72,7 @@ def infer_task(
     choice = kind if isinstance(kind, TaskChoice) else None if kind is None else TaskChoice(kind)
     if not values:
         raise DataError(f"every row lacks its label (column {name!r}); expected a class or a number in each row")
-    chosen, why = _kind(labels, None if choice is None else choice.kind, logits_dimension)
+    chosen, why = _kind(labels, None if choice is None else choice.kind, logits_dimension, declared)
     if len(values) == 1:
         wanted = "at least two classes" if chosen is TaskKind.CLASSIFICATION else "different numbers"
         raise DataError(f"every row has the same label, {values[0]!r} (column {name!r}); expected {wanted}")
@@ -128,10 +137,14 @@ def _in_order(labels: LabelColumn, choice: TaskChoice) -> tuple[Label, ...]:
     return choice.classes
 
 
-def _kind(labels: LabelColumn, kind: TaskKind | None, logits_dimension: int | None) -> tuple[TaskKind, str]:
+def _kind(
+    labels: LabelColumn, kind: TaskKind | None, logits_dimension: int | None, declared: TaskKind | None
+) -> tuple[TaskKind, str]:
     number = len(labels.values)
     if kind is not None:
         return kind, "as you asked"
+    if declared is not None:
+        return declared, "as its file says"
     if logits_dimension is not None and logits_dimension > 1:
         return TaskKind.CLASSIFICATION, f"logits_dimension is {logits_dimension}"
     if not labels.is_numeric:

@@ -113,6 +113,33 @@ def encode_other(
     return OtherTargets(encoded, weights.astype(np.float32))
 
 
+def counted(
+    train: np.ndarray | None, valid: np.ndarray | None, others: Mapping[str, OtherTargets], what: str
+) -> list[str]:
+    """Notes on further tasks of which no validation row counts.
+
+    Args:
+        train: What each training row weighs in the primary task; None where all weigh the same.
+        valid: The same of the validation rows.
+        others: The further tasks of the validation rows, by name.
+        what: What the rows are called, in the plural.
+
+    Raises:
+        DataError: if no training row, or no validation row, counts in the primary task.
+    """
+    for name, weights in (("training", train), ("validation", valid)):
+        if weights is not None and not weights.any():
+            raise DataError(
+                f"each of the {len(weights)} {name} {what} weighs 0; expected some above 0: leave out {what} of weight "
+                "0, choose another seed or a larger share to validate on, or give validation data"
+            )
+    return [
+        f"no validation row has a label of {name!r} (or all such rows weigh 0); this task has no metrics"
+        for name, other in others.items()
+        if not len(other.known)
+    ]
+
+
 def _encode_known(column: LabelColumn, task: Task, note: Note) -> np.ndarray:
     known = np.flatnonzero(~column.missing)
     encoded = labels.encode(column.take(known), task, 2, note)

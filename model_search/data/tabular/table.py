@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES, PrepareOptions
+from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
@@ -21,6 +21,7 @@ from model_search.data.tabular.schema import TEXT, Target, infer_schema
 from model_search.data.tabular.several_tasks import (
     OtherTargets,
     OtherTask,
+    counted,
     encode_other,
     infer_other_tasks,
     scaled,
@@ -179,6 +180,8 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         split = {"by": GIVEN_VALIDATION}
     if rules < RULES_AS_WRITTEN:
         train, valid = _as_before(train), _as_before(valid)
+    if rules >= RULES_AS_DECLARED:
+        notes += counted(train.weights, valid.weights, valid.others, "rows")
     split |= {"train_rows": len(train.targets), "valid_rows": len(valid.targets)}
     task = labels.fit_scale(task, train.targets, checked=rules >= RULES_AS_WRITTEN)
     if rules >= RULES_AS_WRITTEN and split["by"] != BY_TIME:  # what comes later may lie beyond what was

@@ -12,7 +12,6 @@ from model_search.data.rows import Rows
 from model_search.data.tabular.chosen_rows import Labels, evaluated_rows
 from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.preprocess import Note
-from model_search.data.task import tasks_of
 from model_search.data.text.text_files import TextColumns, evaluated_texts, later_texts
 from model_search.data.text.tokens import TextFormat, tokenized
 
@@ -48,7 +47,7 @@ def labelled_texts(source: Any, description: Mapping[str, Any], note: Note | Non
         for sentence in found.notes:
             note(sentence)
     labels = found.labels or Labels(())
-    return evaluated_rows(inputs, labels, "texts", tasks_of(description), note)
+    return evaluated_rows(inputs, labels, "texts", description, note)
 
 
 def _columns(description: Mapping[str, Any]) -> TextColumns:
@@ -61,7 +60,8 @@ def _encoding(description: Mapping[str, Any]) -> Encoding:
 
 
 def _inputs(texts: Any, description: Mapping[str, Any], note: Note | None) -> dict[str, np.ndarray]:
-    wanted, read = TextFormat.from_json(description["text"]), tokenized(texts)
+    wanted = TextFormat.from_json(description["text"])
+    read = tokenized(texts, wanted.reading_rules)
     longer = int((read.counts > wanted.steps).sum())
     if longer and note is not None:
         note(f"{longer} of {len(read)} texts have more than {wanted.steps} words; what follows is cut off")

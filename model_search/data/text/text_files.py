@@ -144,7 +144,8 @@ def of_files(files: LabelledFiles) -> LabelledTexts:
         raise DataError(f"none of the {len(files.paths)} files can be read: {named(lost)}")
     total = len(files.paths) + len(files.skipped)
     notes = (f"{len(lost)} of {total} files are left out: {named(lost)}",) if lost else ()
-    labels = None if files.labels is None else Labels(np.array(files.labels, dtype=object)[kept])
+    own = files.as_labels
+    labels = None if own is None else own.take(np.array(kept))
     return LabelledTexts(texts, labels, notes=notes)
 
 
@@ -211,7 +212,7 @@ def evaluated_texts(
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
         files = files_by_class(path, TEXTS)
-        return LabelledTexts(_all_read(files, note), Labels(np.array(files.labels, dtype=object)))
+        return LabelledTexts(_all_read(files, note), files.as_labels)
     return of_csv(path, columns, encoding, needs_label=True)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from model_search.data.checked_json import damaged, read_record
+from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES
+from model_search.data.text.separators import separators_by
 from model_search.errors import DataError
 from model_search.metadata.limits import MOST_HYPERPARAMETER, MOST_ROW_NUMBERS
 
@@ -20,25 +22,23 @@ MOST_TOKENS = 4096  # that are ever read of a text
 USUAL_TOKENS = 256  # that are read of a text, at most, where the user names no number
 LONG_SHARE = 0.95  # of the texts are read whole
 
-# What stands between words: whatever is no letter or digit in ASCII and Latin-1, the blocks of punctuation and of
-# symbols, and the full-width forms of ASCII. `encoded_text.py` gives the same expressions to TensorFlow.
-SEPARATORS = (
-    "[\\x00-/:-@\\[-`{-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u2000-\u206f\u2190-\u2bff"
-    "\u3000-\u303f\ufe30-\ufe4f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+"
-)
 # Chinese and Japanese are written without blanks: each of their characters is a word.
 IDEOGRAPHS = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-_SEPARATORS, _IDEOGRAPHS = re.compile(SEPARATORS), re.compile(IDEOGRAPHS)
+_IDEOGRAPHS = re.compile(IDEOGRAPHS)
 
 
-def words_of(text: str) -> list[str]:
+def words_of(text: str, rules: int = RULES_OF_NEW_STUDIES) -> list[str]:
     """The words of a text, in lower case: what stands between blanks and punctuation.
+
+    Args:
+        text: The text.
+        rules: The study's `PrepareOptions.reading_rules`, see `separators.py`.
 
     >>> words_of("Don't PANIC: 42!")
     ['don', 't', 'panic', '42']
     """
     plain = text.encode("utf-8", "replace").decode("utf-8")
-    spaced = _IDEOGRAPHS.sub(r" \g<0> ", _SEPARATORS.sub(" ", plain))
+    spaced = _IDEOGRAPHS.sub(r" \g<0> ", re.sub(separators_by(rules), " ", plain))
     return [word for word in spaced.lower().split(" ") if word]
 
 
@@ -87,8 +87,12 @@ class Tokenized:
         return len(self.codes)
 
 
-def tokenized(texts: Iterable[Any]) -> Tokenized:
+def tokenized(texts: Iterable[Any], rules: int = RULES_OF_NEW_STUDIES) -> Tokenized:
     """Splits texts into words and numbers these in the order of their first use.
+
+    Args:
+        texts: The texts.
+        rules: As for `words_of`.
 
     Raises:
         DataError: as `as_text`.
@@ -96,7 +100,7 @@ def tokenized(texts: Iterable[Any]) -> Tokenized:
     numbers: dict[str, int] = {}
     codes, counts = [], []
     for row, value in enumerate(texts, start=1):
-        words = words_of(as_text(value, row))
+        words = words_of(as_text(value, row), rules)
         counts.append(len(words))
         codes.append(np.array([numbers.setdefault(word, len(numbers)) for word in words[:MOST_TOKENS]], dtype=np.int32))
     return Tokenized(codes, list(numbers), np.array(counts, dtype=np.int64))
@@ -115,10 +119,12 @@ class TextFormat:
     Attributes:
         steps: How many tokens of a text are read; later ones are cut off.
         vocabulary: The tokens that have an id, which is their place plus 2. 0 is padding, 1 any other token.
+        reading_rules: As in `PrepareOptions`, by which the study's texts become words.
     """
 
     steps: int
     vocabulary: tuple[str, ...]
+    reading_rules: int = RULES_OF_NEW_STUDIES
 
     @property
     def size(self) -> int:
@@ -127,7 +133,7 @@ class TextFormat:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; `from_json` reads it."""
-        return {"steps": self.steps, "vocabulary": list(self.vocabulary)}
+        return {"steps": self.steps, "vocabulary": list(self.vocabulary), "reading_rules": self.reading_rules}
 
     @classmethod
     def from_json(cls, values: Any) -> TextFormat:
@@ -136,13 +142,15 @@ class TextFormat:
         Raises:
             DamagedRecordError: for anything else.
         """
+        if isinstance(values, Mapping):
+            values = {"reading_rules": RULES_AS_WRITTEN, **values}  # earlier versions had none
         found = read_record(cls, values, "the format of texts")
         if not (1 <= found.steps <= MOST_ROW_NUMBERS and found.size <= MOST_HYPERPARAMETER):
             raise damaged("the format of texts", f"it has {found.steps} steps and {len(found.vocabulary)} words")
         return found
 
     @classmethod
-    def fitted(cls, texts: Tokenized, rows: np.ndarray, steps: int, most: int) -> TextFormat:
+    def fitted(cls, texts: Tokenized, rows: np.ndarray, steps: int, most: int, rules: int) -> TextFormat:
         """The format with the most frequent words of some rows; what occurs once is no part of the vocabulary.
 
         Args:
@@ -150,12 +158,13 @@ class TextFormat:
             rows: The numbers of the texts to learn from.
             steps: How many tokens of a text are read.
             most: How many words have an id, at most.
+            rules: By which the texts became words.
         """
         read = [texts.codes[row][:steps] for row in rows]
         uses = np.bincount(np.concatenate([*read, np.empty(0, np.int32)]), minlength=len(texts.words))
         often = np.flatnonzero(uses > 1)
         kept = sorted(often.tolist(), key=lambda code: (-uses[code], texts.words[code]))[:most]
-        return cls(steps, tuple(texts.words[code] for code in kept))
+        return cls(steps, tuple(texts.words[code] for code in kept), rules)
 
     def inputs(self, texts: Tokenized) -> dict[str, np.ndarray]:
         """The inputs of a tower: ids int32 [texts, steps] and lengths int32 [texts].

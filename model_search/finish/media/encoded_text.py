@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from model_search.data.text.tokens import IDEOGRAPHS, PADDING, SEPARATORS, UNKNOWN, TextFormat
+from model_search.data.text.separators import separators_by
+from model_search.data.text.tokens import IDEOGRAPHS, PADDING, UNKNOWN, TextFormat
 
 
 class TextEncoder(tf.Module):
@@ -19,6 +20,7 @@ class TextEncoder(tf.Module):
     def __init__(self, wanted: TextFormat):
         super().__init__()
         self._steps = wanted.steps
+        self._separators = separators_by(wanted.reading_rules)
         ids = tf.range(2, wanted.size, dtype=tf.int32)
         entries = tf.lookup.KeyValueTensorInitializer(tf.constant(wanted.vocabulary, tf.string), ids)
         self.table = tf.lookup.StaticHashTable(entries, UNKNOWN)
@@ -29,7 +31,8 @@ class TextEncoder(tf.Module):
         Args:
             texts: Strings in UTF-8 [texts].
         """
-        spaced = tf.strings.regex_replace(tf.strings.regex_replace(texts, SEPARATORS, " "), IDEOGRAPHS, r" \0 ")
+        apart = tf.strings.regex_replace(texts, self._separators, " ")
+        spaced = tf.strings.regex_replace(apart, IDEOGRAPHS, r" \0 ")
         words = tf.strings.split(tf.strings.lower(spaced, encoding="utf-8"))  # `lower` would end at a zero byte
         counts = tf.cast(words.row_lengths(), tf.int32)
         found = self.table.lookup(words.to_tensor("", shape=[None, self._steps]))

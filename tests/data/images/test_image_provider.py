@@ -1,6 +1,7 @@
 """The image provider: what it reads, what it chooses from the files, and files that are no pictures."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -281,6 +282,26 @@ def test_a_study_of_before_reads_sixteen_bits_as_it_did(tmp_path):
         assert np.array_equal(pictures_of(deep, description)["image"][0, ..., 0], expected)
     of_version_1 = {name: description["images"][name] for name in ("height", "width", "channels")}
     assert np.array_equal(pictures_of(deep, description | {"images": of_version_1})["image"][0, ..., 0], expected)
+
+
+@pytest.mark.parametrize(("bits", "files"), [(8, 20), (12, 20), (14, 20), (15, 20), (16, 20), (10, 120)])
+def test_pictures_of_few_bits_in_files_of_sixteen_are_noted(tmp_path, bits, files):
+    for row in range(files):
+        (tmp_path / f"c{row % 2}").mkdir(exist_ok=True)
+        values = np.full((5, 5), 2**bits - 1 - row % 2, np.uint16)
+        Image.fromarray(values).save(tmp_path / f"c{row % 2}" / f"{row}.png")
+    (tmp_path / "c0" / "damaged.png").write_bytes((tmp_path / "c0" / "0.png").read_bytes()[:45])
+    Image.new("L", (5, 5), 200).save(tmp_path / "c1" / "plain.png")
+    notes = image_data.Provider(tmp_path, 5, 5, channels=1).prepare(OPTIONS).description["notes"]
+    found = [note for note in notes if "sixteen bits" in note]
+    if bits >= 15:
+        assert not found
+        return
+    seen = (
+        "20 pictures of sixteen bits" if files == 20 else r"6\d pictures of sixteen bits \(of 61 that were looked at\)"
+    )
+    said = f"{seen} hold numbers up to {2**bits - 1:,}, of 65,535, and become nearly black; if they have {bits} bits, "
+    assert len(found) == 1 and re.fullmatch(f"{said}multiply their numbers by {2 ** (16 - bits)}", found[0])
 
 
 def test_files_in_formats_that_are_not_read_are_counted_in_a_note(tmp_path):

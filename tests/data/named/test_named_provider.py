@@ -248,3 +248,34 @@ def test_labels_whose_index_is_in_another_order_are_refused():
     assert array_data.Provider(x, other).prepare(OPTIONS).description["notes"][0].startswith(expected)
     labelled_rows((x, other), as_described(data), notes.append)
     assert notes[0].startswith(expected)
+
+
+@pytest.mark.parametrize("none", [lambda value: value[:0], lambda value: [], lambda value: np.array([])])
+def test_no_rows_of_any_kind_are_predicted(none):
+    ragged = [np.ones((1 + row % 4, 2)) for row in range(20)]
+    of_bytes = np.zeros((20, 4, 4, 3), np.uint8)
+    rows = {"a": np.ones((20, 2)), "s": ragged, "p": np.zeros((20, 3, 1)), "b": of_bytes, "t": ["word word"] * 20}
+    about = as_described(array_data.Provider(rows, Y).prepare(TEXT))
+    whole = inputs_of(rows, about)
+    found = inputs_of({name: none(value) for name, value in rows.items()}, about)
+    assert {name: value.dtype for name, value in found.items()} == {name: one.dtype for name, one in whole.items()}
+    assert {name: value.shape for name, value in found.items()} == {
+        name: (0, *one.shape[1:]) for name, one in whole.items()
+    }
+
+
+def test_a_frame_for_what_was_an_array_is_read_by_place():
+    table = np.arange(60).reshape(20, 3) + 0.5
+    rows = {"a": table, "s": np.ones((20, 3, 1))}
+    about = as_described(array_data.Provider(rows, Y).prepare(OPTIONS))
+    for names in (["x", "y", "z"], ["x", "x", "y"], [7, 8, 9]):
+        found = inputs_of({**rows, "a": pd.DataFrame(table, columns=names)}, about)
+        np.testing.assert_array_equal(found["a"], table.astype(np.float32))
+    mistakes = [
+        ({"a": pd.DataFrame(table[:, :2])}, r"input 'a' has the shape \(2,\) a row; expected \(3,\), as in training"),
+        ({"a": pd.DataFrame(index=range(20))}, "input 'a' is a frame without columns; expected columns of numbers"),
+        ({"s": pd.DataFrame(table)}, "input 's' is a frame, which is a vector; expected a sequence, as in training"),
+    ]
+    for other, said in mistakes:
+        with pytest.raises(DataError, match=said):
+            inputs_of({**rows, **other}, about)

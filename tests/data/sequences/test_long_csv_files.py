@@ -1,5 +1,6 @@
 """CSV files of sequences with a row for each step."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -180,3 +181,27 @@ def test_decimal_commas_are_read_as_those_of_tables(tmp_path):
     assert by_point.fingerprint == by_comma.fingerprint
     later = [inputs_of(tmp_path / name, as_described(by_point))["sequence"] for name in ("points.csv", "commas.csv")]
     assert np.array_equal(*later)
+
+
+@pytest.mark.parametrize("start", [1_700_000_000_000_000_000, -(2**62), 3])
+def test_times_of_many_digits_are_told_apart(tmp_path, start):
+    x, y = made()
+
+    def exactly(frame):
+        return frame.assign(time=[str(start + int(float(cell))) for cell in frame["time"]])
+
+    source = long_csv(tmp_path / "a.csv", x, y, np.random.default_rng(0).permutation)
+    data = sequence_data.Provider(with_columns(tmp_path / "b.csv", source, exactly)).prepare(OPTIONS)
+    assert data.fingerprint == sequence_data.Provider(source).prepare(OPTIONS).fingerprint
+    before = dataclasses.replace(OPTIONS, reading_rules=4)
+    is_as_before = sequence_data.Provider(tmp_path / "b.csv").prepare(before).fingerprint == data.fingerprint
+    assert is_as_before == (start == 3)
+    later = inputs_of(tmp_path / "b.csv", as_described(data))["sequence"]
+    assert np.array_equal(later, inputs_of(source, as_described(data))["sequence"])
+
+
+def test_whole_numbers_beyond_int64_are_times_too(tmp_path):
+    x, y = made()
+    source = long_csv(tmp_path / "a.csv", x, y, range)
+    far = with_columns(tmp_path / "b.csv", source, lambda f: f.assign(time=[f"99{cell:0>17}" for cell in f["time"]]))
+    assert len(read_file(far, LongColumns(), False).sequences) == len(x)
