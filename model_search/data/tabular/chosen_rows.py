@@ -273,7 +273,8 @@ def infer(parts: Sequence[tuple[int, Labels]], what: str, kind: Kinds, rules: in
     chosen = kind.get(own.name) if isinstance(kind, Mapping) else kind
     series, is_new = own.series(rows, what), rules >= RULES_AS_DECLARED
     if own.are_names and is_new and chosen is not TaskKind.REGRESSION:
-        return label_columns.infer_task(label_columns.read_names(series), chosen, weight=weight)
+        names = label_columns.read_names(series)
+        return label_columns.infer_task(names, chosen, weight=weight, declared=TaskKind.CLASSIFICATION)
     column = label_columns.read_labels(series, rules=rules)
     return label_columns.infer_task(column, chosen, weight=weight, declared=own.declared if is_new else None)
 

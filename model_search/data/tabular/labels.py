@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ MAX_WHOLE_CLASSES = 20
 MAX_CLASSES = 1000
 LARGEST_TARGET, SMALLEST_SCALE = 1e150, 1e-150  # their squares, which metrics are made of, are float64, too
 _MOST_SPREAD = 1e12  # of a standard deviation, in interquartile ranges: beyond that, far targets are beyond float32
+_WHOLE = re.compile("0|[1-9][0-9]{0,14}")  # the only way to write each number
 RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
 
 
@@ -38,15 +40,22 @@ def read_like_training(series: pd.Series, task: Task, rules: int, *, are_names: 
     if rules < 2:
         return earlier_rules.read_labels(series)
     if are_names and task.kind is TaskKind.CLASSIFICATION:
-        return read_names(series)
+        return read_names(series, as_text=any(isinstance(label, str) for label in task.classes))
     # A study with a class "inf" has classes of texts; where classes are numbers, it is missing by any rules.
     texts = {label.strip().lower() for label in task.classes if isinstance(label, str)}
     return read_labels(series, as_text=bool(texts), rules=RULES_OF_NEW_STUDIES, markers=columns.MISSING_LABELS - texts)
 
 
-def read_names(series: pd.Series) -> LabelColumn:
-    """Reads the names of classes, such as those of folders: each is a class, "null" and "007" as well."""
-    return read_labels(series, as_text=True, markers=frozenset())
+def read_names(series: pd.Series, *, as_text: bool = False) -> LabelColumn:
+    """Reads the names of classes, such as those of folders: each is a class, "null" and "007" as well.
+
+    Args:
+        series: The names.
+        as_text: Whether they are texts where all of them are whole numbers, too. They are numbers then otherwise, unless
+            two ways to write one ("7" and "007") would be one class.
+    """
+    are_whole = all(isinstance(name, str) and _WHOLE.fullmatch(name) for name in series.unique())
+    return read_labels(series, as_text=as_text or not are_whole, markers=frozenset())
 
 
 def infer_task(
