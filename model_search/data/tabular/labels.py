@@ -51,7 +51,7 @@ def read_names(series: pd.Series, *, as_text: bool = False) -> LabelColumn:
 
     Args:
         series: The names.
-        as_text: Whether they are texts where all of them are whole numbers, too. They are numbers then otherwise, unless
+        as_text: Whether they are texts where all of them are whole numbers, too. They are numbers otherwise, unless
             two ways to write one ("7" and "007") would be one class.
     """
     are_whole = all(isinstance(name, str) and _WHOLE.fullmatch(name) for name in series.unique())
