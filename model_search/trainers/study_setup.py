@@ -39,6 +39,7 @@ from model_search.trainers.bags.divisible import no_further_folds
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
+from model_search.trainers.same_reading import other_readings
 from model_search.trainers.session import Session
 from model_search.trainers.starting.given_models import (
     GivenModels,
@@ -528,6 +529,8 @@ def _check_same_study(
     if existing.data_fingerprint != data.fingerprint:
         now = {**data.description, **_columns(data)}
         differences.append(f"the training data differ ({_data_difference(existing.data, now)})")
+    else:
+        differences += other_readings(existing.data, data)
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
         differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
     differences += incompatibilities(stored_spec(existing.spec_text, existing.name), spec)
