@@ -11,7 +11,7 @@ from model_search.data.labelled_rows import LabelledRows
 from model_search.data.prepared_data import PreparedData
 from model_search.data.rows import Rows
 from model_search.data.task import Task, logits_of_tasks
-from model_search.metadata.artefacts import ArtefactStore, load_arrays, save_arrays
+from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError, load_arrays, save_arrays
 from model_search.metadata.paths import TRAINING_ROWS, VALIDATION_ROWS
 from model_search.metadata.store import Store
 
@@ -51,6 +51,17 @@ def keep_validation(store: Store, artefacts: ArtefactStore, data: PreparedData, 
         if name in data.valid.weights:
             arrays[f"weights_{place}"] = data.valid.weights[name]
     store.save_file(save_arrays(artefacts, None, VALIDATION_ROWS, arrays))
+
+
+def kept_own_metric(store: Store, artefacts: ArtefactStore) -> bool | None:
+    """Whether the study is evaluated by a function of the user; None where that was not kept, or cannot be read."""
+    found = store.files().get(VALIDATION_ROWS)
+    if found is None:
+        return None
+    try:
+        return bool(load_arrays(artefacts, found)["own"][1])
+    except DamagedArtefactError:
+        return None  # whoever needs the rows says so
 
 
 def keep_training(store: Store, artefacts: ArtefactStore, rows: Rows) -> None:

@@ -31,6 +31,7 @@ from model_search.trainers.data_preparation import prepared
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
+from model_search.trainers.same_reading import other_readings
 from model_search.trainers.session import Session
 from model_search.trainers.starting.given_models import fit_of_given
 from model_search.trainers.study_setup import prepare_options, training_settings
@@ -162,7 +163,7 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     """The study's data, prepared again, and the settings that all its trials share.
 
     Raises:
-        StudyError: if they have changed.
+        StudyError: if they have changed, or are read otherwise.
     """
     record = study.record
     batch_size, eval_steps = record.whole_setting("batch_size"), record.settings.get("eval_steps")
@@ -170,6 +171,12 @@ def same_data(study: StudyParts, provider: Provider) -> tuple[PreparedData, Trai
     data = prepared(provider, prepare_options(spec, record.seed, batch_size, eval_steps, record))
     if data.fingerprint != study.record.data_fingerprint:
         raise StudyError(f"the training data of study {study.record.name!r} differ from those that were given")
+    differences = other_readings(record.data, data)
+    if differences:
+        raise StudyError(
+            f"the data of study {record.name!r} are read otherwise now: {'; '.join(differences)}. Give the provider "
+            "that the study was made with"
+        )
     return data, training_settings(spec, ResolvedMetric(study.record.metric, study.record.goal), eval_steps)
 
 

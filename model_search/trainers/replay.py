@@ -12,6 +12,7 @@ from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.errors import StudyError, UserError
 from model_search.finish.final_ensemble import StudyParts
+from model_search.finish.validation_rows import kept_own_metric
 from model_search.metadata import paths
 from model_search.metadata.artefacts import DamagedArtefactError
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -106,8 +107,13 @@ def check_metric(study: StudyParts, metric_fn: Callable[..., float] | None, call
         call: The user's call without its end, for the message.
 
     Raises:
-        StudyError: if it is a function, and not given.
+        StudyError: if it is a function, and not given; or if a function is given, and it is none.
     """
+    if callable(metric_fn) and kept_own_metric(study.store, study.artefacts) is False:
+        raise StudyError(
+            f"received a function as metric, and the metric of study {study.record.name!r} is the built-in "
+            f"{study.record.metric!r}; leave it out: {call})"
+        )
     if metric_fn is None and study.kept().own_metric:
         raise StudyError(
             f"the metric {study.record.metric!r} is a function, which is not stored; give it: {call}, metric=...)"

@@ -35,8 +35,9 @@ def free_memory() -> int:
 
 
 def used_memory() -> int:
-    """Bytes of memory that this process holds."""
-    return int(psutil.Process().memory_info().rss)
+    """Bytes of memory that this process holds; not those of files, which the system can drop at any time."""
+    found = psutil.Process().memory_info()
+    return int(found.rss) - int(getattr(found, "shared", 0))
 
 
 def gpus(environment: Mapping[str, str] = os.environ) -> list[str]:

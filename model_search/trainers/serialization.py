@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import importlib.machinery
 import importlib.metadata
+import io
 import pickle
 import struct
 import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
 
 from model_search.blocks import catalogue
 from model_search.blocks.catalogue import BlockInfo
+from model_search.data.files.mapped_arrays import MappedArray, mapped
 from model_search.errors import StudyError, UserError
 from model_search.metadata.store import Store
 from model_search.metadata.study_folder import VanishedStudyError
@@ -66,7 +71,11 @@ class Contents:
 
 
 class SerializedJob:
-    """A pickled object. Large arrays are referred to, not copied, until they are written."""
+    """A pickled object. Large arrays are referred to, not copied, until they are written.
+
+    Of arrays in files, a process on this machine is sent the place alone. The files stay open until `close`, so that
+    they are there even if they are deleted in the meantime.
+    """
 
     def __init__(self, thing: Any, far: bool = False):
         """Pickles.
@@ -78,18 +87,51 @@ class SerializedJob:
         Raises:
             UserError: if something cannot be sent; the message says what, and what to do.
         """
-        import cloudpickle
-
+        self._files: list[BinaryIO] = []
         buffers: list[pickle.PickleBuffer] = []
         try:
             with _by_value(_modules_out_of_reach(far)):
-                head = cloudpickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
+                head = self._pickled(thing, buffers, far)
         except Exception as error:  # whatever the user's objects raise
+            self.close()
             raise UserError(
                 f"the data, or a function or block of yours, cannot be sent to a worker process ({error}); let the "
                 "provider open files, connections and datasets in get_input_fn rather than keep them, or use workers=1"
             ) from error
         self.parts: Sequence[bytes | memoryview] = [head, *(buffer.raw() for buffer in buffers)]
+
+    def _pickled(self, thing: Any, buffers: list[pickle.PickleBuffer], far: bool) -> bytes:
+        import cloudpickle
+
+        own = {np.memmap: self._reduced}
+
+        class Pickler(cloudpickle.Pickler):
+            """Pickles arrays in files by their place."""
+
+            dispatch_table: ClassVar[Any] = collections.ChainMap(own, cloudpickle.Pickler.dispatch_table)
+
+        with io.BytesIO() as file:
+            (cloudpickle.Pickler if far else Pickler)(file, protocol=5, buffer_callback=buffers.append).dump(thing)
+            return file.getvalue()
+
+    def _reduced(self, array: np.memmap[Any, Any]) -> Any:
+        found = mapped(array)
+        if found is None:
+            return array.__reduce_ex__(5)
+        where, file = found
+        self._files.append(file)
+        return MappedArray.opened, (where,)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The numbers of open files that a process which opens the job is started with."""
+        return tuple(file.fileno() for file in self._files)
+
+    def close(self) -> None:
+        """Closes the files of arrays; processes that have begun keep theirs."""
+        for file in self._files:
+            file.close()
+        self._files.clear()
 
     def write(self, file: BinaryIO) -> None:
         """Writes it into a pipe."""

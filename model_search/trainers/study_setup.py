@@ -18,7 +18,7 @@ from model_search.data.prepared_data import PreparedData, TableData, logits_dime
 from model_search.data.provider import Provider
 from model_search.data.rows import FEATURES, main_inputs
 from model_search.errors import DamagedRecordError, DataError, StudyError, UnsupportedError
-from model_search.finish.validation_rows import keep_validation
+from model_search.finish.validation_rows import keep_validation, kept_own_metric
 from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore
 from model_search.metadata.filesystem import place_warning, what_helps
@@ -39,6 +39,7 @@ from model_search.trainers.bags.divisible import no_further_folds
 from model_search.trainers.data_preparation import prepared
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.overwriting import EarlierStudy
+from model_search.trainers.same_reading import other_readings
 from model_search.trainers.session import Session
 from model_search.trainers.starting.given_models import (
     GivenModels,
@@ -82,15 +83,17 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     try:
         opened = study_folder.OpenFolder(folder)
         record = store.create_study(ready.record)
-        if not record.is_same(ready.record if existing is None else existing):  # another process was first
+        is_found = record.is_same(ready.record if existing is None else existing)
+        if not is_found:  # another process was first
             if deleted is not None:
                 raise deleted.begun_by_another()
             ready = _prepare(provider, spec, options, record, given)
-        elif existing is not None:
-            # A study that was begun anew just now has another id than the one that was found.
-            store.update_settings({**ready.record.settings, **_place_record(options, record)})
         artefacts = _artefacts(folder, record, options)
         keep_validation(store, artefacts, ready.data, own_metric=ready.settings.metric_fn is not None)
+        _check_own_metric(store, artefacts, record, ready.settings)
+        if is_found and existing is not None:
+            # A study that was begun anew just now has another id than the one that was found.
+            store.update_settings({**ready.record.settings, **_place_record(options, record)})
         keep_given(store, artefacts, given)
         with _writing_to(opened):
             _write_spec(store, opened)
@@ -528,6 +531,8 @@ def _check_same_study(
     if existing.data_fingerprint != data.fingerprint:
         now = {**data.description, **_columns(data)}
         differences.append(f"the training data differ ({_data_difference(existing.data, now)})")
+    else:
+        differences += other_readings(existing.data, data)
     if (existing.metric, existing.goal) != (metric.name, metric.goal):
         differences.append(f"its metric is {existing.metric} ({existing.goal}), not {metric.name} ({metric.goal})")
     differences += incompatibilities(stored_spec(existing.spec_text, existing.name), spec)
@@ -536,6 +541,23 @@ def _check_same_study(
             f"study {options.experiment_name!r} cannot be continued: {'; '.join(differences)}. "
             "Begin anew with overwrite=True, or choose another experiment_name"
         )
+
+
+def _check_own_metric(store: Store, artefacts: ArtefactStore, record: StudyRecord, settings: TrainingSettings) -> None:
+    """A function and a built-in metric of one name are two metrics.
+
+    Raises:
+        StudyError: if the study has the other one.
+    """
+    own = kept_own_metric(store, artefacts)
+    if own is None or own == (settings.metric_fn is not None):
+        return
+    kinds = ("the built-in one", "a function of yours")
+    raise StudyError(
+        f"study {record.name!r} cannot be continued: its metric {record.metric!r} is {kinds[own]}, not "
+        f"{kinds[not own]} of this name. Give the same metric, begin anew with overwrite=True, or "
+        "choose another experiment_name"
+    )
 
 
 def _data_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -107,6 +107,12 @@ def test_what_cannot_be_replayed_is_said(study, provider, tmp_path, cancer_csv):
         study.replay(claim.trial_id, provider)
 
 
+def test_a_function_takes_the_place_of_no_built_in_metric(study, provider):
+    for call in (study.replay, lambda *args, **metric: study.train_longer(1, 4, provider, **metric)):
+        with pytest.raises(StudyError, match=r"metric of study 'study' is the built-in 'loss'; leave it out: study"):
+            call(1, provider, metric=lambda labels, predictions: 0.0)
+
+
 def test_a_metric_that_is_a_function_has_to_be_given_again(tmp_path, search, provider):
     def hits(labels, predictions):
         return float(np.mean(labels == predictions.argmax(axis=-1)))

@@ -130,6 +130,23 @@ def test_another_metric_or_seed_is_refused(tmp_path, changes, words):
     open_pretended(tmp_path, seed=7)[0].store.close()
 
 
+def accuracy(labels, predictions):
+    return -float(np.mean(predictions.argmax(axis=-1) != labels))
+
+
+@pytest.mark.parametrize(("first", "then"), [(accuracy, "accuracy"), ("accuracy", accuracy)])
+def test_a_function_and_a_built_in_metric_of_its_name_are_not_mixed(tmp_path, first, then):
+    open_pretended(tmp_path, metric=first, goal="maximize", time_limit=60)[0].store.close()
+    kinds = ("a function of yours", "the built-in one")
+    its, given = kinds if callable(first) else kinds[::-1]
+    with pytest.raises(StudyError, match=f"'x' cannot be continued: its metric 'accuracy' is {its}, not {given}"):
+        open_pretended(tmp_path, metric=then, goal="maximize", time_limit=99)
+    session, _ = open_pretended(tmp_path, metric=first, goal="maximize", number_models=9)
+    assert session.record.settings["time_limit"] == 60  # of before it was opened: nothing of the refused call was kept
+    assert session.store.study().settings["number_models"] == 9
+    session.store.close()
+
+
 def test_a_specification_that_does_not_go_with_the_study_is_refused(tmp_path):
     session, context = open_pretended(tmp_path, seed=7)
     session.store.close()

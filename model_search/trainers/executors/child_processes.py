@@ -57,8 +57,7 @@ def run_in_processes(session: Session, context: RunContext) -> StopReason:
         UserError: if the data or the user's own blocks cannot be sent to another process.
         StopStudyError: if the search cannot go on.
     """
-    job = SerializedJob(Contents.of(session))
-    with context.display:
+    with contextlib.closing(SerializedJob(Contents.of(session))) as job, context.display:
         return _WorkerPool(session, context, job).run()
 
 
@@ -99,6 +98,7 @@ class _WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=slot.environment,
+                pass_fds=job.descriptors if os.name == "posix" else (),
                 start_new_session=True,  # Ctrl-C is the parent's; and what the worker starts can be ended with it
             )
         self._alone = False
