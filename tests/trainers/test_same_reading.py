@@ -129,3 +129,6 @@ def test_texts_among_inputs_by_name_are_compared():
     stored = {**data.description, "named": {**data.description["named"], "words": form}}
     (said,) = other_readings(stored, data)
     assert said.startswith("the texts of input 'words' are read up to 3 words, with a vocabulary of 2, not up to")
+    now = data.description["named"]["words"]
+    before = {**now, "text": {name: now["text"][name] for name in ("steps", "vocabulary")}}  # as earlier versions did
+    assert other_readings({**data.description, "named": {**data.description["named"], "words": before}}, data) == []
