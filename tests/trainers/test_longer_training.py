@@ -259,12 +259,15 @@ def test_what_is_trained_longer_is_what_its_rungs_foretell(provider, study, tmp_
     same = rungs(study, [(100, 1.6), (300, 0.86)], 5, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",) * 2)
     fell = rungs(study, [(100, 1.6), (300, 0.5), (900, 0.9)], 7, architecture=("FIXED_OUTPUT_FULLY_CONNECTED_64",) * 2)
     history = history_of(session, [*fast, *slow, *same, *fell])  # the last one's second rung promised much
+    larger = rungs(study, [(100, 2.0)], 20)[0]
+    larger = dataclasses.replace(larger, result=dataclasses.replace(larger.result, parameters=10**6))
+    history.update([larger])
     epochs = 0.85 * 10 * 16 / len(session.data.train)  # of a second
 
     def chosen(count, seconds):
         return [trial.id for trial in winners._winners(history, count, seconds, session.data)]
 
     assert chosen(1, 100.0) == [4]  # now 2 is better
-    assert chosen(2, 2 * 39 / epochs) == [4]  # two have no 40 epochs each
-    assert chosen(2, 2 * 42 / epochs) == chosen(3, 3 * 42 / epochs) == [4, 2]  # 6 has the blocks of 4
+    assert chosen(2, 2 * 39 / epochs) == [4]
+    assert chosen(2, 2 * 42 / epochs) == [4, 20]  # 40 epochs each, and twice the parameters of the first
     session.store.close()

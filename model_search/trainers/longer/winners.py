@@ -28,7 +28,7 @@ _MARGIN = 0.85  # of the time that is left: a step with augmentation takes longe
 _LEAST = 0.25  # of the steps that the tower was trained for; fewer are not worth a trial
 _ACCURACY = "accuracy"
 _LARGER = 2.0  # times the parameters of the tower before it
-_WORTHWHILE_EPOCHS = 40  # for which a further tower has to be trained to overtake or complement another one
+_WORTHWHILE_EPOCHS = 40  # for which a larger tower has to be trained to overtake a smaller one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +70,9 @@ def train_winners(
     """Trains the best tower of a search longer, for what is left of its time; a tower is trained longer once.
 
     Small towers look better than large ones while they are trained for short. So with an evaluation schedule the best
-    one is that of the least loss at the end of the time, as its rungs foretell it; where several may be trained longer,
-    each of the others is the next one of other blocks, if all can be trained for 40 epochs in their parts of the time.
-    Without rungs each of the others is the best one that has at least twice the parameters of the one before it and can
-    be trained for 40 epochs in its part of the time.
+    one is that of the least loss at the end of the time, as its rungs foretell it. Where several may be trained longer,
+    each of the others is the best one that has at least twice the parameters of the one before it and can be trained
+    for 40 epochs in its part of the time.
 
     A search that ended before its time, because it has all of its models, is followed by a training of at most the
     same length, in proportion to the shares of the two.
@@ -123,10 +122,7 @@ def _winners(history: History, count: int, seconds: float, data: PreparedData) -
     plans = [trial.plan for trial in history.completed if trial.plan is not None]
     continued = {plan.parent for plan in plans if plan.kind is TrialKind.LONGER}
     towers = [trial for trial in history.completed if trial.plan is not None and trial.plan.is_on_labels_alone]
-    found = _foretold(towers, history, count, seconds, data)
-    if found:
-        return [trial for trial in found if trial.id not in continued]
-    found = _best(towers, history.metric, data)
+    found = _foretold(towers, history, seconds, data) or _best(towers, history.metric, data)
     while found and len(found) < count:
         larger = next((trial for trial in towers if _is_worthwhile(trial, found[-1], seconds / count, data)), None)
         if larger is None:
@@ -135,39 +131,20 @@ def _winners(history: History, count: int, seconds: float, data: PreparedData) -
     return [trial for trial in found if trial.id not in continued]
 
 
-def _foretold(towers: list[Trial], history: History, count: int, seconds: float, data: PreparedData) -> list[Trial]:
-    """The towers of least loss at the end of the time; none where no tower has rungs that foretell it.
+def _foretold(towers: list[Trial], history: History, seconds: float, data: PreparedData) -> list[Trial]:
+    """The tower of least loss at the end of the time, as a list; empty where no tower has rungs that foretell it.
 
     Of a tower only its last rung counts: how it fell before says less.
     """
     plans = [trial.plan for trial in towers if trial.plan is not None]
     gone_on = {plan.warm_start for plan in plans if plan.first_step}
-    towers = [trial for trial in towers if trial.id not in gone_on]
-
-    def losses(seconds: float, fewest_epochs: float) -> dict[int, float]:
-        known = {}
-        for place, trial in enumerate(towers):
-            steps = affordable_steps(trial, seconds, data)
-            loss = None if steps is None else loss_after(trial, steps, history)
-            if steps is not None and loss is not None and _epochs(trial, steps, data) >= fewest_epochs:
-                known[place] = loss
-        return known
-
-    alone, shared = losses(seconds, 0.0), losses(seconds / count, _WORTHWHILE_EPOCHS)
-    if not alone:
-        return []
-    first = min(alone, key=alone.__getitem__)
-    found = [towers[first]]
-    if first not in shared:
-        return found
-    for place in sorted(shared, key=shared.__getitem__):
-        if len(found) < count and all(_blocks(towers[place]) != _blocks(other) for other in found):
-            found.append(towers[place])
-    return found
-
-
-def _blocks(trial: Trial) -> tuple[str, ...]:
-    return () if trial.plan is None else trial.plan.architecture
+    losses: dict[int, float] = {}
+    for place, trial in enumerate(towers):
+        steps = None if trial.id in gone_on else affordable_steps(trial, seconds, data)
+        loss = None if steps is None else loss_after(trial, steps, history)
+        if loss is not None:
+            losses[place] = loss
+    return [towers[min(losses, key=losses.__getitem__)]] if losses else []
 
 
 def _best(towers: list[Trial], metric: str, data: PreparedData) -> list[Trial]:
