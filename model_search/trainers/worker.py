@@ -85,6 +85,7 @@ class Worker:
         self._revision = 0
         self._failures_in_a_row = 0
         self._refused = False
+        self._passes_over = False
         self._heartbeat = Heartbeat(parts.store.another, parts.heartbeat_seconds)
         self._watcher = HeartbeatWatcher(parts.grace_seconds)
         self._watched = -math.inf
@@ -111,7 +112,7 @@ class Worker:
             if interrupts.out_of_time and self._parts.history.completed_count:
                 return StopReason.TIME_LIMIT
             self._watch()
-            claim = self._parts.store.claim(self._name, target)
+            claim = self._claim(target)
             if claim is None:
                 if self._wait_for_room(target):
                     continue
@@ -122,7 +123,9 @@ class Worker:
                     self._run_claimed(claim)
             except TrialInterruptedError as stop:
                 self._put_back(claim)
-                return StopReason.INTERRUPTED if interrupts.asked else StopReason(stop.reason)
+                if interrupts.asked or not self._still_needs_a_model():
+                    return StopReason.INTERRUPTED if interrupts.asked else StopReason(stop.reason)
+                self._passes_over = True
             except SpaceExhaustedError as error:
                 self._put_back(claim)
                 if not self._parts.history.completed_count:
@@ -163,6 +166,16 @@ class Worker:
             self._put_back(claim)
             raise
         return self._parts.store.trial(claim.trial_id)
+
+    def _claim(self, target: int) -> Claim | None:
+        """The next trial. Where time is up, and the part of a supernet was put back, a new trial, to have one model."""
+        if self._passes_over:
+            return self._parts.store.claim_trial(self._name)
+        return self._parts.store.claim(self._name, target)
+
+    def _still_needs_a_model(self) -> bool:
+        self._refresh()
+        return not self._parts.history.completed_count
 
     def _wait_for_room(self, target: int) -> bool:
         """Whether there is another trial to claim: others hold the last ones, and may fail or vanish.
@@ -251,7 +264,7 @@ class Worker:
             if plan.kind in (TrialKind.LONGER, TrialKind.BAGGING) and progress.curve:
                 self._stopped_at = progress.step  # what it has learnt is not given up
                 return True
-            if self._parts.history.completed_count:
+            if self._parts.history.completed_count or plan.supernet is not None:  # a part of it would be no model
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
             return seconds >= FIRST_SECONDS
         self._heartbeat.check()

@@ -347,6 +347,21 @@ def test_a_time_limit_leaves_one_model_that_has_trained_for_a_while(tmp_path):
         assert states(store) == [TrialState.COMPLETED]
 
 
+WITH_A_SUPERNET = """problem_type: CNN search: "SPOS" starting_points: false
+cell { nodes: 2 channels: 2 operations: ["CELL_IDENTITY", "CELL_CONVOLUTION_1X1"] } learning_spec { optimizers: "adam" }
+search_settings { hparam { key: "supernet_parts" value { int64_value: 1 } } }"""
+
+
+def test_a_time_limit_puts_a_supernet_back_and_leaves_one_model(tmp_path):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(), Deadline(0.0), spec=WITH_A_SUPERNET)
+    assert worker.run(5) is StopReason.TIME_LIMIT
+    assert states(store) == [TrialState.INTERRUPTED, TrialState.COMPLETED]
+    assert [trial.plan.supernet is None for trial in store.history()[0]] == [False, True]
+    later, store, _ = make_worker(tmp_path, PretendedEngine(), spec=WITH_A_SUPERNET)
+    assert later.run(2) is StopReason.FINISHED
+    assert states(store) == [TrialState.COMPLETED] * 2 and store.trial(1).attempt == 2
+
+
 def test_callbacks_see_every_finished_trial_and_their_exceptions_are_the_users(tmp_path):
     seen = []
     worker, _, _ = make_worker(tmp_path, PretendedEngine(), callbacks=(seen.append,))

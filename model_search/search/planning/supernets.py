@@ -7,6 +7,7 @@ from model_search.metadata.trial import (
     HyperparameterValue,
     StartKind,
     SupernetPlan,
+    Trial,
     TrialKind,
     TrialPlan,
     TrialState,
@@ -44,7 +45,8 @@ def next_part(make: PlanMaker, request: Request) -> TrialPlan | None:
     settings = algorithm.settings
     total = settings["supernet_steps"] or STEPS_FACTOR * make.settings.train_steps
     distrusted = {number for plan in failed for number in plan.builds_on}
-    trusted = [trial for trial in history.supernets.values() if trial.id not in distrusted]
+    trusted = [trial for trial in history.supernets.values() if _is_whole(trial) and trial.id not in distrusted]
+    cut_off = sum(not _is_whole(trial) for trial in history.supernets.values())
     before = max(trusted, key=lambda trial: trial.plan.steps if trial.plan else 0, default=None)
     done = 0 if before is None or before.plan is None else before.plan.steps
     ends = [max(total * part // settings["supernet_parts"], 1) for part in range(1, settings["supernet_parts"] + 1)]
@@ -58,7 +60,7 @@ def next_part(make: PlanMaker, request: Request) -> TrialPlan | None:
         steps=end,
         batch_size=make.settings.batch_size,
         seed=make.trial_seed(request.trial_id) if before is None or before.plan is None else before.plan.seed,
-        key=f"supernet:{algorithm.method}:{end}:{len(failed)}",
+        key=f"supernet:{algorithm.method}:{end}:{len(failed) + cut_off}",
         start=None if before is None else WarmStart(StartKind.RESUME, (before.id,)),
         first_step=done,
         total_steps=None if is_last else total,
@@ -70,6 +72,11 @@ def next_part(make: PlanMaker, request: Request) -> TrialPlan | None:
 
 def _has_cells(make: PlanMaker) -> bool:
     return make.grammar.equivalence.of_cells and make.grammar.problem_type.reads_maps
+
+
+def _is_whole(trial: Trial) -> bool:
+    """Whether a part was trained to its end."""
+    return trial.plan is not None and trial.result is not None and trial.result.best_step >= trial.plan.steps
 
 
 def _is_being_trained(history: History) -> bool:

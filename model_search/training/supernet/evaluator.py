@@ -79,15 +79,15 @@ class _Run:
             self._method.load(own)
         self._rng = np.random.default_rng([plan.seed, plan.first_step])
         self._loss = math.nan
+        self._updates = plan.first_step
 
     def outcome(self) -> TrialOutcome:
         started = time.perf_counter()
-        plan = self._task.plan
         stopped = self._train()
         trained = time.perf_counter()
         candidates = self._compare(stopped) if self._task.supernet.candidates else []
         ended = time.perf_counter()
-        weights, optimizer = self._shared.state(plan.steps)
+        weights, optimizer = self._shared.state(self._updates)
         weights |= {PREFIX + name: array for name, array in self._method.state().items()}
         metrics = {"supernet_loss": self._loss, **self._method.metrics()}
         if candidates:
@@ -96,7 +96,7 @@ class _Run:
         return TrialOutcome(
             metrics=metrics,
             parameters=sum(math.prod(shape) for shape in self._shared.network.shapes.values()),
-            best_step=plan.steps,
+            best_step=self._updates,
             timings={"train": trained - started, "validate": ended - trained, "total": ended - started},
             curve=(),
             weights=weights,
@@ -122,6 +122,7 @@ class _Run:
                     f"the loss of the supernet became {losses[-1]} at step {update + 1}; a lower learning_rate helps"
                 )
             self._loss = float(np.mean(losses[-100:]))
+            self._updates = update + 1
         return self._told_to_stop(stage.end)
 
     def _told_to_stop(self, update: int) -> bool:

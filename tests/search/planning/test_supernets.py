@@ -124,6 +124,15 @@ def test_where_a_part_failed_the_one_before_it_is_made_anew():
     assert len({history.get(number).plan.key for number in range(1, 5)} | {anew.key}) == 5
 
 
+def test_a_part_that_was_cut_off_is_made_anew():
+    make, history = planner(), History("loss", "minimize")
+    history.update([finished(make.plan(1, history))])
+    cut = finished(make.plan(2, history))
+    history.update([dataclasses.replace(cut, result=dataclasses.replace(cut.result, best_step=cut.plan.first_step))])
+    anew = make.plan(3, history)
+    assert (anew.start, anew.steps) == (cut.plan.start, cut.plan.steps) and anew.key != cut.plan.key
+
+
 def test_no_part_goes_on_from_a_later_trial():
     """A worker that died before it had a plan leaves its number to another one."""
     make, history = planner(), History("loss", "minimize")
