@@ -29,6 +29,7 @@ from model_search.metadata.study_arrays import StudyArrays
 from model_search.metadata.trial import TAKEN_OVER, Trial, TrialKind, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner
+from model_search.search.planning.supernets import why_anew
 from model_search.trainers.finished_models import FinishedTowers, save_outcome
 from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, Heartbeat
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
@@ -252,6 +253,9 @@ class Worker:
                 self._parts.store.commit_plan(claim, plan)
             except RepeatedPlanError:
                 continue
+            note = why_anew(plan, self._parts.history)
+            if note is not None:
+                self._parts.display.note(note)
             return plan
         raise StopStudyError(f"no plan for trial {claim.trial_id} that is not a repetition, in {_MAX_REPLANS} attempts")
 
