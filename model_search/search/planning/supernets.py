@@ -55,6 +55,8 @@ def next_part(make: PlanMaker, request: Request) -> TrialPlan | None:
     cut_off = sum(not _is_whole(trial) for trial in own)
     before = max(trusted, key=lambda trial: trial.plan.steps if trial.plan else 0, default=None)
     done = 0 if before is None or before.plan is None else before.plan.steps
+    if done >= total:  # fewer steps are asked for by now: what was trained is used, and ends with a small learning rate
+        total = done + max(total // settings["supernet_parts"], 1)
     ends = [max(total * part // settings["supernet_parts"], 1) for part in range(1, settings["supernet_parts"] + 1)]
     end = next((end for end in ends if end > done), total)
     is_last = end >= total

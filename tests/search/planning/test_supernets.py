@@ -134,6 +134,20 @@ def test_a_part_that_was_cut_off_is_made_anew():
     assert (anew.start, anew.steps) == (cut.plan.start, cut.plan.steps) and anew.key != cut.plan.key
 
 
+@pytest.mark.parametrize("fewer", [60, 20, 9, 1])
+def test_with_fewer_steps_one_short_part_more_compares(fewer):
+    def of_steps(steps):
+        settings = f"search_settings {{ hparam {{ key: 'supernet_steps' value {{ int64_value: {steps} }} }}"
+        return planner(TEXT.replace("search_settings {", settings))
+
+    make, history = of_steps(90), History("loss", "minimize")
+    for number in (1, 2):
+        history.update([finished(make.plan(number, history))])
+    last = of_steps(fewer).plan(3, history)
+    assert (last.first_step, last.steps, last.total_steps) == (60, 60 + max(fewer // 3, 1), None)
+    assert last.start.trials == (2,) and last.supernet.candidates == 200
+
+
 ADDED = TEXT.replace("'CELL_CONVOLUTION_1X1'", "'CELL_CONVOLUTION_1X1', 'CELL_MAX_POOLING_3X3'")
 REORDERED = TEXT.replace("'CELL_IDENTITY', 'CELL_CONVOLUTION_1X1'", "'CELL_CONVOLUTION_1X1', 'CELL_IDENTITY'")
 
