@@ -85,7 +85,7 @@ class Worker:
         self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream, parts.store.files)
         self._revision = 0
         self._failures_in_a_row = 0
-        self._refused = False
+        self._refused, self._refusals = False, 0
         self._passes_over = False
         self._heartbeat = Heartbeat(parts.store.another, parts.heartbeat_seconds)
         self._watcher = HeartbeatWatcher(parts.grace_seconds)
@@ -118,7 +118,7 @@ class Worker:
                 if self._wait_for_room(target):
                     continue
                 return StopReason.FINISHED
-            self._refused = False
+            self._refused, self._refusals = False, 0
             try:
                 with self._heartbeat.of(claim):
                     self._run_claimed(claim)
@@ -184,20 +184,23 @@ class Worker:
         Only reads; less often with more workers, since all of them may be waiting for the last one.
         """
         store, history, noted = self._parts.store, self._parts.history, False
+        self._refusals += 1
+        looks_again = self._refusals > 1  # it looked as if there were room, and there was none
         while True:
             store.reclaim_dead()
             self._watch()
             self._refresh()
             held = len(store.heartbeats())
             self._refused = self._refused and not held
-            if history.completed_count >= target or self._refused:
+            if history.counted >= target or self._refused:
                 return False
-            if history.completed_count + held < target or self._should_stop():
+            if (history.counted + held < target and not looks_again) or self._should_stop():
                 self._refused = not held  # accept it if the store refuses a claim for the second time
                 return True
             if not noted:
                 self._parts.display.note("waiting for the last trials, which other workers hold")
                 noted = True
+            looks_again = False
             time.sleep(min(_MOST_SECONDS, _WAIT_SECONDS * max(1.0, held / _FEW)))
 
     def _should_stop(self) -> bool:
