@@ -113,9 +113,10 @@ class Worker:
             if interrupts.out_of_time and self._parts.history.completed_count:
                 return StopReason.TIME_LIMIT
             self._watch()
-            claim = self._claim(target)
+            wanted = self._wanted(target)
+            claim = self._claim(wanted)
             if claim is None:
-                if self._wait_for_room(target):
+                if self._wait_for_room(wanted):
                     continue
                 return StopReason.FINISHED
             self._refused, self._refusals = False, 0
@@ -167,6 +168,11 @@ class Worker:
             self._put_back(claim)
             raise
         return self._parts.store.trial(claim.trial_id)
+
+    def _wanted(self, target: int) -> int:
+        """How many trials to complete: until there is a model, one more than the parts of supernets."""
+        history = self._parts.history
+        return target if history.completed_count else max(target, len(history.supernets) + 1)
 
     def _claim(self, target: int) -> Claim | None:
         """The next trial. Where time is up, and the part of a supernet was put back, a new trial, to have one model."""

@@ -398,6 +398,13 @@ def test_who_waits_for_the_last_trial_sleeps_where_a_supernet_counts_too(tmp_pat
     assert len(claims) == 3 and len(naps) == 3
 
 
+def test_a_study_whose_trials_are_all_parts_of_a_supernet_goes_on_until_it_has_a_model(tmp_path):
+    for _ in range(2):  # the second time it is complete
+        worker, store, _ = make_worker(tmp_path, WithSupernets(), spec=WITH_A_SUPERNET)
+        assert worker.run(1) is StopReason.FINISHED
+        assert [trial.plan.supernet is None for trial in store.history()[0]] == [False, True]
+
+
 def test_callbacks_see_every_finished_trial_and_their_exceptions_are_the_users(tmp_path):
     seen = []
     worker, _, _ = make_worker(tmp_path, PretendedEngine(), callbacks=(seen.append,))
