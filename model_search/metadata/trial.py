@@ -29,6 +29,7 @@ BOOSTED = ("boosted_trees", "deep_boosted_trees")
 MOST_FOLDS = 50
 MOST_DIVISIONS = 10  # of rows into folds
 SUPERNETS = ("SPOS", "ENAS", "DARTS")
+SUPERNET_LOSS = "supernet_loss"  # the metric of a supernet, which has none of a model
 MOST_CANDIDATES = 10_000
 TAKEN_OVER = "taken_over"  # in the environment of a result: how many weights of other models its tower began with
 DISTILLATION_LOSSES = ("mse_logits", "mse_softmax", "cross_entropy", "balanced")

@@ -17,7 +17,7 @@ from model_search.metadata import paths
 from model_search.metadata.artefacts import DamagedArtefactError
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.trial import Trial, TrialPlan, TrialResult
+from model_search.metadata.trial import SUPERNET_LOSS, Trial, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.trainers.finish_study import same_data, study_parts
 from model_search.trainers.finished_models import FinishedTowers, save_outcome
@@ -185,7 +185,7 @@ class _Replay:
         stream = not isinstance(self._data, TableData)
         given = FinishedTowers(history, self._study.artefacts, engine, stream, self._study.store.files).given(plan)
         outcome = engine.run(plan, given)
-        metric = self._study.record.metric
+        metric = self._study.record.metric if plan.supernet is None else SUPERNET_LOSS
         is_close = math.isclose(outcome.metrics[metric], result.metrics[metric], rel_tol=_CLOSE)
         if not is_close and not is_wanted:
             raise StudyError(

@@ -29,6 +29,7 @@ from model_search.metadata.study_arrays import StudyArrays
 from model_search.metadata.trial import TAKEN_OVER, Trial, TrialKind, TrialPlan, TrialResult
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner
+from model_search.search.planning.supernets import why_anew
 from model_search.trainers.finished_models import FinishedTowers, save_outcome
 from model_search.trainers.heartbeat import GRACE_SECONDS, HEARTBEAT_SECONDS, Heartbeat
 from model_search.trainers.interrupts import Interrupts, TrialInterruptedError
@@ -84,7 +85,8 @@ class Worker:
         self._towers = FinishedTowers(parts.history, parts.artefacts, parts.engine, parts.stream, parts.store.files)
         self._revision = 0
         self._failures_in_a_row = 0
-        self._refused = False
+        self._refused, self._refusals = False, 0
+        self._passes_over = False
         self._heartbeat = Heartbeat(parts.store.another, parts.heartbeat_seconds)
         self._watcher = HeartbeatWatcher(parts.grace_seconds)
         self._watched = -math.inf
@@ -111,18 +113,21 @@ class Worker:
             if interrupts.out_of_time and self._parts.history.completed_count:
                 return StopReason.TIME_LIMIT
             self._watch()
-            claim = self._parts.store.claim(self._name, target)
+            wanted = self._wanted(target)
+            claim = self._claim(wanted)
             if claim is None:
-                if self._wait_for_room(target):
+                if self._wait_for_room(wanted):
                     continue
                 return StopReason.FINISHED
-            self._refused = False
+            self._refused, self._refusals = False, 0
             try:
                 with self._heartbeat.of(claim):
                     self._run_claimed(claim)
             except TrialInterruptedError as stop:
                 self._put_back(claim)
-                return StopReason.INTERRUPTED if interrupts.asked else StopReason(stop.reason)
+                if interrupts.asked or not self._still_needs_a_model():
+                    return StopReason.INTERRUPTED if interrupts.asked else StopReason(stop.reason)
+                self._passes_over = True
             except SpaceExhaustedError as error:
                 self._put_back(claim)
                 if not self._parts.history.completed_count:
@@ -164,26 +169,44 @@ class Worker:
             raise
         return self._parts.store.trial(claim.trial_id)
 
+    def _wanted(self, target: int) -> int:
+        """How many trials to complete: until there is a model, one more than the parts of supernets."""
+        history = self._parts.history
+        return target if history.completed_count else max(target, len(history.supernets) + 1)
+
+    def _claim(self, target: int) -> Claim | None:
+        """The next trial. Where time is up, and the part of a supernet was put back, a new trial, to have one model."""
+        if self._passes_over:
+            return self._parts.store.claim_trial(self._name)
+        return self._parts.store.claim(self._name, target)
+
+    def _still_needs_a_model(self) -> bool:
+        self._refresh()
+        return not self._parts.history.completed_count
+
     def _wait_for_room(self, target: int) -> bool:
         """Whether there is another trial to claim: others hold the last ones, and may fail or vanish.
 
         Only reads; less often with more workers, since all of them may be waiting for the last one.
         """
         store, history, noted = self._parts.store, self._parts.history, False
+        self._refusals += 1
+        looks_again = self._refusals > 1  # it looked as if there were room, and there was none
         while True:
             store.reclaim_dead()
             self._watch()
             self._refresh()
             held = len(store.heartbeats())
             self._refused = self._refused and not held
-            if history.completed_count >= target or self._refused:
+            if history.counted >= target or self._refused:
                 return False
-            if history.completed_count + held < target or self._should_stop():
+            if (history.counted + held < target and not looks_again) or self._should_stop():
                 self._refused = not held  # accept it if the store refuses a claim for the second time
                 return True
             if not noted:
                 self._parts.display.note("waiting for the last trials, which other workers hold")
                 noted = True
+            looks_again = False
             time.sleep(min(_MOST_SECONDS, _WAIT_SECONDS * max(1.0, held / _FEW)))
 
     def _should_stop(self) -> bool:
@@ -239,6 +262,9 @@ class Worker:
                 self._parts.store.commit_plan(claim, plan)
             except RepeatedPlanError:
                 continue
+            note = why_anew(plan, self._parts.history)
+            if note is not None:
+                self._parts.display.note(note)
             return plan
         raise StopStudyError(f"no plan for trial {claim.trial_id} that is not a repetition, in {_MAX_REPLANS} attempts")
 
@@ -251,7 +277,7 @@ class Worker:
             if plan.kind in (TrialKind.LONGER, TrialKind.BAGGING) and progress.curve:
                 self._stopped_at = progress.step  # what it has learnt is not given up
                 return True
-            if self._parts.history.completed_count:
+            if self._parts.history.completed_count or plan.supernet is not None:  # a part of it would be no model
                 raise TrialInterruptedError(StopReason.TIME_LIMIT)
             return seconds >= FIRST_SECONDS
         self._heartbeat.check()

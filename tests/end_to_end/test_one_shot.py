@@ -19,11 +19,14 @@ search_settings { hparam { key: "supernet_parts" value { int64_value: 2 } }
                   hparam { key: "random_share" value { float_value: 0.5 } } }"""
 
 
+def provider():
+    digits = load_digits()
+    return image_data.Provider(x=digits.images[:160].astype("uint8"), y=digits.target[:160])
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    digits = load_digits()
-    provider = image_data.Provider(x=digits.images[:160].astype("uint8"), y=digits.target[:160])
-    return single_trainer.SingleTrainer(provider, load_text(SPEC)).try_models(
+    return single_trainer.SingleTrainer(provider(), load_text(SPEC)).try_models(
         number_models=5,
         train_steps=10,
         eval_steps=None,
@@ -62,3 +65,9 @@ def test_the_report_tells_of_it(study):
 def test_a_supernet_trial_is_no_model(study):
     with pytest.raises(StudyError, match="trial 1 is a SPOS supernet, which is no model"):
         study.predict(np.zeros((2, 8, 8), "uint8"), trial=1)
+
+
+def test_a_supernet_trial_is_replayed(study):
+    replayed = study.replay(2, provider())
+    assert replayed.metrics["supernet_loss"] == pytest.approx(replayed.stored["supernet_loss"], rel=0.01)
+    assert not replayed.restored

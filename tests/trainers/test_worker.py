@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import os
 import signal
+import time
+import types
 
 import numpy as np
 import pytest
@@ -21,10 +23,11 @@ from model_search.errors import (
 from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
-from model_search.metadata.trial import TrialState
+from model_search.metadata.trial import Candidate, TrialState
 from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import load_spec, load_text
+from model_search.trainers import worker as loop
 from model_search.trainers.interrupts import Interrupts
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.worker import (
@@ -345,6 +348,61 @@ def test_a_time_limit_leaves_one_model_that_has_trained_for_a_while(tmp_path):
         assert worker.run(5) is StopReason.TIME_LIMIT
         assert engine.ended_at == [ended]
         assert states(store) == [TrialState.COMPLETED]
+
+
+WITH_A_SUPERNET = """problem_type: CNN search: "SPOS" starting_points: false
+cell { nodes: 2 channels: 2 operations: ["CELL_IDENTITY", "CELL_CONVOLUTION_1X1"] } learning_spec { optimizers: "adam" }
+search_settings { hparam { key: "supernet_parts" value { int64_value: 1 } } }"""
+
+
+def test_a_time_limit_puts_a_supernet_back_and_leaves_one_model(tmp_path):
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(), Deadline(0.0), spec=WITH_A_SUPERNET)
+    assert worker.run(5) is StopReason.TIME_LIMIT
+    assert states(store) == [TrialState.INTERRUPTED, TrialState.COMPLETED]
+    assert [trial.plan.supernet is None for trial in store.history()[0]] == [False, True]
+    later, store, _ = make_worker(tmp_path, PretendedEngine(), spec=WITH_A_SUPERNET)
+    assert later.run(2) is StopReason.FINISHED
+    assert states(store) == [TrialState.COMPLETED] * 2 and store.trial(1).attempt == 2
+
+
+class WithSupernets(PretendedEngine):
+    """Its supernets compare one architecture, and have no loss of a model."""
+
+    def run(self, plan, given=None, on_progress=None):
+        outcome = super().run(plan, given, on_progress)
+        if plan.supernet is None:
+            return outcome
+        candidate = Candidate((0,) * len(plan.supernet.positions), 0.5, True)
+        return dataclasses.replace(outcome, metrics={"supernet_loss": 1.0}, candidates=(candidate,))
+
+
+def test_who_waits_for_the_last_trial_sleeps_where_a_supernet_counts_too(tmp_path, monkeypatch):
+    worker, store, _ = make_worker(tmp_path, WithSupernets(), spec=WITH_A_SUPERNET)
+    worker.run(2)
+    assert store.trial(1).plan.supernet is not None
+    held, claim, claims, naps = store.claim("another", 3), store.claim, [], []
+
+    def counted(name, target):
+        claims.append(target)
+        assert len(claims) < 9, "it asks again and again"
+        return claim(name, target)
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            store.release(held)
+
+    monkeypatch.setattr(store, "claim", counted)
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=time.monotonic, sleep=nap))
+    assert worker.run(3) is StopReason.FINISHED
+    assert len(claims) == 3 and len(naps) == 3
+
+
+def test_a_study_whose_trials_are_all_parts_of_a_supernet_goes_on_until_it_has_a_model(tmp_path):
+    for _ in range(2):  # the second time it is complete
+        worker, store, _ = make_worker(tmp_path, WithSupernets(), spec=WITH_A_SUPERNET)
+        assert worker.run(1) is StopReason.FINISHED
+        assert [trial.plan.supernet is None for trial in store.history()[0]] == [False, True]
 
 
 def test_callbacks_see_every_finished_trial_and_their_exceptions_are_the_users(tmp_path):

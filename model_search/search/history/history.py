@@ -46,6 +46,7 @@ class History:
         self._ranked: list[Trial] = []
         self._arrivals: list[Trial] = []
         self._latest_completed = 0
+        self._counted = 0
         self._unfinished: dict[int, Trial] = {}
         self._failed: dict[int, Trial] = {}
         self._keys: dict[str, int] = {}
@@ -92,6 +93,7 @@ class History:
         if trial.state in (TrialState.FAILED, TrialState.LOST):
             self._failed[trial.id] = trial
         elif trial.state == TrialState.COMPLETED:
+            self._counted += 1
             self._rank(trial)
 
     def _rank(self, trial: Trial) -> None:
@@ -156,6 +158,11 @@ class History:
     def completed_count(self) -> int:
         """How many trials `completed` holds."""
         return len(self._ranked)
+
+    @property
+    def counted(self) -> int:
+        """How many trials are completed, models or not: supernets and further folds, too, as the store counts them."""
+        return self._counted
 
     @property
     def unfinished(self) -> tuple[Trial, ...]:

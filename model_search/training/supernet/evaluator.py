@@ -11,7 +11,7 @@ import numpy as np
 
 from model_search.data.prepared_data import TableData
 from model_search.errors import TrialError
-from model_search.metadata.trial import Candidate, SupernetPlan, TrialPlan
+from model_search.metadata.trial import SUPERNET_LOSS, Candidate, SupernetPlan, TrialPlan
 from model_search.training.batches import RowOrder, skip
 from model_search.training.engine import Engine
 from model_search.training.evaluation import ValidationMetrics
@@ -27,6 +27,8 @@ from model_search.training.supernet.shared_weights import SharedWeights, Stage
 METHODS: dict[str, type[Method]] = {method.name: method for method in (SinglePath, SharedByController, Differentiable)}
 _REPORT_SECONDS = 0.4
 _DRAWS = 50  # until a proposal is new
+_STALE = 20  # repeats in a row, after which a method's proposals give way to random draws
+_REPEATS = 300  # in a row, after which the space is taken to be exhausted
 PREFIX = "method/"  # of what a method itself has learnt, among the weights
 
 
@@ -79,24 +81,24 @@ class _Run:
             self._method.load(own)
         self._rng = np.random.default_rng([plan.seed, plan.first_step])
         self._loss = math.nan
+        self._updates = plan.first_step
 
     def outcome(self) -> TrialOutcome:
         started = time.perf_counter()
-        plan = self._task.plan
         stopped = self._train()
         trained = time.perf_counter()
         candidates = self._compare(stopped) if self._task.supernet.candidates else []
         ended = time.perf_counter()
-        weights, optimizer = self._shared.state(plan.steps)
+        weights, optimizer = self._shared.state(self._updates)
         weights |= {PREFIX + name: array for name, array in self._method.state().items()}
-        metrics = {"supernet_loss": self._loss, **self._method.metrics()}
+        metrics = {SUPERNET_LOSS: self._loss, **self._method.metrics()}
         if candidates:
             best = self._task.settings.objective.best([candidate.value for candidate in candidates])
             metrics |= {"candidates": float(len(candidates)), "best_of_candidates": float(best or 0.0)}
         return TrialOutcome(
             metrics=metrics,
             parameters=sum(math.prod(shape) for shape in self._shared.network.shapes.values()),
-            best_step=plan.steps,
+            best_step=self._updates,
             timings={"train": trained - started, "validate": ended - trained, "total": ended - started},
             curve=(),
             weights=weights,
@@ -122,6 +124,7 @@ class _Run:
                     f"the loss of the supernet became {losses[-1]} at step {update + 1}; a lower learning_rate helps"
                 )
             self._loss = float(np.mean(losses[-100:]))
+            self._updates = update + 1
         return self._told_to_stop(stage.end)
 
     def _told_to_stop(self, update: int) -> bool:
@@ -137,19 +140,24 @@ class _Run:
         wanted = 1 if stopped else task.supernet.candidates
         found: list[Candidate] = []
         known: set[tuple[int, ...]] = set()
-        draws = 0
-        while len(found) < wanted and draws < _DRAWS * wanted:
+        draws = repeats = 0
+        while len(found) < wanted and draws < _DRAWS * wanted and repeats < _REPEATS:
+            if self._told_to_stop(task.plan.steps) and found:
+                break
             draws += 1
             random = len(found) < max(1, round(RANDOM_SHARE * wanted))
-            path = self._paths.random(self._rng) if random else self._method.propose(found, objective, self._rng)
+            if random or repeats >= _STALE:
+                path = self._paths.random(self._rng)
+            else:
+                path = self._method.propose(found, objective, self._rng)
             if path in known:
+                repeats += 1
                 continue
+            repeats = 0
             known.add(path)
             value = self._value(path)
             if math.isfinite(value):
                 found.append(Candidate(tuple(map(int, path)), value, random))
-            if self._told_to_stop(task.plan.steps):
-                break
         if not found:
             raise TrialError("no architecture could be compared: the metric is not finite with shared weights")
         return found

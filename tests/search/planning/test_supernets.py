@@ -15,6 +15,7 @@ from model_search.ranking import Goal, Objective
 from model_search.report.one_shot import expected_best, in_sentences, shared_weights, spearman
 from model_search.search.algorithms.registry import SEARCHES
 from model_search.search.history.history import History
+from model_search.search.planning.supernets import why_anew
 from model_search.spec.check import check
 from model_search.spec.load import load_text, warnings_of
 
@@ -122,6 +123,76 @@ def test_where_a_part_failed_the_one_before_it_is_made_anew():
     anew = make.plan(5, history)
     assert anew.start is None and anew.first_step == 0
     assert len({history.get(number).plan.key for number in range(1, 5)} | {anew.key}) == 5
+
+
+def test_a_part_that_was_cut_off_is_made_anew():
+    make, history = planner(), History("loss", "minimize")
+    history.update([finished(make.plan(1, history))])
+    cut = finished(make.plan(2, history))
+    history.update([dataclasses.replace(cut, result=dataclasses.replace(cut.result, best_step=cut.plan.first_step))])
+    anew = make.plan(3, history)
+    assert (anew.start, anew.steps) == (cut.plan.start, cut.plan.steps) and anew.key != cut.plan.key
+
+
+@pytest.mark.parametrize("fewer", [60, 20, 9, 1])
+def test_with_fewer_steps_one_short_part_more_compares(fewer):
+    def of_steps(steps):
+        settings = f"search_settings {{ hparam {{ key: 'supernet_steps' value {{ int64_value: {steps} }} }}"
+        return planner(TEXT.replace("search_settings {", settings))
+
+    make, history = of_steps(90), History("loss", "minimize")
+    for number in (1, 2):
+        history.update([finished(make.plan(number, history))])
+    last = of_steps(fewer).plan(3, history)
+    assert (last.first_step, last.steps, last.total_steps) == (60, 60 + max(fewer // 3, 1), None)
+    assert last.start.trials == (2,) and last.supernet.candidates == 200
+
+
+ADDED = TEXT.replace("'CELL_CONVOLUTION_1X1'", "'CELL_CONVOLUTION_1X1', 'CELL_MAX_POOLING_3X3'")
+REORDERED = TEXT.replace("'CELL_IDENTITY', 'CELL_CONVOLUTION_1X1'", "'CELL_CONVOLUTION_1X1', 'CELL_IDENTITY'")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (ADDED, "operations"),
+        (REORDERED, "order"),
+        (TEXT.replace("SPOS", "DARTS"), "DARTS and was SPOS"),
+        (TEXT.replace("channels: 4", "channels: 6"), "layout"),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_with_other_options_the_supernet_begins_anew(text, reason, parts):
+    """Its weights would be those of other operations, or of other shapes."""
+    before, make, history = planner(), planner(text), History("loss", "minimize")
+    for number in range(1, parts + 1):
+        history.update([scored(before.plan(number, history))])
+    history.update([Trial(4, TrialState.FAILED, 1, 4, "w", before.plan(4, History("loss", "minimize")), reason="no")])
+    plan = make.plan(5, history)
+    assert plan.supernet is not None and (plan.start, plan.first_step) == (None, 0)
+    assert not history.contains_key(plan.key) and plan.key.endswith(":0")
+    assert reason in why_anew(plan, history)
+    history.update([finished(plan)])
+    onward = make.plan(6, history)
+    assert onward.start.trials == (5,) and why_anew(onward, history) is None
+
+
+def test_another_controller_begins_anew():
+    enas = TEXT.replace("SPOS", "ENAS")
+    units = "search_settings { hparam { key: 'controller_units' value { int64_value: 8 } }"
+    history = History("loss", "minimize")
+    history.update([finished(planner(enas).plan(1, history))])
+    assert planner(enas).plan(2, history).first_step
+    anew = planner(enas.replace("search_settings {", units)).plan(2, history)
+    assert not anew.first_step and "controller" in why_anew(anew, history)
+
+
+def test_candidates_of_another_supernet_are_not_trained(after_the_supernet):
+    _, history, _ = after_the_supernet
+    make = planner(ADDED)
+    unplanned = history.snapshot()
+    unplanned.update([running(4, make.plan(4, history))])
+    assert make.plan(5, unplanned).random
 
 
 def test_no_part_goes_on_from_a_later_trial():

@@ -13,6 +13,7 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import StartKind, SupernetPlan, TrialKind, TrialPlan, WarmStart
 from model_search.training.evaluator import make_evaluator
 from model_search.training.outcome import Given, TrainingSettings
+from model_search.training.supernet import evaluator as supernets
 from model_search.training.supernet.darts import Curvature
 from model_search.training.supernet.network import Mixture, Path, Sampled, SharedNetwork
 from model_search.training.supernet.paths import Paths
@@ -68,7 +69,7 @@ def data():
 
 
 def plan(first, end, total=12, candidates=6, trial=1, **others):
-    reductions = 0 if others.get("positions") is SMALL else 1
+    reductions = 0 if others.get("positions") in (SMALL, TINY) else 1
     start = WarmStart(StartKind.RESUME, (trial - 1,)) if first else None
     return TrialPlan(
         trial, TrialKind.SUPERNET, (), {"learning_rate": 0.01, **LAYOUT, "cell_reductions": reductions}, end, 8, 3,
@@ -255,7 +256,44 @@ def test_weights_of_another_supernet_are_refused(data):
 
 def test_when_told_to_stop_one_architecture_is_still_compared(data):
     outcome = evaluator(data).run(plan(0, 12), on_progress=lambda now: True)
-    assert len(outcome.candidates) == 1
+    assert len(outcome.candidates) == 1 and outcome.best_step == 0
+
+
+TINY = tuple(cells.positions(CellKind.NORMAL, 1, ("CELL_IDENTITY",)))
+
+
+def untrained(monkeypatch):
+    """Leaves the comparison alone."""
+    monkeypatch.setattr(supernets._Run, "_train", lambda self: False)
+    monkeypatch.setattr(supernets._Run, "_value", lambda self, path, rows=None: 0.5)
+
+
+@pytest.mark.parametrize("method", ["SPOS", "ENAS"])
+def test_a_space_that_is_exhausted_ends_the_comparison(data, monkeypatch, method):
+    untrained(monkeypatch)
+    drawn, random = [], Paths.random
+    monkeypatch.setattr(Paths, "random", lambda self, rng: drawn.append(1) or random(self, rng))
+    given = {"method": method, "settings": OF_ENAS, "positions": TINY}
+    found = evaluator(data).run(plan(0, 1, total=1, candidates=100, **given)).candidates
+    assert len({candidate.choices for candidate in found}) == len(found) < 10
+    assert len(drawn) < 500
+
+
+def test_a_comparison_hears_that_it_is_to_stop_while_all_it_draws_is_known(data, monkeypatch):
+    untrained(monkeypatch)
+    monkeypatch.setattr(supernets, "_REPORT_SECONDS", 0.0)
+    asked = []
+
+    def stop_after_twenty(now):
+        asked.append(now.step)
+        if len(asked) > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluator(data).run(
+            plan(0, 1, total=1, candidates=100, method="SPOS", positions=TINY), on_progress=stop_after_twenty
+        )
+    assert len(asked) == 21
 
 
 def test_shared_weights_learn(data):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from model_search.metadata.trial import Candidate, Trial
+from model_search.metadata.trial import Candidate, SupernetPlan, Trial
 from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import Setting, register_search
 from model_search.search.algorithms.tower_search import TowerSearch
@@ -58,7 +59,7 @@ class OneShot(TowerSearch):
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The best candidate that has not been tried, a random one, or any architecture at random."""
-        found = compared(history)
+        found = compared(history, self.suits)
         if found is None or found.plan is None or found.plan.supernet is None or found.result is None:
             return self.draw(history, rng)
         tried, space = self.tried(history), found.plan.supernet
@@ -71,6 +72,10 @@ class OneShot(TowerSearch):
                 return Proposal(architecture, random=random)
         return self.draw(history, rng)
 
+    def suits(self, supernet: SupernetPlan) -> bool:
+        """Whether a supernet is of this method, and of the architectures that are searched now."""
+        return supernet.method == self.method and supernet.positions == self.grammar.positions
+
     def of_method(self) -> dict[str, Any]:
         """The settings of the method alone, which the evaluator reads."""
         common = {setting.name for setting in _COMMON}
@@ -81,9 +86,22 @@ class OneShot(TowerSearch):
         return sorted(candidates, key=lambda candidate: loss(candidate.value))
 
 
-def compared(history: History) -> Trial | None:
-    """The last trial that has compared architectures with shared weights; None where there is none."""
-    found = [trial for trial in history.supernets.values() if trial.result is not None and trial.result.candidates]
+def compared(history: History, suits: Callable[[SupernetPlan], bool] | None = None) -> Trial | None:
+    """The last trial that has compared architectures with shared weights; None where there is none.
+
+    Args:
+        history: The trials of the study.
+        suits: Says which supernets are asked for; None for any.
+    """
+    found = [
+        trial
+        for trial in history.supernets.values()
+        if trial.result is not None
+        and trial.result.candidates
+        and trial.plan is not None
+        and trial.plan.supernet is not None
+        and (suits is None or suits(trial.plan.supernet))
+    ]
     return max(found, key=lambda trial: trial.id, default=None)
 
 
