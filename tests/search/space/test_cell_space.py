@@ -100,6 +100,21 @@ def test_no_part_of_a_cell_or_a_macro_tower_is_a_wider_one(names):
     assert not is_wider(*names)
 
 
+def test_a_suggested_cell_fits_the_problem():
+    normal = '{"normal": [[[0, "CELL_IDENTITY"], [1, "CELL_IDENTITY"]]]}'
+    recurrent = '{"recurrent": [[[0, "CELL_TANH"]]]}'
+    for problem, text, fits in [
+        ("CNN cell { }", normal, True),
+        ("CNN cell { }", recurrent, False),
+        ("RNN_LAST_ACTIVATIONS cell { }", recurrent, True),
+        ("RNN_LAST_ACTIVATIONS cell { }", normal, False),
+        ("DNN", normal, False),
+    ]:
+        spec = text_format.Parse(f"problem_type: {problem} user_suggestions {{ cells: '{text}' }}", PhoenixSpec())
+        said = [problem.message for problem in check(spec) if "suggestion" in problem.message]
+        assert len(said) == (not fits), (problem, text, said)
+
+
 def test_a_study_goes_on_with_the_same_cells():
     old = load_text(IMAGES)
     assert incompatibilities(old, load_text(IMAGES.replace("channels: [4, 8]", "channels: 16"))) == []
