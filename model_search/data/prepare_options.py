@@ -12,9 +12,11 @@ from model_search.errors import DataError
 # How cells are read; a study goes on with the rules that it began with. With rules 1 as version 1.0 did (see
 # `tabular/earlier_rules.py`); from 2 on as they are written; from 3 on "10:30:00+01" and "10:30:00 UTC" are times, too,
 # and texts such as "inf" are missing among labels that are numbers; for pictures, see `images/picture_format.py`. From
-# 4 on durations of Arrow are left out, as those of NumPy are: they were categories of their texts.
+# 4 on durations of Arrow are left out, as those of NumPy are: they were categories of their texts. From 5 on a channel
+# of a sequence or a map is constant if it varies little beside its own largest value, not beside 1.
 RULES_AS_WRITTEN = 2
-RULES_OF_NEW_STUDIES = 4
+RULES_OF_ANY_SCALE = 5
+RULES_OF_NEW_STUDIES = 5
 
 
 @dataclasses.dataclass(frozen=True)
