@@ -242,6 +242,8 @@ def from_json(text: str) -> tuple[str, ...]:
         SpecError: if the text is something else, or a graph refers to a later node.
     """
     form = '{"normal": [[[0, "CELL_IDENTITY"], [1, "CELL_IDENTITY"]], ...], ...}'
+    if not isinstance(text, str):
+        raise SpecError(f"the graphs of cells are a {type(text).__name__}; expected the text {form}")
     try:
         given = json.loads(text)
         if isinstance(given, dict) and list(given) == [_MACRO]:

@@ -54,7 +54,7 @@ class Study:
     def __init__(self, folder: pathlib.Path, artefacts: str | None = None):
         self._folder = folder
         self._opened = study_folder.OpenFolder(folder)
-        self._artefacts_place = artefacts
+        self.artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
         self._lock = threading.Lock()
         self._record = self._read_record()
@@ -182,7 +182,7 @@ class Study:
         """
         from model_search.trainers.finish_study import FinishOptions, finish_study
 
-        options = FinishOptions(data, what, student_parameters, progress, self._artefacts_place, members)
+        options = FinishOptions(data, what, student_parameters, progress, self.artefacts_place, members)
         finish_study(self._folder, options)
         return self.final_models
 
@@ -202,7 +202,7 @@ class Study:
         """
         from model_search.trainers.replay import replay_trial
 
-        return replay_trial(self._folder, trial_number(trial), data, metric, self._artefacts_place)
+        return replay_trial(self._folder, trial_number(trial), data, metric, self.artefacts_place)
 
     def train_longer(
         self,
@@ -234,16 +234,14 @@ class Study:
         """
         from model_search.trainers.longer.training import LongerOptions, train_longer
 
-        options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self._artefacts_place)
+        options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self.artefacts_place)
         return self.trial(train_longer(self._folder, options))
 
     def final_fit(self, data: Provider, trial: int | None = None, *, patience: int = 30, **options: Any) -> Trial:
         """Trains the best tower until `patience` epochs in a row were no better; else as `train_longer`."""
         from model_search.trainers.longer.training import final_fit
 
-        return self.trial(
-            final_fit(self._folder, data, trial, patience, {"artefacts": self._artefacts_place} | options)
-        )
+        return self.trial(final_fit(self._folder, data, trial, patience, {"artefacts": self.artefacts_place} | options))
 
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
@@ -461,7 +459,7 @@ class Study:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled study is its place, not its content: it becomes what `load_study` opens there then."""
-        return load_study, (self._root(self._opened.path), self.name, self._artefacts_place)
+        return load_study, (self._root(self._opened.path), self.name, self.artefacts_place)
 
     def _root(self, folder: pathlib.Path) -> str:
         """The folder of all studies, of that of this one."""
@@ -501,7 +499,7 @@ class Study:
             calibration=calibration,
             root=self._root(self._folder),
             made_at=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-            artefacts=self._artefacts_place,
+            artefacts=self.artefacts_place,
             comparison=kept_comparison(self._folder),
         )
 

@@ -83,6 +83,8 @@ EDGE = '[0, "CELL_IDENTITY"]'
     ("text", "message"),
     [
         ("[]", "the graphs of cells are"),
+        ({"normal": []}, "the graphs of cells are a dict; expected the text"),
+        (None, "the graphs of cells are a NoneType; expected the text"),
         ("{}", "expected a cell"),
         ('{"large": []}', "large"),
         ('{"normal": [[[0, "CELL_IDENTITY"]]]}', "expected 2 edges for each node"),

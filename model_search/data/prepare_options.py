@@ -16,9 +16,10 @@ from model_search.errors import DataError
 # and texts such as "inf" are missing among labels that are numbers; for pictures, see `images/picture_format.py`. From
 # 4 on durations of Arrow are left out, as those of NumPy are: they were categories of their texts. From 5 on names of
 # folders are classes, whatever they say, files that declare classes or numbers are believed, times that are whole
-# numbers are compared exactly, and the punctuation of all scripts stands between words.
+# numbers are compared exactly, the punctuation of all scripts stands between words, and a channel of a sequence or of a
+# map is constant if it varies little beside its own largest value, not beside 1.
 RULES_AS_WRITTEN = 2
-RULES_AS_DECLARED = 5
+RULES_AS_DECLARED = RULES_OF_ANY_SCALE = 5
 RULES_OF_NEW_STUDIES = 5
 
 

@@ -90,8 +90,20 @@ def _without_blocks(checker: Checker) -> None:
 
 
 def suggested(checker: Checker, text: str, path: Path) -> None:
-    """The graphs of cells that a tower is given by."""
+    """The graphs of cells that a tower is given by, which read what the problem's towers read."""
     try:
-        cells.from_json(text)
+        blocks = cells.from_json(text)
     except SpecError as error:
         checker.add(f"{str(error)[:1].upper()}{str(error)[1:]}.", path)
+        return
+    about = checker.problem_type
+    kinds = cells.cells_of(blocks)  # none of a macro tower
+    is_recurrent = about.input_rank == SEQUENCE_RANK
+    if not (about.reads_maps or is_recurrent):
+        checker.add(
+            f"A suggestion of cells is for maps and sequences, and problem_type is {about.name}; name blocks.", path
+        )
+    elif is_recurrent != (cells.CellKind.RECURRENT in kinds):
+        given = f"the cells {', '.join(kinds)}" if kinds else "a macro tower"
+        expected = "a recurrent cell" if is_recurrent else "normal and reduction cells, or a macro tower"
+        checker.add(f"This suggestion has {given}, and problem_type is {about.name}; expected {expected}.", path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from keras import layers, ops
 from model_search.data.rows import InputSpec, InputSpecs, main_inputs
 from model_search.errors import UserError
 from model_search.towers.keras_inputs import input_name, row_name
+
+_TINY, _HUGE = 1e-6, 1e18  # deviations of the numbers of channels that are standardised as they are
 
 
 class Entrance(NamedTuple):
@@ -99,11 +102,25 @@ def renamed(model: keras.Model, name: str) -> keras.Model:
 
 
 def _normalised(tensor: keras.KerasTensor, spec: InputSpec) -> keras.KerasTensor:
-    """An input minus its mean, divided by its deviation, where the spec has them."""
+    """An input minus its mean, divided by its deviation, where the spec has them.
+
+    float32 has no variance of channels of tiny or huge numbers, and Keras divides by no less than 1e-7: these are
+    first multiplied by a power of two, which changes no digit.
+    """
     if not spec.mean:
         return tensor
-    variance = [value * value for value in spec.deviation]
-    return layers.Normalization(mean=list(spec.mean), variance=variance, name=f"{tensor.name}_normalised")(tensor)
+    factors = [_factor(value) for value in spec.deviation]
+    name = f"{tensor.name}_normalised"
+    if any(factor != 1.0 for factor in factors):
+        tensor = layers.Rescaling(factors, name=f"{tensor.name}_rescaled")(tensor)
+    mean = [value * factor for value, factor in zip(spec.mean, factors, strict=True)]
+    variance = [(value * factor) ** 2 for value, factor in zip(spec.deviation, factors, strict=True)]
+    return layers.Normalization(mean=mean, variance=variance, name=name)(tensor)
+
+
+def _factor(deviation: float) -> float:
+    """The power of two that makes a tiny or huge deviation one near 1; 1 for all others."""
+    return 1.0 if _TINY <= deviation <= _HUGE else 2.0 ** -round(math.log2(deviation))
 
 
 def _valid(tensor: keras.KerasTensor, inputs: Mapping[str, keras.KerasTensor], spec: InputSpec) -> keras.KerasTensor:

@@ -22,6 +22,7 @@ from model_search.search.history.history import History
 from model_search.trainers.finish_study import same_data, study_parts
 from model_search.trainers.finished_models import FinishedTowers, save_outcome
 from model_search.trainers.session import tensorflow_engine
+from model_search.training.evaluator import OnProgress
 from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -184,7 +185,7 @@ class _Replay:
         history.update(self._study.store.history()[0])
         stream = not isinstance(self._data, TableData)
         given = FinishedTowers(history, self._study.artefacts, engine, stream, self._study.store.files).given(plan)
-        outcome = engine.run(plan, given)
+        outcome = engine.run(plan, given, _ending_as(result))
         metric = self._study.record.metric if plan.supernet is None else SUPERNET_LOSS
         is_close = math.isclose(outcome.metrics[metric], result.metrics[metric], rel_tol=_CLOSE)
         if not is_close and not is_wanted:
@@ -216,9 +217,20 @@ class _Replay:
                 self._notes.append(f"{name} was {then} for trial {trial_id} and is {now} now")
         if environment.get("onednn") and "onednn" not in result.environment:
             self._notes.append(f"onednn is on now; trial {trial_id} does not tell whether it was on")
-        if result.curve and result.curve[-1][0] < plan.steps:
+        if result.stopped_at is None and result.curve and result.curve[-1][0] < plan.steps:
             last = result.curve[-1][0]
             self._notes.append(f"trial {trial_id} was last evaluated after {last} of {plan.steps} steps")
+
+
+def _ending_as(result: TrialResult) -> OnProgress | None:
+    """Ends a training after the evaluation that early stopping, or its patience, ended it after; None where none did.
+
+    Whether a rule would end it again depends on the other trials that were there, and which they were is not stored.
+    """
+    if result.stopped_at is None:
+        return None
+    end = max(result.stopped_at, result.curve[-1][0] if result.curve else 0)
+    return lambda progress: progress.step >= end
 
 
 def _completed(study: StudyParts, trial_id: int) -> tuple[Trial, TrialPlan, TrialResult]:

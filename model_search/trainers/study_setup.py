@@ -75,7 +75,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     folder = paths.study_dir(options.root_dir, options.experiment_name).absolute()
     deleted = EarlierStudy.found(options.experiment_name, folder) if options.overwrite else None
     existing = None if options.overwrite else _existing(folder / paths.DATABASE)
-    given = read_given(options.warm_start_from)
+    given = read_given(options.warm_start_from, options.artefacts)
     ready = _prepare(provider, spec, options, existing, given)
     left_over = "" if deleted is None else deleted.delete()
     _make_folder(folder)

@@ -10,10 +10,12 @@ import sys
 import numpy as np
 import pytest
 
+from model_search import single_trainer
 from model_search.data import csv_data
 from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata.artefacts import LocalArtefacts, PrunedArtefactError
 from model_search.metadata.sqlite_store import SqliteStore
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.study import load_study
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -72,6 +74,19 @@ def test_deleted_files_are_reported_and_made_again(study, provider, cancer_csv):
     assert found.restored == (*ensemble.plan.members, ensemble.id)
     assert whole(study) == list(found.restored)
     np.testing.assert_array_equal(study.predict(str(cancer_csv), trial=ensemble.id), before)
+
+
+def test_a_trial_that_was_ended_early_is_ended_there_again(tmp_path, provider):
+    blocks = ["FIXED_OUTPUT_FULLY_CONNECTED_64"]
+    spec = PhoenixSpec(search="AUTO_KERAS", blocks_to_use=blocks, minimum_depth=1, maximum_depth=2)
+    study = single_trainer.SingleTrainer(provider, spec).try_models(
+        1, 600, None, tmp_path, 32, "x", "", seed=3, progress=False, finish="neither", members="networks"
+    )
+    trial = study.trial(1)
+    assert trial.result.stopped_at < trial.plan.steps
+    found = study.replay(1, provider)
+    assert found.same
+    assert found.notes == ()
 
 
 def test_a_damaged_file_is_made_again(study, provider):

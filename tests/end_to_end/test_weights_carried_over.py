@@ -10,6 +10,7 @@ from model_search.errors import StudyError, UserError
 from model_search.metadata.trial import StartKind
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.proto.transfer_learning_spec_pb2 import TransferLearningSpec
+from model_search.study import load_study
 from model_search.trainers.starting.given_models import fit_of_given, given_settings, given_towers, read_given
 
 DENSE = "FIXED_OUTPUT_FULLY_CONNECTED_64"
@@ -131,6 +132,32 @@ def test_the_same_models_may_be_given_again(averaged):
     assert given_settings(again, settings) == given_settings(None, settings) == settings
     assert given_towers(settings)[0].name == str(averaged.best_trial.id)
     assert given_towers({}) == ()
+
+
+def test_a_study_whose_files_are_elsewhere_gives_its_weights(tmp_path, provider):
+    place = str(tmp_path / "files")
+    source = search(tmp_path, provider, 1, experiment_name="source", artefacts=place)
+    for found in (
+        read_given(source),
+        read_given(source, str(tmp_path / "others")),
+        read_given(source.folder, place),
+        read_given(load_study(tmp_path, "source"), place),
+    ):
+        assert [tower.name for tower in found.towers] == ["1"]
+    with pytest.raises(StudyError, match=r"keeps the files of its trials in .* only if you name it"):
+        read_given(source.folder)
+
+
+def test_a_study_in_its_own_folder_starts_a_search_with_files_elsewhere(averaged, tmp_path):
+    assert read_given(averaged.folder, str(tmp_path / "files")).digest == read_given(averaged).digest
+
+
+def test_weights_of_bfloat16_become_float32():
+    dense = keras.layers.Dense(2, dtype="bfloat16")
+    given = read_given(keras.Sequential([keras.Input((4,)), dense]))
+    kernel, bias = given.arrays.values()
+    assert kernel.dtype == bias.dtype == np.float32
+    np.testing.assert_array_equal(kernel, np.asarray(dense.get_weights()[0], np.float32))
 
 
 @pytest.mark.parametrize("stored", [3, {"towers": 3}, {"towers": [{"name": 1, "blocks": []}]}, {"towers": [{}]}])

@@ -36,6 +36,21 @@ def test_a_padded_sequence_of_numbers_is_joined_step_by_step():
     assert np.array(read(specs, rows)[0])[0].tolist() == [[0, 0, 5], [0, 0, 6], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("scale", [2.0**-110, 1e-12, 1e-7, 1e-3, 1.0, 1e6, 1e20, 1e25])
+def test_channels_of_any_scale_are_standardised_and_a_stored_model_does_the_same(tmp_path, scale):
+    rows = np.random.default_rng(0).normal(3.0, 2.0, size=(40, 5, 2))
+    rows[..., 0] *= scale
+    values = rows.astype(np.float32)
+    spec = InputSpec((5, 2), mean=tuple(rows.mean((0, 1))), deviation=tuple(rows.std((0, 1))))
+    entered = entrance({"a": spec}, 2)
+    model = keras.Model(structured(entered.inputs), entered.tensor)
+    found = np.array(model(values))
+    np.testing.assert_allclose(found, (values - rows.mean((0, 1))) / rows.std((0, 1)), atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.array(keras.models.load_model(tmp_path / "model.keras")(values)), found)
+    assert any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers) == (not 1e-6 < scale < 1e18)
+
+
 def test_token_ids_beside_a_sequence_are_refused():
     specs = {"a": InputSpec((3, 2)), "tokens": InputSpec((3,), "int32", lengths="lengths"), "lengths": LENGTHS}
     with pytest.raises(UserError, match=r"'tokens' is a padded sequence of whole numbers .* the only input"):

@@ -87,7 +87,7 @@ def streamed(
         loss_fn=functions[0],
         metric_fn=functions[1],
         lengths={SEQUENCE: LENGTHS},
-        own_specs={SEQUENCE: spec_of_steps(valid_steps, (steps, bands))},
+        own_specs={SEQUENCE: spec_of_steps(valid_steps, (steps, bands), options.reading_rules)},
     )
 
 

@@ -13,7 +13,7 @@ from model_search.data.checked_json import damaged, read_record
 from model_search.data.inputs import as_array
 from model_search.data.prepare_options import RULES_OF_NEW_STUDIES
 from model_search.data.rows import InputSpec, clip, note_of_clipped
-from model_search.data.sequences.padded import Padded, padded
+from model_search.data.sequences.padded import Padded, divisors, padded
 from model_search.data.text.tokens import TextFormat, Tokenized, is_missing, tokenized
 from model_search.errors import DamagedRecordError, DataError
 
@@ -113,16 +113,15 @@ class Given:
             return dict(zip((name, name + LENGTHS), self.form.text.inputs(self.values).values(), strict=True))
         return {name: self.values}
 
-    def spec(self, name: str, rows: np.ndarray) -> InputSpec:
+    def spec(self, name: str, rows: np.ndarray, rules: int = RULES_OF_NEW_STUDIES) -> InputSpec:
         """What a tower reads, normalised by these rows' mean and deviation; read by a tower of its own."""
         if isinstance(self.values, Tokenized):
             size, steps = (0, 1) if self.form.text is None else (self.form.text.size, self.form.text.steps)
             return InputSpec((steps,), "int32", name + LENGTHS, vocabulary=size, own_tower=True)
         if isinstance(self.values, Padded):
-            return dataclasses.replace(self.values.take(rows).spec(), lengths=name + LENGTHS, own_tower=True)
+            return dataclasses.replace(self.values.take(rows).spec(rules=rules), lengths=name + LENGTHS, own_tower=True)
         own = self.values[rows].reshape(-1, self.values.shape[-1]).astype(np.float64)
-        deviation = own.std(axis=0)
-        deviation[deviation < 1e-6 * np.maximum(1.0, np.abs(own).max(axis=0))] = 1.0
+        deviation = divisors(own.std(axis=0), np.abs(own).max(axis=0), rules)
         shape, dtype = self.values.shape[1:], str(self.values.dtype)
         mean = tuple(float(value) for value in own.mean(axis=0))
         return InputSpec(shape, dtype, mean=mean, deviation=tuple(map(float, deviation)), own_tower=True)

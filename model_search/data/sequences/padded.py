@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from model_search.data.files.disk_cache import GIB
+from model_search.data.prepare_options import RULES_OF_ANY_SCALE, RULES_OF_NEW_STUDIES
 from model_search.data.rows import Arrays, InputSpec, clip, with_missing
 from model_search.errors import DataError
 
 SEQUENCE = "sequence"  # the input of a tower that reads sequences
 LENGTHS = "lengths"  # the input that holds their lengths
 USUAL_SHARE, LONG = 0.97, 2.0  # of the sequences are no longer; the longest is so many times as long, which is said
+_HUGE = 1e18  # the rounding of such numbers is itself no small number
+_SMALLEST = 1e-30  # a channel whose numbers are all smaller by far is one of zeros
 _BLOCK = 2**18  # numbers that are checked at a time
 
 
@@ -61,18 +64,20 @@ class Padded:
         found[:, :kept] = self.values[:, :kept]
         return dataclasses.replace(self, values=found)
 
-    def spec(self, at_least: int = 0) -> InputSpec:
+    def spec(self, at_least: int = 0, rules: int = RULES_OF_NEW_STUDIES) -> InputSpec:
         """What a tower reads, with the mean and the deviation of each channel over the valid steps.
 
         Args:
             at_least: To how many steps the sequences are padded later, if to more than now.
+            rules: The study's rules of reading.
         """
         rows = zip(self.values, self.lengths.tolist(), strict=True)
         steps, channels = self.values.shape[1:]
-        return spec_of_steps([np.concatenate([row[:valid] for row, valid in rows])], (max(at_least, steps), channels))
+        valid_steps = [np.concatenate([row[:valid] for row, valid in rows])]
+        return spec_of_steps(valid_steps, (max(at_least, steps), channels), rules)
 
 
-def spec_of_steps(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> InputSpec:
+def spec_of_steps(blocks: Iterable[np.ndarray], shape: tuple[int, ...], rules: int = RULES_OF_NEW_STUDIES) -> InputSpec:
     """What a tower reads, from all valid steps.
 
     Mean and deviation of a channel are those of all blocks, by the update of Chan, Golub & LeVeque ("Updating Formulae
@@ -81,6 +86,7 @@ def spec_of_steps(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> Input
     Args:
         blocks: The valid steps, [steps, channels] each; one is in memory at a time.
         shape: That of a padded sequence: (steps, channels).
+        rules: The study's rules of reading.
     """
     count, largest = 0, np.zeros(shape[1])
     mean, squares = np.zeros(shape[1]), np.zeros(shape[1])
@@ -92,14 +98,27 @@ def spec_of_steps(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> Input
         mean += (own - mean) * (len(steps) / total)
         largest = np.maximum(largest, np.abs(steps).max(axis=0))
         count = total
-    deviation = np.sqrt(squares / count)
-    deviation[deviation < 1e-6 * np.maximum(1.0, largest)] = 1.0
+    deviation = divisors(np.sqrt(squares / count), largest, rules)
     return InputSpec(
         shape,
         lengths=LENGTHS,
         mean=tuple(float(value) for value in mean),
         deviation=tuple(float(value) for value in deviation),
     )
+
+
+def divisors(deviation: np.ndarray, largest: np.ndarray, rules: int) -> np.ndarray:
+    """What the values of each channel are divided by: their deviation; 1 for a constant channel of no huge number.
+
+    Args:
+        deviation: Of each channel.
+        largest: The largest absolute value of each.
+        rules: The study's rules of reading.
+    """
+    if rules < RULES_OF_ANY_SCALE:
+        return np.where(deviation < 1e-6 * np.maximum(1.0, largest), 1.0, deviation)
+    whole = np.where(largest > _HUGE, largest, 1.0)
+    return np.where(deviation < 1e-6 * np.maximum(largest, _SMALLEST), whole, deviation)
 
 
 def unmarked_padding(x: Any, lengths: Any = None) -> str | None:

@@ -66,7 +66,7 @@ def prepare_sequences(
         loss_fn=functions[0],
         metric_fn=functions[1],
         lengths={SEQUENCE: LENGTHS},
-        own_specs={SEQUENCE: train.spec(steps)},
+        own_specs={SEQUENCE: train.spec(steps, options.reading_rules)},
         other_tasks=dict(list(choice.tasks.items())[1:]),
         groups=choice.groups,
     )

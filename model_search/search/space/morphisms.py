@@ -39,6 +39,8 @@ def is_wider(new: str, old: str) -> bool:
     same_kind = (one.family, one.module) == (other.family, other.module) and one.builder is None
     if new == old or not same_kind or one.init_args.keys() != other.init_args.keys():
         return False
+    if not one.init_args:  # parts of cells and of macro towers, which differ by their names alone
+        return False
     return all(_at_least(value, other.init_args[name]) for name, value in one.init_args.items())
 
 

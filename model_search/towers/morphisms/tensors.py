@@ -121,8 +121,15 @@ def leaves_channels(operation: Any, tensor: keras.KerasTensor) -> bool:
 
 
 def width(tensor: keras.KerasTensor) -> int:
-    """Channels of a tensor."""
-    return int(tensor.shape[-1])
+    """Channels of a tensor.
+
+    Raises:
+        NoMorphismError: if its last axis has no fixed size: it counts steps, say.
+    """
+    size = tensor.shape[-1]
+    if size is None:
+        raise NoMorphismError(f"{tensor.name} has no channels of a fixed number")
+    return int(size)
 
 
 def same(tensor: keras.KerasTensor) -> Channels:

@@ -58,11 +58,13 @@ class GivenModels:
         return {_SETTING: {"origin": self.origin, "digest": self.digest, "towers": towers}}
 
 
-def read_given(source: Any) -> GivenModels | None:
+def read_given(source: Any, artefacts: str | None = None) -> GivenModels | None:
     """Reads what a user gives; None for nothing.
 
     Args:
         source: A `Study` or the path of its folder, a Keras model or the path of a .keras file, or None.
+        artefacts: Where the search keeps the files of its trials. A study that is given by its folder may keep its own
+            there, too; a `Study` knows its own place, if it was loaded with it.
 
     Raises:
         UserError: if it is none of these, or has no trained weights.
@@ -71,11 +73,11 @@ def read_given(source: Any) -> GivenModels | None:
         return None
     folder = getattr(source, "folder", None)
     if isinstance(folder, pathlib.Path):
-        return _of_study(folder)
+        return _of_study(folder, getattr(source, "artefacts_place", None), artefacts)
     if isinstance(source, str | os.PathLike):
         path = pathlib.Path(source).expanduser()
         if (path / paths.DATABASE).is_file():
-            return _of_study(path)
+            return _of_study(path, None, artefacts)
         if path.suffix == ".keras" and path.is_file():
             return _of_model(_load(path), str(path))
         raise UserError(f"warm_start_from is {str(source)!r}; expected the folder of a study, or a .keras file")
@@ -197,12 +199,19 @@ def fit_of_given(settings: Mapping[str, Any], history: History) -> Fit | None:
     return Fit(str(settings[_SETTING].get("origin")), tuple(found)) if found else None
 
 
-def _of_study(folder: pathlib.Path) -> GivenModels:
-    """The best towers of a study that keeps its files in its folder."""
+def _of_study(folder: pathlib.Path, own_place: str | None, place_of_search: str | None) -> GivenModels:
+    """The best towers of a study.
+
+    Args:
+        folder: The study's.
+        own_place: Where its user says that it keeps its files; None where nothing is said.
+        place_of_search: Where the search keeps its own, which counts where nothing is said.
+    """
     store = SqliteStore(folder / paths.DATABASE, create=False)
     try:
         record = store.study().checked()
-        artefacts = open_artefacts(folder, record, None)
+        named = place_of_search if record.settings.get("artefacts") is not None else None
+        artefacts = open_artefacts(folder, record, named if own_place is None else own_place)
         history = History(record.ranking)
         history.update(store.history()[0])
         towers: list[GivenTower] = []
@@ -229,8 +238,23 @@ def _of_model(model: Any, origin: str) -> GivenModels:
     names, weights = layer_weight_names(model), model.get_weights()
     if not weights:
         raise UserError(f"warm_start_from: {origin} has no weights")
-    arrays = {f"{KERAS_MODEL}/{BY_LAYER}{name}": array for name, array in zip(names, weights, strict=True)}
+    arrays = {
+        f"{KERAS_MODEL}/{BY_LAYER}{name}": _storable(array, name, origin)
+        for name, array in zip(names, weights, strict=True)
+    }
     return GivenModels(origin, (GivenTower(KERAS_MODEL),), arrays)
+
+
+def _storable(array: np.ndarray, name: str, origin: str) -> np.ndarray:
+    """An array of a type that NumPy itself has: bfloat16 and the like become float32."""
+    if array.dtype.kind in "biuf":
+        return array
+    try:
+        return array.astype(np.float32)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"warm_start_from: the weight {name} of {origin} is of type {array.dtype}; expected numbers"
+        ) from None
 
 
 def _load(path: pathlib.Path) -> Any:

@@ -1,5 +1,7 @@
 """Inputs by name: what each is read as, what later rows may be, and the sentences that mistakes become."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +84,15 @@ def test_numbers_whose_sums_are_no_float32_are_clipped_with_a_note():
     found = inputs_of(x, as_described(data), notes.append)
     assert notes == said
     assert found["table"][4].tolist() == [np.float32(-1e30)] * 2 and found["seq"][5, 1, 1] == np.float32(1e30)
+
+
+def test_columns_of_small_numbers_vary_and_those_of_earlier_studies_are_constant():
+    x = {"vectors": TABLE * 1e-9, "maps": np.random.default_rng(0).normal(size=(20, 4, 4, 1)) * 1e-9}
+    provider = array_data.Provider(x, Y)
+    now, before = (provider.prepare(dataclasses.replace(OPTIONS, reading_rules=rules)).input_specs for rules in (5, 4))
+    for name in x:
+        assert max(now[name].deviation) < 1e-7
+        assert set(before[name].deviation) == {1.0}
 
 
 def test_no_rows_have_inputs_without_rows():

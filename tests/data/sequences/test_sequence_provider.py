@@ -371,6 +371,21 @@ def test_padding_makes_few_copies():
     assert np.array_equal(array, padded(x).values)
 
 
+def test_channels_of_small_numbers_vary_and_those_of_earlier_studies_are_constant():
+    rng = np.random.default_rng(0)
+    x = np.stack(
+        [rng.normal(size=(40, 5)) * scale for scale in (1e-12, 1e-7, 1.0, 1e25)] + [np.full((40, 5), 1e-9)], -1
+    )
+    provider = sequence_data.Provider(x, np.arange(40) % 2)
+    now, before = (
+        np.array(provider.prepare(dataclasses.replace(OPTIONS, reading_rules=rules)).input_specs["sequence"].deviation)
+        for rules in (5, 4)
+    )
+    np.testing.assert_allclose(now, [1e-12, 1e-7, 1.0, 1e25, 1.0], rtol=0.2)
+    np.testing.assert_allclose(before, [1.0, 1.0, 1.0, 1e25, 1.0], rtol=0.2)
+    assert now[2] == before[2]
+
+
 def test_a_padded_array_of_many_rows_is_read_as_one_of_few():
     generator = np.random.default_rng(0)
     array, lengths = generator.normal(size=(50, 200_000, 1)), generator.integers(1, 200_001, 50)

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from search_factory import make_planner, run_study
 
 from model_search import cells
+from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
 from model_search.search.algorithms.registry import SEARCHES
 from model_search.search.space.grammar import Grammar
 from model_search.search.space.hyperparameter_space import build_space
+from model_search.search.space.morphisms import is_wider
 from model_search.spec.check import check
 from model_search.spec.describe import incompatibilities
 from model_search.spec.load import explain, load_text
@@ -86,12 +89,30 @@ def test_the_layout_is_part_of_the_space():
     ],
 )  # fmt: skip
 def test_an_error_says_what_is_wrong_with_cells(text, message):
-    from google.protobuf import text_format
-
-    from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-
     problems = check(text_format.Parse(text, PhoenixSpec()))
     assert any(message in problem.message for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "names", [("RECURRENT_CELL_INPUT_7", "RECURRENT_CELL_INPUT_6"), ("MACRO_STRIDE_3", "MACRO_STRIDE_2")]
+)
+def test_no_part_of_a_cell_or_a_macro_tower_is_a_wider_one(names):
+    assert not is_wider(*names)
+
+
+def test_a_suggested_cell_fits_the_problem():
+    normal = '{"normal": [[[0, "CELL_IDENTITY"], [1, "CELL_IDENTITY"]]]}'
+    recurrent = '{"recurrent": [[[0, "CELL_TANH"]]]}'
+    for problem, text, fits in [
+        ("CNN cell { }", normal, True),
+        ("CNN cell { }", recurrent, False),
+        ("RNN_LAST_ACTIVATIONS cell { }", recurrent, True),
+        ("RNN_LAST_ACTIVATIONS cell { }", normal, False),
+        ("DNN", normal, False),
+    ]:
+        spec = text_format.Parse(f"problem_type: {problem} user_suggestions {{ cells: '{text}' }}", PhoenixSpec())
+        said = [problem.message for problem in check(spec) if "suggestion" in problem.message]
+        assert len(said) == (not fits), (problem, text, said)
 
 
 def test_a_study_goes_on_with_the_same_cells():

@@ -1,5 +1,6 @@
 """A larger tower begins as the function of a smaller one: logits in inference mode to 1e-5 of the largest one."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from model_search.data.rows import InputSpec
 from model_search.errors import NoMorphismError
 from model_search.towers.builder import TowerSpec, build_traced
 from model_search.towers.morphisms.morphism import morph
+from model_search.towers.morphisms.tensors import width
 
 SHAPES = {"DNN": (5,), "CNN": (6, 6, 2), "RNN_LAST_ACTIVATIONS": (4, 3)}
 DENSE, WIDE = "FIXED_OUTPUT_FULLY_CONNECTED_64", "FIXED_OUTPUT_FULLY_CONNECTED_128"
@@ -102,6 +104,11 @@ def test_what_cannot_keep_the_function_is_told_and_left_as_it_is(problem, old, n
         morph(after, before, np.random.default_rng(0))
     for now, then in zip(after.model.get_weights(), fresh, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_a_tensor_of_any_number_of_steps_has_no_width():
+    with pytest.raises(NoMorphismError, match="no channels of a fixed number"):
+        width(keras.Input((None,)))
 
 
 def test_copies_of_a_unit_share_unevenly_so_that_they_learn_different_things():
