@@ -96,7 +96,7 @@ class AutoKeras(GaussianProcessSearch):
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """One of the first three towers; then the best morphism of a trained tower."""
         seen = set(self.tried(history))
-        for blocks in self._first_towers(history):
+        for blocks in self._first_towers():
             if self.grammar.canonical(blocks) not in seen and not history.failures.avoids(blocks):
                 return Proposal(blocks)
         if len(self.towers(history)) < 2:
@@ -105,15 +105,21 @@ class AutoKeras(GaussianProcessSearch):
             found = self._search(history, seen, rng)
         return found or self.unlike_running(history, lambda: self.draw(history, rng))
 
-    def _first_towers(self, history: History) -> list[Architecture]:
-        """A plain, a residual and a densely connected tower; fewer where there are no such blocks."""
+    def allowed_depth(self, history: History) -> int:
+        """The greatest depth, unless the specification says from how many trials on which depth is allowed."""
+        return super().allowed_depth(history) if self.grammar.thresholds else self.grammar.maximum_depth
+
+    def _first_towers(self) -> list[Architecture]:
+        """A plain, a residual and a densely connected tower, the same ones at any time; fewer without such blocks."""
         kinds: list[Callable[[str], bool]] = [
             lambda name: not _is_residual(name) and not _is_dense(name),
             _is_residual,
             _is_dense,
         ]
-        allowed = self.allowed_depth(history) - self.grammar.problem_type.added_size
-        depth = max(self.grammar.minimum_depth, min(BLOCKS_AT_FIRST, allowed, self.grammar.maximum_depth))
+        allowed = self.grammar.maximum_depth - self.grammar.problem_type.added_size
+        if self.grammar.thresholds:
+            allowed = min(allowed, self.grammar.allowed_depth(0) - self.grammar.problem_type.added_size)
+        depth = max(self.grammar.minimum_depth, min(BLOCKS_AT_FIRST, allowed))
         towers = []
         for fits in kinds:
             names = [name for name in self.grammar.blocks if fits(name) and not catalogue.get(name).has_own_place]

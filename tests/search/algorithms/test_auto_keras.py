@@ -47,6 +47,15 @@ def test_three_kinds_of_towers_come_first_and_morphisms_of_trained_towers_follow
         assert plan.steps == 1000  # its patience ends it
 
 
+@pytest.mark.parametrize(("thresholds", "depth"), [((), 3), ((0, 0, 5, 5, 8, 8), 2)])
+def test_the_first_three_towers_are_those_of_any_time(thresholds, depth):
+    spec = make_spec("AUTO_KERAS", blocks_to_use=BLOCKS, maximum_depth=6, increase_complexity_minimum_trials=thresholds)
+    history = studied(make_planner(spec), 12, lambda plan: 1 / sum(map(len, plan.architecture)))
+    plans = [history.get(number).plan for number in range(1, 13)]
+    assert [plan.architecture for plan in plans[:3]] == [(name,) * depth for name in (DENSE, RESIDUAL, JOINED)]
+    assert all(plan.start.kind is StartKind.MORPH for plan in plans[3:])
+
+
 def test_without_exploration_it_goes_on_from_good_towers():
     def loss(plan):
         return float(sum(name != WIDE for name in plan.architecture)) / len(plan.architecture)
