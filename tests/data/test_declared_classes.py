@@ -108,7 +108,7 @@ def ts_file(path, setting, labels):
 def test_the_head_of_a_ts_file_says_what_its_labels_are(tmp_path, setting, labels, kind):
     provider = sequence_data.Provider(ts_file(tmp_path / "made.ts", setting, labels))
     task = provider.prepare(OPTIONS).task
-    assert task.kind.value == kind and task.inferred.endswith("as its file says.")
+    assert task.kind.value == kind and task.inferred.endswith("as its source says.")
     assert provider.number_of_classes() == (len(set(labels)) if kind == "classification" else 1)
 
 

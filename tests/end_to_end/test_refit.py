@@ -1,5 +1,7 @@
 """What is handed back, trained again on all rows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,9 @@ def test_it_goes_on_for_a_third_of_the_steps_at_a_lower_rate(tmp_path):
     assert plan.hyperparameters["learning_rate"] == pytest.approx(rate / 2)
     assert plan_of_all_rows(trial, 1.25, 1.001 * seconds / 6)[0].steps == 125
     assert plan_of_all_rows(trial, 1.25, seconds / 15) is None
+    cut = dataclasses.replace(trial, result=dataclasses.replace(trial.result, stopped_at=50))  # time was up
+    assert plan_of_all_rows(cut, 1.25, np.inf)[0].steps == 60  # a third of 30 steps, each of which took longer
+    assert plan_of_all_rows(cut, 1.25, 1.001 * seconds / 6)[0].steps == 55
 
 
 def test_by_itself_after_a_final_training(tmp_path):

@@ -108,7 +108,7 @@ def prepare_named(parts: Sequence[NamedRows], kind: Kinds, options: PrepareOptio
     arrays = [_arrays(part, steps) for part in inputs]
     specs = {}
     for name, one in inputs[0].items():
-        own = one.spec(name, choice.train.numbers, options.reading_rules)
+        own = one.spec(name, choice.train.numbers, rules)
         shape = arrays[0][name].shape[1:]
         if any(part[name].shape[1:] != shape for part in arrays):
             shown = [part[name].shape[1:] for part in arrays]

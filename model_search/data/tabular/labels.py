@@ -153,7 +153,7 @@ def _kind(
     if kind is not None:
         return kind, "as you asked"
     if declared is not None:
-        return declared, "as its file says"
+        return declared, "as its source says"
     if logits_dimension is not None and logits_dimension > 1:
         return TaskKind.CLASSIFICATION, f"logits_dimension is {logits_dimension}"
     if not labels.is_numeric:

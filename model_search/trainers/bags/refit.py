@@ -165,8 +165,9 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline, is_
             if is_bag not in engines:  # a bag divides training and validation rows itself
                 given = data if is_bag else dataclasses.replace(data, train=rows)
                 engines[is_bag] = session.make_engine(given, settings)[0]
-            towers = FinishedTowers(study.history, session.artefacts, engines[is_bag], stream=False)
-            outcome = _trained(engines[is_bag], *found, interrupts, towers if goes_on else None)
+            engine = engines[is_bag]
+            towers = FinishedTowers(study.history, session.artefacts, engine, stream=False) if goes_on else None
+            outcome = _trained(engine, *found, interrupts, towers)
             if interrupts.asked or interrupts.out_of_time:
                 break
             metric, objective = session.record.metric, session.settings.objective
@@ -264,9 +265,15 @@ def _goes_on(trial: Trial) -> bool:
     return trial.plan is not None and trial.plan.kind is TrialKind.LONGER
 
 
+def _end_of(trial: Trial, plan: TrialPlan) -> int:
+    """The step after which a trial ended: a longer training may have run out of time."""
+    stopped_at = None if trial.result is None else trial.result.stopped_at
+    return plan.steps if stopped_at is None else max(stopped_at, plan.first_step + 1)
+
+
 def _plan_to_go_on(trial: Trial, plan: TrialPlan, seconds: float) -> tuple[TrialPlan, int] | None:
     """A plan that goes on from the weights of a longer training, in one more cycle of a lower learning rate."""
-    made = max(1, plan.steps - plan.first_step)
+    made = _end_of(trial, plan) - plan.first_step
     of_one = _seconds(trial, of_all=False) / made
     steps = max(1, round(CONTINUED_SHARE * made))
     affordable = math.floor(min(seconds / max(of_one, 1e-9), steps))

@@ -166,19 +166,12 @@ def _metric(trial: Trial, name: str, otherwise: float) -> float:
 
 def _is_worthwhile(trial: Trial, before: Trial, seconds: float, data: PreparedData) -> bool:
     """Whether a tower is much larger than another one, and can be trained for many epochs in some time."""
-    result, smaller = trial.result, before.result
-    steps = affordable_steps(trial, seconds, data)
-    if result is None or smaller is None or steps is None:
+    plan, result, smaller = trial.plan, trial.result, before.result
+    if plan is None or result is None or smaller is None or not isinstance(data, TableData):
         return False
-    is_larger = result.parameters >= _LARGER * smaller.parameters
-    return is_larger and _epochs(trial, steps, data) >= _WORTHWHILE_EPOCHS
-
-
-def _epochs(trial: Trial, steps: int, data: PreparedData) -> float:
-    """Epochs of a table that so many steps are; 0 of a stream."""
-    if trial.plan is None or not isinstance(data, TableData):
-        return 0.0
-    return steps * trial.plan.batch_size / len(data.train)
+    steps = affordable_steps(trial, seconds, data)
+    epochs = 0.0 if steps is None else steps * plan.batch_size / len(data.train)
+    return result.parameters >= _LARGER * smaller.parameters and epochs >= _WORTHWHILE_EPOCHS
 
 
 def _begun(trial: Trial, history: History) -> int | None:
