@@ -15,6 +15,7 @@ from typing import Any
 from model_search.errors import DiskFullError, StoreError, StudyError, UnstorableError
 from model_search.metadata.database_checks import check_files, restrict
 from model_search.metadata.filesystem import FileIdentity, identity_of
+from model_search.metadata.place_locks import place_lock
 from model_search.metadata.study_folder import VanishedStudyError
 
 LOCK_SECONDS = 60.0
@@ -79,9 +80,10 @@ class Connection:
         self._moments = random.Random()  # noqa: S311 - affects no result, and so needs no seed
         check_files(path)
         with self._plain_words():
-            connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
-            try:
+            with place_lock(path, alone=not path.exists()):
+                connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
                 self.file = identity_of(path)
+            try:
                 restrict(connection)
                 self.database = Database(connection, execute_plugins=False)
                 self._prepare()
@@ -139,8 +141,8 @@ class Connection:
         if not write and self.database.conn.in_transaction:
             yield
             return
-        with self._in_turn() if write else contextlib.nullcontext():
-            self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        with self._in_turn() if write else contextlib.nullcontext(), contextlib.ExitStack() as place:
+            self._patiently(lambda: self.database.execute("BEGIN IMMEDIATE" if write else "BEGIN"), place)
             try:
                 if write:
                     self._check_in_place()
@@ -177,24 +179,37 @@ class Connection:
         if mode != "wal" or journal_mode() != "wal":
             self.use_journal("delete")
 
-    def _patiently(self, action: Callable[[], Any]) -> Any:
+    def _patiently(self, action: Callable[[], Any], place: contextlib.ExitStack | None = None) -> Any:
         """Retries something that needs a lock for as long as others hold it.
 
         A file that was moved is not even read: SQLite looks for a journal at the old path, and would undo with it
         whatever another database there is about to write.
+
+        Args:
+            action: What to try.
+            place: Takes over the lock on the place, where a transaction begins.
         """
         deadline, pause = time.monotonic() + self._lock_seconds, _PAUSE_SECONDS
         with self._plain_words():
-            if not self.database.conn.in_transaction:
-                self._check_in_place()
             while True:
                 try:
-                    return action()
+                    return self._in_place(action, place)
                 except sqlite3.OperationalError as error:
                     if not _is_busy(error) or time.monotonic() >= deadline:
                         raise
                     time.sleep(pause * self._moments.uniform(0.5, 1.5))
                     pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+
+    def _in_place(self, action: Callable[[], Any], place: contextlib.ExitStack | None) -> Any:
+        if self.database.conn.in_transaction:
+            return action()
+        with contextlib.ExitStack() as held:
+            held.enter_context(place_lock(self.path))
+            self._check_in_place()
+            done = action()
+            if place is not None:
+                place.enter_context(held.pop_all())
+        return done
 
     def _check_in_place(self) -> None:
         if self.file is not None and identity_of(self.path) != self.file:
