@@ -50,8 +50,8 @@ def test_nothing_is_fitted_on_the_validation_rows_of_a_split(seed):
     assert data.task.target_mean == pytest.approx(targets[train].mean())
     texts = np.full(200, "common", dtype=object)
     texts[valid[:20]] = "of validation"
-    frame = pd.DataFrame({"number": numbers, "text": texts})
     texts[train[:20]] = "of training"
+    frame = pd.DataFrame({"number": numbers, "text": texts})
     features = Provider(frame, targets).prepare(options).preprocessor.schema.features
     assert features[1].vocabulary == ("common", "of training")
 

@@ -91,8 +91,11 @@ class Watch:
         real = os.path.realpath(path) if follows else f"{os.path.realpath(path.parent)}/{path.name}"
         if self._is_in(real, study) or self._is_in(real, self._scratch):
             return ""
-        if event in ("os.mkdir", "os.listdir", "os.scandir") and real == study.rpartition("/")[0]:
-            return ""  # the folder of studies
+        is_of_studies = real == study.rpartition("/")[0]
+        if is_of_studies and event in ("os.mkdir", "os.listdir", "os.scandir"):
+            return ""
+        if is_of_studies and event == "open" and os.path.isdir(real) and not writes:
+            return ""  # to lock it
         if re.match(rf"{re.escape(study.rpartition('/')[0])}/\.study\.[0-9a-f]+\.old(/|$)", real):
             return ""  # the study itself, renamed before it is overwritten
         if real in ("/dev/null",) or (not writes and self._is_readable(real)):
