@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from model_search.problem import MAP_RANK, SEQUENCE_RANK
 
 PREFIX = "augment_"
+FLIP = "flip"
+# The hyperparameter of a tower whose predictions are the mean of those for a picture and for its mirror image.
+TEST_TIME_FLIP = "test_time_flip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Augmentation:
 
 
 AUGMENTATIONS: Mapping[str, Augmentation] = {
-    "flip": Augmentation(
+    FLIP: Augmentation(
         MAP_RANK, (0.0, 0.5), "share of pictures that are mirrored left to right", can_change_labels=True
     ),
     "crop": Augmentation(MAP_RANK, (0.0, 0.0625, 0.125), "most that a picture is moved, as a share of its size"),

@@ -14,6 +14,7 @@ from model_search.data.checked_json import damaged, read_record
 from model_search.data.tabular.columns import LARGEST
 from model_search.errors import DataError
 from model_search.metadata.limits import MOST_HYPERPARAMETER, MOST_ROW_NUMBERS
+from model_search.problem import MAP_RANK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,6 +267,11 @@ class Rows:
     def with_inputs(self, more: Arrays) -> Rows:
         """The same rows with further inputs."""
         return dataclasses.replace(self, inputs={**self.inputs, **more})
+
+    def mirrored(self, specs: InputSpecs) -> Rows:
+        """The same rows, with maps mirrored left to right; no array is copied."""
+        maps = {name for name, spec in main_inputs(specs).items() if len(spec.shape) == MAP_RANK}
+        return self.with_inputs({name: values[:, :, ::-1] for name, values in self.inputs.items() if name in maps})
 
     def blocks(self, rows: int) -> Iterator[Rows]:
         """The rows in order, in blocks of at most `rows`."""

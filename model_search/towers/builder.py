@@ -24,6 +24,7 @@ from model_search.towers.auxiliary import NAME, auxiliary_logits
 from model_search.towers.branches import Branch, has_own_towers, several_towers
 from model_search.towers.heads import add_head, last_step, without_mask
 from model_search.towers.inputs import entrance, structured
+from model_search.towers.mirrored import mean_with_mirrored
 from model_search.towers.morphisms.morphism import Traced
 from model_search.towers.naming import own_names, seeded
 from model_search.towers.task_heads import TaskHead, add_task_heads
@@ -45,6 +46,7 @@ class TowerSpec:
             are the layout of cells.
         seed: Seed of the initial weights and of dropout.
         task_heads: Of each of several tasks, where one has blocks of its own; their logits stand side by side.
+        test_time_flip: The logits are the mean of those for a picture and for its mirror image.
     """
 
     architecture: tuple[str, ...]
@@ -56,6 +58,7 @@ class TowerSpec:
     block_hparams: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     task_heads: tuple[TaskHead, ...] = ()
+    test_time_flip: bool = False
 
     def __post_init__(self) -> None:
         if not self.architecture:
@@ -92,11 +95,12 @@ def build_tower(spec: TowerSpec, most_parameters: int = MOST_PARAMETERS) -> kera
     """
     _check_parameters(spec, most_parameters)
     with own_names():
-        return _built(spec).tower
+        tower = _built(spec).tower
+        return mean_with_mirrored(tower) if spec.test_time_flip else tower
 
 
 def build_traced(spec: TowerSpec) -> Traced:
-    """Builds a tower, and says what each of its blocks reads and writes.
+    """Builds a tower as it is trained, and says what each of its blocks reads and writes.
 
     Raises:
         NoMorphismError: if the inputs have towers of their own, so that a block has several outputs.
@@ -117,7 +121,7 @@ def build_with_auxiliary_head(spec: TowerSpec) -> tuple[keras.Model, keras.Model
         spec: What to build; `auxiliary_place` is not None for it.
 
     Returns:
-        The tower, as `build_tower` makes it, and a model of the same layers whose outputs are the logits of the tower
+        The tower as it is trained, and a model of the same layers whose outputs are the logits of the tower
         and of the head, [batch, 2, ..., logits_dimension].
 
     Raises:

@@ -14,6 +14,7 @@ from model_search.towers.weight_names import fitted, in_order_of, tower_weight_n
 from model_search.training.failures import plain_words
 from model_search.training.outcome import Given, OptimizerState, TrainedTower
 from model_search.training.runtime import tensorflow
+from model_search.training.tower_specs import as_trained
 from model_search.training.training_objectives import FROZEN
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
             _set_weights([model], tower_weight_names(model, plan.architecture), tower.weights, whose)
             return model
         members = [_skeleton(member, build) for member in tower.members]
-        found = joint_models.fine_tuned(members, build(plan) if plan.architecture else None, plan.ensemble)
+        own = build(as_trained(plan)) if plan.architecture else None
+        found = joint_models.fine_tuned(members, own, plan.ensemble)
         _set_weights(found.towers, _names_of_towers(found.towers, plan, tower.members), tower.weights, whose)
         if found.mixture is not None:
             found.mixture.set_weights(list(tower.mixture))
@@ -145,8 +147,8 @@ def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
 
     plan = tower.plan
     if plan.ensemble is None or plan.ensemble.freeze:
-        return build(plan)
-    own = build(plan) if plan.architecture else None
+        return build(as_trained(plan))
+    own = build(as_trained(plan)) if plan.architecture else None
     whole = joint_models.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
     return joint_models.combined_output(whole, own=bool(plan.architecture))
 

@@ -25,7 +25,7 @@ from model_search.training.limits.trial_limits import TrialLimits
 from model_search.training.loop import TableTensors
 from model_search.training.outcome import FrozenTowers, Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
-from model_search.training.tower_specs import tower_spec
+from model_search.training.tower_specs import as_trained, tower_spec
 from model_search.training.trial_run import RunResources, TrialRun
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Engine(Evaluator):
             self._pool,
             self._table,
             self._limits,
-            self.build,
+            lambda plan: self.build(as_trained(plan)),
             self.build_with_auxiliary_head,
         )
 

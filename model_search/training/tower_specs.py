@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from model_search.augmentations import TEST_TIME_FLIP
 from model_search.blocks import catalogue
 from model_search.data.rows import InputSpecs
 from model_search.metadata.trial import TrialPlan
@@ -20,7 +22,7 @@ def tower_spec(
     """What to build for a plan.
 
     Args:
-        plan: The plan; its `dropout_rate` and its blocks' own hyperparameters are read.
+        plan: The plan; its `dropout_rate`, `test_time_flip` and its blocks' own hyperparameters are read.
         inputs: What the inputs of a row are.
         widths: Width of the output; of several tasks that of each, by name.
         options: `problem_type`, `dropout_between_blocks` and `disable_last_dense_layer`, as in `TrainingSettings`, and
@@ -45,4 +47,18 @@ def tower_spec(
         block_hparams={name: value for name, value in plan.hyperparameters.items() if name in own},
         seed=plan.seed,
         task_heads=tuple(heads),
+        test_time_flip=flips_at_test_time(plan),
     )
+
+
+def flips_at_test_time(plan: TrialPlan) -> bool:
+    """Whether a tower's predictions are the mean of those for a picture and for its mirror image."""
+    return bool(plan.hyperparameters.get(TEST_TIME_FLIP))
+
+
+def as_trained(plan: TrialPlan) -> TrialPlan:
+    """The plan of a tower as it is trained, which reads each picture once."""
+    if not flips_at_test_time(plan):
+        return plan
+    kept = {name: value for name, value in plan.hyperparameters.items() if name != TEST_TIME_FLIP}
+    return dataclasses.replace(plan, hyperparameters=kept)

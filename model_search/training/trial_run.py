@@ -37,6 +37,7 @@ from model_search.training.loop import TableTensors, TrainingLoop, optimizer_of
 from model_search.training.losses import loss_of
 from model_search.training.outcome import Given, OptimizerState, Progress, TrainingSettings, TrialOutcome
 from model_search.training.runtime import tensorflow, without_grappler
+from model_search.training.tower_specs import flips_at_test_time
 from model_search.training.training_objectives import FROZEN, AuxiliaryObjective, objective_of
 
 if TYPE_CHECKING:
@@ -328,10 +329,18 @@ class TrialRun:
 
     def _final_outputs(self, tower: FlatTower) -> np.ndarray:
         best, snapshot = self._best.evaluation, self._best.snapshot
-        if best is None or snapshot is None or self._evaluated.complete:
-            return np.empty(0) if best is None else best.outputs
+        if best is None or snapshot is None:
+            return np.empty(0)
         tower.restore(snapshot)
-        return self._outputs(tower, self._valid, self._end)
+        outputs = best.outputs if self._evaluated.complete else self._outputs(tower, self._valid, self._end)
+        return self._with_mirrored(outputs, tower, self._valid)
+
+    def _with_mirrored(self, outputs: np.ndarray, tower: FlatTower, rows: Rows) -> np.ndarray:
+        """The outputs for rows as the model gives them that is built of the tower."""
+        if not flips_at_test_time(self._plan):
+            return outputs
+        others = self._outputs(tower, rows.mirrored(self._resources.data.input_specs), self._end)
+        return (outputs + others) / 2
 
     def _train_logits(self, tower: FlatTower, joint: JointModel) -> np.ndarray | None:
         """The own tower's logits on the training rows of a table, where they are asked for."""
@@ -342,7 +351,8 @@ class TrialRun:
         if FROZEN in tower.input_names:
             rows = rows.with_inputs({FROZEN: self._objective.frozen_input(self._frozen_train())})
         tower.restore(snapshot)
-        return self._objective.own(self._outputs(tower, rows, self._end))
+        outputs = self._with_mirrored(self._outputs(tower, rows, self._end), tower, rows)
+        return self._objective.own(outputs)
 
     def _outputs(self, tower: FlatTower, rows: Rows, update: int) -> np.ndarray:
         """The model's outputs for many rows; progress is reported in between, and the caller may end the run."""

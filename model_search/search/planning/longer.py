@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from model_search.augmentations import AUGMENTATIONS, PREFIX
+from model_search.augmentations import AUGMENTATIONS, FLIP, PREFIX, TEST_TIME_FLIP
 from model_search.errors import UserError
 from model_search.metadata.limits import MOST_STEPS
 from model_search.metadata.paths import OPTIMIZER
 from model_search.metadata.trial import HyperparameterValue, StartKind, Trial, TrialKind, TrialPlan, WarmStart
 
+FLIPS = f"{PREFIX}{FLIP}"
 CYCLE_SHARE = 0.25  # of the steps, over which the learning rate rises
 _SCHEDULES = ("cooldown_share", "one_cycle_share", "exponential_decay_rate", "exponential_decay_steps")
 
@@ -25,12 +26,15 @@ class LongerTraining:
         augmentations: Those of the specification. A trial without any gets them all, at their least strength, but for
             those that may change labels; one that has some keeps them as they are.
         patience: Evaluations, one an epoch, without a better one, after which it ends; 0 for no such limit.
+        may_flip: Whether mirrored pictures are of the same class: a trial that does not mirror any does so now. What is
+            trained with mirrored pictures answers for a picture and its mirror image together.
     """
 
     steps: int
     one_cycle: bool = True
     augmentations: tuple[str, ...] = ()
     patience: int = 0
+    may_flip: bool = False
 
     def __post_init__(self) -> None:
         if type(self.steps) is not int or not 1 <= self.steps <= MOST_STEPS:
@@ -95,5 +99,13 @@ def _hyperparameters(before: Mapping[str, HyperparameterValue], how: LongerTrain
     if not any(found.get(f"{PREFIX}{name}") for name in how.augmentations):
         for name in how.augmentations:
             if not AUGMENTATIONS[name].can_change_labels:
-                found[f"{PREFIX}{name}"] = min(strength for strength in AUGMENTATIONS[name].strengths if strength > 0)
+                found[f"{PREFIX}{name}"] = _least_strength(name)
+    if FLIP in how.augmentations and how.may_flip and not found.get(FLIPS):
+        found[FLIPS] = _least_strength(FLIP)
+    if FLIP in how.augmentations and found.get(FLIPS):
+        found[TEST_TIME_FLIP] = 1
     return found
+
+
+def _least_strength(augmentation: str) -> float:
+    return min(strength for strength in AUGMENTATIONS[augmentation].strengths if strength > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -12,6 +13,7 @@ from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.provider import Provider
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.metadata import paths
+from model_search.metadata.artefacts import DamagedArtefactError
 from model_search.metadata.limits import MOST_STEPS
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
@@ -23,10 +25,12 @@ from model_search.spec.load import stored_spec
 from model_search.trainers.executors.worker_main import worker_parts
 from model_search.trainers.finish_study import same_data, study_parts
 from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.longer.mirror_check import knows_mirrored, needs_check
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.replay import check_metric, trained_as, with_metric
 from model_search.trainers.session import Session
 from model_search.trainers.worker import Worker
+from model_search.training.stored_towers import stored_tower
 
 WORKER = "longer"
 MOST_EPOCHS = 300
@@ -167,16 +171,18 @@ def run_longer(
     Raises:
         UserError: if the trial was trained so already, or cannot be trained longer.
     """
-
-    def plan(number: int) -> TrialPlan:
-        return longer_plan(number, trial, how)
-
     _check_files(trial)
     session.store.reclaim_dead()
-    interrupted = _earlier(session.store.history()[0], plan(trial.id + 1).key, trial.id)
-    if not plan(trial.id + 1).resumes:
+    first = longer_plan(trial.id + 1, trial, how)
+    interrupted = _earlier(session.store.history()[0], first.key, trial.id)
+    if not first.resumes:
         display.note(f"the state of trial {trial.id}'s optimizer is not stored; it begins anew")
-    return Worker(WORKER, worker_parts(session, interrupts, display)).run_planned(plan, interrupted)
+    parts = worker_parts(session, interrupts, display)
+    if interrupted is None and needs_check(first, how, session.data):
+        with contextlib.suppress(StudyError, DamagedArtefactError):  # the worker says what is wrong with its files
+            tower = stored_tower({trial.id: trial}.get, session.artefacts, trial.id)
+            how = dataclasses.replace(how, may_flip=knows_mirrored(tower, parts.engine, session.data))
+    return Worker(WORKER, parts).run_planned(lambda number: longer_plan(number, trial, how), interrupted)
 
 
 def _check_files(trial: Trial) -> None:

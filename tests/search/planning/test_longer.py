@@ -44,6 +44,11 @@ def test_it_goes_on_from_a_trial_with_a_cycle_and_the_augmentations():
     chosen = trained(hyperparameters={"augment_flip": 0.5, "augment_crop": 0.0})
     kept = longer_plan(7, chosen, LongerTraining(100, augmentations=("flip", "crop"))).hyperparameters
     assert (kept["augment_flip"], kept["augment_crop"]) == (0.5, 0.0)
+    assert kept["test_time_flip"] == 1  # what mirrors pictures answers for both sides
+    plain = longer_plan(7, chosen, LongerTraining(100, augmentations=("crop",))).hyperparameters
+    assert "test_time_flip" not in plain
+    flipped = longer_plan(7, before, LongerTraining(100, augmentations=("flip", "crop"), may_flip=True)).hyperparameters
+    assert (flipped["augment_flip"], flipped["augment_crop"], flipped["test_time_flip"]) == (0.5, 0.0625, 1)
     without = longer_plan(7, before, LongerTraining(100, one_cycle=False))
     assert without.hyperparameters == before.plan.hyperparameters
     assert len({before.plan.key, plan.key, without.key}) == 3
