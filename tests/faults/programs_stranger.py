@@ -94,7 +94,7 @@ class Watch:
         is_of_studies = real == study.rpartition("/")[0]
         if is_of_studies and event in ("os.mkdir", "os.listdir", "os.scandir"):
             return ""
-        if is_of_studies and event == "open" and os.path.isdir(real) and not writes:
+        if is_of_studies and event == "open" and not writes:
             return ""  # to lock it
         if re.match(rf"{re.escape(study.rpartition('/')[0])}/\.study\.[0-9a-f]+\.old(/|$)", real):
             return ""  # the study itself, renamed before it is overwritten
