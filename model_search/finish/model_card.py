@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from model_search.augmentations import TEST_TIME_FLIP
 from model_search.data.sequences.padded import SEQUENCE
 from model_search.data.tabular.features import Feature, NumberFeature
 from model_search.data.task import Task, TaskKind
@@ -124,6 +125,7 @@ def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -
             "trial": chosen.id,
             "architecture": list(chosen.plan.architecture) if chosen.plan else [],
             "towers": list(chosen.plan.towers) if chosen.plan else [],
+            "mirrored": _mirrored([chosen]),
             "parameters": result.parameters if result else 0,
             "metrics": dict(result.metrics) if result else {},
             "calibration": None if found is None else dataclasses.asdict(found),
@@ -136,12 +138,19 @@ def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -
         "trial": None,
         "architecture": list(chosen.plan.architecture) if chosen.plan else [],
         "members": [dataclasses.asdict(member) for member in chosen.members],
+        "mirrored": _mirrored(trials if chosen.members else []),
         "parameters": chosen.parameters,
         "metrics": dict(chosen.metrics),
         "calibration": None if chosen.calibration is None else dataclasses.asdict(chosen.calibration),
         "notes": list(chosen.notes),
         "environment": dict(environments[0]) if environments else {},
     }
+
+
+def _mirrored(trials: Iterable[Trial | None]) -> list[int]:
+    """Those of the trials whose towers answer for a picture and its mirror image together."""
+    plans = [trial.plan for trial in trials if trial is not None and trial.plan is not None]
+    return [plan.trial_id for plan in plans if plan.hyperparameters.get(TEST_TIME_FLIP)]
 
 
 def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
@@ -224,6 +233,9 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
         sentences.append(f"An ensemble of the towers of trials {', '.join(map(str, metadata['towers']))}.")
     if metadata.get("architecture"):
         sentences.append(f"Blocks, input to output: {', '.join(map(_plain, metadata['architecture']))}.")
+    if metadata.get("mirrored"):
+        which = ", ".join(map(str, metadata["mirrored"]))
+        sentences.append(f"The logits of trial {which} are the mean of those for a picture and for its mirror image.")
     if metadata.get("metrics"):
         figures = ", ".join(f"{_plain(name)} {value:.5g}" for name, value in sorted(metadata["metrics"].items()))
         sentences.append(f"On validation rows: {figures}. These figures chose the model, so they are optimistic.")

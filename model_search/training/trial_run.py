@@ -329,8 +329,9 @@ class TrialRun:
 
     def _final_outputs(self, tower: FlatTower) -> np.ndarray:
         best, snapshot = self._best.evaluation, self._best.snapshot
-        if best is None or snapshot is None:
-            return np.empty(0)
+        flips = flips_at_test_time(self._plan)
+        if best is None or snapshot is None or (self._evaluated.complete and not flips):
+            return np.empty(0) if best is None else best.outputs
         tower.restore(snapshot)
         outputs = best.outputs if self._evaluated.complete else self._outputs(tower, self._valid, self._end)
         return self._with_mirrored(outputs, tower, self._valid)

@@ -71,7 +71,10 @@ def test_what_it_answers_is_what_was_evaluated_and_is_exported(of_colours, tmp_p
     np.testing.assert_allclose(study.predict_proba(values[:, :, ::-1], longer.id).to_numpy(), answers, atol=1e-5)
     before = study.predict_proba(values, 1).to_numpy()
     assert np.abs(study.predict_proba(values[:, :, ::-1], 1).to_numpy() - before).max() > 1e-3
-    model = keras.saving.load_model(study.export(tmp_path / "out", longer.id)["keras"], safe_mode=True)
+    written = study.export(tmp_path / "out", longer.id)
+    card = written["card"].read_text()
+    assert f"The logits of trial {longer.id} are the mean of those for a picture and for its mirror image." in card
+    model = keras.saving.load_model(written["keras"], safe_mode=True)
     np.testing.assert_allclose(model.predict(values, verbose=0)["probabilities"], answers, atol=1e-5)
 
 
