@@ -61,6 +61,13 @@ _USAGE = """usage: model_search [search] --filename=FILE.csv --label=COLUMN [fla
 flags:
 """
 
+# How training data are read; other commands read files as the study did.
+_OF_TRAINING_DATA = (
+    "label", "text", "label_index", "weight", "groups", "time", "logits_dimension", "record_defaults",
+    "validation_filename", "field_delim", "encoding", "decimal", "task", "classes", "quantiles", "image_width",
+    "image_height", "eval_fraction",
+)  # fmt: skip
+
 # Flags that some commands alone read; given to another one, they would change nothing without a word.
 _READ_BY: dict[str, tuple[str, ...]] = {
     "trial": ("predict", "evaluate", "export", "train_longer"),
@@ -69,6 +76,8 @@ _READ_BY: dict[str, tuple[str, ...]] = {
     "escape_formulas": ("predict",),
     "top": ("search", "leaderboard", "finish", "train_longer"),
     "one_cycle": ("train_longer",),
+    "overwrite": ("search",),
+    **dict.fromkeys(_OF_TRAINING_DATA, ("search", "finish", "train_longer")),
 }
 
 # Flags of the archived system without effect here: accepted, with one note.
@@ -318,7 +327,13 @@ def _refuse_flags_of_others(command: str, arguments: Sequence[str]) -> None:
             raise UserError(
                 f"received --{name}, which {command} does not read; leave it out, or give it to {' or '.join(readers)}"
             )
-    if command == "predict" and "optimization_metric" in given and FLAGS.threshold != "best":
+    if "optimization_metric" not in given or command == "search":
+        return
+    if command != "predict":
+        raise UserError(
+            f"received --optimization_metric, which {command} does not read; leave it out, or give it to search"
+        )
+    if FLAGS.threshold != "best":
         raise UserError(
             f"received --optimization_metric={FLAGS.optimization_metric}, which predict reads with --threshold=best "
             "alone; leave it out, or give both"

@@ -34,6 +34,7 @@ def fit(
     quantiles: Sequence[float] | None = None,
     groups: Any = None,
     time: Any = None,
+    weights: Any = None,
     **options: Any,
 ) -> Study:
     """Searches for the best network for arrays or a DataFrame.
@@ -55,6 +56,7 @@ def fit(
         groups: The group of each row, or the name of a column of `x`: rows of one group are all trained on, or all
             validated on.
         time: The time of each row, or the name of a column of `x`: the latest rows are validated on.
+        weights: The weight of each row [rows], at least 0; all the same where None.
         **options: Anything else `SingleTrainer.try_models` takes: seed, metric, goal, time_limit, ...
 
     Returns:
@@ -70,7 +72,15 @@ def fit(
     from model_search.trainers.study_setup import spec_of
 
     provider = array_data.Provider(
-        x, y, validation=validation, task=task, classes=classes, quantiles=quantiles, groups=groups, time=time
+        x,
+        y,
+        validation=validation,
+        weights=weights,
+        task=task,
+        classes=classes,
+        quantiles=quantiles,
+        groups=groups,
+        time=time,
     )
     arguments: dict[str, Any] = {"eval_steps": 100, "experiment_owner": ""} | options
     root, name = as_root_dir(root_dir), experiment_name or _fresh_name()

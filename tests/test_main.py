@@ -74,6 +74,10 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
         ("members", "--trial=2", "predict or evaluate or export or train_longer"),
         ("predict", "--top=3", "search or leaderboard or finish or train_longer"),
         ("finish", "--noone_cycle", "train_longer"),
+        ("evaluate", "--label=y", "search or finish or train_longer"),
+        ("predict", "--encoding=latin-1", "search or finish or train_longer"),
+        ("report", "--overwrite", "search"),
+        ("evaluate", "--optimization_metric=auc", "search"),
     ],
 )
 def test_a_flag_that_a_command_does_not_read_is_refused(tmp_path, command, flag, readers):

@@ -234,7 +234,9 @@ def as_frame(x: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
             raise DataError(f"features have the shape {array.shape}; expected two dimensions, [rows, columns]")
         names = list(names) if names is not None else [f"x{i}" for i in range(array.shape[1])]
         if len(names) != array.shape[1]:
-            raise DataError(f"{len(names)} feature names for {array.shape[1]} columns; expected one for each")
+            is_row = isinstance(x, pd.Series) and len(x) == len(names)
+            hint = ", or is it one row? Take frame.iloc[[0]], which stays a frame" if is_row else ""
+            raise DataError(f"{len(names)} feature names for {array.shape[1]} columns; expected one for each{hint}")
         frame = pd.DataFrame({str(name): array[:, i] for i, name in enumerate(names)})
         if len(frame.columns) != len(names):
             raise DataError("feature names are not unique; expected a different name for each column")

@@ -196,9 +196,9 @@ class Provider(BaseProvider):
             return
         by_folded = {other.casefold(): other for other in names}
         close = difflib.get_close_matches(name.casefold(), list(by_folded), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(repr(by_folded[other]) for other in close)}? " if close else ""
+        hint = f"did you mean {' or '.join(repr(by_folded[other]) for other in close)}? Its" if close else "its"
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        raise DataError(f"{self._filename} has no {role} column {name!r}; {hint}Its columns are: {shown}")
+        raise DataError(f"{self._filename} has no {role} column {name!r}; {hint} columns are: {shown}")
 
     def _kinds(self, names: Sequence[str]) -> dict[str, str]:
         if self._record_defaults is None:

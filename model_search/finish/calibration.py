@@ -43,7 +43,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray 
         A number from 1/20 to 20; 1 with fewer than 20 rows that count.
     """
     shares, rows = _shares(len(labels), weights)
-    if rows < FEWEST_ROWS:
+    if rows < FEWEST_ROWS - 1e-6:  # the sum of weights is rounded
         return 1.0
     values = np.asarray(logits, dtype=np.float64)
     values = values - values.max(axis=1, keepdims=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData
-from model_search.data.task import TaskKind
+from model_search.data.task import Task, TaskKind
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Trial
 from model_search.ranking import Objective
@@ -24,15 +24,26 @@ def constant_logits(data: PreparedData) -> np.ndarray | None:
     """
     if not isinstance(data, TableData) or data.train.label.ndim > 1 + (data.task.kind is TaskKind.REGRESSION):
         return None
-    labels, weights = data.train.label, data.train.weight
-    if data.task.kind is TaskKind.CLASSIFICATION:
-        shares = np.bincount(labels, weights, minlength=data.task.logits_dimension)
+    constant = constant_of(data.task, data.train.label, data.train.weight)
+    return np.tile(constant, (len(data.valid), 1))
+
+
+def constant_of(task: Task, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The logits of the class shares, the mean or the quantiles of some rows, float32 [logits dimension].
+
+    Args:
+        task: What is predicted.
+        labels: As in `Rows.labels`, one for each row.
+        weights: Of the rows; None where all weigh the same.
+    """
+    if task.kind is TaskKind.CLASSIFICATION:
+        shares = np.bincount(labels, weights, minlength=task.logits_dimension)
         constant = np.log(np.maximum(shares / shares.sum(), _SMALLEST_SHARE))
-    elif data.task.quantiles:
-        constant = _quantiles(labels[:, 0], data.task.quantiles, weights)
+    elif task.quantiles:
+        constant = _quantiles(labels[:, 0], task.quantiles, weights)
     else:
         constant = np.average(labels, axis=0, weights=weights)
-    return np.tile(constant.astype(np.float32), (len(data.valid), 1))
+    return constant.astype(np.float32)
 
 
 def _quantiles(targets: np.ndarray, quantiles: tuple[float, ...], weights: np.ndarray | None) -> np.ndarray:

@@ -9,10 +9,12 @@ from typing import Any
 
 from model_search.augmentations import TEST_TIME_FLIP
 from model_search.data.sequences.padded import SEQUENCE
+from model_search.data.tabular.columns import GROUPED_NUMBER, MISSING_MARKERS
 from model_search.data.tabular.features import Feature, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.data.text.text_files import TEXT
 from model_search.data.text.tokens import TOKENS
+from model_search.finish.calibration import FEWEST_ROWS
 from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names
 from model_search.finish.preprocessing_layers import input_kind
@@ -49,16 +51,24 @@ serve = tf.saved_model.load("saved_model").signatures["serving_default"]
 answers = serve(**{c["saved_model"]: tf.constant([row[c["column"]] for row in rows]) for c in columns})
 print({name: values.numpy() for name, values in answers.items()})
 """
-_USE_KERAS = """
+_USE_KERAS = f"""
+# In lower case.
+missing = {{{", ".join(f'"{marker}"' for marker in sorted(MISSING_MARKERS))}}}
+thousands = re.compile(r"{GROUPED_NUMBER.pattern}")
+
 
 def typed(cells, kind, dtype="float32"):
-    return tf.constant(cells) if kind != "number" else tf.constant([float(cell or "nan") for cell in cells], dtype)
+    cells = ["" if cell.strip().lower() in missing else cell.strip() for cell in cells]
+    if kind != "number":
+        return tf.constant(cells)
+    numbers = [cell.replace(",", "") if thousands.fullmatch(cell) else cell or "nan" for cell in cells]
+    return tf.constant([float(number) for number in numbers], dtype)
 
 
 model = keras.models.load_model("model.keras")
-inputs = {c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dtype", "float32")) for c in columns}
-answers = model({name: typed(*given) for name, given in inputs.items()})
-print({name: values.numpy() for name, values in answers.items()})
+inputs = {{c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dtype", "float32")) for c in columns}}
+answers = model({{name: typed(*given) for name, given in inputs.items()}})
+print({{name: values.numpy() for name, values in answers.items()}})
 """
 
 
@@ -205,7 +215,7 @@ def _program(form: Mapping[str, Any] | None, use: str) -> list[str]:
             names = ["# There is no header: the columns are all those of training, in their order, the label's, too."]
             names += ['names = about["file"]["names"]']
     own = "" if delimiter == "," else f", delimiter={_quoted(delimiter)}"
-    lines = ["import csv", "import json", *(["import re"] if has_commas else []), ""]
+    lines = ["import csv", "import json", *(["import re"] if has_commas or "re." in use else []), ""]
     lines += [*(["import keras"] if "keras." in use else []), "import tensorflow as tf", ""]
     lines += _READ_DESCRIPTION.splitlines()
     lines += [f'with open("new.csv", encoding={_quoted(encoding)}, newline="") as file:']
@@ -252,11 +262,13 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
 def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     if not found:
         return []
+    if found["fitted"] and found["temperature"] == 1:
+        return [f"Probabilities are softmax(logits): a temperature is fitted on {FEWEST_ROWS} validation rows or more."]
     how = "fitted on the validation rows" if found["fitted"] else "given by the specification"
     return [
-        f"Probabilities are softmax(logits / {found['temperature']:.4g}); the temperature was {how}. There, it changed "
-        f"the log loss from {found['log_loss_before']:.5g} to {found['log_loss_after']:.5g} and the expected "
-        f"calibration error (15 bins) from {found['error_before']:.4g} to {found['error_after']:.4g}."
+        f"Probabilities are softmax(logits / {found['temperature']:.4g}); the temperature was {how}. On the validation "
+        f"rows, it changed the log loss from {found['log_loss_before']:.5g} to {found['log_loss_after']:.5g} and the "
+        f"expected calibration error (15 bins) from {found['error_before']:.4g} to {found['error_after']:.4g}."
     ]
 
 

@@ -91,6 +91,11 @@ class Calibration:
             if not temperature > 0:
                 raise ValueError(f"temperature is {temperature}; expected a number above 0")
 
+    @property
+    def has_too_few_rows(self) -> bool:
+        """Whether no temperature was fitted, since there are too few rows for it."""
+        return self.fitted and self.temperature == 1
+
 
 @dataclasses.dataclass(frozen=True)
 class FinalMember:

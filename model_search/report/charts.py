@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model_search.ranking import Objective
-from model_search.report.numbers import figure
+from model_search.report.numbers import figure, tick
 
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 84, 16, 14, 56
@@ -157,7 +157,9 @@ class Scale:
     def ticks(self, whole: bool = False) -> tuple[Tick, ...]:
         """Round numbers within the range."""
         values = _log_steps(self.low, self.high) if self.log else _steps(self.low, self.high, whole)
-        return tuple(Tick(self.at(value), f"{value:,.0f}" if whole else figure(value)) for value in values)
+        step = values[1] - values[0] if len(values) > 1 and not self.log else None
+        shown = [f"{one:,.0f}" if whole else figure(one) if step is None else tick(one, step) for one in values]
+        return tuple(map(Tick, map(self.at, values), shown))
 
 
 def trials_chart(

@@ -11,9 +11,34 @@ def figure(value: float | None) -> str:
     """Up to five significant digits; a dash where there is nothing."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    if abs(value) >= 1e6 or (value != 0 and abs(value) < 1e-4):
-        return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:,.5g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if _is_plain(value):
+        return f"{value + 0.0:,.5g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return _short_exponent(f"{value:.5g}")
+
+
+def tick(value: float, step: float) -> str:
+    """A number of an axis, with as many digits as tell it from its neighbours.
+
+    Args:
+        value: The number.
+        step: How far the numbers of the axis are apart.
+    """
+    place = math.floor(math.log10(step) + 1e-9)  # of the last digit that counts
+    if value == 0 and step < 1e-4:
+        return "0"
+    if not _is_plain(value):
+        digits = max(0, math.floor(math.log10(abs(value))) - place)
+        return _short_exponent(f"{value:.{digits}e}")
+    return f"{value + 0.0:,.{max(0, -place)}f}"
+
+
+def _is_plain(value: float) -> bool:
+    """Whether a number is written without an exponent."""
+    return value == 0 or 1e-4 <= abs(value) < 1e6
+
+
+def _short_exponent(text: str) -> str:
+    return text.replace("e-0", "e-").replace("e+0", "e")
 
 
 def share(value: float) -> str:

@@ -104,7 +104,7 @@ def _status(trials: Sequence[Trial], target: int | None) -> list[str]:
     wanted = f" of {target}" if target and target > completed else ""
     failed = counts[TrialState.FAILED] + counts[TrialState.LOST]
     running = counts[TrialState.RUNNING] + counts[TrialState.CLAIMED]
-    said = [f"{completed}{wanted} models trained"]
+    said = [f"{completed}{wanted} model{'' if completed == 1 and not wanted else 's'} trained"]
     said += [f"{failed} failed"] if failed else []
     said += [f"{running} running when this was written"] if running else []
     said += [f"{counts[TrialState.INTERRUPTED]} interrupted"] if counts[TrialState.INTERRUPTED] else []

@@ -77,7 +77,8 @@ def _cross_entropy(scored: _Scored) -> float:
 
 
 def _accuracy(scored: _Scored) -> float:
-    return scored.mean(scored.chosen == scored.labels)
+    right = scored.chosen == scored.labels
+    return 1.0 if right.all() else scored.mean(right)  # weights may add up to a little less or more than 1
 
 
 def _by_score(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +95,7 @@ def _auc_of(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> fl
     if all_positive <= 0 or all_negative <= 0:
         return math.nan
     below = all_negative - np.cumsum(lost)
-    return float(gained @ (below + lost / 2) / (all_positive * all_negative))
+    return min(1.0, float(gained @ (below + lost / 2) / (all_positive * all_negative)))
 
 
 def _auc(scored: _Scored) -> float:
@@ -120,7 +121,7 @@ def _auc_pr(scored: _Scored) -> float:
         return math.nan
     reported = found + np.cumsum(lost)
     precision = np.divide(found, reported, out=np.zeros_like(found), where=reported > 0)
-    return float(gained @ precision / found[-1])
+    return min(1.0, float(gained @ precision / found[-1]))
 
 
 def _f1(scored: _Scored) -> float:

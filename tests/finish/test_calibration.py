@@ -83,6 +83,14 @@ def test_a_record_says_what_changed():
         calibrate(LabelledRows(CLASSES, labels), logits, given=-1.0)
 
 
+def test_a_record_says_that_there_were_too_few_rows():
+    logits, labels = drawn()
+    few = calibrate(LabelledRows(CLASSES, labels[:19]), logits[:19])
+    assert (few.temperature, few.has_too_few_rows) == (1.0, True)
+    assert not calibrate(LabelledRows(CLASSES, labels[:20]), logits[:20]).has_too_few_rows
+    assert not calibrate(LabelledRows(CLASSES, labels[:19]), logits[:19], given=1.0).has_too_few_rows
+
+
 def test_a_record_goes_with_a_given_temperature_or_with_a_fitted_one():
     logits, labels = drawn()
     fitted, given_one = (calibrate(LabelledRows(CLASSES, labels), logits, given=value) for value in (None, 2.0))

@@ -109,10 +109,31 @@ def test_kinds_differ_in_shape():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, NOTHING), (math.nan, NOTHING), (0.0, "0"), (0.0312345678, "0.031235"), (12345.678, "12,346"),
-     (1234567.0, "1.235e6"), (0.0000123456, "1.235e-5"), (-0.5, "-0.5")],
+     (1234567.0, "1.2346e6"), (0.0000123456, "1.2346e-5"), (-0.5, "-0.5"), (-0.0, "0")],
 )  # fmt: skip
 def test_figures(value, text):
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (0.0, 1.0, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (12345.0, 12348.0, ["12,345.0", "12,345.5", "12,346.0", "12,346.5", "12,347.0", "12,347.5", "12,348.0"]),
+        (1.2345e6, 1.2354e6, ["1.2346e6", "1.2348e6", "1.2350e6", "1.2352e6", "1.2354e6"]),
+        (0.99998, 1.0, ["0.999980", "0.999985", "0.999990", "0.999995", "1.000000"]),
+        (-3e-5, 3e-5, ["-3e-5", "-2e-5", "-1e-5", "0", "1e-5", "2e-5", "3e-5"]),
+    ],
+)
+def test_numbers_of_an_axis_differ(low, high, texts):
+    found = [tick.text for tick in Scale([low, high], (0, 100)).ticks()]
+    assert found == texts
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12))
+def test_numbers_of_an_axis_differ_whatever_they_are(low, width):
+    found = [tick.text for tick in Scale([low, low + width], (0, 100)).ticks()]
+    assert len(set(found)) == len(found)
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,15 @@ def pictures(sided):
 def trained_longer(folder, sided=False, augmentations=FLIPS):
     values, label = pictures(sided)
     provider = image_data.Provider(x=values, y=label)
+    return *search_and_train_longer(folder, provider, augmentations), provider
+
+
+def search_and_train_longer(folder, provider, augmentations):
     study = single_trainer.SingleTrainer(provider, load_text(SPEC % augmentations)).try_models(
         number_models=1, train_steps=60, eval_steps=None, root_dir=folder, batch_size=64, experiment_name="e",
         experiment_owner="me", seed=1, progress=False, finish="neither",
     )  # fmt: skip
-    return study, study.train_longer(1, 30, provider, progress=False), provider
+    return study, study.train_longer(1, 30, provider, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,15 @@ def test_pictures_of_another_class_when_mirrored_are_not(tmp_path):
     assert study.trial(1).result.metrics["accuracy"] > 0.8  # it has learnt on which side the bars are
     assert longer.plan.hyperparameters["augment_flip"] == 0
     assert "test_time_flip" not in longer.plan.hyperparameters
+
+
+def test_pictures_of_which_one_task_changes_are_not_mirrored(tmp_path):
+    values, colours = pictures(sided=False)
+    sides = (values[:, :, SIZE // 2 :, 0].max(axis=(1, 2)) > 100).astype(int)
+    provider = image_data.Provider(x=values, y={"colour": colours, "side": sides})
+    study, longer = search_and_train_longer(tmp_path, provider, FLIPS)
+    assert study.trial(1).result.metrics["accuracy"] > 0.8 and study.trial(1).result.metrics["accuracy/side"] > 0.8
+    assert longer.plan.hyperparameters["augment_flip"] == 0
 
 
 def test_nothing_is_mirrored_that_the_specification_does_not_name(tmp_path):

@@ -119,6 +119,17 @@ def test_extreme_logits_do_not_overflow():
     assert np.isfinite(metrics.predictions(classes_task(2), np.array([[1e4, -1e4]], np.float32))).all()
 
 
+@pytest.mark.parametrize("rows", [3, 7, 30, 49])
+def test_a_model_without_errors_has_exactly_one(rows):
+    labels = np.arange(rows) % 2
+    logits = np.stack([-labels, labels], axis=1).astype(np.float32)
+    task = Task(TaskKind.CLASSIFICATION, "y", 2, ("a", "b"))
+    for weights in (None, np.linspace(0.1, 3.0, rows).astype(np.float32)):
+        found = metrics.all_metrics(task, labels, logits, weights)
+        assert found["accuracy"] == 1.0
+        assert found["auc"] <= 1.0 and found["auc_pr"] <= 1.0
+
+
 def test_weights_of_zero_only_count_as_none():
     labels, logits = np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]])
     assert metrics.all_metrics(classes_task(2), labels, logits, np.zeros(2))["accuracy"] == 0.5

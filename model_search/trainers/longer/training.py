@@ -178,7 +178,7 @@ def run_longer(
     if not first.resumes:
         display.note(f"the state of trial {trial.id}'s optimizer is not stored; it begins anew")
     parts = worker_parts(session, interrupts, display)
-    if interrupted is None and needs_check(first, how, session.data):
+    if interrupted is None and needs_check(first, how):
         with contextlib.suppress(StudyError, DamagedArtefactError):  # the worker says what is wrong with its files
             tower = stored_tower({trial.id: trial}.get, session.artefacts, trial.id)
             how = dataclasses.replace(how, may_flip=knows_mirrored(tower, parts.engine, session.data))
