@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from model_search import single_trainer
 from model_search.data import image_data
+from model_search.data.files.disk_cache import DiskCache
 from model_search.spec.load import load_text
 
 SPEC = """
@@ -96,6 +98,17 @@ def test_pictures_of_which_one_task_changes_are_not_mirrored(tmp_path):
     study, longer = search_and_train_longer(tmp_path, provider, FLIPS)
     assert study.trial(1).result.metrics["accuracy"] > 0.8 and study.trial(1).result.metrics["accuracy/side"] > 0.8
     assert longer.plan.hyperparameters["augment_flip"] == 0
+
+
+def test_pictures_on_disk_are_asked_about_too(tmp_path):
+    for place, (picture, kind) in enumerate(zip(*pictures(sided=False), strict=True)):
+        folder = tmp_path / "pictures" / f"kind {kind}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{place}.png")
+    provider = image_data.Provider(tmp_path / "pictures", cache=DiskCache(0, tmp_path / "cache"))
+    study, longer = search_and_train_longer(tmp_path / "runs", provider, FLIPS)
+    assert study.trial(1).plan.hyperparameters["augment_flip"] == 0
+    assert longer.plan.hyperparameters["test_time_flip"] == 1
 
 
 def test_nothing_is_mirrored_that_the_specification_does_not_name(tmp_path):
