@@ -41,8 +41,7 @@ def test_it_is_a_tower_for_large_tables_if_there_is_room_and_time(tmp_path, monk
     assert len(study.predict(frame, "student")) == 400
 
 
-@pytest.mark.parametrize("folds", [None, 3])
-@pytest.mark.parametrize("trains", [True, False])
+@pytest.mark.parametrize(("folds", "trains"), [(None, True), (3, False)])
 def test_it_is_a_part_of_the_ensemble_where_that_is_better(tmp_path, monkeypatch, folds, trains):
     def failing(*arguments, **named):
         raise TrialError("the loss became nan")
