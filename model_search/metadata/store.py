@@ -12,6 +12,8 @@ from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
 from model_search.ranking import Ranking, as_ranking
 
+WORSE_THAN_CONSTANT = "worse_than_constant"  # the setting that says so of the best trial, in a sentence
+
 _SETTINGS: Mapping[str, tuple[type, ...]] = {
     "number_models": (int,),
     "train_steps": (int,),
@@ -24,6 +26,7 @@ _SETTINGS: Mapping[str, tuple[type, ...]] = {
     "deterministic": (bool,),
     "spec": (str,),
     "artefacts": (str,),
+    WORSE_THAN_CONSTANT: (str,),
 }
 
 

@@ -12,6 +12,7 @@ from model_search.cells import in_words
 from model_search.data.inputs import InputLayout
 from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.metadata.final_models import FinalKind, FinalModel
+from model_search.metadata.store import WORSE_THAN_CONSTANT
 from model_search.metadata.trial import Trial, TrialKind, TrialState
 from model_search.report.cell_drawings import cell_drawings
 from model_search.report.charts import Chart, Point, curves_chart, trials_chart
@@ -141,6 +142,7 @@ def _best(facts: StudyFacts) -> dict[str, Any] | None:
         "classic": classic,
         "parameters": parameters,
         "calibration": facts.calibration,
+        "warning": facts.record.settings.get(WORSE_THAN_CONSTANT),
         "is_final": isinstance(best, FinalModel),
     }
 

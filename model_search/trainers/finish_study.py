@@ -23,7 +23,7 @@ from model_search.metadata.final_models import MEMBERS, FinalModel, check_what, 
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import Store
+from model_search.metadata.store import WORSE_THAN_CONSTANT, Store
 from model_search.report.leaderboard import ranked_models
 from model_search.search.history.history import History
 from model_search.spec.load import stored_spec
@@ -60,6 +60,8 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         useless = worse_than_constant(session.data, metrics, session.settings.objective, reached)
         if useless is not None:
             display.warn(useless)
+        if useless != study.record.settings.get(WORSE_THAN_CONSTANT):
+            session.store.update_settings({**study.record.settings, WORSE_THAN_CONSTANT: useless})
     fit = fit_of_given(study.record.settings, study.history)
     if fit is not None:
         (display.warn if fit.is_none else display.note)(str(fit))

@@ -13,6 +13,7 @@ from model_search.ranking import Goal, Objective
 from model_search.search.history.history import History
 from model_search.search.planning.classic_models import classic_plan
 from model_search.search.planning.fold_plans import bag_plan
+from model_search.trainers import finish_study
 
 
 def classes(weights=None):
@@ -62,14 +63,20 @@ def test_nothing_is_said_where_it_cannot_be_computed():
     assert constant_logits(dataclasses.replace(classes(), train=steps)) is None
 
 
-def test_a_search_whose_best_trial_is_worse_says_so(tmp_path, capfd):
+def test_a_search_whose_best_trial_is_worse_says_so(tmp_path, capfd, monkeypatch):
     def spread(labels, predictions):
         return float(np.std(predictions))
 
     x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60.0)
     options = {"experiment_name": "noise", "finish": "neither", "seed": 1, "root_dir": tmp_path, "progress": False}
-    model_search.fit(x, y, number_models=1, train_steps=5, batch_size=8, metric=spread, goal="minimize", **options)
-    assert "no trial is better than saying the same of every row: that has a spread of 0" in capfd.readouterr().err
+    how = {"train_steps": 5, "batch_size": 8, "metric": spread, "goal": "minimize"}
+    study = model_search.fit(x, y, number_models=1, **how, **options)
+    said = "o trial is better than saying the same of every row: that has a spread of 0"
+    assert f"n{said}" in capfd.readouterr().err
+    assert f"N{said}" in study.report().read_text(encoding="utf-8")
+    monkeypatch.setattr(finish_study, "worse_than_constant", lambda *given: None)  # a better trial was found
+    study = model_search.fit(x, y, number_models=2, **how, **options)
+    assert said not in study.report().read_text(encoding="utf-8")
 
 
 def test_a_baseline_that_is_better_than_what_is_handed_back_is_named():
