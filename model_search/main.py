@@ -77,6 +77,7 @@ _READ_BY: dict[str, tuple[str, ...]] = {
     "top": ("search", "leaderboard", "finish", "train_longer"),
     "one_cycle": ("train_longer",),
     "overwrite": ("search",),
+    "optimization_metric": ("search", "predict"),
     **dict.fromkeys(_OF_TRAINING_DATA, ("search", "finish", "train_longer")),
 }
 
@@ -327,13 +328,7 @@ def _refuse_flags_of_others(command: str, arguments: Sequence[str]) -> None:
             raise UserError(
                 f"received --{name}, which {command} does not read; leave it out, or give it to {' or '.join(readers)}"
             )
-    if "optimization_metric" not in given or command == "search":
-        return
-    if command != "predict":
-        raise UserError(
-            f"received --optimization_metric, which {command} does not read; leave it out, or give it to search"
-        )
-    if FLAGS.threshold != "best":
+    if command == "predict" and "optimization_metric" in given and FLAGS.threshold != "best":
         raise UserError(
             f"received --optimization_metric={FLAGS.optimization_metric}, which predict reads with --threshold=best "
             "alone; leave it out, or give both"

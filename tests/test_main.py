@@ -77,14 +77,14 @@ def test_leaderboard_predict_evaluate_and_export_work_on_what_is_there(searched,
         ("evaluate", "--label=y", "search or finish or train_longer"),
         ("predict", "--encoding=latin-1", "search or finish or train_longer"),
         ("report", "--overwrite", "search"),
-        ("evaluate", "--optimization_metric=auc", "search"),
+        ("evaluate", "--optimization_metric=auc", "search or predict"),
     ],
 )
 def test_a_flag_that_a_command_does_not_read_is_refused(tmp_path, command, flag, readers):
     name = flag.removeprefix("--no").strip("-").split("=")[0]
     words = [] if command == "search" else [command]
     with flagsaver.flagsaver():
-        main._parse(["model_search", flag])
+        main._parse(["model_search", flag, "--threshold=best"])  # with which predict reads the metric, too
         with pytest.raises(UserError, match=rf"received --{name}, which {command} does not .* give it to {readers}$"):
             main._refuse_flags_of_others(command, [*words, flag])
         for reader in readers.split(" or "):

@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from model_search.augmentations import TEST_TIME_FLIP
 from model_search.data.sequences.padded import SEQUENCE
 from model_search.data.tabular.columns import GROUPED_NUMBER, MISSING_MARKERS
 from model_search.data.tabular.features import Feature, NumberFeature
@@ -19,10 +18,11 @@ from model_search.finish.final_ensemble import StudyParts, trial_calibration
 from model_search.finish.input_names import keras_names, signature_names
 from model_search.finish.preprocessing_layers import input_kind
 from model_search.finish.serving import ModelBundle, input_names
-from model_search.metadata.final_models import FinalModel
+from model_search.metadata.final_models import Calibration, FinalModel
 from model_search.metadata.trial import Trial
 from model_search.printable import printable_line
 from model_search.search.history.history import History
+from model_search.training.tower_specs import flips_at_test_time
 
 _KINDS = {
     "number": "number ({dtype}), NaN for missing",
@@ -160,7 +160,7 @@ def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -
 def _mirrored(trials: Iterable[Trial | None]) -> list[int]:
     """Those of the trials whose towers answer for a picture and its mirror image together."""
     plans = [trial.plan for trial in trials if trial is not None and trial.plan is not None]
-    return [plan.trial_id for plan in plans if plan.hyperparameters.get(TEST_TIME_FLIP)]
+    return [plan.trial_id for plan in plans if flips_at_test_time(plan)]
 
 
 def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
@@ -244,8 +244,8 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
     if metadata.get("architecture"):
         sentences.append(f"Blocks, input to output: {', '.join(map(_plain, metadata['architecture']))}.")
     if metadata.get("mirrored"):
-        which = ", ".join(map(str, metadata["mirrored"]))
-        sentences.append(f"The logits of trial {which} are the mean of those for a picture and for its mirror image.")
+        which = f"trial{'s' if len(metadata['mirrored']) > 1 else ''} {', '.join(map(str, metadata['mirrored']))}"
+        sentences.append(f"The logits of {which} are the mean of those for a picture and for its mirror image.")
     if metadata.get("metrics"):
         figures = ", ".join(f"{_plain(name)} {value:.5g}" for name, value in sorted(metadata["metrics"].items()))
         sentences.append(f"On validation rows: {figures}. These figures chose the model, so they are optimistic.")
@@ -262,7 +262,7 @@ def _origin(metadata: Mapping[str, Any]) -> list[str]:
 def _calibration(found: Mapping[str, Any] | None) -> list[str]:
     if not found:
         return []
-    if found["fitted"] and found["temperature"] == 1:
+    if Calibration(**found).has_too_few_rows:
         return [f"Probabilities are softmax(logits): a temperature is fitted on {FEWEST_ROWS} validation rows or more."]
     how = "fitted on the validation rows" if found["fitted"] else "given by the specification"
     return [

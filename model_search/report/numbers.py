@@ -29,7 +29,7 @@ def tick(value: float, step: float) -> str:
     if not _is_plain(value):
         digits = max(0, math.floor(math.log10(abs(value))) - place)
         return _short_exponent(f"{value:.{digits}e}")
-    return f"{value + 0.0:,.{max(0, -place)}f}"
+    return f"{value:,.{max(0, -place)}f}"
 
 
 def _is_plain(value: float) -> bool:

@@ -91,8 +91,7 @@ def trained_model(tower: TrainedTower, build: Build) -> keras.Model:
             _set_weights([model], tower_weight_names(model, plan.architecture), tower.weights, whose)
             return model
         members = [_skeleton(member, build) for member in tower.members]
-        own = build(as_trained(plan)) if plan.architecture else None
-        found = joint_models.fine_tuned(members, own, plan.ensemble)
+        found = joint_models.fine_tuned(members, build(plan) if plan.architecture else None, plan.ensemble)
         _set_weights(found.towers, _names_of_towers(found.towers, plan, tower.members), tower.weights, whose)
         if found.mixture is not None:
             found.mixture.set_weights(list(tower.mixture))
@@ -148,7 +147,7 @@ def _skeleton(tower: TrainedTower, build: Build) -> keras.Model:
     plan = tower.plan
     if plan.ensemble is None or plan.ensemble.freeze:
         return build(as_trained(plan))
-    own = build(as_trained(plan)) if plan.architecture else None
+    own = build(plan) if plan.architecture else None
     whole = joint_models.fine_tuned([_skeleton(member, build) for member in tower.members], own, plan.ensemble)
     return joint_models.combined_output(whole, own=bool(plan.architecture))
 

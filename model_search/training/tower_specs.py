@@ -52,7 +52,7 @@ def tower_spec(
 
 
 def flips_at_test_time(plan: TrialPlan) -> bool:
-    """Whether a tower's predictions are the mean of those for a picture and for its mirror image."""
+    """Whether a tower's predictions are the mean of those for a picture and its mirror image (no ensemble's are)."""
     return plan.ensemble is None and bool(plan.hyperparameters.get(TEST_TIME_FLIP))
 
 

@@ -143,6 +143,12 @@ def test_bad_input(args, kwargs, sentence):
         prepare(*args, **kwargs)
 
 
+def test_one_row_as_a_series_is_told_how_to_stay_a_frame():
+    frame = pd.DataFrame(X, columns=list("abc"))
+    with pytest.raises(DataError, match=r"3 feature names for 1 columns; .* is it one row\? Take frame.iloc\[\[0\]\]"):
+        array_data.as_frame(frame.iloc[0], list("abc"))
+
+
 def test_columns_of_a_dict_go_together_by_position():
     shuffled = pd.Series(X[:, 0]).sample(frac=1, random_state=1)
     plain = prepare({"s": shuffled.to_numpy(), "o": X[:, 1], "l": X[:, 2].tolist()}, Y)

@@ -104,6 +104,18 @@ def test_overwrite_refuses_a_folder_that_is_no_study(tmp_path, search, cancer_cs
     assert (precious / "thesis.txt").exists()
 
 
+def test_fit_takes_the_weights_of_rows(tmp_path):
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    y = np.where(x[:, 0] > 0, "right", "left")
+    wrong = np.arange(200) % 2 == 0  # labels turned round, which weigh nothing
+    y[wrong] = np.where(x[wrong, 0] > 0, "left", "right")
+    study = model_search.fit(
+        x, y, number_models=1, train_steps=150, weights=np.where(wrong, 0.0, 1.0), root_dir=tmp_path,
+        experiment_name="weights", seed=1, progress=False, finish="neither",
+    )  # fmt: skip
+    assert (study.predict(x) == np.where(x[:, 0] > 0, "right", "left")).mean() > 0.9
+
+
 def test_numbers_are_predicted_in_the_users_units(tmp_path, search):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3))

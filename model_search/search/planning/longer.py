@@ -100,10 +100,11 @@ def _hyperparameters(before: Mapping[str, HyperparameterValue], how: LongerTrain
         for name in how.augmentations:
             if not AUGMENTATIONS[name].can_change_labels:
                 found[f"{PREFIX}{name}"] = _least_strength(name)
-    if FLIP in how.augmentations and how.may_flip and not found.get(FLIPS):
-        found[FLIPS] = _least_strength(FLIP)
-    if FLIP in how.augmentations and found.get(FLIPS):
-        found[TEST_TIME_FLIP] = 1
+    if FLIP in how.augmentations:
+        if how.may_flip and not found.get(FLIPS):
+            found[FLIPS] = _least_strength(FLIP)
+        if found.get(FLIPS):
+            found[TEST_TIME_FLIP] = 1
     return found
 
 
