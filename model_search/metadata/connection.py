@@ -70,20 +70,22 @@ class Connection:
         from sqlite_utils import Database
 
         self.path = path = path.absolute()
-        if file is not None and identity_of(path) != file:
-            raise VanishedStudyError.of(path.parent)
+        self.file = file
+        self._check_in_place()
         if not create and not path.is_file():
             raise UnreadableStudyError(f"{path} cannot be opened: {_why_not_opened(path)}")
         self._pid = os.getpid()
         self._lock_seconds = lock_seconds
-        self.file: FileIdentity | None = None
         self._moments = random.Random()  # noqa: S311 - affects no result, and so needs no seed
         check_files(path)
         with self._plain_words():
             with place_lock(path, alone=not path.exists()):
+                self._check_in_place()
                 connection = sqlite3.connect(path, timeout=_SQLITE_SECONDS, isolation_level=None)
-                self.file = identity_of(path)
+                self.file = identity_of(path) if file is None else file
             try:
+                if identity_of(path) != self.file or self.file is None:
+                    raise VanishedStudyError.of(path.parent)
                 restrict(connection)
                 self.database = Database(connection, execute_plugins=False)
                 self._prepare()

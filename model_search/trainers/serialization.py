@@ -21,6 +21,8 @@ from model_search.blocks import catalogue
 from model_search.blocks.catalogue import BlockInfo
 from model_search.data.files.mapped_arrays import MappedArray, mapped
 from model_search.errors import StudyError, UserError
+from model_search.metadata.filesystem import FileIdentity
+from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import Store
 from model_search.metadata.study_folder import VanishedStudyError
 from model_search.search.declared import declarations_of_users, restore_declarations
@@ -32,10 +34,15 @@ _COUNT = struct.Struct("!Q")
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """The parts of a session besides its store, and the blocks that the user has registered."""
+    """The parts of a session besides its store, and the blocks that the user has registered.
+
+    `file` is the identity of the database: where a study is moved and another one is begun in its place, a worker that
+    starts afterwards must not even open the other one's, which it might find half made.
+    """
 
     session: dict[str, Any]
     blocks: tuple[BlockInfo, ...]
+    file: FileIdentity | None = None
     declared: dict[str, Any] = dataclasses.field(default_factory=dict)  # the user's own searches, samplers, ...
     evaluators: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -46,7 +53,8 @@ class Contents:
         del values["store"]
         infos = (catalogue.get(name) for name in catalogue.names())
         blocks = tuple(info for info in infos if info.builder is not None)
-        return cls(values, blocks, declarations_of_users(), EVALUATORS.of_users())
+        file = session.store.file if isinstance(session.store, SqliteStore) else None
+        return cls(values, blocks, file, declarations_of_users(), EVALUATORS.of_users())
 
     def open(self, store: Store) -> Session:
         """The session in the worker's process, the blocks registered as they were in the sender's.

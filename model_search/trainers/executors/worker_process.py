@@ -155,7 +155,7 @@ def _work(settings: WorkerSettings, reader: _Orders, interrupts: Interrupts, eve
             tensorflow(settings.threads_within, settings.threads)  # before the user's own modules load it noisily
         contents = SerializedJob.opened(reader.parts())
         folder = contents.session["folder"]
-        session = contents.open(SqliteStore(folder / paths.DATABASE, create=False))
+        session = contents.open(SqliteStore(folder / paths.DATABASE, create=False, file=contents.file))
     except ModelSearchError as error:
         return stopped(error)
     except Exception as error:

@@ -24,6 +24,7 @@ from model_search.deadline import Deadline
 from model_search.errors import SpaceExhaustedError, StopStudyError, StudyError, UserError
 from model_search.metadata.trial import TrialState
 from model_search.trainers import exit_policy, resources
+from model_search.trainers.executors import child_processes
 from model_search.trainers.executors.child_processes import run_in_processes, worker_count
 from model_search.trainers.exit_policy import MAX_DEATHS_IN_A_ROW
 from model_search.trainers.interrupts import Interrupts
@@ -404,6 +405,23 @@ def test_what_a_worker_cannot_open_is_reported(tmp_path):
     unfit = Unfit()
     with pytest.raises(StopStudyError, match=r"cannot use what it was sent .*no number"):
         run(tmp_path, lambda plan, earlier: unfit)
+
+
+def test_a_worker_that_starts_late_leaves_a_study_alone_that_was_begun_in_place_of_its_own(tmp_path, monkeypatch):
+    folder, send = tmp_path / "runs" / "x", child_processes._WorkerProcess._send
+
+    def send_late(worker):
+        folder.rename(folder.with_name("moved"))
+        folder.mkdir()
+        (folder / "study.db").touch()  # another program is about to make its tables
+        send(worker)
+
+    session, context = open_pretended(tmp_path, workers=1)
+    monkeypatch.setattr(child_processes._WorkerProcess, "_send", send_late)
+    monkeypatch.setattr(child_processes._WorkerPool, "_follow", lambda pool: None)  # the worker has to notice
+    with pytest.raises(StopStudyError, match="moved, deleted or overwritten"):
+        run_in_processes(session, context)
+    assert [(path.name, path.stat().st_size) for path in folder.iterdir()] == [("study.db", 0)]
 
 
 def test_the_users_blocks_are_known_in_workers_under_the_same_numbers(tmp_path):
