@@ -130,9 +130,9 @@ class SingleTrainer:
                 trials as well. None for none.
             refit: Train what is handed back again on training and validation rows, for the same epochs; metrics stay
                 those of the search. Bags of eight folds have seen nearly all rows, and stay as they are. A time limit
-                leaves it two tenths. With True, finish='both' makes no student, which would not be trained on all rows.
-                "auto" does so with a time limit, for tables whose best models are not trained in folds, for bags of
-                sequences with fewer groups and after a final training.
+                leaves it two tenths. With True, and after a final training, finish='both' makes no student, which would
+                not be trained on all rows. "auto" does so with a time limit, for tables whose best models are not
+                trained in folds, for bags of sequences with fewer groups and after a final training.
             student_parameters: The most parameters that the student may have.
             keep_models: Trials that keep weights and logits on disk, the best ones; others only where something is
                 built on them. None for all.
@@ -171,7 +171,7 @@ class SingleTrainer:
             trials_after_searches,
             with_folds,
         )
-        from model_search.trainers.bags.refit import drop_student, refit_best, seconds_to_refit, with_refit
+        from model_search.trainers.bags.refit import NO_STUDENT, drop_student, refit_best, seconds_to_refit, with_refit
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
@@ -188,6 +188,8 @@ class SingleTrainer:
             final = FinalTraining.of(self._spec)
             is_automatic, options = options.folds == "auto", with_folds(session, options)
             given, options = options, with_refit(session, options, bool(final.time_share))
+            if options.finish != given.finish:
+                session = dataclasses.replace(session, notes=(*session.notes, NO_STUDENT))
             more = trials_after_searches(session)
             searched = dataclasses.replace(options, number_models=options.number_models + more)
             after = final.seconds(options) + seconds_for_groups(session, options)

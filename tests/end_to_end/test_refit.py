@@ -92,16 +92,21 @@ def test_by_itself_after_a_final_training(tmp_path):
         options = SearchOptions.of(PLAIN | {"root_dir": tmp_path / folder, "time_limit": 600} | changes)
         provider = image_data.Provider(x=pictures, y=y, validation=given)
         session = open_session(provider, load_spec(constants.DEFAULT_IMAGE), options)
-        found = with_refit(session, options, final).refit
+        found = with_refit(session, options, final)
         session.store.close()
-        return found
+        made.append(found.finish)
+        return found.refit
 
-    assert is_refit("a") is True
+    made = []
+    assert is_refit("a", finish="both") is True
     assert is_refit("b", final=False) is False  # no table of columns
     assert is_refit("c", folds=5) is False  # these take the place of the final training
     assert is_refit("d", time_limit=None) is False  # nothing is trained longer then
     assert is_refit("e", given=(pictures[:20], y[:20])) is False
-    assert is_refit("f", refit=False) is False
+    assert is_refit("f", refit=False, finish="both") is False
+    assert is_refit("g", finish="distil") is True
+    assert is_refit("h", final=False, finish="both") is False
+    assert [made[0], *made[-3:]] == ["ensemble", "both", "distil", "both"]  # all rows in place of a student
 
 
 def test_towers_of_a_bag_of_few_folds_have_seen_all_rows(tmp_path, capsys):

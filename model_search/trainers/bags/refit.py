@@ -29,6 +29,7 @@ from model_search.trainers.session import Session
 from model_search.training.evaluator import Evaluator
 from model_search.training.outcome import Progress, TrialOutcome
 
+NO_STUDENT = "no student is made: its time goes to the final training; finish='distil' makes one"
 MARGIN = 1.3  # of the seconds that a training took, for one on more rows
 CONTINUED_SHARE = 1 / 3  # of the steps of a longer training, for which its tower goes on with all rows
 _LEAST_CONTINUED = 0.25  # of these; fewer are not worth the time
@@ -40,8 +41,9 @@ def with_refit(session: Session, options: SearchOptions, has_final_training: boo
     """The options with a yes or a no in place of "auto".
 
     Yes, with a time limit, for a table of columns: a fifth of the rows more is worth more than a fifth of the trials.
-    After a final training, which its towers go on with. And for bags of sequences that have a few groups, such as
-    speakers: each model of a bag lacks one of them.
+    After a final training, which its towers go on with; it takes the time of a student, too, where both an ensemble and
+    a student are wanted: a student is not trained on all rows, and is worth less than what is. And for bags of
+    sequences that have a few groups, such as speakers: each model of a bag lacks one of them.
 
     Args:
         session: The study.
@@ -60,7 +62,9 @@ def with_refit(session: Session, options: SearchOptions, has_final_training: boo
         and options.finish != "neither"
         and session.planner.replayed_towers is None
     )
-    return dataclasses.replace(options, refit=is_usual)
+    is_trained_longer = is_usual and has_final_training and not isinstance(options.folds, int)
+    finish = "ensemble" if is_trained_longer and options.finish == "both" else options.finish
+    return dataclasses.replace(options, refit=is_usual, finish=finish)
 
 
 def _is_worthwhile(data: TableData, options: SearchOptions, has_final_training: bool) -> bool:
