@@ -24,6 +24,10 @@ from model_search.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+_TAKEN_FOR_DATA = (
+    "; its first row is taken for data: where it holds the names, give each column one of its own, or header=True"
+)
+
 
 class Provider(BaseProvider):
     """Rows from a CSV file: `Provider(filename="train.csv", label="income")` is enough.
@@ -125,16 +129,16 @@ class Provider(BaseProvider):
         weight = self._weight or weight
         table = csv_reading.read_csv(self._filename, self._reading, self._label)
         names = [str(name) for name in table.frame.columns]
-        label = self._find_label(names)
+        label = self._find_label(table)
         if weight is not None:
-            self._check_name(weight, names, "weight")
+            self._check_name(weight, table, "weight")
             if weight in (label, *self._others):
                 raise DataError(f"column {weight!r} is given as label and as weight; expected two different columns")
         for one in self._others:
-            self._check_name(one, names, "label")
+            self._check_name(one, table, "label")
         for role, column in (("groups", self._groups), ("time", self._time)):
             if column is not None:
-                self._check_name(column, names, role)
+                self._check_name(column, table, role)
                 if column in (label, weight, *self._others):
                     raise DataError(
                         f"column {column!r} is given as {role} and as label or weight; expected another one"
@@ -173,8 +177,8 @@ class Provider(BaseProvider):
         groups, time = (None if name is None else frame[name] for name in (self._groups, self._time))
         return RawRows(frame.drop(columns=taken), frame[label], weights, others, arrangement_of(groups, time))
 
-    def _find_label(self, names: Sequence[str]) -> str:
-        by_index = None
+    def _find_label(self, table: csv_reading.CsvTable) -> str:
+        names, by_index = [str(name) for name in table.frame.columns], None
         if self._label_index is not None:
             if not -len(names) <= self._label_index < len(names):
                 raise DataError(
@@ -184,21 +188,23 @@ class Provider(BaseProvider):
             by_index = names[self._label_index]
         if self._label is None:
             return str(by_index)
-        self._check_name(self._label, names, "label")
+        self._check_name(self._label, table, "label")
         if by_index not in (None, self._label):
             raise DataError(
                 f"label is {self._label!r}, but column {self._label_index} is {by_index!r}; give one of the two"
             )
         return self._label
 
-    def _check_name(self, name: str, names: Sequence[str], role: str) -> None:
+    def _check_name(self, name: str, table: csv_reading.CsvTable, role: str) -> None:
+        names = [str(name) for name in table.frame.columns]
         if name in names:
             return
         by_folded = {other.casefold(): other for other in names}
         close = difflib.get_close_matches(name.casefold(), list(by_folded), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(repr(by_folded[other]) for other in close)}? Its" if close else "its"
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        raise DataError(f"{self._filename} has no {role} column {name!r}; {hint} columns are: {shown}")
+        headerless = "" if table.reading.header or self._reading.header != "auto" else _TAKEN_FOR_DATA
+        raise DataError(f"{self._filename} has no {role} column {name!r}; {hint} columns are: {shown}{headerless}")
 
     def _kinds(self, names: Sequence[str]) -> dict[str, str]:
         if self._record_defaults is None:

@@ -328,6 +328,11 @@ BAD = {
     "blank": (" \n\n", {}, "is empty"),
     "header only": ("x,y\n", {}, "holds only a header (2 columns)"),
     "label absent": ("x,Income\n" + BODY, {"label": "incom"}, "no label column 'incom'; did you mean 'Income'?"),
+    "label absent, names blank": (
+        "a,,price,city\n" + "p,x,low,Rom\nq,y,high,Oslo\n" * 9,
+        {"label": "prize"},
+        "its columns are: column_0, column_1, column_2, column_3; its first row is taken for data: where it holds the ",
+    ),
     "weight absent": ("x,y\n" + BODY, {"weight": "w"}, "no weight column 'w'"),
     "label is weight": ("x,y\n" + BODY, {"weight": "y"}, "as label and as weight"),
     "label index": ("x,y\n" + BODY, {"label": None, "label_index": 2}, "label_index is 2, "),
