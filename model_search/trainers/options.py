@@ -280,9 +280,9 @@ class SearchOptions:
     refit: bool | str = option(
         "Train what is handed back again on training and validation rows, for the same epochs; metrics stay those of "
         "the search. Bags of eight folds have seen nearly all rows, and stay as they are. A time limit leaves it two "
-        "tenths. With True, and after a final training, finish='both' makes no student, which would not be trained on all rows. \"auto\" does so "
-        "with a time limit, for tables whose best models are not trained in folds, for bags of sequences with fewer "
-        "groups and after a final training.",
+        "tenths. With True, and after a final training, finish='both' makes no student, which would not be trained on "
+        'all rows. "auto" does so with a time limit, for tables whose best models are not trained in folds, for bags '
+        "of sequences with fewer groups and after a final training.",
         check=_check_refit,
         flag=Flag(
             "refit",
