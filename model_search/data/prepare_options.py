@@ -17,10 +17,12 @@ from model_search.errors import DataError
 # 4 on durations of Arrow are left out, as those of NumPy are: they were categories of their texts. From 5 on names of
 # folders are classes, whatever they say, files that declare classes or numbers are believed, times that are whole
 # numbers are compared exactly, the punctuation of all scripts stands between words, and a channel of a sequence or of a
-# map is constant if it varies little beside its own largest value, not beside 1.
+# map is constant if it varies little beside its own largest value, not beside 1. From 6 on texts such as "$1,200" and
+# "36 months" are numbers, in columns where nearly all have the same unit.
 RULES_AS_WRITTEN = 2
 RULES_AS_DECLARED = RULES_OF_ANY_SCALE = 5
-RULES_OF_NEW_STUDIES = 5
+RULES_WITH_UNITS = 6
+RULES_OF_NEW_STUDIES = 6
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,16 +57,17 @@ missing = {{{", ".join(f'"{marker}"' for marker in sorted(MISSING_MARKERS))}}}
 thousands = re.compile(r"{GROUPED_NUMBER.pattern}")
 
 
-def typed(cells, kind, dtype="float32"):
+def typed(cells, kind, dtype=None, unit=None):
     cells = ["" if cell.strip().lower() in missing else cell.strip() for cell in cells]
     if kind != "number":
         return tf.constant(cells)
+    cells = [re.sub(unit, r"\\1\\2", cell) for cell in cells] if unit else cells
     numbers = [cell.replace(",", "") if thousands.fullmatch(cell) else cell or "nan" for cell in cells]
-    return tf.constant([float(number) for number in numbers], dtype)
+    return tf.constant([float(number) for number in numbers], dtype or "float32")
 
 
 model = keras.models.load_model("model.keras")
-inputs = {{c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dtype", "float32")) for c in columns}}
+inputs = {{c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dtype"), c.get("unit")) for c in columns}}
 answers = model({{name: typed(*given) for name, given in inputs.items()}})
 print({{name: values.numpy() for name, values in answers.items()}})
 """
@@ -78,7 +79,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
     Returns:
         "task" (see `Task.to_json`), "other_tasks" if there are several; "columns", for each column that is
         read its "column" (the user's name), its names as an input of the "keras" file and of the "saved_model", and its
-        "kind" ("number", "text" or "date"), and the "dtype" of numbers that are not float32;
+        "kind" ("number", "text" or "date"), the "dtype" of numbers that are not float32, and the "unit" that texts
+        of numbers may have, as a regular expression whose two groups are what is left;
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "texts", of a model that reads text by the input that holds ids how many words are read ("steps") and which have
@@ -106,7 +108,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
                 "keras": own,
                 "saved_model": served,
                 "kind": input_kind(feature),
-                **_dtype(feature),
+                **_of_numbers(feature),
             }
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
@@ -121,9 +123,11 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
     }
 
 
-def _dtype(feature: Feature) -> dict[str, str]:
-    is_double = isinstance(feature, NumberFeature) and feature.dtype != "float32"
-    return {"dtype": "float64"} if is_double else {}
+def _of_numbers(feature: Feature) -> dict[str, str]:
+    if not isinstance(feature, NumberFeature):
+        return {}
+    unit = {"unit": feature.unit.pattern} if feature.unit else {}
+    return ({"dtype": feature.dtype} if feature.dtype != "float32" else {}) | unit
 
 
 def origin_of(chosen: Trial | FinalModel, history: History, study: StudyParts) -> dict[str, Any]:

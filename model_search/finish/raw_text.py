@@ -54,7 +54,7 @@ def parse_columns(columns: Sequence[Any], features: Sequence[Feature]) -> list[A
 def _way_of_reading(feature: Feature) -> tuple[Any, ...]:
     """Features for which this is equal are read alike."""
     if isinstance(feature, NumberFeature):
-        return (NumberFeature,)
+        return (NumberFeature, feature.unit)
     if isinstance(feature, CategoryFeature):
         return (CategoryFeature, feature.numeric)
     return (DateFeature, feature.order)
@@ -62,7 +62,8 @@ def _way_of_reading(feature: Feature) -> tuple[Any, ...]:
 
 def _typed(texts: Any, feature: Feature) -> Any:
     if isinstance(feature, NumberFeature):
-        return parse_numbers(texts)
+        unit = feature.unit
+        return parse_numbers(tf.strings.regex_replace(texts, unit.pattern, r"\1\2") if unit else texts)
     if isinstance(feature, CategoryFeature):
         return tf.strings.regex_replace(texts, _WHOLE_WITH_FRACTION, r"\1") if feature.numeric else texts
     return iso_dates(texts, feature.order)

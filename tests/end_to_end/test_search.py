@@ -116,6 +116,40 @@ def test_fit_takes_the_weights_of_rows(tmp_path):
     assert (study.predict(x) == np.where(x[:, 0] > 0, "right", "left")).mean() > 0.9
 
 
+def test_fit_takes_a_file_or_a_frame_and_the_names_of_columns(tmp_path):
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"a": rng.normal(size=90), "b": rng.normal(size=90), "w": rng.uniform(0.5, 2, 90)})
+    frame["y"] = np.where(frame["a"] > 0, "yes", "no")
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    own = frame[["a", "b"]]
+    options = {
+        "number_models": 1,
+        "train_steps": 20,
+        "batch_size": 16,
+        "seed": 1,
+        "progress": False,
+        "finish": "neither",
+    }
+    options |= {"root_dir": tmp_path / "runs"}
+    rows = model_search.fit(own, frame["y"], weights=frame["w"], validation=(own[:30], frame["y"][:30]), **options)
+    named = model_search.fit(frame, "y", weights="w", validation=frame[:30].drop(columns="w").assign(w=1.0), **options)
+    file = model_search.fit(tmp_path / "train.csv", "y", weights="w", **options)
+    assert named.trials[0].result.metrics == rows.trials[0].result.metrics
+    assert file.predict(tmp_path / "train.csv").tolist() == file.predict(frame).tolist()
+    for x, y, message in [
+        (frame, "z", "x has no column 'z'; expected the name of one of its columns \\(a, b, w, y\\)"),
+        (tmp_path / "train.csv", frame["y"], "y a Series; expected the name of a column"),
+        (tmp_path / "train.csv", "z", "no label column 'z'"),
+        (str(tmp_path / "none.csv"), "y", "none.csv"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            model_search.fit(x, y, **options)
+    apart = model_search.fit(
+        frame.drop(columns="w"), "y", weights=frame["w"], validation=(own[:30], frame["y"][:30]), **options
+    )
+    assert apart.trials[0].result.metrics == rows.trials[0].result.metrics
+
+
 def test_numbers_are_predicted_in_the_users_units(tmp_path, search):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3))

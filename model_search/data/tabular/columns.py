@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import itertools
@@ -28,6 +29,17 @@ MISSING_LABELS = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan
 PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # A number of thousands never begins with 0: "0,478" has a decimal comma.
 GROUPED_NUMBER = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+_CURRENCY = (
+    r"(?:[A-Z]{0,2}[$¢£¤¥฿₦₩₪₫€₱₴₹₺₽₿]|(?:USD|EUR|GBP|JPY|CHF|CAD|AUD|NZD|CNY|INR|SEK|NOK|DKK|PLN|BRL|MXN|KRW|ZAR))"
+)
+_WORD = r"[^\W\d_]{1,12}[²³]?"
+_BLANKS = "[ \t\u00a0\u202f]*"  # written out, since the expressions of TensorFlow know fewer blanks
+_WITH_UNIT = re.compile(
+    rf"[+-]?(?P<before>{_CURRENCY})?{_BLANKS}(?:{PLAIN_NUMBER.pattern}|{GROUPED_NUMBER.pattern}){_BLANKS}"
+    rf"(?P<after>[%‰]|°[CF]?|{_CURRENCY}|{_WORD}(?:/{_WORD})?)?"
+)
+_SAMPLED_TEXTS = 1000
+_SHORTEST_PLURAL = 3  # letters of a unit that may have an "s" in some rows: "1 month", "2 months"
 _EXACT, _LONGEST_EXACT = 2**53, 15  # whole numbers up to this, and of so many digits, are float64 exactly
 _OF_ONE_TYPE = frozenset({"string", "integer", "floating", "boolean", "bytes", "empty"})  # see pandas' infer_dtype
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
@@ -70,6 +82,50 @@ class Change:
         shown += ", ..." if len(self.examples) > 3 else ""
         rows = "1 row holds" if self.rows == 1 else f"{self.rows} rows hold"
         return f"{rows} {self.what}{f' ({shown})' if shown else ''}, read as {self.taken_as}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """What stands beside the numbers of a column in most rows: "$" before them, or "%" or "months" after them."""
+
+    before: str = ""
+    after: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.before or self.after)
+
+    def __str__(self) -> str:
+        return " and ".join(repr(part) for part in (self.before, self.after) if part)
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression that matches any text whole; its two groups are the text without the unit.
+
+        It means the same in Python, and to TensorFlow.
+        """
+        stem = self.after.removesuffix("s")
+        is_word = stem.isalpha() and len(stem) >= _SHORTEST_PLURAL
+        after = f"{re.escape(stem)}s?" if is_word else re.escape(self.after)
+        return f"^([+-]?)(?:{re.escape(self.before)})?{_BLANKS}(.*?){_BLANKS}(?:{after})?$"
+
+    def taken_from(self, texts: Sequence[str]) -> list[str]:
+        """Texts without the unit; as they are where it is not there."""
+        if not self:
+            return list(texts)
+        pattern = re.compile(self.pattern)
+        return [pattern.sub(r"\1\2", text) for text in texts]
+
+
+NO_UNIT = Unit()
+
+
+def common_unit(texts: Iterable[str]) -> Unit:
+    """The unit of most of the texts that are a number and at most one unit on each side, by their first thousand."""
+    found: collections.Counter[Unit] = collections.Counter()
+    for text in itertools.islice(filter(None, texts), _SAMPLED_TEXTS):
+        if match := _WITH_UNIT.fullmatch(text):
+            found[Unit(match["before"] or "", match["after"] or "")] += 1
+    return found.most_common(1)[0][0] if found else NO_UNIT
 
 
 def canonical_text(value: Any) -> str:
@@ -222,12 +278,12 @@ def is_infinite(text: str) -> bool:
     return bool(_INFINITE.fullmatch(text))
 
 
-def numbers_of(series: pd.Series) -> np.ndarray:
-    """A column as float64 [rows]; NaN where a cell is missing, infinite or no number."""
-    return read_numbers(series)[0]
+def numbers_of(series: pd.Series, unit: Unit = NO_UNIT) -> np.ndarray:
+    """A column as float64 [rows]; NaN where a cell is missing, infinite or no number. Texts may have the unit."""
+    return read_numbers(series, unit)[0]
 
 
-def read_numbers(series: pd.Series) -> tuple[np.ndarray, list[Change]]:
+def read_numbers(series: pd.Series, unit: Unit = NO_UNIT) -> tuple[np.ndarray, list[Change]]:
     """A column as float64 [rows], as `numbers_of` gives it, and what is not taken as it is."""
     import pandas.api.types as types
 
@@ -240,15 +296,17 @@ def read_numbers(series: pd.Series) -> tuple[np.ndarray, list[Change]]:
         if types.is_integer_dtype(series.dtype) and len(values) and np.nanmax(np.abs(values), initial=0) >= _EXACT:
             changes += _rounded(series)
         return _tamed(values), changes
-    parts = [numbers_from_texts(*distinct_texts(part)) for part in parts_of(series)]
+    parts = [numbers_from_texts(*distinct_texts(part), unit) for part in parts_of(series)]
     return _joined([values for values, _ in parts]), merged(changes for _, changes in parts)
 
 
-def numbers_from_texts(codes: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, list[Change]]:
+def numbers_from_texts(
+    codes: np.ndarray, texts: Sequence[str], unit: Unit = NO_UNIT
+) -> tuple[np.ndarray, list[Change]]:
     """As `read_numbers`, of a column as `distinct_texts` gives it."""
     if not texts:
         return np.empty(0), []
-    values = _parsed(texts)
+    values = _parsed(unit.taken_from(texts))
     counts = np.bincount(codes, minlength=len(texts))
     return _tamed(values)[codes], _number_changes(values, counts, texts)
 

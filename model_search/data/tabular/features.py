@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model_search.data.checked_json import damaged, need, read_record
+from model_search.data.tabular.columns import Unit
 
 DATE_PARTS = ("days", "month", "day", "weekday", "hour")
 MISSING_CATEGORY = ""  # the missing value in a vocabulary, if it is informative
@@ -33,7 +34,11 @@ def float_type(center: float, scale: float, far: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class NumberFeature:
-    """A column of numbers (`as_text`: the file holds them as text, perhaps with blanks or thousands separators)."""
+    """A column of numbers.
+
+    `as_text`: the file holds them as text, perhaps with blanks, thousands separators or a unit, part of it `before` and
+    part of it `after` the numbers.
+    """
 
     column: str
     center: float
@@ -41,11 +46,18 @@ class NumberFeature:
     indicator: bool = False
     as_text: bool = False
     whole: bool = False  # every training value was a whole number (the column's type at serving: a hint for people)
+    before: str = ""
+    after: str = ""
 
     @property
     def width(self) -> int:
         """Number of columns in the matrix."""
         return 1 + self.indicator
+
+    @property
+    def unit(self) -> Unit:
+        """What texts are read without."""
+        return Unit(self.before, self.after)
 
     @property
     def dtype(self) -> str:

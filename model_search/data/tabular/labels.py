@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_WHOLE_CLASSES = 20
 MAX_CLASSES = 1000
 LARGEST_TARGET, SMALLEST_SCALE = 1e150, 1e-150  # their squares, which metrics are made of, are float64, too
+_MOSTLY_NUMBERS = 0.95  # of labels that are numbers but for a unit
 _MOST_SPREAD = 1e12  # of a standard deviation, in interquartile ranges: beyond that, far targets are beyond float32
 _WHOLE = re.compile("0|[1-9][0-9]{0,14}")  # the only way to write each number
 RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
@@ -89,7 +90,7 @@ def infer_task(
         if not labels.is_numeric:
             raise DataError(
                 f"the labels in column {name!r} are no numbers (such as {_no_number(labels)!r:.80}); regression needs "
-                "numbers: correct these labels, or leave them empty to have their rows left out"
+                "numbers: correct these labels, or leave them empty to have their rows left out" + unit_hint(values)
             )
         if choice is not None and choice.quantiles:
             return _quantiles_of(labels, choice, weight)
@@ -99,12 +100,25 @@ def infer_task(
     if len(classes) > MAX_CLASSES:
         raise DataError(
             f"column {name!r} has {len(classes)} different labels; expected at most {MAX_CLASSES} classes, "
-            "or task='regression' for numbers"
+            "or task='regression' for numbers" + unit_hint(classes)
         )
     shown = ", ".join(str(value) for value in classes[:6]) + (", ..." if len(classes) > 6 else "")
     what = "ordered classes" if ordered else "classes"
-    sentence = f"{name!r} is predicted as one of {len(classes)} {what} ({shown}): {why}."
+    hint = unit_hint(classes) if choice is None and len(classes) > MAX_WHOLE_CLASSES else ""
+    sentence = f"{name!r} is predicted as one of {len(classes)} {what} ({shown}): {why}{hint}."
     return Task(chosen, name, len(classes), classes, weight=weight, inferred=sentence, ordered=ordered)
+
+
+def unit_hint(values: Sequence[Label]) -> str:
+    """What to say of labels that are texts such as "$1,200"; empty for others."""
+    texts = [value for value in values if isinstance(value, str)]
+    unit = columns.common_unit(texts)
+    if not unit or len(texts) < len(values):
+        return ""
+    numbers = np.isfinite(columns.parse_numbers(unit.taken_from(texts)))
+    if numbers.mean() < _MOSTLY_NUMBERS:
+        return ""
+    return f"; they look like numbers with {unit}: to predict numbers, give them without"
 
 
 def _no_number(labels: LabelColumn) -> Label:

@@ -112,7 +112,7 @@ class Preprocessor:
         for feature in self.schema.features:
             series = table[feature.column]
             if isinstance(feature, NumberFeature):
-                typed[feature.column] = columns.numbers_of(series).astype(feature.dtype)
+                typed[feature.column] = columns.numbers_of(series, feature.unit).astype(feature.dtype)
             elif isinstance(feature, CategoryFeature):
                 codes, cells = columns.distinct_cells(series)
                 known = frozenset(feature.vocabulary)
@@ -188,7 +188,7 @@ def _fill(block: np.ndarray, feature: Feature, series: pd.Series, order: str) ->
     if isinstance(feature, CategoryFeature):
         return _fill_categories(block, feature, series)
     if isinstance(feature, NumberFeature):
-        values, changes = columns.read_numbers(series)
+        values, changes = columns.read_numbers(series, feature.unit)
         block[:, 0] = standardise(values, feature.center, feature.scale)
         missing = np.isnan(values)
     else:

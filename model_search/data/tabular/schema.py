@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_OF_NEW_STUDIES
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, RULES_WITH_UNITS
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
     DATE_PARTS,
@@ -19,7 +19,7 @@ from model_search.data.tabular.features import (
     FeatureSchema,
     NumberFeature,
 )
-from model_search.data.tabular.text_columns import TextNumbers, counts_of, text_dates, text_numbers
+from model_search.data.tabular.text_columns import TextNumbers, counts_of, text_dates, text_numbers, unit_of
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int) -> F
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
         return _category(series, numeric=plain and kind != TEXT)
-    numbers = text_numbers(series, 0.0 if kind == NUMBER else MOSTLY)
+    numbers, unit = _read_numbers(series, kind, rules)
     if numbers is not None:
-        return _number_from_text(name, numbers, target, forced=kind == NUMBER)
+        return _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
     dates = text_dates(series, MOSTLY, short_zones=rules >= 3)
     if dates is not None:
         found = _date(name, dates.days, dates.order, target)
@@ -144,6 +144,26 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int) -> F
             found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
         return _noted(found, dates.notes)
     return _category(series, numeric=False)
+
+
+def _read_numbers(series: pd.Series, kind: str | None, rules: int) -> tuple[TextNumbers | None, columns.Unit]:
+    """A column of text as numbers, and the unit without which they are read; None where it holds other texts."""
+    numbers = text_numbers(series, MOSTLY)
+    if numbers is None and rules >= RULES_WITH_UNITS and (unit := unit_of(series)):
+        numbers = text_numbers(series, 0.0 if kind == NUMBER else MOSTLY, unit)
+        if numbers is not None:
+            return numbers, unit
+    if numbers is None and kind == NUMBER:
+        numbers = text_numbers(series, 0.0)
+    return numbers, columns.NO_UNIT
+
+
+def _with_unit(found: Finding, unit: columns.Unit) -> Finding:
+    if not unit or not isinstance(found.feature, NumberFeature):
+        return found
+    feature = dataclasses.replace(found.feature, before=unit.before, after=unit.after)
+    note = "; ".join(filter(None, (f"its texts are read as numbers, without {unit}", found.note)))
+    return dataclasses.replace(found, feature=feature, note=note)
 
 
 def _noted(found: Finding, changes: Sequence[object]) -> Finding:

@@ -299,6 +299,7 @@ def _split(part: _Part, task: Task, options: PrepareOptions, notes: list[str]) -
         raise DataError(
             f"every class has too few rows to keep some for validation ({len(part.targets)} rows, "
             f"{task.logits_dimension} classes); give validation data, or task='regression' for numbers"
+            + labels.unit_hint(task.classes)
         )
     if whole:
         shown = ", ".join(repr(task.classes[index]) for index in whole[:10]) + (", ..." if len(whole) > 10 else "")

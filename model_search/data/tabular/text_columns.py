@@ -37,14 +37,19 @@ class TextNumbers:
     zeros: str
 
 
-def text_numbers(series: pd.Series, least: float) -> TextNumbers | None:
+def unit_of(series: pd.Series) -> columns.Unit:
+    """The unit of a column of text whose cells may be numbers with one."""
+    return columns.common_unit(text for _, _, texts in _parts(series) for text in texts)
+
+
+def text_numbers(series: pd.Series, least: float, unit: columns.Unit = columns.NO_UNIT) -> TextNumbers | None:
     """Reads a column of text as numbers; None if less than the share `least` of those that are present are numbers."""
     parts: list[np.ndarray] = []
     changes: list[list[columns.Change]] = []
-    present, lost, as_text = 0, 0, False
+    present, lost, as_text = 0, 0, bool(unit)
     coded_rows, coded = 0, set[str]()
     for codes, cells, texts in _parts(series):
-        values, found = columns.numbers_from_texts(codes, texts)
+        values, found = columns.numbers_from_texts(codes, texts, unit)
         filled = np.array([bool(text) for text in texts], dtype=bool)[codes]
         parts.append(values)
         changes.append(found)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from model_search.data import array_data, text_data
 from model_search.data.later_rows import inputs_of
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, PrepareOptions
 from model_search.data.text.separators import separators_by
 from model_search.data.text.tokens import TextFormat, tokenized, words_of
 from model_search.finish.media.encoded_text import TextEncoder
@@ -80,4 +80,4 @@ def test_a_study_that_began_before_goes_on_with_its_words(named):
         if options is BEFORE:
             del form["reading_rules"]  # what an earlier version stored
             assert (inputs_of(source, about)[key] > 1).sum() == 7
-    assert found == {5: False, 4: True}
+    assert found == {RULES_OF_NEW_STUDIES: False, 4: True}
