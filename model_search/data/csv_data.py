@@ -10,7 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search.data.array_data import check_columns
-from model_search.data.prepare_options import RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES, PrepareOptions
+from model_search.data.prepare_options import (
+    RULES_AS_WRITTEN,
+    RULES_OF_NEW_STUDIES,
+    RULES_WITH_UNITS,
+    PrepareOptions,
+)
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
 from model_search.data.tabular import csv_reading, schema
@@ -144,20 +149,28 @@ class Provider(BaseProvider):
                         f"column {column!r} is given as {role} and as label or weight; expected another one"
                     )
         kinds = self._kinds(names)
-        numbers, reading = names, {"source": "csv", **dataclasses.asdict(table.reading)}
+        numbers, grouped, notes, reading = (
+            names,
+            list[str](),
+            list[str](),
+            {"source": "csv", **dataclasses.asdict(table.reading)},
+        )
         if rules >= RULES_AS_WRITTEN and table.reading.decimal == ",":  # version 1.0 replaced commas in all columns
-            found = table.number_columns(label)
+            found = table.number_columns(label, of_points=rules >= RULES_WITH_UNITS)
             numbers = [name for name in names if name in found or kinds.get(name) == schema.NUMBER]
             reading["number_columns"] = numbers
+            if rules >= RULES_WITH_UNITS:
+                grouped, notes = table.grouped_columns(numbers)
+                reading["grouped_columns"] = grouped
         validation = None
         if self._validation_filename is not None:
             how = dataclasses.replace(self._reading, header=table.reading.header, decimal=table.reading.decimal)
             other = csv_reading.read_csv(self._validation_filename, how, label, None if table.reading.header else names)
             check_columns(other.frame, names, f"the validation data ({self._validation_filename})")
-            validation = self._rows(other.with_points(numbers)[names], label, weight)
-        rows = self._rows(table.with_points(numbers), label, weight)
+            validation = self._rows(other.with_points(numbers, grouped)[names], label, weight)
+        rows = self._rows(table.with_points(numbers, grouped), label, weight)
         return RawTable(
-            rows=dataclasses.replace(rows, notes=table.notes),
+            rows=dataclasses.replace(rows, notes=(*table.notes, *notes)),
             validation=validation,
             columns=tuple(names),
             task_kind=self._task,

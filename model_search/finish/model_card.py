@@ -41,9 +41,12 @@ columns = about["columns"]
 _DECIMAL_COMMAS = """
 # Numbers such as 1.234,5 are written 1234.5.
 decimal_comma = re.compile(r"[+-]?([0-9]{1,3}([.][0-9]{3})+|[0-9]*),[0-9]+([eE][+-]?[0-9]+)?")
+groups = re.compile(r"[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+")
+grouped = set(about["file"]["grouped_columns"])
 for name in {c["column"] for c in columns} & set(about["file"]["decimal_commas"]):
     for row in rows:
-        if decimal_comma.fullmatch(row[name].strip()):
+        cell = row[name].strip()
+        if decimal_comma.fullmatch(cell) or (name in grouped and groups.fullmatch(cell)):
             row[name] = row[name].replace(".", "").replace(",", ".")
 """
 _USE_SAVED_MODEL = """
@@ -88,7 +91,8 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
         recording are made, of a model that reads such; "channels", the names of the channels of sequences in their
         order, where they have names;
         "file", of a study of a CSV file its "delimiter", its "encoding", the "names" of its columns where it has no
-        header (else None), and the columns with "decimal_commas"; None for another study;
+        header (else None), the columns with "decimal_commas", and the "grouped_columns" among them, whose points
+        separate thousands; None for another study;
         "not_read", the reason for every other column; "metadata" as given.
     """
     schema = bundle.schema

@@ -125,6 +125,7 @@ def _file_of(description: Mapping[str, Any]) -> dict[str, Any] | None:
         "decimal_commas": need(reading.get("number_columns", names), list, "the columns of numbers")
         if reading.get("decimal") == ","
         else [],
+        "grouped_columns": need(reading.get("grouped_columns", []), list, "the columns with thousands"),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import itertools
 import os
@@ -35,6 +36,8 @@ SAMPLE_ROWS = 200
 DECIMAL_ROWS = 5 * SAMPLE_ROWS  # from which the decimal comma is detected
 BLOCK_ROWS, BLOCK_CELLS = 2**16, 2**21  # that are read as Python objects at a time
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?", re.ASCII)
+# In a file with decimal commas. A number of thousands never begins with 0, as in `columns.GROUPED_NUMBER`.
+POINT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+", re.ASCII)
 _SURE_COMMA = re.compile(r"[+-]?0,\d+", re.ASCII)  # neither thousands nor, throughout a column, a list of two numbers
 _UNSURE_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # thousands, or three decimals
 
@@ -79,17 +82,84 @@ class CsvTable:
     reading: Reading
     notes: tuple[str, ...] = ()
 
-    def number_columns(self, label: str | None = None) -> list[str]:
-        """Columns that hold numbers: of the label column all cells, of others nearly all."""
-        least = {str(name): 1.0 if name == label else MOSTLY for name in self.frame.columns}
-        return [name for name, share in least.items() if _share_of_numbers(columns.cells_of(self.frame[name])) >= share]
+    def number_columns(self, label: str | None = None, *, of_points: bool = False) -> list[str]:
+        """Columns that hold numbers: of the label column all cells, of others nearly all.
 
-    def with_points(self, names: Collection[str]) -> pd.DataFrame:
-        """The frame with points for the decimal commas of some columns, if the decimal is a comma."""
+        Args:
+            label: The name of the label column.
+            of_points: Whether "1.234.567" is a number, too.
+        """
+        least = {str(name): 1.0 if name == label else MOSTLY for name in self.frame.columns}
+        return [
+            name
+            for name, share in least.items()
+            if _share_of_numbers(columns.cells_of(self.frame[name]), of_points) >= share
+        ]
+
+    def grouped_columns(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Those of some columns of numbers in a file with decimal commas whose points separate thousands.
+
+        They do if every point of the column is before three digits, as in "1.275".
+
+        Returns:
+            The names, and notes on those whose points could be decimal points as well.
+        """
+        found, notes = [], []
+        for name in names:
+            kinds = _PointsOfColumn.of(columns.cells_of(self.frame[name]))
+            if kinds.example and not kinds.has_other:
+                found.append(name)
+                if not kinds.is_sure:
+                    notes.append(
+                        f"column {name!r}: {kinds.example!r} could be read in two ways; its points separate thousands "
+                        f"({kinds.example.replace('.', '')}), as the file has decimal commas; where they are decimal "
+                        "points, write commas"
+                    )
+        return found, notes
+
+    def with_points(self, names: Collection[str], grouped: Collection[str] = ()) -> pd.DataFrame:
+        """The frame with points for the decimal commas of some columns, if the decimal is a comma.
+
+        Args:
+            names: The columns.
+            grouped: Those of them whose points separate thousands.
+        """
         if self.reading.decimal != ",":
             return self.frame
-        changed = {name: self.frame[name].array.map_cells(_with_points) for name in self.frame.columns if name in names}
+        changed = {
+            name: self.frame[name].array.map_cells(functools.partial(_with_points, grouped=name in grouped))
+            for name in self.frame.columns
+            if name in names
+        }
         return self.frame.assign(**changed)
+
+
+@dataclasses.dataclass
+class _PointsOfColumn:
+    """What the points of a column's numbers may be.
+
+    Attributes:
+        example: A number such as "1.275"; empty where there is none.
+        is_sure: Whether there is a decimal comma, or a number with two points.
+        has_other: Whether there is a number such as "1.5", whose point is a decimal point.
+    """
+
+    example: str = ""
+    is_sure: bool = False
+    has_other: bool = False
+
+    @classmethod
+    def of(cls, blocks: Iterable[Iterable[str]]) -> _PointsOfColumn:
+        found = cls()
+        for text in filter(None, map(columns.canonical_text, itertools.chain.from_iterable(blocks))):
+            if POINT_GROUPS.fullmatch(text):
+                found.example = found.example or text
+                found.is_sure = found.is_sure or text.count(".") > 1
+            elif _DECIMAL_COMMA.fullmatch(text):
+                found.is_sure = True
+            elif "." in text and columns.PLAIN_NUMBER.fullmatch(text):
+                found.has_other = True
+        return found
 
 
 def read_csv(
@@ -226,7 +296,7 @@ def read_table(source: TableLike, description: Mapping[str, Any]) -> pd.DataFram
 
     if isinstance(source, str | os.PathLike):
         file, numbers = _open_later(source, description)
-        return CsvTable(_whole(file), file.reading).with_points(numbers)
+        return CsvTable(_whole(file), file.reading).with_points(numbers, _grouped(description))
     features = _features_of(description)
     return as_frame(source, None if hasattr(source, "columns") or isinstance(source, Mapping) else features)
 
@@ -239,13 +309,19 @@ def table_pieces(source: TableLike, description: Mapping[str, Any]) -> Iterator[
         yield read_table(source, description)
         return
     file, numbers = _open_later(source, description)
-    commas = set(numbers) if file.reading.decimal == "," else set()
+    commas, grouped = set(numbers) if file.reading.decimal == "," else set(), _grouped(description)
     for block in file.blocks:
         cells = dict(zip(file.names, block, strict=True))
-        points = {name: _with_points(cells[name]) for name in cells if name in commas}
+        points = {name: _with_points(cells[name], name in grouped) for name in cells if name in commas}
         yield pd.DataFrame(
             {name: np.array(texts, dtype=object) for name, texts in (cells | points).items()}, dtype=object
         )
+
+
+def _grouped(description: Mapping[str, Any]) -> list[str]:
+    """The columns of a study's file whose points separate thousands."""
+    remembered = need(description.get("reading", {}), Mapping, "how the data are read")
+    return need(remembered.get("grouped_columns", []), list, "the columns with thousands")
 
 
 def _features_of(description: Mapping[str, Any]) -> list[str]:
@@ -380,12 +456,13 @@ def _is_number(text: str) -> bool:
     return any(form.fullmatch(text) for form in (columns.PLAIN_NUMBER, _DECIMAL_COMMA, columns.GROUPED_NUMBER))
 
 
-def _share_of_numbers(blocks: Iterable[Iterable[str]]) -> float:
+def _share_of_numbers(blocks: Iterable[Iterable[str]], of_points: bool) -> float:
     """Share of the cells with a value that are numbers, with a decimal comma or without; 0 where there are none."""
+    forms = [_DECIMAL_COMMA, columns.PLAIN_NUMBER, *([POINT_GROUPS] if of_points else [])]
     present = numbers = 0
     for text in filter(None, map(columns.canonical_text, itertools.chain.from_iterable(blocks))):
         present += 1
-        numbers += bool(_DECIMAL_COMMA.fullmatch(text) or columns.PLAIN_NUMBER.fullmatch(text))
+        numbers += any(form.fullmatch(text) for form in forms)
     return numbers / max(present, 1)
 
 
@@ -426,9 +503,11 @@ def _numbers_with_comma(cells: Sequence[str]) -> list[str]:
     return with_comma if all(map(_is_number, values)) else []
 
 
-def _with_points(cells: Sequence[str]) -> tuple[str, ...]:
+def _with_points(cells: Sequence[str], grouped: bool = False) -> tuple[str, ...]:
     def convert(cell: str) -> str:
         text = cell.strip()
-        return text.replace(".", "").replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else cell
+        if _DECIMAL_COMMA.fullmatch(text) or (grouped and POINT_GROUPS.fullmatch(text)):
+            return text.replace(".", "").replace(",", ".")
+        return cell
 
     return tuple(map(convert, cells))
