@@ -20,6 +20,7 @@ from model_search.data.tabular.notes import warn
 from model_search.data.task import Task, TaskKind, tasks_of
 from model_search.errors import ModelSearchError, StudyError, UserError
 from model_search.metadata import paths, study_folder
+from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.final_models import Calibration, FinalKind, FinalModel, ModelChoice, with_model
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -56,6 +57,7 @@ class Study:
         self._opened = study_folder.OpenFolder(folder)
         self.artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
+        self._file: FileIdentity | None = None  # another study may be begun in its place
         self._lock = threading.Lock()
         self._record = self._read_record()
         self._artefacts = open_artefacts(folder, self._record, artefacts)
@@ -472,7 +474,8 @@ class Study:
     @property
     def _store(self) -> SqliteStore:
         if not hasattr(self._stores, "opened"):
-            self._stores.opened = SqliteStore(self._folder / paths.DATABASE, create=False)
+            store = SqliteStore(self._folder / paths.DATABASE, create=False, file=self._file)
+            self._stores.opened, self._file = store, store.file
         return self._stores.opened
 
     @property

@@ -161,7 +161,7 @@ class Provider(BaseProvider):
             reading["number_columns"] = numbers
             if rules >= RULES_WITH_UNITS:
                 grouped, notes = table.grouped_columns(numbers)
-                reading["grouped_columns"] = grouped
+                reading |= {"grouped_columns": grouped} if grouped else {}
         validation = None
         if self._validation_filename is not None:
             how = dataclasses.replace(self._reading, header=table.reading.header, decimal=table.reading.decimal)

@@ -165,14 +165,18 @@ class Connection:
         self.execute(f"PRAGMA journal_mode={'truncate' if mode == 'delete' else mode}")
 
     def close(self) -> None:
-        """Closes the connection and deletes an empty journal; closing twice does no harm."""
-        with contextlib.suppress(sqlite3.Error):
-            if identity_of(self.path) == self.file and not self.database.conn.in_transaction:
-                mode = self.database.execute("PRAGMA journal_mode").fetchone()[0]
-                if mode == "truncate":
-                    self.database.execute("PRAGMA journal_mode=delete").fetchone()
-        with self._plain_words():
-            self.database.close()
+        """Closes the connection and deletes an empty journal; closing twice does no harm.
+
+        SQLite deletes it by its path, which must not have become that of another study's journal meanwhile.
+        """
+        with place_lock(self.path):
+            with contextlib.suppress(sqlite3.Error):
+                if identity_of(self.path) == self.file and not self.database.conn.in_transaction:
+                    mode = self.database.execute("PRAGMA journal_mode").fetchone()[0]
+                    if mode == "truncate":
+                        self.database.execute("PRAGMA journal_mode=delete").fetchone()
+            with self._plain_words():
+                self.database.close()
 
     def _prepare(self) -> None:
         self.execute("PRAGMA foreign_keys=ON")

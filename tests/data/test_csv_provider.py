@@ -139,6 +139,27 @@ def test_decimal_commas(tmp_path):
     assert 1000 < data.description["schema"]["features"][1]["center"] < 1010
 
 
+def test_points_of_thousands_beside_decimal_commas(tmp_path):
+    """As German programs write 1243.74, 1275 and 577: with decimals, whole numbers, decimal points, the label."""
+    body = "".join(f"1.2{i},5;1.2{i};{i}.5;1.0{i}\n" for i in range(10, 50))
+    body += "1.275;577;7.5;1.060,5\n"
+    path = write(tmp_path, "a;b;c;y\n" + body)
+    data = prepare(path)
+    centers = [feature["center"] for feature in data.description["schema"]["features"]]
+    assert 1200 < centers[0] < 1260 and 1200 < centers[1] < 1260 and 10 < centers[2] < 50
+    assert 1000 < data.task.target_mean < 1070
+    assert data.description["reading"]["grouped_columns"] == ["a", "b", "y"]
+    said = [note for note in data.description["notes"] if "two ways" in note]
+    assert said == [
+        "column 'b': '1.210' could be read in two ways; its points separate thousands (1210), as the file has decimal "
+        "commas; where they are decimal points, write commas"
+    ]
+    later = inputs_of(path, data.description)["features"]
+    assert later[:, 1].max() > 0 > later[:, 1].min() > -3 and len(later) == 41
+    before = prepare(path, PrepareOptions(seed=1, batch_size=8, reading_rules=5))
+    assert "grouped_columns" not in before.description["reading"]
+
+
 @pytest.mark.parametrize(("delimiter", "mark"), [(";", ""), (",", '"')])
 def test_three_decimals_behind_a_zero_are_no_thousands(tmp_path, delimiter, mark):
     cells = np.random.default_rng(0).uniform(-0.999, 0.999, (200, 2)).round(3)

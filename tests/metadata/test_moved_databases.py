@@ -62,6 +62,39 @@ def test_a_study_that_is_moved_while_one_waits_is_not_touched(tmp_path, monkeypa
     kept.close()
 
 
+def test_closing_a_moved_study_leaves_the_journal_of_the_one_in_its_place(tmp_path, monkeypatch):
+    """The study is moved right after the look of `close`; the other one waits until it is closed."""
+    pytest.importorskip("fcntl")
+    (tmp_path / "old").mkdir()
+    database = tmp_path / "old" / "study.db"
+    store = SqliteStore(database)
+    store.create_study(RECORD)
+    waits, look, threads = threading.Event(), connection_module.identity_of, []
+    monkeypatch.setattr(place_locks.time, "sleep", lambda seconds: waits.set())
+
+    def begin():
+        try:
+            SqliteStore(database).close()
+        finally:
+            waits.set()
+
+    def look_and_move(path):
+        found = look(path)
+        if not threads:
+            threads.append(threading.Thread(target=begin))
+            (tmp_path / "old").rename(tmp_path / "new")
+            (tmp_path / "old").mkdir()
+            threads[0].start()
+            waits.wait()
+            assert not database.exists()
+        return found
+
+    monkeypatch.setattr(connection_module, "identity_of", look_and_move)
+    store.close()
+    threads[0].join()
+    assert database.exists()
+
+
 def test_no_study_is_begun_where_a_moved_one_is_still_being_used(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     (tmp_path / "old").mkdir()
