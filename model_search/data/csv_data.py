@@ -149,12 +149,8 @@ class Provider(BaseProvider):
                         f"column {column!r} is given as {role} and as label or weight; expected another one"
                     )
         kinds = self._kinds(names)
-        numbers, grouped, notes, reading = (
-            names,
-            list[str](),
-            list[str](),
-            {"source": "csv", **dataclasses.asdict(table.reading)},
-        )
+        numbers, grouped, notes = names, list[str](), list[str]()
+        reading: dict[str, Any] = {"source": "csv", **dataclasses.asdict(table.reading)}
         if rules >= RULES_AS_WRITTEN and table.reading.decimal == ",":  # version 1.0 replaced commas in all columns
             found = table.number_columns(label, of_points=rules >= RULES_WITH_UNITS)
             numbers = [name for name in names if name in found or kinds.get(name) == schema.NUMBER]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_search.data import array_data
+from model_search.data import array_data, csv_data
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.tabular.columns import NO_UNIT, Unit, common_unit, parse_numbers
 from model_search.data.tabular.features import FeatureSchema, NumberFeature
@@ -87,6 +87,14 @@ def test_a_study_that_began_before_goes_on_with_its_reading():
         for prepared in [data.prepare(PrepareOptions(1, 32, reading_rules=rules))]
     }
     assert names == {5: ["d"], 6: ["c", "d"]}
+
+
+def test_in_a_file_with_decimal_commas_they_stay_texts(tmp_path):
+    """There "1.234 €" is 1234."""
+    path = tmp_path / "t.csv"
+    path.write_text("a;price;y\n" + "".join(f"{i},5;1.{i} €;{'uv'[i % 2]}\n" for i in range(100, 200)), "utf-8")
+    schema = csv_data.Provider(filename=path, label="y").prepare(PrepareOptions(1, 8)).description["schema"]
+    assert [feature["column"] for feature in schema["features"]] == ["a"] and "price" in schema["dropped"]
 
 
 def test_what_has_another_unit_later_is_missing_with_a_note():

@@ -82,7 +82,12 @@ class Finding:
 
 
 def infer_schema(
-    frame: pd.DataFrame, target: Target, kinds: Mapping[str, str] | None = None, rules: int = RULES_OF_NEW_STUDIES
+    frame: pd.DataFrame,
+    target: Target,
+    kinds: Mapping[str, str] | None = None,
+    rules: int = RULES_OF_NEW_STUDIES,
+    *,
+    with_units: bool = True,
 ) -> tuple[FeatureSchema, list[str]]:
     """Fits the features.
 
@@ -91,6 +96,8 @@ def infer_schema(
         target: Their labels.
         kinds: The user's choices for columns: "number" or "text".
         rules: The study's `PrepareOptions.reading_rules`.
+        with_units: Whether texts such as "1.234 kg" are numbers; not in files with decimal commas, where they are
+            ambiguous.
 
     Returns:
         The schema, and sentences for people.
@@ -98,7 +105,9 @@ def infer_schema(
     Raises:
         DataError: if no column can be used; the message gives the reasons.
     """
-    findings = {str(name): _infer(frame[name], target, (kinds or {}).get(name), rules) for name in frame.columns}
+    findings = {
+        str(name): _infer(frame[name], target, (kinds or {}).get(name), rules, with_units) for name in frame.columns
+    }
     features = {name: found.feature for name, found in findings.items() if found.feature is not None}
     notes = [f"column {name!r}: {found.note}" for name, found in findings.items() if found.note]
     if not features:
@@ -112,7 +121,7 @@ def infer_schema(
     return FeatureSchema(tuple(features.values()), dropped), notes
 
 
-def _infer(series: pd.Series, target: Target, kind: str | None, rules: int) -> Finding:
+def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with_units: bool) -> Finding:
     import pandas as pd
     import pandas.api.types as types
 
@@ -133,7 +142,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int) -> F
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
         return _category(series, numeric=plain and kind != TEXT)
-    numbers, unit = _read_numbers(series, kind, rules)
+    numbers, unit = _read_numbers(series, kind, with_units and rules >= RULES_WITH_UNITS)
     if numbers is not None:
         return _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
     dates = text_dates(series, MOSTLY, short_zones=rules >= 3)
@@ -146,10 +155,10 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int) -> F
     return _category(series, numeric=False)
 
 
-def _read_numbers(series: pd.Series, kind: str | None, rules: int) -> tuple[TextNumbers | None, columns.Unit]:
+def _read_numbers(series: pd.Series, kind: str | None, with_units: bool) -> tuple[TextNumbers | None, columns.Unit]:
     """A column of text as numbers, and the unit without which they are read; None where it holds other texts."""
     numbers = text_numbers(series, MOSTLY)
-    if numbers is None and rules >= RULES_WITH_UNITS and (unit := unit_of(series)):
+    if numbers is None and with_units and (unit := unit_of(series)):
         numbers = text_numbers(series, 0.0 if kind == NUMBER else MOSTLY, unit)
         if numbers is not None:
             return numbers, unit

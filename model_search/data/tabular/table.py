@@ -188,7 +188,10 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         task = labels.fit_range(task, train.targets)
     notes += labels.scale_notes(task, train.targets)
     others = scaled(others, train.others)
-    schema, found = infer_schema(train.frame, Target(train.targets, len(task.classes)), raw.kinds, rules)
+    with_units = raw.reading.get("decimal") != ","
+    schema, found = infer_schema(
+        train.frame, Target(train.targets, len(task.classes)), raw.kinds, rules, with_units=with_units
+    )
     notes += found
     preprocessor = Preprocessor(schema)
     description = {
