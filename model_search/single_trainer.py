@@ -190,10 +190,14 @@ class SingleTrainer:
             given, options = options, with_refit(session, options, bool(final.time_share))
             if options.finish != given.finish:
                 session = dataclasses.replace(session, notes=(*session.notes, NO_STUDENT))
-            more = trials_after_searches(session)
-            searched = dataclasses.replace(options, number_models=options.number_models + more)
             after = final.seconds(options) + seconds_for_groups(session, options)
-            reason = run_session(session, searched, deadline, after)
+            more, counted = trials_after_searches(session), -1
+            while more != counted:  # other calls train bags of this study meanwhile, which count as its trials
+                searched = dataclasses.replace(options, number_models=options.number_models + more)
+                reason = run_session(session, searched, deadline, after)
+                more, counted = trials_after_searches(session), more
+                if reason is not StopReason.FINISHED:
+                    break
             is_late = reason is StopReason.TIME_LIMIT
             if is_automatic and is_late and not are_worth_while(session, options, deadline):
                 given = dataclasses.replace(given, folds=None)
@@ -213,4 +217,4 @@ class SingleTrainer:
             session.store.close()
         if reason is StopReason.INTERRUPTED:
             raise KeyboardInterrupt
-        return Study(session.folder, options.artefacts)
+        return Study(session.folder, options.artefacts, session.store.file)

@@ -52,12 +52,12 @@ class Study:
     Get one from `SingleTrainer.try_models`, `model_search.fit` or `model_search.load_study`.
     """
 
-    def __init__(self, folder: pathlib.Path, artefacts: str | None = None):
+    def __init__(self, folder: pathlib.Path, artefacts: str | None = None, file: FileIdentity | None = None):
         self._folder = folder
         self._opened = study_folder.OpenFolder(folder)
         self.artefacts_place = artefacts
         self._stores = threading.local()  # a connection belongs to one thread; a study may be used in any
-        self._file: FileIdentity | None = None  # another study may be begun in its place
+        self._file = file  # another study may be begun in its place
         self._lock = threading.Lock()
         self._record = self._read_record()
         self._artefacts = open_artefacts(folder, self._record, artefacts)
@@ -185,7 +185,7 @@ class Study:
         from model_search.trainers.finish_study import FinishOptions, finish_study
 
         options = FinishOptions(data, what, student_parameters, progress, self.artefacts_place, members)
-        finish_study(self._folder, options)
+        finish_study(self._folder, options, self._file)
         return self.final_models
 
     def replay(self, trial: int, data: Provider, metric: Callable[..., float] | None = None) -> Replayed:
@@ -204,7 +204,7 @@ class Study:
         """
         from model_search.trainers.replay import replay_trial
 
-        return replay_trial(self._folder, trial_number(trial), data, metric, self.artefacts_place)
+        return replay_trial(self._folder, trial_number(trial), data, metric, self.artefacts_place, self._file)
 
     def train_longer(
         self,
@@ -236,14 +236,15 @@ class Study:
         """
         from model_search.trainers.longer.training import LongerOptions, train_longer
 
-        options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self.artefacts_place)
+        options = LongerOptions(trial, steps, data, one_cycle, metric, progress, self.artefacts_place, file=self._file)
         return self.trial(train_longer(self._folder, options))
 
     def final_fit(self, data: Provider, trial: int | None = None, *, patience: int = 30, **options: Any) -> Trial:
         """Trains the best tower until `patience` epochs in a row were no better; else as `train_longer`."""
         from model_search.trainers.longer.training import final_fit
 
-        return self.trial(final_fit(self._folder, data, trial, patience, {"artefacts": self.artefacts_place} | options))
+        place = {"artefacts": self.artefacts_place, "file": self._file}
+        return self.trial(final_fit(self._folder, data, trial, patience, place | options))
 
     def members(self) -> pd.DataFrame:
         """One row per member of the final ensemble, the heaviest first.
@@ -577,8 +578,7 @@ class Study:
     def _metadata(self, chosen: Trial | FinalModel) -> dict[str, Any]:
         from model_search.finish.model_card import origin_of
 
-        parts = self._parts
-        return {"study": self.name, **origin_of(chosen, parts.history, parts)}
+        return {"study": self.name, **origin_of(chosen, self.history, self._parts)}
 
 
 def load_study(

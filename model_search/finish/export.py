@@ -80,7 +80,7 @@ def export(
                 _save_keras(bundle, temporary)
             return {"keras": target}
         _refuse_foreign(target)
-        with whole_or_not(target, study) as temporary:
+        with whole_or_not(target, study, _refuse_foreign) as temporary:
             temporary.mkdir()
             written = _fill(bundle, temporary, formats)
         return {name: target / file for name, file in written.items()}

@@ -6,7 +6,7 @@ Selection needs nothing but what the study keeps. Distillation needs the data.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from model_search.finish.final_ensemble import (
 from model_search.finish.students.distillation import DistillationContext, distilled_student, have_seen_validation
 from model_search.metadata.final_models import FinalKind, FinalModel, wants_student
 
+_MOST_ATTEMPTS = 5  # where other processes change the study meanwhile
 _TEACHER_ONLY = "made as the student's teacher only"  # studies keep this sentence
 
 
@@ -73,27 +74,47 @@ def is_up_to_date(study: StudyParts, what: str) -> bool:
 def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
     """Makes the final models and stores them in place of earlier ones; the ensemble is stored before a student begins.
 
+    Where another process stores final models of further trials meanwhile, or deletes files of trials that these consist
+    of, the stage is run again with the trials that there are by then, unless the other one has made what is asked for.
+
     Returns:
         What was made; nothing where the study has only one model.
 
     Raises:
         NoTimeError: if no time is left for the student.
-        StudyError: if the study has no completed trial, if what is needed to evaluate them is gone, or no architecture
-            is small enough for a student.
+        StudyError: if the study has no completed trial, if what is needed to evaluate them is gone, no architecture
+            is small enough for a student, or other processes are in the way all the time.
         TrialError: if the student cannot be trained.
     """
     if options.what == "neither":
         return []
+    for _ in range(_MOST_ATTEMPTS):
+        made = _attempt(study, options)
+        if made is not None:
+            return made
+        study.history.update(study.store.history()[0])
+        if is_up_to_date(study, options.what):
+            options.say("final stage: another process has made the final models meanwhile; they stay")
+            return study.store.final_models()
+        options.say("final stage: another process has changed the study meanwhile; it is run again")
+    raise StudyError(
+        f"final stage: other processes have changed study {study.record.name!r} {_MOST_ATTEMPTS} times meanwhile; call "
+        "finish again when they have ended"
+    )
+
+
+def _attempt(study: StudyParts, options: StageOptions) -> list[FinalModel] | None:
+    """Makes the final models and stores them; None where they are not stored, since the study has changed meanwhile."""
     if not study.completed:
         raise StudyError(f"study {study.record.name!r} has no completed trial yet; run its search again")
     if len(study.completed) == 1:
         options.say("final stage: there is only one model, and so nothing to choose an ensemble from")
-        study.store.save_final_models([])
-        return []
+        return [] if _save(study, []) else None
     ensemble, logits = make_ensemble(study, options.metric_functions, options.deadline)
     if options.what == "distil":
         ensemble = dataclasses.replace(ensemble, accepted=False, leads=False, notes=(*ensemble.notes, _TEACHER_ONLY))
-    study.store.save_final_models([ensemble])
+    if not _save(study, [ensemble]):
+        return None
     options.say(_summary(ensemble, study))
     if not wants_student(options.what):
         return [ensemble]
@@ -101,9 +122,26 @@ def run_stage(study: StudyParts, options: StageOptions) -> list[FinalModel]:
         raise UserError(f"the final stage was asked for {options.what!r}, which takes the data; expected distillation=")
     student, answers = distilled_student(study, ensemble, logits, options.distillation, options.deadline)
     student = _compared(study, ensemble, student, (logits, answers), options.metric_functions)
-    study.store.save_final_models([ensemble, student])
+    if not _save(study, [ensemble, student]):
+        return None
     options.say(_summary(student, study))
     return [ensemble, student]
+
+
+def _save(study: StudyParts, models: Sequence[FinalModel]) -> bool:
+    """Stores final models in place of others, unless these are made from trials that ours know nothing of.
+
+    Returns:
+        Whether they are stored; they are not, either, where files of a trial that they consist of are gone.
+    """
+    known: list[FinalModel] | None = None
+    while True:
+        found = study.store.final_models()
+        if found == known or any(set(model.trials) - set(study.completed) for model in found):
+            return False
+        if study.store.save_final_models(models, instead_of=found):
+            return True
+        known = found
 
 
 def _compared(

@@ -20,7 +20,9 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 @contextlib.contextmanager
-def whole_or_not(target: pathlib.Path, study: OpenFolder | None = None) -> Iterator[pathlib.Path]:
+def whole_or_not(
+    target: pathlib.Path, study: OpenFolder | None = None, refuse: Callable[[pathlib.Path], None] = lambda path: None
+) -> Iterator[pathlib.Path]:
     """A temporary sibling of the target, which replaces the target on success and is deleted on failure.
 
     Two processes may do so at once: the last one's stays. A kill leaves the target as it was or as it is to be, and
@@ -30,6 +32,8 @@ def whole_or_not(target: pathlib.Path, study: OpenFolder | None = None) -> Itera
     Args:
         target: The file or folder; the folders on the way to it are made.
         study: The study that is written from, if any. A target in its folder is written only while that is in place.
+        refuse: Raises if there is something at a path that must not be replaced; called right before it would be, since
+            writing takes its time.
 
     Raises:
         OSError: if it cannot be written or replaced.
@@ -38,13 +42,19 @@ def whole_or_not(target: pathlib.Path, study: OpenFolder | None = None) -> Itera
     relative = None if study is None else check_target(study.path, target)
     if study is None or relative is None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _replaced(target, lambda: None) as temporary:
+        with _replaced(target, lambda: refuse(target)) as temporary:
             yield temporary
         return
     place = pathlib.PurePath(relative)
     with study.held() as folder:
+        inside = make_folder(folder, os.fspath(place.parent)) / place.name
+
+        def check() -> None:
+            study.check()
+            refuse(inside)
+
         try:
-            with _replaced(make_folder(folder, os.fspath(place.parent)) / place.name, study.check) as temporary:
+            with _replaced(inside, check) as temporary:
                 yield temporary
         except Exception:
             study.check()  # what fails because the study is gone is told as that

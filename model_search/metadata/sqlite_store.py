@@ -8,11 +8,11 @@ import hashlib
 import os
 import pathlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from model_search.errors import RepeatedPlanError, StaleClaimError, StoreError, StudyError, UserError
-from model_search.metadata import records
+from model_search.metadata import paths, records
 from model_search.metadata.connection import Connection
 from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.final_models import FinalKind, FinalModel
@@ -100,13 +100,16 @@ class SqliteStore(Store):
             raise StudyError(f"{self._db.path} holds no study yet; it is written when a search begins")
         return found
 
-    def update_settings(self, settings: Mapping[str, Any]) -> None:
-        """Replaces the settings; StudyError where there is no study yet."""
-        text = records.strict_json(dict(settings), "the settings of the study")
-        check_settings(settings)
+    def change_settings(self, changes: Mapping[str, Any], without: Collection[str] = ()) -> None:
+        """Reads and writes the settings in one transaction; StudyError where there is no study yet."""
+        records.strict_json(dict(changes), "the settings of the study")
+        check_settings(changes)
         with self._db.transaction():
-            if self._db.execute("UPDATE study SET settings = ?", (text,)).rowcount == 0:
+            found = self._read_study()
+            if found is None:
                 raise StudyError(f"{self._db.path} holds no study yet; create it before its settings are changed")
+            settings = {name: value for name, value in found.settings.items() if name not in without} | dict(changes)
+            self._db.execute("UPDATE study SET settings = ?", (records.strict_json(settings, "the settings"),))
 
     def claim(self, worker: str, target: int) -> Claim | None:
         """Takes an interrupted trial (lowest id first) or the next id, with its first heartbeat, in one transaction."""
@@ -145,7 +148,8 @@ class SqliteStore(Store):
     def _claim_again(self, name: str, interrupted: tuple[Any, ...]) -> Claim:
         trial_id, attempt, plan = interrupted
         kept = None if plan is None else records.read_plan(trial_id, plan)
-        claim = Claim(trial_id, attempt + 1, name, kept)
+        failed = "SELECT count(*) FROM attempts WHERE trial_id = ? AND ending = 'failed'"
+        claim = Claim(trial_id, attempt + 1, name, kept, self._db.whole(failed, (trial_id,)))
         self._db.execute(
             "UPDATE trials SET state = ?, worker = ?, attempt = ?, reason = NULL, revision = ? WHERE id = ?",
             (TrialState.CLAIMED.value, name, claim.attempt, self._next_revision(), trial_id),
@@ -236,7 +240,7 @@ class SqliteStore(Store):
             )
             self._end_attempt(claim.trial_id, claim.attempt, "failed")
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Claim, has_failed: bool = False) -> None:
         """Puts the trial back; that it was stopped on purpose does not count as vanished."""
         with self._db.transaction():
             self._check_held(claim, TrialState.CLAIMED, TrialState.RUNNING)
@@ -244,7 +248,7 @@ class SqliteStore(Store):
                 "UPDATE trials SET state = ?, revision = ? WHERE id = ?",
                 (TrialState.INTERRUPTED.value, self._next_revision(), claim.trial_id),
             )
-            self._end_attempt(claim.trial_id, claim.attempt, "released")
+            self._end_attempt(claim.trial_id, claim.attempt, "failed" if has_failed else "released")
 
     def reclaim_dead(self) -> list[int]:
         """Puts back trials of processes that are known to be gone from this host."""
@@ -292,7 +296,7 @@ class SqliteStore(Store):
         """Marks the rows in one transaction; the caller deletes the files afterwards."""
         pruned = []
         with self._db.transaction():
-            needed = self._needed_by_unfinished()
+            needed = self._needed_by_unfinished() | self._needed_by_final_models(self.final_models())
             for trial_id in trial_ids:
                 if trial_id in needed:
                     continue
@@ -303,27 +307,34 @@ class SqliteStore(Store):
         return pruned
 
     def restore(self, trial_id: int, artefacts: Sequence[Artefact]) -> None:
-        """Replaces path, hash and size of pruned files; others stay as they are."""
+        """Replaces path, hash and size of these files; others stay as they are."""
         rows = [records.write_artefact(artefact) for artefact in artefacts]
         with self._db.transaction():
             for name, *fields in rows:
                 self._db.execute(
                     "UPDATE artefacts SET path = ?, sha256 = ?, size = ?, pruned_at = NULL "
-                    "WHERE trial_id = ? AND name = ? AND pruned_at IS NOT NULL",
+                    "WHERE trial_id = ? AND name = ?",
                     (*fields, trial_id, name),
                 )
 
-    def save_final_models(self, models: Sequence[FinalModel]) -> None:
-        """Deletes and inserts in one transaction."""
+    def save_final_models(self, models: Sequence[FinalModel], instead_of: Sequence[FinalModel] | None = None) -> bool:
+        """Compares, deletes and inserts in one transaction."""
         rows = [(model.kind.value, records.write_final(model), _now()) for model in models]
         if len({kind for kind, *_ in rows}) < len(rows):
             raise StoreError(
                 f"received the final models {[kind for kind, *_ in rows]}; expected one of each kind at most"
             )
         with self._db.transaction():
+            if instead_of is not None and set(map(records.write_final, instead_of)) != {
+                records.write_final(model) for model in self.final_models()
+            }:
+                return False
+            if any(map(self._is_pruned, self._needed_by_final_models(models))):
+                return False
             self._db.execute("DELETE FROM final_models")
             for row in rows:
                 self._db.execute("INSERT INTO final_models (kind, record, created_at) VALUES (?, ?, ?)", row)
+        return True
 
     def final_models(self) -> list[FinalModel]:
         """Reads their records."""
@@ -434,6 +445,24 @@ class SqliteStore(Store):
         states = (TrialState.INTERRUPTED.value, *_HELD)
         rows = self._db.rows("SELECT id, plan FROM trials WHERE state IN (?, ?, ?) AND plan IS NOT NULL", states)
         return {needed for trial_id, plan in rows for needed in records.read_plan(trial_id, plan).builds_on}
+
+    def _needed_by_final_models(self, models: Iterable[FinalModel]) -> set[int]:
+        """Trials whose towers final models consist of; inside of a transaction."""
+        found: set[int] = set()
+        waiting = [member.trial for model in models for member in model.members]
+        while waiting:
+            number = waiting.pop()
+            plan = self._db.value("SELECT plan FROM trials WHERE id = ?", (number,))
+            if number not in found and plan is not None:
+                waiting += records.read_plan(number, plan).members
+            found.add(number)
+        return found
+
+    def _is_pruned(self, trial_id: int) -> bool:
+        """Whether files that a model of a trial consists of were pruned; inside of a transaction."""
+        where = "trial_id = ? AND name IN (?, ?) AND pruned_at IS NOT NULL"
+        pruned = f"SELECT count(*) FROM artefacts WHERE {where}"  # noqa: S608 - the condition is written here
+        return self._db.whole(pruned, (trial_id, paths.WEIGHTS, paths.VALID_LOGITS)) > 0
 
     def _environment(self, environment_id: int) -> dict[str, Any]:
         if environment_id not in self._environments:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from model_search.errors import DamagedRecordError, UnstorableError
+from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.final_models import FinalModel
 from model_search.metadata.trial import Artefact, Trial, TrialPlan, TrialResult
 from model_search.ranking import Ranking, as_ranking
@@ -130,12 +131,21 @@ def _damaged(study: str, why: str) -> DamagedRecordError:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A worker's hold on a trial. `plan` is set where an interrupted trial is taken up again."""
+    """A worker's hold on a trial.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: How often it has been begun, this time included.
+        worker: Who holds it.
+        plan: Set where an interrupted trial is taken up again.
+        failures: How many of the earlier attempts have failed for a reason outside of the trial.
+    """
 
     trial_id: int
     attempt: int
     worker: str
     plan: TrialPlan | None = None
+    failures: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,8 +179,13 @@ class Store(abc.ABC):
         """The study's record; StudyError where there is none."""
 
     @abc.abstractmethod
-    def update_settings(self, settings: Mapping[str, Any]) -> None:
-        """Replaces the settings that may change when a study is continued."""
+    def change_settings(self, changes: Mapping[str, Any], without: Collection[str] = ()) -> None:
+        """Changes settings that may change when a study is continued, in one transaction; others stay as they are.
+
+        Args:
+            changes: The new values, by name.
+            without: Settings that the study has no more, unless they are among the changes.
+        """
 
     @abc.abstractmethod
     def claim(self, worker: str, target: int) -> Claim | None:
@@ -208,8 +223,13 @@ class Store(abc.ABC):
         """Ends the trial as FAILED with its reason; StaleClaimError if the claim has been lost."""
 
     @abc.abstractmethod
-    def release(self, claim: Claim) -> None:
-        """Puts the trial back as INTERRUPTED: not counted, taken up by the next claim under the same id."""
+    def release(self, claim: Claim, has_failed: bool = False) -> None:
+        """Puts the trial back as INTERRUPTED: not counted, taken up by the next claim under the same id.
+
+        Args:
+            claim: The claim.
+            has_failed: Whether this attempt has failed, for a reason outside of the trial; later claims count it.
+        """
 
     @abc.abstractmethod
     def reclaim_dead(self) -> list[int]:
@@ -241,16 +261,25 @@ class Store(abc.ABC):
     def prune(self, trial_ids: Iterable[int]) -> list[Artefact]:
         """Records that the files of completed trials are to be deleted; returns those that were not yet marked.
 
-        A trial that the plan of an unfinished trial builds on keeps its files.
+        A trial that the plan of an unfinished trial, or a final model, builds on keeps its files.
         """
 
     @abc.abstractmethod
     def restore(self, trial_id: int, artefacts: Sequence[Artefact]) -> None:
-        """Records files of a completed trial that were made again, replacing pruned ones of the same names."""
+        """Records files of a completed trial that were made again, replacing those of the same names, pruned or not."""
 
     @abc.abstractmethod
-    def save_final_models(self, models: Sequence[FinalModel]) -> None:
-        """Replaces all final models by these, at most one of a kind, in one transaction."""
+    def save_final_models(self, models: Sequence[FinalModel], instead_of: Sequence[FinalModel] | None = None) -> bool:
+        """Replaces all final models by these, at most one of a kind, in one transaction.
+
+        Args:
+            models: The new ones.
+            instead_of: What is there before, as the caller knows it; whatever it is where None.
+
+        Returns:
+            False where nothing was changed: other final models have been stored meanwhile, or files of a trial that
+            one of these consists of have been pruned.
+        """
 
     @abc.abstractmethod
     def final_models(self) -> list[FinalModel]:
@@ -271,6 +300,11 @@ class Store(abc.ABC):
     def another(self) -> Store:
         """Another instance on the same study, for another thread; the same one if any thread may use it."""
         return self
+
+    @property
+    def file(self) -> FileIdentity | None:
+        """The identity of the file that keeps the study, where this instance has it open."""
+        return None
 
     @abc.abstractmethod
     def close(self) -> None:

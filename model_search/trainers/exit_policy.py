@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_search import errors
 from model_search.errors import SpaceExhaustedError, StopStudyError
+from model_search.metadata.store import Heartbeat
 from model_search.trainers.worker import StopReason
 
 MAX_DEATHS_IN_A_ROW = 6  # plus one for each worker: more than a trial may cost, so that the trial is given up first
 
-LEAVING_SECONDS = 10.0  # for workers to notice that the study is complete
+LEAVING_SECONDS = 10.0  # for workers to notice that the study is complete; longer than between two heartbeats
 
 GROWN = "grown"  # the worker wants to be replaced by a fresh one
 BROKEN = "broken"  # an unexpected error
@@ -44,6 +45,7 @@ class ExitPolicy:
         self._error: errors.ModelSearchError | None = None
         self._deaths_in_a_row = 0
         self._complete_since: float | None = None
+        self._beats: Sequence[Heartbeat] = ()
 
     def models(self, count: int) -> None:
         """`count` more models were finished."""
@@ -83,13 +85,22 @@ class ExitPolicy:
                 f"last one, {name}: {how}. {log}"
             )
 
-    def is_overdue(self, completed: int) -> bool:
-        """Whether the study has been complete for so long that every worker should have ended by now."""
+    def is_overdue(self, completed: int, heartbeats: Callable[[], Sequence[Heartbeat]]) -> bool:
+        """Whether the study has been complete for so long that every worker should have ended by now.
+
+        Another call may have completed it while workers of this one were training: they are waited for as long as
+        their hearts beat.
+
+        Args:
+            completed: How many trials are completed.
+            heartbeats: Reads the heartbeats of all trials that are held.
+        """
         if completed < self._target:
             return False
-        if self._complete_since is None:
-            self._complete_since = time.monotonic()
-        return time.monotonic() - self._complete_since > LEAVING_SECONDS
+        now, beats = time.monotonic(), heartbeats()
+        if self._complete_since is None or beats != self._beats:
+            self._complete_since, self._beats = now, beats
+        return now - self._complete_since > LEAVING_SECONDS
 
     def result(self, completed: int) -> StopReason:
         """The stop reason of the call of `try_models`, when no worker is left.

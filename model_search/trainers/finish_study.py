@@ -19,6 +19,7 @@ from model_search.finish.final_stage import StageOptions, is_up_to_date, run_sta
 from model_search.finish.students.distillation import DistillationContext
 from model_search.metadata import paths
 from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
+from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.final_models import MEMBERS, FinalModel, check_what, wants_student
 from model_search.metadata.records import named_by_folder
 from model_search.metadata.shared_artefacts import open_artefacts
@@ -61,7 +62,7 @@ def finish_session(session: Session, options: SearchOptions, deadline: Deadline)
         if useless is not None:
             display.warn(useless)
         if useless != study.record.settings.get(WORSE_THAN_CONSTANT):
-            session.store.update_settings({**study.record.settings, WORSE_THAN_CONSTANT: useless})
+            session.store.change_settings({WORSE_THAN_CONSTANT: useless})
     fit = fit_of_given(study.record.settings, study.history)
     if fit is not None:
         (display.warn if fit.is_none else display.note)(str(fit))
@@ -121,13 +122,19 @@ class FinishOptions:
         return "ensemble" if self.data is None else "both"
 
 
-def finish_study(folder: pathlib.Path, options: FinishOptions) -> list[FinalModel]:
+def finish_study(folder: pathlib.Path, options: FinishOptions, file: FileIdentity | None = None) -> list[FinalModel]:
     """Runs the final stage of a study that is stored; earlier final models are replaced.
+
+    Args:
+        folder: The study's.
+        options: What is asked for.
+        file: The database that the study must have there; any where None.
 
     Raises:
         UserError: if the data are not those of the study, or there is nothing to make a model of.
+        VanishedStudyError: if another study has been begun in its place.
     """
-    store = SqliteStore(folder / paths.DATABASE, create=False)
+    store = SqliteStore(folder / paths.DATABASE, create=False, file=file)
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
         study = dataclasses.replace(study, members=options.members)

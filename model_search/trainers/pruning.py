@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from model_search.errors import StoreError
 from model_search.metadata.artefacts import ArtefactStore
@@ -129,15 +129,25 @@ class Pruner:
     def _delete(self, numbers: list[int]) -> list[int]:
         if not numbers:
             return []
-        for artefact in self._store.prune(numbers):
+        pruned = self._store.prune(numbers)
+        for artefact in pruned:
             try:
                 self._artefacts.delete(artefact)
             except StoreError as error:
                 _LOG.warning("%s", error)
-        for number in numbers:
+        gone = {artefact.path for artefact in pruned}
+        deleted = [number for number in numbers if self._is_gone(number, gone)]
+        for number in deleted:
             del self._sizes[number]
-        _LOG.info("the files of %d trials were deleted to save room: %s", len(numbers), numbers)
-        return numbers
+        _LOG.info("the files of %d trials were deleted to save room: %s", len(deleted), deleted)
+        return deleted
+
+    def _is_gone(self, number: int, files: Collection[str]) -> bool:
+        """Whether a trial's files are among these, or were deleted before; it keeps them where they are needed now."""
+        trial = self._history.get(number)
+        if trial is not None and any(artefact.path in files for artefact in trial.artefacts):
+            return True
+        return all(artefact.pruned for artefact in self._store.trial(number).artefacts)
 
 
 def _averages(plan: TrialPlan | None) -> bool:

@@ -15,6 +15,7 @@ from model_search.finish.final_ensemble import StudyParts
 from model_search.finish.validation_rows import kept_own_metric
 from model_search.metadata import paths
 from model_search.metadata.artefacts import DamagedArtefactError
+from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import SUPERNET_LOSS, Trial, TrialPlan, TrialResult
@@ -70,6 +71,7 @@ def replay_trial(
     provider: Provider,
     metric_fn: Callable[..., float] | None = None,
     artefacts: str | None = None,
+    file: FileIdentity | None = None,
 ) -> Replayed:
     """Runs a completed trial's plan again.
 
@@ -79,15 +81,17 @@ def replay_trial(
         provider: The data that the study was made with.
         metric_fn: The study's metric, where it is a function.
         artefacts: Where the user says that the study keeps its files; None for its own folder.
+        file: The database that the study must have there; any where None.
 
     Raises:
         UserError: if the data are different, the trial is not completed, or the metric is missing.
+        VanishedStudyError: if another study has been begun in its place.
         StudyError: if a trial that this one was built on gives another result now, and its files are gone.
         TrialError: if a plan cannot be run.
     """
     if not isinstance(provider, Provider):
         raise UserError(f"data is a {type(provider).__name__}; expected the provider that the study was made with")
-    store = SqliteStore(folder / paths.DATABASE, create=False)
+    store = SqliteStore(folder / paths.DATABASE, create=False, file=file)
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), artefacts))
         trial, _, _ = _completed(study, trial_id)
@@ -195,7 +199,6 @@ class _Replay:
             )
         if is_close and not self._is_whole(trial):
             files = save_outcome(self._study.artefacts, trial_id, outcome)
-            self._study.store.prune([trial_id])  # of a damaged file, too, the row is replaced
             self._study.store.restore(trial_id, files)
             self._restored.append(trial_id)
         return outcome.metrics, result.metrics

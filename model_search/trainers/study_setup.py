@@ -21,11 +21,11 @@ from model_search.errors import DamagedRecordError, DataError, StudyError, Unsup
 from model_search.finish.validation_rows import keep_validation, kept_own_metric
 from model_search.metadata import paths, study_folder
 from model_search.metadata.artefacts import ArtefactStore
-from model_search.metadata.filesystem import place_warning, what_helps
+from model_search.metadata.filesystem import identity_of, place_warning, what_helps
 from model_search.metadata.limits import MOST_LOGITS, MOST_ROW_NUMBERS
 from model_search.metadata.shared_artefacts import ID_SETTING, UnnamedPlace, new_id, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import Store, StudyRecord
+from model_search.metadata.store import WORSE_THAN_CONSTANT, Store, StudyRecord
 from model_search.search.planning.budget import Budget
 from model_search.search.planning.classic_models import models_of_search
 from model_search.search.planning.ensembling import keeps_train_logits
@@ -47,6 +47,7 @@ from model_search.trainers.starting.given_models import (
     given_towers,
     keep_given,
     read_given,
+    without_given,
 )
 from model_search.training.classic.evaluator import classic_models, share_of_rounds
 from model_search.training.metrics import ResolvedMetric, resolve_metric
@@ -74,6 +75,7 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     """
     folder = paths.study_dir(options.root_dir, options.experiment_name).absolute()
     deleted = EarlierStudy.found(options.experiment_name, folder) if options.overwrite else None
+    seen = identity_of(folder / paths.DATABASE)
     existing = None if options.overwrite else _existing(folder / paths.DATABASE)
     given = read_given(options.warm_start_from, options.artefacts)
     ready = _prepare(provider, spec, options, existing, given)
@@ -83,7 +85,8 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
     try:
         opened = study_folder.OpenFolder(folder)
         record = store.create_study(ready.record)
-        is_found = record.is_same(ready.record if existing is None else existing)
+        is_there = existing is None or store.file == seen
+        is_found = is_there and record.is_same(ready.record if existing is None else existing)
         if not is_found:  # another process was first
             if deleted is not None:
                 raise deleted.begun_by_another()
@@ -93,7 +96,9 @@ def open_session(provider: Provider, spec: PhoenixSpec, options: SearchOptions) 
         _check_own_metric(store, artefacts, record, ready.settings)
         if is_found and existing is not None:
             # A study that was begun anew just now has another id than the one that was found.
-            store.update_settings({**ready.record.settings, **_place_record(options, record)})
+            changes = without_given(ready.record.settings) | _place_record(options, record)
+            latest = store.study().settings  # another process may have changed them while the data were prepared
+            store.change_settings(changes | given_settings(given, latest), without=[WORSE_THAN_CONSTANT])
         keep_given(store, artefacts, given)
         with _writing_to(opened):
             _write_spec(store, opened)

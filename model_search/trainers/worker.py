@@ -41,7 +41,7 @@ from model_search.training.outcome import Progress, TrialOutcome
 _LOG = logging.getLogger(__name__)
 
 MAX_FAILURES_IN_A_ROW = 10
-MAX_ATTEMPTS = 3  # of a trial that fails for a reason outside of it
+MAX_ATTEMPTS = 3  # of a trial that fails for a reason outside of it; those that were stopped do not count
 _MAX_REPLANS = 100
 _WAIT_SECONDS, _MOST_SECONDS = 0.25, 2.0  # between two checks of what other workers hold
 FIRST_SECONDS = 0.5  # that the first model is trained for after its first steps, even if the time is up
@@ -317,10 +317,10 @@ class Worker:
 
     def _retry(self, claim: Claim, reason: str) -> None:
         """Puts the trial back, a bounded number of times, since the cause lies outside the trial."""
-        if claim.attempt >= MAX_ATTEMPTS:
+        if claim.failures + 1 >= MAX_ATTEMPTS:
             self._fail(claim, f"{reason} (in attempt {claim.attempt})")
             return
-        self._parts.store.release(claim)
+        self._parts.store.release(claim, has_failed=True)
         self._parts.display.note(f"trial {claim.trial_id} is tried again: {reason}")
 
     def _fail(self, claim: Claim, reason: str, counts: bool = True) -> None:

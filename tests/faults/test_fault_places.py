@@ -271,7 +271,7 @@ def test_a_study_that_is_gone_while_it_is_in_use(tmp_path, how):
         lambda: store.heartbeat(claim),
         lambda: store.fail(claim, "no reason"),
         lambda: store.complete(claim, make_result(1)),
-        lambda: store.update_settings({"a": 1}),
+        lambda: store.change_settings({"a": 1}),
     ):
         with pytest.raises(StoreError, match=GONE):
             action()

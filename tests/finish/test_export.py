@@ -513,6 +513,21 @@ def test_a_file_of_somebody_else_that_is_called_like_ours_is_not_replaced(bundle
     assert (tmp_path / "model.keras").read_text() == "another model"
 
 
+def test_a_file_that_is_put_into_the_folder_while_it_is_written_stays(bundle, tmp_path, monkeypatch):
+    export(bundle, tmp_path / "model", ["keras"])
+    fill = export_module._fill
+
+    def filled(*given):
+        (tmp_path / "model" / "notes.txt").write_text("mine")
+        return fill(*given)
+
+    monkeypatch.setattr(export_module, "_fill", filled)
+    with pytest.raises(UserError, match=r"holds something other than an exported model \(notes.txt\)"):
+        export(bundle, tmp_path / "model", ["keras"])
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_unknown_formats_are_refused(bundle, tmp_path):
     for formats in (("onnx",), ()):
         with pytest.raises(UserError, match="expected some of"):

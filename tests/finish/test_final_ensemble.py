@@ -10,7 +10,9 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
+from model_search.finish import final_stage
 from model_search.finish.final_ensemble import MetricFunctions, StudyParts, make_ensemble
+from model_search.finish.final_stage import StageOptions, run_stage
 from model_search.finish.students import distillation
 from model_search.finish.students.distillation import DistillationContext, distilled_student
 from model_search.finish.students.student import work
@@ -129,3 +131,88 @@ def test_a_student_gets_half_of_what_the_trials_took_and_in_earlier_studies_what
     assert jobs[0].deadline.is_set == is_limited
     expected = 0.5 * 10 * sum(work(8, parameters) for parameters in (100, 200, 300))
     assert jobs[0].budget == (pytest.approx(expected) if is_limited else math.inf)
+
+
+def another_trial(parts, number):
+    """A further trial, completed by another process."""
+    claim = parts.store.claim("other", 100)
+    parts.store.commit_plan(claim, TrialPlan(number, TrialKind.SEARCH, ("IDENTITY",), {}, 10, 8, 1, f"other {number}"))
+    file = save_arrays(parts.artefacts, number, VALID_LOGITS, {"valid_logits": logits(1.5, 10 + number)})
+    parts.store.complete(claim, TrialResult({"loss": 0.01}, 100, 10, {}, artefacts=(file,)))
+
+
+def interfering(monkeypatch, *acts):
+    """Another process acts while an ensemble is selected: the first act in the first selection, and so on."""
+    make, waiting = final_stage.make_ensemble, list(acts)
+
+    def made(study, *given):
+        found = make(study, *given)
+        if waiting:
+            waiting.pop(0)(study)
+        return found
+
+    monkeypatch.setattr(final_stage, "make_ensemble", made)
+
+
+def finished_by_another(parts):
+    """Another process's final stage, with one more trial."""
+    number = max(trial.id for trial in parts.store.history()[0]) + 1
+    another_trial(parts, number)
+    made, _ = make_ensemble(dataclasses.replace(parts, history=latest_history(parts)), MetricFunctions())
+    parts.store.save_final_models([dataclasses.replace(made, notes=("the other's",))])
+
+
+def latest_history(parts):
+    history = History("loss", "minimize")
+    history.update(parts.store.history()[0])
+    return history
+
+
+def test_final_models_of_further_trials_are_not_overwritten(study, monkeypatch):
+    parts, said = study(*(logits(1.5, seed) for seed in range(3))), []
+    interfering(monkeypatch, finished_by_another)
+    (made,) = run_stage(parts, StageOptions(say=said.append))
+    assert [made] == parts.store.final_models()
+    assert (made.trials, made.notes) == ((1, 2, 3, 4), ("the other's",))
+    assert said == ["final stage: another process has made the final models meanwhile; they stay"]
+
+
+def test_final_models_of_the_same_trials_are_replaced(study, monkeypatch):
+    parts = study(*(logits(1.5, seed) for seed in range(3)))
+
+    def finish(parts):
+        other = FinalModel(FinalKind.ENSEMBLE, {}, 9, 0.0, (1, 2, 3), members=(FinalMember(3, 1.0),))
+        parts.store.save_final_models([other])
+
+    interfering(monkeypatch, finish)
+    (made,) = run_stage(parts, StageOptions())
+    assert [made] == parts.store.final_models()
+    assert made.metrics
+
+
+def test_the_final_stage_is_run_again_where_files_of_a_member_are_gone(study, monkeypatch):
+    parts, said, pruned = study(*(logits(1.5, seed) for seed in range(5))), [], []
+
+    def prune(parts):
+        made, _ = make_ensemble(parts, MetricFunctions())
+        pruned.append(made.members[0].trial)
+        for artefact in parts.store.prune(pruned):
+            parts.artefacts.delete(artefact)
+
+    interfering(monkeypatch, prune)
+    (made,) = run_stage(parts, StageOptions(say=said.append))
+    assert pruned[0] not in {member.trial for member in made.members}
+    assert parts.store.final_models() == [made]
+    assert said[0] == "final stage: another process has changed the study meanwhile; it is run again"
+
+
+def test_a_final_stage_that_is_never_left_alone_says_so(study, monkeypatch):
+    parts = study(*(logits(1.5, seed) for seed in range(2)))
+
+    def more(parts):
+        finished_by_another(parts)
+        another_trial(parts, parts.store.history()[0][-1].id + 1)
+
+    interfering(monkeypatch, *[more] * 9)
+    with pytest.raises(StudyError, match="other processes have changed study 's' 5 times"):
+        run_stage(parts, StageOptions())

@@ -122,7 +122,7 @@ class StoreContract:
         with pytest.raises(StudyError, match="no study yet"):
             store.study()
         with pytest.raises(StudyError, match="no study yet"):
-            store.update_settings({})
+            store.change_settings({})
 
     def test_the_first_to_create_the_study_wins(self, open_store):
         assert open_store().create_study(RECORD) == RECORD
@@ -131,13 +131,19 @@ class StoreContract:
         assert open_store().study() == RECORD
 
     def test_settings_change_and_nothing_else_does(self, store, open_store):
-        store.update_settings({"train_steps": 5})
-        assert open_store().study() == dataclasses.replace(RECORD, settings={"train_steps": 5})
+        other = open_store()
+        store.change_settings({"train_steps": 5, "given": {"origin": "x"}})
+        other.change_settings({"number_models": 7})
+        found = RECORD.settings | {"train_steps": 5, "given": {"origin": "x"}, "number_models": 7}
+        assert open_store().study() == dataclasses.replace(RECORD, settings=found)
+        other.change_settings({"train_steps": 6}, without=["given", "train_steps", "never there"])
+        del found["given"]
+        assert store.study() == dataclasses.replace(RECORD, settings=found | {"train_steps": 6})
 
     @pytest.mark.parametrize("wrong", [{"deterministic": 1}, {"train_steps": 0}, {"spec": 3}])
     def test_settings_that_could_not_be_read_are_not_written(self, store, open_store, wrong):
         with pytest.raises(UnstorableError, match=f"its setting {next(iter(wrong))} is"):
-            store.update_settings(wrong)
+            store.change_settings(wrong)
         with pytest.raises(UnstorableError, match=f"its setting {next(iter(wrong))} is"):
             store.create_study(dataclasses.replace(RECORD, settings=wrong))
         assert open_store().study() == RECORD
@@ -238,6 +244,16 @@ class StoreContract:
         store.commit_plan(again, plan)
         store.complete(again, make_result())
         assert store.trial(1).attempt == 2
+
+    def test_attempts_that_failed_for_an_outer_reason_are_counted(self, store):
+        failures = []
+        for has_failed in (False, True, False, True, False):
+            claim = store.claim("a", 3)
+            failures.append(claim.failures)
+            store.release(claim, has_failed=has_failed)
+        vanish(store)
+        assert failures == [0, 0, 1, 1, 2]
+        assert store.claim("a", 3) == Claim(1, 6, "a", failures=2)
 
     def test_the_first_interrupted_trial_comes_first(self, store):
         claims = [store.claim("a", 5) for _ in range(3)]
@@ -539,11 +555,13 @@ class StoreContract:
         run_one(store, 9)
         same = make_result().artefacts[0]
         changed = Artefact("weights.npz", "trials/000001/weights.11.npz", "11" * 32, 18)
-        store.restore(1, [changed])
+        store.restore(1, [dataclasses.replace(changed, name="another.npz")])
         assert store.trial(1).result.artefacts == (same,)
-        store.prune([1])
-        store.restore(1, [changed])
+        store.restore(1, [changed])  # the stored file was damaged
         assert store.trial(1).result.artefacts == (changed,)
+        store.prune([1])
+        store.restore(1, [same])
+        assert store.trial(1).result.artefacts == (same,)
 
     # Final models, files of the study.
 
@@ -553,7 +571,29 @@ class StoreContract:
         assert open_store().final_models() == [make_ensemble(), make_student()]
         store.save_final_models([make_ensemble(accepted=False, calibration=None)])
         assert open_store().final_models() == [make_ensemble(accepted=False, calibration=None)]
+        assert store.save_final_models([])
+        assert store.final_models() == []
+
+    def test_final_models_are_replaced_only_where_they_are_known(self, store, open_store):
+        first, second = make_ensemble(), make_ensemble(accepted=False, calibration=None)
+        assert store.save_final_models([first], instead_of=[])
+        assert not open_store().save_final_models([second], instead_of=[])
+        assert not open_store().save_final_models([second], instead_of=[second])
+        assert not open_store().save_final_models([second], instead_of=[first, make_student()])
+        assert store.final_models() == [first]
+        assert open_store().save_final_models([second], instead_of=store.final_models())
+        assert store.final_models() == [second]
+
+    def test_what_a_final_model_consists_of_and_what_is_pruned_are_never_the_same(self, store, open_store):
+        run_one(store, 9)
+        store.commit_plan(claim := store.claim("w", 9), make_plan(2, members=(1,), ensemble=EnsemblePlan("average")))
+        store.complete(claim, make_result())
+        made = make_ensemble(trials=(1, 2), members=(FinalMember(2, 1.0),))
+        store.save_final_models([made])
+        assert open_store().prune([1, 2]) == []
         store.save_final_models([])
+        assert len(store.prune([1])) == 1
+        assert not open_store().save_final_models([made])
         assert store.final_models() == []
 
     def test_two_ensembles_or_a_figure_that_is_none_are_refused_and_change_nothing(self, store):

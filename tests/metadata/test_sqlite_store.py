@@ -497,8 +497,8 @@ def test_a_plan_with_an_unknown_parent_is_refused(open_store):
 def test_settings_are_the_only_part_of_a_record_that_changes(open_store):
     store = open_store()
     store.create_study(RECORD)
-    store.update_settings({"a": [1, 2]})
-    assert store.create_study(RECORD) == dataclasses.replace(RECORD, settings={"a": [1, 2]})
+    store.change_settings({"a": [1, 2]})
+    assert store.create_study(RECORD) == dataclasses.replace(RECORD, settings=RECORD.settings | {"a": [1, 2]})
 
 
 def test_every_change_of_a_trial_is_one_transaction(open_store):

@@ -76,7 +76,7 @@ class Made:
         folder.mkdir(parents=True)
         self.store = SqliteStore(folder / paths.DATABASE)
         self.store.create_study(self.record)
-        self.store.update_settings(self.record.settings)
+        self.store.change_settings(self.record.settings, without=self.store.study().settings)
 
     def start(self, **changes):
         claim = self.store.claim("w", 10**6)

@@ -10,7 +10,9 @@ from pretended import open_pretended
 
 from model_search.data import array_data
 from model_search.errors import StudyError
+from model_search.metadata.artefacts import save_arrays
 from model_search.metadata.connection import UnreadableStudyError
+from model_search.metadata.paths import GIVEN_MODELS
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.study_folder import OpenFolder, VanishedStudyError
 from model_search.spec.load import stored_spec
@@ -70,6 +72,32 @@ def test_the_second_takes_seed_data_and_settings_of_the_first(first, opened):
 def test_whoever_continues_changes_the_settings(opened):
     opened(number_models=7)
     assert opened(number_models=20).store.study().settings["number_models"] == 20
+
+
+def test_what_another_process_changes_while_one_continues_stays(first, opened):
+    other, given = opened(), {"origin": "a model", "digest": "d", "towers": []}
+
+    def change():
+        other.store.change_settings({"given": given})
+        other.store.save_file(save_arrays(other.artefacts, None, GIVEN_MODELS, {"x": np.zeros(1)}))
+
+    first(change)
+    assert opened(number_models=20).store.study().settings["given"] == given
+
+
+def test_a_study_begun_anew_from_the_same_is_not_taken_for_the_one_that_was_found(first, opened):
+    earlier = opened(seed=5)
+    earlier.store.change_settings({"given": {"origin": "a model", "digest": "d", "towers": []}})
+    earlier.store.save_file(save_arrays(earlier.artefacts, None, GIVEN_MODELS, {"x": np.zeros(1)}))
+
+    def overwrite():
+        earlier.store.close()
+        opened(seed=5, overwrite=True)
+
+    first(overwrite)
+    with pytest.raises(VanishedStudyError):
+        opened()
+    assert "given" not in opened().store.study().settings
 
 
 @pytest.mark.parametrize(
@@ -134,9 +162,7 @@ def test_a_study_begun_anew_while_data_are_prepared_keeps_its_own_id(opened, tmp
 def test_a_study_of_an_earlier_version_keeps_its_folder_in_a_shared_place(opened, tmp_path):
     place = str(tmp_path / "elsewhere")
     session = opened(artefacts=place)
-    settings = dict(session.store.study().settings)
-    del settings["artefacts_id"]
-    session.store.update_settings(settings)
+    session.store.change_settings({}, without=["artefacts_id"])
     kept = opened(artefacts=place).artefacts.write(1, "weights.npz", b"x")
     assert (tmp_path / "elsewhere" / "x" / kept.path).is_file()
     assert "artefacts_id" not in session.store.study().settings
@@ -165,7 +191,7 @@ def test_a_study_overwritten_while_it_is_continued_is_prepared_for_anew(first, o
 
 
 NEW = ("create_study", "save_file", "_spec_text")
-CONTINUED = ("create_study", "update_settings", "_spec_text")
+CONTINUED = ("create_study", "change_settings", "_spec_text")
 
 
 @pytest.mark.parametrize(("begun", "step"), [*((False, step) for step in NEW), *((True, step) for step in CONTINUED)])
@@ -175,9 +201,9 @@ def test_a_folder_deleted_between_two_steps_is_reported(opened, monkeypatch, tmp
     where = study_setup if step == "_spec_text" else SqliteStore
     act = getattr(where, step)
 
-    def delete_and_act(*given):
+    def delete_and_act(*given, **named):
         shutil.rmtree(tmp_path / "runs")
-        return act(*given)
+        return act(*given, **named)
 
     monkeypatch.setattr(where, step, delete_and_act)
     with pytest.raises(VanishedStudyError, match=r"is no longer in .*runs/x: it was moved, deleted or overwritten"):

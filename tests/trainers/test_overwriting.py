@@ -32,7 +32,7 @@ def test_whoever_has_it_open_is_told_and_writes_nothing(begun):
     found(begun).delete()
     for act in (
         lambda: begun.store.claim("w", 9),
-        lambda: begun.store.update_settings({}),
+        lambda: begun.store.change_settings({}),
         lambda: begun.artefacts.write(1, "weights.npz", b"x"),
         begun.store.another,
     ):
@@ -44,7 +44,7 @@ def test_whoever_has_it_open_is_told_and_writes_nothing(begun):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda session: session.store.update_settings({"number_models": 9}),
+        lambda session: session.store.change_settings({"number_models": 9}),
         lambda session: session.store.fail(session.store.claim("w", 9), "no luck"),
     ],
     ids=["continued", "a trial more"],

@@ -9,7 +9,7 @@ from model_search.errors import UserError
 from model_search.metadata.artefacts import LocalArtefacts, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.store import StudyRecord
+from model_search.metadata.store import Claim, StudyRecord
 from model_search.metadata.trial import (
     DistillationPlan,
     EnsemblePlan,
@@ -76,6 +76,20 @@ def test_the_best_keep_their_files(store, run, prune, tmp_path):
     assert sorted(int(file.parent.name) for file in tmp_path.glob("trials/*/*.npz")) == [2, 4]
     assert prune(2) == []
     assert len(store.history()[0]) == 5
+
+
+def test_what_another_process_needs_meanwhile_is_pruned_when_it_is_done(store, run, tmp_path):
+    for loss in (0.5, 0.1, 0.4, 0.2):
+        run(loss)
+    history = History("loss", "minimize")
+    history.update(store.history()[0])
+    pruner = Pruner(store, LocalArtefacts(tmp_path), history, Keeping(2))
+    of_another = run(None, start=WarmStart(StartKind.COPY, (1,)))
+    assert pruner.prune() == [3]
+    store.fail(Claim(of_another, 1, "w"), "no luck")
+    store.prune([1])  # by the other process
+    assert pruner.prune() == [1]
+    assert pruner.prune() == []
 
 
 def test_towers_that_a_schedule_may_still_continue_keep_their_files(store, run, prune):

@@ -201,9 +201,7 @@ def test_a_study_goes_on_with_the_version_of_the_search_that_it_began_with(tmp_p
     session, _ = open_pretended(tmp_path)
     assert (session.record.settings["search_version"], searched(session)) == (LATEST_VERSION, "ProcessPortfolio")
     session, _ = open_pretended(tmp_path)
-    settings = dict(session.store.study().settings)
-    del settings["search_version"]  # as version 1.0 wrote it
-    session.store.update_settings(settings)
+    session.store.change_settings({}, without=["search_version"])  # as version 1.0 wrote it
     session.store.close()
     for _ in range(2):
         session, _ = open_pretended(tmp_path)

@@ -184,6 +184,22 @@ def test_a_trial_that_is_not_to_blame_is_tried_again_a_few_times(tmp_path):
     assert len({plan.key for plan in engine.plans if plan.trial_id == 1}) == 1
 
 
+def test_a_trial_that_was_stopped_before_is_tried_again_as_often(tmp_path):
+    tried = []
+
+    def act(trial_id):
+        tried.append(trial_id)
+        if len(tried) < MAX_ATTEMPTS:
+            raise RetryTrialError("the file server is away")
+
+    worker, store, _ = make_worker(tmp_path, PretendedEngine(act))
+    for _ in range(MAX_ATTEMPTS):
+        store.release(store.claim("stopped", 1))
+    assert worker.run(1) is StopReason.FINISHED
+    assert states(store) == [TrialState.COMPLETED]
+    assert store.trial(1).attempt == 2 * MAX_ATTEMPTS
+
+
 def test_a_worker_that_was_given_up_notices_it_at_its_next_step(tmp_path, monkeypatch):
     given_up = []
 

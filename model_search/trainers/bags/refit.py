@@ -101,8 +101,8 @@ def drop_student(session: Session, options: SearchOptions, is_refit: bool) -> No
         said = f"the study's student has {student.parameters:,} parameters, and may have {most:,} now: it is dropped"
     else:
         return
-    session.store.save_final_models(kept)
-    ProgressDisplay(session.record.metric, options.number_models, options.progress).warn(said)
+    if session.store.save_final_models(kept, instead_of=made):  # others are another process' latest, which stay
+        ProgressDisplay(session.record.metric, options.number_models, options.progress).warn(said)
 
 
 def _has_what_can_be_refit(session: Session, final_models: Sequence[FinalModel]) -> bool:

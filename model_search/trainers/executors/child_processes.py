@@ -206,7 +206,8 @@ class _WorkerPool:
                 self._read_events(_TICK_SECONDS)
                 self._follow()
                 self._supervise()
-                if self._exit_policy.is_overdue(self._monitor.history.completed_count):
+                completed = self._monitor.history.completed_count
+                if self._exit_policy.is_overdue(completed, self._session.store.heartbeats):
                     self._stop_all()  # a worker hangs, or was stopped by a signal
             self._follow()
         finally:

@@ -192,7 +192,8 @@ class _Cluster:
                 self._exit_policy.models(self._monitor.follow())
                 for reference in ended:
                     self._worker_ended(reference)
-                if self._exit_policy.is_overdue(self._monitor.history.completed_count):
+                completed = self._monitor.history.completed_count
+                if self._exit_policy.is_overdue(completed, self._session.store.heartbeats):
                     self._ending = True
                     self._stop_all()
             self._monitor.follow()

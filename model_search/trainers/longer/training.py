@@ -14,6 +14,7 @@ from model_search.data.provider import Provider
 from model_search.errors import StudyError, TrialError, UserError
 from model_search.metadata import paths
 from model_search.metadata.artefacts import DamagedArtefactError
+from model_search.metadata.filesystem import FileIdentity
 from model_search.metadata.limits import MOST_STEPS
 from model_search.metadata.shared_artefacts import open_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
@@ -49,6 +50,7 @@ class LongerOptions:
         progress: False for silence.
         artefacts: Where the user says that the study keeps its files; None for its own folder.
         patience: Epochs without a better evaluation after which it ends; 0 for no such limit.
+        file: The database that the study must have in its folder; any where None.
     """
 
     trial: int | None
@@ -59,6 +61,7 @@ class LongerOptions:
     progress: bool | None = None
     artefacts: str | None = None
     patience: int = 0
+    file: FileIdentity | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Provider):
@@ -76,8 +79,9 @@ def train_longer(folder: pathlib.Path, options: LongerOptions) -> int:
         UserError: if the data are different, the trial cannot be trained longer, or was trained so already.
         TrialError: if the training fails.
         KeyboardInterrupt: after Ctrl-C; the trial is put back, and the same call goes on with it.
+        VanishedStudyError: if another study has been begun in its place.
     """
-    store = SqliteStore(folder / paths.DATABASE, create=False)
+    store = SqliteStore(folder / paths.DATABASE, create=False, file=options.file)
     try:
         study = study_parts(folder, store, open_artefacts(folder, store.study(), options.artefacts))
         record = study.record
@@ -127,12 +131,12 @@ def final_fit(
         data: The provider that the study was made with.
         trial: The trial to go on from; the best one where None.
         patience: Epochs without a better evaluation after which it ends.
-        options: Other fields of `LongerOptions`: `metric`, `progress`, `artefacts`.
+        options: Other fields of `LongerOptions`: `metric`, `progress`, `artefacts`, `file`.
 
     Raises:
         UserError: if there is another option, and as `train_longer`.
     """
-    unknown = sorted(options.keys() - {"metric", "progress", "artefacts"})
+    unknown = sorted(options.keys() - {"metric", "progress", "artefacts", "file"})
     if unknown:
         raise UserError(f"final_fit has no option {unknown[0]!r}; expected metric or progress")
     if patience == 0:

@@ -125,6 +125,11 @@ def given_settings(given: GivenModels | None, earlier: Mapping[str, Any]) -> dic
     return settings if known is None else {_SETTING: known}
 
 
+def without_given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a study, but for what it remembers of the models that it was given."""
+    return {name: value for name, value in settings.items() if name != _SETTING}
+
+
 def keep_given(store: Store, artefacts: ArtefactStore, given: GivenModels | None) -> None:
     """Stores the weights with the study, unless they are there.
 
