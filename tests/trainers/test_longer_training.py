@@ -13,9 +13,10 @@ from model_search.deadline import Deadline
 from model_search.errors import StudyError, UserError
 from model_search.metadata.paths import DATABASE, OPTIMIZER
 from model_search.metadata.sqlite_store import SqliteStore
-from model_search.metadata.trial import StartKind, TrialKind, TrialState, WarmStart
+from model_search.metadata.trial import StartKind, TrialKind, TrialPlan, TrialResult, TrialState, WarmStart
 from model_search.search.history.history import History
 from model_search.spec.load import load_text
+from model_search.trainers import dispatch
 from model_search.trainers.longer import training, winners
 from model_search.trainers.longer.learning_curves import loss_after
 from model_search.trainers.longer.training import LongerOptions, train_longer
@@ -271,3 +272,20 @@ def test_what_is_trained_longer_is_what_its_rungs_foretell(provider, study, tmp_
     assert chosen(2, 2 * 39 / epochs) == [4]
     assert chosen(2, 2 * 42 / epochs) == [4, 20]  # 40 epochs each, and twice the parameters of the first
     session.store.close()
+
+
+def test_longer_trainings_of_another_call_do_not_count_as_models_of_this_one(provider, tmp_path, monkeypatch):
+    run, turns = dispatch.run_session, iter([1])
+
+    def run_beside_another(session, *given):
+        for _ in turns:
+            claim = session.store.claim_trial("another")
+            plan = TrialPlan(claim.trial_id, TrialKind.LONGER, ("IDENTITY",), {}, 8, 8, 1, "longer")
+            session.store.commit_plan(claim, plan)
+            session.store.complete(claim, TrialResult({"loss": 9.0}, 1, 8, {}))
+        return run(session, *given)
+
+    monkeypatch.setattr(dispatch, "run_session", run_beside_another)
+    study = single_trainer.SingleTrainer(provider, load_text(SPEC)).run(options(tmp_path))
+    kinds = [trial.plan.kind for trial in study.trials]
+    assert len(kinds) - kinds.count(TrialKind.LONGER) == 2
