@@ -246,9 +246,9 @@ def on_ray(ray: Any, count: int, trials: int, seconds: float) -> str:
 def real(provider: Any, models: int, workers: int, steps: int) -> tuple[float, float]:
     """Models a minute of a search in worker processes: from its beginning, and from the first finished model on."""
     from model_search.trainers.executors.child_processes import run_in_processes
+    from model_search.trainers.opening.study_setup import open_session
     from model_search.trainers.options import SearchOptions
     from model_search.trainers.session import RunContext
-    from model_search.trainers.study_setup import open_session
 
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -69,8 +69,8 @@ def scores_of(table: Table, options: argparse.Namespace) -> dict[str, float]:
     from model_search.metadata.trial import TrialKind, TrialPlan
     from model_search.search.planning.budget import Budget
     from model_search.spec.load import load_spec
+    from model_search.trainers.opening.study_settings import training_settings
     from model_search.trainers.session import tensorflow_engine
-    from model_search.trainers.study_setup import training_settings
     from model_search.training.metrics import resolve_metric
 
     known = pd.concat([pd.read_csv(table.train), pd.read_csv(table.valid)], ignore_index=True)

@@ -338,7 +338,7 @@ def _refuse_flags_of_others(command: str, arguments: Sequence[str]) -> None:
 def _search(words: list[str], began: float) -> None:
     from model_search.metadata import paths
     from model_search.single_trainer import SingleTrainer
-    from model_search.trainers.study_setup import spec_of
+    from model_search.trainers.opening.study_setup import spec_of
 
     if words:
         raise UserError(f"search takes no further words, received {words}; the data go into --filename")

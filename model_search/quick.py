@@ -74,8 +74,8 @@ def fit(
     """
     from model_search.metadata import paths
     from model_search.single_trainer import SingleTrainer
+    from model_search.trainers.opening.study_setup import spec_of
     from model_search.trainers.option_fields import as_root_dir
-    from model_search.trainers.study_setup import spec_of
 
     choices = {"task": task, "classes": classes, "quantiles": quantiles, "groups": groups, "time": time}
     provider = _provider(x, y, validation, weights, choices)

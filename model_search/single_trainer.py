@@ -40,7 +40,7 @@ class SingleTrainer:
     """
 
     def __init__(self, data: Provider, spec: str | os.PathLike[str] | PhoenixSpec):
-        from model_search.trainers.study_setup import read_spec
+        from model_search.trainers.opening.study_setup import read_spec
 
         if not isinstance(data, Provider):
             raise UserError(
@@ -175,7 +175,7 @@ class SingleTrainer:
         from model_search.trainers.dispatch import run_session
         from model_search.trainers.finish_study import finish_session
         from model_search.trainers.longer.winners import FinalTraining, train_winners
-        from model_search.trainers.study_setup import open_session
+        from model_search.trainers.opening.study_setup import open_session
         from model_search.trainers.worker import StopReason
 
         deadline = Deadline(options.time_limit) if deadline is None else deadline

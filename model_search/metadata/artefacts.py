@@ -103,9 +103,7 @@ class LocalArtefacts(ArtefactStore):
         except ValueError as error:
             raise _not_what_was_written(path, str(error), artefact) from error
         if hashlib.sha256(content).hexdigest() != artefact.sha256:
-            raise _not_what_was_written(
-                path, f"its {len(content)} bytes have another SHA-256", artefact
-            )
+            raise _not_what_was_written(path, f"its {len(content)} bytes have another SHA-256", artefact)
         return content
 
     def delete(self, artefact: Artefact) -> None:

@@ -28,14 +28,14 @@ from model_search.metadata.store import WORSE_THAN_CONSTANT, Store
 from model_search.report.leaderboard import ranked_models
 from model_search.search.history.history import History
 from model_search.spec.load import stored_spec
-from model_search.trainers.data_preparation import prepared
 from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.opening.data_preparation import prepared
+from model_search.trainers.opening.same_reading import other_readings
+from model_search.trainers.opening.study_settings import prepare_options, training_settings
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.same_reading import other_readings
 from model_search.trainers.session import Session
 from model_search.trainers.starting.given_models import fit_of_given
-from model_search.trainers.study_setup import prepare_options, training_settings
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.metrics import ResolvedMetric
 from model_search.training.outcome import Progress, TrainingSettings

@@ -12,8 +12,8 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.text.text_files import TextColumns
 from model_search.errors import DataError
 from model_search.spec.load import load_text
-from model_search.trainers.data_preparation import prepared
-from model_search.trainers.study_setup import prepare_options
+from model_search.trainers.opening.data_preparation import prepared
+from model_search.trainers.opening.study_settings import prepare_options
 
 OPTIONS = PrepareOptions(seed=1, batch_size=8, weights="heavy", embedding="EMBEDDING")
 NUMBERS = dataclasses.replace(OPTIONS, embedding=None)

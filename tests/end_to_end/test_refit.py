@@ -16,8 +16,8 @@ from model_search.metadata.sqlite_store import SqliteStore
 from model_search.spec.load import load_spec
 from model_search.study import load_study
 from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows, seconds_to_refit, with_refit
+from model_search.trainers.opening.study_setup import open_session
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.study_setup import open_session
 
 PLAIN = {
     "number_models": 2,

@@ -27,11 +27,11 @@ from model_search.spec.load import load_spec
 from model_search.trainers.executors.child_processes import run_in_processes
 from model_search.trainers.executors.worker_main import worker_parts
 from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.opening.overwriting import EarlierStudy
+from model_search.trainers.opening.study_setup import open_session
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.overwriting import EarlierStudy
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import RunContext
-from model_search.trainers.study_setup import open_session
 from model_search.trainers.worker import Worker
 
 ROWS = 60

@@ -14,8 +14,8 @@ from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.trial import TrialState
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.spec.load import to_text
-from model_search.trainers.data_preparation import prepared
-from model_search.trainers.study_setup import prepare_options
+from model_search.trainers.opening.data_preparation import prepared
+from model_search.trainers.opening.study_settings import prepare_options
 
 PROCESSES = 8
 REFUSALS = {

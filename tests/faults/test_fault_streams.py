@@ -13,7 +13,7 @@ from model_search.data.prepare_options import PrepareOptions
 from model_search.data.provider import Provider
 from model_search.data.stream import input_functions
 from model_search.errors import DataError, ProviderError, RetryTrialError, TrialError
-from model_search.trainers.data_preparation import prepared
+from model_search.trainers.opening.data_preparation import prepared
 
 OPTIONS = PrepareOptions(seed=1, batch_size=4)
 X = np.arange(24, dtype=np.float32).reshape(12, 2)

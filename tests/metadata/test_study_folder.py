@@ -11,7 +11,7 @@ from model_search.metadata.artefacts import LocalArtefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.study_folder import LinkedFileError, OpenFolder, VanishedStudyError
-from model_search.trainers.overwriting import EarlierStudy
+from model_search.trainers.opening.overwriting import EarlierStudy
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.spec.load import load_spec
 from model_search.trainers.interrupts import Interrupts
+from model_search.trainers.opening.study_setup import open_session
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
 from model_search.trainers.session import RunContext
-from model_search.trainers.study_setup import open_session
 from model_search.training.outcome import Progress, TrialOutcome
 
 

@@ -16,7 +16,7 @@ from model_search.metadata.paths import GIVEN_MODELS
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.study_folder import OpenFolder, VanishedStudyError
 from model_search.spec.load import stored_spec
-from model_search.trainers import study_setup
+from model_search.trainers.opening import study_setup
 from model_search.trainers.serialization import Contents
 
 

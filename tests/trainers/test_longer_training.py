@@ -21,8 +21,8 @@ from model_search.trainers.longer import training, winners
 from model_search.trainers.longer.learning_curves import loss_after
 from model_search.trainers.longer.training import LongerOptions, train_longer
 from model_search.trainers.longer.winners import FinalTraining, affordable_steps, train_winners
+from model_search.trainers.opening.study_setup import open_session
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.study_setup import open_session
 from model_search.trainers.worker import StopReason
 
 SPEC = """

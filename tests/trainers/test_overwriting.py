@@ -8,7 +8,7 @@ from pretended import open_pretended
 from model_search.errors import StudyError
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.study_folder import VanishedStudyError
-from model_search.trainers.overwriting import EarlierStudy
+from model_search.trainers.opening.overwriting import EarlierStudy
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from model_search.data import array_data, csv_data, text_data
 from model_search.data.prepare_options import PrepareOptions
 from model_search.errors import StudyError
 from model_search.spec.load import load_spec, load_text
+from model_search.trainers.opening.same_reading import other_readings
+from model_search.trainers.opening.study_setup import open_session
 from model_search.trainers.options import SearchOptions
-from model_search.trainers.same_reading import other_readings
-from model_search.trainers.study_setup import open_session
 
 SPEC = 'blocks_to_use: "FIXED_OUTPUT_FULLY_CONNECTED_64" minimum_depth: 1 maximum_depth: 1'
 

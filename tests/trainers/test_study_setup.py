@@ -17,12 +17,12 @@ from model_search.metadata import study_folder
 from model_search.metadata.study_folder import VanishedStudyError
 from model_search.spec.load import load_spec
 from model_search.spec.searches import LATEST_VERSION
-from model_search.trainers import study_setup
-from model_search.trainers.data_preparation import prepared
 from model_search.trainers.finish_study import same_data, study_parts
+from model_search.trainers.opening import study_setup
+from model_search.trainers.opening.data_preparation import prepared
+from model_search.trainers.opening.study_setup import open_session
 from model_search.trainers.options import SearchOptions
 from model_search.trainers.progress import ProgressDisplay
-from model_search.trainers.study_setup import open_session
 
 
 def table():
@@ -75,7 +75,7 @@ def test_what_is_enough_is_enough():
 
 
 def test_warnings_are_kept_apart_from_notes(tmp_path, monkeypatch):
-    monkeypatch.setattr("model_search.trainers.study_setup.warnings_of", lambda spec: ["the walk is not random"])
+    monkeypatch.setattr(study_setup, "warnings_of", lambda spec: ["the walk is not random"])
     session, _ = open_pretended(tmp_path)
     assert "the walk is not random" in session.warnings
     assert any("is predicted as" in note for note in session.notes)

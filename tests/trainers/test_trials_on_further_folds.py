@@ -87,7 +87,9 @@ def test_one_that_a_time_limit_has_interrupted_is_no_bag(tmp_path):
 
 @pytest.mark.parametrize("options", [{"further_folds": None}, {"further_folds": 2}])
 def test_a_user_is_told_where_they_have_no_effect(tmp_path, monkeypatch, options):
-    monkeypatch.setattr("model_search.trainers.study_setup.no_further_folds", lambda data: "the rows are few")
+    monkeypatch.setattr(
+        "model_search.trainers.opening.study_settings.no_further_folds", lambda data: "the rows are few"
+    )
     session, context = opened(tmp_path, **options)
     try:
         told = [warning for warning in session.warnings if "further_folds" in warning]

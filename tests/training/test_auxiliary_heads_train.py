@@ -6,7 +6,7 @@ from engine_cases import DENSE, WITH_STATE, class_rows, class_stream, class_tabl
 
 from model_search.metadata.trial import DistillationPlan, TrialKind
 from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
-from model_search.trainers.study_setup import training_settings
+from model_search.trainers.opening.study_settings import training_settings
 from model_search.training.engine import Engine
 from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import FrozenTowers, Given
