@@ -9,7 +9,7 @@ from typing import Any
 
 from model_search.data.sequences.padded import SEQUENCE
 from model_search.data.tabular.columns import GROUPED_NUMBER, MISSING_MARKERS
-from model_search.data.tabular.features import Feature, NumberFeature
+from model_search.data.tabular.features import CategoryFeature, Feature, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.data.text.text_files import TEXT
 from model_search.data.text.tokens import TOKENS
@@ -60,18 +60,19 @@ missing = {{{", ".join(f'"{marker}"' for marker in sorted(MISSING_MARKERS))}}}
 thousands = re.compile(r"{GROUPED_NUMBER.pattern}")
 
 
-def typed(cells, kind, dtype=None, unit=None):
+def typed(cells, column):
     cells = ["" if cell.strip().lower() in missing else cell.strip() for cell in cells]
-    if kind != "number":
-        return tf.constant(cells)
-    cells = [re.sub(unit, r"\\1\\2", cell) for cell in cells] if unit else cells
+    if column["kind"] != "number":
+        booleans = column.get("booleans", {{}})
+        return tf.constant([booleans.get(cell.lower(), cell) for cell in cells])
+    if "unit" in column:
+        cells = [re.sub(column["unit"], r"\\1\\2", cell) for cell in cells]
     numbers = [cell.replace(",", "") if thousands.fullmatch(cell) else cell or "nan" for cell in cells]
-    return tf.constant([float(number) for number in numbers], dtype or "float32")
+    return tf.constant([float(number) for number in numbers], column.get("dtype", "float32"))
 
 
 model = keras.models.load_model("model.keras")
-inputs = {{c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dtype"), c.get("unit")) for c in columns}}
-answers = model({{name: typed(*given) for name, given in inputs.items()}})
+answers = model({{c["keras"]: typed([row[c["column"]] for row in rows], c) for c in columns}})
 print({{name: values.numpy() for name, values in answers.items()}})
 """
 
@@ -82,8 +83,9 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
     Returns:
         "task" (see `Task.to_json`), "other_tasks" if there are several; "columns", for each column that is
         read its "column" (the user's name), its names as an input of the "keras" file and of the "saved_model", and its
-        "kind" ("number", "text" or "date"), the "dtype" of numbers that are not float32, and the "unit" that texts
-        of numbers may have, as a regular expression whose two groups are what is left;
+        "kind" ("number", "text" or "date"), the "dtype" of numbers that are not float32, the "unit" that texts
+        of numbers may have, as a regular expression whose two groups are what is left, and the "booleans", which
+        categories "true" and "false" stand for in whatever case they are written;
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "texts", of a model that reads text by the input that holds ids how many words are read ("steps") and which have
@@ -112,7 +114,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
                 "keras": own,
                 "saved_model": served,
                 "kind": input_kind(feature),
-                **_of_numbers(feature),
+                **_further(feature),
             }
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
@@ -127,7 +129,10 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
     }
 
 
-def _of_numbers(feature: Feature) -> dict[str, str]:
+def _further(feature: Feature) -> dict[str, Any]:
+    """What a program has to know of a column besides its kind."""
+    if isinstance(feature, CategoryFeature):
+        return {"booleans": dict(feature.spelled_booleans)} if feature.spelled_booleans else {}
     if not isinstance(feature, NumberFeature):
         return {}
     unit = {"unit": feature.unit.pattern} if feature.unit else {}

@@ -15,6 +15,7 @@ Every feature becomes one or more adjacent columns of a float32 matrix, in the o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,6 +78,17 @@ class CategoryFeature:
     def width(self) -> int:
         """Number of columns in the matrix."""
         return len(self.vocabulary) + 1
+
+    @functools.cached_property
+    def spelled_booleans(self) -> Mapping[str, str]:
+        """The category for "true" and the one for "false", of which any spelling is read ("TRUE", "True", "true").
+
+        Empty where a column has categories beside one of them alone, or one of them in several spellings.
+        """
+        spelled = {word: [text for text in self.vocabulary if text.lower() == word] for word in ("true", "false")}
+        found = {word: texts[0] for word, texts in spelled.items() if len(texts) == 1}
+        others = {*self.vocabulary} - {MISSING_CATEGORY, *found.values()}
+        return found if len(found) == 2 or not others else {}
 
 
 @dataclasses.dataclass(frozen=True)

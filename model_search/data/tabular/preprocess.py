@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_SHOWN = 50  # names in a message
 CLIP = 3.0  # features never leave (-3, 3)
+_BOOLEANS = frozenset({"true", "false"})
 _WHOLE_WITH_FRACTION = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 
 Note = Callable[[str], None]  # takes a sentence for people
@@ -223,9 +224,11 @@ def _category(cell: Any, feature: CategoryFeature, known: Collection[str]) -> st
 
 
 def _writings(cell: Any, feature: CategoryFeature) -> Iterator[str]:
-    """The texts that a cell may be as a category: of 1.0 "1" and "1.0", of a midnight its day, too."""
+    """The texts that a cell may be as a category: of 1.0 "1" and "1.0", of a midnight its day, of TRUE "true", too."""
     text = columns.canonical_text(cell)
     yield text
+    if (word := text.lower()) in _BOOLEANS and word in feature.spelled_booleans:
+        yield feature.spelled_booleans[word]
     if isinstance(cell, float | np.floating):
         yield repr(float(cell))
     elif isinstance(cell, datetime.datetime):
