@@ -362,18 +362,20 @@ def _parsed(texts: Sequence[str]) -> np.ndarray:
     return np.array([_number(text) for text in texts], dtype=np.float64)
 
 
-def dates_of(series: pd.Series, order: str) -> np.ndarray:
+def dates_of(series: pd.Series, order: str, *, in_seconds: bool = False) -> np.ndarray:
     """A column of dates as float64 [rows]: days since 1970-01-01 with the fraction of the day; NaN where missing.
 
-    A time zone is ignored: the hour is taken as written.
+    A time zone is ignored: the hour is taken as written. Texts lose the fraction of a second; `in_seconds`: typed
+    times, too.
     """
-    return read_dates(series, order)[0]
+    return read_dates(series, order, in_seconds=in_seconds)[0]
 
 
-def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]:
+def read_dates(series: pd.Series, order: str, *, in_seconds: bool = False) -> tuple[np.ndarray, list[Change]]:
     """A column of dates as `dates_of` gives it, and what is not taken as it is."""
     if is_typed_date(series):
         moments = _without_zone(series)
+        moments = moments.astype("datetime64[s]") if in_seconds else moments
         # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
         days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
         return np.where(np.isnat(moments), np.nan, days), []

@@ -98,7 +98,8 @@ class DateFeature:
     `parts` are some of "days" (days since 1970-01-01, with the fraction of the day), "month" (1-12), "day" (1-31),
     "weekday" (0 = Monday) and "hour" (0-23); `centers` and `scales` go with them. `order` says how a text with the year
     last is read: "dmy" or "mdy"; "ymd" where training had none: then a later one is read by those beside it (see
-    `columns.date_order`). A text with the year first is always read as year, month, day.
+    `columns.date_order`). A text with the year first is always read as year, month, day. `in_seconds`: typed times are
+    cut to whole seconds, as those of a text are; before rules 7 they were rounded.
     """
 
     column: str
@@ -107,6 +108,7 @@ class DateFeature:
     scales: tuple[float, ...]
     indicator: bool = False
     order: str = "ymd"
+    in_seconds: bool = False
 
     @property
     def width(self) -> int:

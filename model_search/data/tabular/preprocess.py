@@ -120,7 +120,9 @@ class Preprocessor:
                 texts = [_category(cell, feature, known) for cell in cells]
                 typed[feature.column] = np.array([*texts, MISSING_CATEGORY], dtype=object)[codes]
             else:
-                typed[feature.column] = columns.iso_texts(columns.dates_of(series, DateOrders().of(feature, series)))
+                order = DateOrders().of(feature, series)
+                days = columns.dates_of(series, order, in_seconds=feature.in_seconds)
+                typed[feature.column] = columns.iso_texts(days)
         return typed
 
     def to_json(self) -> dict[str, Any]:
@@ -193,7 +195,7 @@ def _fill(block: np.ndarray, feature: Feature, series: pd.Series, order: str) ->
         block[:, 0] = standardise(values, feature.center, feature.scale)
         missing = np.isnan(values)
     else:
-        days, changes = columns.read_dates(series, order)
+        days, changes = columns.read_dates(series, order, in_seconds=feature.in_seconds)
         changes = changes if order == feature.order else [*changes, *columns.year_last(series, order)]
         parts = columns.date_parts(days, feature.parts)
         for index, (values, center, scale) in enumerate(zip(parts, feature.centers, feature.scales, strict=True)):

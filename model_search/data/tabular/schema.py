@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, RULES_WITH_UNITS
+from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, RULES_OF_WHOLE_SECONDS, RULES_WITH_UNITS
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
     DATE_PARTS,
@@ -133,7 +133,8 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         values, changes = columns.read_numbers(series)
         return _noted(_number(name, values, target), changes)
     if kind is None and columns.is_typed_date(series):
-        return _date(name, columns.dates_of(series, "ymd"), "ymd", target)
+        days = columns.dates_of(series, "ymd", in_seconds=rules >= RULES_OF_WHOLE_SECONDS)
+        return _date(name, days, "ymd", target, rules)
     if columns.is_duration(series, of_arrow=rules >= 4):
         return Finding(dropped="durations are not supported; give them as a number of seconds or days")
     is_category = isinstance(dtype, pd.CategoricalDtype) or types.is_bool_dtype(dtype)
@@ -147,7 +148,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         return _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
     dates = text_dates(series, MOSTLY, short_zones=rules >= 3)
     if dates is not None:
-        found = _date(name, dates.days, dates.order, target)
+        found = _date(name, dates.days, dates.order, target, rules)
         if dates.guessed and found.feature is not None:
             reading = "day first" if dates.order == "dmy" else "month first"
             found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
@@ -234,7 +235,7 @@ def _indicator(missing: np.ndarray, target: Target) -> bool:
     return MIN_MISSING_SHARE <= share <= 1 - MIN_MISSING_SHARE and target.depends_on(missing)
 
 
-def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
+def _date(name: str, days: np.ndarray, order: str, target: Target, rules: int) -> Finding:
     missing = np.isnan(days)
     if missing.all():
         return Finding(dropped="it has no values")
@@ -246,7 +247,8 @@ def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
     if not fitted:
         return Finding(dropped="it has the same date in every row")
     centers, scales = zip(*fitted.values(), strict=True)
-    return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator=indicator, order=order))
+    in_seconds = rules >= RULES_OF_WHOLE_SECONDS
+    return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator, order, in_seconds))
 
 
 def _category(series: pd.Series, *, numeric: bool) -> Finding:
