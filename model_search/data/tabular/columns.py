@@ -51,14 +51,14 @@ _WHATS = (  # the order in which changes are said
 _MOST_EXAMPLES = 4
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 # A zone of hours alone follows a time only: 2021-03-09-05 is no date.
-_TIME = (
-    r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
-    r"|\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
-)
+TIME_OF_DAY = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
+ZONE_ALONE = r"|\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
 # Of a date: one with a zone that was none before rules 3.
 _SHORT_ZONE = re.compile(r".*(?:UTC|:.*[+-]\d{2})", re.ASCII | re.DOTALL)
-_YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
-_YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
+DATE_YEAR_FIRST = r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})"
+DATE_YEAR_LAST = r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})"
+_YEAR_FIRST = re.compile(DATE_YEAR_FIRST + TIME_OF_DAY + ZONE_ALONE, re.ASCII)
+_YEAR_LAST = re.compile(DATE_YEAR_LAST + TIME_OF_DAY + ZONE_ALONE, re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
