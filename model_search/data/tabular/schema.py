@@ -88,6 +88,7 @@ def infer_schema(
     rules: int = RULES_OF_NEW_STUDIES,
     *,
     with_units: bool = True,
+    time: str = "",
 ) -> tuple[FeatureSchema, list[str]]:
     """Fits the features.
 
@@ -98,6 +99,7 @@ def infer_schema(
         rules: The study's `PrepareOptions.reading_rules`.
         with_units: Whether texts such as "1.234 kg" are numbers; not in files with decimal commas, where they are
             ambiguous.
+        time: The column by which rows are split by time; empty for none.
 
     Returns:
         The schema, and sentences for people.
@@ -114,6 +116,8 @@ def infer_schema(
         features = {name: found.fallback for name, found in findings.items() if found.fallback is not None}
         notes += [f"column {name!r} looks like an identifier, yet there is no other column" for name in features]
     dropped = {name: found.dropped for name, found in findings.items() if name not in features}
+    if time in dropped:
+        dropped[time] += "; rows are split by it all the same"
     notes += [f"column {name!r} was left out: {reason}" for name, reason in dropped.items()]
     if not features:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in dropped.items())
