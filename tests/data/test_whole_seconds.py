@@ -1,4 +1,4 @@
-"""Times with fractions of a second: a frame, a file of it and the SavedModel read the same."""
+"""Times with fractions of a second, and days as categories: a frame, a file and the SavedModel read the same."""
 
 import io
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_search.data.tabular.features import DATE_PARTS, DateFeature, FeatureSchema
+from model_search.data.tabular.features import DATE_PARTS, CategoryFeature, DateFeature, FeatureSchema
 from model_search.data.tabular.preprocess import Preprocessor
 from model_search.data.tabular.schema import Target, infer_schema
 from model_search.finish.raw_text import parse_columns
@@ -59,3 +59,23 @@ def test_a_frame_a_file_and_the_saved_model_agree(moments, unit, zone):
     np.testing.assert_array_equal(preprocessor.transform(frame), preprocessor.transform(written))
     (raw,) = parse_columns([tf.constant(written["c"].tolist())], [FEATURE])
     assert [text.decode() for text in raw.numpy()] == preprocessor.typed_columns(frame)["c"].tolist()
+
+
+@pytest.mark.parametrize(("freq", "zone"), [("D", None), ("12h", None), ("D", "UTC")])
+def test_days_that_are_categories_are_known_to_a_file_of_them(freq, zone):
+    days = pd.date_range("2024-01-01", periods=3, freq=freq, tz=zone)
+    frame = pd.DataFrame({"c": pd.Series(days[np.arange(60) % 3]).astype("category")})
+    feature = infer(frame["c"])
+    assert isinstance(feature, CategoryFeature)
+    written = pd.read_csv(io.StringIO(frame.to_csv(index=False)), dtype=str)
+    preprocessor = Preprocessor(FeatureSchema((feature,)))
+    matrix = preprocessor.transform(frame)
+    assert matrix[:3].argmax(axis=1).tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(preprocessor.transform(written), matrix)
+    (raw,) = parse_columns([tf.constant(written["c"].tolist())], [feature])
+    assert [text.decode() for text in raw.numpy()] == preprocessor.typed_columns(frame)["c"].tolist()
+
+
+def test_a_study_that_began_before_goes_on_with_the_times_of_its_days():
+    days = pd.Series(pd.date_range("2024-01-01", periods=2)[np.arange(60) % 2]).astype("category")
+    assert infer(days, rules=6).vocabulary == ("2024-01-01 00:00:00", "2024-01-02 00:00:00")

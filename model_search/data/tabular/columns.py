@@ -49,6 +49,7 @@ _WHATS = (  # the order in which changes are said
     "no number", "infinite numbers", f"numbers beyond {LARGEST:g}", "whole numbers beyond 2**53"
 )  # fmt: skip
 _MOST_EXAMPLES = 4
+MIDNIGHT = " 00:00:00"  # at the end of a time's canonical text
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 # A zone of hours alone follows a time only: 2021-03-09-05 is no date.
 TIME_OF_DAY = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"

@@ -234,6 +234,6 @@ def _writings(cell: Any, feature: CategoryFeature) -> Iterator[str]:
     if isinstance(cell, float | np.floating):
         yield repr(float(cell))
     elif isinstance(cell, datetime.datetime):
-        yield text.removesuffix(" 00:00:00")
+        yield text.removesuffix(columns.MIDNIGHT)
     elif feature.numeric and isinstance(cell, str) and (match := _WHOLE_WITH_FRACTION.fullmatch(text)):
         yield match[1]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, RULES_OF_WHOLE_SECONDS, RULES_WITH_UNITS
+from model_search.data.prepare_options import RULES_AS_IN_FILES, RULES_OF_NEW_STUDIES, RULES_WITH_UNITS
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
     DATE_PARTS,
@@ -137,7 +137,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         values, changes = columns.read_numbers(series)
         return _noted(_number(name, values, target), changes)
     if kind is None and columns.is_typed_date(series):
-        days = columns.dates_of(series, "ymd", in_seconds=rules >= RULES_OF_WHOLE_SECONDS)
+        days = columns.dates_of(series, "ymd", in_seconds=rules >= RULES_AS_IN_FILES)
         return _date(name, days, "ymd", target, rules)
     if columns.is_duration(series, of_arrow=rules >= 4):
         return Finding(dropped="durations are not supported; give them as a number of seconds or days")
@@ -146,7 +146,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         plain = types.is_bool_dtype(dtype) or (
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
-        return _category(series, numeric=plain and kind != TEXT)
+        return _category(series, numeric=plain and kind != TEXT, rules=rules)
     numbers, unit = _read_numbers(series, kind, with_units and rules >= RULES_WITH_UNITS)
     if numbers is not None:
         return _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
@@ -157,7 +157,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
             reading = "day first" if dates.order == "dmy" else "month first"
             found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
         return _noted(found, dates.notes)
-    return _category(series, numeric=False)
+    return _category(series, numeric=False, rules=rules)
 
 
 def _read_numbers(series: pd.Series, kind: str | None, with_units: bool) -> tuple[TextNumbers | None, columns.Unit]:
@@ -251,12 +251,14 @@ def _date(name: str, days: np.ndarray, order: str, target: Target, rules: int) -
     if not fitted:
         return Finding(dropped="it has the same date in every row")
     centers, scales = zip(*fitted.values(), strict=True)
-    in_seconds = rules >= RULES_OF_WHOLE_SECONDS
+    in_seconds = rules >= RULES_AS_IN_FILES
     return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator, order, in_seconds))
 
 
-def _category(series: pd.Series, *, numeric: bool) -> Finding:
+def _category(series: pd.Series, *, numeric: bool, rules: int) -> Finding:
     name, counts = str(series.name), counts_of(series)
+    if rules >= RULES_AS_IN_FILES and _are_midnights(series, counts):
+        counts = {text.removesuffix(columns.MIDNIGHT): count for text, count in counts.items()}
     if not any(counts):
         return Finding(dropped="it has no values")
     rows = sum(counts.values())
@@ -280,3 +282,12 @@ def _category(series: pd.Series, *, numeric: bool) -> Finding:
     if rows - covered > NOTED_SHARE * rows:
         note = f"{rare} of its {len(present)} categories are rare; they share one feature"
     return Finding(CategoryFeature(name, vocabulary, numeric=numeric), note=note)
+
+
+def _are_midnights(series: pd.Series, texts: Iterable[str]) -> bool:
+    """Whether typed times are all days, which pandas writes to a CSV file without a time."""
+    import pandas as pd
+    import pandas.api.types as types
+
+    dtype = series.dtype.categories.dtype if isinstance(series.dtype, pd.CategoricalDtype) else series.dtype
+    return types.is_datetime64_any_dtype(dtype) and all(text.endswith(columns.MIDNIGHT) for text in texts if text)
