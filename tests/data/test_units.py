@@ -117,6 +117,24 @@ def test_labels_with_a_unit_are_classes_and_that_is_said():
     assert "look like" not in few.task.inferred
 
 
+@pytest.mark.parametrize(
+    "durations",
+    [
+        pd.to_timedelta(np.arange(ROWS) * 37 - 90, unit="s"),
+        pd.Series(pd.to_timedelta(np.arange(ROWS) * 37, unit="s").to_pytimedelta(), dtype=object),
+    ],
+)
+def test_labels_that_are_durations_are_classes_and_that_is_said(durations):
+    frame = pd.DataFrame({"x": NUMBERS})
+    for task, words in ((None, "every class has too few rows"), ("regression", "are no numbers")):
+        with pytest.raises(
+            DataError, match=rf"{words}.*look like durations: .* \(of pandas: \.dt\.total_seconds\(\)\)"
+        ):
+            array_data.Provider(frame, durations, task=task).prepare(PrepareOptions(1, 32))
+    said = array_data.Provider(frame, durations[np.arange(ROWS) % 30]).prepare(PrepareOptions(1, 32)).task.inferred
+    assert "one of 30 classes" in said and "look like durations" in said
+
+
 UNITS = [NO_UNIT, Unit("$"), Unit("US$"), Unit("", "%"), Unit("", "months"), Unit("", "km/h"), Unit("€", "m²")]
 CELLS = st.one_of(
     st.text(max_size=8),
