@@ -20,7 +20,7 @@ from model_search.errors import DataError
 # map is constant if it varies little beside its own largest value, not beside 1. From 6 on texts such as "$1,200" and
 # "36 months" are numbers, in columns where nearly all have the same unit. From 7 on typed times end with their whole
 # second, as those in a text do: they were rounded to the nearest; and typed days that serve as categories are written
-# without a time, as in a CSV file of them.
+# without a time, as in a CSV file of them. In long CSV files of sequences points are read as in tables since 6.
 RULES_AS_WRITTEN = 2
 RULES_AS_DECLARED = RULES_OF_ANY_SCALE = 5
 RULES_WITH_UNITS = 6
