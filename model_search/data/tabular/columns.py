@@ -95,6 +95,11 @@ class Unit:
     def __bool__(self) -> bool:
         return bool(self.before or self.after)
 
+    @property
+    def is_currency(self) -> bool:
+        """Whether it is that of an amount of money."""
+        return any(re.fullmatch(_CURRENCY, part) for part in (self.before, self.after))
+
     def __str__(self) -> str:
         return " and ".join(repr(part) for part in (self.before, self.after) if part)
 

@@ -19,7 +19,14 @@ from model_search.data.tabular.features import (
     FeatureSchema,
     NumberFeature,
 )
-from model_search.data.tabular.text_columns import TextNumbers, counts_of, text_dates, text_numbers, unit_of
+from model_search.data.tabular.text_columns import (
+    TextNumbers,
+    counts_of,
+    point_of_thousands,
+    text_dates,
+    text_numbers,
+    unit_of,
+)
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -149,7 +156,11 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         return _category(series, numeric=plain and kind != TEXT, rules=rules)
     numbers, unit = _read_numbers(series, kind, with_units and rules >= RULES_WITH_UNITS)
     if numbers is not None:
-        return _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
+        found = _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
+        is_unsure = rules >= RULES_AS_IN_FILES and unit.is_currency
+        return _noted(
+            found, [_of_points(example)] if is_unsure and (example := point_of_thousands(series, unit)) else []
+        )
     dates = text_dates(series, MOSTLY, short_zones=rules >= 3)
     if dates is not None:
         found = _date(name, dates.days, dates.order, target, rules)
@@ -170,6 +181,11 @@ def _read_numbers(series: pd.Series, kind: str | None, with_units: bool) -> tupl
     if numbers is None and kind == NUMBER:
         numbers = text_numbers(series, 0.0)
     return numbers, columns.NO_UNIT
+
+
+def _of_points(example: str) -> str:
+    how = "its point is a decimal point; where points separate thousands, leave them out"
+    return f"{example!r} could be read in two ways; {how}"
 
 
 def _with_unit(found: Finding, unit: columns.Unit) -> Finding:
