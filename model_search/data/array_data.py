@@ -15,7 +15,7 @@ from model_search.data.named.prepare import NamedRows, prepare_named
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.prepared_data import PreparedData
 from model_search.data.provider import Provider as BaseProvider
-from model_search.data.rows import as_pandas, index_notes, index_of, with_missing
+from model_search.data.rows import as_pandas, check_form, index_notes, index_of, with_missing
 from model_search.data.tabular import columns
 from model_search.data.tabular.arrangement import arrangement_of
 from model_search.data.tabular.chosen_rows import Kinds, Labels, infer
@@ -78,6 +78,7 @@ class Provider(BaseProvider):
         if validation is not None and (not isinstance(validation, tuple | list) or len(validation) not in (2, 3)):
             raise DataError("validation is expected as (x, y) or (x, y, weights)")
         self._named: list[NamedRows] = []
+        check_form(x, "the features are")
         if are_named_inputs(x):
             self._task = parse_kinds(task)
             if classes is not None or quantiles is not None:
@@ -274,8 +275,16 @@ def _array(values: Any, what: str) -> np.ndarray:
 
 
 def as_rows(x: Any, y: Any, weights: Any = None, names: Sequence[str] | None = None) -> RawRows:
-    """Features, labels and weights as raw rows; DataError where their lengths differ, or the order of their indexes."""
-    return rows_of(as_frame(x, names), y, weights, index_of(x))
+    """Features, labels and weights as raw rows.
+
+    Raises:
+        DataError: if the features have no column, or the lengths differ, or the order of the indexes.
+    """
+    frame = as_frame(x, names)
+    if not frame.shape[1]:
+        shape = f" (their shape is {tuple(x.shape)})" if hasattr(x, "shape") else ""
+        raise DataError(f"the features have no columns{shape}; expected one at least: [rows, columns]")
+    return rows_of(frame, y, weights, index_of(x))
 
 
 def rows_of(frame: pd.DataFrame, y: Any, weights: Any = None, index: pd.Index | None = None) -> RawRows:

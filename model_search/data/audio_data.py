@@ -17,6 +17,7 @@ from model_search.data.audio.recordings import (
     RECORDINGS,
     DamagedRecordingError,
     features_of,
+    note_of_cut_off,
     read_wav,
     steps_by_header,
 )
@@ -150,6 +151,7 @@ class Provider(BaseProvider):
             top_db=self._chosen_range(train.groups is not None, notes),
         )
         given = [files for files in (train, valid) if files is not None]
+        notes += note_of_cut_off([path for files in given for path in files.paths])
         about = {"audio": wanted.to_json(), "reading": {"source": "audio", **columns.to_json()}}
         functions = (self.get_loss_fn(), self.get_metric_fn())
         expected = [[steps_by_header(path, wanted) for path in files.paths] for files in given]

@@ -58,8 +58,8 @@ class Provider(BaseProvider):
         decimal: "." or ","; detected if None.
         groups: Name of a column; rows with the same value (of one person, say) stay together in the split and in folds.
             It is no feature. None where rows are independent.
-        time: Name of a column of numbers or dates; the latest rows are those to validate on. It stays a feature. None
-            where rows have no order.
+        time: Name of a column of numbers or dates; the latest rows are those to validate on. It stays a feature,
+            unless it numbers the rows. None where rows have no order.
 
     Raises:
         DataError: for arguments that do not fit; the files are read later, by `prepare`.

@@ -18,11 +18,14 @@ from model_search.errors import DataError
 # folders are classes, whatever they say, files that declare classes or numbers are believed, times that are whole
 # numbers are compared exactly, the punctuation of all scripts stands between words, and a channel of a sequence or of a
 # map is constant if it varies little beside its own largest value, not beside 1. From 6 on texts such as "$1,200" and
-# "36 months" are numbers, in columns where nearly all have the same unit.
+# "36 months" are numbers, in columns where nearly all have the same unit. From 7 on typed times end with their whole
+# second, as those in a text do: they were rounded to the nearest; and typed days that serve as categories are written
+# without a time, as in a CSV file of them. In long CSV files of sequences points are read as in tables since 6.
 RULES_AS_WRITTEN = 2
 RULES_AS_DECLARED = RULES_OF_ANY_SCALE = 5
 RULES_WITH_UNITS = 6
-RULES_OF_NEW_STUDIES = 6
+RULES_AS_IN_FILES = 7
+RULES_OF_NEW_STUDIES = 7
 
 
 @dataclasses.dataclass(frozen=True)

@@ -322,14 +322,38 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     )
 
 
+def check_form(values: Any, subject: str) -> None:
+    """Refuses what looks like an array or a dict, and is none: a sparse matrix, and a Bunch of scikit-learn.
+
+    Args:
+        values: Anything.
+        subject: What it is and a verb, to begin a message with ("the features are").
+
+    Raises:
+        DataError: with what to give instead.
+    """
+    if hasattr(values, "tocsr") and hasattr(values, "toarray"):
+        size = math.prod(values.shape) * values.dtype.itemsize
+        raise DataError(
+            f"{subject} a sparse matrix ({type(values).__name__} of shape {tuple(values.shape)}); expected an array or "
+            f"a frame: give its .toarray() ({size / 1e6:,.3g} MB)"
+        )
+    if isinstance(values, Mapping) and type(values).__name__ == "Bunch":
+        raise DataError(
+            f"{subject} a Bunch of scikit-learn (with {', '.join(map(str, values))}); expected its parts: .data for "
+            "the features, .target for the labels"
+        )
+
+
 def as_pandas(values: Any, what: str) -> Any:
     """A table of another library (Polars, Arrow) as a frame of pandas, which keeps the names; anything else as it is.
 
     Raises:
-        DataError: if a table with names of columns cannot be turned into one.
+        DataError: if a table with names of columns cannot be turned into one, or for what `check_form` refuses.
     """
     import pandas as pd
 
+    check_form(values, f"the {what} are")
     has_names = hasattr(values, "columns") or hasattr(values, "column_names")
     if not has_names or isinstance(values, pd.DataFrame | Mapping | np.ndarray):
         return values

@@ -106,6 +106,7 @@ class Provider(BaseProvider):
                 raise DataError(f"there is no column {name!r} of {what}; expected one in a CSV file")
         about = {"sequences": {"names": list(parts[0].channels), "columns": columns.to_json()}}
         notes = [sentence for x, _, lengths, _ in given if (sentence := unmarked_padding(x, lengths)) is not None]
+        notes += [sentence for part in parts for sentence in part.notes]
         clipped = note_of_clipped(sum(part.sequences.clipped for part in parts), "sequences")
         notes += [clipped] if clipped else []
         long = note_of_lengths(np.concatenate([part.sequences.lengths for part in parts]))

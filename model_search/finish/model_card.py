@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from model_search.data.sequences.padded import SEQUENCE
-from model_search.data.tabular.columns import GROUPED_NUMBER, MISSING_MARKERS
-from model_search.data.tabular.features import Feature, NumberFeature
+from model_search.data.tabular.columns import (
+    DATE_YEAR_FIRST,
+    DATE_YEAR_LAST,
+    GROUPED_NUMBER,
+    MISSING_MARKERS,
+    PLAIN_NUMBER,
+    TIME_OF_DAY,
+    ZONE_ALONE,
+)
+from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature
 from model_search.data.task import Task, TaskKind
 from model_search.data.text.text_files import TEXT
 from model_search.data.text.tokens import TOKENS
@@ -57,22 +65,62 @@ print({name: values.numpy() for name, values in answers.items()})
 _USE_KERAS = f"""
 # In lower case.
 missing = {{{", ".join(f'"{marker}"' for marker in sorted(MISSING_MARKERS))}}}
-thousands = re.compile(r"{GROUPED_NUMBER.pattern}")
+number = re.compile(r"{PLAIN_NUMBER.pattern}", re.ASCII)
+thousands = re.compile(r"{GROUPED_NUMBER.pattern}", re.ASCII)
 
 
-def typed(cells, kind, dtype=None, unit=None):
+def typed(cells, column):
     cells = ["" if cell.strip().lower() in missing else cell.strip() for cell in cells]
-    if kind != "number":
-        return tf.constant(cells)
-    cells = [re.sub(unit, r"\\1\\2", cell) for cell in cells] if unit else cells
-    numbers = [cell.replace(",", "") if thousands.fullmatch(cell) else cell or "nan" for cell in cells]
-    return tf.constant([float(number) for number in numbers], dtype or "float32")
+    if column["kind"] == "date":
+        return tf.constant(dates(cells, column["order"]))
+    if column["kind"] == "text":
+        booleans = column.get("booleans", {{}})
+        return tf.constant([booleans.get(cell.lower(), cell) for cell in cells])
+    if "unit" in column:
+        cells = [re.sub(column["unit"], r"\\1\\2", cell) for cell in cells]
+    cells = [cell.replace(",", "") if thousands.fullmatch(cell) else cell for cell in cells]
+    numbers = [float(cell) if number.fullmatch(cell) else float("nan") for cell in cells]
+    return tf.constant(numbers, column.get("dtype", "float32"))
 
 
 model = keras.models.load_model("model.keras")
-inputs = {{c["keras"]: ([row[c["column"]] for row in rows], c["kind"], c.get("dtype"), c.get("unit")) for c in columns}}
-answers = model({{name: typed(*given) for name, given in inputs.items()}})
+answers = model({{c["keras"]: typed([row[c["column"]] for row in rows], c) for c in columns}})
 print({{name: values.numpy() for name, values in answers.items()}})
+"""
+_OF_DATES = """\
+    if column["kind"] == "date":
+        return tf.constant(dates(cells, column["order"]))
+"""
+_DATES = rf"""
+clock = (
+    r"{TIME_OF_DAY}"
+    r"{ZONE_ALONE}"
+)
+year_first = re.compile(r"{DATE_YEAR_FIRST}" + clock, re.ASCII)
+year_last = re.compile(r"{DATE_YEAR_LAST}" + clock, re.ASCII)
+
+
+def dates(cells, order):
+    month_first = order == "mdy"
+    last = [found for found in map(year_last.fullmatch, cells) if found]
+    if last and order == "ymd":  # no date of training had the year last
+        by_number = any(int(found[3]) > 12 for found in last)
+        month_first = (by_number or last[0][2] == "/") and not any(int(found[1]) > 12 for found in last)
+    return [iso(cell, month_first) for cell in cells]
+
+
+def iso(cell, month_first):
+    found = year_first.fullmatch(cell) or year_last.fullmatch(cell)
+    if not found:
+        return ""
+    year, month, day = found.group(1, 3, 4) if len(found[1]) == 4 else found.group(4, 3, 1)
+    if month_first and len(found[1]) < 4:
+        month, day = day, month
+    hour, minute, second = (int(found[place] or 0) for place in (5, 6, 7))
+    if found[8]:
+        hour = hour % 12 + (12 if found[8].lower() == "pm" else 0)
+    return f"{{year}}-{{int(month):02}}-{{int(day):02}} {{hour:02}}:{{minute:02}}:{{second:02}}"
+
 """
 
 
@@ -82,8 +130,10 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
     Returns:
         "task" (see `Task.to_json`), "other_tasks" if there are several; "columns", for each column that is
         read its "column" (the user's name), its names as an input of the "keras" file and of the "saved_model", and its
-        "kind" ("number", "text" or "date"), the "dtype" of numbers that are not float32, and the "unit" that texts
-        of numbers may have, as a regular expression whose two groups are what is left;
+        "kind" ("number", "text" or "date"), the "dtype" of numbers that are not float32, the "unit" that texts
+        of numbers may have, as a regular expression whose two groups are what is left, the "booleans", which
+        categories "true" and "false" stand for in whatever case they are written, and of dates the "order" (see
+        `DateFeature`);
         "inputs", the inputs by name of a model without columns (shape of a row, dtype, the input with its lengths, the
         features that it puts side by side, its names as an input of the "keras" file and of the "saved_model");
         "texts", of a model that reads text by the input that holds ids how many words are read ("steps") and which have
@@ -112,7 +162,7 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
                 "keras": own,
                 "saved_model": served,
                 "kind": input_kind(feature),
-                **_of_numbers(feature),
+                **_further(feature),
             }
             for feature, own, served in zip(features, keras_names(names), signature_names(names), strict=True)
         ],
@@ -127,9 +177,12 @@ def description(bundle: ModelBundle) -> dict[str, Any]:
     }
 
 
-def _of_numbers(feature: Feature) -> dict[str, str]:
-    if not isinstance(feature, NumberFeature):
-        return {}
+def _further(feature: Feature) -> dict[str, Any]:
+    """What a program has to know of a column besides its kind."""
+    if isinstance(feature, CategoryFeature):
+        return {"booleans": dict(feature.spelled_booleans)} if feature.spelled_booleans else {}
+    if isinstance(feature, DateFeature):
+        return {"order": feature.order}
     unit = {"unit": feature.unit.pattern} if feature.unit else {}
     return ({"dtype": feature.dtype} if feature.dtype != "float32" else {}) | unit
 
@@ -202,8 +255,15 @@ def model_card(about: Mapping[str, Any], formats: Collection[str]) -> str:
         lines += ["```python", *_program(about["file"], _USE_SAVED_MODEL), "```", ""]
     if columns and "keras" in formats:
         lines += ["`model.keras` takes typed columns. It needs Keras with TensorFlow. In this folder:", ""]
-        lines += ["```python", *_program(about["file"], _USE_KERAS), "```"]
+        lines += ["```python", *_program(about["file"], _use_keras(columns)), "```"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _use_keras(columns: Sequence[Mapping[str, Any]]) -> str:
+    """The part of a program that reads cells as typed columns; `columns` as of `description`."""
+    if any(column["kind"] == "date" for column in columns):
+        return _USE_KERAS.replace("\n\ndef typed", f"{_DATES}\ndef typed")
+    return _USE_KERAS.replace(_OF_DATES, "")
 
 
 def _program(form: Mapping[str, Any] | None, use: str) -> list[str]:

@@ -56,7 +56,7 @@ def _way_of_reading(feature: Feature) -> tuple[Any, ...]:
     if isinstance(feature, NumberFeature):
         return (NumberFeature, feature.unit)
     if isinstance(feature, CategoryFeature):
-        return (CategoryFeature, feature.numeric)
+        return (CategoryFeature, feature.numeric, *sorted(feature.spelled_booleans.items()))
     return (DateFeature, feature.order)
 
 
@@ -65,8 +65,15 @@ def _typed(texts: Any, feature: Feature) -> Any:
         unit = feature.unit
         return parse_numbers(tf.strings.regex_replace(texts, unit.pattern, r"\1\2") if unit else texts)
     if isinstance(feature, CategoryFeature):
+        for word, category in feature.spelled_booleans.items():
+            texts = tf.strings.regex_replace(texts, _any_case(word), category)
         return tf.strings.regex_replace(texts, _WHOLE_WITH_FRACTION, r"\1") if feature.numeric else texts
     return iso_dates(texts, feature.order)
+
+
+def _any_case(word: str) -> str:
+    """An expression for a word in ASCII, in any case; (?i) would take a long s of old prints for an s, too."""
+    return "^" + "".join(f"[{letter.upper()}{letter}]" for letter in word) + "$"
 
 
 def canonical_texts(cells: Any) -> Any:

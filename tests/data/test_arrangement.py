@@ -95,6 +95,16 @@ def test_times_may_be_dates_or_numbers(frame, tmp_path):
     assert array_data.Provider(features, frame["y"]).prepare(OPTIONS).task.target_range is not None
 
 
+def test_a_time_that_numbers_the_rows_splits_them_and_is_no_feature(frame):
+    data = array_data.Provider(frame[["a", "who"]], frame["y"], time="a").prepare(OPTIONS)
+    assert data.description["split"]["column"] == "a"
+    assert data.description["schema"]["dropped"] == {
+        "a": "it numbers the rows (whole numbers, each of them once); rows are split by it all the same"
+    }
+    shuffled = array_data.Provider(frame[["a", "who"]], frame["y"]).prepare(OPTIONS)
+    assert "split" not in shuffled.description["schema"]["dropped"]["a"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

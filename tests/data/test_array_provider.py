@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
+from sklearn.utils import Bunch
 
 from model_search.data import array_data, csv_data, sequence_data
 from model_search.data.images.picture_format import checked_array
@@ -136,6 +138,18 @@ def test_validation_and_weights():
             "lack columns 'b'",
         ),
         ((X, np.zeros(60)), {}, "every row has the same label, 0.0"),
+        ((sparse.csr_matrix(X), Y), {}, r"the features are a sparse matrix \(csr_matrix .*\(60, 3\)\).*\.toarray\(\)"),
+        ((X, sparse.csr_array(Y[:, None])), {}, r"the labels are a sparse matrix \(csr_array of shape \(60, 1\)"),
+        (({"a": sparse.csr_matrix(X), "b": X}, Y), {}, "input 'a' are a sparse matrix .* expected an array"),
+        (
+            (Bunch(data=X, target=Y), Y),
+            {},
+            r"the features are a Bunch .*\(with data, target\).*\.data for the features",
+        ),
+        ((X, Bunch(data=X, target=Y)), {}, r"the labels are a Bunch .*\.target for the labels"),
+        ((X[:, :0], Y), {}, r"have no columns \(their shape is \(60, 0\)\); expected one at least"),
+        ((pd.DataFrame(index=range(60)), Y), {}, "the features have no columns"),
+        (({}, Y), {}, "the features have no columns; expected"),
     ],
 )
 def test_bad_input(args, kwargs, sentence):

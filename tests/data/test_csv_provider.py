@@ -139,6 +139,22 @@ def test_decimal_commas(tmp_path):
     assert 1000 < data.description["schema"]["features"][1]["center"] < 1010
 
 
+@pytest.mark.parametrize(("line", "delimiter"), [("sep=;\r\n", ";"), ('"sep=|"\n', "|"), ("SEP=\t\n", "\t")])
+def test_a_first_line_for_excel_names_the_delimiter(tmp_path, line, delimiter):
+    lines = [delimiter.join(("a, b", "y")), *(delimiter.join((f"{i},5", "uv"[i % 2])) for i in range(40))]
+    body = "\n".join(lines)
+    data, plain = prepare(write(tmp_path, line + body)), prepare(write(tmp_path, body, "plain.csv"))
+    assert data.fingerprint == plain.fingerprint
+    (note,) = data.description["notes"]
+    assert f"t.csv ({line.strip()!r}) is no row; it names the delimiter" in note
+    later = inputs_of(write(tmp_path, line + body, "later.csv"), plain.description)["features"]
+    np.testing.assert_array_equal(later, inputs_of(tmp_path / "plain.csv", plain.description)["features"])
+    with pytest.raises(DataError, match=r"line 43 has 3 fields; expected 2"):
+        prepare(write(tmp_path, line + body + "\n" + delimiter.join("123")))
+    with pytest.raises(DataError, match="is empty"):
+        prepare(write(tmp_path, line))
+
+
 def test_points_of_thousands_beside_decimal_commas(tmp_path):
     """As German programs write 1243.74, 1275 and 577: with decimals, whole numbers, decimal points, the label."""
     body = "".join(f"1.2{i},5;1.2{i};{i}.5;1.0{i}\n" for i in range(10, 50))

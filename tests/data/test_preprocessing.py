@@ -174,6 +174,11 @@ def test_what_is_no_number(text):
         (("1", "True"), False, [True, 1, 1.0, "True"], [1, 0, 0, 1]),
         (("1", "True"), False, [1, True, "1", "true"], [0, 1, 0, 2]),
         (("u", "b'v'"), False, [b"u", b"v", b"\xff"], [0, 2, 2]),
+        (("FALSE", "TRUE"), False, [True, False, "True", "TRUE", "false", "yes"], [1, 0, 1, 1, 0, 2]),
+        (("", "True"), True, ["TRUE", "true", "", "false"], [1, 1, 0, 2]),
+        (("FALSE", "TRUE", "maybe"), False, [True, False, "true", "MAYBE"], [1, 0, 1, 3]),
+        (("FALSE", "TRUE", "true"), False, [True, "TRUE", "true", "True"], [3, 1, 2, 3]),
+        (("love", "true"), False, ["true", "True"], [1, 2]),
         (("2020-01-01",), False, [pd.Timestamp("2020-01-01"), "2020-01-01"], [0, 0]),
     ],
 )

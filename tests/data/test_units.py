@@ -117,6 +117,39 @@ def test_labels_with_a_unit_are_classes_and_that_is_said():
     assert "look like" not in few.task.inferred
 
 
+@pytest.mark.parametrize(
+    "durations",
+    [
+        pd.to_timedelta(np.arange(ROWS) * 37 - 90, unit="s"),
+        pd.Series(pd.to_timedelta(np.arange(ROWS) * 37, unit="s").to_pytimedelta(), dtype=object),
+    ],
+)
+def test_labels_that_are_durations_are_classes_and_that_is_said(durations):
+    frame = pd.DataFrame({"x": NUMBERS})
+    for task, words in ((None, "every class has too few rows"), ("regression", "are no numbers")):
+        with pytest.raises(
+            DataError, match=rf"{words}.*look like durations: .* \(of pandas: \.dt\.total_seconds\(\)\)"
+        ):
+            array_data.Provider(frame, durations, task=task).prepare(PrepareOptions(1, 32))
+    said = array_data.Provider(frame, durations[np.arange(ROWS) % 30]).prepare(PrepareOptions(1, 32)).task.inferred
+    assert "one of 30 classes" in said and "look like durations" in said
+
+
+@pytest.mark.parametrize(
+    ("template", "is_said"),
+    [("{} €", True), ("EUR {}", True), ("${}", True), ("{} kg", False)],
+)
+def test_points_before_three_digits_of_money_are_said(template, is_said):
+    amounts = [f"{row % 9 + 1}.{row + 100}" if row % 7 else f"{row + 100}" for row in range(ROWS)]
+    feature, notes = infer([template.format(amount) for amount in amounts], rules=7)
+    assert feature.unit and 1 < feature.center < 10
+    said = [note for note in notes if "two ways" in note]
+    assert len(said) == is_said and all(repr(template.format("2.101")) in note for note in said)
+    for one in ("1.5", "2,000.123", "0.125"):
+        _, notes = infer([template.format(amount) for amount in [*amounts[1:], one]], rules=7)
+        assert not [note for note in notes if "two ways" in note]
+
+
 UNITS = [NO_UNIT, Unit("$"), Unit("US$"), Unit("", "%"), Unit("", "months"), Unit("", "km/h"), Unit("€", "m²")]
 CELLS = st.one_of(
     st.text(max_size=8),

@@ -249,13 +249,14 @@ FILES = {
     "no header, label first": ("", ",", {"label_index": 0}),
     "semicolons and decimal commas": ("x;kind;y\n", ";", {}),
     "units": ("x,kind,y\n", ",", {}),
+    "booleans": ("x,kind,y\n", ",", {}),
     "tabs in another encoding": ("x\tkind\ty\n", "\t", {"encoding": "cp1252"}),
 }
 
 
-def rows_of(delimiter, decimal, label_first, unit):
+def rows_of(delimiter, decimal, label_first, unit, kinds):
     """Lines of a number, a category and a label; some cells as people write them."""
-    odd = {30: (" NA ", "ulm"), 31: ("7.125", " - ")}
+    odd = {30: (" NA ", kinds[1]), 31: ("7.125", " - "), 33: ("7.375", kinds[0].lower())}
     if delimiter == "\t":
         odd[32] = ("1,234.5", "ulm")
     for place in range(60):
@@ -263,7 +264,7 @@ def rows_of(delimiter, decimal, label_first, unit):
             f"{place * 37.5 - 900:,.3f}".translate(str.maketrans(",.", ".,")) if decimal else f" {place * 0.75:.3f}"
         )
         number = f"{number.strip()} {unit}" if unit else number
-        cells = [number, ("köln", "ulm", "a,b" if delimiter != "," else "ab")[place % 3], ("yes", "no")[place % 7 > 3]]
+        cells = [number, kinds[place % 3], ("yes", "no")[place % 7 > 3]]
         cells[:2] = odd.get(place, cells[:2])
         yield delimiter.join(cells[-1:] + cells[:-1] if label_first else cells)
 
@@ -271,7 +272,9 @@ def rows_of(delimiter, decimal, label_first, unit):
 @pytest.mark.parametrize("case", FILES)
 def test_the_programs_of_the_card_read_the_file_that_the_study_was_made_from(case, tmp_path, monkeypatch):
     head, delimiter, more = FILES[case]
-    lines = list(rows_of(delimiter, "commas" in case, more.get("label_index") == 0, "€" if case == "units" else ""))
+    kinds = ("TRUE", "FALSE", "TRUE") if case == "booleans" else ("köln", "ulm", "a,b" if delimiter != "," else "ab")
+    unit = "€" if case == "units" else ""
+    lines = list(rows_of(delimiter, "commas" in case, more.get("label_index") == 0, unit, kinds))
     path, encoding = tmp_path / "new.csv", more.get("encoding", "utf-8")
     path.write_text(head + "\n".join([*lines, "", ""]), encoding=encoding)
     provider = csv_data.Provider(filename=path, **({"label": "y"} if head else {}), **more)

@@ -225,6 +225,16 @@ def assert_raw_cells_agree(cells, order):
     np.testing.assert_allclose(np.asarray(layers(typed)), expected, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("vocabulary", [("FALSE", "TRUE"), ("", "True"), ("false", "maybe", "true"), ("True", "true")])
+def test_booleans_are_read_in_any_spelling(vocabulary):
+    cells = ["TRUE", " true", "True", "FALSE", "fAlse", "fal\u017fe", "", "maybe", "true\n", "x true", "true\nx"]
+    schema = FeatureSchema((CategoryFeature("c", vocabulary), CategoryFeature("d", ("true",), numeric=True)))
+    expected = Preprocessor(schema).transform({name: pd.Series(cells, dtype=object) for name in schema.columns})
+    typed = parse_columns([as_tensor(cells)] * 2, schema.features)
+    np.testing.assert_allclose(np.asarray(preprocessing_model(schema)(typed)), expected, atol=TOLERANCE)
+    assert_typed_columns_agree(schema, pd.DataFrame({"c": [True, False], "d": [False, True]}))
+
+
 def test_a_whole_number_written_with_a_fraction_is_its_category():
     feature = CategoryFeature("c", ("1", "2.5"), numeric=True)
     [column] = parse_columns([as_tensor(["1.0", "2.5", "x.0"])], [feature])

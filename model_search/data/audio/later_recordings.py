@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from model_search.data.audio.log_mel import LogMel
-from model_search.data.audio.recordings import RECORDINGS, features_of
+from model_search.data.audio.recordings import RECORDINGS, features_of, note_of_cut_off
 from model_search.data.files.labelled_files import (
     NO_COLUMNS,
     FileColumns,
@@ -41,7 +41,7 @@ def recordings_of(source: Any, description: Mapping[str, Any], note: Note | None
     Args:
         source: As for `recording_paths`; or waveforms: a list of arrays [samples] from -1 to 1, at the study's rate.
         description: The study's description of its data.
-        note: Called with a sentence if links to folders are left out.
+        note: Called with a sentence if links to folders are left out, or recordings end before their header says.
 
     Raises:
         DataError: if a recording cannot be read; the message names it.
@@ -49,7 +49,7 @@ def recordings_of(source: Any, description: Mapping[str, Any], note: Note | None
     wanted = LogMel.from_json(description["audio"])
     paths = recording_paths(source, FileColumns.from_json(description.get("reading")), note)
     if paths is not None:
-        return LabelledSequences(padded(_read(paths, wanted)), None)
+        return LabelledSequences(padded(_read(paths, wanted, note)), None)
     if is_empty(source):
         return LabelledSequences(no_sequences(description["sequences"]["channels"]), None)
     if not isinstance(source, Sequence | np.ndarray) or not len(source):
@@ -63,7 +63,7 @@ def labelled_recordings(source: Any, description: Mapping[str, Any], note: Note 
     Args:
         source: A folder of folders of classes, a CSV file of paths and labels, or a pair (x, y) or (x, y, weights).
         description: The study's description of its data.
-        note: Called with a sentence if links to folders are left out.
+        note: Called with a sentence if links to folders are left out, or recordings end before their header says.
 
     Raises:
         DataError: as `recordings_of`, or if there are no labels.
@@ -80,15 +80,17 @@ def labelled_recordings(source: Any, description: Mapping[str, Any], note: Note 
     labels = none_skipped(files, RECORDINGS, note).as_labels
     if labels is None:
         raise DataError(f"{path} has no column of labels; expected one to evaluate on")
-    features = _read(files.paths, LogMel.from_json(description["audio"]))
+    features = _read(files.paths, LogMel.from_json(description["audio"]), note)
     return LabelledSequences(padded(features), None).with_labels(labels)
 
 
-def _read(paths: Sequence[pathlib.Path], wanted: LogMel) -> list[np.ndarray]:
+def _read(paths: Sequence[pathlib.Path], wanted: LogMel, note: Note | None) -> list[np.ndarray]:
     found, damaged = features_of(paths, wanted)
     if damaged:
         shown = named([(paths[row], reason) for row, reason in damaged])
         raise DataError(f"{len(damaged)} of {len(paths)} recordings cannot be read: {shown}; leave them out")
+    for sentence in [] if note is None else note_of_cut_off(paths):
+        note(sentence)
     return found
 
 

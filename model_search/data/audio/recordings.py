@@ -8,18 +8,20 @@ import math
 import os
 import pathlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
 from model_search.data.audio.log_mel import LogMel
-from model_search.data.files.labelled_files import FileKind, size_of
+from model_search.data.files.labelled_files import FileKind, named, size_of
 from model_search.data.files.read_ahead import read_ahead
 from model_search.errors import DataError
 
 MAX_FILE_BYTES = 500_000_000
 MAX_SECONDS = 600.0  # of one recording
+_NEARLY_ALL = 0.99  # of the samples; some programs count a few bytes too many
+_OF_A_PIPE = 0x7FFF0000  # bytes of samples; from these on, programs that do not know the number write one
 _HEADER_BYTES = 4096  # of a file, in which its format is looked for
 _UNREAD = {".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au", ".amr"}
 RECORDINGS = FileKind("recordings", frozenset({".wav", ".wave"}), frozenset(_UNREAD), "WAV")
@@ -159,6 +161,46 @@ def steps_by_header(path: pathlib.Path, wanted: LogMel) -> int:
         return 0
     seconds = min(size / frame / rate, MAX_SECONDS)
     return wanted.steps(math.ceil(seconds * wanted.rate))
+
+
+def cut_off(paths: Iterable[pathlib.Path]) -> list[tuple[pathlib.Path, str]]:
+    """The WAV files that end before their header says, each with a reason; their samples are read as far as they go.
+
+    A file that was written to a pipe says nothing of its length.
+    """
+    found = ((path, _cut_off(path)) for path in paths)
+    return [(path, reason) for path, reason in found if reason]
+
+
+def note_of_cut_off(paths: Sequence[pathlib.Path]) -> list[str]:
+    """A sentence that names the files that end before their header says, if there are any."""
+    found = cut_off(paths)
+    if not found:
+        return []
+    many = f"{len(found)} of {len(paths)} recordings"
+    return [f"{many} end before their header says, and are read as far as they go: {named(found)}"]
+
+
+def _cut_off(path: pathlib.Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(12), os.fstat(file.fileno()).st_size
+            order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
+            if head[:4] not in (b"RIFF", b"RIFX") or head[8:] != b"WAVE":
+                return ""
+            rate = 0  # bytes a second
+            while len(chunk := file.read(8)) == 8:
+                expected, start = int.from_bytes(chunk[4:], order), file.tell()
+                if chunk[:4] == b"fmt ":
+                    rate = int.from_bytes(file.read(12)[8:], order)
+                if chunk[:4] == b"data":
+                    there = size - start
+                    is_cut = rate > 0 and 0 < there < _NEARLY_ALL * expected and expected < _OF_A_PIPE
+                    return f"it holds {there / rate:.3g} of {expected / rate:.3g} s" if is_cut else ""
+                file.seek(start + expected + expected % 2)
+    except OSError:
+        pass
+    return ""
 
 
 def _as_floats(samples: np.ndarray) -> np.ndarray:

@@ -66,6 +66,8 @@ def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> Lab
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
         found = in_file(source, description)
+        for sentence in found.notes if note is not None else ():
+            note(sentence)
         _noted(found.sequences, note)
         return found
     if isinstance(source, Mapping):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.checked_json import read_record
-from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_OF_NEW_STUDIES
+from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_AS_IN_FILES, RULES_OF_NEW_STUDIES
 from model_search.data.rows import LABEL as ROW_LABEL
 from model_search.data.sequences.padded import Padded, padded
 from model_search.data.tabular import columns
@@ -96,6 +96,7 @@ class LabelledSequences:
         given_steps: To how many steps the sequences were padded when the labels came; 0 where a file holds both.
         are_names: As in `Labels`.
         declared: As in `Labels`.
+        notes: Sentences on numbers of a file that could be read in two ways.
     """
 
     sequences: Padded
@@ -109,6 +110,7 @@ class LabelledSequences:
     given_steps: int = 0
     are_names: bool = False
     declared: TaskKind | None = None
+    notes: tuple[str, ...] = ()
 
     def with_labels(self, given: Labels) -> LabelledSequences:
         """The same sequences with these labels and weights."""
@@ -197,7 +199,7 @@ def read_long_csv(
     """
     import pandas as pd
 
-    frame = _read_cells(path, names, encoding)
+    frame, notes = _read_cells(path, names, encoding, rules)
     for name, what in ((names.id, "sequences"), (None if names.time == TIME else names.time, "times")):
         if name is not None and name not in frame.columns:
             raise DataError(f"{path} has no column {name!r} of {what}; its columns are {', '.join(frame.columns)}")
@@ -241,6 +243,7 @@ def read_long_csv(
         others,
         names.label if others else ROW_LABEL,
         read(names.groups, False, "groups"),
+        notes=tuple(notes),
     )
 
 
@@ -303,13 +306,18 @@ def _ts_head(lines: list[str], path: pathlib.Path) -> tuple[dict[str, str], Iter
     raise DataError(f"{path} has no line @data; expected a .ts file with settings, @data, and a sequence a line")
 
 
-def _read_cells(path: pathlib.Path, names: LongColumns, encoding: Encoding) -> pd.DataFrame:
-    """A CSV file's cells as text, with points for the decimal commas of numbers, as `csv_data` reads them."""
+def _read_cells(
+    path: pathlib.Path, names: LongColumns, encoding: Encoding, rules: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """A CSV file's cells as text, with points for decimal commas, as `csv_data` reads them; and notes on points."""
     table = read_csv(path, Reading(encoding=encoding.name), of_study=encoding.of_study)
+    has_groups = rules >= RULES_AS_IN_FILES
     if table.reading.decimal != ",":
-        return table.frame.astype(object)
-    numbers = set(table.number_columns(names.label)) - {names.id, names.groups}
-    return table.with_points(numbers).astype(object)
+        return table.frame.astype(object), []
+    found = table.number_columns(names.label, of_points=has_groups)
+    numbers = [name for name in found if name not in (names.id, names.groups)]
+    grouped, said = table.grouped_columns(numbers) if has_groups else ([], [])
+    return table.with_points(numbers, grouped).astype(object), said
 
 
 def _refuse_other_channels(own: Sequence[str], channels: Sequence[str], path: pathlib.Path) -> None:

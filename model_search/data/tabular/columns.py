@@ -49,16 +49,17 @@ _WHATS = (  # the order in which changes are said
     "no number", "infinite numbers", f"numbers beyond {LARGEST:g}", "whole numbers beyond 2**53"
 )  # fmt: skip
 _MOST_EXAMPLES = 4
+MIDNIGHT = " 00:00:00"  # at the end of a time's canonical text
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 # A zone of hours alone follows a time only: 2021-03-09-05 is no date.
-_TIME = (
-    r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
-    r"|\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
-)
+TIME_OF_DAY = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
+ZONE_ALONE = r"|\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
 # Of a date: one with a zone that was none before rules 3.
 _SHORT_ZONE = re.compile(r".*(?:UTC|:.*[+-]\d{2})", re.ASCII | re.DOTALL)
-_YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _TIME, re.ASCII)
-_YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _TIME, re.ASCII)
+DATE_YEAR_FIRST = r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})"
+DATE_YEAR_LAST = r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})"
+_YEAR_FIRST = re.compile(DATE_YEAR_FIRST + TIME_OF_DAY + ZONE_ALONE, re.ASCII)
+_YEAR_LAST = re.compile(DATE_YEAR_LAST + TIME_OF_DAY + ZONE_ALONE, re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,11 @@ class Unit:
 
     def __bool__(self) -> bool:
         return bool(self.before or self.after)
+
+    @property
+    def is_currency(self) -> bool:
+        """Whether it is that of an amount of money."""
+        return any(re.fullmatch(_CURRENCY, part) for part in (self.before, self.after))
 
     def __str__(self) -> str:
         return " and ".join(repr(part) for part in (self.before, self.after) if part)
@@ -362,18 +368,20 @@ def _parsed(texts: Sequence[str]) -> np.ndarray:
     return np.array([_number(text) for text in texts], dtype=np.float64)
 
 
-def dates_of(series: pd.Series, order: str) -> np.ndarray:
+def dates_of(series: pd.Series, order: str, *, in_seconds: bool = False) -> np.ndarray:
     """A column of dates as float64 [rows]: days since 1970-01-01 with the fraction of the day; NaN where missing.
 
-    A time zone is ignored: the hour is taken as written.
+    A time zone is ignored: the hour is taken as written. Texts lose the fraction of a second; `in_seconds`: typed
+    times, too.
     """
-    return read_dates(series, order)[0]
+    return read_dates(series, order, in_seconds=in_seconds)[0]
 
 
-def read_dates(series: pd.Series, order: str) -> tuple[np.ndarray, list[Change]]:
+def read_dates(series: pd.Series, order: str, *, in_seconds: bool = False) -> tuple[np.ndarray, list[Change]]:
     """A column of dates as `dates_of` gives it, and what is not taken as it is."""
     if is_typed_date(series):
         moments = _without_zone(series)
+        moments = moments.astype("datetime64[s]") if in_seconds else moments
         # Not as a difference of pandas' times: these reach from 1677 to 2262 only, columns of seconds from year 1 on.
         days = moments.view(np.int64) / _A_DAY[np.datetime_data(moments.dtype)[0]]
         return np.where(np.isnat(moments), np.nan, days), []

@@ -42,6 +42,7 @@ _SURE_COMMA = re.compile(r"[+-]?0,\d+", re.ASCII)  # neither thousands nor, thro
 _UNSURE_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # thousands, or three decimals
 
 _QUOTED = re.compile(r'"[^"]*"')
+_SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)  # a first line that is none of CSV, but Excel's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +210,7 @@ class CsvFile:
         names: Of the columns.
         reading: How it is read, with everything detected.
         blocks: Its rows, some at a time: for each column its cells. At least one row.
-        notes: Sentences about commas in numbers that can be read in two ways.
+        notes: Sentences about a first line that names the delimiter, and commas that can be read in two ways.
     """
 
     names: tuple[str, ...]
@@ -230,10 +231,14 @@ def open_csv(
     reading = reading or Reading()
     path = pathlib.Path(path)
     lines = lines_of(path, Encoding(reading.encoding, of_study))
-    sample = _first_lines(lines)
+    sample, said = _first_lines(lines), list[str]()
     if not sample:
         raise DataError(f"{path} is empty; expected a header and rows")
-    delimiter = reading.delimiter or _sniff("".join(sample), reading.decimal)
+    named = _SEPARATOR.fullmatch(sample[0])
+    if named:
+        said = [f"the first line of {path} ({sample[0].strip()!r}) is no row; it names the delimiter, for Excel"]
+        sample[0] = "\n"  # so that lines keep their numbers
+    delimiter = reading.delimiter or (named[1] if named else _sniff("".join(sample), reading.decimal))
     rows = _rows(itertools.chain(sample, lines), delimiter, path)
     first = next(rows, None)
     if first is None:
@@ -258,7 +263,8 @@ def open_csv(
     samples = dict(zip(header, zip(*body[:DECIMAL_ROWS], strict=True), strict=True))
     decimal, notes = (reading.decimal, []) if reading.decimal else _decimal(samples, delimiter)
     blocks = _blocks(itertools.chain(body, rows), len(header))
-    return CsvFile(tuple(header), Reading(delimiter, has_header, reading.encoding, decimal), blocks, tuple(notes))
+    how = Reading(delimiter, has_header, reading.encoding, decimal)
+    return CsvFile(tuple(header), how, blocks, (*said, *notes))
 
 
 def _first_lines(lines: Iterator[str]) -> list[str]:

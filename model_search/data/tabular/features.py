@@ -15,6 +15,7 @@ Every feature becomes one or more adjacent columns of a float32 matrix, in the o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,6 +79,17 @@ class CategoryFeature:
         """Number of columns in the matrix."""
         return len(self.vocabulary) + 1
 
+    @functools.cached_property
+    def spelled_booleans(self) -> Mapping[str, str]:
+        """The category for "true" and the one for "false", of which any spelling is read ("TRUE", "True", "true").
+
+        Empty where a column has categories beside one of them alone, or one of them in several spellings.
+        """
+        spelled = {word: [text for text in self.vocabulary if text.lower() == word] for word in ("true", "false")}
+        found = {word: texts[0] for word, texts in spelled.items() if len(texts) == 1}
+        others = {*self.vocabulary} - {MISSING_CATEGORY, *found.values()}
+        return found if len(found) == 2 or not others else {}
+
 
 @dataclasses.dataclass(frozen=True)
 class DateFeature:
@@ -86,7 +98,8 @@ class DateFeature:
     `parts` are some of "days" (days since 1970-01-01, with the fraction of the day), "month" (1-12), "day" (1-31),
     "weekday" (0 = Monday) and "hour" (0-23); `centers` and `scales` go with them. `order` says how a text with the year
     last is read: "dmy" or "mdy"; "ymd" where training had none: then a later one is read by those beside it (see
-    `columns.date_order`). A text with the year first is always read as year, month, day.
+    `columns.date_order`). A text with the year first is always read as year, month, day. `in_seconds`: typed times are
+    cut to whole seconds, as those of a text are; before rules 7 they were rounded.
     """
 
     column: str
@@ -95,6 +108,7 @@ class DateFeature:
     scales: tuple[float, ...]
     indicator: bool = False
     order: str = "ymd"
+    in_seconds: bool = False
 
     @property
     def width(self) -> int:

@@ -26,6 +26,8 @@ LARGEST_TARGET, SMALLEST_SCALE = 1e150, 1e-150  # their squares, which metrics a
 _MOSTLY_NUMBERS = 0.95  # of labels that are numbers but for a unit
 _MOST_SPREAD = 1e12  # of a standard deviation, in interquartile ranges: beyond that, far targets are beyond float32
 _WHOLE = re.compile("0|[1-9][0-9]{0,14}")  # the only way to write each number
+# As pandas ("-1 days +23:00:00") and Python ("1 day, 0:30:00", "0:30:00") write them.
+_DURATION = re.compile(r"(?:-?\d+ days?,? )?[+-]?\d{1,3}:\d{2}:\d{2}(?:\.\d+)?", re.ASCII)
 RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
 
 
@@ -110,10 +112,14 @@ def infer_task(
 
 
 def unit_hint(values: Sequence[Label]) -> str:
-    """What to say of labels that are texts such as "$1,200"; empty for others."""
+    """What to say of labels that are texts such as "$1,200", or durations; empty for others."""
     texts = [value for value in values if isinstance(value, str)]
+    if len(texts) < len(values):
+        return ""
+    if all(map(_DURATION.fullmatch, texts)):
+        return "; they look like durations: to predict numbers, give them in seconds (of pandas: .dt.total_seconds())"
     unit = columns.common_unit(texts)
-    if not unit or len(texts) < len(values):
+    if not unit:
         return ""
     numbers = np.isfinite(columns.parse_numbers(unit.taken_from(texts)))
     if numbers.mean() < _MOSTLY_NUMBERS:

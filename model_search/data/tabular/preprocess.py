@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_SHOWN = 50  # names in a message
 CLIP = 3.0  # features never leave (-3, 3)
+_BOOLEANS = frozenset({"true", "false"})
 _WHOLE_WITH_FRACTION = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 
 Note = Callable[[str], None]  # takes a sentence for people
@@ -119,7 +120,9 @@ class Preprocessor:
                 texts = [_category(cell, feature, known) for cell in cells]
                 typed[feature.column] = np.array([*texts, MISSING_CATEGORY], dtype=object)[codes]
             else:
-                typed[feature.column] = columns.iso_texts(columns.dates_of(series, DateOrders().of(feature, series)))
+                order = DateOrders().of(feature, series)
+                days = columns.dates_of(series, order, in_seconds=feature.in_seconds)
+                typed[feature.column] = columns.iso_texts(days)
         return typed
 
     def to_json(self) -> dict[str, Any]:
@@ -192,7 +195,7 @@ def _fill(block: np.ndarray, feature: Feature, series: pd.Series, order: str) ->
         block[:, 0] = standardise(values, feature.center, feature.scale)
         missing = np.isnan(values)
     else:
-        days, changes = columns.read_dates(series, order)
+        days, changes = columns.read_dates(series, order, in_seconds=feature.in_seconds)
         changes = changes if order == feature.order else [*changes, *columns.year_last(series, order)]
         parts = columns.date_parts(days, feature.parts)
         for index, (values, center, scale) in enumerate(zip(parts, feature.centers, feature.scales, strict=True)):
@@ -223,12 +226,14 @@ def _category(cell: Any, feature: CategoryFeature, known: Collection[str]) -> st
 
 
 def _writings(cell: Any, feature: CategoryFeature) -> Iterator[str]:
-    """The texts that a cell may be as a category: of 1.0 "1" and "1.0", of a midnight its day, too."""
+    """The texts that a cell may be as a category: of 1.0 "1" and "1.0", of a midnight its day, of TRUE "true", too."""
     text = columns.canonical_text(cell)
     yield text
+    if (word := text.lower()) in _BOOLEANS and word in feature.spelled_booleans:
+        yield feature.spelled_booleans[word]
     if isinstance(cell, float | np.floating):
         yield repr(float(cell))
     elif isinstance(cell, datetime.datetime):
-        yield text.removesuffix(" 00:00:00")
+        yield text.removesuffix(columns.MIDNIGHT)
     elif feature.numeric and isinstance(cell, str) and (match := _WHOLE_WITH_FRACTION.fullmatch(text)):
         yield match[1]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_OF_NEW_STUDIES, RULES_WITH_UNITS
+from model_search.data.prepare_options import RULES_AS_IN_FILES, RULES_OF_NEW_STUDIES, RULES_WITH_UNITS
 from model_search.data.tabular import columns
 from model_search.data.tabular.features import (
     DATE_PARTS,
@@ -19,7 +19,14 @@ from model_search.data.tabular.features import (
     FeatureSchema,
     NumberFeature,
 )
-from model_search.data.tabular.text_columns import TextNumbers, counts_of, text_dates, text_numbers, unit_of
+from model_search.data.tabular.text_columns import (
+    TextNumbers,
+    counts_of,
+    point_of_thousands,
+    text_dates,
+    text_numbers,
+    unit_of,
+)
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,6 +95,7 @@ def infer_schema(
     rules: int = RULES_OF_NEW_STUDIES,
     *,
     with_units: bool = True,
+    time: str = "",
 ) -> tuple[FeatureSchema, list[str]]:
     """Fits the features.
 
@@ -98,6 +106,7 @@ def infer_schema(
         rules: The study's `PrepareOptions.reading_rules`.
         with_units: Whether texts such as "1.234 kg" are numbers; not in files with decimal commas, where they are
             ambiguous.
+        time: The column by which rows are split by time; empty for none.
 
     Returns:
         The schema, and sentences for people.
@@ -114,6 +123,8 @@ def infer_schema(
         features = {name: found.fallback for name, found in findings.items() if found.fallback is not None}
         notes += [f"column {name!r} looks like an identifier, yet there is no other column" for name in features]
     dropped = {name: found.dropped for name, found in findings.items() if name not in features}
+    if time in dropped:
+        dropped[time] += "; rows are split by it all the same"
     notes += [f"column {name!r} was left out: {reason}" for name, reason in dropped.items()]
     if not features:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in dropped.items())
@@ -133,7 +144,8 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         values, changes = columns.read_numbers(series)
         return _noted(_number(name, values, target), changes)
     if kind is None and columns.is_typed_date(series):
-        return _date(name, columns.dates_of(series, "ymd"), "ymd", target)
+        days = columns.dates_of(series, "ymd", in_seconds=rules >= RULES_AS_IN_FILES)
+        return _date(name, days, "ymd", target, rules)
     if columns.is_duration(series, of_arrow=rules >= 4):
         return Finding(dropped="durations are not supported; give them as a number of seconds or days")
     is_category = isinstance(dtype, pd.CategoricalDtype) or types.is_bool_dtype(dtype)
@@ -141,18 +153,22 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         plain = types.is_bool_dtype(dtype) or (
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
-        return _category(series, numeric=plain and kind != TEXT)
+        return _category(series, numeric=plain and kind != TEXT, rules=rules)
     numbers, unit = _read_numbers(series, kind, with_units and rules >= RULES_WITH_UNITS)
     if numbers is not None:
-        return _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
+        found = _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
+        is_unsure = rules >= RULES_AS_IN_FILES and unit.is_currency
+        return _noted(
+            found, [_of_points(example)] if is_unsure and (example := point_of_thousands(series, unit)) else []
+        )
     dates = text_dates(series, MOSTLY, short_zones=rules >= 3)
     if dates is not None:
-        found = _date(name, dates.days, dates.order, target)
+        found = _date(name, dates.days, dates.order, target, rules)
         if dates.guessed and found.feature is not None:
             reading = "day first" if dates.order == "dmy" else "month first"
             found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
         return _noted(found, dates.notes)
-    return _category(series, numeric=False)
+    return _category(series, numeric=False, rules=rules)
 
 
 def _read_numbers(series: pd.Series, kind: str | None, with_units: bool) -> tuple[TextNumbers | None, columns.Unit]:
@@ -165,6 +181,11 @@ def _read_numbers(series: pd.Series, kind: str | None, with_units: bool) -> tupl
     if numbers is None and kind == NUMBER:
         numbers = text_numbers(series, 0.0)
     return numbers, columns.NO_UNIT
+
+
+def _of_points(example: str) -> str:
+    how = "its point is a decimal point; where points separate thousands, leave them out"
+    return f"{example!r} could be read in two ways; {how}"
 
 
 def _with_unit(found: Finding, unit: columns.Unit) -> Finding:
@@ -234,7 +255,7 @@ def _indicator(missing: np.ndarray, target: Target) -> bool:
     return MIN_MISSING_SHARE <= share <= 1 - MIN_MISSING_SHARE and target.depends_on(missing)
 
 
-def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
+def _date(name: str, days: np.ndarray, order: str, target: Target, rules: int) -> Finding:
     missing = np.isnan(days)
     if missing.all():
         return Finding(dropped="it has no values")
@@ -246,11 +267,14 @@ def _date(name: str, days: np.ndarray, order: str, target: Target) -> Finding:
     if not fitted:
         return Finding(dropped="it has the same date in every row")
     centers, scales = zip(*fitted.values(), strict=True)
-    return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator=indicator, order=order))
+    in_seconds = rules >= RULES_AS_IN_FILES
+    return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator, order, in_seconds))
 
 
-def _category(series: pd.Series, *, numeric: bool) -> Finding:
+def _category(series: pd.Series, *, numeric: bool, rules: int) -> Finding:
     name, counts = str(series.name), counts_of(series)
+    if rules >= RULES_AS_IN_FILES and _are_midnights(series, counts):
+        counts = {text.removesuffix(columns.MIDNIGHT): count for text, count in counts.items()}
     if not any(counts):
         return Finding(dropped="it has no values")
     rows = sum(counts.values())
@@ -274,3 +298,12 @@ def _category(series: pd.Series, *, numeric: bool) -> Finding:
     if rows - covered > NOTED_SHARE * rows:
         note = f"{rare} of its {len(present)} categories are rare; they share one feature"
     return Finding(CategoryFeature(name, vocabulary, numeric=numeric), note=note)
+
+
+def _are_midnights(series: pd.Series, texts: Iterable[str]) -> bool:
+    """Whether typed times are all days, which pandas writes to a CSV file without a time."""
+    import pandas as pd
+    import pandas.api.types as types
+
+    dtype = series.dtype.categories.dtype if isinstance(series.dtype, pd.CategoricalDtype) else series.dtype
+    return types.is_datetime64_any_dtype(dtype) and all(text.endswith(columns.MIDNIGHT) for text in texts if text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = 3  # examples in a sentence
+_POINT_OF_THREE = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,20 @@ class TextNumbers:
 def unit_of(series: pd.Series) -> columns.Unit:
     """The unit of a column of text whose cells may be numbers with one."""
     return columns.common_unit(text for _, _, texts in _parts(series) for text in texts)
+
+
+def point_of_thousands(series: pd.Series, unit: columns.Unit) -> str:
+    """A text such as "1.234 €", whose point may separate thousands; empty where a text has another point, or a comma.
+
+    In countries that write a decimal comma, amounts of money often have no decimals.
+    """
+    example = ""
+    for _, _, texts in _parts(series):
+        for text, number in zip(texts, unit.taken_from(texts), strict=True):
+            if "," in number or ("." in number and not _POINT_OF_THREE.fullmatch(number)):
+                return ""
+            example = example or (text if "." in number else "")
+    return example
 
 
 def text_numbers(series: pd.Series, least: float, unit: columns.Unit = columns.NO_UNIT) -> TextNumbers | None:

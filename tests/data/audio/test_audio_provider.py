@@ -131,6 +131,27 @@ def test_damaged_files_are_skipped_by_name_and_refused_at_prediction(tmp_path):
             inputs_of([paths[0], tmp_path / "low" / name], as_described(data))
 
 
+def test_files_that_are_cut_off_are_named(tmp_path):
+    paths = write_tones(tmp_path)
+    before = audio_data.Provider(tmp_path).prepare(OPTIONS)
+    paths[2].write_bytes(paths[2].read_bytes()[:1644])
+    content = paths[3].read_bytes()  # as a program writes it that does not know how long it will be
+    paths[3].write_bytes(content[:40] + b"\xff" * 4 + content[44:])
+    paths[4].write_bytes(paths[4].read_bytes()[:-2])
+    data = audio_data.Provider(tmp_path).prepare(OPTIONS)
+    expected = (
+        f"of 20 recordings end before their header says, and are read as far as they go: {paths[2]}: it holds 0.1 "
+    )
+    assert before.description["notes"] == [] and data.description["notes"] == [f"1 {expected}of 0.12 s"]
+    assert len(data.train) + len(data.valid) == 20
+    said = []
+    inputs_of(paths, as_described(data), said.append)
+    assert said == data.description["notes"]
+    said.clear()
+    labelled_rows((paths[2:3], ["low"]), as_described(data), said.append)
+    assert said == [f"1 {expected.replace('20', '1')}of 0.12 s"]
+
+
 def test_files_in_formats_that_are_not_read_are_counted_in_a_note(tmp_path):
     write_tones(tmp_path)
     folder = next(one for one in tmp_path.iterdir() if one.is_dir())

@@ -183,6 +183,31 @@ def test_decimal_commas_are_read_as_those_of_tables(tmp_path):
     assert np.array_equal(*later)
 
 
+def test_points_of_thousands_are_read_as_those_of_tables(tmp_path):
+    values = np.random.default_rng(0).uniform(1000, 9000, (2, 160))
+    rows = [f"s{step // 4};{step % 4};{'ab'[step // 4 % 2]};" for step in range(160)]
+    german = str.maketrans(",.", ".,")
+    money = ["935,5", *(f"{value:,.2f}".translate(german) for value in values[0, 1:])]
+    whole = [f"{value:,.0f}".translate(german) for value in values[1]]
+    cells = [f"{row}{one};{two}\n" for row, one, two in zip(rows, money, whole, strict=True)]
+    (tmp_path / "german.csv").write_text("id;time;label;money;whole\n" + "".join(cells))
+    plain = [
+        f"{row}{one};{two}\n".translate({46: None, 44: "."}) for row, one, two in zip(rows, money, whole, strict=True)
+    ]
+    (tmp_path / "plain.csv").write_text("id;time;label;money;whole\n" + "".join(plain))
+    data, expected = (sequence_data.Provider(tmp_path / name).prepare(OPTIONS) for name in ("german.csv", "plain.csv"))
+    assert data.fingerprint == expected.fingerprint
+    assert expected.description["notes"] == []
+    (note,) = data.description["notes"]
+    assert note.startswith(f"column 'whole': {whole[0]!r} could be read in two ways; its points separate thousands")
+    said = []
+    later = inputs_of(tmp_path / "german.csv", as_described(data), said.append)["sequence"]
+    assert later[..., 1].max() > 1000 and said == [note]
+    before = sequence_data.Provider(tmp_path / "german.csv").prepare(dataclasses.replace(OPTIONS, reading_rules=6))
+    (one, two), last = before.input_specs["sequence"].mean, expected.input_specs["sequence"].mean
+    assert one == pytest.approx(last[0]) and two == pytest.approx(last[1] / 1000)
+
+
 @pytest.mark.parametrize("start", [1_700_000_000_000_000_000, -(2**62), 3])
 def test_times_of_many_digits_are_told_apart(tmp_path, start):
     x, y = made()
