@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Planner", "PlannerSettings"]
 
-# Towers that failed in a row, after which nothing more is tried that is expected to fail, too. Workers give up after ten:
-# a study of which only such towers are left ends as one that has tried everything.
+# Towers that failed in a row, after which nothing more is tried that is expected to fail. Workers give up after ten: a
+# study of which only such towers are left ends as one that has tried everything.
 _MOST_IN_A_ROW = 8
 
 
