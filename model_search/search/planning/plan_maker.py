@@ -11,7 +11,7 @@ import numpy as np
 from model_search.blocks import catalogue
 from model_search.errors import UserError
 from model_search.metadata.trial import HyperparameterValue, StartKind, TrialKind, TrialPlan, WarmStart
-from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.algorithm import MOST_AVOIDED, Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
 from model_search.search.planning.budget import Budget
@@ -301,10 +301,20 @@ class PlanMaker:
             yield dataclasses.replace(proposal, hyperparameters=hyperparameters, random=is_random)
 
     def _everything(self, request: Request, source: ProposalSource) -> Iterator[Proposal]:
-        """Every architecture with every combination of bins."""
-        rng = self.rng(request, DRAWS)
+        """Every architecture with every combination of bins, until too many have been passed over as bound to fail.
+
+        Where risks are taken, it comes to its end: only architectures that failed themselves are passed over, and those
+        are known.
+        """
+        rng, refused = self.rng(request, DRAWS), 0
+        most = MOST_AVOIDED + len(request.history.failures.architectures)
         for proposal in self.algorithm.everything(source.pool, rng):
-            if self._is_avoided(proposal, source) or self._is_bound_to_fail(proposal, request, source):
+            if self._is_avoided(proposal, source):
+                continue
+            if self._is_bound_to_fail(proposal, request, source):
+                refused += 1
+                if refused > most:
+                    return
                 continue
             space = self.space.active(proposal.architecture)
             for hyperparameters in space.enumerate(rng, proposal.hyperparameters):

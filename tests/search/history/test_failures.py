@@ -167,6 +167,25 @@ def test_a_study_of_which_only_what_fails_is_left_ends_before_its_workers_give_u
     assert f"failed: {B}); add blocks" in message
 
 
+@pytest.mark.parametrize("search", ["PREDICTOR_GUIDED_BEAM", "NONADAPTIVE_RANDOM_SEARCH", "GRID_SEARCH"])
+def test_no_walk_goes_through_a_large_space_of_suspect_towers(search, monkeypatch):
+    walked, enumerate_all = [], Grammar.enumerate
+
+    def enumerate_some(*given):
+        for architecture in enumerate_all(*given):
+            walked.append(architecture)
+            assert len(walked) < 100_000, "of 2**30"
+            yield architecture
+
+    monkeypatch.setattr(Grammar, "enumerate", enumerate_some)
+    spec = make_spec(search, blocks_to_use=(A, B), minimum_depth=30, maximum_depth=30, learning=ONE_BIN)
+    # Whatever has both blocks is suspect, and the two towers that have one have failed, too.
+    history = history_of((15 * (A, B), None), (30 * (A,), None), (30 * (B,), None))
+    run_study(make_planner(spec), 3, lambda plan: None, history)
+    run_study(make_planner(spec), 3, lambda plan: 1.0, history)
+    assert len({trial.plan.architecture for trial in history.trials}) == 9
+
+
 def test_an_architecture_that_failed_is_no_risk_worth_taking():
     spec = only(A, B, learning={"optimizers": ["adam"]})  # ten bins of the learning rate for each tower
     history, _ = run_to_the_end(spec, lambda plan: None if B in plan.architecture else 1.0)
