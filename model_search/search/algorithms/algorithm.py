@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from model_search.search.predictor.predictor import Predictors
     from model_search.search.space.starting_points import StartingPoint
 
+# Architectures of suspect blocks that a walk through a space passes over. Nearly all may have such blocks, in a space
+# that is too large to be gone through.
+MOST_AVOIDED = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Proposal:

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 
-from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.algorithm import MOST_AVOIDED, Proposal, without_failing_blocks
 from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import TowerSearch
 from model_search.search.history.history import History
+from model_search.search.predictor.predictor import Memory
 from model_search.search.space.architecture import Architecture
 from model_search.search.space.grammar import Grammar
 
@@ -27,15 +28,23 @@ class GridSearch(TowerSearch):
     """
 
     grammar: Grammar
+    _memory: Memory[Proposal] = dataclasses.field(default_factory=Memory, compare=False, repr=False)
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The first architecture in the order of the grid that was tried least often."""
         del rng
-        tried = self.tried(history)
+        return self._memory.recall(history, lambda: self._next(history))
+
+    def _next(self, history: History) -> Proposal:
+        tried, grammar = self.tried(history), without_failing_blocks(self.grammar, history)
         least, chosen = math.inf, Architecture()
-        for draws in self.grammar.draws:
-            for architecture in self.grammar.enumerate(draws):
+        avoided, most = 0, MOST_AVOIDED + len(history.failures.architectures)
+        for draws in grammar.draws:
+            for architecture in grammar.enumerate(draws):
                 if history.failures.avoids(architecture):
+                    avoided += 1
+                    if avoided > most:
+                        return Proposal(chosen or architecture)
                     continue
                 times = tried[self.grammar.canonical(architecture)]
                 if times == 0:

@@ -95,10 +95,10 @@ class SimulatedAnnealing(TowerSearch):
             before = tower.loss - total / (number - 1)
             total += tower.loss
             squares += before * (tower.loss - total / number)
-            spread = math.sqrt(squares / number)
+            spread = math.sqrt(max(squares, 0.0) / number)  # nothing, where results differ by very little
             temperature = max(temperature * self.cooling, _LEAST_TEMPERATURE)
             worse = tower.loss - here.loss
-            if worse <= 0 or _coin(tower) < math.exp(-worse / (temperature * spread)):
+            if worse <= 0 or not spread > 0 or _coin(tower) < math.exp(-worse / (temperature * spread)):
                 here = tower
         return here
 

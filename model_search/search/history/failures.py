@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -48,6 +49,7 @@ class Failures:
         self._completed: list[int] = []
         self._failed: dict[int, tuple[str, ...]] = {}
         self._verdict: Verdict | None = None
+        self._takes_risks = False
 
     def add(self, trial: Trial) -> None:
         """Adds a trial that has ended."""
@@ -69,10 +71,22 @@ class Failures:
         other._completed, other._failed = list(self._completed), dict(self._failed)
         return other
 
+    def taking_risks(self) -> Failures:
+        """A view in which no block is suspect: only architectures that failed themselves are avoided."""
+        other = copy.copy(self)
+        other._takes_risks = True
+        return other
+
     @property
     def any_completed(self) -> bool:
         """Whether any tower has been trained."""
         return bool(self._completed)
+
+    @property
+    def in_a_row(self) -> int:
+        """How many towers have failed since the last one that was trained, by their ids."""
+        last = self._completed[-1] if self._completed else 0
+        return sum(1 for number in self._failed if number > last)
 
     @property
     def architectures(self) -> set[tuple[str, ...]]:
@@ -87,6 +101,8 @@ class Failures:
     @property
     def verdict(self) -> Verdict:
         """The blocks to avoid now."""
+        if self._takes_risks:
+            return Verdict()
         if self._verdict is None:
             self._verdict = self._assess() if self._failed else Verdict()
         return self._verdict

@@ -242,6 +242,12 @@ class History:
         taken._towers = None if self._towers is None else self._towers.snapshot()
         return taken
 
+    def taking_risks(self) -> History:
+        """A view to be read at once, in which architectures are expected to fail only if they failed themselves."""
+        view = copy.copy(self)
+        view.failures = self.failures.taking_risks()
+        return view
+
     def __len__(self) -> int:
         """Trials of every state."""
         return len(self._trials)

@@ -11,7 +11,7 @@ import numpy as np
 from model_search.blocks import catalogue
 from model_search.errors import UserError
 from model_search.metadata.trial import HyperparameterValue, StartKind, TrialKind, TrialPlan, WarmStart
-from model_search.search.algorithms.algorithm import Proposal
+from model_search.search.algorithms.algorithm import MOST_AVOIDED, Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
 from model_search.search.planning.budget import Budget
@@ -113,7 +113,8 @@ class Request:
         history: Everything known so far.
         earlier: What was completed among the trials with smaller ids.
         attempt: The number of plans for it that were refused.
-        takes_risks: Whether what is expected to fail is tried all the same, because nothing else is left.
+        takes_risks: Whether blocks that are believed to fail are tried all the same, because nothing else is left.
+            Architectures that failed themselves are not, unless nothing has been completed.
     """
 
     trial_id: int
@@ -202,10 +203,11 @@ class PlanMaker:
     def source(self, request: Request, composition: Composition, proposal: Proposal | None = None) -> ProposalSource:
         """A search among the single towers so far by the algorithm of the spec, or a given proposal again and again."""
         towers = request.earlier.towers
+        pool = self.views.algorithm(towers)
         return ProposalSource(
             composition,
             self.algorithm.propose if proposal is None else lambda history, rng: proposal,
-            pool=self.views.algorithm(towers),
+            pool=pool.taking_risks() if request.takes_risks else pool,
             sampled=self.views.sampler(towers),
             sampler=self.sampler,
         )
@@ -299,10 +301,20 @@ class PlanMaker:
             yield dataclasses.replace(proposal, hyperparameters=hyperparameters, random=is_random)
 
     def _everything(self, request: Request, source: ProposalSource) -> Iterator[Proposal]:
-        """Every architecture with every combination of bins."""
-        rng = self.rng(request, DRAWS)
+        """Every architecture with every combination of bins, until too many have been passed over as bound to fail.
+
+        Where risks are taken, it comes to its end: only architectures that failed themselves are passed over, and those
+        are known.
+        """
+        rng, refused = self.rng(request, DRAWS), 0
+        most = MOST_AVOIDED + len(request.history.failures.architectures)
         for proposal in self.algorithm.everything(source.pool, rng):
-            if self._is_avoided(proposal, source) or self._is_bound_to_fail(proposal, request, source):
+            if self._is_avoided(proposal, source):
+                continue
+            if self._is_bound_to_fail(proposal, request, source):
+                refused += 1
+                if refused > most:
+                    return
                 continue
             space = self.space.active(proposal.architecture)
             for hyperparameters in space.enumerate(rng, proposal.hyperparameters):
@@ -314,8 +326,12 @@ class PlanMaker:
     def _is_bound_to_fail(self, proposal: Proposal, request: Request, source: ProposalSource) -> bool:
         """Whether what is known of failed trials speaks against it."""
         failures = request.history.failures
-        if source.takes_risks or request.takes_risks or not failures.architectures:
+        if source.takes_risks or not failures.architectures:
             return False
+        if request.takes_risks:
+            if not failures.any_completed:
+                return False
+            failures = failures.taking_risks()
         if failures.avoids(proposal.architecture):
             return True
         same = self.space.canonical(proposal.architecture)

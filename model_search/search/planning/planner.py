@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Planner", "PlannerSettings"]
 
+# Towers that failed in a row, after which nothing more is tried that is expected to fail. Workers give up after ten: a
+# study of which only such towers are left ends as one that has tried everything.
+_MOST_IN_A_ROW = 8
+
 
 class Planner:
     """Decides what each trial does. Pure: the same spec, settings, history and request give the same plan.
@@ -32,8 +36,7 @@ class Planner:
 
     No plan repeats another one: the same architecture with hyperparameters in the same bins is tried once, and so are
     the same members and the same architecture under the same teacher. What is expected to fail (`History.failures`) is
-    not tried, but where the user asks for it, where it is a sample of random search, and where nothing has been
-    completed yet and nothing else is left.
+    not tried, but where the user asks for it, where it is a sample of random search, and where nothing else is left.
     """
 
     def __init__(self, spec: PhoenixSpec, settings: PlannerSettings, metric: str | Ranking, goal: str | None = None):
@@ -110,8 +113,8 @@ class Planner:
             )
         request = Request(trial_id, history, history.before(trial_id), attempt)
         plan = self._first_plan(request)
-        if plan is None and history.failures.architectures and not history.failures.any_completed:
-            # All that is left is expected to fail. Where nothing has been completed, that is no more than a suspicion.
+        if plan is None and _may_take_risks(history):
+            # All that is left is expected to fail, which is no more than a suspicion.
             plan = self._first_plan(dataclasses.replace(request, takes_risks=True))
         if plan is None:
             raise SpaceExhaustedError(_exhausted(history))
@@ -125,14 +128,22 @@ class Planner:
         return None
 
 
+def _may_take_risks(history: History) -> bool:
+    failures = history.failures
+    if not failures.architectures:
+        return False
+    return not failures.any_completed or failures.in_a_row < _MOST_IN_A_ROW
+
+
 def _exhausted(history: History) -> str:
-    message = (
-        f"every architecture and hyperparameter bin of the search space has been tried ({len(history)} trials); "
-        "add blocks to blocks_to_use, raise maximum_depth or widen the hyperparameter ranges to go on"
-    )
-    failing = ", ".join(sorted(history.failures.blocks))
-    if failing:
-        return f"{message} (not tried further, since all their trials have failed: {failing})"
-    if history.failures.architectures:
-        return f"{message} (architectures that have failed are not tried again)"
-    return message
+    failures, trials = history.failures, f"{len(history)} trials"
+    hint = "add blocks to blocks_to_use, raise maximum_depth or widen the hyperparameter ranges to go on"
+    if failures.any_completed and failures.in_a_row >= _MOST_IN_A_ROW:
+        failing = ", ".join(sorted(failures.blocks))
+        of_blocks = f"; all towers with these have failed: {failing}" if failing else ""
+        return (
+            "everything that is left of the search space is expected to fail, as the last "
+            f"{failures.in_a_row} towers have ({trials}{of_blocks}); {hint}"
+        )
+    message = f"every architecture and hyperparameter bin of the search space has been tried ({trials}); {hint}"
+    return f"{message} (architectures that have failed are not tried again)" if failures.architectures else message

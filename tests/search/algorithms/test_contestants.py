@@ -137,6 +137,12 @@ def test_the_walk_takes_steps_for_the_worse_as_often_as_the_temperature_says():
     assert np.mean(accepted) == pytest.approx(np.exp(-2), abs=0.05)
 
 
+@pytest.mark.parametrize("losses", [(1e-300, 2e-300), (0.0, 5e-324, 1e-310), (1.0, 1.0 + 2**-52, 1.0)])
+def test_a_walk_follows_every_step_where_results_differ_by_rounding_only(losses):
+    proposals = _proposals(make_spec("SIMULATED_ANNEALING"), _history(*losses))
+    assert {proposal.parent for proposal in proposals} == {len(losses)}
+
+
 def test_local_search_stays_with_the_best_until_all_its_neighbours_were_tried():
     spec = make_spec("LOCAL_SEARCH", blocks_to_use=("LOWRANK_1", "LOWRANK_2"), minimum_depth=3, maximum_depth=3)
     goal = ("LOWRANK_1",) * 3

@@ -117,13 +117,81 @@ def test_a_space_in_which_everything_fails_goes_on_until_the_worker_stops():
     assert len(history.failed) == 15
 
 
-def test_a_space_of_which_only_what_fails_is_left_is_exhausted():
-    spec = only(A, B, learning={"optimizers": ["adam"], "learning_rate_range": [{"minimum": 0.1, "maximum": 0.1}]})
-    planner = make_planner(spec)
+ONE_BIN = {"optimizers": ["adam"], "learning_rate_range": [{"minimum": 0.1, "maximum": 0.1}]}
+
+
+def run_to_the_end(spec, loss, seed=0):
+    """Plans until nothing is left; the history, and what the planner says."""
     history = History("loss", "minimize")
-    with pytest.raises(SpaceExhaustedError, match=f"not tried further, since all their trials have failed: {B}"):
-        run_study(planner, 20, lambda plan: None if B in plan.architecture else 1.0, history)
-    assert len(history.completed) == 2
+    with pytest.raises(SpaceExhaustedError) as error:
+        run_study(make_planner(spec, seed), 1000, loss, history)
+    return history, str(error.value)
+
+
+def test_what_is_expected_to_fail_is_tried_before_the_space_is_called_exhausted():
+    history, message = run_to_the_end(
+        only(A, B, learning=ONE_BIN), lambda plan: None if B in plan.architecture else 1.0
+    )
+    assert (len(history.completed), len(history.failed)) == (2, 4)
+    assert "every architecture and hyperparameter bin of the search space has been tried (6 trials)" in message
+    assert message.endswith("(architectures that have failed are not tried again)")
+
+
+@pytest.mark.parametrize("search", ["PREDICTOR_GUIDED_BEAM", "NONADAPTIVE_RANDOM_SEARCH", "GRID_SEARCH"])
+def test_two_failures_do_not_end_a_study_of_a_block_that_mostly_works(search):
+    """Only the networks that begin with C and do not end with A fail, so that others with C are left."""
+    spec = make_spec(search, blocks_to_use=(A, B, C), minimum_depth=3, maximum_depth=3, learning=ONE_BIN)
+
+    def loss(plan):
+        first, _, last = plan.architecture
+        return None if first == C and last != A else 1.0
+
+    # The first two trials fail, and all others with C have to be taken for failures until only they are left.
+    history = history_of(((C, A, B), None), ((C, B, B), None), ((A, A, A), 1.0), ((B, B, B), 1.0))
+    assert history.failures.blocks == {C}
+    with pytest.raises(SpaceExhaustedError, match="has been tried"):
+        run_study(make_planner(spec), 1000, loss, history)
+    tried = {trial.plan.architecture for trial in history.trials}
+    assert len(tried) == 27
+    assert len(history.failed) == 6
+
+
+def test_a_study_of_which_only_what_fails_is_left_ends_before_its_workers_give_up():
+    spec = make_spec(blocks_to_use=(A, B, D), minimum_depth=3, maximum_depth=3, learning=ONE_BIN)
+    history, message = run_to_the_end(spec, lambda plan: None if B in plan.architecture else 1.0)
+    assert len(history.completed) == 8
+    assert history.failures.in_a_row == 8
+    assert (
+        f"is expected to fail, as the last 8 towers have ({len(history)} trials; all towers with these have" in message
+    )
+    assert f"failed: {B}); add blocks" in message
+
+
+@pytest.mark.parametrize("search", ["PREDICTOR_GUIDED_BEAM", "NONADAPTIVE_RANDOM_SEARCH", "GRID_SEARCH"])
+def test_no_walk_goes_through_a_large_space_of_suspect_towers(search, monkeypatch):
+    walked, enumerate_all = [], Grammar.enumerate
+
+    def enumerate_some(*given):
+        for architecture in enumerate_all(*given):
+            walked.append(architecture)
+            assert len(walked) < 100_000, "of 2**30"
+            yield architecture
+
+    monkeypatch.setattr(Grammar, "enumerate", enumerate_some)
+    spec = make_spec(search, blocks_to_use=(A, B), minimum_depth=30, maximum_depth=30, learning=ONE_BIN)
+    # Whatever has both blocks is suspect, and the two towers that have one have failed, too.
+    history = history_of((15 * (A, B), None), (30 * (A,), None), (30 * (B,), None))
+    run_study(make_planner(spec), 3, lambda plan: None, history)
+    run_study(make_planner(spec), 3, lambda plan: 1.0, history)
+    assert len({trial.plan.architecture for trial in history.trials}) == 9
+
+
+def test_an_architecture_that_failed_is_no_risk_worth_taking():
+    spec = only(A, B, learning={"optimizers": ["adam"]})  # ten bins of the learning rate for each tower
+    history, _ = run_to_the_end(spec, lambda plan: None if B in plan.architecture else 1.0)
+    failed_ones = [trial.plan.architecture for trial in history.failed]
+    assert len(history.completed) == 20
+    assert sorted(failed_ones) == sorted({(B,), (A, B), (B, A), (B, B)})
 
 
 @pytest.mark.parametrize("search", ["LINEAR_MODEL", "HARMONICA_SEARCH", "GAUSSIAN_PROCESS", "REINFORCE"])
