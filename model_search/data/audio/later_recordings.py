@@ -89,8 +89,9 @@ def _read(paths: Sequence[pathlib.Path], wanted: LogMel, note: Note | None) -> l
     if damaged:
         shown = named([(paths[row], reason) for row, reason in damaged])
         raise DataError(f"{len(damaged)} of {len(paths)} recordings cannot be read: {shown}; leave them out")
-    for sentence in [] if note is None else note_of_cut_off(paths):
-        note(sentence)
+    if note is not None:
+        for sentence in note_of_cut_off(paths):
+            note(sentence)
     return found
 
 

@@ -66,8 +66,9 @@ def _read(source: Any, description: Mapping[str, Any], note: Note | None) -> Lab
     about = description["sequences"]
     if isinstance(source, str | os.PathLike):
         found = in_file(source, description)
-        for sentence in found.notes if note is not None else ():
-            note(sentence)
+        if note is not None:
+            for sentence in found.notes:
+                note(sentence)
         _noted(found.sequences, note)
         return found
     if isinstance(source, Mapping):
