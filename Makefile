@@ -56,6 +56,7 @@ bench-one-shot: $(STAMP)
 
 bench-modalities: $(STAMP)
 	$(BIN)/python benchmarks/modalities.py --results modalities.json $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/tower_speed.py $(if $(DATASETS),--datasets $(DATASETS))
 
 bench-weights: $(STAMP)
 	$(BIN)/python benchmarks/weights.py --seeds 5 $(BENCH_FLAGS)
