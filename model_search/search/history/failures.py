@@ -85,6 +85,11 @@ class Failures:
         return bool(self._completed)
 
     @property
+    def prevail(self) -> bool:
+        """Whether some towers have been trained, and more have failed."""
+        return 0 < len(self._completed) < len(self._failed)
+
+    @property
     def in_a_row(self) -> int:
         """How many towers have failed since the last one that was trained, by their ids."""
         last = self._completed[-1] if self._completed else 0
