@@ -251,7 +251,7 @@ def test_what_failed_is_indexed_once_until_another_trial_ends(monkeypatch):
 @hypothesis.given(
     st.lists(st.tuples(st.lists(st.sampled_from("ABCD"), min_size=1, max_size=3), st.booleans()), max_size=12)
 )
-@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.settings(max_examples=60)
 def test_an_architecture_is_avoided_exactly_where_it_failed_or_its_blocks_are_suspect(trials):
     failures = Failures()
     for number, (architecture, fails) in enumerate(trials, start=1):
