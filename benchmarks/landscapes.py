@@ -217,6 +217,7 @@ LANDSCAPES: Mapping[str, Callable[[int], Landscape]] = {
     "noise_full": lambda seed: _of_table(_interacting(seed, 8, 4, 2), 1.0),
     "failing_10": lambda seed: _of_table(_failing(seed, 8, 4, 0.1)),
     "failing_30": lambda seed: _of_table(_failing(seed, 8, 4, 0.3)),
+    "failing_90": lambda seed: _of_table(_failing(seed, 8, 4, 0.9)),
     "free_length": lambda seed: _free_length(seed, 5, 6),
     "tuned": lambda seed: _tuned(seed, 6, 4),
 }

@@ -19,6 +19,7 @@ from model_search.search.history.history import History
 from model_search.search.planning.planner import Planner, PlannerSettings
 from model_search.search.predictor.recommend import recommend
 from model_search.search.space.grammar import Grammar
+from model_search.spec.searches import VERSION
 
 RUNS = ("accuracy_run1", "accuracy_run2", "accuracy_run3")
 Architecture = Sequence[str]
@@ -175,7 +176,10 @@ def searched_by(contestant: str, spec: PhoenixSpec) -> PhoenixSpec:
     spec.MergeFrom(_CONTESTANTS[name][1])
     for setting in filter(None, given.split(",")):
         key, _, value = setting.partition("=")
-        spec.search_settings.hparam[key].float_value = float(value)
+        if key == VERSION:
+            spec.search_settings.hparam[key].int64_value = int(value)
+        else:
+            spec.search_settings.hparam[key].float_value = float(value)
     return spec
 
 

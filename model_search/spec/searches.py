@@ -140,7 +140,7 @@ class Search:
 
 
 VERSION = "version"  # the setting of a search that a study keeps
-LATEST_VERSION = 5
+LATEST_VERSION = 6
 
 SEARCHES: Registry[Search] = Registry("search", "model_search.search.algorithms", "model_search.register_search")
 

@@ -50,7 +50,18 @@ def test_there_are_landscapes_of_many_kinds(bench):
 
 @pytest.mark.parametrize(
     "name",
-    ["additive", "nk2", "nk4_binary", "wide", "dead_ends", "many_names", "plateaus", "heavy_tail", "failing_30"],
+    [
+        "additive",
+        "nk2",
+        "nk4_binary",
+        "wide",
+        "dead_ends",
+        "many_names",
+        "plateaus",
+        "heavy_tail",
+        "failing_30",
+        "failing_90",
+    ],
 )
 def test_the_best_of_a_landscape_is_the_best_of_its_table(bench, name):
     found = bench[1].LANDSCAPES[name](3)
@@ -76,7 +87,9 @@ def test_the_best_network_needs_its_own_learning_rate(bench):
     assert max(found.value(plan) for plan in plans) <= found.best
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("failing_10", 0.1, 0.25), ("failing_30", 0.3, 0.45)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("failing_10", 0.1, 0.25), ("failing_30", 0.3, 0.45), ("failing_90", 0.9, 0.92)]
+)
 def test_some_networks_cannot_be_trained(bench, name, low, high):
     assert low <= np.mean([np.isnan(bench[1].LANDSCAPES[name](seed).table).mean() for seed in range(5)]) <= high
 
@@ -183,6 +196,7 @@ def test_a_variant_is_chosen_by_the_other_spaces(bench):
 def test_a_variant_is_asked_for_by_its_settings(bench):
     spec = bench[1].LANDSCAPES["nk1"](0).spec("default:most_steps=0.25")
     assert spec.search_settings.hparam["most_steps"].float_value == 0.25
+    assert bench[1].LANDSCAPES["nk1"](0).spec("default:version=5").search_settings.hparam["version"].int64_value == 5
     keys = {bench[0].Job("nk1", name, 0, (5,)).key("") for name in ("default", "default:most_steps=0.25")}
     assert len({key.rsplit("/", 1)[1] for key in keys}) == 2
 

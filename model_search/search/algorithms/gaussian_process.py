@@ -16,6 +16,7 @@ from model_search.search.algorithms.algorithm import Proposal
 from model_search.search.algorithms.registry import register_search
 from model_search.search.algorithms.tower_search import Tower, TowerSearch, best_and_latest, best_of, one_thread
 from model_search.search.history.history import History
+from model_search.search.predictor.predictor import Memory
 from model_search.search.space.architecture import Architecture
 from model_search.search.space.edit_distance import encode, hamming, levenshtein
 from model_search.search.space.grammar import Grammar
@@ -42,6 +43,21 @@ def _check(checker: Checker) -> None:
             f"exploration is {settings.exploration:.7g}; expected 0 or more standard deviations.",
             (*path, "exploration"),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Learnt:
+    """What a history has taught, the same for all draws of a trial.
+
+    Attributes:
+        process: The process; None where there are too few towers.
+        roots: The best towers.
+        tried: What was tried, in its canonical form.
+    """
+
+    process: _Process | None
+    roots: tuple[Proposal, ...] = ()
+    tried: frozenset[Architecture] = frozenset()
 
 
 @register_search(
@@ -79,6 +95,7 @@ class GaussianProcessSearch(TowerSearch):
     acquisition: str = "UPPER_CONFIDENCE_BOUND"
     exploration: float = 2.0
     trials_before_fit: int = 10
+    _memory: Memory[_Learnt] = dataclasses.field(default_factory=Memory, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.acquisition not in _ACQUISITIONS:
@@ -97,15 +114,20 @@ class GaussianProcessSearch(TowerSearch):
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """The untried tower of the best acquisition that was found; random ones at the beginning."""
+        with one_thread():
+            learnt = self._memory.recall(history, lambda: self._learn(history))
+            best = None if learnt.process is None else self._climb(learnt.process, learnt, history, rng)
+        return best or self.unlike_running(history, lambda: self.draw(history, rng))
+
+    def _learn(self, history: History) -> _Learnt:
         towers = self.towers(history)
         begun = len(towers) + len(history.unfinished)
         if len(towers) < 2 or begun < self.trials_before_fit:
-            return self.unlike_running(history, lambda: self.draw(history, rng))
-        with one_thread():
-            known = best_and_latest(self.towers_with_failed(history), _BEST, _LATEST)
-            process = self._fit(known, sorted(self.running(history))[-_RUNNING:])
-            best = self._climb(process, towers, history, rng)
-        return best or self.unlike_running(history, lambda: self.draw(history, rng))
+            return _Learnt(None)
+        known = best_and_latest(self.towers_with_failed(history), _BEST, _LATEST)
+        roots = tuple(Proposal(tower.architecture, parent=tower.trial.id) for tower in best_of(towers, _ROOTS))
+        process = self._fit(known, sorted(self.running(history))[-_RUNNING:])
+        return _Learnt(process, roots, frozenset(self.tried(history)))
 
     def _fit(self, towers: Sequence[Tower], running: Sequence[Architecture]) -> _Process:
         known = [self.grammar.canonical(tower.architecture) for tower in towers]
@@ -114,13 +136,10 @@ class GaussianProcessSearch(TowerSearch):
         process = _Process.fit(known, _tame(losses), numbers, is_fixed=self.grammar.is_fixed)
         return process.believe(running) if running else process
 
-    def _climb(
-        self, process: _Process, towers: Sequence[Tower], history: History, rng: np.random.Generator
-    ) -> Proposal | None:
+    def _climb(self, process: _Process, learnt: _Learnt, history: History, rng: np.random.Generator) -> Proposal | None:
         """The best of a tree of changes; None where it finds nothing untried."""
         allowed = self.allowed_depth(history)
-        seen = set(self.tried(history))
-        leaves = [Proposal(tower.architecture, parent=tower.trial.id) for tower in best_of(towers, _ROOTS)]
+        seen, leaves = set(learnt.tried), list(learnt.roots)
         newcomers = [Proposal(self.grammar.random_of_any_depth(rng, allowed)) for _ in range(_NEWCOMERS)]
         avoids = history.failures.avoids
         pool = [

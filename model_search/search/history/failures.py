@@ -48,6 +48,7 @@ class Failures:
         self._sound: set[str] = set()
         self._completed: list[int] = []
         self._failed: dict[int, tuple[str, ...]] = {}
+        self._architectures: frozenset[tuple[str, ...]] | None = frozenset()
         self._verdict: Verdict | None = None
         self._takes_risks = False
 
@@ -62,13 +63,14 @@ class Failures:
             bisect.insort(self._completed, trial.id)
         elif trial.state == TrialState.FAILED and plan.is_on_labels_alone:
             self._failed[trial.id] = plan.architecture
-        self._verdict = None
+        self._architectures = self._verdict = None
 
     def copy(self) -> Failures:
         """A copy that does not change with this object."""
         other = Failures()
         other._built, other._sound = set(self._built), set(self._sound)
         other._completed, other._failed = list(self._completed), dict(self._failed)
+        other._architectures = self._architectures
         return other
 
     def taking_risks(self) -> Failures:
@@ -83,15 +85,22 @@ class Failures:
         return bool(self._completed)
 
     @property
+    def prevail(self) -> bool:
+        """Whether some towers have been trained, and more have failed."""
+        return 0 < len(self._completed) < len(self._failed)
+
+    @property
     def in_a_row(self) -> int:
         """How many towers have failed since the last one that was trained, by their ids."""
         last = self._completed[-1] if self._completed else 0
         return sum(1 for number in self._failed if number > last)
 
     @property
-    def architectures(self) -> set[tuple[str, ...]]:
-        """Architectures that have failed whenever they were tried."""
-        return set(self._failed.values()) - self._built
+    def architectures(self) -> frozenset[tuple[str, ...]]:
+        """Architectures that have failed whenever they were tried; the same object until another trial ends."""
+        if self._architectures is None:
+            self._architectures = frozenset(self._failed.values()) - self._built
+        return self._architectures
 
     @property
     def blocks(self) -> Blocks:
@@ -118,7 +127,7 @@ class Failures:
         return (
             not verdict.blocks.isdisjoint(blocks)
             or any(suspects <= blocks for suspects in verdict.together)
-            or architecture in self._failed.values()
+            or architecture in self.architectures
         )
 
     def _assess(self) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,6 +177,7 @@ class PlanMaker:
         self.algorithm.use(predictors)
         self.sampler = make_sampler(settings.sampler, self.grammar, self.algorithm.sampler, predictors)
         self._random_sampler = RandomSampler()
+        self._failed: tuple[Collection[Architecture], frozenset[Architecture]] = ((), frozenset())
 
     def search(self, request: Request) -> TrialPlan | None:
         """What the search proposes next."""
@@ -328,14 +329,22 @@ class PlanMaker:
         failures = request.history.failures
         if source.takes_risks or not failures.architectures:
             return False
+        architecture = proposal.architecture
         if request.takes_risks:
             if not failures.any_completed:
                 return False
-            failures = failures.taking_risks()
-        if failures.avoids(proposal.architecture):
+            if architecture in failures.architectures:
+                return True
+        elif failures.avoids(architecture):
             return True
-        same = self.space.canonical(proposal.architecture)
-        return same != proposal.architecture and same in {self.space.canonical(a) for a in failures.architectures}
+        same = self.space.canonical(architecture)
+        return same != architecture and same in self._failed_towers(failures.architectures)
+
+    def _failed_towers(self, architectures: Collection[Architecture]) -> frozenset[Architecture]:
+        """The canonical forms of what has failed, made once until another trial ends."""
+        if self._failed[0] is not architectures:
+            self._failed = (architectures, frozenset(map(self.space.canonical, architectures)))
+        return self._failed[1]
 
     def _mended(self, proposal: Proposal, history: History, rng: np.random.Generator) -> Proposal:
         """The same with random other blocks in place of those that fail by themselves."""

@@ -118,7 +118,8 @@ class Predictor:
         self._grammar = grammar
         self.tried = [_tried(trial, grammar) for trial in chosen(history)]
         running = [_tried(trial, grammar) for trial in history.unfinished[-MOST_RUNNING:] if is_own(trial)]
-        failed = [_tried(trial, grammar) for trial in history.failed if _tells(trial)][-MOST_FAILED:]
+        telling = [trial for trial in history.failed if _tells(trial)]
+        failed = [_tried(trial, grammar) for trial in telling[-MOST_FAILED:]]
         values = [-history.loss(item.trial) for item in self.tried]
         # A trial that failed is as bad as the worst that did not.
         every = scale(np.array([*values, *([min(values, default=0.0)] * len(failed))]))

@@ -314,11 +314,12 @@ class Grammar:
             ends = list(itertools.accumulate(self.crossed_together or (1,) * len(one)))
             parts = [_pick((one, two), rng)[start:end] for start, end in itertools.pairwise((0, *ends))]
             return self._rebuild(first, [name for part in parts for name in part])
+        draws = self.draws
         cuts = [
             (i, j)
             for i in range(len(one) + 1)
             for j in range(len(two) + 1)
-            if i + len(two) - j in self.draws and (i, j) not in ((0, 0), (len(one), len(two)))
+            if i + len(two) - j in draws and (i, j) not in ((0, 0), (len(one), len(two)))
         ]
         if not cuts:
             return tuple(first)
@@ -329,9 +330,14 @@ class Grammar:
         """All other towers that one change leads to (as in `vary`), each once, in a fixed order."""
         if not self.fits(architecture):
             return []
+        bodies = self._changed_bodies(self._body(architecture), len(architecture), allowed_depth)
+        if self._is_plain(architecture) and self.equivalence.is_trivial:
+            # Each change is a legal tower of one name: searches of long towers ask for thousands.
+            before = tuple(architecture)
+            return [body for body in dict.fromkeys(bodies) if body != before]
         seen = {self.canonical(architecture)}
         found = []
-        for body in self._changed_bodies(self._body(architecture), len(architecture), allowed_depth):
+        for body in bodies:
             neighbour = self._rebuild(architecture, body)
             same = self.canonical(neighbour)
             if same not in seen:

@@ -118,3 +118,21 @@ def test_no_history_gives_random_towers():
         for seed in range(20)
     ]
     assert {proposal.parent for proposal in proposals} == {None}
+
+
+def test_all_draws_of_a_trial_share_one_process_and_propose_what_each_would_by_itself(monkeypatch):
+    spec = make_spec("GAUSSIAN_PROCESS", blocks_to_use=BLOCKS, minimum_depth=5, maximum_depth=5)
+    history = run_study(
+        make_planner(spec), 16, lambda plan: None if plan.trial_id % 4 == 0 else _value(plan.architecture)
+    )
+    fitted, fit = [], _Process.fit.__func__
+    monkeypatch.setattr(_Process, "fit", classmethod(lambda *given, **more: fitted.append(1) or fit(*given, **more)))
+    kept = make_algorithm(spec)
+    for number, changed in enumerate([completed, running, running, completed], start=17):
+        seeds = range(4)
+        shared = [kept.propose(history, np.random.default_rng(seed)) for seed in seeds]
+        assert len(fitted) == 1
+        assert shared == [make_algorithm(spec).propose(history, np.random.default_rng(seed)) for seed in seeds]
+        plan = make_plan(number, shared[0].architecture)
+        history.update([running(number, plan) if changed is running else completed(number, 2.0, plan)])
+        fitted.clear()

@@ -1,10 +1,10 @@
-"""What versions 4 and 5 of the guided beam add: a share of trials for a process over edit distances, which explores."""
+"""What versions 4 to 6 of the guided beam add: a process over edit distances, which explores, and early steps."""
 
 import types
 
 import numpy as np
 import pytest
-from search_factory import completed, make_plan, make_planner, make_spec, rough_loss, run_study
+from search_factory import completed, failed, make_plan, make_planner, make_spec, rough_loss, run_study
 
 from model_search.search.algorithms.guided_beam import GuidedBeam
 from model_search.search.algorithms.portfolio.process_portfolio import PROCESS_FROM, ProcessPortfolio
@@ -48,6 +48,7 @@ def _believing(probability, **settings):
 def test_each_version_is_its_own_class():
     classes = {
         None: ProcessPortfolio,
+        6: ProcessPortfolio,
         5: ProcessPortfolio,
         4: ProcessPortfolio,
         3: PortfolioBeam,
@@ -172,3 +173,38 @@ def test_it_is_no_worse_than_the_process_alone_where_much_interacts():
 
     differences = [best(NAME, seed) - best("GAUSSIAN_PROCESS", seed) for seed in range(6)]
     assert np.mean(differences) < 0.25  # random search is worse by 0.55
+
+
+def _mostly_failing(trained, failing):
+    """So many trained towers, then failed ones, all of them random."""
+    rng, history = np.random.default_rng(1), History("loss", "minimize")
+    for number in range(1, trained + failing + 1):
+        plan = make_plan(number, [BLOCKS[int(rng.integers(4))] for _ in range(6)])
+        history.update([completed(number, 1.0, plan) if number <= trained else failed(number, plan)])
+    return history
+
+
+def _edits(one, other):
+    return sum(mine != theirs for mine, theirs in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(("trained", "failing", "steps"), [(0, 4, False), (1, 1, False), (1, 2, True), (4, 5, True)])
+def test_where_most_towers_fail_the_first_that_were_trained_are_followed(trained, failing, steps):
+    history = _mostly_failing(trained, failing)
+    known = {trial.id: trial.plan.architecture for trial in history.completed}
+    for seed in range(10):
+        proposal = make_algorithm(_spec()).propose(history, np.random.default_rng(seed))
+        assert (proposal.parent is not None) == steps
+        assert not steps or _edits(proposal.architecture, known[proposal.parent]) == 1
+        earlier = make_algorithm(_spec(version=5)).propose(history, np.random.default_rng(seed))
+        assert (earlier.parent, earlier.random) == (None, True)
+
+
+def test_a_tower_that_cannot_be_trained_is_not_tried_as_a_step():
+    history = _mostly_failing(1, 2)
+    start = history.completed[0].plan.architecture
+    grammar = make_algorithm(_spec()).grammar
+    beside = grammar.neighbours(start)
+    history.update(failed(4 + place, make_plan(4 + place, tower)) for place, tower in enumerate(beside[:-1]))
+    proposals = [make_algorithm(_spec()).propose(history, np.random.default_rng(seed)) for seed in range(5)]
+    assert {proposal.architecture for proposal in proposals} == {beside[-1]}

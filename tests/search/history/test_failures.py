@@ -1,14 +1,18 @@
 """What failed trials have in common, and how the search keeps away from it."""
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 from search_factory import completed, failed, make_plan, make_planner, make_spec, make_trial, run_study
 
 from model_search.errors import SpaceExhaustedError
 from model_search.metadata.trial import DistillationPlan, EnsemblePlan, TrialState
+from model_search.search.history.failures import Failures
 from model_search.search.history.history import History
 from model_search.search.predictor.predictor import Predictor
 from model_search.search.samplers.bayesian_sampler import _failed
 from model_search.search.space.grammar import Grammar
+from model_search.search.space.hyperparameter_space import Space
 
 A, B, C, D = "FULLY_CONNECTED", "LOWRANK_1", "IDENTITY", "BOTTLENECK_32"
 
@@ -218,3 +222,47 @@ def test_the_predictor_expects_little_of_what_is_like_failed_trials():
 def test_hyperparameters_are_blamed_where_no_block_is():
     history = history_of(((A,), 1.0), ((B,), 3.0), ((A, B), None), ((A, C), None), ((C, A), None))
     assert [(trial.id, value) for trial, value in _failed(history)] == [(3, 3.0)]
+
+
+def test_what_failed_is_indexed_once_until_another_trial_ends(monkeypatch):
+    """In a space with many names for a tower, each proposal is compared with all that failed."""
+    spec = make_spec(
+        "NONADAPTIVE_RANDOM_SEARCH",
+        blocks_to_use=(B, C, D),
+        minimum_depth=5,
+        maximum_depth=5,
+        stages=[{"first": 0, "last": 4}],
+        identity_blocks=[C],
+        learning=ONE_BIN,
+    )
+    grammar, history = Grammar.of(spec), history_of((5 * (B,), 1.0), (5 * (C,), 1.0), (5 * (D,), 1.0))
+    shallow = [name for name in grammar.enumerate(5) if C in name and name != 5 * (C,)][:50]
+    history.update(failed(4 + place, make_plan(4 + place, name)) for place, name in enumerate(shallow))
+    asked, canonical = [], Space.canonical
+    monkeypatch.setattr(Space, "canonical", lambda *given: asked.append(given) or canonical(*given))
+    planner = make_planner(spec)
+    for attempt in range(3):
+        proposed = grammar.canonical(planner.plan(54, history, attempt).architecture)
+        assert proposed not in {grammar.canonical(name) for name in shallow}
+    assert len(shallow) == 50
+    assert len(asked) < 2 * len(shallow)
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.lists(st.sampled_from("ABCD"), min_size=1, max_size=3), st.booleans()), max_size=12)
+)
+@hypothesis.settings(max_examples=60)
+def test_an_architecture_is_avoided_exactly_where_it_failed_or_its_blocks_are_suspect(trials):
+    failures = Failures()
+    for number, (architecture, fails) in enumerate(trials, start=1):
+        plan = make_plan(number, architecture)
+        failures.add(failed(number, plan) if fails else completed(number, 1.0, plan))
+        built = {tuple(known) for known, failing in trials[:number] if not failing}
+        unbuilt = {tuple(known) for known, failing in trials[:number] if failing} - built
+        assert failures.architectures == failures.copy().architectures == unbuilt
+        assert failures.architectures is failures.architectures
+        for known, _ in trials:
+            suspect = any(block in failures.blocks for block in known)
+            suspect = suspect or any(together <= set(known) for together in failures.verdict.together)
+            assert failures.avoids(known) == (tuple(known) not in built and (suspect or tuple(known) in unbuilt))
+            assert failures.taking_risks().avoids(known) == (tuple(known) in unbuilt)

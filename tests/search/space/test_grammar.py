@@ -290,3 +290,17 @@ def test_a_tower_with_the_user_s_own_flatten_block_keeps_it(own_blocks):
             assert changed.count("OWN_FLATTEN") == 1
             assert not {"PLATE_REDUCTION_FLATTEN", "FLATTEN"} & set(changed)
             assert set(changed[: changed.index("OWN_FLATTEN")]) <= {"OWN_CONVOLUTION"}
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.lists(st.sampled_from(DENSE[:3]), min_size=1, max_size=5),
+    st.one_of(st.none(), st.integers(1, 5)),
+)
+def test_neighbours_of_plain_towers_are_those_that_the_rules_of_order_give(least, more, architecture, allowed):
+    grammar, by_rules = (_grammar("DNN", least, least + more, DENSE[:3]) for _ in range(2))
+    by_rules.__dict__["_plain_blocks"] = frozenset()  # as if the order of blocks had rules
+    found = grammar.neighbours(architecture, allowed)
+    assert found == by_rules.neighbours(architecture, allowed)
+    assert all(type(neighbour) is tuple for neighbour in found)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PROCESS_FROM = 16  # the first trial that may be the process's
 EXPLORING_FROM = 5  # the version from which on the process explores more when progress has stalled
+STEPPING_FROM = 6  # the version from which on steps follow the first trained towers where most fail
 _EARLIER: dict[int, type[GuidedBeam]] = {1: GuidedBeam, 2: RobustBeam, 3: PortfolioBeam}
 
 
@@ -59,19 +60,26 @@ class ProcessPortfolio(PortfolioBeam):
 
     The process proposes no architecture twice. Where hyperparameters are searched, too, its greatest share is half.
 
+    Where most towers fail, so few random ones can be trained that the predictor had nothing to learn from for long.
+    As long as it has not, and more towers have failed than have been trained, trials are plain steps from these: what
+    can be trained has neighbours that can.
+
     Versions 1, 2 and 3 are `GuidedBeam`, `RobustBeam` and `PortfolioBeam`; in version 4 the process always explores as
-    much. Studies go on with the version that they began with.
+    much, and up to version 5 all trials are random until the predictor learns. Studies go on with the version that they
+    began with.
 
     Attributes:
         most_process: The greatest share of trials that the process over edit distances proposes.
         doubt: How likely it is that no part counts by itself, where the process has half of that share.
         stalled_exploration: By how much the process's exploration grows until progress has stalled, as a share of what
             it is at first, where no part counts by itself.
+        steps_early: Whether trials are plain steps where most towers fail and the predictor cannot learn yet.
     """
 
     most_process: float = 0.8
     doubt: float = 0.1
     stalled_exploration: float = 2.0
+    steps_early: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,11 +95,15 @@ class ProcessPortfolio(PortfolioBeam):
         found = PortfolioBeam.of(spec)
         share, doubt = float(settings["most_process"]), float(settings["doubt"])
         growth = float(settings["stalled_exploration"]) if version >= EXPLORING_FROM else 0.0
-        return cls(found.beam, found.repeats, found.starting_points, found.most_steps, share, doubt, growth)
+        early = version >= STEPPING_FROM
+        return cls(found.beam, found.repeats, found.starting_points, found.most_steps, share, doubt, growth, early)
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """What the process over edit distances finds most promising, or what the portfolio beam proposes."""
-        if Predictor.can_learn(history, WARM_UP):
+        can_learn = Predictor.can_learn(history, WARM_UP)
+        if self.steps_early and not can_learn and history.failures.prevail:
+            return self._step(history, rng)
+        if can_learn:
             # The same for all draws of a trial.
             coin = np.random.default_rng([len(history), history.completed_count, 3]).random()
             if coin < self.most_process and coin < self._share_of_process(history):
