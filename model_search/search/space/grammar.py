@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -359,11 +359,15 @@ class Grammar:
         order = range(len(self.blocks)) if rng is None else rng.permutation(len(self.blocks))
         shuffled = [self.blocks[i] for i in order]
         choices = [[name for name in shuffled if name in self.choices(position)] for position in range(draws)]
-        shrinks = bool(self.equivalence.identity_blocks) and not self.equivalence.stages
+        identities = self.equivalence.identity_blocks
+        shrinks = bool(identities) and not self.equivalence.stages
+        if shrinks and draws > self.minimum_depth:
+            choices = [[name for name in names if name not in identities] for names in choices]
         seen: set[Architecture] = set()
-        for drawn in itertools.product(*choices):
-            if shrinks and draws > self.minimum_depth and self.equivalence.identity_blocks.intersection(drawn):
-                continue
+        all_drawn: Iterator[Architecture] = itertools.product(*choices)
+        if shrinks and self._plain_blocks and not self.equivalence.of_cells:
+            all_drawn = _named_once(choices, identities)
+        for drawn in all_drawn:
             architecture = self._ordered(drawn)
             # Otherwise no two draws give the same tower, and nothing has to be remembered.
             if reorders(self.blocks, self.problem_type) or not self.equivalence.is_trivial:
@@ -423,6 +427,27 @@ class Grammar:
             for place in range(len(body) + 1):
                 for name in self.blocks:
                     yield (*body[:place], name, *body[place:])
+
+
+def _named_once(choices: Sequence[Sequence[str]], identities: Collection[str]) -> Iterator[Architecture]:
+    """One name of each tower of which identity blocks may be left out, in the order of `itertools.product`.
+
+    A tower of 30 positions may have millions of names. What follows a beginning depends on its length, and on what it
+    has besides identity blocks: of two that are alike in both, the later one leads to nothing new.
+    """
+    begun: set[tuple[int, Architecture]] = set()
+
+    def ended(drawn: Architecture, reduced: Architecture) -> Iterator[Architecture]:
+        if (len(drawn), reduced) in begun:
+            return
+        begun.add((len(drawn), reduced))
+        if len(drawn) == len(choices):
+            yield drawn
+            return
+        for name in choices[len(drawn)]:
+            yield from ended((*drawn, name), reduced if name in identities else (*reduced, name))
+
+    return ended((), ())
 
 
 def _pick(among: Sequence[_T], rng: np.random.Generator) -> _T:

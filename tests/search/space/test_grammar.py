@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -128,6 +130,30 @@ def test_towers_with_identity_blocks_are_those_without():
     assert len(found) == 1 + others + others**2 + others**3
     assert grammar.canonical(["IDENTITY", "LOWRANK_1", "IDENTITY"]) == ("LOWRANK_1",)
     assert grammar.canonical(["IDENTITY"]) == ()
+
+
+def test_a_space_of_few_towers_under_many_names_is_gone_through():
+    grammar = Grammar.of(
+        make_spec(blocks_to_use=DENSE[:2], minimum_depth=30, maximum_depth=30, identity_blocks=DENSE[:1])
+    )
+    found = [grammar.canonical(architecture) for architecture in grammar.enumerate(30)]
+    assert sorted(map(len, found)) == list(range(31))
+
+
+@given(st.integers(1, 3), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**31))
+def test_of_each_tower_the_first_name_is_found(minimum, more, identities, seed):
+    fields = {"blocks_to_use": DENSE[:4], "identity_blocks": DENSE[:identities]}
+    if not more:
+        fields["position_choices"] = [{"blocks": DENSE[1:4]}, *[{}] * (minimum - 1)]
+    grammar = Grammar.of(make_spec(minimum_depth=minimum, maximum_depth=minimum + more, **fields))
+    for draws in grammar.draws:
+        order = [grammar.blocks[place] for place in np.random.default_rng(seed).permutation(len(grammar.blocks))]
+        choices = [[name for name in order if name in grammar.choices(place)] for place in range(draws)]
+        expected = {}
+        for drawn in itertools.product(*choices):
+            if draws == minimum or not set(DENSE[:identities]) & set(drawn):
+                expected.setdefault(grammar.canonical(drawn), drawn)
+        assert list(grammar.enumerate(draws, np.random.default_rng(seed))) == list(expected.values())
 
 
 def test_positions_have_their_own_choices():
