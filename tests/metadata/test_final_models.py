@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_contract import make_ensemble, make_plan, make_student
+from made_records import make_ensemble, make_plan, make_student
 
 from model_search.errors import StoreError
 from model_search.metadata.final_models import Calibration, FinalKind, FinalMember, FinalModel

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 
 import pytest
-from store_contract import RECORD, make_plan, make_result, run_one
+from made_records import RECORD, make_plan, make_result, run_one
 
 from model_search.errors import StoreError
 from model_search.metadata import migrations as migrations_module

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 
 import pytest
-from store_contract import RECORD
+from made_records import RECORD
 
 from model_search.metadata import connection as connection_module
 from model_search.metadata import place_locks

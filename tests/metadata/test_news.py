@@ -4,7 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
-from store_contract import RECORD, StoreContract, make_plan, make_result
+from made_records import RECORD, make_plan, make_result
+from store_contract import StoreContract
 
 from model_search.metadata import ray_store
 from model_search.metadata.ray_store import News

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 from artefact_contract import ArtefactContract
-from store_contract import RECORD, StoreContract
+from made_records import RECORD
+from store_contract import StoreContract
 
 from model_search.errors import StoreError
 from model_search.metadata.ray_store import FileKeeper, RayArtefacts, RayStore, StoreKeeper

@@ -10,7 +10,8 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_contract import RECORD, StoreContract, make_plan, make_result, run_one
+from made_records import RECORD, make_plan, make_result, run_one
+from store_contract import StoreContract
 
 from model_search.errors import StoreError, StudyError, UserError
 from model_search.metadata import connection as connection_module

@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from store_contract import RECORD, make_plan, run_one
+from made_records import RECORD, make_plan, run_one
 
 from model_search.metadata.sqlite_store import SqliteStore
 
