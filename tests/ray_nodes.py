@@ -27,7 +27,9 @@ ENVIRONMENT = {
     "RAY_py_gcs_connect_timeout_s": "600",
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_agent_register_timeout_ms": "600000",
-    "RAY_raylet_client_connect_timeout_milliseconds": "60000",
+    # This one is no limit, but the time between two attempts, of which the first may come before there is a socket.
+    "RAY_raylet_client_connect_timeout_milliseconds": "100",
+    "RAY_raylet_client_num_connect_attempts": "6000",
     "RAY_health_check_initial_delay_ms": "500",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "6",
