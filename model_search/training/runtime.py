@@ -60,7 +60,7 @@ def _load(intra_threads: int, inter_threads: int | None) -> Any:
     # TensorFlow itself turns it on for processors with AVX-512 alone. With AVX2 convolutions take 0.7 of the time, too.
     os.environ.setdefault(_ONEDNN, "1")
     started = time.perf_counter()
-    with _silenced_stderr():
+    with _without_collections(), _silenced_stderr():
         import keras  # noqa: F401  (it loads libraries that write, too)
         import tensorflow as tf
     try:
@@ -74,6 +74,18 @@ def _load(intra_threads: int, inter_threads: int | None) -> Any:
     gc.freeze()
     _LOG.debug("TensorFlow %s imported in %.1f s", tf.__version__, time.perf_counter() - started)
     return tf
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """An import makes objects that stay; looking for garbage among them, again and again, takes a tenth of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def make_deterministic() -> None:

@@ -117,7 +117,7 @@ def test_a_user_who_may_not_write(trained, open_folder, figure):
     warm += [(words[0], f"{open_folder}/warm{i}.keras", *study_of(trained)) for i, words in enumerate(calls[4:6])]
     warm += [("leaderboard", *study), (f"--filename={data}", "--label=label", "--experiment_max_num_trials=1", *study)]
     code = AS_NOBODY.format(
-        warm=warm, path=[str(ROOT), str(pathlib.Path(__file__).parent)], home=str(home), nobody=NOBODY, calls=calls
+        warm=warm, path=[str(ROOT), str(ROOT / "tests")], home=str(home), nobody=NOBODY, calls=calls
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     found = [eval(line) for line in done.stdout.splitlines()]
@@ -206,7 +206,7 @@ def test_a_full_disk_while_reporting_and_exporting(trained, tmp_path, count, fig
         ("export", str(tmp_path / "model"), *study),
     ]
     sizes = [0, 1, 100, 1000, 5000, 10_000, 20_000][:: count(1, 4)]
-    code = LIMITED.format(path=[str(ROOT), str(pathlib.Path(__file__).parent)], calls=calls, sizes=sizes)
+    code = LIMITED.format(path=[str(ROOT), str(ROOT / "tests")], calls=calls, sizes=sizes)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     found = [eval(line) for line in done.stdout.splitlines()]
     assert len(found) == len(sizes) * len(calls), done

@@ -1,5 +1,9 @@
+import contextlib
+import gc
 import subprocess
 import sys
+
+from model_search.training import runtime
 
 
 def test_what_a_report_needs_of_training_loads_no_tensorflow():
@@ -11,3 +15,17 @@ def test_what_a_report_needs_of_training_loads_no_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_garbage_is_looked_for_while_tensorflow_is_imported(monkeypatch):
+    looked_for = []
+
+    @contextlib.contextmanager
+    def around_the_import():
+        looked_for.append(gc.isenabled())
+        yield
+
+    monkeypatch.setattr(runtime, "_silenced_stderr", around_the_import)
+    runtime._load(1, None)
+    assert looked_for == [False]
+    assert gc.isenabled()
