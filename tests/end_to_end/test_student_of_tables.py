@@ -56,7 +56,7 @@ def test_it_is_a_part_of_the_ensemble_where_that_is_better(tmp_path, monkeypatch
     noise = 0.7 * rng.normal(size=1200)
     provider = array_data.Provider(frame, np.where(frame["a"] * frame["b"] + noise > 0, "yes", "no"))
     study = single_trainer.SingleTrainer(provider, constants.DEFAULT_TABULAR).try_models(
-        number_models=20, train_steps=4, eval_steps=None, root_dir=tmp_path, batch_size=64, experiment_name="study",
+        number_models=12, train_steps=4, eval_steps=None, root_dir=tmp_path, batch_size=64, experiment_name="study",
         experiment_owner="", seed=1, progress=False, finish="both", folds=folds,
     )  # fmt: skip
     ensemble, student = study.final_models
