@@ -13,6 +13,9 @@ search: $(STAMP)
 	  --experiment_name=breast_cancer --experiment_owner=$(shell id -un) --experiment_max_num_trials=20 \
 	  --phoenix_train_steps=300 --phoenix_eval_steps=20 --phoenix_batch_size=32 --phoenix_tf_random_seed=1
 
+# Hundreds of processes load the package and the tests: what is compiled is kept, whatever the environment says.
+test test-faults: export PYTHONDONTWRITEBYTECODE =
+
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
