@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import commands
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -71,16 +72,15 @@ def command(*words):
     return [sys.executable, "-m", "model_search", *words]
 
 
-def test_a_copied_study_is_called_by_its_new_name(figure, tmp_path):
+def test_a_copied_study_is_called_by_its_new_name(figure, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(GOLDEN / "study", tmp_path / "runs" / "the copy")
     where = [f"--model_dir={tmp_path / 'runs'}", "--experiment_name=the copy"]
     said = ""
     for words in (["leaderboard"], ["finish"], ["report"], ["predict", str(tmp_path / "nothing.csv")]):
-        ended = subprocess.run(
-            command(*words, *where), env=environment(), capture_output=True, text=True, check=False, cwd=tmp_path
-        )
-        assert "Traceback" not in ended.stderr, ended.stderr
-        said += ended.stdout + ended.stderr
+        called = commands.call(*words, *where)
+        assert "Traceback" not in called.err, called.err
+        said += called.out + called.err
     said += (tmp_path / "runs" / "the copy" / "report.html").read_text(encoding="utf-8")
     connection = sqlite3.connect(tmp_path / "runs" / "the copy" / "study.db")
     (old,) = connection.execute("SELECT name FROM study").fetchone()
