@@ -43,6 +43,7 @@ MENDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("DARTS", {"sampled": True}),
     ("DARTS", {"sampled": True, "warm_up": 0.5}),
     ("SPOS", {}),
+    ("DARTS", {"order": 2}),
 )
 ROWS = (*METHODS, "mends", "vowels")
 FLATTEN = "PLATE_REDUCTION_FLATTEN"
