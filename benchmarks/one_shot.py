@@ -40,10 +40,10 @@ MENDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("DARTS", {"warm_up": 0.5}),
     ("DARTS", {"most_identities": 2}),
     ("DARTS", {"eigenvalue_ratio": 0.75}),
+    ("DARTS", {"order": 2}),
     ("DARTS", {"sampled": True}),
     ("DARTS", {"sampled": True, "warm_up": 0.5}),
     ("SPOS", {}),
-    ("DARTS", {"order": 2}),
 )
 ROWS = (*METHODS, "mends", "vowels")
 FLATTEN = "PLATE_REDUCTION_FLATTEN"

@@ -78,7 +78,7 @@ def _load(intra_threads: int, inter_threads: int | None) -> Any:
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """An import makes objects that stay; looking for garbage among them, again and again, takes a tenth of its time."""
+    """An import makes objects that stay: looking for garbage among them takes up to a tenth of its time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
