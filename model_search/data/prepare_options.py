@@ -20,12 +20,14 @@ from model_search.errors import DataError
 # map is constant if it varies little beside its own largest value, not beside 1. From 6 on texts such as "$1,200" and
 # "36 months" are numbers, in columns where nearly all have the same unit. From 7 on typed times end with their whole
 # second, as those in a text do: they were rounded to the nearest; and typed days that serve as categories are written
-# without a time, as in a CSV file of them. In long CSV files of sequences points are read as in tables since 6.
+# without a time, as in a CSV file of them. In long CSV files of sequences points are read as in tables since 6. From 8
+# on the numbers that a table's models predict lie between those of all its rows, and not of those for training alone.
 RULES_AS_WRITTEN = 2
 RULES_AS_DECLARED = RULES_OF_ANY_SCALE = 5
 RULES_WITH_UNITS = 6
 RULES_AS_IN_FILES = 7
-RULES_OF_NEW_STUDIES = 7
+RULES_OF_ALL_ROWS = 8
+RULES_OF_NEW_STUDIES = 8
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Task:
         classes: The user's own classes in the order of the logits; empty for regression or where unknown.
         target_mean: Regression: mean of the training targets, in the user's units.
         target_scale: Regression: standard deviation of the training targets, in the user's units (never 0).
-        target_range: Regression: the least and the largest training target, scaled; predictions are cut off there. None
+        target_range: Regression: the least and the largest known target, scaled; predictions are cut off there. None
             where they are not.
         weight: Name of the weight column, if any.
         ordered: Classification: whether the classes are in an order, from the least to the most.

@@ -117,7 +117,7 @@ class StudyModels:
         return self._in_range(self._with_weights(tower))
 
     def _in_range(self, model: keras.Model) -> keras.Model:
-        """The model with predictions cut off at the range of the training targets, where the task has one."""
+        """The model with predictions cut off at the range of the known targets, where the task has one."""
         found = self._study.task.target_range
         if found is None or len(self._study.tasks) > 1:
             return model

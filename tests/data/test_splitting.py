@@ -60,3 +60,14 @@ def test_rows_are_shuffled_and_the_seed_matters():
     first, zero = split_rows(1000, 0.2, 1)[1], split_rows(1000, 0.2, 0)[1]
     assert not np.array_equal(first, zero)
     assert 300 < first.mean() < 700
+
+
+def test_predictions_may_reach_the_labels_of_validation():
+    """The models are refitted on these rows, too; a study that began before goes on with the range of training."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 2)), rng.normal(size=40)
+    x_valid, y_valid = rng.normal(size=(12, 2)), np.linspace(-9, 11, 12)
+    provider = Provider(x, y, validation=(x_valid, y_valid))
+    for rules, expected in ((8, (-9, 11)), (7, (y.min(), y.max()))):
+        task = provider.prepare(PrepareOptions(seed=0, batch_size=8, reading_rules=rules)).task
+        assert np.array(task.target_range) * task.target_scale + task.target_mean == pytest.approx(expected)

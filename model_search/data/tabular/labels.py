@@ -360,7 +360,7 @@ def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
 
 
 def fit_range(task: Task, targets: np.ndarray) -> Task:
-    """The task with the range of its training targets, beyond which nothing is predicted; of one number a row alone.
+    """The task with the range of its targets, beyond which nothing is predicted; of one number a row alone.
 
     Args:
         task: What is predicted, with its scale.

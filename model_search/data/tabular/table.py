@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_AS_DECLARED, RULES_AS_WRITTEN, RULES_OF_NEW_STUDIES, PrepareOptions
+from model_search.data.prepare_options import (
+    RULES_AS_DECLARED,
+    RULES_AS_WRITTEN,
+    RULES_OF_ALL_ROWS,
+    RULES_OF_NEW_STUDIES,
+    PrepareOptions,
+)
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
@@ -185,7 +191,8 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     split |= {"train_rows": len(train.targets), "valid_rows": len(valid.targets)}
     task = labels.fit_scale(task, train.targets, checked=rules >= RULES_AS_WRITTEN)
     if rules >= RULES_AS_WRITTEN and split["by"] != BY_TIME:  # what comes later may lie beyond what was
-        task = labels.fit_range(task, train.targets)
+        known = [train.targets, valid.targets] if rules >= RULES_OF_ALL_ROWS else [train.targets]
+        task = labels.fit_range(task, np.concatenate(known))
     notes += labels.scale_notes(task, train.targets)
     others = scaled(others, train.others)
     with_units = raw.reading.get("decimal") != ","

@@ -43,7 +43,7 @@ def test_a_list_of_texts():
     assert data.task.classes == ("meow", "woof")
     assert (len(data.train), len(data.valid)) == (32, 8)
     words = ["mat", "on", "sat", "the", "cat", "dog"]
-    assert data.description["text"] == {"steps": 6, "vocabulary": words, "reading_rules": 7}
+    assert data.description["text"] == {"steps": 6, "vocabulary": words, "reading_rules": 8}
     assert set(texts_of(data, data.valid)) == {"the cat sat on mat ?", "the dog sat on mat ?"}
     assert data.input_specs["tokens"].vocabulary == 8
     assert data.description["notes"] == []
