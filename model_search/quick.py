@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from model_search import constants
@@ -24,7 +24,7 @@ _MOST_SHOWN = 20  # names in a message
 
 def fit(
     x: np.ndarray | pd.DataFrame | str | os.PathLike[str],
-    y: np.ndarray | pd.Series | Sequence[Any] | str,
+    y: np.ndarray | pd.Series | Sequence[Any] | str | None = None,
     *,
     number_models: int = 40,
     train_steps: int | None = None,
@@ -77,6 +77,8 @@ def fit(
     from model_search.trainers.opening.study_setup import spec_of
     from model_search.trainers.option_fields import as_root_dir
 
+    if y is None:
+        raise UserError(_no_labels(x))
     choices = {"task": task, "classes": classes, "quantiles": quantiles, "groups": groups, "time": time}
     provider = _provider(x, y, validation, weights, choices)
     arguments: dict[str, Any] = {"eval_steps": 100, "experiment_owner": ""} | options
@@ -91,6 +93,16 @@ def fit(
         experiment_name=name,
         **arguments,
     )
+
+
+def _no_labels(x: Any) -> str:
+    """What to write where the labels are not given."""
+    if isinstance(x, Mapping) and "data" in x and "target" in x:
+        return "y is missing; of a scikit-learn dataset give both: fit(dataset.data, dataset.target)"
+    how = "expected the labels, one for each row"
+    if not hasattr(x, "columns") and not isinstance(x, str | os.PathLike):
+        return f"y is missing; {how}"
+    return f"y is missing; {how}, or the name of the column that holds them: y='price'"
 
 
 def _provider(x: Any, y: Any, validation: Any, weights: Any, choices: dict[str, Any]) -> Provider:

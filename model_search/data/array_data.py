@@ -346,14 +346,15 @@ def _beside(series: pd.Series, frame: pd.DataFrame, role: str) -> pd.Series:
 def _series(values: Any, name: str) -> pd.Series:
     import pandas as pd
 
-    values = as_pandas(values, f"{name}s")
+    plural = name if name.endswith("s") else f"{name}s"
+    values = as_pandas(values, plural)
     if isinstance(values, pd.DataFrame) and values.shape[1] == 1:
         values = values.iloc[:, 0]
     if isinstance(values, pd.Series):
         found = values.reset_index(drop=True).rename(str(name if values.name is None else values.name))
         _check_cells(found)
         return found
-    array = _as_given(values, f"{name}s")
+    array = _as_given(values, plural)
     if array.dtype.kind in "US":
         array = array.astype(object)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -361,9 +362,9 @@ def _series(values: Any, name: str) -> pd.Series:
     if array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
         array = array.argmax(axis=1)
     if array.dtype.kind == "c":
-        raise DataError(f"{name}s are complex numbers; expected real ones: give the parts columns of their own")
+        raise DataError(f"{plural} are complex numbers; expected real ones: give the parts columns of their own")
     if array.ndim != 1:
-        raise DataError(f"{name}s have the shape {array.shape}; expected one dimension, [rows]")
+        raise DataError(f"{plural} have the shape {array.shape}; expected one dimension, [rows]")
     found = pd.Series(_flat(array, f"the {name} column"), name=name, dtype=object if array.dtype == object else None)
     _check_cells(found)
     return found

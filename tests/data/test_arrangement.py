@@ -77,6 +77,8 @@ def test_groups_of_a_file_and_of_arrays_are_split_alike(frame, tmp_path):
         assert not set(data.groups[:30]) & set(data.groups[30:])
         assert "'who'" not in str(data.description["schema"])
     assert by_name.fingerprint == beside.fingerprint
+    with pytest.raises(DataError, match=r"^groups have the shape \(2, 20\); expected one dimension"):
+        array_data.Provider(features, frame["y"], groups=np.zeros((2, 20))).prepare(OPTIONS)
 
 
 def test_times_may_be_dates_or_numbers(frame, tmp_path):

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_iris
 
 import model_search
 from model_search.data import csv_data
@@ -141,6 +142,9 @@ def test_fit_takes_a_file_or_a_frame_and_the_names_of_columns(tmp_path):
         (tmp_path / "train.csv", frame["y"], "y a Series; expected the name of a column"),
         (tmp_path / "train.csv", "z", "no label column 'z'"),
         (str(tmp_path / "none.csv"), "y", "none.csv"),
+        (frame, None, "y is missing; expected the labels, one for each row, or the name of the column"),
+        (frame.to_numpy(), None, "y is missing; expected the labels, one for each row$"),
+        (load_iris(), None, "y is missing; of a scikit-learn dataset give both"),
     ]:
         with pytest.raises(UserError, match=message):
             model_search.fit(x, y, **options)
