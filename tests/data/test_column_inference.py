@@ -6,9 +6,10 @@ import pytest
 
 from model_search.data import array_data
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.tabular.categories.target_means import Target
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import Target, infer_schema, robust_scale
+from model_search.data.tabular.schema import infer_schema, robust_scale
 from model_search.errors import DataError
 
 ROWS = 400

@@ -12,10 +12,11 @@ from model_search.data import array_data
 from model_search.data.later_rows import PieceReader, inputs_of
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.tabular import columns
+from model_search.data.tabular.categories.target_means import Target
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import Target, infer_schema
+from model_search.data.tabular.schema import infer_schema
 from model_search.errors import DataError
 
 SCHEMA = FeatureSchema(
