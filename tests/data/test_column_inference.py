@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from model_search.data import array_data
-from model_search.data.prepare_options import PrepareOptions
+from model_search.data.prepare_options import RULES_AS_IN_FILES, PrepareOptions
 from model_search.data.tabular.categories.target_means import Target
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import Preprocessor
@@ -126,10 +126,15 @@ def test_missing_is_a_category_where_it_is_frequent():
 def test_categories_are_capped():
     common = np.array([f"k{i % 150:03}" for i in range(3000)], dtype=object)
     common[:2000] = np.array([f"k{i % 50:03}" for i in range(2000)], dtype=object)
-    feature, _, notes = infer(common, target=Target(np.arange(3000) % 2, 2))
+    halves = Target(np.arange(3000) % 2, 2)
+    schema, notes = infer_schema(pd.DataFrame({"c": common}), halves, rules=RULES_AS_IN_FILES)
+    (feature,) = schema.features
     assert len(feature.vocabulary) == 100
     assert {f"k{i:03}" for i in range(50)} <= set(feature.vocabulary)
     assert any("50 of its 150 categories" in note for note in notes)
+    feature, _, notes = infer(common, target=halves)
+    assert len(feature.vocabulary) == 150
+    assert not notes
 
 
 @pytest.mark.parametrize(

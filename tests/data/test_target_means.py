@@ -16,10 +16,10 @@ from model_search.data.tabular.categories import target_means
 from model_search.data.tabular.categories.target_means import Target, give_means_of_others, with_means
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import infer_schema
+from model_search.data.tabular.schema import infer_schema, most_categories
 from model_search.errors import DamagedRecordError
 
-ROWS, CODES = 2000, 400
+ROWS, CODES = 2000, 400  # of which few have the five rows for a feature of their own
 
 
 def coded(rng, rows=ROWS, codes=CODES, noise=0.3):
@@ -119,6 +119,23 @@ def test_a_study_goes_on_without():
     column, numbers = coded(np.random.default_rng(0))
     data, _ = prepared(column, numbers, rules=RULES_AS_IN_FILES)
     assert not any(getattr(feature, "means", ()) for feature in data.preprocessor.schema.features)
+    assert len(data.preprocessor.schema.features[0].vocabulary) == 100
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "most"),
+    [(2000, 2, 300), (5000, 4, 200), (13_333, 1, 300), (100_000, 1, 100), (10_000, 50, 100), (0, 1, 300)],
+)
+def test_small_tables_have_a_feature_for_more_categories(rows, columns, most):
+    assert most_categories(rows, columns) == most
+
+
+def test_all_of_200_categories_of_a_small_table_have_a_feature():
+    column, numbers = coded(np.random.default_rng(0), codes=200)
+    counts = column.value_counts()
+    feature, _, _ = fitted(column, Target(numbers, 0))
+    assert feature.vocabulary == tuple(sorted(counts[counts >= 5].index))
+    assert len(feature.vocabulary) > 180
 
 
 def test_codes_that_say_nothing_have_no_mean():

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 NUMBER, TEXT = "number", "text"  # kinds that a user can choose for a column
 
 MAX_CATEGORIES = 100
+MOST_CATEGORIES = 300  # where a table is small
+BUDGET_OF_CATEGORIES = 4_000_000  # cells of the matrix
 MIN_COVERAGE = 0.1  # share of rows that the vocabulary must cover
 NOTED_SHARE = 0.01  # rare categories are mentioned where they take more of the rows
 MOSTLY = 0.95  # share of the values that must be numbers (or dates); the rest then count as missing
@@ -87,8 +89,10 @@ def infer_schema(
     Raises:
         DataError: if no column can be used; the message gives the reasons.
     """
+    most = most_categories(*frame.shape) if rules >= RULES_OF_ALL_ROWS else MAX_CATEGORIES
     findings = {
-        str(name): _infer(frame[name], target, (kinds or {}).get(name), rules, with_units) for name in frame.columns
+        str(name): _infer(frame[name], target, (kinds or {}).get(name), rules, with_units, most)
+        for name in frame.columns
     }
     features = {name: found.feature for name, found in findings.items() if found.feature is not None}
     notes = [f"column {name!r}: {found.note}" for name, found in findings.items() if found.note]
@@ -105,7 +109,16 @@ def infer_schema(
     return FeatureSchema(tuple(features.values()), dropped), notes
 
 
-def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with_units: bool) -> Finding:
+def most_categories(rows: int, columns_: int) -> int:
+    """How many categories of a column have a feature of their own.
+
+    More than usual where a table is so small that all of its columns could have as many: models read each feature of
+    each row, and time and memory go with them.
+    """
+    return min(MOST_CATEGORIES, max(MAX_CATEGORIES, BUDGET_OF_CATEGORIES // max(1, rows * columns_)))
+
+
+def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with_units: bool, most: int) -> Finding:
     import pandas as pd
     import pandas.api.types as types
 
@@ -126,7 +139,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         plain = types.is_bool_dtype(dtype) or (
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
-        return _category(series, target, numeric=plain and kind != TEXT, rules=rules)
+        return _category(series, target, numeric=plain and kind != TEXT, rules=rules, most=most)
     numbers, unit = _read_numbers(series, kind, with_units and rules >= RULES_WITH_UNITS)
     if numbers is not None:
         found = _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
@@ -141,7 +154,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
             reading = "day first" if dates.order == "dmy" else "month first"
             found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
         return _noted(found, dates.notes)
-    return _category(series, target, numeric=False, rules=rules)
+    return _category(series, target, numeric=False, rules=rules, most=most)
 
 
 def _read_numbers(series: pd.Series, kind: str | None, with_units: bool) -> tuple[TextNumbers | None, columns.Unit]:
@@ -244,7 +257,7 @@ def _date(name: str, days: np.ndarray, order: str, target: Target, rules: int) -
     return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator, order, in_seconds))
 
 
-def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int) -> Finding:
+def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, most: int) -> Finding:
     name, counts = str(series.name), counts_of(series)
     if rules >= RULES_AS_IN_FILES and _are_midnights(series, counts):
         counts = {text.removesuffix(columns.MIDNIGHT): count for text, count in counts.items()}
@@ -258,9 +271,10 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int) -
         return Finding(dropped="it is an identifier or free text (every row has its own)")
     least = 2 if rows < 200 else 3 if rows < 1000 else 5
     by_rows = sorted((text for text, count in counts.items() if count >= LEAST_ROWS), key=lambda t: (-counts[t], t))
-    vocabulary = tuple(sorted([text for text in by_rows if counts[text] >= least][:MAX_CATEGORIES]))
+    frequent = [text for text in by_rows if counts[text] >= least]
+    vocabulary = tuple(sorted(frequent[:most]))
     covered = sum(counts[text] for text in vocabulary)
-    is_covered = covered >= MIN_COVERAGE * rows and bool(vocabulary)
+    is_covered = bool(vocabulary) and sum(counts[text] for text in frequent[:MAX_CATEGORIES]) >= MIN_COVERAGE * rows
     words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
     means = None
     if rules >= RULES_OF_ALL_ROWS and rows - covered > NOTED_SHARE * rows and (is_covered or words < _WORDS_OF_TEXT):
