@@ -10,6 +10,7 @@ Typed columns: numbers with NaN for missing; categories as text, "" for missing;
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from model_search.data.tabular.columns import LARGEST
+from model_search.data.tabular.columns import DAYS_OF_YEAR, LARGEST, WEEKDAY_PARTS
 from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import CLIP
 
@@ -169,9 +170,15 @@ def _date_columns(inputs: Sequence[Any], features: Sequence[DateFeature]) -> _Co
     valid = _is_written_as_date(codes) & _is_in_calendar(number)
     days = _days_since_1970(number["year"], number["month"], number["day"])
     seconds = (number["hour"] * 60 + number["minute"]) * 60 + number["second"]
+    weekday = (days + 3) % 7
+    january = ops.ones_like(days)
+    season = ops.cast(days - _days_since_1970(number["year"], january, january), "float64") * 2 * math.pi / DAYS_OF_YEAR
     values = {
         "days": ops.cast(days, "float64") + ops.cast(seconds, "float64") / 86400.0,
-        "weekday": (days + 3) % 7,
+        "weekday": weekday,
+        "season_sine": ops.sin(season),
+        "season_cosine": ops.cos(season),
+        **{name: ops.equal(weekday, day) for day, name in enumerate(WEEKDAY_PARTS)},
         **{name: number[name] for name in ("month", "day", "hour")},
     }
     parts, columns = [], []

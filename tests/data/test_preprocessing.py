@@ -109,6 +109,11 @@ def test_date_parts_and_texts(day, hour, minute, second):
     days = columns.parse_dates([text], "ymd")
     parts = columns.date_parts(days, ("month", "day", "weekday", "hour"))
     assert [part[0] for part in parts] == [day.month, day.day, day.weekday(), hour]
+    season = 2 * np.pi * (day.timetuple().tm_yday - 1) / 365.25
+    circle = [part[0] for part in columns.date_parts(days, columns.SEASON_PARTS)]
+    np.testing.assert_allclose(circle, [np.sin(season), np.cos(season)], atol=1e-12)
+    week = [part[0] for part in columns.date_parts(days, columns.WEEKDAY_PARTS)]
+    assert week == [float(number == day.weekday()) for number in range(7)]
     assert columns.iso_texts(days).tolist() == [text]
     last = f"{day.day}/{day.month}/{day.year:04} {hour}:{minute:02}:{second:02}"
     assert columns.parse_dates([last], "dmy") == days

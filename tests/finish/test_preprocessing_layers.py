@@ -17,6 +17,7 @@ from model_search.finish.raw_text import parse_columns
 
 TOLERANCE = 1e-5
 PARTS = ("days", "month", "day", "weekday", "hour")
+NEW_PARTS = (*PARTS, *columns.SEASON_PARTS, *columns.WEEKDAY_PARTS)
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 words = st.one_of(
@@ -49,7 +50,7 @@ def features(draw, name):
         return NumberFeature(name, draw(centers), draw(scales), indicator=indicator)
     if kind == "category":
         return draw(categories(name))
-    parts = tuple(draw(st.lists(st.sampled_from(PARTS), min_size=1, unique=True)))
+    parts = tuple(draw(st.lists(st.sampled_from(NEW_PARTS), min_size=1, unique=True)))
     count = len(parts)
     fitted = [tuple(draw(st.lists(s, min_size=count, max_size=count))) for s in (centers, scales)]
     return DateFeature(name, parts, *fitted, indicator=indicator, order=draw(st.sampled_from(["ymd", "dmy", "mdy"])))
@@ -89,7 +90,8 @@ def test_typed_columns_give_the_same_numbers_as_the_transform(table):
 def test_every_day_of_four_centuries_around_leap_years():
     days = [datetime.date(1, 1, 1), datetime.date(9999, 12, 31), datetime.date(1900, 2, 28), datetime.date(2000, 2, 29)]
     days += [datetime.date(1896, 1, 1) + datetime.timedelta(days=11 * n) for n in range(5000)]
-    feature = DateFeature("d", PARTS, (10957.0, 6.5, 15.5, 3.0, 12.0), (4000.0, 3.5, 9.0, 2.0, 7.0), indicator=True)
+    centers, scales = (10957.0, 6.5, 15.5, 3.0, 12.0, *[0.0] * 9), (4000.0, 3.5, 9.0, 2.0, 7.0, *[1.0] * 9)
+    feature = DateFeature("d", NEW_PARTS, centers, scales, indicator=True)
     assert_typed_columns_agree(FeatureSchema((feature,)), pd.DataFrame({"d": pd.Series(days, dtype=object)}))
 
 

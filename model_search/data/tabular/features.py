@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from model_search.data.checked_json import damaged, need, read_record
-from model_search.data.tabular.columns import Unit
+from model_search.data.tabular.columns import SEASON_PARTS, WEEKDAY_PARTS, Unit
 
 DATE_PARTS = ("days", "month", "day", "weekday", "hour")
 MISSING_CATEGORY = ""  # the missing value in a vocabulary, if it is informative
@@ -128,10 +128,11 @@ class DateFeature:
     """A column of dates or times.
 
     `parts` are some of "days" (days since 1970-01-01, with the fraction of the day), "month" (1-12), "day" (1-31),
-    "weekday" (0 = Monday) and "hour" (0-23); `centers` and `scales` go with them. `order` says how a text with the year
-    last is read: "dmy" or "mdy"; "ymd" where training had none: then a later one is read by those beside it (see
-    `columns.date_order`). A text with the year first is always read as year, month, day. `in_seconds`: typed times are
-    cut to whole seconds, as those of a text are; before rules 7 they were rounded.
+    "weekday" (0 = Monday) and "hour" (0-23); from rules 8 on "season_sine" and "season_cosine" (of the day of the year
+    as an angle) and "monday" to "sunday" (1 on that day, 0 on others), too. `centers` and `scales` go with them.
+    `order` says how a text with the year last is read: "dmy" or "mdy"; "ymd" where training had none: then a later one
+    is read by those beside it (see `columns.date_order`). A text with the year first is always read as year, month,
+    day. `in_seconds`: typed times are cut to whole seconds, as those of a text are; before rules 7 they were rounded.
     """
 
     column: str
@@ -208,7 +209,7 @@ class FeatureSchema:
 
 def _check_parts(feature: DateFeature, what: str) -> None:
     same = len(feature.parts) == len(feature.centers) == len(feature.scales)
-    if not same or not set(feature.parts) <= set(DATE_PARTS) or not feature.parts:
+    if not same or not set(feature.parts) <= {*DATE_PARTS, *SEASON_PARTS, *WEEKDAY_PARTS} or not feature.parts:
         raise damaged(what, f"the date {feature.column!r} has the parts {', '.join(feature.parts) or 'none'}")
 
 

@@ -50,6 +50,7 @@ MIN_MISSING_SHARE = 0.005
 IQR_OF_NORMAL = 1.349
 MIN_ROWS_OF_COUNTER = 20
 COUNTER_EXPECTED_TIES = 10.0
+SHORTEST_SEASON = 183.0  # days, from which on dates have the parts of a year
 _WORDS_OF_TEXT = 3  # on average, from which on a column of rare texts is free text
 
 
@@ -249,12 +250,25 @@ def _date(name: str, days: np.ndarray, order: str, target: Target, rules: int) -
     for part, values in zip(DATE_PARTS, columns.date_parts(days[~missing], DATE_PARTS), strict=True):
         if values.min() != values.max():
             fitted[part] = robust_scale(values)
+    if rules >= RULES_OF_ALL_ROWS:
+        fitted |= _circular_parts(days[~missing])
     indicator = _indicator(missing, target)
     if not fitted:
         return Finding(dropped="it has the same date in every row")
     centers, scales = zip(*fitted.values(), strict=True)
     in_seconds = rules >= RULES_AS_IN_FILES
     return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator, order, in_seconds))
+
+
+def _circular_parts(days: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Parts of a year and of a week, whose last day is next to the first one, as they are: centers 0, scales 1."""
+    is_long = float(days.max() - days.min()) > SHORTEST_SEASON
+    varying = [
+        name
+        for name, values in zip(columns.WEEKDAY_PARTS, columns.date_parts(days, columns.WEEKDAY_PARTS), strict=True)
+        if values.min() != values.max()
+    ]
+    return dict.fromkeys([*(columns.SEASON_PARTS if is_long else ()), *varying], (0.0, 1.0))
 
 
 def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, most: int) -> Finding:
