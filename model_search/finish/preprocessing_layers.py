@@ -10,6 +10,7 @@ Typed columns: numbers with NaN for missing; categories as text, "" for missing;
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from model_search.data.tabular.columns import LARGEST
+from model_search.data.tabular.columns import DAYS_OF_YEAR, LARGEST, WEEKDAY_PARTS
 from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import CLIP
 
@@ -113,11 +114,23 @@ def _standardised(values: Any, present: Any, centers: np.ndarray, scales: np.nda
 
 
 def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]) -> _Columns:
+    parts: list[Any] = []
+    columns: list[tuple[int, int]] = []
+    shown = [position for position, feature in enumerate(features) if feature.one_hot]
+    if shown:
+        hot, of_hot = _one_hot([inputs[position] for position in shown], [features[position] for position in shown])
+        parts.append(hot)
+        columns += [(shown[position], entry) for position, entry in of_hot]
+    for position, feature in enumerate(features):
+        if feature.outputs:
+            parts.append(_means(inputs[position], feature))
+            columns += [(position, feature.one_hot + output) for output in range(feature.outputs)]
+    return (ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]), columns
+
+
+def _one_hot(inputs: Sequence[Any], features: Sequence[CategoryFeature]) -> _Columns:
     """One lookup for all columns; a column's own vocabulary is then a choice among the numbers that it gives."""
-    # Keras passes a vocabulary through NumPy, which drops a NUL at the end of a text: such a category cannot be found.
-    vocabulary = sorted({text for feature in features for text in feature.vocabulary if not text.endswith("\0")})
-    number = {text: index for index, text in enumerate(vocabulary, start=1)}  # 0 is out of vocabulary
-    lookup = layers.StringLookup(vocabulary=vocabulary, oov_token=lookup_token(number), num_oov_indices=1)
+    lookup, number = _lookup({text for feature in features for text in feature.vocabulary})
     found = ops.cast(lookup(ops.stack(inputs, axis=1)), "int32")
     owners = [position for position, feature in enumerate(features) for _ in feature.vocabulary]
     wanted = [number.get(text, _NEVER_FOUND) for feature in features for text in feature.vocabulary]
@@ -127,9 +140,25 @@ def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]
     until = ops.take(ops.cumsum(hits, axis=1), ends - 1, axis=1)
     before = ops.pad(until[:, :-1], ((0, 0), (1, 0)))
     others = 1.0 - (until - before)
-    columns = [(position, entry) for position, feature in enumerate(features) for entry in range(feature.width - 1)]
-    columns += [(position, feature.width - 1) for position, feature in enumerate(features)]
+    columns = [(position, entry) for position, feature in enumerate(features) for entry in range(feature.one_hot - 1)]
+    columns += [(position, feature.one_hot - 1) for position, feature in enumerate(features)]
     return ops.concatenate([hits, others], axis=1), columns
+
+
+def _means(texts: Any, feature: CategoryFeature) -> Any:
+    """The means of the label, float32 [rows, outputs], by a lookup of the column's own."""
+    lookup, number = _lookup(set(feature.mean_texts))
+    place = {text: index for index, text in enumerate(feature.mean_texts)}
+    order = [len(place), *(place[text] for text in number)]  # what is out of vocabulary comes first
+    return ops.take(feature.mean_table[order], ops.cast(lookup(texts), "int32"), axis=0)
+
+
+def _lookup(texts: Collection[str]) -> tuple[layers.StringLookup, dict[str, int]]:
+    """A lookup of texts, and the number that it gives for each of them, in this order; 0 for all others."""
+    # Keras passes a vocabulary through NumPy, which drops a NUL at the end of a text: such a category cannot be found.
+    vocabulary = sorted(text for text in texts if not text.endswith("\0"))
+    number = {text: index for index, text in enumerate(vocabulary, start=1)}
+    return layers.StringLookup(vocabulary=vocabulary, oov_token=lookup_token(number), num_oov_indices=1), number
 
 
 def _date_columns(inputs: Sequence[Any], features: Sequence[DateFeature]) -> _Columns:
@@ -141,9 +170,15 @@ def _date_columns(inputs: Sequence[Any], features: Sequence[DateFeature]) -> _Co
     valid = _is_written_as_date(codes) & _is_in_calendar(number)
     days = _days_since_1970(number["year"], number["month"], number["day"])
     seconds = (number["hour"] * 60 + number["minute"]) * 60 + number["second"]
+    weekday = (days + 3) % 7
+    january = ops.ones_like(days)
+    season = ops.cast(days - _days_since_1970(number["year"], january, january), "float64") * 2 * math.pi / DAYS_OF_YEAR
     values = {
         "days": ops.cast(days, "float64") + ops.cast(seconds, "float64") / 86400.0,
-        "weekday": (days + 3) % 7,
+        "weekday": weekday,
+        "season_sine": ops.sin(season),
+        "season_cosine": ops.cos(season),
+        **{name: ops.equal(weekday, day) for day, name in enumerate(WEEKDAY_PARTS)},
         **{name: number[name] for name in ("month", "day", "hour")},
     }
     parts, columns = [], []

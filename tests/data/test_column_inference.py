@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 
 from model_search.data import array_data
-from model_search.data.prepare_options import PrepareOptions
-from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
+from model_search.data.prepare_options import RULES_AS_IN_FILES, PrepareOptions
+from model_search.data.tabular.categories.target_means import Target
+from model_search.data.tabular.columns import SEASON_PARTS, WEEKDAY_PARTS
+from model_search.data.tabular.features import DATE_PARTS, CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import Target, infer_schema, robust_scale
+from model_search.data.tabular.schema import infer_schema, robust_scale
 from model_search.errors import DataError
 
 ROWS = 400
@@ -125,10 +127,15 @@ def test_missing_is_a_category_where_it_is_frequent():
 def test_categories_are_capped():
     common = np.array([f"k{i % 150:03}" for i in range(3000)], dtype=object)
     common[:2000] = np.array([f"k{i % 50:03}" for i in range(2000)], dtype=object)
-    feature, _, notes = infer(common, target=Target(np.arange(3000) % 2, 2))
+    halves = Target(np.arange(3000) % 2, 2)
+    schema, notes = infer_schema(pd.DataFrame({"c": common}), halves, rules=RULES_AS_IN_FILES)
+    (feature,) = schema.features
     assert len(feature.vocabulary) == 100
     assert {f"k{i:03}" for i in range(50)} <= set(feature.vocabulary)
     assert any("50 of its 150 categories" in note for note in notes)
+    feature, _, notes = infer(common, target=halves)
+    assert len(feature.vocabulary) == 150
+    assert not notes
 
 
 @pytest.mark.parametrize(
@@ -192,7 +199,7 @@ DATES = pd.Timestamp("2021-03-01") + pd.to_timedelta(RNG.integers(0, 900, ROWS),
 def test_dates_in_every_order(form, order):
     feature, _, _ = infer(DATES.strftime(form).to_numpy(dtype=object))
     assert isinstance(feature, DateFeature)
-    assert feature.parts == ("days", "month", "day", "weekday")
+    assert feature.parts == ("days", "month", "day", "weekday", *SEASON_PARTS, *WEEKDAY_PARTS)
     assert feature.order == order
     both = Preprocessor(FeatureSchema((feature,))).transform({"c": [DATES[0].strftime(form), "2022-02-03"]})
     typed = Preprocessor(FeatureSchema((feature,))).transform(
@@ -201,10 +208,31 @@ def test_dates_in_every_order(form, order):
     np.testing.assert_array_equal(both, typed)
 
 
+@pytest.mark.parametrize(
+    ("step", "days", "parts"),
+    [
+        (1, 365, (*SEASON_PARTS, *WEEKDAY_PARTS)),
+        (1, 183, WEEKDAY_PARTS),
+        (1, 184, (*SEASON_PARTS, *WEEKDAY_PARTS)),
+        (7, 699, SEASON_PARTS),
+        (1, 2, ("monday", "tuesday", "wednesday")),
+    ],
+)
+def test_parts_of_the_year_and_of_the_week(step, days, parts):
+    """From rules 8 on; 2024-01-01 is a Monday."""
+    stamps = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(400) * step % (days + 1), unit="D"))
+    stamps = stamps[stamps <= stamps[0] + pd.Timedelta(days=days)].rename("c")
+    schema, _ = infer_schema(stamps.to_frame(), Target(np.zeros(len(stamps)), 0))
+    (feature,) = schema.features
+    assert tuple(part for part in feature.parts if part not in DATE_PARTS) == parts
+    before, _ = infer_schema(stamps.to_frame(), Target(np.zeros(len(stamps)), 0), rules=RULES_AS_IN_FILES)
+    assert before.features[0].parts == tuple(part for part in feature.parts if part in DATE_PARTS)
+
+
 def test_times_give_hours_and_bad_dates_are_missing():
     stamps = DATES + pd.to_timedelta(RNG.integers(0, 24, ROWS), unit="h")
     feature, _, _ = infer(stamps.strftime("%Y-%m-%dT%H:%M:%SZ").to_numpy(dtype=object))
-    assert feature.parts[-1] == "hour"
+    assert feature.parts[4] == "hour"
     matrix = Preprocessor(FeatureSchema((feature,))).transform({"c": ["2021-02-30", "soon", ""]})
     assert not matrix.any()
 
@@ -217,7 +245,7 @@ ZONED = [(DATES + pd.to_timedelta(RNG.integers(0, 86400, ROWS), unit="s")).strft
 def test_the_zones_that_databases_write(cells):
     feature, _, _ = infer(cells.to_numpy(dtype=object))
     assert isinstance(feature, DateFeature)
-    assert feature.parts[-1] == "hour"
+    assert feature.parts[4] == "hour"
     matrix = Preprocessor(FeatureSchema((feature,))).transform({"c": [cells[0], cells[0][:19], cells[0][:10] + "-05"]})
     np.testing.assert_array_equal(matrix[0], matrix[1])
     assert not matrix[2].any()  # the hour of a zone follows a time only

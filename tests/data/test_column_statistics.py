@@ -44,6 +44,21 @@ def test_a_table_says_which_columns_belong_together_and_how_numbers_are_distribu
     np.testing.assert_allclose(spec.quantiles[3][-1], values.max())
 
 
+def test_means_of_categories_are_numbers():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 200, 1000)
+    spec, data = spec_of(
+        {"code": [f"k{code}" for code in codes], "x": rng.normal(size=1000)},
+        rng.normal(size=200)[codes] + 0.1 * rng.normal(size=1000),
+    )
+    hot = data.preprocessor.schema.features[0].one_hot
+    assert spec.widths == (hot, 1, 1)
+    assert [bool(values) for values in spec.quantiles] == [False, True, True]
+    values = data.train.inputs[FEATURES][:, hot]
+    assert spec.quantiles[1][0] == values.min()
+    assert spec.quantiles[1][-1] == values.max()
+
+
 def test_statistics_come_back_from_json(mixed):
     spec, _ = mixed
     assert InputSpec.from_json(spec.to_json()) == spec

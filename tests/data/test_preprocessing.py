@@ -12,10 +12,11 @@ from model_search.data import array_data
 from model_search.data.later_rows import PieceReader, inputs_of
 from model_search.data.prepare_options import PrepareOptions
 from model_search.data.tabular import columns
+from model_search.data.tabular.categories.target_means import Target
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.packed_text import PackedText
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import Target, infer_schema
+from model_search.data.tabular.schema import infer_schema
 from model_search.errors import DataError
 
 SCHEMA = FeatureSchema(
@@ -108,6 +109,11 @@ def test_date_parts_and_texts(day, hour, minute, second):
     days = columns.parse_dates([text], "ymd")
     parts = columns.date_parts(days, ("month", "day", "weekday", "hour"))
     assert [part[0] for part in parts] == [day.month, day.day, day.weekday(), hour]
+    season = 2 * np.pi * (day.timetuple().tm_yday - 1) / 365.25
+    circle = [part[0] for part in columns.date_parts(days, columns.SEASON_PARTS)]
+    np.testing.assert_allclose(circle, [np.sin(season), np.cos(season)], atol=1e-12)
+    week = [part[0] for part in columns.date_parts(days, columns.WEEKDAY_PARTS)]
+    assert week == [float(number == day.weekday()) for number in range(7)]
     assert columns.iso_texts(days).tolist() == [text]
     last = f"{day.day}/{day.month}/{day.year:04} {hour}:{minute:02}:{second:02}"
     assert columns.parse_dates([last], "dmy") == days

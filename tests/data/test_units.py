@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from model_search.data import array_data, csv_data
 from model_search.data.prepare_options import PrepareOptions
+from model_search.data.tabular.categories.target_means import Target
 from model_search.data.tabular.columns import NO_UNIT, Unit, common_unit, parse_numbers
 from model_search.data.tabular.features import FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import Target, infer_schema
+from model_search.data.tabular.schema import infer_schema
 from model_search.errors import DataError
 from model_search.finish.raw_text import canonical_texts, parse_columns
 

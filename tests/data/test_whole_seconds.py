@@ -9,9 +9,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_search.data.tabular.categories.target_means import Target
 from model_search.data.tabular.features import DATE_PARTS, CategoryFeature, DateFeature, FeatureSchema
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import Target, infer_schema
+from model_search.data.tabular.schema import infer_schema
 from model_search.finish.raw_text import parse_columns
 
 ENDS = pd.period_range("2023-01-31", periods=60, freq="D").end_time  # each at 23:59:59.999999999

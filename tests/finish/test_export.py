@@ -90,6 +90,7 @@ def plain_schema():
             NumberFeature("income", 1e5, 1e4, as_text=True),
             DateFeature("since", ("days", "weekday", "hour"), (18000.0, 3.0, 12.0), (900.0, 2.0, 7.0), indicator=True),
             CategoryFeature("floor", ("1", "2", "True"), numeric=True),
+            CategoryFeature("street", (), mean_texts=("", "Ägir", "a\nb"), means=(0.5, -1.25, 2.75, 0.0)),
         ),
         {"id": "it is an identifier"},
     )
@@ -101,6 +102,7 @@ PLAIN_ROWS = {
     "income": ["100500", "99000.25", "", "-1"],
     "since": ["2021-03-04", "2016-02-29 23:15:00", "", "1969-12-31 12:00:00"],
     "floor": ["1", "", "True", "3"],
+    "street": ["Ägir", "", "a\nb", "other"],
 }
 RAW_ROWS = {
     "age": [" 31 ", "n/a", "77.5", "5e1"],
@@ -108,6 +110,7 @@ RAW_ROWS = {
     "income": ["100,500", " 99,000.25", "None", "-1"],
     "since": ["4.3.2021", "2016/2/29 11:15 PM", "-", "1969-12-31T12:00Z"],
     "floor": ["1.0", "NULL", "True", "3"],
+    "street": [" Ägir", "N/A", "a\nb\u2003", "other"],
 }
 
 

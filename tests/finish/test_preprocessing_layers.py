@@ -17,6 +17,7 @@ from model_search.finish.raw_text import parse_columns
 
 TOLERANCE = 1e-5
 PARTS = ("days", "month", "day", "weekday", "hour")
+NEW_PARTS = (*PARTS, *columns.SEASON_PARTS, *columns.WEEKDAY_PARTS)
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 words = st.one_of(
@@ -30,14 +31,26 @@ scales = st.floats(1e-6, 1e9)
 
 
 @st.composite
+def categories(draw, name):
+    different = st.lists(words.map(str.strip), min_size=1, max_size=5, unique=True).map(tuple)
+    outputs = draw(st.integers(0, 3))
+    if not outputs:
+        return CategoryFeature(name, draw(different))
+    vocabulary, own = draw(st.just(()) | different), draw(different)
+    count = outputs * (len(own) + 1)
+    means = draw(st.lists(st.floats(-3, 3, width=32), min_size=count, max_size=count))
+    return CategoryFeature(name, vocabulary, mean_texts=own, means=tuple(means))
+
+
+@st.composite
 def features(draw, name):
     kind = draw(st.sampled_from(["number", "category", "date"]))
     indicator = draw(st.booleans())
     if kind == "number":
         return NumberFeature(name, draw(centers), draw(scales), indicator=indicator)
     if kind == "category":
-        return CategoryFeature(name, tuple(draw(st.lists(words.map(str.strip), min_size=1, max_size=5, unique=True))))
-    parts = tuple(draw(st.lists(st.sampled_from(PARTS), min_size=1, unique=True)))
+        return draw(categories(name))
+    parts = tuple(draw(st.lists(st.sampled_from(NEW_PARTS), min_size=1, unique=True)))
     count = len(parts)
     fitted = [tuple(draw(st.lists(s, min_size=count, max_size=count))) for s in (centers, scales)]
     return DateFeature(name, parts, *fitted, indicator=indicator, order=draw(st.sampled_from(["ymd", "dmy", "mdy"])))
@@ -77,7 +90,8 @@ def test_typed_columns_give_the_same_numbers_as_the_transform(table):
 def test_every_day_of_four_centuries_around_leap_years():
     days = [datetime.date(1, 1, 1), datetime.date(9999, 12, 31), datetime.date(1900, 2, 28), datetime.date(2000, 2, 29)]
     days += [datetime.date(1896, 1, 1) + datetime.timedelta(days=11 * n) for n in range(5000)]
-    feature = DateFeature("d", PARTS, (10957.0, 6.5, 15.5, 3.0, 12.0), (4000.0, 3.5, 9.0, 2.0, 7.0), indicator=True)
+    centers, scales = (10957.0, 6.5, 15.5, 3.0, 12.0, *[0.0] * 9), (4000.0, 3.5, 9.0, 2.0, 7.0, *[1.0] * 9)
+    feature = DateFeature("d", NEW_PARTS, centers, scales, indicator=True)
     assert_typed_columns_agree(FeatureSchema((feature,)), pd.DataFrame({"d": pd.Series(days, dtype=object)}))
 
 
@@ -126,6 +140,35 @@ def test_many_columns_make_no_larger_a_graph():
         return len(model.operations) - len(model.inputs)
 
     assert operations(60) == operations(2)
+
+
+def test_means_of_many_categories_are_looked_up():
+    """More texts than anybody would give columns of their own; the unknown and the missing have the mean of all."""
+    own = tuple(f"Z{number:05}" for number in range(3000))
+    rng = np.random.default_rng(0)
+    means = tuple(np.append(rng.normal(size=3000).clip(-3, 3), 0.0).tolist())
+    schema = FeatureSchema(
+        (
+            NumberFeature("n", 0.0, 1.0),
+            CategoryFeature("zip", (), mean_texts=own, means=means),
+            CategoryFeature("few", ("a", "b")),
+            CategoryFeature("both", ("a",), mean_texts=("", "a", "b"), means=(0.5, 0.1, 1.5, -1.0, -2.5, 2.0, 0, 0)),
+        )
+    )
+    frame = pd.DataFrame(
+        {
+            "n": [1.0] * 4,
+            "zip": ["Z00000", "Z02999", "Z9", ""],
+            "few": ["a", "c", "", "b"],
+            "both": ["", "a", "b", "c"],
+        }
+    )
+    assert_typed_columns_agree(schema, frame)
+    matrix = Preprocessor(schema).transform(frame)
+    np.testing.assert_array_equal(matrix[:, 1], np.array([means[0], means[2999], 0, 0], np.float32))
+    np.testing.assert_allclose(
+        matrix[:, 5:], [[0, 1, 0.5, 0.1], [1, 0, 1.5, -1], [0, 1, -2.5, 2], [0, 1, 0, 0]], atol=1e-7
+    )
 
 
 def test_a_category_that_ends_with_nul_is_everything_else():
@@ -187,6 +230,7 @@ def schema_and_layers(order):
         (
             NumberFeature("n", 3.0, 2.0, indicator=True),
             CategoryFeature("c", vocabulary),
+            CategoryFeature("m", vocabulary[:3], mean_texts=vocabulary[2:], means=tuple(map(float, range(7)))),
             DateFeature("d", PARTS, (18000.0, 6.0, 15.0, 3.0, 12.0), (3000.0, 3.0, 9.0, 2.0, 7.0), True, order),
         )
     )

@@ -132,3 +132,18 @@ def test_texts_among_inputs_by_name_are_compared():
     now = data.description["named"]["words"]
     before = {**now, "text": {name: now["text"][name] for name in ("steps", "vocabulary")}}  # as earlier versions did
     assert other_readings({**data.description, "named": {**data.description["named"], "words": before}}, data) == []
+
+
+def test_a_category_with_the_mean_of_the_label_is_another_one():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 300, 1200)
+    frame = pd.DataFrame({"code": [f"k{code}" for code in codes], "x": rng.normal(size=1200)})
+    provider = array_data.Provider(frame, rng.normal(size=300)[codes] + 0.1 * rng.normal(size=1200))
+    data = provider.prepare(PrepareOptions(seed=1, batch_size=16))
+    assert other_readings(data.description, data) == []
+    first, second = data.description["schema"]["features"]
+    assert first["means"]
+    without = {**first, "mean_texts": [], "means": []}
+    said, _ = other_readings({**data.description, "schema": {"features": [without, second]}}, data)
+    what = f"a category of {len(first['vocabulary'])} values"
+    assert said == f"column 'code' is {what}, not {what}, with the mean of the label"

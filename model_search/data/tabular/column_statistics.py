@@ -56,7 +56,9 @@ def _kinds(schema: FeatureSchema) -> Iterator[tuple[int, bool]]:
     """Width of adjacent columns that belong together, and whether they are one number."""
     for feature in schema.features:
         if isinstance(feature, CategoryFeature):
-            yield feature.width, False
+            if feature.one_hot:
+                yield feature.one_hot, False
+            yield from itertools.repeat((1, True), feature.outputs)
             continue
         yield from itertools.repeat((1, True), 1 if isinstance(feature, NumberFeature) else len(feature.parts))
         if feature.indicator:

@@ -51,6 +51,9 @@ _WHATS = (  # the order in which changes are said
 _MOST_EXAMPLES = 4
 MIDNIGHT = " 00:00:00"  # at the end of a time's canonical text
 EPOCH = datetime.date(1970, 1, 1).toordinal()
+DAYS_OF_YEAR = 365.25
+SEASON_PARTS = ("season_sine", "season_cosine")
+WEEKDAY_PARTS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 # A zone of hours alone follows a time only: 2021-03-09-05 is no date.
 TIME_OF_DAY = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?\s*([AaPp][Mm])?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?"
 ZONE_ALONE = r"|\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
@@ -498,6 +501,12 @@ def date_parts(days: np.ndarray, parts: Sequence[str]) -> list[np.ndarray]:
         "weekday": (whole + 3) % 7,
         "hour": seconds % 86400 // 3600,
     }
+    wanted = {*parts}
+    if wanted & {*SEASON_PARTS}:
+        day = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype("int64")
+        season = 2 * math.pi * day / DAYS_OF_YEAR
+        values |= {"season_sine": np.sin(season), "season_cosine": np.cos(season)}
+    values |= {name: values["weekday"] == number for number, name in enumerate(WEEKDAY_PARTS) if name in wanted}
     return [np.where(missing, np.nan, values[part].astype(np.float64)) for part in parts]
 
 

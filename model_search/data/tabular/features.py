@@ -8,7 +8,9 @@ Every feature becomes one or more adjacent columns of a float32 matrix, in the o
 * `NumberFeature`: ``z = (x - center) / scale`` with missing replaced by `center`, then the smooth clip
   ``z / sqrt(1 + (z / 3)**2)`` (Holzmueller et al. 2024, RealMLP); and, with `indicator`, 1.0 where it was missing.
 * `CategoryFeature`: one column per vocabulary entry and a last one for everything else (unseen, missing if that is not
-  in the vocabulary). Texts are stripped of surrounding white space; whole numbers are written without a fraction.
+  in the vocabulary); then, where it has means, the mean of the label for each category, see
+  `categories/target_means.py`. Texts are stripped of surrounding white space; whole numbers are written without a
+  fraction.
 * `DateFeature`: parts of a date, each one standardised like a number.
 """
 
@@ -16,11 +18,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from model_search.data.checked_json import damaged, need, read_record
-from model_search.data.tabular.columns import Unit
+from model_search.data.tabular.columns import SEASON_PARTS, WEEKDAY_PARTS, Unit
 
 DATE_PARTS = ("days", "month", "day", "weekday", "hour")
 MISSING_CATEGORY = ""  # the missing value in a vocabulary, if it is informative
@@ -68,16 +73,43 @@ class NumberFeature:
 
 @dataclasses.dataclass(frozen=True)
 class CategoryFeature:
-    """A column of categories; `numeric` where the raw values are numbers or booleans rather than text."""
+    """A column of categories; `numeric` where the raw values are numbers or booleans rather than text.
+
+    `mean_texts` are the categories that have a mean of the label for themselves. `means` holds, for each of them and
+    then for all others, a number for each of the columns that tell it, as these stand in the matrix. Where there are
+    means the vocabulary may be empty: then there is no column for everything else, either.
+    """
 
     column: str
     vocabulary: tuple[str, ...]
     numeric: bool = False
+    mean_texts: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
 
     @property
     def width(self) -> int:
         """Number of columns in the matrix."""
-        return len(self.vocabulary) + 1
+        return self.one_hot + self.outputs
+
+    @property
+    def one_hot(self) -> int:
+        """How many columns, the first ones, are 1 for a category and 0 for all others."""
+        return len(self.vocabulary) + 1 if self.vocabulary or not self.means else 0
+
+    @property
+    def outputs(self) -> int:
+        """How many columns, the last ones, tell the mean of the label."""
+        return len(self.means) // (len(self.mean_texts) + 1)
+
+    @functools.cached_property
+    def mean_table(self) -> np.ndarray:
+        """The means, float32 [texts with a mean and a last row for all others, outputs]."""
+        return np.array(self.means, np.float32).reshape(len(self.mean_texts) + 1, -1)
+
+    @functools.cached_property
+    def known(self) -> frozenset[str]:
+        """The categories that are told from others."""
+        return frozenset((*self.vocabulary, *self.mean_texts))
 
     @functools.cached_property
     def spelled_booleans(self) -> Mapping[str, str]:
@@ -85,9 +117,9 @@ class CategoryFeature:
 
         Empty where a column has categories beside one of them alone, or one of them in several spellings.
         """
-        spelled = {word: [text for text in self.vocabulary if text.lower() == word] for word in ("true", "false")}
+        spelled = {word: [text for text in self.known if text.lower() == word] for word in ("true", "false")}
         found = {word: texts[0] for word, texts in spelled.items() if len(texts) == 1}
-        others = {*self.vocabulary} - {MISSING_CATEGORY, *found.values()}
+        others = self.known - {MISSING_CATEGORY, *found.values()}
         return found if len(found) == 2 or not others else {}
 
 
@@ -96,10 +128,11 @@ class DateFeature:
     """A column of dates or times.
 
     `parts` are some of "days" (days since 1970-01-01, with the fraction of the day), "month" (1-12), "day" (1-31),
-    "weekday" (0 = Monday) and "hour" (0-23); `centers` and `scales` go with them. `order` says how a text with the year
-    last is read: "dmy" or "mdy"; "ymd" where training had none: then a later one is read by those beside it (see
-    `columns.date_order`). A text with the year first is always read as year, month, day. `in_seconds`: typed times are
-    cut to whole seconds, as those of a text are; before rules 7 they were rounded.
+    "weekday" (0 = Monday) and "hour" (0-23); from rules 8 on "season_sine" and "season_cosine" (of the day of the year
+    as an angle) and "monday" to "sunday" (1 on that day, 0 on others), too. `centers` and `scales` go with them.
+    `order` says how a text with the year last is read: "dmy" or "mdy"; "ymd" where training had none: then a later one
+    is read by those beside it (see `columns.date_order`). A text with the year first is always read as year, month,
+    day. `in_seconds`: typed times are cut to whole seconds, as those of a text are; before rules 7 they were rounded.
     """
 
     column: str
@@ -166,6 +199,8 @@ class FeatureSchema:
             feature: Feature = read_record(_KINDS[kind], fields, f"a feature of {what}")
             if isinstance(feature, DateFeature):
                 _check_parts(feature, what)
+            if isinstance(feature, CategoryFeature):
+                _check_means(feature, what)
             features.append(feature)
         if not features:
             raise damaged(what, "it has no feature")
@@ -174,5 +209,11 @@ class FeatureSchema:
 
 def _check_parts(feature: DateFeature, what: str) -> None:
     same = len(feature.parts) == len(feature.centers) == len(feature.scales)
-    if not same or not set(feature.parts) <= set(DATE_PARTS) or not feature.parts:
+    if not same or not set(feature.parts) <= {*DATE_PARTS, *SEASON_PARTS, *WEEKDAY_PARTS} or not feature.parts:
         raise damaged(what, f"the date {feature.column!r} has the parts {', '.join(feature.parts) or 'none'}")
+
+
+def _check_means(feature: CategoryFeature, what: str) -> None:
+    count, texts = len(feature.means), len(feature.mean_texts) + 1
+    if count % texts or (texts > 1 and not count) or not all(map(math.isfinite, feature.means)):
+        raise damaged(what, f"the category {feature.column!r} has {count} means of {texts - 1} texts and all others")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,8 +116,7 @@ class Preprocessor:
                 typed[feature.column] = columns.numbers_of(series, feature.unit).astype(feature.dtype)
             elif isinstance(feature, CategoryFeature):
                 codes, cells = columns.distinct_cells(series)
-                known = frozenset(feature.vocabulary)
-                texts = [_category(cell, feature, known) for cell in cells]
+                texts = [_category(cell, feature) for cell in cells]
                 typed[feature.column] = np.array([*texts, MISSING_CATEGORY], dtype=object)[codes]
             else:
                 order = DateOrders().of(feature, series)
@@ -208,11 +207,14 @@ def _fill(block: np.ndarray, feature: Feature, series: pd.Series, order: str) ->
 
 def _fill_categories(block: np.ndarray, feature: CategoryFeature, series: pd.Series) -> list[columns.Change]:
     codes, cells = columns.distinct_cells(series)
-    position = {text: index for index, text in enumerate(feature.vocabulary)}
-    texts = [_category(cell, feature, position) for cell in cells]
-    bins = np.array([position.get(text, len(position)) for text in [*texts, MISSING_CATEGORY]], dtype=np.int64)
-    block[np.arange(len(codes)), bins[codes]] = 1.0
-    unknown = [index for index, text in enumerate(texts) if text != MISSING_CATEGORY and text not in position]
+    texts = [_category(cell, feature) for cell in cells]
+    if feature.one_hot:
+        position = {text: index for index, text in enumerate(feature.vocabulary)}
+        bins = np.array([position.get(text, len(position)) for text in [*texts, MISSING_CATEGORY]], dtype=np.int64)
+        block[np.arange(len(codes)), bins[codes]] = 1.0
+    if feature.outputs:
+        block[:, feature.one_hot :] = feature.mean_table[_places(feature, texts)[codes]]
+    unknown = [index for index, text in enumerate(texts) if text != MISSING_CATEGORY and text not in feature.known]
     rows = int(np.isin(codes, unknown).sum()) if unknown else 0
     if not rows:
         return []
@@ -220,9 +222,24 @@ def _fill_categories(block: np.ndarray, feature: CategoryFeature, series: pd.Ser
     return [columns.Change(what, "one category for all others", rows, tuple(sorted({texts[i] for i in unknown})))]
 
 
-def _category(cell: Any, feature: CategoryFeature, known: Collection[str]) -> str:
+def mean_places(feature: CategoryFeature, series: pd.Series) -> np.ndarray:
+    """The row of `CategoryFeature.mean_table` that belongs to each row of a column, int64 [rows]."""
+    found = [np.empty(0, np.int64)]
+    for part in columns.parts_of(series):
+        codes, cells = columns.distinct_cells(part)
+        found.append(_places(feature, [_category(cell, feature) for cell in cells])[codes])
+    return np.concatenate(found)
+
+
+def _places(feature: CategoryFeature, texts: Sequence[str]) -> np.ndarray:
+    """The same for texts, and a last one for the missing value."""
+    place = {text: index for index, text in enumerate(feature.mean_texts)}
+    return np.array([place.get(text, len(place)) for text in (*texts, MISSING_CATEGORY)], dtype=np.int64)
+
+
+def _category(cell: Any, feature: CategoryFeature) -> str:
     """The category of a cell: the known one among the ways in which it may be written, else its canonical text."""
-    return next((text for text in _writings(cell, feature) if text in known), columns.canonical_text(cell))
+    return next((text for text in _writings(cell, feature) if text in feature.known), columns.canonical_text(cell))
 
 
 def _writings(cell: Any, feature: CategoryFeature) -> Iterator[str]:

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.prepare_options import RULES_AS_IN_FILES, RULES_OF_NEW_STUDIES, RULES_WITH_UNITS
+from model_search.data.prepare_options import (
+    RULES_AS_IN_FILES,
+    RULES_OF_ALL_ROWS,
+    RULES_OF_NEW_STUDIES,
+    RULES_WITH_UNITS,
+)
 from model_search.data.tabular import columns
+from model_search.data.tabular.categories.target_means import LEAST_ROWS, MOST_TEXTS, Target, with_means
 from model_search.data.tabular.features import (
     DATE_PARTS,
     MISSING_CATEGORY,
@@ -35,47 +41,17 @@ if TYPE_CHECKING:
 NUMBER, TEXT = "number", "text"  # kinds that a user can choose for a column
 
 MAX_CATEGORIES = 100
+MOST_CATEGORIES = 300  # where a table is small
+BUDGET_OF_CATEGORIES = 4_000_000  # cells of the matrix
 MIN_COVERAGE = 0.1  # share of rows that the vocabulary must cover
 NOTED_SHARE = 0.01  # rare categories are mentioned where they take more of the rows
 MOSTLY = 0.95  # share of the values that must be numbers (or dates); the rest then count as missing
-MIN_MISSING_SHARE, MIN_MISSING_ROWS = 0.005, 5
-MISSING_Z = 2.0  # minimum distance of the labels of missing and present rows, in standard errors
+MIN_MISSING_SHARE = 0.005
 IQR_OF_NORMAL = 1.349
 MIN_ROWS_OF_COUNTER = 20
 COUNTER_EXPECTED_TIES = 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """The training labels, to test whether missing values are informative.
-
-    Attributes:
-        values: Class indices int [rows], or float [rows] for regression.
-        classes: Number of classes; 0 for regression.
-    """
-
-    values: np.ndarray
-    classes: int
-
-    def depends_on(self, mask: np.ndarray) -> bool:
-        """Whether the labels of the rows in the mask differ significantly from the others'.
-
-        A two-sample z test of the mean (regression) or of the share of each class.
-        """
-        inside = int(mask.sum())
-        outside = len(mask) - inside
-        if inside < MIN_MISSING_ROWS or outside < MIN_MISSING_ROWS:
-            return False
-        if self.classes:
-            shares_in = np.bincount(self.values[mask], minlength=self.classes) / inside
-            shares_out = np.bincount(self.values[~mask], minlength=self.classes) / outside
-            pooled = np.bincount(self.values, minlength=self.classes) / len(mask)
-            differences, variances = shares_in - shares_out, pooled * (1 - pooled)
-        else:
-            differences = np.array([self.values[mask].mean() - self.values[~mask].mean()])
-            variances = np.array([self.values.var()])
-        errors = np.sqrt(variances * (1 / inside + 1 / outside))
-        return bool(np.any(np.abs(differences) > MISSING_Z * np.maximum(errors, np.finfo(np.float64).tiny)))
+SHORTEST_SEASON = 183.0  # days, from which on dates have the parts of a year
+_WORDS_OF_TEXT = 3  # on average, from which on a column of rare texts is free text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +90,10 @@ def infer_schema(
     Raises:
         DataError: if no column can be used; the message gives the reasons.
     """
+    most = most_categories(*frame.shape) if rules >= RULES_OF_ALL_ROWS else MAX_CATEGORIES
     findings = {
-        str(name): _infer(frame[name], target, (kinds or {}).get(name), rules, with_units) for name in frame.columns
+        str(name): _infer(frame[name], target, (kinds or {}).get(name), rules, with_units, most)
+        for name in frame.columns
     }
     features = {name: found.feature for name, found in findings.items() if found.feature is not None}
     notes = [f"column {name!r}: {found.note}" for name, found in findings.items() if found.note]
@@ -132,7 +110,16 @@ def infer_schema(
     return FeatureSchema(tuple(features.values()), dropped), notes
 
 
-def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with_units: bool) -> Finding:
+def most_categories(rows: int, columns_: int) -> int:
+    """How many categories of a column have a feature of their own.
+
+    More than usual where a table is so small that all of its columns could have as many: models read each feature of
+    each row, and time and memory go with them.
+    """
+    return min(MOST_CATEGORIES, max(MAX_CATEGORIES, BUDGET_OF_CATEGORIES // max(1, rows * columns_)))
+
+
+def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with_units: bool, most: int) -> Finding:
     import pandas as pd
     import pandas.api.types as types
 
@@ -153,7 +140,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         plain = types.is_bool_dtype(dtype) or (
             isinstance(dtype, pd.CategoricalDtype) and not types.is_string_dtype(dtype.categories.dtype)
         )
-        return _category(series, numeric=plain and kind != TEXT, rules=rules)
+        return _category(series, target, numeric=plain and kind != TEXT, rules=rules, most=most)
     numbers, unit = _read_numbers(series, kind, with_units and rules >= RULES_WITH_UNITS)
     if numbers is not None:
         found = _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
@@ -168,7 +155,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
             reading = "day first" if dates.order == "dmy" else "month first"
             found = dataclasses.replace(found, note=f"its dates could be read in two ways; they are read {reading}")
         return _noted(found, dates.notes)
-    return _category(series, numeric=False, rules=rules)
+    return _category(series, target, numeric=False, rules=rules, most=most)
 
 
 def _read_numbers(series: pd.Series, kind: str | None, with_units: bool) -> tuple[TextNumbers | None, columns.Unit]:
@@ -263,6 +250,8 @@ def _date(name: str, days: np.ndarray, order: str, target: Target, rules: int) -
     for part, values in zip(DATE_PARTS, columns.date_parts(days[~missing], DATE_PARTS), strict=True):
         if values.min() != values.max():
             fitted[part] = robust_scale(values)
+    if rules >= RULES_OF_ALL_ROWS:
+        fitted |= _circular_parts(days[~missing])
     indicator = _indicator(missing, target)
     if not fitted:
         return Finding(dropped="it has the same date in every row")
@@ -271,7 +260,18 @@ def _date(name: str, days: np.ndarray, order: str, target: Target, rules: int) -
     return Finding(DateFeature(name, tuple(fitted), centers, scales, indicator, order, in_seconds))
 
 
-def _category(series: pd.Series, *, numeric: bool, rules: int) -> Finding:
+def _circular_parts(days: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Parts of a year and of a week, whose last day is next to the first one, as they are: centers 0, scales 1."""
+    is_long = float(days.max() - days.min()) > SHORTEST_SEASON
+    varying = [
+        name
+        for name, values in zip(columns.WEEKDAY_PARTS, columns.date_parts(days, columns.WEEKDAY_PARTS), strict=True)
+        if values.min() != values.max()
+    ]
+    return dict.fromkeys([*(columns.SEASON_PARTS if is_long else ()), *varying], (0.0, 1.0))
+
+
+def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, most: int) -> Finding:
     name, counts = str(series.name), counts_of(series)
     if rules >= RULES_AS_IN_FILES and _are_midnights(series, counts):
         counts = {text.removesuffix(columns.MIDNIGHT): count for text, count in counts.items()}
@@ -284,20 +284,42 @@ def _category(series: pd.Series, *, numeric: bool, rules: int) -> Finding:
     if len(present) == sum(present.values()) and len(present) > 2:
         return Finding(dropped="it is an identifier or free text (every row has its own)")
     least = 2 if rows < 200 else 3 if rows < 1000 else 5
-    frequent = sorted((text for text, count in counts.items() if count >= least), key=lambda t: (-counts[t], t))
-    vocabulary = tuple(sorted(frequent[:MAX_CATEGORIES]))
+    by_rows = sorted((text for text, count in counts.items() if count >= LEAST_ROWS), key=lambda t: (-counts[t], t))
+    frequent = [text for text in by_rows if counts[text] >= least]
+    vocabulary = tuple(sorted(frequent[:most]))
     covered = sum(counts[text] for text in vocabulary)
-    if covered < MIN_COVERAGE * rows or not vocabulary:
-        words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
-        what = "it is free text" if words >= 3 else "it has too many different values to be categories"
+    is_covered = bool(vocabulary) and sum(counts[text] for text in frequent[:MAX_CATEGORIES]) >= MIN_COVERAGE * rows
+    words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
+    means = None
+    if rules >= RULES_OF_ALL_ROWS and rows - covered > NOTED_SHARE * rows and (is_covered or words < _WORDS_OF_TEXT):
+        own = tuple(sorted(filter(_can_be_looked_up, by_rows[:MOST_TEXTS])))
+        shown = vocabulary if is_covered else ()
+        means = with_means(CategoryFeature(name, shown, numeric=numeric, mean_texts=own), series, target)
+    if not is_covered and means is None:
+        what = "it is free text" if words >= _WORDS_OF_TEXT else "it has too many different values to be categories"
         return Finding(dropped=f"{what} ({len(present)} different ones in {rows} rows)")
     if len(vocabulary) == 1 and covered > rows - least:
         return Finding(dropped=f"it has the same value in nearly every row ({vocabulary[0] or 'missing'!r})")
-    note = ""
+    notes = []
     rare = len(present) - len(vocabulary) + (MISSING_CATEGORY in vocabulary)
-    if rows - covered > NOTED_SHARE * rows:
-        note = f"{rare} of its {len(present)} categories are rare; they share one feature"
-    return Finding(CategoryFeature(name, vocabulary, numeric=numeric), note=note)
+    if is_covered and rows - covered > NOTED_SHARE * rows:
+        notes.append(f"{rare} of its {len(present)} categories are rare; they share one feature")
+    if means is not None:
+        notes.append(_of_means(means, len(present)))
+    return Finding(means or CategoryFeature(name, vocabulary, numeric=numeric), note="; ".join(notes))
+
+
+def _can_be_looked_up(text: str) -> bool:
+    """Whether an exported model can hold a text: Keras drops a NUL at its end, and TensorFlow wants UTF-8."""
+    return not text.endswith("\0") and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _of_means(feature: CategoryFeature, categories: int) -> str:
+    own = len(feature.mean_texts) - (MISSING_CATEGORY in feature.mean_texts)
+    also = "also " if feature.one_hot else ""
+    most = f" (at most {MOST_TEXTS})" if len(feature.mean_texts) >= MOST_TEXTS else ""
+    what = "the mean of the label" if feature.outputs == 1 else "the share of each class of the label"
+    return f"its {categories} categories are {also}read as {what}, which {own} of them have for themselves{most}"
 
 
 def _are_midnights(series: pd.Series, texts: Iterable[str]) -> bool:

@@ -20,10 +20,11 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
 from model_search.data.tabular.arrangement import BY_GROUP, BY_TIME, Arrangement
+from model_search.data.tabular.categories.target_means import Target, give_means_of_others
 from model_search.data.tabular.column_statistics import table_spec
 from model_search.data.tabular.label_column import LabelColumn, read_labels
 from model_search.data.tabular.preprocess import Preprocessor
-from model_search.data.tabular.schema import TEXT, Target, infer_schema
+from model_search.data.tabular.schema import TEXT, infer_schema
 from model_search.data.tabular.several_tasks import (
     OtherTargets,
     OtherTask,
@@ -197,9 +198,8 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     others = scaled(others, train.others)
     with_units = raw.reading.get("decimal") != ","
     time = str(split["column"]) if split["by"] == BY_TIME else ""
-    schema, found = infer_schema(
-        train.frame, Target(train.targets, len(task.classes)), raw.kinds, rules, with_units=with_units, time=time
-    )
+    target = Target(train.targets, len(task.classes), train.weights, _groups(train), options.seed)
+    schema, found = infer_schema(train.frame, target, raw.kinds, rules, with_units=with_units, time=time)
     notes += found
     preprocessor = Preprocessor(schema)
     description = {
@@ -214,6 +214,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     if others:
         description["other_tasks"] = [other.to_json() for other in others.values()]
     rows = _rows(train, task, others, preprocessor, None)
+    give_means_of_others(rows.inputs[FEATURES], schema, train.frame, target)
     return TableData(
         task=task,
         train=rows,
@@ -338,9 +339,12 @@ def _arranged(part: _Part, arrangement: Arrangement, options: PrepareOptions) ->
 
 def _all_groups(train: _Part, valid: _Part) -> np.ndarray | None:
     """The group of each row of training and validation."""
-    found = [part.arrangement for part in (train, valid)]
-    values = [one.values for one in found if one is not None and one.by == BY_GROUP]
-    return np.concatenate(values) if len(values) == len(found) else None
+    first, later = _groups(train), _groups(valid)
+    return None if first is None or later is None else np.concatenate([first, later])
+
+
+def _groups(part: _Part) -> np.ndarray | None:
+    return part.arrangement.values if part.arrangement is not None and part.arrangement.by == BY_GROUP else None
 
 
 def _rows(

@@ -97,7 +97,7 @@ def _columns(description: _Description) -> dict[str, Feature]:
 def _reading(feature: Feature | None) -> tuple[object, ...]:
     """What decides which numbers of a tower's input are those of a column."""
     if isinstance(feature, CategoryFeature):
-        return CategoryFeature, feature.vocabulary
+        return CategoryFeature, feature.vocabulary, feature.outputs
     if isinstance(feature, DateFeature):
         return DateFeature, feature.parts, feature.indicator
     return (None,) if feature is None else (type(feature), feature.indicator)
@@ -107,7 +107,8 @@ def _words(feature: Feature | None) -> str:
     if feature is None:
         return _LEFT_OUT
     if isinstance(feature, CategoryFeature):
-        return f"a category of {len(feature.vocabulary)} values"
+        means = ", with the mean of the label" if feature.outputs else ""
+        return f"a category of {len(feature.vocabulary)} values{means}"
     kind = f"a date ({', '.join(feature.parts)})" if isinstance(feature, DateFeature) else "a number"
     return f"{kind}, with a mark where it is missing" if feature.indicator else kind
 

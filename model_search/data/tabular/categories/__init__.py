@@ -1,0 +1,1 @@
+"""Columns with more categories than get features of their own."""
