@@ -197,9 +197,8 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     others = scaled(others, train.others)
     with_units = raw.reading.get("decimal") != ","
     time = str(split["column"]) if split["by"] == BY_TIME else ""
-    schema, found = infer_schema(
-        train.frame, Target(train.targets, len(task.classes)), raw.kinds, rules, with_units=with_units, time=time
-    )
+    target = Target(task.learnt(train.targets), len(task.classes))
+    schema, found = infer_schema(train.frame, target, raw.kinds, rules, with_units=with_units, time=time)
     notes += found
     preprocessor = Preprocessor(schema)
     description = {

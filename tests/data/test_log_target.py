@@ -1,0 +1,128 @@
+"""Numbers that are learnt by their logarithms: scaling and back, what is refused, what later labels become."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_search.data import array_data, csv_data
+from model_search.data.later_rows import labelled_rows
+from model_search.data.prepare_options import PrepareOptions
+from model_search.data.tabular import labels
+from model_search.data.task import TargetKind, Task, TaskKind
+from model_search.errors import DamagedRecordError, DataError
+
+OPTIONS = PrepareOptions(seed=1, batch_size=16)
+X = np.arange(80.0)[:, None] % 7
+POSITIVE = np.exp(np.random.default_rng(0).normal(2, 3, 80))
+NUMBERS = st.lists(st.floats(1e-30, 1e30), min_size=2, max_size=30, unique=True)
+
+
+def prepared(y=POSITIVE, **options):
+    return array_data.Provider(X, y, **({"log_target": True} | options)).prepare(OPTIONS)
+
+
+def task_of(numbers):
+    return labels.fit_scale(Task(TaskKind.REGRESSION, "y", 1, log_target=True), np.array(numbers))
+
+
+@given(NUMBERS)
+@settings(deadline=None)
+def test_scaled_numbers_come_back_in_their_units(numbers):
+    try:
+        task = task_of(numbers)
+    except DataError as error:
+        assert "told apart" in str(error) or "tells numbers apart" in str(error)
+        return
+    given_back = task.to_units(task.to_scaled(np.array(numbers)))
+    np.testing.assert_allclose(given_back, numbers, rtol=1e-12)
+    rows = labels.to_rows(np.array(numbers), task)
+    assert rows.dtype == np.float32
+    # A step of float32 at the logarithm is a share of the number.
+    share = 1e-6 * task.target_scale * np.abs(rows[:, 0]).max() + 1e-12
+    np.testing.assert_allclose(task.to_units(rows)[:, 0], numbers, rtol=share)
+    np.testing.assert_allclose(task.to_scaled(task.to_units(rows)), rows, rtol=1e-5, atol=1e-5)
+
+
+@given(NUMBERS, st.floats(-1e6, 1e6, width=32))
+@settings(deadline=None)
+def test_whatever_a_model_says_is_a_number_above_0(numbers, logit):
+    task = Task(TaskKind.REGRESSION, "y", 1, target_mean=float(np.log(numbers[0])), target_scale=3.0, log_target=True)
+    found = task.to_units(np.array([[logit]], np.float32))
+    assert found.dtype == np.float64
+    assert found.item() > 0 and np.isfinite(np.square(found)).all()
+
+
+def test_mean_scale_and_range_are_those_of_logarithms():
+    data = prepared()
+    task, scaled = data.task, data.train.label
+    assert task.target is TargetKind.NUMBERS and task.log_target and task.logits_dimension == 1
+    assert abs(scaled.mean()) < 1e-5 and abs(scaled.std() - 1) < 1e-5
+    everything = np.concatenate([scaled, data.valid.label])
+    np.testing.assert_allclose(np.sort(task.to_units(everything)[:, 0]), np.sort(POSITIVE), rtol=1e-5)
+    np.testing.assert_allclose(task.to_units(np.array(task.target_range)), [POSITIVE.min(), POSITIVE.max()], rtol=1e-5)
+    assert task.inferred == "'label' is predicted as a number, by its logarithm: as you asked."
+
+
+def test_a_task_keeps_it_and_older_ones_lack_it():
+    task = prepared().task
+    assert Task.from_json(task.to_json()) == task
+    assert "log_target" not in prepared(log_target=None).task.to_json()
+    assert "log_target" not in prepared(log_target=False).task.to_json()
+    damaged = {"classes": ["a"], "kind": "classification"}
+    for other in ({"logits_dimension": 2}, {"quantiles": [0.5]}, damaged):
+        with pytest.raises(DamagedRecordError, match="learns the logarithms of"):
+            Task.from_json(task.to_json() | other)
+
+
+def test_a_file_and_an_array_give_the_same(tmp_path):
+    pd.DataFrame({"x0": X[:, 0], "label": POSITIVE}).to_csv(tmp_path / "rows.csv", index=False)
+    provider = csv_data.Provider(filename=tmp_path / "rows.csv", label="label", log_target=True)
+    assert provider.prepare(OPTIONS).task == prepared().task
+    assert provider.number_of_classes() == 1
+
+
+def test_later_labels_are_scaled_likewise():
+    data = prepared()
+    rows = labelled_rows((X[:3], [1.0, 50.0, 2e5]), data.description)
+    np.testing.assert_allclose(data.task.to_units(rows.label)[:, 0], [1.0, 50.0, 2e5], rtol=1e-5)
+    with pytest.raises(DataError, match=r"1 of 3 labels in column 'label' are not above 0 \(the smallest is -2\)"):
+        labelled_rows((X[:3], [1.0, -2.0, 2e5]), data.description)
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "words"),
+    [
+        (np.append(POSITIVE[:-3], [0, 0, -4.5]), {}, r"3 of 80 .* not above 0 \(the smallest is -4.5\).*leave log_t"),
+        (np.append(POSITIVE[:-1], 1e180), {}, r"label 1e\+180 .* too far from 1 .* multiply all labels"),
+        (np.append(POSITIVE[:-1], 1e-180), {}, r"label 1e-180 .* too far from 1"),
+        (1e15 + np.arange(80.0) / 8, {}, "tells numbers apart|told apart by logarithms"),
+        (np.array(["a", "b"])[np.arange(80) % 2], {}, "are no numbers"),
+        (POSITIVE, {"task": "classification"}, "log_target is True, and task is 'classification'; expected one number"),
+        (POSITIVE, {"task": "ordinal"}, "log_target is True, and task is 'ordinal'"),
+        (POSITIVE, {"task": "quantile"}, "log_target is True, and task is 'quantile'"),
+        (POSITIVE, {"quantiles": [0.5]}, "log_target is True, and quantiles are given"),
+        (POSITIVE, {"classes": [1, 2]}, "log_target is True, and task is 'ordinal'"),
+        (POSITIVE, {"log_target": "yes"}, "log_target is 'yes'; expected True, or False"),
+        ({"one": POSITIVE, "two": POSITIVE}, {}, "classes, quantiles and log_target are those of one label"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_words(y, options, words):
+    with pytest.raises(DataError, match=words):
+        prepared(y, **options)
+
+
+def test_inputs_by_name_do_not_have_it():
+    with pytest.raises(DataError, match="log_target are for tables"):
+        array_data.Provider({"a": X, "b": np.zeros((80, 3, 1))}, POSITIVE, log_target=True)
+
+
+def test_labels_to_validate_on_have_logarithms_too():
+    with pytest.raises(DataError, match=r"2 of 80 labels .* not above 0 \(the smallest is 0\)"):
+        prepared(validation=(X, np.append(POSITIVE[:-2], [0, 0])))
+
+
+def test_whole_numbers_become_numbers():
+    assert prepared(np.arange(80) % 4 + 1).task.kind is TaskKind.REGRESSION
+    assert prepared(np.arange(80) % 4 + 1, log_target=np.False_).task.kind is TaskKind.CLASSIFICATION
