@@ -123,6 +123,73 @@ def test_labels_to_validate_on_have_logarithms_too():
         prepared(validation=(X, np.append(POSITIVE[:-2], [0, 0])))
 
 
+LOGNORMAL = np.exp(np.random.default_rng(1).normal(0, 3, 400))
+NORMAL = np.random.default_rng(2).normal(10, 1, 400)
+OUTLIERS = np.where(np.arange(400) % 100 == 7, 1000, 1) * NORMAL
+X400 = np.arange(400.0)[:, None] % 7
+
+
+def notes_of(y, **options):
+    notes = array_data.Provider(X400, y, **options).prepare(OPTIONS).description["notes"]
+    return [note for note in notes if "log_target" in note or "quantiles=" in note]
+
+
+def test_a_note_names_logarithms_for_labels_over_several_orders_of_magnitude():
+    (note,) = notes_of(LOGNORMAL)
+    assert "the numbers in 'label' span 0.000" in note
+    assert "1% of the rows have" in note and "log_target=True learns their logarithms" in note
+    assert not notes_of(LOGNORMAL, log_target=True)
+    assert not notes_of(LOGNORMAL, quantiles=[0.5])
+    assert not notes_of({"one": LOGNORMAL, "two": LOGNORMAL})  # the options are those of one label
+
+
+def test_a_note_names_the_median_beside_outliers():
+    (note,) = notes_of(OUTLIERS)
+    assert "of 320 numbers in 'label' are far from the others: more than 20 times the usual spread of" in note
+    assert "from the median of " in note and ", up to " in note and "quantiles=[0.5]" in note
+    assert "log_target" not in note
+    (note,) = notes_of(OUTLIERS - 11)  # some below 0
+    assert "quantiles=[0.5]" in note
+    assert not notes_of(OUTLIERS, quantiles=[0.5])
+
+
+RNG = np.random.default_rng(3)
+USUAL = {
+    "normal": NORMAL,
+    "exponential": RNG.exponential(size=400),
+    "log-normal with little spread": np.exp(RNG.normal(size=400)),
+    "Pareto": 1 + RNG.pareto(1, 400),
+    "heavy tails on both sides": RNG.standard_t(3, 400),
+    "many zeros": np.where(RNG.random(400) < 0.5, 0, LOGNORMAL),
+    "some zeros": np.where(RNG.random(400) < 0.1, 0, LOGNORMAL),
+    "nearly all the same": np.where(np.arange(400) % 50 == 0, NORMAL, 1.0),
+    "counts": RNG.poisson(30, 400),
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_no_note_names_an_option_for_other_labels(name):
+    assert not notes_of(USUAL[name], task="regression")
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1e-20, 1e20))
+@settings(deadline=None, max_examples=30)
+def test_notes_do_not_depend_on_units_and_there_is_one_at_most(seed, unit):
+    rng = np.random.default_rng(seed)
+    y = np.exp(rng.normal(size=200) * rng.uniform(0, 4)) * np.where(rng.random(200) < 0.02, rng.uniform(1, 1e6), 1)
+    task = Task(TaskKind.REGRESSION, "y", 1)
+    found, other = labels.spread_notes(task, y), labels.spread_notes(task, y * unit)
+    assert len(found) == len(other) < 2
+    assert ["log_target" in note for note in found] == ["log_target" in note for note in other]
+
+
+def test_few_or_equal_labels_say_nothing():
+    task = Task(TaskKind.REGRESSION, "y", 1)
+    assert not labels.spread_notes(task, np.ones(100))
+    assert not labels.spread_notes(task, LOGNORMAL[:49])
+    assert not labels.spread_notes(task, np.array([1.0]))
+
+
 def test_whole_numbers_become_numbers():
     assert prepared(np.arange(80) % 4 + 1).task.kind is TaskKind.REGRESSION
     assert prepared(np.arange(80) % 4 + 1, log_target=np.False_).task.kind is TaskKind.CLASSIFICATION

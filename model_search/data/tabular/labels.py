@@ -14,7 +14,7 @@ from model_search.data.tabular import columns, earlier_rules
 from model_search.data.tabular.label_column import LabelColumn, is_number, parse_number, read_labels, shown
 from model_search.data.tabular.schema import robust_scale
 from model_search.data.tabular.task_choice import TaskChoice
-from model_search.data.task import MOST_LOG, Label, Task, TaskKind
+from model_search.data.task import MOST_LOG, Label, TargetKind, Task, TaskKind
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ _MOST_SPREAD = 1e12  # of a standard deviation, in interquartile ranges: beyond 
 _WHOLE = re.compile("0|[1-9][0-9]{0,14}")  # the only way to write each number
 # As pandas ("-1 days +23:00:00") and Python ("1 day, 0:30:00", "0:30:00") write them.
 _DURATION = re.compile(r"(?:-?\d+ days?,? )?[+-]?\d{1,3}:\d{2}:\d{2}(?:\.\d+)?", re.ASCII)
+_FEWEST_ROWS = 50  # that show how labels are spread
+_TAIL, _HALF = 0.01, 0.5  # the largest labels, and their share of the squared distances from the mean
+_MOST_OF_MEDIAN, _MOST_SKEW = 30, 1.0  # of labels that span orders of magnitude: the largest, and their logarithms
+_FEW, _NEARLY_ALL = 0.05, 0.9  # labels that are far from the others, and their share of the squared distances
+_FAR, _FAR_LOG = 20, 5  # in usual spreads (standard deviations of a normal distribution with the same quartiles)
 RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
 
 
@@ -419,6 +424,56 @@ def scale_notes(task: Task, targets: np.ndarray) -> list[str]:
             f"float32, because some are far from all others (up to {size:.6g}); remove those, or take logarithms"
         )
     return notes
+
+
+def spread_notes(task: Task, targets: np.ndarray) -> list[str]:
+    """A sentence, if few training targets (float64 [rows], the user's units) have most of the squared error.
+
+    It names the option that minds this less: the logarithms of numbers that span orders of magnitude, or the median
+    beside a few that are far from the others, by their logarithms, too.
+    """
+    is_plain = task.target is TargetKind.NUMBERS and not task.log_target and targets.ndim == 1
+    if not is_plain or len(targets) < _FEWEST_ROWS or targets.min() == targets.max():
+        return []
+    median, mean = float(np.median(targets)), float(np.mean(targets))
+    shares = np.square((targets - mean) / np.max(np.abs(targets - mean)))
+    shares /= shares.sum()
+    most = np.argsort(targets)[-max(1, int(_TAIL * len(targets))) :]
+    if targets.min() > 0 and targets.max() > _MOST_OF_MEDIAN * median and shares[most].sum() > _HALF:
+        logarithms = np.log(targets)
+        if abs(float(np.mean((logarithms - logarithms.mean()) ** 3))) < _MOST_SKEW * float(logarithms.std()) ** 3:
+            return [
+                f"the numbers in {task.label!r} span {targets.min():.3g} to {targets.max():.3g} (median {median:.3g}), "
+                f"and most of the squared error is due to the largest ones: {_TAIL:.0%} of the rows have "
+                f"{shares[most].sum():.0%} of the variance; log_target=True learns their logarithms"
+            ]
+    spread = _usual_spread(targets)
+    far = np.abs(targets - median) > _FAR * spread
+    if not (spread > 0 and 0 < far.mean() < _FEW and shares[far].sum() > _NEARLY_ALL) or _far_by_tail(targets, far):
+        return []
+    largest = targets[np.argmax(np.abs(targets - median))]
+    return [
+        f"{int(far.sum())} of {len(targets)} numbers in {task.label!r} are far from the others: more than {_FAR} times "
+        f"the usual spread of {spread:.3g} away from the median of {median:.3g}, up to {largest:.3g}; they have "
+        f"{shares[far].sum():.0%} of the variance. Correct them or leave them out if they are errors; quantiles=[0.5] "
+        "learns the median, which they hardly change"
+    ]
+
+
+def _far_by_tail(targets: np.ndarray, far: np.ndarray) -> bool:
+    """Whether numbers from 0 on that are far from all others are not so by their logarithms."""
+    if targets.min() < 0:
+        return False
+    is_above = targets > 0
+    logarithms = np.log(targets[is_above])
+    distances = np.abs(logarithms[far[is_above]] - np.median(logarithms))
+    return float(np.median(distances)) < _FAR_LOG * _usual_spread(logarithms)
+
+
+def _usual_spread(values: np.ndarray) -> float:
+    """The standard deviation of a normal distribution with the same quartiles."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    return float(high - low) / 1.349
 
 
 def to_rows(targets: np.ndarray, task: Task) -> np.ndarray:

@@ -194,6 +194,7 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         known = [train.targets, valid.targets] if rules >= RULES_OF_ALL_ROWS else [train.targets]
         task = labels.fit_range(task, np.concatenate(known))
     notes += labels.scale_notes(task, train.targets)
+    notes += [] if others else labels.spread_notes(task, train.targets)  # the options are those of one label
     others = scaled(others, train.others)
     with_units = raw.reading.get("decimal") != ","
     time = str(split["column"]) if split["by"] == BY_TIME else ""
