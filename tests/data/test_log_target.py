@@ -123,6 +123,19 @@ def test_labels_to_validate_on_have_logarithms_too():
         prepared(validation=(X, np.append(POSITIVE[:-2], [0, 0])))
 
 
+def test_what_is_missing_says_something_of_logarithms():
+    """Where a cell is missing the logarithm is larger by 1, which the largest of the numbers hide."""
+    rng = np.random.default_rng(0)
+    is_missing = np.arange(400) % 4 == 0
+    y = np.exp(4 * rng.normal(size=400) + 2 * is_missing)
+    x = np.where(is_missing, np.nan, rng.normal(size=400))[:, None]
+    marks = [
+        array_data.Provider(x, y, log_target=choice).prepare(OPTIONS).description["schema"]["features"][0]["indicator"]
+        for choice in (True, False)
+    ]
+    assert marks == [True, False]
+
+
 LOGNORMAL = np.exp(np.random.default_rng(1).normal(0, 3, 400))
 NORMAL = np.random.default_rng(2).normal(10, 1, 400)
 OUTLIERS = np.where(np.arange(400) % 100 == 7, 1000, 1) * NORMAL

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import commands
 import keras
 import numpy as np
 import pandas as pd
@@ -106,18 +107,17 @@ def test_the_command_takes_them(made, tmp_path, capsys):
     assert "quantiles are given, and task is 'ordinal'" in capsys.readouterr().err
 
 
-def test_the_command_learns_logarithms(made, tmp_path, capsys):
-    frame = made["frame"].assign(income=made["income"])
-    frame.to_csv(tmp_path / "incomes.csv", index=False)
+def test_the_command_learns_logarithms(made, tmp_path):
+    file, written = tmp_path / "incomes.csv", tmp_path / "out.csv"
+    made["frame"].assign(income=made["income"]).to_csv(file, index=False)
     common = [f"--model_dir={tmp_path}", "--experiment_name=incomes"]
-    words = [f"--filename={tmp_path / 'incomes.csv'}", "--label=income", "--phoenix_train_steps=20", "--folds=none"]
-    words += ["--experiment_max_num_trials=1", "--finish=neither", *common]
-    assert main.main(["", *words, "--log_target"]) == 0
-    assert "'income' is predicted as a number, by its logarithm" in capsys.readouterr().err
-    again = [*words, "--experiment_max_num_trials=2", "--nolog_target"]  # flags keep their values in one process
-    assert main.main(["", *again]) == 2
-    assert "give the same log_target" in capsys.readouterr().err
-    assert main.main(["", "predict", str(tmp_path / "incomes.csv"), f"--output={tmp_path / 'out.csv'}", *common]) == 0
-    assert (pd.read_csv(tmp_path / "out.csv")["prediction"] > 0).all()
-    assert main.main(["", "evaluate", str(tmp_path / "incomes.csv"), "--log_target", *common]) == 2
-    assert "log_target" in capsys.readouterr().err
+    words = [f"--filename={file}", "--label=income", "--phoenix_train_steps=20", "--folds=none", "--finish=neither"]
+    done = commands.call(*words, *common, "--experiment_max_num_trials=1", "--log_target")
+    assert done.status == 0
+    assert "'income' is predicted as a number, by its logarithm" in done.err
+    done = commands.call(*words, *common, "--experiment_max_num_trials=2")
+    assert "give the same log_target" in commands.check_one_sentence(done)
+    assert commands.call("predict", file, f"--output={written}", *common).status == 0
+    assert (pd.read_csv(written)["prediction"] > 0).all()
+    done = commands.call("evaluate", file, "--log_target", *common)
+    assert "log_target" in commands.check_one_sentence(done)
