@@ -64,8 +64,8 @@ flags:
 # How training data are read; other commands read files as the study did.
 _OF_TRAINING_DATA = (
     "label", "text", "label_index", "weight", "groups", "time", "logits_dimension", "record_defaults",
-    "validation_filename", "field_delim", "encoding", "decimal", "task", "classes", "quantiles", "image_width",
-    "image_height", "eval_fraction",
+    "validation_filename", "field_delim", "encoding", "decimal", "task", "classes", "quantiles", "log_target",
+    "image_width", "image_height", "eval_fraction",
 )  # fmt: skip
 
 # Flags that some commands alone read; given to another one, they would change nothing without a word.
@@ -124,6 +124,7 @@ def _define_flags() -> None:
     flags.DEFINE_enum("task", None, list(TASKS), "What to predict; inferred when absent.")
     flags.DEFINE_list("classes", None, "With --task=ordinal: the classes from the least to the most.")
     flags.DEFINE_list("quantiles", None, "With --task=quantile: rising numbers between 0 and 1; 0.1,0.5,0.9 if absent.")
+    flags.DEFINE_bool("log_target", None, "Learn the logarithms of the labels, which are numbers above 0.")
     flags.DEFINE_string("input_dir", None, "The training data: a folder with a folder of pictures for each class.")
     flags.DEFINE_integer("image_width", None, "Width to which pictures are stretched; chosen from them when absent.")
     flags.DEFINE_integer("image_height", None, "Height to which pictures are stretched; chosen from them when absent.")

@@ -36,6 +36,7 @@ def fit(
     task: str | None = None,
     classes: Sequence[Any] | None = None,
     quantiles: Sequence[float] | None = None,
+    log_target: bool | None = None,
     groups: Any = None,
     time: Any = None,
     weights: Any = None,
@@ -59,6 +60,8 @@ def fit(
         task: "classification", "ordinal", "regression" or "quantile"; inferred from `y` where None.
         classes: The classes from the least to the most, for "ordinal"; numbers and ordered categoricals have an order.
         quantiles: For "quantile": rising numbers between 0 and 1; 0.1, 0.5 and 0.9 where None.
+        log_target: Learn the logarithms of the labels, which are numbers above 0: for labels that span several orders
+            of magnitude. Predictions and metrics (but the loss) are in the labels' units.
         groups: The group of each row, or the name of a column of `x`: rows of one group are all trained on, or all
             validated on.
         time: The time of each row, or the name of a column of `x`: the latest rows are validated on.
@@ -79,7 +82,8 @@ def fit(
 
     if y is None:
         raise UserError(_no_labels(x))
-    choices = {"task": task, "classes": classes, "quantiles": quantiles, "groups": groups, "time": time}
+    choices = {"task": task, "classes": classes, "quantiles": quantiles, "log_target": log_target}
+    choices |= {"groups": groups, "time": time}
     provider = _provider(x, y, validation, weights, choices)
     arguments: dict[str, Any] = {"eval_steps": 100, "experiment_owner": ""} | options
     root, name = as_root_dir(root_dir), experiment_name or _fresh_name()

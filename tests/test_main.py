@@ -174,6 +174,10 @@ def test_what_comes_after_two_dashes_is_no_flag(tmp_path):
         (("--filename=x.csv", "--label=y", "--decimal=;"), "--decimal"),
         (("--input_dir=x", "--encoding=cp1252"), "--encoding is not read with"),
         (("--phoenix_dataset=image", "--input_dir=x", "--time=day"), "--time is not read with --phoenix_dataset=image"),
+        (
+            ("--phoenix_dataset=image", "--input_dir=x", "--log_target"),
+            "--log_target is not read with --phoenix_dataset",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(arguments, words):

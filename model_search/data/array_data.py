@@ -51,6 +51,7 @@ class Provider(BaseProvider):
             dict by name. Inputs by name have classes or numbers alone.
         classes: The classes from the least to the most, for "ordinal"; numbers and ordered categoricals have an order.
         quantiles: For "quantile": rising numbers between 0 and 1; 0.1, 0.5 and 0.9 where None.
+        log_target: Whether the logarithms of the labels are learnt, numbers above 0; predictions are in their units.
         feature_names: Names of the columns of an array; "x0", "x1", ... where None.
         groups: The group of each row [rows], or the name of a column of `x`, which is then no feature: rows of one
             group (of one person, say) stay together in the split and in folds. None where rows are independent.
@@ -71,6 +72,7 @@ class Provider(BaseProvider):
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
         classes: Sequence[Any] | None = None,
         quantiles: Sequence[float] | None = None,
+        log_target: bool | None = None,
         feature_names: Sequence[str] | None = None,
         groups: Any = None,
         time: Any = None,
@@ -81,8 +83,8 @@ class Provider(BaseProvider):
         check_form(x, "the features are")
         if are_named_inputs(x):
             self._task = parse_kinds(task)
-            if classes is not None or quantiles is not None:
-                raise DataError("classes and quantiles are for tables; expected none beside inputs by name")
+            if classes is not None or quantiles is not None or log_target:
+                raise DataError("classes, quantiles and log_target are for tables; expected none beside inputs by name")
             if groups is not None or time is not None:
                 raise DataError("groups and time are for tables; expected none beside inputs by name")
             if feature_names is not None:
@@ -94,7 +96,8 @@ class Provider(BaseProvider):
             return
         read = as_rows(x, y, weights, feature_names)
         self._rows = _arranged(_without_copies(read, x, y), groups, time, index_of(x))
-        self._tasks = parse_choices(task, [str(self._rows.labels.name), *self._rows.others], classes, quantiles)
+        names = [str(self._rows.labels.name), *self._rows.others]
+        self._tasks = parse_choices(task, names, classes, quantiles, log_target)
         self._validation = None
         if validation is not None:
             names = list(self._rows.frame.columns)

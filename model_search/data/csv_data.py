@@ -54,6 +54,7 @@ class Provider(BaseProvider):
             label.
         classes: The classes from the least to the most, for "ordinal"; numbers have an order.
         quantiles: For "quantile": rising numbers between 0 and 1; 0.1, 0.5 and 0.9 where None.
+        log_target: Whether the logarithms of the labels are learnt, numbers above 0; predictions are in their units.
         encoding: Of the text.
         decimal: "." or ","; detected if None.
         groups: Name of a column; rows with the same value (of one person, say) stay together in the split and in folds.
@@ -80,6 +81,7 @@ class Provider(BaseProvider):
         task: str | TaskKind | Mapping[str, str | TaskKind | None] | None = None,
         classes: Sequence[Any] | None = None,
         quantiles: Sequence[float] | None = None,
+        log_target: bool | None = None,
         encoding: str = "utf-8",
         decimal: str | None = None,
         groups: str | None = None,
@@ -114,7 +116,7 @@ class Provider(BaseProvider):
         self._logits_dimension = logits_dimension
         if self._others and logits_dimension is not None:
             raise DataError("logits_dimension is for one label; leave it out, and classes are counted")
-        choice = (classes, quantiles)
+        choice = (classes, quantiles, log_target)
         self._tasks = parse_choices(task, [first, *self._others], *choice) if self._others else {}
         self._task = None if self._others else parse_choice(task, *choice)
 

@@ -41,6 +41,7 @@ class Provider(csv_data.Provider):
             task=FLAGS.task,
             classes=FLAGS.classes,
             quantiles=FLAGS.quantiles,
+            log_target=FLAGS.log_target,
             encoding="utf-8" if FLAGS.encoding is None else FLAGS.encoding,
             decimal=FLAGS.decimal,
             groups=FLAGS.groups,

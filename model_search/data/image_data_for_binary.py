@@ -84,7 +84,11 @@ class TextProvider(text_data.Provider):
 
 def _check_data(*unread: str) -> None:
     """Checks that there are data, and that no flag is given that they do not read: these, and those of tables."""
-    given = [name for name in (*unread, "time", "classes", "quantiles", "decimal") if FLAGS[name].value is not None]
+    given = [
+        name
+        for name in (*unread, "time", "classes", "quantiles", "log_target", "decimal")
+        if FLAGS[name].value is not None
+    ]
     if given:
         raise UserError(f"--{given[0]} is not read with --phoenix_dataset={FLAGS.phoenix_dataset}; leave it out")
     if FLAGS.encoding is not None and FLAGS.input_dir:

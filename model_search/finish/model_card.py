@@ -346,7 +346,8 @@ def _answers(task: Task) -> list[str]:
         return [f"`prediction`: the quantiles {shown} of each row, rising, in the units of the training data."]
     if task.kind is TaskKind.REGRESSION:
         shape = "one number a row" if task.logits_dimension == 1 else f"{task.logits_dimension} numbers a row"
-        return [f"`prediction`: {shape}, in the units of the training data."]
+        of_logs = "; the exponential of its expected logarithm, nearer to the median than to the mean"
+        return [f"`prediction`: {shape}, in the units of the training data{of_logs if task.log_target else ''}."]
     classes = ", ".join(f"{_code(repr(label))}" for label in task.classes) or f"0 to {task.logits_dimension - 1}"
     return [
         f"`label`: the {'class in the middle of the probabilities' if task.ordered else 'most probable class'} of each "

@@ -115,7 +115,7 @@ def predict_labels(logits: np.ndarray, task: Task, temperature: float = 1.0) -> 
         [rows, quantiles], rising, for quantiles.
     """
     if task.kind is TaskKind.REGRESSION:
-        values = in_order(task, logits).astype(np.float64) * task.target_scale + task.target_mean
+        values = task.to_units(in_order(task, logits))
         return values if task.quantiles or task.logits_dimension > 1 else values[..., 0]
     return class_array(task)[predicted_classes(task, logits / temperature)]
 

@@ -38,7 +38,8 @@ def make_objective(task: Task, metric: ResolvedMetric | None, guided: float = 0.
     base: Objective = _LogLoss() if task.kind is TaskKind.CLASSIFICATION else _SquaredError()
     if task.quantiles:
         base = _Pinball(task)
-    same = ("loss", "log_loss", "rmse", "mse", "r2", "pinball")
+    # Of logarithms, errors in the user's units have another order.
+    same = ("loss",) if task.log_target else ("loss", "log_loss", "rmse", "mse", "r2", "pinball")
     if metric is None or (metric.fn is None and metric.name in same and _usual_goal(metric, task)):
         return base, False
     is_of_decisions = metric.fn is None and metric.name in OF_DECISIONS and _usual_goal(metric, task)

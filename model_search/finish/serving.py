@@ -19,7 +19,7 @@ from model_search.data.rows import InputSpec, InputSpecs
 from model_search.data.tabular.columns import LARGEST
 from model_search.data.tabular.csv_file import Encoding
 from model_search.data.tabular.features import Feature, FeatureSchema, NumberFeature, float_type
-from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
+from model_search.data.task import MOST_LOG, Task, TaskKind, logits_of_tasks, tasks_of
 from model_search.data.text.tokens import TextFormat
 from model_search.errors import UserError
 from model_search.finish.input_names import keras_names
@@ -30,6 +30,8 @@ from model_search.towers.inputs import fresh_inputs, renamed, structured
 from model_search.towers.keras_inputs import row_name
 
 _FAR = 1e3  # mean of targets in their standard deviations, from which predictions are float64
+_MOST_LOG32 = 87.0  # of a number that float32 holds, and its inverse; float64 where logarithms may come near it
+_SCALES = 20  # that an answer may be away from the mean of logarithms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,15 +245,22 @@ def _median(probabilities: Any) -> Any:
 
 
 def _in_units(logits: Any, task: Task, suffix: str) -> Any:
-    if units_dtype(task) == "float32":
-        return layers.Rescaling(task.target_scale, offset=task.target_mean, name=f"units{suffix}")(logits)
-    # The layer would make float32 of its numbers first.
-    scale, mean = np.array(task.target_scale, "float64"), np.array(task.target_mean, "float64")
-    return ops.cast(logits, "float64") * scale + mean
+    is_float32 = units_dtype(task) == "float32"
+    if is_float32:
+        values = layers.Rescaling(task.target_scale, offset=task.target_mean, name=f"units{suffix}")(logits)
+    else:  # the layer would make float32 of its numbers first
+        scale, mean = np.array(task.target_scale, "float64"), np.array(task.target_mean, "float64")
+        values = ops.cast(logits, "float64") * scale + mean
+    if not task.log_target:
+        return values
+    most = _MOST_LOG32 if is_float32 else MOST_LOG
+    return named_operation(lambda logs: ops.exp(ops.clip(logs, -most, most)), values, f"exponential{suffix}")
 
 
 def units_dtype(task: Task) -> str:
-    """The dtype of predicted numbers: float64 where float32 does not hold them closely enough."""
+    """The dtype of predicted numbers: float64 where float32 does not hold them closely enough, or not at all."""
+    if task.log_target:
+        return "float32" if abs(task.target_mean) + _SCALES * task.target_scale < _MOST_LOG32 else "float64"
     return float_type(task.target_mean, task.target_scale, _FAR)
 
 

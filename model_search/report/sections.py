@@ -327,7 +327,8 @@ def _task_in_words(task: Task, what: str) -> Iterable[tuple[str, str]]:
     elif task.quantiles:
         yield what, f"{task.label}, the quantiles {', '.join(f'{quantile:g}' for quantile in task.quantiles)}"
     else:
-        yield what, f"{task.label}, {'a number' if task.logits_dimension == 1 else 'numbers'}"
+        by = ", by its logarithm" if task.log_target else ""
+        yield what, f"{task.label}, {'a number' if task.logits_dimension == 1 else 'numbers'}{by}"
 
 
 def _inputs_in_words(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -67,6 +67,16 @@ class _Scored:
         """Predicted minus true, in scaled units, float64 [rows, targets]."""
         return self.logits.astype(np.float64) - self.labels
 
+    @functools.cached_property
+    def numbers(self) -> np.ndarray:
+        """Where logarithms are learnt, the true numbers in the user's units, float64 [rows, targets]."""
+        return self.task.to_units(self.labels)
+
+    @functools.cached_property
+    def errors_of_numbers(self) -> np.ndarray:
+        """Where logarithms are learnt, predicted minus true numbers in the user's units, float64 [rows, targets]."""
+        return self.task.to_units(_within_range(self.task, self.logits)) - self.numbers
+
     def mean(self, values: np.ndarray) -> float:
         return float(self.weights @ values)
 
@@ -142,6 +152,8 @@ def _scaled_mse(scored: _Scored) -> float:
 
 
 def _mse(scored: _Scored) -> float:
+    if scored.task.log_target:
+        return scored.mean(np.square(scored.errors_of_numbers).mean(axis=1))
     return _scaled_mse(scored) * scored.task.target_scale**2
 
 
@@ -150,16 +162,20 @@ def _rmse(scored: _Scored) -> float:
 
 
 def _mae(scored: _Scored) -> float:
+    if scored.task.log_target:
+        return scored.mean(np.abs(scored.errors_of_numbers).mean(axis=1))
     return scored.mean(np.abs(scored.errors).mean(axis=1)) * scored.task.target_scale
 
 
 def _r2(scored: _Scored) -> float:
     """1 - (squared error / variance), averaged over the targets; NaN where a target is constant."""
-    labels = scored.labels.astype(np.float64)
+    is_log = scored.task.log_target
+    labels = scored.numbers if is_log else scored.labels.astype(np.float64)
     spread = scored.weights @ np.square(labels - scored.weights @ labels)
     if (spread <= 0).any():
         return math.nan
-    return float(np.mean(1 - scored.weights @ np.square(scored.errors) / spread))
+    errors = scored.errors_of_numbers if is_log else scored.errors
+    return float(np.mean(1 - scored.weights @ np.square(errors) / spread))
 
 
 def _rank_error(scored: _Scored) -> float:
@@ -277,9 +293,9 @@ def all_metrics(
 
     Returns:
         Classes: loss, log_loss, accuracy, auc, f1, for two classes auc_pr, and for ordered ones rank_error and
-        quadratic_kappa. Numbers: loss (mean squared error of the scaled targets) and, in the user's units, mse, rmse,
-        mae, r2. Quantiles: loss (mean pinball loss of the scaled targets), coverage_error and, in the user's units,
-        pinball and mae (of the median).
+        quadratic_kappa. Numbers: loss (mean squared error of the scaled targets, or of their scaled logarithms)
+        and, in the user's units, mse, rmse, mae, r2. Quantiles: loss (mean pinball loss of the scaled targets),
+        coverage_error and, in the user's units, pinball and mae (of the median).
     """
     scored = _scored(task, labels, logits, weights)
     values = {name: m.compute[task.target](scored) for name, m in _METRICS.items() if task.target in m.compute}
@@ -301,7 +317,7 @@ def predictions(task: Task, logits: np.ndarray) -> np.ndarray:
     if task.kind is TaskKind.CLASSIFICATION:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return shifted / shifted.sum(axis=1, keepdims=True)
-    return in_user_units(task, in_order(task, logits))
+    return in_user_units(task, _within_range(task, in_order(task, logits)))
 
 
 def predicted_classes(task: Task, logits: np.ndarray) -> np.ndarray:
@@ -321,9 +337,14 @@ def in_order(task: Task, logits: np.ndarray) -> np.ndarray:
     return np.sort(logits, axis=-1) if task.quantiles else logits
 
 
+def _within_range(task: Task, logits: np.ndarray) -> np.ndarray:
+    """Logits of logarithms cut off as models' answers are: the exponential of a far one may outweigh all rows."""
+    return np.clip(logits, *task.target_range) if task.log_target and task.target_range is not None else logits
+
+
 def in_user_units(task: Task, scaled: np.ndarray) -> np.ndarray:
     """Scaled targets [rows, targets] in the user's units: [rows] for one target."""
-    values = scaled.astype(np.float64) * task.target_scale + task.target_mean
+    values = task.to_units(scaled)
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 

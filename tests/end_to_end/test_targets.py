@@ -1,28 +1,31 @@
-"""Ordered classes and quantiles, from a frame or a file to exported models: the examples of docs/data.md run."""
+"""Ordered classes, quantiles and logarithms, from a frame or a file to exported models: docs/data.md's examples run."""
 
 import pathlib
 import re
 
+import commands
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
+import model_search
 from model_search import main
+from model_search.errors import StudyError
 
 DATA_PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "data.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What the two examples of the page leave behind, by name."""
+    """What the examples of the page leave behind, by name."""
     folder = tmp_path_factory.mktemp("targets")
     examples = [block for block in re.findall(r"```python\n(.*?)```", DATA_PAGE, re.DOTALL) if ".fit(" in block]
-    assert len(examples) == 2
+    assert len(examples) == 3
     found: dict = {"folder": folder}
     quickly = f"seed=1, finish='ensemble', folds=None, progress=False, root_dir={str(folder)!r}"
-    for name, block in zip(("ordinal", "quantiles"), examples, strict=True):
+    for name, block in zip(("ordinal", "quantiles", "logarithms"), examples, strict=True):
         exec(block.replace("seed=1", quickly), found)
         found[name] = found["study"]
     return found
@@ -67,6 +70,32 @@ def test_quantiles_rise_and_are_served(made):
     assert "the quantiles 0.1, 0.5, 0.9" in pathlib.Path(study.report()).read_text()
 
 
+def test_logarithms_are_learnt_and_numbers_are_served(made):
+    study, frame, income = made["logarithms"], made["frame"], made["income"].to_numpy()
+    predicted = study.predict(frame)
+    assert predicted.dtype == np.float64
+    assert np.abs(np.log(predicted / income)).mean() < 0.6
+    metrics = study.evaluate((frame, income))
+    assert metrics["mae"] == pytest.approx(np.abs(predicted - income).mean(), rel=1e-5)
+    assert metrics["rmse"] == pytest.approx(np.sqrt(np.square(predicted - income).mean()), rel=1e-5)
+    logarithms = np.square(np.log(predicted / income)).mean() / study.task.target_scale**2
+    assert metrics["loss"] == pytest.approx(logarithms, rel=1e-4)
+    for answers in served(study, frame, made["folder"] / "logarithms"):
+        np.testing.assert_allclose(answers["prediction"], predicted, rtol=1e-4)
+    study.write_predictions(frame, made["folder"] / "logarithms.csv")
+    np.testing.assert_allclose(pd.read_csv(made["folder"] / "logarithms.csv")["prediction"], predicted, rtol=1e-6)
+    assert "the exponential of its expected logarithm" in next((made["folder"] / "logarithms").glob("*.md")).read_text()
+    assert "a number, by its logarithm" in pathlib.Path(study.report()).read_text()
+    for other in (None, False):
+        with pytest.raises(
+            StudyError, match=r"as a number, by its logarithm, not as a number \(give the same log_target\)"
+        ):
+            model_search.fit(
+                frame, made["income"], log_target=other, root_dir=made["folder"], experiment_name=study.name,
+                number_models=3, progress=False,
+            )  # fmt: skip
+
+
 def test_the_command_takes_them(made, tmp_path, capsys):
     frame = made["frame"].assign(grade=made["grade"])
     frame.to_csv(tmp_path / "grades.csv", index=False)
@@ -76,3 +105,19 @@ def test_the_command_takes_them(made, tmp_path, capsys):
     assert "one of 3 ordered classes (low, middle, high)" in capsys.readouterr().err
     assert main.main([*words, "--experiment_name=again", "--quantiles=0.5"]) == 2
     assert "quantiles are given, and task is 'ordinal'" in capsys.readouterr().err
+
+
+def test_the_command_learns_logarithms(made, tmp_path):
+    file, written = tmp_path / "incomes.csv", tmp_path / "out.csv"
+    made["frame"].assign(income=made["income"]).to_csv(file, index=False)
+    common = [f"--model_dir={tmp_path}", "--experiment_name=incomes"]
+    words = [f"--filename={file}", "--label=income", "--phoenix_train_steps=20", "--folds=none", "--finish=neither"]
+    done = commands.call(*words, *common, "--experiment_max_num_trials=1", "--log_target")
+    assert done.status == 0
+    assert "'income' is predicted as a number, by its logarithm" in done.err
+    done = commands.call(*words, *common, "--experiment_max_num_trials=2")
+    assert "give the same log_target" in commands.check_one_sentence(done)
+    assert commands.call("predict", file, f"--output={written}", *common).status == 0
+    assert (pd.read_csv(written)["prediction"] > 0).all()
+    done = commands.call("evaluate", file, "--log_target", *common)
+    assert "log_target" in commands.check_one_sentence(done)

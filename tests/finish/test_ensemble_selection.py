@@ -194,6 +194,23 @@ def test_quantiles_are_selected_by_their_pinball_loss():
     assert objective.score(counts / counts.sum(), rows) < singles.min() - 0.05
 
 
+def test_of_logarithms_the_loss_and_the_error_of_numbers_are_two_objectives():
+    """The first candidate has the smaller errors of logarithms, the second one those of numbers."""
+    task = Task(TaskKind.REGRESSION, "y", 1, target_scale=3.0, log_target=True)
+    labels = np.float32([[0], [0], [0], [2]])
+    candidates = [labels + np.float32([[0], [0], [0], [0.5]]), labels + np.float32([[1], [1], [1], [0]])]
+    for name, best in (("loss", 0), ("rmse", 1), ("mae", 1)):
+        objective, costly = make_objective(task, ResolvedMetric(name, "minimize"))
+        for one in candidates:
+            objective.add(one, labels, None)
+        objective.ready()
+        singles = objective.singles(np.arange(4))
+        assert costly == (name != "loss")
+        assert singles.argmin() == best
+        known = [compute_metric(name, task, labels, one) for one in candidates]
+        np.testing.assert_allclose(singles, known, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["accuracy", "auc", "f1"])
 def test_any_metric_can_be_what_counts(name):
     candidates, labels = noisy_classes()

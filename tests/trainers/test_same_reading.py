@@ -79,6 +79,30 @@ def test_further_tasks_of_another_kind_are_refused(tmp_path):
     opened(tmp_path, of_tasks(task={"b": "regression"}))  # as it was inferred
 
 
+def test_numbers_go_on_as_they_are_learnt(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+
+    def provider(log_target):
+        return array_data.Provider(x, np.exp(3 * x[:, 0]), log_target=log_target)
+
+    for first, other, said in (
+        (
+            True,
+            None,
+            r"'label' is predicted as a number, by its logarithm, not as a number \(give the same log_target\)",
+        ),
+        (
+            False,
+            True,
+            r"'label' is predicted as a number, not as a number, by its logarithm \(give the same log_target\)",
+        ),
+    ):
+        opened(tmp_path / str(first), provider(first))
+        with pytest.raises(StudyError, match=said):
+            opened(tmp_path / str(first), provider(other))
+        opened(tmp_path / str(first), provider(first), number_models=2)
+
+
 def test_a_finished_study_is_not_worked_on_with_another_reading(tmp_path, file):
     search = single_trainer.SingleTrainer(of_csv(file), load_text(SPEC))
     study = search.try_models(

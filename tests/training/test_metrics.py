@@ -264,3 +264,30 @@ def test_metrics_of_quantiles_are_those_of_scikit_learn_with_quantiles_in_their_
     shares = [np.average(truth <= values[:, place], weights=weights) for place in range(2)]
     assert found["coverage_error"] == pytest.approx(np.abs(np.array(shares) - [0.2, 0.9]).mean(), rel=1e-5)
     assert (np.diff(metrics.predictions(QUANTILES, logits), axis=1) >= 0).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_metrics_of_logarithms_are_those_of_scikit_learn_in_the_users_units(seed, is_weighted):
+    rng = np.random.default_rng(seed)
+    task = Task(TaskKind.REGRESSION, "y", 1, target_mean=2.0, target_scale=1.5, log_target=True)
+    labels, logits = rng.normal(size=(2, 20, 1)).astype(np.float32)
+    weights = rng.uniform(0.1, 2, 20).astype(np.float32) if is_weighted else None
+    found = metrics.all_metrics(task, labels, logits, weights)
+    truth, said = (np.exp(values[:, 0].astype(np.float64) * 1.5 + 2) for values in (labels, logits))
+    weighted = {"sample_weight": weights}
+    assert found["mse"] == pytest.approx(sklearn.metrics.mean_squared_error(truth, said, **weighted))
+    assert found["rmse"] == pytest.approx(math.sqrt(found["mse"]))
+    assert found["mae"] == pytest.approx(sklearn.metrics.mean_absolute_error(truth, said, **weighted))
+    assert found["r2"] == pytest.approx(sklearn.metrics.r2_score(truth, said, **weighted))
+    of_logs = sklearn.metrics.mean_squared_error(np.log(truth), np.log(said), **weighted) / 1.5**2
+    assert found["loss"] == pytest.approx(of_logs, rel=1e-5)
+    np.testing.assert_allclose(metrics.predictions(task, logits), said)
+
+
+def test_the_exponential_of_a_far_answer_is_cut_off_as_the_models_answers_are():
+    task = Task(TaskKind.REGRESSION, "y", 1, target_scale=2.0, target_range=(-1.0, 1.0), log_target=True)
+    labels, logits = np.array([[-1.0], [1.0]], np.float32), np.array([[-1.0], [9.0]], np.float32)
+    found = metrics.all_metrics(task, labels, logits)
+    assert found["mae"] == found["rmse"] == 0
+    assert found["loss"] == 32
+    np.testing.assert_allclose(metrics.predictions(task, logits), np.exp([-2.0, 2.0]))

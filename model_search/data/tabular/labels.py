@@ -14,7 +14,7 @@ from model_search.data.tabular import columns, earlier_rules
 from model_search.data.tabular.label_column import LabelColumn, is_number, parse_number, read_labels, shown
 from model_search.data.tabular.schema import robust_scale
 from model_search.data.tabular.task_choice import TaskChoice
-from model_search.data.task import Label, Task, TaskKind
+from model_search.data.task import MOST_LOG, Label, TargetKind, Task, TaskKind
 from model_search.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ _MOST_SPREAD = 1e12  # of a standard deviation, in interquartile ranges: beyond 
 _WHOLE = re.compile("0|[1-9][0-9]{0,14}")  # the only way to write each number
 # As pandas ("-1 days +23:00:00") and Python ("1 day, 0:30:00", "0:30:00") write them.
 _DURATION = re.compile(r"(?:-?\d+ days?,? )?[+-]?\d{1,3}:\d{2}:\d{2}(?:\.\d+)?", re.ASCII)
+_FEWEST_ROWS = 50  # that show how labels are spread
+_TAIL, _HALF = 0.01, 0.5  # the largest labels, and their share of the squared distances from the mean
+_MOST_OF_MEDIAN, _MOST_SKEW = 30, 1.0  # of labels that span orders of magnitude: the largest, and their logarithms
+_FEW, _NEARLY_ALL = 0.05, 0.9  # labels that are far from the others, and their share of the squared distances
+_FAR, _FAR_LOG = 20, 5  # in usual spreads (standard deviations of a normal distribution with the same quartiles)
 RESOLUTION = 1e-3  # the steps of float64 at the targets' size, as a share of their standard deviation
 
 
@@ -96,7 +101,9 @@ def infer_task(
             )
         if choice is not None and choice.quantiles:
             return _quantiles_of(labels, choice, weight)
-        return Task(chosen, name, 1, weight=weight, inferred=f"{name!r} is predicted as a number: {why}.")
+        is_log = choice is not None and choice.log_target
+        sentence = f"{name!r} is predicted as a number{', by its logarithm' if is_log else ''}: {why}."
+        return Task(chosen, name, 1, weight=weight, inferred=sentence, log_target=is_log)
     ordered = choice is not None and choice.ordered
     classes = _in_order(labels, choice) if choice is not None and ordered else _classes(labels, logits_dimension)
     if len(classes) > MAX_CLASSES:
@@ -213,7 +220,8 @@ def encode(labels: LabelColumn, task: Task, rules: int = 2, note: Callable[[str]
         note: Called with a sentence if labels are found that differ from a class in blanks.
 
     Raises:
-        DataError: if there are classes that the task does not have; the message names them.
+        DataError: if there are classes that the task does not have, or numbers without a logarithm that is learnt; the
+            message names them.
     """
     if task.kind is TaskKind.REGRESSION:
         if not labels.is_numeric:
@@ -221,7 +229,7 @@ def encode(labels: LabelColumn, task: Task, rules: int = 2, note: Callable[[str]
                 f"the labels in column {labels.name!r} are no numbers (such as {_no_number(labels)!r:.80}); "
                 f"{task.label!r} is predicted as a number: correct these labels, or leave them empty"
             )
-        return labels.numbers()
+        return _with_logarithms(labels.numbers(), labels.name) if task.log_target else labels.numbers()
     present = set(np.unique(labels.codes).tolist())
     classes = _EarlierClasses(task.classes) if rules < 2 else _Classes(task.classes, is_date=labels.is_date)
     found = [classes.find(value) if index in present else -1 for index, value in enumerate(labels.values)]
@@ -239,6 +247,24 @@ def encode(labels: LabelColumn, task: Task, rules: int = 2, note: Callable[[str]
             f"({shown(sorted(classes.stripped))})"
         )
     return np.array([-1 if index is None else index for index in [*found, -1]], dtype=np.int32)[labels.codes]
+
+
+def _with_logarithms(numbers: np.ndarray, name: str) -> np.ndarray:
+    """Numbers as they are, if the logarithm of each is learnt; DataError otherwise."""
+    bad = np.flatnonzero(~(numbers > 0))
+    if len(bad):
+        raise DataError(
+            f"{len(bad)} of {len(numbers)} labels in column {name!r} are not above 0 (the smallest is "
+            f"{numbers.min():.6g}), and log_target=True learns logarithms: leave log_target out, or add a constant to "
+            "all labels"
+        )
+    bad = np.flatnonzero(np.abs(np.log(numbers)) > MOST_LOG)
+    if len(bad):
+        raise DataError(
+            f"label {numbers[bad[0]]:.6g} in column {name!r} is too far from 1 for log_target=True (expected "
+            f"{SMALLEST_SCALE:g} to {LARGEST_TARGET:g}); multiply all labels by a constant"
+        )
+    return numbers
 
 
 class _Classes:
@@ -323,7 +349,7 @@ def _moment(text: str) -> pd.Timestamp | None:
 
 
 def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
-    """The task with mean and standard deviation of the training targets.
+    """The task with mean and standard deviation of the training targets, or of their logarithms if these are learnt.
 
     For quantiles with their median and the spread of the middle half: the pinball loss does not mind single targets
     that are far away, and these would press all others together.
@@ -343,7 +369,7 @@ def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
         raise DataError(f"{column} are too large to be learnt (up to {size:.6g}); divide them by a constant")
     mean, scale = float(np.mean(targets)), float(np.std(targets))
     if targets.min() == targets.max():
-        return dataclasses.replace(task, target_mean=float(targets.flat[0]), target_scale=1.0)
+        return dataclasses.replace(task, target_mean=float(task.learnt(targets).flat[0]), target_scale=1.0)
     if scale < SMALLEST_SCALE:
         raise DataError(f"{column} are too small to be learnt (up to {size:.6g}); multiply them by a constant")
     step = float(np.spacing(size))
@@ -356,6 +382,13 @@ def fit_scale(task: Task, targets: np.ndarray, *, checked: bool = True) -> Task:
         median, spread = robust_scale(targets)
         if spread > scale / _MOST_SPREAD:
             mean, scale = median, spread
+    if task.log_target:
+        logarithms = task.learnt(targets)
+        mean, scale = float(np.mean(logarithms)), float(np.std(logarithms))
+        if np.spacing(np.max(np.abs(logarithms))) > RESOLUTION * scale:
+            raise DataError(
+                f"{column} are too close to each other to be told apart by logarithms; leave log_target out"
+            )
     return dataclasses.replace(task, target_mean=mean, target_scale=scale)
 
 
@@ -374,7 +407,7 @@ def fit_range(task: Task, targets: np.ndarray) -> Task:
 
 def scale_notes(task: Task, targets: np.ndarray) -> list[str]:
     """Sentences on what scaling does to training targets (float64 [rows], the user's units)."""
-    if task.kind is TaskKind.CLASSIFICATION:
+    if task.kind is TaskKind.CLASSIFICATION or task.log_target:
         return []
     notes = []
     size, float32 = float(np.max(np.abs(targets))), np.finfo(np.float32)
@@ -391,6 +424,56 @@ def scale_notes(task: Task, targets: np.ndarray) -> list[str]:
             f"float32, because some are far from all others (up to {size:.6g}); remove those, or take logarithms"
         )
     return notes
+
+
+def spread_notes(task: Task, targets: np.ndarray) -> list[str]:
+    """A sentence, if few training targets (float64 [rows], the user's units) have most of the squared error.
+
+    It names the option that minds this less: the logarithms of numbers that span orders of magnitude, or the median
+    beside a few that are far from the others, by their logarithms, too.
+    """
+    is_plain = task.target is TargetKind.NUMBERS and not task.log_target and targets.ndim == 1
+    if not is_plain or len(targets) < _FEWEST_ROWS or targets.min() == targets.max():
+        return []
+    median, mean = float(np.median(targets)), float(np.mean(targets))
+    shares = np.square((targets - mean) / np.max(np.abs(targets - mean)))
+    shares /= shares.sum()
+    most = np.argsort(targets)[-max(1, int(_TAIL * len(targets))) :]
+    if targets.min() > 0 and targets.max() > _MOST_OF_MEDIAN * median and shares[most].sum() > _HALF:
+        logarithms = np.log(targets)
+        if abs(float(np.mean((logarithms - logarithms.mean()) ** 3))) < _MOST_SKEW * float(logarithms.std()) ** 3:
+            return [
+                f"the numbers in {task.label!r} span {targets.min():.3g} to {targets.max():.3g} (median {median:.3g}), "
+                f"and most of the squared error is due to the largest ones: {_TAIL:.0%} of the rows have "
+                f"{shares[most].sum():.0%} of the variance; log_target=True learns their logarithms"
+            ]
+    spread = _usual_spread(targets)
+    far = np.abs(targets - median) > _FAR * spread
+    if not (spread > 0 and 0 < far.mean() < _FEW and shares[far].sum() > _NEARLY_ALL) or _far_by_tail(targets, far):
+        return []
+    largest = targets[np.argmax(np.abs(targets - median))]
+    return [
+        f"{int(far.sum())} of {len(targets)} numbers in {task.label!r} are far from the others: more than {_FAR} times "
+        f"the usual spread of {spread:.3g} away from the median of {median:.3g}, up to {largest:.3g}; they have "
+        f"{shares[far].sum():.0%} of the variance. Correct them or leave them out if they are errors; quantiles=[0.5] "
+        "learns the median, which they hardly change"
+    ]
+
+
+def _far_by_tail(targets: np.ndarray, far: np.ndarray) -> bool:
+    """Whether numbers from 0 on that are far from all others are not so by their logarithms."""
+    if targets.min() < 0:
+        return False
+    is_above = targets > 0
+    logarithms = np.log(targets[is_above])
+    distances = np.abs(logarithms[far[is_above]] - np.median(logarithms))
+    return float(np.median(distances)) < _FAR_LOG * _usual_spread(logarithms)
+
+
+def _usual_spread(values: np.ndarray) -> float:
+    """The standard deviation of a normal distribution with the same quartiles."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    return float(high - low) / 1.349
 
 
 def to_rows(targets: np.ndarray, task: Task) -> np.ndarray:
@@ -411,11 +494,12 @@ def scaled_targets(targets: np.ndarray, task: Task) -> np.ndarray:
         DataError: as `to_rows`.
     """
     with np.errstate(over="ignore"):
-        scaled = ((targets - task.target_mean) / task.target_scale).astype(np.float32)
+        scaled = task.to_scaled(targets).astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(scaled))
     if len(bad):
+        of_logs = " of their logarithms" if task.log_target else ""
         raise DataError(
             f"label {targets.flat[bad[0]]:.17g} in column {task.label!r} is too far from those of training (mean "
-            f"{task.target_mean:.6g}, standard deviation {task.target_scale:.6g}) to be compared with them"
+            f"{task.target_mean:.6g}, standard deviation {task.target_scale:.6g}{of_logs}) to be compared with them"
         )
     return scaled

@@ -63,7 +63,7 @@ class OtherTargets:
 
 
 def _neutral(task: Task) -> float:
-    return 0 if task.kind is TaskKind.CLASSIFICATION else task.target_mean
+    return 0 if task.kind is TaskKind.CLASSIFICATION else float(task.to_units(np.zeros(())))
 
 
 def infer_other_tasks(

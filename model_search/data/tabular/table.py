@@ -195,10 +195,11 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
         known = [train.targets, valid.targets] if rules >= RULES_OF_ALL_ROWS else [train.targets]
         task = labels.fit_range(task, np.concatenate(known))
     notes += labels.scale_notes(task, train.targets)
+    notes += [] if others else labels.spread_notes(task, train.targets)  # the options are those of one label
     others = scaled(others, train.others)
     with_units = raw.reading.get("decimal") != ","
     time = str(split["column"]) if split["by"] == BY_TIME else ""
-    target = Target(train.targets, len(task.classes), train.weights, _groups(train), options.seed)
+    target = Target(task.learnt(train.targets), len(task.classes), train.weights, _groups(train), options.seed)
     schema, found = infer_schema(train.frame, target, raw.kinds, rules, with_units=with_units, time=time)
     notes += found
     preprocessor = Preprocessor(schema)

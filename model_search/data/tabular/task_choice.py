@@ -1,4 +1,4 @@
-"""What a user says of a task: classes, ordered classes, numbers, or quantiles of numbers. Never imports TensorFlow."""
+"""What a user says of a task: classes, ordered ones, numbers (or their logarithms), quantiles. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -26,64 +26,81 @@ class TaskChoice:
         ordered: Whether the classes are in an order.
         classes: The classes in their order; empty where numbers, or the type of the labels, give it.
         quantiles: The quantiles that are predicted, rising, each between 0 and 1; empty for the mean.
+        log_target: Whether the logarithms of numbers are learnt.
     """
 
     kind: TaskKind
     ordered: bool = False
     classes: tuple[Label, ...] = ()
     quantiles: tuple[float, ...] = ()
+    log_target: bool = False
 
 
-def parse_choice(task: Any, classes: Any = None, quantiles: Any = None) -> TaskChoice | None:
+def parse_choice(task: Any, classes: Any = None, quantiles: Any = None, log_target: Any = None) -> TaskChoice | None:
     """The user's choice of a task, None where it is to be inferred.
 
     Args:
-        task: One of `TASKS`, a `TaskKind`, or None. Classes alone mean "ordinal", quantiles alone "quantile".
+        task: One of `TASKS`, a `TaskKind`, or None. Classes alone mean "ordinal", quantiles alone "quantile",
+            `log_target` alone "regression".
         classes: The classes in their order, for "ordinal".
         quantiles: Numbers between 0 and 1, for "quantile".
+        log_target: Whether the logarithms of the labels are learnt, for "regression"; None for no.
 
     Raises:
         DataError: if it is none of these, or they do not go together.
     """
     if isinstance(task, TaskChoice):
         return task
-    if task is None and classes is None and quantiles is None:
+    is_log = _is_log(log_target)
+    if task is None and classes is None and quantiles is None and not is_log:
         return None
     word = str(task).lower()
     if task is None:
-        word = ORDINAL if classes is not None else QUANTILE
+        of_numbers = TaskKind.REGRESSION.value if quantiles is None else QUANTILE
+        word = of_numbers if classes is None else ORDINAL
     if word not in TASKS:
         raise DataError(f"task is {task!r}; expected one of {', '.join(map(repr, TASKS))}, or None")
     if classes is not None and word != ORDINAL:
         raise DataError(f"classes are given in their order, and task is {word!r}; expected 'ordinal', or no classes")
     if quantiles is not None and word not in (QUANTILE, TaskKind.REGRESSION.value):
         raise DataError(f"quantiles are given, and task is {word!r}; expected 'quantile', or no quantiles")
+    if is_log and (quantiles is not None or word != TaskKind.REGRESSION.value):
+        given = "quantiles are given" if quantiles is not None else f"task is {word!r}"
+        raise DataError(f"log_target is True, and {given}; expected one number a row, or no log_target")
     if word == ORDINAL:
         return TaskChoice(TaskKind.CLASSIFICATION, ordered=True, classes=_classes(classes))
     if word == QUANTILE or quantiles is not None:
         return TaskChoice(TaskKind.REGRESSION, quantiles=_quantiles(quantiles))
-    return TaskChoice(TaskKind(word))
+    return TaskChoice(TaskKind(word), log_target=is_log)
 
 
 def parse_choices(
-    task: Any, names: Sequence[str], classes: Any = None, quantiles: Any = None
+    task: Any, names: Sequence[str], classes: Any = None, quantiles: Any = None, log_target: Any = None
 ) -> dict[str, TaskChoice | None]:
     """The user's choice for each of these tasks; one that is no dict is for all of them.
 
     Raises:
-        DataError: if it is invalid, names another task, or classes and quantiles are given for several tasks.
+        DataError: if it is invalid, names another task, or classes, quantiles or `log_target` are given for several
+            tasks.
     """
-    if len(names) > 1 and not (classes is None and quantiles is None):
+    if len(names) > 1 and (classes is not None or quantiles is not None or _is_log(log_target)):
         raise DataError(
-            f"classes and quantiles are those of one label, and there are {len(names)} "
+            f"classes, quantiles and log_target are those of one label, and there are {len(names)} "
             f"({', '.join(map(repr, names))}); expected none"
         )
     if not isinstance(task, Mapping):
-        return dict.fromkeys(names, parse_choice(task, classes, quantiles))
+        return dict.fromkeys(names, parse_choice(task, classes, quantiles, log_target))
     unknown = [name for name in task if name not in names]
     if unknown:
         raise DataError(f"task names {unknown[0]!r}; the labels are {', '.join(map(repr, names))}")
-    return {name: parse_choice(task.get(name), classes, quantiles) for name in names}
+    return {name: parse_choice(task.get(name), classes, quantiles, log_target) for name in names}
+
+
+def _is_log(log_target: Any) -> bool:
+    plain = getattr(log_target, "item", lambda: log_target)()  # of NumPy
+    if plain is not None and not isinstance(plain, bool):
+        raise DataError(f"log_target is {log_target!r:.80}; expected True, or False")
+    return bool(plain)
 
 
 def _classes(classes: Any) -> tuple[Label, ...]:

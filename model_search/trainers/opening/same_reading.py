@@ -54,18 +54,23 @@ def _of_tasks(stored: _Description, received: _Description) -> Iterator[str]:
         return
     for (name, one), other in zip(before.items(), now.values(), strict=True):
         if not _is_same_task(one, other):
-            yield f"{name!r} is predicted as {_predicted(one)}, not as {_predicted(other)} (give the same task)"
+            what = "task" if one.log_target == other.log_target else "log_target"
+            yield f"{name!r} is predicted as {_predicted(one)}, not as {_predicted(other)} (give the same {what})"
 
 
 def _is_same_task(one: Task, other: Task) -> bool:
     """Whether the same is predicted; a class may be 1 in a frame and "1" in a file."""
-    same = (one.target, one.logits_dimension, one.quantiles) == (other.target, other.logits_dimension, other.quantiles)
-    return same and (one.classes == other.classes or [*map(str, one.classes)] == [*map(str, other.classes)])
+    keys = [(task.target, task.logits_dimension, task.quantiles, task.log_target) for task in (one, other)]
+    return keys[0] == keys[1] and (
+        one.classes == other.classes or [*map(str, one.classes)] == [*map(str, other.classes)]
+    )
 
 
 def _predicted(task: Task) -> str:
     if task.target is TargetKind.QUANTILES:
         return f"the quantiles {', '.join(f'{share:g}' for share in task.quantiles)}"
+    if task.log_target:
+        return "a number, by its logarithm"
     if task.target is TargetKind.NUMBERS:
         return "a number" if task.logits_dimension == 1 else f"{task.logits_dimension} numbers"
     more = ", ..." if len(task.classes) > _SHOWN else ""
