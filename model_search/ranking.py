@@ -81,6 +81,14 @@ class Objective:
         """The value that has this loss."""
         return self._sign * loss
 
+    def error(self, value: float) -> float | None:
+        """How far a value is from the best possible one: 0 of what is minimised, 1 of what is maximised.
+
+        None for a value beyond that: such a metric has other bounds, or none.
+        """
+        found = value if self.less_is_better else 1 - value
+        return found if found >= 0 else None
+
     def better(self, value: float | None, than: float | None) -> bool:
         """Whether a value is strictly better than another one."""
         return self.loss(value) < self.loss(than)

@@ -56,6 +56,14 @@ def test_the_best_of_values():
     assert LESS.best([]) is None and MORE.best([math.nan, None]) is None
 
 
+def test_the_error_of_a_value_is_its_distance_from_the_best_possible_one():
+    assert Objective("loss", Goal.MINIMIZE).error(0.25) == 0.25
+    assert Objective("accuracy", Goal.MAXIMIZE).error(0.75) == 0.25
+    assert Objective("r2", Goal.MAXIMIZE).error(-1.0) == 2.0
+    assert Objective("likelihood", Goal.MINIMIZE).error(-3.0) is None
+    assert Objective("profit", Goal.MAXIMIZE).error(1.5) is None
+
+
 @given(GOALS, st.lists(st.floats(), max_size=8))
 def test_losses_of_an_array_are_those_of_its_elements(goal, values):
     objective = Objective("m", goal)

@@ -14,7 +14,7 @@ from model_search.data.task import Task, TaskKind, logits_of_tasks, tasks_of
 from model_search.deadline import Deadline
 from model_search.errors import StudyError
 from model_search.finish.calibration import calibrate
-from model_search.finish.ensemble_selection import COSTLY, Selection, ensemble_logits, select
+from model_search.finish.ensemble_selection import CLEAR, COSTLY, Selection, ensemble_logits, paired_gain, select
 from model_search.finish.selection_objectives import make_objective
 from model_search.finish.validation_rows import KeptRows, kept_rows, kept_training
 from model_search.metadata.artefacts import ArtefactStore, DamagedArtefactError
@@ -29,6 +29,9 @@ from model_search.training.stored_towers import stored_arrays
 MOST_CANDIDATES = 1000  # the best trials by the study's metric
 
 _FEWEST_BAGS = 2  # to select among
+_BEHIND = (
+    "selected on the validation rows alone: the models trained in folds are clearly worse there than the best trial"
+)
 _OF_VALIDATION, _OF_TRAINING = (VALID_LOGITS, "valid_logits"), (TRAIN_LOGITS, "train_logits")
 
 MetricsOf = Callable[[np.ndarray], Mapping[str, float]]
@@ -110,10 +113,10 @@ def make_ensemble(
     """
     started = time.perf_counter()
     kept, record = parts.kept(), parts.record
-    found = candidates(parts, kept.rows)
+    metric, reason = objective_of(record, kept, metric_functions)
+    found = candidates(parts, kept.rows, metric=metric)
     trials, logits, notes, rows = found.trials, found.logits, list(found.notes), found.rows
     valid = slice(len(rows.labels) - len(kept.rows.labels), None)
-    metric, reason = objective_of(record, kept, metric_functions)
     is_late = None if deadline is None else lambda: deadline.passed
     is_costly = make_objective(rows.task, metric)[1]
     settings = dataclasses.replace(COSTLY, guided=0.0) if is_costly and _is_earlier(record) else None
@@ -239,29 +242,63 @@ class Candidates:
     notes: tuple[str, ...] = ()
 
 
-def candidates(parts: StudyParts, valid: LabelledRows, only: Collection[int] | None = None) -> Candidates:
+def candidates(
+    parts: StudyParts,
+    valid: LabelledRows,
+    only: Collection[int] | None = None,
+    metric: ResolvedMetric | None = None,
+) -> Candidates:
     """Trials with what they predict on rows that they were not trained on.
+
+    These are bags alone, with all rows, where there are two of them and they are not clearly worse than the best trial,
+    as they may be where time was short. Else they are all trials, with the validation rows.
 
     Args:
         parts: The study.
         valid: Its validation rows.
-        only: The trials that are asked for; None for all.
+        only: The trials that are asked for, which may be bags even where these are worse; None for all.
+        metric: What bags are compared with the best trial by; None for the log loss or the squared error.
 
     Raises:
         StudyError: if nothing of that is there any more.
     """
     asked = [trial for trial in parts.history.completed if only is None or trial.id in only]
-    return _bags(parts, valid, asked) or _validated(parts, valid, asked[:MOST_CANDIDATES])
+    if only is not None and not all(trial.plan is not None and trial.plan.folds for trial in asked):
+        return _validated(parts, valid, asked[:MOST_CANDIDATES])
+    bags = _bags(parts, valid, asked)
+    if bags is not None and (only is not None or not _are_behind(bags.trials, parts, valid, metric)):
+        return bags
+    found = _validated(parts, valid, asked[:MOST_CANDIDATES])
+    return found if bags is None else dataclasses.replace(found, notes=(_BEHIND, *found.notes))
+
+
+def _are_behind(bags: Sequence[Trial], parts: StudyParts, valid: LabelledRows, metric: ResolvedMetric | None) -> bool:
+    """Whether bags, best first, are clearly worse than the best of the other trials.
+
+    So they are where they do not lead the history, or by a paired comparison with the best single model on the
+    validation rows, if that has no bag: its bag shows how much of its figure is luck. These rows have chosen that
+    model: the best of n equal ones is ahead by luck, by about the square root of 2 log n standard errors at most.
+    """
+    leader = parts.history.leader
+    if leader is None or leader.plan is None or not leader.plan.is_bag:
+        return True
+    singles = [
+        trial
+        for trial in parts.history.completed
+        if trial.plan is not None and not trial.plan.folds and not trial.plan.members
+        if may_take_part(trial, parts.networks_only)
+    ]
+    if not singles or any(bag.plan is not None and bag.plan.parent == singles[0].id for bag in bags):
+        return False
+    best, bag = (validation_logits(parts.artefacts, trial) for trial in (singles[0], bags[0]))
+    if best is None or bag is None or {len(best), len(bag)} != {valid.evaluated}:
+        return False
+    gain = paired_gain(valid, metric, valid.logits(best), valid.logits(bag), parts.record.seed)
+    return gain.gain > max(CLEAR, math.sqrt(2 * math.log(len(singles)))) * gain.error
 
 
 def _bags(parts: StudyParts, valid: LabelledRows, asked: Iterable[Trial]) -> Candidates | None:
-    """Trials that have predicted all rows out of their folds; None where there are fewer than two of them.
-
-    None as well where none of the best trials is among them, as may be where time was short.
-    """
-    leader = parts.history.leader
-    if leader is None or leader.plan is None or not leader.plan.folds:
-        return None
+    """Trials that have predicted all rows out of their folds; None where there are fewer than two of them."""
     train = kept_training(parts.store, parts.artefacts, parts.task)
     if train is None or train.valid is not None or valid.valid is not None:
         return None

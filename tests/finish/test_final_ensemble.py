@@ -6,24 +6,28 @@ import math
 import numpy as np
 import pytest
 
+from model_search.data.labelled_rows import LabelledRows
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.finish import final_stage
-from model_search.finish.final_ensemble import MetricFunctions, StudyParts, make_ensemble
+from model_search.finish.ensemble_selection import paired_gain
+from model_search.finish.final_ensemble import MetricFunctions, StudyParts, candidates, make_ensemble
 from model_search.finish.final_stage import StageOptions, run_stage
+from model_search.finish.selection_objectives import make_objective
 from model_search.finish.students import distillation
 from model_search.finish.students.distillation import DistillationContext, distilled_student
 from model_search.finish.students.student import work
-from model_search.finish.validation_rows import keep_validation
+from model_search.finish.validation_rows import keep_training, keep_validation
 from model_search.metadata.artefacts import LocalArtefacts, save_arrays
 from model_search.metadata.final_models import FinalKind, FinalMember, FinalModel
-from model_search.metadata.paths import VALID_LOGITS
+from model_search.metadata.paths import TRAIN_LOGITS, VALID_LOGITS
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import StudyRecord
 from model_search.metadata.trial import TrialKind, TrialPlan, TrialResult
 from model_search.search.history.history import History
+from model_search.training.metrics import ResolvedMetric
 from model_search.training.outcome import TrainingSettings
 
 TASK = Task(TaskKind.CLASSIFICATION, "label", 2, ("no", "yes"))
@@ -81,6 +85,70 @@ def test_an_ensemble_without_a_gain_is_not_accepted(study):
     made, _ = make_ensemble(study(logits(1.0, 1), logits(1.0, 1)), MetricFunctions())
     assert not made.accepted
     assert "by a cross-fitted estimate it is not better than the best single model" in made.notes
+
+
+def in_folds(parts, parent, loss, noise, seed):
+    """The study with one more bag: what it has predicted of training and validation rows differs from the truth."""
+    plan = parts.history.get(parent).plan
+    claim = parts.store.claim("w", 100)
+    number, key = claim.trial_id, f"bag {claim.trial_id}"
+    changes = {"trial_id": number, "kind": TrialKind.BAGGING, "key": key, "parent": parent, "folds": 8}
+    parts.store.commit_plan(claim, dataclasses.replace(plan, **changes))
+    keep_training(parts.store, parts.artefacts, ROWS)
+    files = [
+        save_arrays(parts.artefacts, number, file, {name: logits(noise, seed + place)})
+        for place, (file, name) in enumerate(((VALID_LOGITS, "valid_logits"), (TRAIN_LOGITS, "train_logits")))
+    ]
+    parts.store.complete(claim, TrialResult({"loss": loss}, 800, 10, {}, artefacts=tuple(files)))
+    history = History("loss", "minimize")
+    history.update(parts.store.history()[0])
+    return dataclasses.replace(parts, history=history)
+
+
+BEHIND = "the models trained in folds are clearly worse there than the best trial"
+
+
+@pytest.mark.parametrize(
+    ("noise", "parent", "loss", "metric", "is_behind"),
+    [
+        (1.0, 2, 0.105, "loss", False),  # no worse than the best trial
+        (1.1, 2, 0.105, "loss", False),  # worse, as may be by luck
+        (3.0, 2, 0.105, "loss", True),  # clearly worse on the same rows
+        (3.0, 2, 0.105, "accuracy", True),
+        (3.0, 1, 0.3, "loss", False),  # of the best trial itself, which may have had luck
+        (1.0, 2, 0.3, "loss", True),  # of a trial with twice the loss, so that no bag leads
+    ],
+)
+def test_bags_are_selected_among_unless_they_are_clearly_worse_than_the_best_trial(
+    study, noise, parent, loss, metric, is_behind
+):
+    parts = study(logits(1.0, 1), logits(1.0, 2))
+    for place in range(2):
+        parts = in_folds(parts, parent, loss + 0.001 * place, noise, 5 + 2 * place)
+    known = ResolvedMetric(metric, "minimize" if metric == "loss" else "maximize")
+    found = candidates(parts, parts.kept().rows, metric=known)
+    assert {trial.id for trial in found.trials} == ({1, 2, 3, 4} if is_behind else {3, 4})
+    assert len(found.rows.labels) == (200 if is_behind else 400)
+    assert any(BEHIND in note for note in found.notes) is is_behind
+    made, mixed = make_ensemble(parts, MetricFunctions())
+    assert len(mixed) == 200
+    if metric == "loss":
+        assert any(BEHIND in note for note in made.notes) is is_behind
+    # Parts of an ensemble are compared on all rows where their members are bags, and else on those that all know.
+    of_bags, mixed_up = (candidates(parts, parts.kept().rows, only) for only in ({3, 4}, {1, 3}))
+    assert len(of_bags.rows.labels) == 400 and len(mixed_up.rows.labels) == 200
+    assert [trial.id for trial in mixed_up.trials] == [1, 3]
+
+
+def test_the_best_of_many_models_that_are_equally_good_is_not_clearly_better_than_a_bag(study):
+    """It has been chosen by the rows, which have not chosen the bags."""
+    measure, rows = make_objective(TASK, None)[0], LabelledRows(TASK, LABELS, None)
+    seeds = sorted(range(60), key=lambda seed: measure.single(logits(1.0, seed), LABELS, None))
+    assert paired_gain(rows, None, logits(1.0, seeds[0]), logits(1.0, seeds[40]), 1).is_clear  # if there were but two
+    parts = study(*(logits(1.0, seed) for seed in seeds))
+    for place in range(2):
+        parts = in_folds(parts, 2, 0.105 + 0.001 * place, 1.0, seeds[40 + place])
+    assert [trial.id for trial in candidates(parts, rows).trials] == [61, 62]
 
 
 def test_logits_of_other_rows_take_no_part(study):

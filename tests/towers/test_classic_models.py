@@ -1,6 +1,7 @@
 """Classic models as arrays: exactly what scikit-learn predicts, by NumPy, in Keras, and in plain Keras from a file."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -25,7 +28,8 @@ from model_search.search.planning.classic_models import classic_plan
 from model_search.towers import classic_models, compiled_trees
 from model_search.towers.classic_arrays import as_logits, checked, with_missing
 from model_search.towers.classic_models import bag_of_classic_models, classic_model
-from model_search.training.classic.fitted import ClassicRows
+from model_search.training.classic.boosting import share_of_columns
+from model_search.training.classic.fitted import ClassicRows, columns_of_a_split
 from model_search.training.classic.fitting import fitted_models
 from model_search.training.classic.tree_arrays import Tree, rounded_down
 
@@ -52,8 +56,10 @@ def table(classes, rows=300, seed=0):
     return ClassicRows(task, features, targets, rng.random(rows), np.array([WIDTH - 1, -1, -1, -1], np.int32))
 
 
-def last(name, rows, steps=None):
+def last(name, rows, steps=None, without=(), **changes):
     plan = classic_plan(name, 3, seed=7)
+    given = {known: value for known, value in plan.hyperparameters.items() if known not in without}
+    plan = dataclasses.replace(plan, hyperparameters=given | changes)
     if steps is not None:
         plan = dataclasses.replace(plan, steps=steps)
     return plan, list(fitted_models(plan, rows, rows.features))[-1]
@@ -70,7 +76,7 @@ def of_scikit_learn(name, plan, rows):
         kind = KINDS[name][is_class]
         model = kind(
             n_estimators=plan.steps, min_samples_leaf=given["least_in_leaf"], max_depth=32, random_state=plan.seed,
-            max_features="sqrt" if is_class else 0.5,
+            max_features=1.0 if "least_columns" in given else "sqrt" if is_class else 0.5,
         )  # fmt: skip
         model.fit(rows.features, rows.targets, sample_weight=rows.weights)
         if is_class:
@@ -81,7 +87,8 @@ def of_scikit_learn(name, plan, rows):
         model = kind(
             max_iter=plan.steps, learning_rate=given["learning_rate"], max_leaf_nodes=given["leaves"],
             max_depth=given["depth"], l2_regularization=given["l2_penalty"], early_stopping=False,
-            max_features=given["columns"], min_samples_leaf=given.get("least_in_leaf", 20), random_state=plan.seed,
+            max_features=1.0 if "least_columns" in given else given["columns"],
+            min_samples_leaf=given.get("least_in_leaf", 20), random_state=plan.seed,
         )  # fmt: skip
         features = with_missing(rows.features, rows.indicator)
     with threadpool_limits(limits=1):
@@ -104,6 +111,34 @@ def test_trees_predict_what_scikit_learn_predicts(name, classes):
     assert set(fitted.arrays) == set(checked(fitted.arrays, "trial 3"))
 
 
+@pytest.mark.parametrize("name", ["boosted_trees", "deep_boosted_trees", *KINDS])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_plan_of_an_earlier_version_draws_a_share_of_the_columns_however_few(name, classes):
+    rows = table(classes)
+    plan, fitted = last(name, rows, steps=10, without=("least_columns",), least_in_leaf=5)
+    found = as_logits(fitted.outputs, rows.task.logits_dimension)
+    assert found == pytest.approx(of_scikit_learn(name, plan, rows), abs=1e-5)
+    later, _ = last(name, rows, steps=10, least_in_leaf=5)
+    assert np.abs(of_scikit_learn(name, later, rows) - found).max() > 0.01
+
+
+@given(st.floats(0.1, 1.0), st.integers(1, 300))
+@settings(deadline=None)
+def test_splits_are_among_six_columns_at_least_and_among_all_where_there_are_fewer(share, columns):
+    earlier = dataclasses.replace(classic_plan("boosted_trees", 3, seed=7), hyperparameters={"columns": share})
+    plan = dataclasses.replace(earlier, hyperparameters={"columns": share, "least_columns": 6})
+    assert share_of_columns(earlier, columns) == share
+    drawn = math.ceil(share_of_columns(plan, columns) * columns)  # as scikit-learn reads it
+    assert drawn == max(math.ceil(share * columns), min(6, columns))
+    assert columns_of_a_split(2, columns, plan) == max(2, min(6, columns))
+    assert columns_of_a_split(2, columns, earlier) == 2 and columns_of_a_split(0, columns, earlier) == 1
+
+
+def test_new_plans_have_a_least_number_of_columns():
+    for name in ("boosted_trees", "deep_boosted_trees", *KINDS):
+        assert classic_plan(name, 3, seed=7).hyperparameters["least_columns"] == 6
+
+
 def test_there_is_a_forest_for_each_quantile():
     rows, quantiles = table(0), (0.1, 0.5, 0.8)
     rows = dataclasses.replace(rows, task=Task(TaskKind.REGRESSION, "y", 3, quantiles=quantiles))
@@ -113,7 +148,7 @@ def test_there_is_a_forest_for_each_quantile():
         model = HistGradientBoostingRegressor(
             loss="quantile", quantile=quantile, max_iter=25, learning_rate=given["learning_rate"],
             max_leaf_nodes=given["leaves"], max_depth=given["depth"], l2_regularization=given["l2_penalty"],
-            early_stopping=False, max_features=given["columns"], random_state=plan.seed,
+            early_stopping=False, max_features=1.0, random_state=plan.seed,
         )  # fmt: skip
         model.fit(features, rows.targets, sample_weight=rows.weights)
         assert fitted.outputs[:, place] == pytest.approx(model.predict(features), abs=1e-5)

@@ -199,7 +199,7 @@ def test_a_bag_that_was_interrupted_is_gone_on_with_even_if_it_is_no_finalist_an
         history.update(opened.store.history()[0])
         ranked = finalists(history, 6)
         # The first time all but the last would take too long.
-        monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 10.0 if trial.id == ranked[-1].id else 90.0)
+        monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 10.0 if trial.id == ranked[-1].id else 190.0)
         assert bag_finalists(opened, context.options, Deadline(100, clock=clock)) is StopReason.TIME_LIMIT
         assert opened.store.history()[0][-1].plan.parent == ranked[-1].id
         assert bag_finalists(opened, context.options, Deadline(None)) is StopReason.FINISHED
@@ -217,6 +217,28 @@ def test_bags_are_worth_while_if_several_fit_into_the_time(tmp_path, monkeypatch
         monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 10.0)
         for seconds, enough in ((29, False), (31, True), (None, True)):  # three of them
             assert are_worth_while(opened, context.options, Deadline(seconds)) is enough
+    finally:
+        opened.store.close()
+
+
+def test_where_only_bags_of_clearly_worse_models_would_fit_the_time_is_that_of_the_best_one(tmp_path, monkeypatch):
+    clock, ended = Clock(), []
+
+    def act(plan, earlier):
+        if plan.kind is TrialKind.BAGGING:
+            clock.now += 70 if plan.parent == best.id else 10
+            ended.append(plan.parent)
+
+    opened, context = open_pretended(tmp_path, act, workers=1, finish="neither", folds=3)
+    try:
+        run_session(opened, context.options, Deadline(None))
+        history = History(opened.record.ranking)
+        history.update(opened.store.history()[0])
+        (best,) = history.near_best  # the losses are far apart
+        monkeypatch.setattr(BagSeconds, "of", lambda self, trial: 70.0 if trial.id == best.id else 10.0)
+        assert not are_worth_while(opened, context.options, Deadline(95, clock=clock))
+        assert bag_finalists(opened, context.options, Deadline(95, clock=clock)) is StopReason.FINISHED
+        assert ended[0] == best.id and 1 < len(ended) < 5
     finally:
         opened.store.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from model_search.metadata.trial import Trial, TrialKind, TrialPlan, TrialState
@@ -11,7 +11,8 @@ from model_search.ranking import Goal, Ranking, as_ranking
 from model_search.search.history.failures import Failures
 from model_search.search.history.further_folds import FurtherFolds
 
-_BEST_FEW = 4  # trials, of which one must have been bagged, for bags to be what the others are measured by
+_BEST_FEW = 4  # single models, of which one must have been bagged, for bags to be what the others are measured by
+_NEAR = 0.1  # of the best one's error, that another of them may have more: about what a bag saves
 
 
 class History:
@@ -182,14 +183,41 @@ class History:
     def leader(self) -> Trial | None:
         """The trial that is the best by the fairest figures; None where none is completed.
 
-        The best trial, or the best bag where one of the best few trials has been bagged: the rows that a bag is
-        evaluated on have not chosen it among many, and its towers were trained on more of them.
+        The best trial, or the best bag where one of the best few single models has been bagged, and either that model
+        or its bag is nearly as good as the best one: the rows that a bag is evaluated on have not chosen it among many,
+        and its towers were trained on more of them. Bags of models that are clearly worse, as there are where the best
+        one had no time for a bag, are no match for it.
         """
         best = self._ranked[0] if self._ranked else None
-        plans = [(trial, trial.plan) for trial in self._ranked if trial.plan is not None]
-        bags = [(trial, plan) for trial, plan in plans if plan.is_bag]
-        able = [trial.id for trial, plan in plans if not plan.folds and not plan.members][:_BEST_FEW]
-        return bags[0][0] if any(plan.parent in able for _, plan in bags) else best
+        bags = [(trial, trial.plan) for trial in self._ranked if trial.plan is not None and trial.plan.is_bag]
+        singles = self._best_singles
+        tried = [single for single in singles if any(plan.parent == single.id for _, plan in bags)]
+        parents = {single.id for single in tried}
+        tried += [bag for bag, plan in bags if plan.parent in parents]
+        return bags[0][0] if self._near(tried, singles) else best
+
+    @property
+    def near_best(self) -> list[Trial]:
+        """Single models, of the best few, that are as good as the best one or nearly so: bags of these may lead."""
+        singles = self._best_singles
+        return self._near(singles, singles)
+
+    @property
+    def _best_singles(self) -> list[Trial]:
+        plans = ((trial, trial.plan) for trial in self._ranked if trial.plan is not None)
+        return [trial for trial, plan in plans if not plan.folds and not plan.members][:_BEST_FEW]
+
+    def _near(self, trials: Sequence[Trial], singles: Sequence[Trial]) -> list[Trial]:
+        """Those of some trials whose errors are hardly more than that of the first of some others.
+
+        All of them where it is not known what an error is: a metric of the user's own may have other bounds, or none.
+        """
+        if not trials:
+            return []
+        error = self.ranking.objective.error
+        least = error(self.value(singles[0]))
+        known = [(trial, error(self.value(trial))) for trial in trials]
+        return [trial for trial, own in known if least is None or own is None or own <= (1 + _NEAR) * least]
 
     def latest(self, k: int) -> list[Trial]:
         """The `k` trials that were completed last, oldest first."""

@@ -17,11 +17,23 @@ _FIRST = (3, 3, 6, 8, 10)  # the trial from which on the first classic model is 
 
 _FASTEST = 0.2  # learning rate of boosting
 
+# Columns of the feature matrix that a split is chosen among at least, where there are as many: where there are few, the
+# one that counts is missing from too many splits otherwise.
+_LEAST_COLUMNS = 6
+
 # What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty) and hyperparameters.
 _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
     "boosted_trees": (
         800,
-        {"learning_rate": 0.05, "leaves": 31, "depth": 10, "l2_penalty": 1.0, "columns": 0.5, "rounds": 40},
+        {
+            "learning_rate": 0.05,
+            "leaves": 31,
+            "depth": 10,
+            "l2_penalty": 1.0,
+            "columns": 0.5,
+            "least_columns": _LEAST_COLUMNS,
+            "rounds": 40,
+        },
     ),
     "deep_boosted_trees": (
         600,
@@ -31,12 +43,13 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
             "depth": 14,
             "l2_penalty": 3.0,
             "columns": 0.6,
+            "least_columns": _LEAST_COLUMNS,
             "rounds": 40,
             "least_in_leaf": 5,
         },
     ),
-    "extra_trees": (60, {"least_in_leaf": 1, "most_nodes": 1_000_000}),
-    "random_forest": (60, {"least_in_leaf": 2, "most_nodes": 1_000_000}),
+    "extra_trees": (60, {"least_in_leaf": 1, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
+    "random_forest": (60, {"least_in_leaf": 2, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
     "linear": (6, {"weakest_penalty": 0.1, "factor": 10.0}),
 }
 

@@ -84,7 +84,7 @@ def _usual(session: Session, options: SearchOptions) -> int | None:
 
 
 def are_worth_while(session: Session, options: SearchOptions, deadline: Deadline) -> bool:
-    """Whether bags of enough of the best models fit into what is left of the time."""
+    """Whether bags of enough of the best models fit into what is left of the time, among them one that may lead."""
     if not deadline.is_set or not isinstance(options.folds, int):
         return True
     history = _history(session)
@@ -93,7 +93,8 @@ def are_worth_while(session: Session, options: SearchOptions, deadline: Deadline
     left = deadline.remaining - _after_bags(options)
     fewest = _worth_while(session.data)
     able = finalists(history, _MOST_BAGS)[: fewest + 1]  # bags of worse models are no match for the best trials
-    return len(BagSeconds(history, options.folds).fitting(able, left, left / fewest)) >= fewest
+    fitting = BagSeconds(history, options.folds).fitting(able, left, left / fewest)
+    return len(fitting) >= fewest and any(trial in history.near_best for trial in fitting)
 
 
 def seconds_for_groups(session: Session, options: SearchOptions) -> float:
@@ -180,10 +181,15 @@ def _worth_while(data: PreparedData) -> int:
 
 
 def _most_seconds(session: Session, chosen: Sequence[Trial], folds: int, seconds: float) -> float:
-    """The seconds that a bag may take: such a part that there are several; all if each would take longer."""
-    known = BagSeconds(_history(session), folds)
-    share = seconds / _worth_while(session.data)
-    return share if any(known.of(trial) <= share for trial in chosen) else seconds
+    """The seconds that a bag may take: such a part that there are several; all if each would take longer.
+
+    All as well where bags of models that are clearly worse than the best one would fit alone: they are no match for it.
+    """
+    history = _history(session)
+    known, share = BagSeconds(history, folds), seconds / _worth_while(session.data)
+    near = {trial.id for trial in history.near_best}
+    may_lead = [trial for trial in chosen if trial.id in near] or chosen
+    return share if any(known.of(trial) <= share for trial in may_lead) else seconds
 
 
 def _next_bag(

@@ -5,6 +5,7 @@ The rounds go on until the validation loss has not become better for a while, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from model_search.metadata.trial import TrialKind, TrialPlan
 from model_search.towers.classic_arrays import joined, sums_of_trees, with_missing
-from model_search.training.classic.fitted import NEVER_SEEN, ClassicRows, Fitted, trees_a_round
+from model_search.training.classic.fitted import NEVER_SEEN, ClassicRows, Fitted, columns_of_a_split, trees_a_round
 from model_search.training.classic.tree_arrays import Tree, nodes_of
 
 _ROUNDS = 20  # between two evaluations where a plan does not say
@@ -77,7 +78,7 @@ def _models(plan: TrialPlan, rows: ClassicRows) -> list[Any]:
             max_depth=int(given["depth"]),
             l2_regularization=float(given["l2_penalty"]),
             min_samples_leaf=max(1, min(least, len(rows.targets) // 10)),
-            max_features=float(given.get("columns", 1.0)),
+            max_features=share_of_columns(plan, rows.features.shape[1]),
             early_stopping=False,
             warm_start=True,
             random_state=plan.seed,
@@ -85,6 +86,14 @@ def _models(plan: TrialPlan, rows: ClassicRows) -> list[Any]:
         )
         for own in each
     ]
+
+
+def share_of_columns(plan: TrialPlan, columns: int) -> float:
+    """The share of the columns that a split is chosen among; scikit-learn rounds their number up."""
+    share = float(plan.hyperparameters.get("columns", 1.0))
+    usual = math.ceil(share * columns)
+    drawn = columns_of_a_split(usual, columns, plan)
+    return share if drawn <= usual else (drawn - 0.5) / columns
 
 
 def _side_by_side(forests: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

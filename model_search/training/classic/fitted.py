@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from model_search.data.task import Task, TaskKind
+from model_search.metadata.trial import TrialPlan
 from model_search.towers.classic_arrays import ClassicArrays
 
 NEVER_SEEN = -12.0  # logit of a class without training rows
@@ -34,6 +35,17 @@ class ClassicRows:
     def is_classification(self) -> bool:
         """Whether classes are predicted."""
         return self.task.kind is TaskKind.CLASSIFICATION
+
+
+def columns_of_a_split(usual: int, columns: int, plan: TrialPlan) -> int:
+    """How many columns a split of a tree is chosen among.
+
+    Args:
+        usual: By the share of the columns.
+        columns: How many there are; a category has as many as it has values.
+        plan: May have a least number, `least_columns`; those of earlier versions have none.
+    """
+    return max(1, usual, min(columns, int(plan.hyperparameters.get("least_columns", 1))))
 
 
 def trees_a_round(task: Task) -> int:

@@ -6,6 +6,7 @@ ensemble of them is near to a smooth nearest neighbour, which is what some table
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from model_search.metadata.trial import TrialPlan
 from model_search.towers.classic_arrays import joined, sums_of_leaves, where_averaged
-from model_search.training.classic.fitted import ClassicRows, Fitted
+from model_search.training.classic.fitted import ClassicRows, Fitted, columns_of_a_split
 from model_search.training.classic.tree_arrays import Tree, nodes_of
 
 FORESTS = ("extra_trees", "random_forest")
@@ -47,10 +48,12 @@ def _forests(kind: Any, plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -
     given, count = plan.hyperparameters, len(rows.targets)
     # A tree that is grown in full has two nodes for each row.
     least = max(int(given["least_in_leaf"]), -(-2 * plan.steps * count // int(given["most_nodes"])))
+    columns = rows.features.shape[1]
+    usual = int(math.sqrt(columns) if rows.is_classification else _COLUMNS_FOR_NUMBERS * columns)
     model = kind(
         min_samples_leaf=least,
         max_depth=_DEPTH,
-        max_features="sqrt" if rows.is_classification else _COLUMNS_FOR_NUMBERS,
+        max_features=columns_of_a_split(usual, columns, plan),
         warm_start=True,
         random_state=plan.seed,
     )
