@@ -22,6 +22,7 @@ class ClassicRows:
         targets: Classes int [rows], or scaled numbers float [rows].
         weights: float [rows], or None.
         indicator: See `classic_arrays`.
+        numbers: bool [columns], which columns are standardised numbers with a smooth clip; None for none.
     """
 
     task: Task
@@ -29,6 +30,7 @@ class ClassicRows:
     targets: np.ndarray
     weights: np.ndarray | None
     indicator: np.ndarray
+    numbers: np.ndarray | None = None
 
     @property
     def is_classification(self) -> bool:
