@@ -17,7 +17,8 @@ A forest whose trees are averaged (`AVERAGED`): `feature`, `threshold`, `left`, 
 * `floor` float32 [1]: the logit of a class is the log of the mean probability, and of no less than that; for numbers
   it is empty, and the mean is the output.
 
-A linear model (`LINEAR`): `kernel` float32 [columns, outputs] and `bias` float32 [outputs].
+A linear model (`LINEAR`): `kernel` float32 [columns, outputs] and `bias` float32 [outputs]. If it reads some columns
+without their smooth clip (`data/tabular/preprocess.py`), it also has `unclipped` bool [columns], which are these.
 
 One output for two classes is the logit of the second one.
 """
@@ -28,11 +29,17 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from model_search.data.tabular.preprocess import CLIP
 from model_search.errors import StudyError
 
 FOREST = ("feature", "threshold", "left", "missing_left", "value", "root", "baseline", "indicator")
 AVERAGED = ("feature", "threshold", "left", "leaf", "value", "root", "floor", "indicator")
 LINEAR = ("kernel", "bias")
+UNCLIPPED = (*LINEAR, "unclipped")
+FURTHEST = (
+    100.0  # that a number without the clip may be from 0: beyond that, float32 tells few apart once it is clipped
+)
+MOST_FEATURE = float(np.float32(FURTHEST / (1 + (FURTHEST / CLIP) ** 2) ** 0.5))  # the same number, clipped
 _MOST_LEVELS = 64
 MOST_NODES = 2**24  # whole numbers that float32 holds
 
@@ -45,16 +52,29 @@ def checked(arrays: ClassicArrays, whose: str) -> ClassicArrays:
     Raises:
         StudyError: if they are something else: a walk from a root might not end, or leave the arrays.
     """
-    known = LINEAR if "root" not in arrays else AVERAGED if "leaf" in arrays else FOREST
+    known = _kind(arrays)
     if set(arrays) != set(known) or not all(array.dtype.kind in "fiub" for array in arrays.values()):
         raise StudyError(f"the arrays of {whose} are {', '.join(sorted(arrays))}; expected {', '.join(known)}")
-    if known is LINEAR:
-        fits = arrays["kernel"].ndim == 2 and arrays["bias"].shape == arrays["kernel"].shape[1:]
+    if known in (LINEAR, UNCLIPPED):
+        fits = _is_linear(arrays)
     else:
         fits = _is_averaged(arrays) if known is AVERAGED else _is_boosted(arrays)
     if not fits:
         raise StudyError(f"the arrays of {whose} do not fit together")
     return arrays
+
+
+def _kind(arrays: ClassicArrays) -> tuple[str, ...]:
+    if "root" in arrays:
+        return AVERAGED if "leaf" in arrays else FOREST
+    return UNCLIPPED if "unclipped" in arrays else LINEAR
+
+
+def _is_linear(arrays: ClassicArrays) -> bool:
+    kernel, unclipped = arrays["kernel"], arrays.get("unclipped")
+    if kernel.ndim != 2 or arrays["bias"].shape != kernel.shape[1:]:
+        return False
+    return unclipped is None or (unclipped.shape == kernel.shape[:1] and unclipped.dtype == bool)
 
 
 def _is_boosted(arrays: ClassicArrays) -> bool:
@@ -112,7 +132,9 @@ def levels(arrays: ClassicArrays) -> int:
 
 def parameters_of(arrays: ClassicArrays) -> int:
     """Numbers that were fitted: thresholds and leaves, or weights."""
-    return len(arrays["feature"]) if "feature" in arrays else sum(array.size for array in arrays.values())
+    if "feature" in arrays:
+        return len(arrays["feature"])
+    return sum(array.size for name, array in arrays.items() if name != "unclipped")
 
 
 def with_missing(features: np.ndarray, indicator: np.ndarray) -> np.ndarray:
@@ -122,6 +144,20 @@ def with_missing(features: np.ndarray, indicator: np.ndarray) -> np.ndarray:
         return features
     found = features.copy()
     found[:, columns] = np.where(features[:, indicator[columns]] > 0.5, np.nan, found[:, columns])
+    return found
+
+
+def without_clip(features: np.ndarray, unclipped: np.ndarray | None) -> np.ndarray:
+    """Features [rows, columns] as float64, some of the columns as they were before the smooth clip.
+
+    Args:
+        features: As a tower reads them.
+        unclipped: bool [columns], which ones; None for none.
+    """
+    found = features.astype(np.float64)
+    if unclipped is not None:
+        clipped = np.clip(found[:, unclipped], -MOST_FEATURE, MOST_FEATURE)
+        found[:, unclipped] = CLIP * clipped / np.sqrt((CLIP - clipped) * (CLIP + clipped))
     return found
 
 

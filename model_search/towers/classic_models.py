@@ -14,7 +14,8 @@ import numpy as np
 from keras import layers, ops
 
 from model_search.data.rows import FEATURES
-from model_search.towers.classic_arrays import MOST_NODES, ClassicArrays, checked, joined, levels
+from model_search.data.tabular.preprocess import CLIP
+from model_search.towers.classic_arrays import MOST_FEATURE, MOST_NODES, ClassicArrays, checked, joined, levels
 from model_search.towers.compiled_trees import compiled_leaves
 from model_search.towers.keras_inputs import input_name
 from model_search.towers.naming import own_names
@@ -91,9 +92,16 @@ def _groups(parts: Sequence[ClassicArrays]) -> list[list[ClassicArrays]]:
 
 def _linear(features: Any, arrays: ClassicArrays, name: str) -> Any:
     layer = layers.Dense(arrays["kernel"].shape[1], name=name)
-    found = layer(features)
+    found = layer(_without_clip(features, arrays["unclipped"]) if "unclipped" in arrays else features)
     layer.set_weights([arrays["kernel"], arrays["bias"]])
     return found
+
+
+def _without_clip(features: Any, unclipped: np.ndarray) -> Any:
+    """Features, some of the columns as they were before the smooth clip."""
+    clipped = ops.clip(features, -MOST_FEATURE, MOST_FEATURE)
+    numbers = CLIP * clipped / ops.sqrt((CLIP - clipped) * (CLIP + clipped))  # these differences are exact near the end
+    return ops.where(unclipped[None], numbers, features)
 
 
 def _forests(

@@ -21,7 +21,10 @@ _FASTEST = 0.2  # learning rate of boosting
 # one that counts is missing from too many splits otherwise.
 _LEAST_COLUMNS = 6
 
-# What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty) and hyperparameters.
+_FORMS = ("clipped", "unclipped")  # of number columns, for the linear model
+
+# What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty in each form of the numbers)
+# and hyperparameters.
 _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
     "boosted_trees": (
         800,
@@ -50,7 +53,7 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
     ),
     "extra_trees": (60, {"least_in_leaf": 1, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
     "random_forest": (60, {"least_in_leaf": 2, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
-    "linear": (6, {"weakest_penalty": 0.1, "factor": 10.0}),
+    "linear": (12, {"weakest_penalty": 0.1, "factor": 10.0, "numbers": "both"}),
 }
 
 
@@ -98,10 +101,27 @@ def classic_plan(name: str, trial_id: int, seed: int, share: float = 1.0) -> Tri
     )
 
 
+def forms(plan: TrialPlan) -> tuple[str, ...]:
+    """How a linear model reads number columns: "clipped" as networks do, or "unclipped". Steps take turns with several.
+
+    Plans of earlier versions do not say so: theirs are clipped.
+    """
+    given = str(plan.hyperparameters.get("numbers", _FORMS[0]))
+    return _FORMS if given == "both" else (given,)
+
+
 def with_length_of(plan: TrialPlan, step: int) -> TrialPlan:
-    """The plan of a classic model that ends at the step that was best for another: its rounds, or its penalty."""
+    """The plan of a classic model that ends at the step that was best for another.
+
+    Its rounds, or, of a linear model, its penalty and the form of its numbers.
+    """
     if plan.classic != "linear":
         return dataclasses.replace(plan, steps=step)
+    known = forms(plan)
+    penalties, form = -(-step // len(known)), known[(step - 1) % len(known)]
     weakest, factor = float(plan.hyperparameters["weakest_penalty"]), float(plan.hyperparameters["factor"])
-    changed = {**plan.hyperparameters, "weakest_penalty": weakest * factor ** (plan.steps - step)}
-    return dataclasses.replace(plan, steps=step, hyperparameters=changed)
+    last = weakest * factor ** (plan.steps // len(known) - penalties)
+    changed = {**plan.hyperparameters, "weakest_penalty": last}
+    if "numbers" in changed:
+        changed["numbers"] = form
+    return dataclasses.replace(plan, steps=penalties, hyperparameters=changed)

@@ -16,7 +16,7 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
-from model_search.training.classic.fitting import PATIENCE, fitted_models
+from model_search.training.classic.fitting import fitted_models, patience
 from model_search.training.classic.forests import FORESTS
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress
@@ -83,6 +83,19 @@ def indicators(schema: FeatureSchema) -> np.ndarray:
     return found
 
 
+def numbers(schema: FeatureSchema) -> np.ndarray:
+    """Which columns hold numbers or parts of dates, and no categories or indicators: bool [columns]."""
+    found, start = np.ones(schema.width, bool), 0
+    for feature in schema.features:
+        end = start + feature.width
+        if isinstance(feature, CategoryFeature):
+            found[start:end] = False
+        elif feature.indicator:
+            found[end - 1] = False
+        start = end
+    return found
+
+
 class WithClassicModels(Evaluator):
     """Trains plans of classic models itself, and leaves the others to another evaluator.
 
@@ -122,7 +135,7 @@ class WithClassicModels(Evaluator):
         curve: list[tuple[int, float]] = []
         best: tuple[float, Fitted] | None = None
         report(Progress(0, plan.steps, math.nan, None))
-        waited = 0
+        waited, most_waited = 0, patience(plan)
         for fitted in fitted_models(plan, _rows(data), data.valid.inputs[FEATURES]):
             metric, loss = self._metrics.during_training(data.valid, as_logits(fitted.outputs, width))
             if math.isfinite(metric):
@@ -133,7 +146,7 @@ class WithClassicModels(Evaluator):
                 best, waited = (loss, fitted), 0
             known = self._settings.objective.best([value for _, value in curve])
             stop = report(Progress(fitted.step, plan.steps, loss, known, tuple(curve)))
-            if stop or waited >= PATIENCE:
+            if stop or waited >= most_waited:
                 break
         if best is None:
             raise TrialError("the trial ended before its first evaluation")
@@ -153,10 +166,12 @@ class WithClassicModels(Evaluator):
 
 def _rows(data: TableData) -> ClassicRows:
     train, weights = data.train, data.train.weight
+    schema = FeatureSchema.from_json(data.description["schema"])
     return ClassicRows(
         task=data.task,
         features=train.inputs[FEATURES],
         targets=train.label if data.task.kind is TaskKind.CLASSIFICATION else train.label[:, 0],
         weights=None if weights is None else averaging_one(weights),
-        indicator=indicators(FeatureSchema.from_json(data.description["schema"])),
+        indicator=indicators(schema),
+        numbers=numbers(schema),
     )

@@ -23,6 +23,7 @@ class ClassicRows:
         targets: Classes int [rows], or scaled numbers float [rows].
         weights: float [rows], or None.
         indicator: See `classic_arrays`.
+        numbers: bool [columns], which columns are standardised numbers with a smooth clip; None for none.
     """
 
     task: Task
@@ -30,6 +31,7 @@ class ClassicRows:
     targets: np.ndarray
     weights: np.ndarray | None
     indicator: np.ndarray
+    numbers: np.ndarray | None = None
 
     @property
     def is_classification(self) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from model_search.metadata.trial import TrialPlan
+from model_search.search.planning.classic_models import forms
 from model_search.training.classic.boosting import boosted_trees
 from model_search.training.classic.fitted import ClassicRows, Fitted
 from model_search.training.classic.forests import extra_trees, random_forest
 from model_search.training.classic.linear import linear_models
 
-PATIENCE = 3  # evaluations without improvement that end a training
+_PATIENCE = 3  # evaluations without improvement that end a training
 
 _FITS: Mapping[str, Callable[[TrialPlan, ClassicRows, np.ndarray], Iterator[Fitted]]] = {
     "boosted_trees": boosted_trees,
@@ -22,6 +23,11 @@ _FITS: Mapping[str, Callable[[TrialPlan, ClassicRows, np.ndarray], Iterator[Fitt
     "random_forest": random_forest,
     "linear": linear_models,
 }
+
+
+def patience(plan: TrialPlan) -> int:
+    """How many evaluations without improvement end the training of a plan."""
+    return _PATIENCE * (len(forms(plan)) if plan.classic == "linear" else 1)
 
 
 def fitted_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:

@@ -1,4 +1,8 @@
-"""The linear model: logistic regression, or ridge regression, with the best of a few strengths of the L2 penalty."""
+"""The linear model: logistic regression, or ridge regression, with the best of a few strengths of the L2 penalty.
+
+Networks read numbers with a smooth clip. A linear model may need them as they are, and where a few are far away it is
+better with the clip. So it tries both.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +12,62 @@ from typing import Any
 import numpy as np
 
 from model_search.metadata.trial import TrialPlan
+from model_search.search.planning.classic_models import forms
+from model_search.towers.classic_arrays import without_clip
 from model_search.training.classic.fitted import NEVER_SEEN, ClassicRows, Fitted
+
+_MOST_NUMBERS = 20_000_000  # of features and outputs, with which the second form is tried, too: some seconds
 
 
 def linear_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
-    """From the strongest penalty to the weakest; each one begins where the one before it has ended.
+    """From the strongest penalty to the weakest, each in turn with each form of the numbers.
+
+    Each one begins where the one of this form before it has ended.
 
     Args:
         plan: What to train.
         rows: Rows to train on.
         valid: float32 [rows, columns], features of the validation rows.
     """
-    from sklearn.linear_model import LogisticRegression, Ridge
-
-    given = plan.hyperparameters
+    given, known = plan.hyperparameters, forms(plan)
     weakest, factor = float(given["weakest_penalty"]), float(given["factor"])
-    features = rows.features.astype(np.float64)
-    model: Any = LogisticRegression(max_iter=200, warm_start=True) if rows.is_classification else Ridge()
-    for step in range(1, plan.steps + 1):
-        penalty = weakest * factor ** (plan.steps - step)
+    tried = [form for form in known if form == known[0] or _is_worthwhile(rows)]
+    models = {form: _Model(rows, valid, form) for form in tried}
+    penalties = plan.steps // len(known)
+    for number in range(1, penalties + 1):
+        penalty = weakest * factor ** (penalties - number)
+        for place, form in enumerate(tried, 1):
+            yield models[form].fitted((number - 1) * len(known) + place, penalty)
+
+
+def _is_worthwhile(rows: ClassicRows) -> bool:
+    """Whether there are numbers, and not too many rows and columns to try a second form of them."""
+    has_numbers = rows.numbers is not None and bool(rows.numbers.any())
+    return has_numbers and rows.features.size * rows.task.logits_dimension <= _MOST_NUMBERS
+
+
+class _Model:
+    """The linear model of one form of the numbers."""
+
+    def __init__(self, rows: ClassicRows, valid: np.ndarray, form: str):
+        from sklearn.linear_model import LogisticRegression, Ridge
+
+        self._rows = rows
+        self._columns = rows.numbers if form == "unclipped" else None
+        self._features = without_clip(rows.features, self._columns)
+        self._valid = without_clip(valid, self._columns)
+        self._model: Any = LogisticRegression(max_iter=200, warm_start=True) if rows.is_classification else Ridge()
+
+    def fitted(self, step: int, penalty: float) -> Fitted:
+        rows, model = self._rows, self._model
         model.set_params(**({"C": 1 / penalty} if rows.is_classification else {"alpha": penalty}))
-        model.fit(features, rows.targets, sample_weight=rows.weights)
+        model.fit(self._features, rows.targets, sample_weight=rows.weights)
         kernel = np.atleast_2d(model.coef_).T
         arrays = {"kernel": kernel.astype(np.float32), "bias": np.atleast_1d(model.intercept_).astype(np.float32)}
         if rows.is_classification and len(model.classes_) < rows.task.logits_dimension:
             arrays = _of_all_classes(arrays, model.classes_, rows.task.logits_dimension)
-        yield Fitted(step, valid.astype(np.float64) @ arrays["kernel"] + arrays["bias"], arrays)
+        outputs = self._valid @ arrays["kernel"] + arrays["bias"]
+        return Fitted(step, outputs, arrays if self._columns is None else {**arrays, "unclipped": self._columns})
 
 
 def _of_all_classes(arrays: dict[str, np.ndarray], seen: np.ndarray, width: int) -> dict[str, np.ndarray]:
