@@ -50,9 +50,19 @@ def test_codes_with_few_rows_each_are_read_as_the_mean_of_the_label():
     assert (feature.vocabulary, feature.outputs, feature.width) == (feature.vocabulary, 1, feature.one_hot + 1)
     assert np.corrcoef(means[:, 0], numbers)[0, 1] > 0.8
     counts = column.value_counts()
-    assert feature.mean_texts == tuple(sorted(counts[counts >= 2].index))
+    assert feature.mean_texts == tuple(sorted(counts.index))
     said = f"its {len(counts)} categories are also read as the mean of the label, which {len(feature.mean_texts)} of"
     assert any(said in note for note in notes)
+
+
+def test_texts_of_single_rows_have_no_mean_where_most_rows_have_one_of_their_own():
+    rng = np.random.default_rng(0)
+    shared, alone = np.repeat(np.arange(100), 4), np.arange(100, 700)
+    column = pd.Series([f"k{code:04d}" for code in rng.permutation(np.concatenate([shared, alone]))], name="code")
+    effects = rng.normal(size=700)
+    numbers = effects[column.str[1:].astype(int)] + 0.1 * rng.normal(size=len(column))
+    feature, _, _ = fitted(column, Target(numbers, 0))
+    assert feature.mean_texts == tuple(f"k{code:04d}" for code in range(100))
 
 
 def test_training_rows_have_the_means_of_other_folds():

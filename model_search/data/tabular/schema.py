@@ -15,7 +15,7 @@ from model_search.data.prepare_options import (
     RULES_WITH_UNITS,
 )
 from model_search.data.tabular import columns
-from model_search.data.tabular.categories.target_means import LEAST_ROWS, MOST_TEXTS, Target, with_means
+from model_search.data.tabular.categories.target_means import LEAST_SHARED_ROWS, MOST_TEXTS, Target, with_means
 from model_search.data.tabular.features import (
     DATE_PARTS,
     MISSING_CATEGORY,
@@ -284,7 +284,9 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if len(present) == sum(present.values()) and len(present) > 2:
         return Finding(dropped="it is an identifier or free text (every row has its own)")
     least = 2 if rows < 200 else 3 if rows < 1000 else 5
-    by_rows = sorted((text for text, count in counts.items() if count >= LEAST_ROWS), key=lambda t: (-counts[t], t))
+    by_rows = sorted(
+        (text for text, count in counts.items() if count >= _least_rows(counts)), key=lambda t: (-counts[t], t)
+    )
     frequent = [text for text in by_rows if counts[text] >= least]
     vocabulary = tuple(sorted(frequent[:most]))
     covered = sum(counts[text] for text in vocabulary)
@@ -307,6 +309,12 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if means is not None:
         notes.append(_of_means(means, len(present)))
     return Finding(means or CategoryFeature(name, vocabulary, numeric=numeric), note="; ".join(notes))
+
+
+def _least_rows(counts: Mapping[str, int]) -> int:
+    """How many rows a text has at least that has a mean: more than one where most rows have a text of their own."""
+    shared = sum(count for count in counts.values() if count > 1)
+    return 1 if 2 * shared > sum(counts.values()) else LEAST_SHARED_ROWS
 
 
 def _can_be_looked_up(text: str) -> bool:

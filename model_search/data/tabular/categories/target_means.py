@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 MOST_TEXTS = 10_000  # that have a mean for themselves
-LEAST_ROWS = 2  # of a text that has one
+LEAST_SHARED_ROWS = 2  # of a text that has one, where most rows have a text of their own
 MOST_CLASSES = 10
 LEAST_GAIN = 2.0  # out of fold, in standard errors
 MIN_COMPARED_ROWS = 5
