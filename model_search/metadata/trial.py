@@ -21,11 +21,13 @@ COMBININGS = ("average", "weighted")
 CLASSIC_MODELS = {  # in the order in which they are tried
     "boosted_trees": "gradient-boosted trees",
     "linear": "regularised linear model",
+    "sparse_linear": "sparse linear model",
     "extra_trees": "extremely randomised trees",
     "deep_boosted_trees": "deep gradient-boosted trees",
     "random_forest": "random forest",
 }
 BOOSTED = ("boosted_trees", "deep_boosted_trees")
+LINEAR = ("linear", "sparse_linear")
 MOST_FOLDS = 50
 MOST_DIVISIONS = 10  # of rows into folds
 SUPERNETS = ("SPOS", "ENAS", "DARTS")

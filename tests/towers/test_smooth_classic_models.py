@@ -1,4 +1,4 @@
-"""The linear model with both forms of the numbers: as of scikit-learn, in Keras, from a file, and again in a bag."""
+"""Linear models, dense and sparse, with both forms of the numbers: as of scikit-learn, in Keras, in files and bags."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 
 from model_search.data.tabular.features import CategoryFeature, DateFeature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import standardise
@@ -101,6 +101,47 @@ def test_a_bag_has_the_form_and_the_penalty_that_were_best(classes, step):
     assert set(again.arrays) == set(first.arrays)
     assert again.outputs == pytest.approx(first.outputs, rel=1e-3, abs=1e-3)
     assert with_length_of(chosen, chosen.steps) == chosen
+
+
+def wide(classes, rows=80, columns=120):
+    """Numbers of which two decide, and far too few rows for all of them."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(rows, columns)).astype(np.float32)
+    signal = 2 * features[:, 3] - 3 * features[:, 7] + 0.1 * rng.normal(size=rows)
+    unmarked = np.full(columns, -1, np.int32)
+    if not classes:
+        task = Task(TaskKind.REGRESSION, "y", 1)
+        return ClassicRows(task, features, signal.astype(np.float32), rng.random(rows) + 0.5, unmarked)
+    task = Task(TaskKind.CLASSIFICATION, "y", classes)
+    targets = np.digitize(signal, np.quantile(signal, np.arange(1, classes) / classes)).astype(np.int32)
+    return ClassicRows(task, features, targets, None, unmarked)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_the_sparse_model_finds_the_columns_that_count(classes):
+    rows = wide(classes)
+    plan = classic_plan("sparse_linear", 3, seed=7)
+    found = every_step(plan, rows)
+    assert list(found) == list(range(1, 24, 2))  # without knowledge of the numbers there is one form of them
+    used = [np.flatnonzero((one.arrays["kernel"] != 0).any(axis=1)).tolist() for one in found.values()]
+    assert any(set(columns) == {3, 7} for columns in used)
+    assert len(used[0]) <= 2 < len(used[-1]) < 120
+    alone = dataclasses.replace(plan, hyperparameters={**plan.hyperparameters, "weakest_penalty": 1.01}, steps=2)
+    assert not every_step(alone, rows)[1].arrays["kernel"].any()
+
+
+def test_the_sparse_model_is_the_lasso_and_a_bag_has_its_penalty():
+    rows = wide(0)
+    plan = classic_plan("sparse_linear", 3, seed=7)
+    centred = rows.targets - np.average(rows.targets, weights=rows.weights)
+    least = np.abs((rows.weights / rows.weights.mean() * centred) @ rows.features).max() / 80
+    model = Lasso(alpha=0.003 * 1.6**6 * least, max_iter=5000)
+    model.fit(rows.features, rows.targets, sample_weight=rows.weights)
+    first = every_step(plan, rows)[11]
+    assert first.outputs[:, 0] == pytest.approx(model.predict(rows.features), abs=1e-3)
+    chosen = with_length_of(plan, 11)
+    assert (chosen.steps, chosen.hyperparameters["numbers"], patience(plan)) == (6, "clipped", 6)
+    assert every_step(chosen, rows)[6].outputs == pytest.approx(first.outputs, abs=1e-4)
 
 
 def test_plans_of_earlier_versions_mean_the_same():

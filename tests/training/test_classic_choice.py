@@ -12,7 +12,7 @@ from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS
 from model_search.search.planning.classic_models import classic_plan
 from model_search.training.classic.evaluator import classic_models, share_of_rounds
 
-ALL = tuple(CLASSIC_MODELS)
+ALL = tuple(name for name in CLASSIC_MODELS if name != "sparse_linear")
 SHALLOW = tuple(name for name in ALL if name != "deep_boosted_trees")
 
 
@@ -36,6 +36,26 @@ def test_deep_trees_where_classes_are_few_and_there_is_time_for_them():
     assert classic_models(table(rows=20_000, columns=100), time_limit=120) == ALL
     assert classic_models(table(rows=40_000, columns=100), time_limit=120) == SHALLOW
     assert classic_models(table(classes=14), time_limit=120) == SHALLOW
+
+
+WIDE = ("linear", "sparse_linear", "boosted_trees", "extra_trees", "deep_boosted_trees", "random_forest")
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "classes", "expected"),
+    [
+        (60, 20, 0, WIDE),
+        (60, 20, 2, WIDE),
+        (60, 19, 0, ALL),
+        (61, 20, 0, ALL),
+        (100, 200_000, 2, WIDE),
+        (100, 200_001, 2, ALL),
+        (100, 2_000, 5, WIDE),
+        (100, 2_001, 5, ALL),
+    ],
+)
+def test_linear_models_come_first_where_there_are_many_columns_for_few_rows(rows, columns, classes, expected):
+    assert classic_models(table(rows, columns, classes)) == expected
 
 
 def test_boosting_has_fewer_rounds_where_time_is_short():

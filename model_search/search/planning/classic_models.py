@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from model_search.metadata.trial import BOOSTED, HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, LINEAR, HyperparameterValue, TrialKind, TrialPlan
 
 _FEWEST_MODELS, _FIRST_TWO = 8, 2  # a search of as many models tries the first two, ...
 _MANY_MODELS = 20  # ... and one of as many all of them, as long as they are a quarter of it at most
-_FIRST = (3, 3, 6, 8, 10)  # the trial from which on the first classic model is due, the second, ...
+_FIRST = (3, 3, 6, 8, 10, 12)  # the trial from which on the first classic model is due, the second, ...
 
 _FASTEST = 0.2  # learning rate of boosting
 
@@ -54,6 +54,8 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
     "extra_trees": (60, {"least_in_leaf": 1, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
     "random_forest": (60, {"least_in_leaf": 2, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
     "linear": (12, {"weakest_penalty": 0.1, "factor": 10.0, "numbers": "both"}),
+    # Of the penalty with which all weights are 0.
+    "sparse_linear": (24, {"weakest_penalty": 0.003, "factor": 1.6, "numbers": "both"}),
 }
 
 
@@ -115,7 +117,7 @@ def with_length_of(plan: TrialPlan, step: int) -> TrialPlan:
 
     Its rounds, or, of a linear model, its penalty and the form of its numbers.
     """
-    if plan.classic != "linear":
+    if plan.classic not in LINEAR:
         return dataclasses.replace(plan, steps=step)
     known = forms(plan)
     penalties, form = -(-step // len(known)), known[(step - 1) % len(known)]

@@ -13,7 +13,7 @@ from model_search.data.rows import FEATURES, Arrays
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, LINEAR, TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.fitting import fitted_models, patience
@@ -24,12 +24,16 @@ from model_search.training.failures import plain_words
 from model_search.training.losses import averaging_one
 from model_search.training.outcome import Given, Progress, TrainedTower, TrainingSettings, TrialOutcome
 
-_DEEP = "deep_boosted_trees"
+_DEEP, _SPARSE = "deep_boosted_trees", "sparse_linear"
 _MOST_CLASSES = 30  # of deep trees
 _LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it is short
 # Boosting is estimated to take so many seconds for each tree of a round, and more for each number of the rows, ...
 _SECONDS, _SECONDS_A_NUMBER = 2.0, 1e-5
 _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
+# The sparse linear model is tried where there are a column for so many rows, and not too few of them; ...
+_ROWS_A_COLUMN, _FEWEST_COLUMNS = 3, 20
+# ... rows times columns (times classes, where there are more than two) are at most so many: some seconds.
+_MOST_OF_SPARSE, _MOST_OF_SPARSE_CLASSES = 20_000_000, 1_000_000
 
 
 def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple[str, ...]:
@@ -54,8 +58,20 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
     if list(data.train.inputs) != [FEATURES] or not is_known:
         return ()
     known = [name for name in CLASSIC_MODELS if name in BOOSTED or not data.task.quantiles]
-    is_deep = data.task.logits_dimension <= _MOST_CLASSES and share_of_rounds(data, time_limit) >= _LEAST_OF_DEEP
-    return tuple(name for name in known if name != _DEEP or is_deep)
+    left_out = set() if _is_wide(data) else {_SPARSE}
+    if data.task.logits_dimension > _MOST_CLASSES or share_of_rounds(data, time_limit) < _LEAST_OF_DEEP:
+        left_out.add(_DEEP)
+    first = LINEAR if _is_wide(data) else ()
+    return tuple(name for name in sorted(known, key=lambda name: name not in first) if name not in left_out)
+
+
+def _is_wide(data: TableData) -> bool:
+    """Whether there are many columns for so few rows, so that linear models come first and a sparse one may be best."""
+    rows, columns = data.train.inputs[FEATURES].shape
+    if columns < _FEWEST_COLUMNS or columns * _ROWS_A_COLUMN < rows:
+        return False
+    outputs = data.task.logits_dimension
+    return rows * columns <= _MOST_OF_SPARSE if outputs <= 2 else rows * columns * outputs <= _MOST_OF_SPARSE_CLASSES
 
 
 def share_of_rounds(data: TableData, time_limit: float | None) -> float:
@@ -116,7 +132,9 @@ class WithClassicModels(Evaluator):
         if plan.classic is None:
             return self._others.run(plan, given, on_progress)
         data = self._data
-        if not isinstance(data, TableData) or plan.classic not in classic_models(data):
+        known = classic_models(data)
+        # A bag and a refit have other rows than the trial, for which the sparse model was worth a try.
+        if not isinstance(data, TableData) or not known or plan.classic not in (*known, _SPARSE):
             raise TrialError(f"trial {plan.trial_id} trains a {plan.described}, which takes a table of columns")
         with plain_words(f"the {plan.described} cannot be trained"):
             return self._run(plan, data, on_progress or (lambda progress: None))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from model_search.metadata.trial import TrialPlan
+from model_search.metadata.trial import LINEAR, TrialPlan
 from model_search.search.planning.classic_models import forms
 from model_search.training.classic.boosting import boosted_trees
 from model_search.training.classic.fitted import ClassicRows, Fitted
 from model_search.training.classic.forests import extra_trees, random_forest
-from model_search.training.classic.linear import linear_models
+from model_search.training.classic.linear import linear_models, sparse_linear_models
 
 _PATIENCE = 3  # evaluations without improvement that end a training
 
@@ -22,12 +22,13 @@ _FITS: Mapping[str, Callable[[TrialPlan, ClassicRows, np.ndarray], Iterator[Fitt
     "extra_trees": extra_trees,
     "random_forest": random_forest,
     "linear": linear_models,
+    "sparse_linear": sparse_linear_models,
 }
 
 
 def patience(plan: TrialPlan) -> int:
     """How many evaluations without improvement end the training of a plan."""
-    return _PATIENCE * (len(forms(plan)) if plan.classic == "linear" else 1)
+    return _PATIENCE * (len(forms(plan)) if plan.classic in LINEAR else 1)
 
 
 def fitted_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
