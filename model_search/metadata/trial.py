@@ -27,7 +27,7 @@ CLASSIC_MODELS = {  # in the order in which they are tried
     "random_forest": "random forest",
 }
 BOOSTED = ("boosted_trees", "deep_boosted_trees")
-LINEAR = ("linear", "sparse_linear")
+LINEAR_MODELS = ("linear", "sparse_linear")
 MOST_FOLDS = 50
 MOST_DIVISIONS = 10  # of rows into folds
 SUPERNETS = ("SPOS", "ENAS", "DARTS")

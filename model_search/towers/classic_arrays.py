@@ -36,9 +36,8 @@ FOREST = ("feature", "threshold", "left", "missing_left", "value", "root", "base
 AVERAGED = ("feature", "threshold", "left", "leaf", "value", "root", "floor", "indicator")
 LINEAR = ("kernel", "bias")
 UNCLIPPED = (*LINEAR, "unclipped")
-FURTHEST = (
-    100.0  # that a number without the clip may be from 0: beyond that, float32 tells few apart once it is clipped
-)
+# That a number without the clip may be from 0: beyond that, float32 tells few apart once it is clipped.
+FURTHEST = 100.0
 MOST_FEATURE = float(np.float32(FURTHEST / (1 + (FURTHEST / CLIP) ** 2) ** 0.5))  # the same number, clipped
 _MOST_LEVELS = 64
 MOST_NODES = 2**24  # whole numbers that float32 holds

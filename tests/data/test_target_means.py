@@ -17,6 +17,7 @@ from model_search.data.tabular.categories.target_means import Target, give_means
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.tabular.preprocess import Preprocessor
 from model_search.data.tabular.schema import infer_schema, most_categories
+from model_search.data.tabular.text_columns import counts_of
 from model_search.errors import DamagedRecordError
 
 ROWS, CODES = 2000, 400  # of which few have the five rows for a feature of their own
@@ -63,6 +64,20 @@ def test_texts_of_single_rows_have_no_mean_where_most_rows_have_one_of_their_own
     numbers = effects[column.str[1:].astype(int)] + 0.1 * rng.normal(size=len(column))
     feature, _, _ = fitted(column, Target(numbers, 0))
     assert feature.mean_texts == tuple(f"k{code:04d}" for code in range(100))
+
+
+def test_the_work_for_a_column_does_not_grow_with_the_square_of_its_categories(monkeypatch):
+    calls = []
+
+    class Counts(dict):
+        def values(self):
+            calls.append(len(self))
+            return super().values()
+
+    monkeypatch.setattr("model_search.data.tabular.schema.counts_of", lambda series: Counts(counts_of(series)))
+    column, numbers = coded(np.random.default_rng(0))
+    assert fitted(column, Target(numbers, 0))[0].means
+    assert 0 < len(calls) < 10  # each goes through all categories
 
 
 def test_training_rows_have_the_means_of_other_folds():

@@ -284,9 +284,8 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if len(present) == sum(present.values()) and len(present) > 2:
         return Finding(dropped="it is an identifier or free text (every row has its own)")
     least = 2 if rows < 200 else 3 if rows < 1000 else 5
-    by_rows = sorted(
-        (text for text, count in counts.items() if count >= _least_rows(counts)), key=lambda t: (-counts[t], t)
-    )
+    fewest = _least_rows(counts)
+    by_rows = sorted((text for text, count in counts.items() if count >= fewest), key=lambda t: (-counts[t], t))
     frequent = [text for text in by_rows if counts[text] >= least]
     vocabulary = tuple(sorted(frequent[:most]))
     covered = sum(counts[text] for text in vocabulary)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from model_search.metadata.trial import BOOSTED, LINEAR, HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, LINEAR_MODELS, HyperparameterValue, TrialKind, TrialPlan
 
 _FEWEST_MODELS, _FIRST_TWO = 8, 2  # a search of as many models tries the first two, ...
 _MANY_MODELS = 20  # ... and one of as many all of them, as long as they are a quarter of it at most
@@ -117,7 +117,7 @@ def with_length_of(plan: TrialPlan, step: int) -> TrialPlan:
 
     Its rounds, or, of a linear model, its penalty and the form of its numbers.
     """
-    if plan.classic not in LINEAR:
+    if plan.classic not in LINEAR_MODELS:
         return dataclasses.replace(plan, steps=step)
     known = forms(plan)
     penalties, form = -(-step // len(known)), known[(step - 1) % len(known)]

@@ -13,7 +13,7 @@ from model_search.data.rows import FEATURES, Arrays
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, LINEAR, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, LINEAR_MODELS, TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.fitting import fitted_models, patience
@@ -58,11 +58,12 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
     if list(data.train.inputs) != [FEATURES] or not is_known:
         return ()
     known = [name for name in CLASSIC_MODELS if name in BOOSTED or not data.task.quantiles]
-    left_out = set() if _is_wide(data) else {_SPARSE}
-    if data.task.logits_dimension > _MOST_CLASSES or share_of_rounds(data, time_limit) < _LEAST_OF_DEEP:
-        left_out.add(_DEEP)
-    first = LINEAR if _is_wide(data) else ()
-    return tuple(name for name in sorted(known, key=lambda name: name not in first) if name not in left_out)
+    is_wide = _is_wide(data)
+    if is_wide:
+        known.sort(key=lambda name: name not in LINEAR_MODELS)
+    is_deep = data.task.logits_dimension <= _MOST_CLASSES and share_of_rounds(data, time_limit) >= _LEAST_OF_DEEP
+    worthwhile = {_DEEP: is_deep, _SPARSE: is_wide}
+    return tuple(name for name in known if worthwhile.get(name, True))
 
 
 def _is_wide(data: TableData) -> bool:

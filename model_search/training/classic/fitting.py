@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from model_search.metadata.trial import LINEAR, TrialPlan
+from model_search.metadata.trial import LINEAR_MODELS, TrialPlan
 from model_search.search.planning.classic_models import forms
 from model_search.training.classic.boosting import boosted_trees
 from model_search.training.classic.fitted import ClassicRows, Fitted
@@ -28,7 +28,7 @@ _FITS: Mapping[str, Callable[[TrialPlan, ClassicRows, np.ndarray], Iterator[Fitt
 
 def patience(plan: TrialPlan) -> int:
     """How many evaluations without improvement end the training of a plan."""
-    return _PATIENCE * (len(forms(plan)) if plan.classic in LINEAR else 1)
+    return _PATIENCE * (len(forms(plan)) if plan.classic in LINEAR_MODELS else 1)
 
 
 def fitted_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:

@@ -9,6 +9,7 @@ better with the clip. So it tries both.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,7 +98,6 @@ class _SparseModel(_Model):
     def _made(self) -> Any:
         from sklearn.linear_model import Lasso, LogisticRegression
 
-        self._least = self._least_without_weights()
         if not self._rows.is_classification:
             return Lasso(warm_start=True, max_iter=2000)
         if len(np.unique(self._rows.targets)) == 2:
@@ -108,7 +108,8 @@ class _SparseModel(_Model):
         alpha = penalty * self._least
         return {"C": 1 / (alpha * len(self._features))} if self._rows.is_classification else {"alpha": alpha}
 
-    def _least_without_weights(self) -> float:
+    @functools.cached_property
+    def _least(self) -> float:
         """The greatest slope of the mean loss by a weight where all are 0; 1 where there is none."""
         targets, weights = self._rows.targets, self._rows.weights
         weights = np.ones(len(targets)) if weights is None else weights / weights.mean()

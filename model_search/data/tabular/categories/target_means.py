@@ -139,7 +139,8 @@ def _fitted(places: np.ndarray, texts: int, target: Target) -> _Means:
     values = values - np.average(values, axis=0, weights=weights)
     if not target.classes:
         values /= float(np.std(values)) or 1.0
-    found = [_of_output(places, texts, column, weights, target.folds()) for column in values.T]
+    folds = target.folds()
+    found = [_of_output(places, texts, column, weights, folds) for column in values.T]
     table, rows = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
     gain = _gain(values, rows, weights)
     scale = _scale(rows)
