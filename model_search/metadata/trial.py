@@ -23,11 +23,13 @@ CLASSIC_MODELS = {  # in the order in which they are tried
     "linear": "regularised linear model",
     "sparse_linear": "sparse linear model",
     "extra_trees": "extremely randomised trees",
+    "kernel": "kernel model",
     "deep_boosted_trees": "deep gradient-boosted trees",
     "random_forest": "random forest",
 }
 BOOSTED = ("boosted_trees", "deep_boosted_trees")
 LINEAR_MODELS = ("linear", "sparse_linear")
+KERNEL = "kernel"
 MOST_FOLDS = 50
 MOST_DIVISIONS = 10  # of rows into folds
 SUPERNETS = ("SPOS", "ENAS", "DARTS")

@@ -20,6 +20,12 @@ A forest whose trees are averaged (`AVERAGED`): `feature`, `threshold`, `left`, 
 A linear model (`LINEAR`): `kernel` float32 [columns, outputs] and `bias` float32 [outputs]. If it reads some columns
 without their smooth clip (`data/tabular/preprocess.py`), it also has `unclipped` bool [columns], which are these.
 
+A kernel model (`KERNEL`): the outputs are the similarities of a row to some rows, times `kernel`, and `bias`.
+
+* `centers` float32 [centers, columns]: these rows.
+* `scale` float32 [1], above 0: the similarity is `1 / sqrt(1 + scale * squared distance)`.
+* `kernel` float32 [centers, outputs] and `bias` float32 [outputs].
+
 One output for two classes is the logit of the second one.
 """
 
@@ -36,6 +42,7 @@ FOREST = ("feature", "threshold", "left", "missing_left", "value", "root", "base
 AVERAGED = ("feature", "threshold", "left", "leaf", "value", "root", "floor", "indicator")
 LINEAR = ("kernel", "bias")
 UNCLIPPED = (*LINEAR, "unclipped")
+KERNEL = ("centers", "scale", *LINEAR)
 # That a number without the clip may be from 0: beyond that, float32 tells few apart once it is clipped.
 FURTHEST = 100.0
 MOST_FEATURE = float(np.float32(FURTHEST / (1 + (FURTHEST / CLIP) ** 2) ** 0.5))  # the same number, clipped
@@ -54,11 +61,8 @@ def checked(arrays: ClassicArrays, whose: str) -> ClassicArrays:
     known = _kind(arrays)
     if set(arrays) != set(known) or not all(array.dtype.kind in "fiub" for array in arrays.values()):
         raise StudyError(f"the arrays of {whose} are {', '.join(sorted(arrays))}; expected {', '.join(known)}")
-    if known in (LINEAR, UNCLIPPED):
-        fits = _is_linear(arrays)
-    else:
-        fits = _is_averaged(arrays) if known is AVERAGED else _is_boosted(arrays)
-    if not fits:
+    fits = {FOREST: _is_boosted, AVERAGED: _is_averaged, KERNEL: _is_of_kernel}.get(known, _is_linear)
+    if not fits(arrays):
         raise StudyError(f"the arrays of {whose} do not fit together")
     return arrays
 
@@ -66,6 +70,8 @@ def checked(arrays: ClassicArrays, whose: str) -> ClassicArrays:
 def _kind(arrays: ClassicArrays) -> tuple[str, ...]:
     if "root" in arrays:
         return AVERAGED if "leaf" in arrays else FOREST
+    if "centers" in arrays:
+        return KERNEL
     return UNCLIPPED if "unclipped" in arrays else LINEAR
 
 
@@ -74,6 +80,13 @@ def _is_linear(arrays: ClassicArrays) -> bool:
     if kernel.ndim != 2 or arrays["bias"].shape != kernel.shape[1:]:
         return False
     return unclipped is None or (unclipped.shape == kernel.shape[:1] and unclipped.dtype == bool)
+
+
+def _is_of_kernel(arrays: ClassicArrays) -> bool:
+    centers, scale = arrays["centers"], arrays["scale"]
+    if centers.ndim != 2 or arrays["kernel"].shape[:1] != centers.shape[:1] or scale.shape != (1,):
+        return False
+    return bool(scale[0] > 0) and _is_linear(arrays)
 
 
 def _is_boosted(arrays: ClassicArrays) -> bool:
@@ -127,6 +140,20 @@ def levels(arrays: ClassicArrays) -> int:
             return level
         at = np.unique(np.concatenate([left[at], left[at] + 1]))
     return _MOST_LEVELS + 1
+
+
+def columns_of(arrays: ClassicArrays) -> int:
+    """How many columns of features a model reads."""
+    if "root" in arrays:
+        return len(arrays["indicator"])
+    return arrays["centers"].shape[1] if "centers" in arrays else arrays["kernel"].shape[0]
+
+
+def similarities(features: np.ndarray, arrays: ClassicArrays) -> np.ndarray:
+    """The similarities of rows [rows, columns] to the centers of a kernel model: float64 [rows, centers]."""
+    rows, centers = features.astype(np.float64), arrays["centers"].astype(np.float64)
+    distances = (rows**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1)[None] - 2 * rows @ centers.T
+    return 1 / np.sqrt(1 + float(arrays["scale"][0]) * np.maximum(distances, 0))
 
 
 def parameters_of(arrays: ClassicArrays) -> int:

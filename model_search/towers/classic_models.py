@@ -15,7 +15,15 @@ from keras import layers, ops
 
 from model_search.data.rows import FEATURES
 from model_search.data.tabular.preprocess import CLIP
-from model_search.towers.classic_arrays import MOST_FEATURE, MOST_NODES, ClassicArrays, checked, joined, levels
+from model_search.towers.classic_arrays import (
+    MOST_FEATURE,
+    MOST_NODES,
+    ClassicArrays,
+    checked,
+    columns_of,
+    joined,
+    levels,
+)
 from model_search.towers.compiled_trees import compiled_leaves
 from model_search.towers.keras_inputs import input_name
 from model_search.towers.naming import own_names
@@ -61,12 +69,11 @@ def bag_of_classic_models(
     for arrays in parts:
         checked(arrays, whose)
     first = parts[0]
-    columns = first["kernel"].shape[0] if "kernel" in first else len(first["indicator"])
     with own_names():
-        features = keras.Input((columns,), dtype="float32", name=input_name(FEATURES))
+        features = keras.Input((columns_of(first),), dtype="float32", name=input_name(FEATURES))
         logits: list[Any] = []
         if "kernel" in first:
-            logits = [_linear(features, arrays, _numbered("logits", place)) for place, arrays in enumerate(parts)]
+            logits = [_without_trees(features, arrays, place) for place, arrays in enumerate(parts)]
         for group in _groups(parts) if "root" in first else ():
             logits += _forests(features, group, len(logits), compiled_leaves if compiled else _leaves)
         full = [one if one.shape[1] == width else ops.concatenate([ops.zeros_like(one), one], axis=1) for one in logits]
@@ -90,11 +97,30 @@ def _groups(parts: Sequence[ClassicArrays]) -> list[list[ClassicArrays]]:
     return groups
 
 
-def _linear(features: Any, arrays: ClassicArrays, name: str) -> Any:
-    layer = layers.Dense(arrays["kernel"].shape[1], name=name)
-    found = layer(_without_clip(features, arrays["unclipped"]) if "unclipped" in arrays else features)
-    layer.set_weights([arrays["kernel"], arrays["bias"]])
+def _without_trees(features: Any, arrays: ClassicArrays, place: int) -> Any:
+    """The outputs of a linear model or a kernel model."""
+    if "centers" in arrays:
+        features = _similarities(features, arrays, _numbered("distances", place))
+    elif "unclipped" in arrays:
+        features = _without_clip(features, arrays["unclipped"])
+    return _dense(features, arrays["kernel"], arrays["bias"], _numbered("logits", place))
+
+
+def _dense(features: Any, kernel: np.ndarray, bias: np.ndarray, name: str) -> Any:
+    layer = layers.Dense(kernel.shape[1], name=name)
+    found = layer(features)
+    layer.set_weights([kernel, bias])
     return found
+
+
+def _similarities(features: Any, arrays: ClassicArrays, name: str) -> Any:
+    """See `classic_arrays.similarities`: the squares of a center are a bias, so that one product does the most."""
+    centers, scale = arrays["centers"].astype(np.float64), float(arrays["scale"][0])
+    squares = 1 + scale * (centers**2).sum(axis=1)
+    products = _dense(features, (-2 * scale * centers.T).astype(np.float32), squares.astype(np.float32), name)
+    own = scale * ops.sum(ops.square(features), axis=1, keepdims=True)
+    # In this order: Keras takes a second summand [rows, 1] for a bias where there are as many rows as centers.
+    return ops.rsqrt(ops.maximum(own + products, 1.0))
 
 
 def _without_clip(features: Any, unclipped: np.ndarray) -> Any:

@@ -14,6 +14,7 @@ from model_search.training.classic.evaluator import classic_models, share_of_rou
 
 ALL = tuple(name for name in CLASSIC_MODELS if name != "sparse_linear")
 SHALLOW = tuple(name for name in ALL if name != "deep_boosted_trees")
+OF_MANY_ROWS = tuple(name for name in ALL if name != "kernel")
 
 
 def table(rows=100, columns=5, classes=2):
@@ -28,17 +29,27 @@ def test_a_table_has_all(classes):
     assert classic_models(table(classes=classes)) == ALL
 
 
+@pytest.mark.parametrize(
+    ("rows", "classes", "has"), [(5000, 0, True), (5001, 0, False), (5000, 2, True), (1667, 3, False)]
+)
+def test_kernel_models_are_for_small_tables(rows, classes, has):
+    assert ("kernel" in classic_models(table(rows, classes=classes))) is has
+    assert ("kernel" in classic_models(table(rows, classes=classes), time_limit=40)) is has
+    assert "kernel" not in classic_models(table(rows, classes=classes), time_limit=30)
+
+
 def test_deep_trees_where_classes_are_few_and_there_is_time_for_them():
     assert classic_models(table(classes=31)) == SHALLOW
     assert classic_models(table(), time_limit=60) == ALL
-    assert classic_models(table(), time_limit=5) == SHALLOW
-    assert classic_models(table(rows=20_000, columns=100), time_limit=60) == SHALLOW
-    assert classic_models(table(rows=20_000, columns=100), time_limit=120) == ALL
-    assert classic_models(table(rows=40_000, columns=100), time_limit=120) == SHALLOW
+    assert classic_models(table(), time_limit=5) == tuple(name for name in SHALLOW if name != "kernel")
+    many = {"rows": 20_000, "columns": 100}
+    assert "deep_boosted_trees" not in classic_models(table(**many), time_limit=60)
+    assert classic_models(table(**many), time_limit=120) == OF_MANY_ROWS
+    assert "deep_boosted_trees" not in classic_models(table(rows=40_000, columns=100), time_limit=120)
     assert classic_models(table(classes=14), time_limit=120) == SHALLOW
 
 
-WIDE = ("linear", "sparse_linear", "boosted_trees", "extra_trees", "deep_boosted_trees", "random_forest")
+WIDE = ("linear", "sparse_linear", "boosted_trees", "extra_trees", "kernel", "deep_boosted_trees", "random_forest")
 
 
 @pytest.mark.parametrize(

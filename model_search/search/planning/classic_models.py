@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from model_search.metadata.trial import BOOSTED, LINEAR_MODELS, HyperparameterValue, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, KERNEL, LINEAR_MODELS, HyperparameterValue, TrialKind, TrialPlan
 
 _FEWEST_MODELS, _FIRST_TWO = 8, 2  # a search of as many models tries the first two, ...
 _MANY_MODELS = 20  # ... and one of as many all of them, as long as they are a quarter of it at most
-_FIRST = (3, 3, 6, 8, 10, 12)  # the trial from which on the first classic model is due, the second, ...
+_FIRST = (3, 3, 6, 8, 10, 12, 14)  # the trial from which on the first classic model is due, the second, ...
 
 _FASTEST = 0.2  # learning rate of boosting
 
@@ -23,8 +23,8 @@ _LEAST_COLUMNS = 6
 
 _FORMS = ("clipped", "unclipped")  # of number columns, for the linear model
 
-# What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty in each form of the numbers)
-# and hyperparameters.
+# What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty in each form of the numbers
+# or for each width of the kernel) and hyperparameters.
 _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
     "boosted_trees": (
         800,
@@ -56,6 +56,8 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
     "linear": (12, {"weakest_penalty": 0.1, "factor": 10.0, "numbers": "both"}),
     # Of the penalty with which all weights are 0.
     "sparse_linear": (24, {"weakest_penalty": 0.003, "factor": 1.6, "numbers": "both"}),
+    # Widths in usual distances between rows.
+    KERNEL: (40, {"centers": 1000, "widths": "10,3,1,0.3,0.1", "weakest_penalty": 0.0000256, "factor": 5.0}),
 }
 
 
@@ -112,18 +114,31 @@ def forms(plan: TrialPlan) -> tuple[str, ...]:
     return _FORMS if given == "both" else (given,)
 
 
+def widths(plan: TrialPlan) -> tuple[str, ...]:
+    """The widths of the kernel that a kernel model tries, each as a number in the form of a text."""
+    return tuple(str(plan.hyperparameters["widths"]).split(","))
+
+
 def with_length_of(plan: TrialPlan, step: int) -> TrialPlan:
     """The plan of a classic model that ends at the step that was best for another.
 
-    Its rounds, or, of a linear model, its penalty and the form of its numbers.
+    Its rounds, or, of a linear model, its penalty and the form of its numbers, or, of a kernel model, its penalty and
+    its width.
     """
+    if plan.classic == KERNEL:
+        each = plan.steps // len(widths(plan))
+        width, penalties = widths(plan)[(step - 1) // each], (step - 1) % each + 1
+        return _with_penalty(plan, penalties, each - penalties, {"widths": width})
     if plan.classic not in LINEAR_MODELS:
         return dataclasses.replace(plan, steps=step)
     known = forms(plan)
     penalties, form = -(-step // len(known)), known[(step - 1) % len(known)]
+    changed = {"numbers": form} if "numbers" in plan.hyperparameters else {}
+    return _with_penalty(plan, penalties, plan.steps // len(known) - penalties, changed)
+
+
+def _with_penalty(plan: TrialPlan, steps: int, left: int, changed: Mapping[str, HyperparameterValue]) -> TrialPlan:
+    """The plan with so many strengths of the penalty, the last of which has so many weaker ones in the given plan."""
     weakest, factor = float(plan.hyperparameters["weakest_penalty"]), float(plan.hyperparameters["factor"])
-    last = weakest * factor ** (plan.steps // len(known) - penalties)
-    changed = {**plan.hyperparameters, "weakest_penalty": last}
-    if "numbers" in changed:
-        changed["numbers"] = form
-    return dataclasses.replace(plan, steps=penalties, hyperparameters=changed)
+    all_changed = {**plan.hyperparameters, "weakest_penalty": weakest * factor**left, **changed}
+    return dataclasses.replace(plan, steps=steps, hyperparameters=all_changed)

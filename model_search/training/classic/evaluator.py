@@ -13,7 +13,7 @@ from model_search.data.rows import FEATURES, Arrays
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
-from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, LINEAR_MODELS, TrialKind, TrialPlan
+from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, KERNEL, LINEAR_MODELS, TrialKind, TrialPlan
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.fitting import fitted_models, patience
@@ -34,13 +34,16 @@ _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
 _ROWS_A_COLUMN, _FEWEST_COLUMNS = 3, 20
 # ... rows times columns (times classes, where there are more than two) are at most so many: some seconds.
 _MOST_OF_SPARSE, _MOST_OF_SPARSE_CLASSES = 20_000_000, 1_000_000
+# Kernel models are for tables of few rows (times classes, where there are more than two): so many at most, ...
+_MOST_OF_KERNEL = 5_000
+_SECONDS_OF_KERNEL, _SECONDS_A_ROW = 1.0, 1e-3  # ... and they are estimated to take so many seconds, and more for each
 
 
 def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple[str, ...]:
     """The classic models that can be trained on the data: a table of columns with one task and the usual loss.
 
     Of quantiles, boosted trees alone: the others are models of the mean. Deep ones, where classes are few, since each
-    class has trees of its own, and where they do not take a good part of the time.
+    class has trees of its own, and where they do not take a good part of the time. Kernel models, where rows are few.
 
     Args:
         data: The rows.
@@ -62,7 +65,7 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
     if is_wide:
         known.sort(key=lambda name: name not in LINEAR_MODELS)
     is_deep = data.task.logits_dimension <= _MOST_CLASSES and share_of_rounds(data, time_limit) >= _LEAST_OF_DEEP
-    worthwhile = {_DEEP: is_deep, _SPARSE: is_wide}
+    worthwhile = {_DEEP: is_deep, _SPARSE: is_wide, KERNEL: _is_for_kernel(data, time_limit)}
     return tuple(name for name in known if worthwhile.get(name, True))
 
 
@@ -73,6 +76,14 @@ def _is_wide(data: TableData) -> bool:
         return False
     outputs = data.task.logits_dimension
     return rows * columns <= _MOST_OF_SPARSE if outputs <= 2 else rows * columns * outputs <= _MOST_OF_SPARSE_CLASSES
+
+
+def _is_for_kernel(data: TableData, time_limit: float | None) -> bool:
+    """Whether a kernel model takes some seconds only, and not a good part of the time."""
+    outputs = data.task.logits_dimension
+    rows = len(data.train) * (1 if outputs <= 2 else outputs)
+    seconds = _SECONDS_OF_KERNEL + _SECONDS_A_ROW * rows
+    return rows <= _MOST_OF_KERNEL and (time_limit is None or seconds <= _OF_THE_TIME * time_limit)
 
 
 def share_of_rounds(data: TableData, time_limit: float | None) -> float:
@@ -134,8 +145,8 @@ class WithClassicModels(Evaluator):
             return self._others.run(plan, given, on_progress)
         data = self._data
         known = classic_models(data)
-        # A bag and a refit have other rows than the trial, for which the sparse model was worth a try.
-        if not isinstance(data, TableData) or not known or plan.classic not in (*known, _SPARSE):
+        # A bag and a refit have other rows than the trial, for which these models were worth a try.
+        if not isinstance(data, TableData) or not known or plan.classic not in (*known, _SPARSE, KERNEL):
             raise TrialError(f"trial {plan.trial_id} trains a {plan.described}, which takes a table of columns")
         with plain_words(f"the {plan.described} cannot be trained"):
             return self._run(plan, data, on_progress or (lambda progress: None))

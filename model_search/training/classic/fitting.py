@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from model_search.metadata.trial import LINEAR_MODELS, TrialPlan
+from model_search.metadata.trial import KERNEL, LINEAR_MODELS, TrialPlan
 from model_search.search.planning.classic_models import forms
 from model_search.training.classic.boosting import boosted_trees
 from model_search.training.classic.fitted import ClassicRows, Fitted
 from model_search.training.classic.forests import extra_trees, random_forest
+from model_search.training.classic.kernel import kernel_models
 from model_search.training.classic.linear import linear_models, sparse_linear_models
 
 _PATIENCE = 3  # evaluations without improvement that end a training
@@ -23,11 +24,14 @@ _FITS: Mapping[str, Callable[[TrialPlan, ClassicRows, np.ndarray], Iterator[Fitt
     "random_forest": random_forest,
     "linear": linear_models,
     "sparse_linear": sparse_linear_models,
+    "kernel": kernel_models,
 }
 
 
 def patience(plan: TrialPlan) -> int:
     """How many evaluations without improvement end the training of a plan."""
+    if plan.classic == KERNEL:
+        return plan.steps  # each width of the kernel begins anew
     return _PATIENCE * (len(forms(plan)) if plan.classic in LINEAR_MODELS else 1)
 
 

@@ -85,9 +85,10 @@ class _Model:
         model.set_params(**self._strength(penalty))
         model.fit(self._features, rows.targets, sample_weight=rows.weights)
         kernel = np.atleast_2d(model.coef_).T
-        arrays = {"kernel": kernel.astype(np.float32), "bias": np.atleast_1d(model.intercept_).astype(np.float32)}
+        bias = np.atleast_1d(model.intercept_)
         if rows.is_classification and len(model.classes_) < rows.task.logits_dimension:
-            arrays = _of_all_classes(arrays, model.classes_, rows.task.logits_dimension)
+            kernel, bias = of_all_classes(kernel, bias, model.classes_, rows.task.logits_dimension)
+        arrays = {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
         outputs = self._valid @ arrays["kernel"] + arrays["bias"]
         return Fitted(step, outputs, arrays if self._columns is None else {**arrays, "unclipped": self._columns})
 
@@ -129,11 +130,17 @@ def _l1() -> dict[str, Any]:
     return {"l1_ratio": 1.0} if (major, minor) >= (1, 8) else {"penalty": "l1"}
 
 
-def _of_all_classes(arrays: dict[str, np.ndarray], seen: np.ndarray, width: int) -> dict[str, np.ndarray]:
-    """The arrays with an output for each class, where some classes have no training rows."""
-    kernel = np.zeros((len(arrays["kernel"]), width), np.float32)
-    bias = np.full(width, NEVER_SEEN, np.float32)
-    bias[seen] = 0
-    places = seen[-arrays["kernel"].shape[1] :]
-    kernel[:, places], bias[places] = arrays["kernel"], arrays["bias"]
-    return {"kernel": kernel, "bias": bias}
+def of_all_classes(kernel: np.ndarray, bias: np.ndarray, seen: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [columns, width] and biases [width] of all classes, where some classes have no training rows.
+
+    Args:
+        kernel: Weights [columns, classes with rows], or [columns, 1] where two have rows: of the second.
+        bias: As many biases.
+        seen: int, the classes that have training rows.
+        width: How many classes there are.
+    """
+    weights, biases = np.zeros((len(kernel), width)), np.full(width, NEVER_SEEN)
+    biases[seen] = 0
+    places = seen[-kernel.shape[1] :]
+    weights[:, places], biases[places] = kernel, bias
+    return weights, biases
