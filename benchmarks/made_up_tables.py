@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import LassoCV, RidgeCV
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.pipeline import make_pipeline
@@ -161,6 +163,9 @@ def others(frame: pd.DataFrame) -> dict[str, Any]:
     found = {"ridge": make_pipeline(one_hot, RidgeCV(np.logspace(-3, 4, 15)))}
     if len(frame) < 1000:
         found["lasso"] = make_pipeline(one_hot, LassoCV())
+        smooth_and_noise = ConstantKernel() * RBF() + WhiteKernel()
+        process = GaussianProcessRegressor(smooth_and_noise, normalize_y=True, random_state=0)
+        found["Gaussian process"] = make_pipeline(one_hot, process)
     found["boosted trees"] = make_pipeline(means, HistGradientBoostingRegressor(random_state=0))
     found["forest"] = make_pipeline(means, RandomForestRegressor(200, random_state=0, n_jobs=2))
     return found

@@ -108,3 +108,19 @@ def test_numbers_are_predicted_too(tmp_path):
     more, _ = rows(200, 3)
     found = study.evaluate(more.assign(label=100 + 10 * np.floor(more["a"] * 2)), 3)
     assert found["r2"] > 0.9
+
+
+def test_a_kernel_model_learns_what_is_smooth_and_is_served_with_the_same_predictions(tmp_path):
+    def smooth(count, seed):
+        frame = rows(count, seed)[0][["a", "b"]].fillna(0)
+        return frame.assign(label=np.sin(3 * frame["a"]) + np.cos(2 * frame["b"]))
+
+    provider = array_data.Provider(smooth(200, 4).iloc[:, :2], smooth(200, 4)["label"], task="regression")
+    study = search(tmp_path, provider, 20, train_steps=5, finish="neither")
+    number = classic(study)["kernel"]
+    test = smooth(300, 5)
+    assert study.best_trial.id == number and study.evaluate(test, number)["r2"] > 0.95
+    assert study.replay(number, provider).same
+    model = keras.models.load_model(study.export(tmp_path / "it", number)["keras"], safe_mode=True)
+    found = model({name: tf.constant(test[name], "float32") for name in ("a", "b")})
+    assert np.asarray(found["prediction"]).reshape(-1) == pytest.approx(study.predict(test, number), abs=1e-3)
