@@ -108,23 +108,69 @@ def test_training_rows_have_the_means_of_other_folds():
     assert others[7] < others[(column == column[7]).to_numpy() & (folds != folds[7])].min()
 
 
-def test_validation_and_later_rows_have_the_means_of_all_training_rows():
+def test_later_rows_have_the_means_of_all_rows_with_a_label():
+    """In the units of the training rows, whose own means no validation row has a part in."""
     column, numbers = coded(np.random.default_rng(0))
-    data, frame = prepared(column, numbers)
+    data, frame = prepared(column, numbers, time=np.arange(ROWS))
+    known = len(data.train)
+    of_training, _ = infer_schema(frame[:known], Target(numbers[:known], 0, seed=3))
     feature, _ = data.preprocessor.schema.features
-    place = feature.one_hot
+    place, texts = feature.one_hot, list(feature.mean_texts)
+    np.testing.assert_array_equal(data.valid.inputs[FEATURES], Preprocessor(of_training).transform(frame[known:]))
+    alone, means, _ = fitted(column[:known], Target(numbers[:known], 0, seed=3))
+    np.testing.assert_array_equal(data.train.inputs[FEATURES][:, place], means[:, 0])
+    assert (alone.vocabulary, alone.mean_texts) == (feature.vocabulary, feature.mean_texts)
+    assert alone.means == of_training.features[0].means
+    labels = pd.DataFrame({"code": column, "y": (numbers - numbers[:known].mean()) / numbers[:known].std()})
+    by_code, earlier = labels.groupby("code")["y"], labels[:known].groupby("code")["y"]
+    rows, before = by_code.count()[texts].to_numpy(), earlier.count()[texts].to_numpy()
+    ratio = earlier.sum()[texts].to_numpy() / np.array(alone.means[:-1])  # (rows + strength) * scale
+    scale, strength = np.linalg.lstsq(np.stack([before, np.ones(len(before))], axis=1), ratio, rcond=None)[0]
+    np.testing.assert_allclose(feature.means[:-1], by_code.sum()[texts] / (rows * scale + strength), rtol=1e-3)
+    assert feature.means[-1] == 0.0
     everything = data.preprocessor.transform(frame)[:, place]
-    valid = data.valid.inputs[FEATURES][:, place]
-    assert set(valid) <= set(everything)
-    assert not set(data.train.inputs[FEATURES][:, place]) <= set(everything)
     stored = json.loads(json.dumps(data.description))
     np.testing.assert_array_equal(inputs_of(frame, stored)[FEATURES][:, place], everything)
     reader = PieceReader(stored)
     pieces = [reader.read(frame.iloc[start : start + 300])[FEATURES][:, place] for start in range(0, ROWS, 300)]
     np.testing.assert_array_equal(np.concatenate(pieces), everything)
-    np.testing.assert_array_equal(
-        prepared(column, numbers)[0].train.inputs[FEATURES], data.train.inputs[FEATURES]
-    )  # a study that goes on
+    again, _ = prepared(column, numbers, time=np.arange(ROWS))  # a study that goes on
+    assert again.description == data.description
+    np.testing.assert_array_equal(again.train.inputs[FEATURES], data.train.inputs[FEATURES])
+
+
+def test_validation_rows_that_are_given_have_no_part_in_means():
+    column, numbers = coded(np.random.default_rng(0))
+    frame = pd.DataFrame({"code": column, "x": np.arange(ROWS) % 7})
+    options = PrepareOptions(seed=3, batch_size=8)
+    data = Provider(frame[:1600], numbers[:1600], validation=(frame[1600:], numbers[1600:])).prepare(options)
+    alone, _, _ = fitted(column[:1600], Target(numbers[:1600], 0, seed=3))
+    assert data.preprocessor.schema.features[0] == alone
+
+
+@pytest.mark.parametrize("classes", [0, 2, 4])
+def test_means_count_further_rows_with_their_weights(classes):
+    column, numbers = coded(np.random.default_rng(0))
+    labels = pd.qcut(numbers, classes, labels=False) if classes else numbers
+    first, later = column[:1500], column[1500:]
+    schema, _ = infer_schema(first.to_frame(), Target(labels[:1500], classes))
+
+    def counted(further, target):
+        matrix = Preprocessor(schema).transform(first.to_frame())
+        more = (further.to_frame(), target)
+        (feature,) = give_means_of_others(
+            matrix, schema, first.to_frame(), Target(labels[:1500], classes), more
+        ).features
+        return matrix, feature.means
+
+    twice = pd.concat([later, later])
+    matrix, means = counted(twice, Target(np.tile(labels[1500:], 2), classes))
+    weighted = counted(later, Target(labels[1500:], classes, np.full(len(later), 2.0)))
+    np.testing.assert_array_equal(weighted[0], matrix)
+    np.testing.assert_allclose(weighted[1], means, atol=2e-6)
+    without = counted(later, Target(labels[1500:], classes, np.zeros(len(later))))
+    np.testing.assert_array_equal(without[0], matrix)
+    assert without[1] == schema.features[0].means != means
 
 
 def test_texts_with_a_mean_are_known():

@@ -199,10 +199,15 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     others = scaled(others, train.others)
     with_units = raw.reading.get("decimal") != ","
     time = str(split["column"]) if split["by"] == BY_TIME else ""
-    target = Target(task.learnt(train.targets), len(task.classes), train.weights, _groups(train), options.seed)
+    target, later = _target(train, task, options.seed), _target(valid, task, options.seed)
     schema, found = infer_schema(train.frame, target, raw.kinds, rules, with_units=with_units, time=time)
     notes += found
     preprocessor = Preprocessor(schema)
+    rows = _rows(train, task, others, preprocessor, None)
+    valid_rows = _rows(valid, task, others, preprocessor, lambda said: notes.append(f"validation rows, {said}"))
+    # Rows that the user gives to validate on have no part in what is read: no model is trained on them, either.
+    more = None if split["by"] == GIVEN_VALIDATION else (valid.frame, later)
+    schema = give_means_of_others(rows.inputs[FEATURES], schema, train.frame, target, more)
     description = {
         "task": task.to_json(),
         "schema": schema.to_json(),
@@ -214,15 +219,13 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     }
     if others:
         description["other_tasks"] = [other.to_json() for other in others.values()]
-    rows = _rows(train, task, others, preprocessor, None)
-    give_means_of_others(rows.inputs[FEATURES], schema, train.frame, target)
     return TableData(
         task=task,
         train=rows,
-        valid=_rows(valid, task, others, preprocessor, lambda said: notes.append(f"validation rows, {said}")),
+        valid=valid_rows,
         fingerprint=fingerprint([train, valid], task),
         description=description,
-        preprocessor=preprocessor,
+        preprocessor=Preprocessor(schema),
         loss_fn=raw.loss_fn,
         metric_fn=raw.metric_fn,
         other_tasks=others,
@@ -342,6 +345,10 @@ def _all_groups(train: _Part, valid: _Part) -> np.ndarray | None:
     """The group of each row of training and validation."""
     first, later = _groups(train), _groups(valid)
     return None if first is None or later is None else np.concatenate([first, later])
+
+
+def _target(part: _Part, task: Task, seed: int) -> Target:
+    return Target(task.learnt(part.targets), len(task.classes), part.weights, _groups(part), seed)
 
 
 def _groups(part: _Part) -> np.ndarray | None:

@@ -1,8 +1,8 @@
 """Categories as the mean of the label (target encoding, Micci-Barreca 2001), shrunk towards the mean of all rows.
 
 A mean that counts a row's own label tells it, and a model that learns from such means trusts them too much. So the
-training rows are given those of other rows: each fifth of them the means of the other four. All later rows are given
-the means of all training rows.
+training rows are given those of other rows: each fifth of them the means of the other four. Validation rows are given
+the means of all training rows; rows to predict those of all rows whose label is known, which are more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_search.data.tabular.features import CategoryFeature, FeatureSchema
+from model_search.data.tabular.features import CategoryFeature, Feature, FeatureSchema
 from model_search.data.tabular.preprocess import CLIP, mean_places
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _DIGITS = 6  # of what is stored
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The training labels, to which features are fitted.
+    """Labels, to which features are fitted: those of the training rows, unless said otherwise.
 
     Attributes:
         values: Class indices int [rows], or float [rows] for regression.
@@ -76,6 +76,10 @@ class Target:
         chosen = np.array([1]) if self.classes == 2 else np.arange(self.classes)
         return (self.values[:, None] == chosen).astype(np.float64)
 
+    def weights_of_rows(self) -> np.ndarray:
+        """The weights, float64 [rows]."""
+        return np.ones(len(self.values)) if self.weights is None else np.asarray(self.weights, np.float64)
+
     def folds(self) -> np.ndarray:
         """The fold of each row, int [rows]; a group is in one fold."""
         generator = np.random.default_rng([self.seed, 0x7A26])
@@ -94,14 +98,17 @@ def with_means(feature: CategoryFeature, series: pd.Series, target: Target) -> C
     """
     if not 0 <= target.classes <= MOST_CLASSES or not feature.mean_texts:
         return None
-    found = _fitted(mean_places(feature, series), len(feature.mean_texts), target)
-    if found.gain <= LEAST_GAIN:
-        return None
-    means = tuple(round(value, _DIGITS) for value in found.table.ravel().tolist())
-    return dataclasses.replace(feature, means=means)
+    found = _fitted(feature, series, target)
+    return _with_table(feature, found.table()) if found.gain > LEAST_GAIN else None
 
 
-def give_means_of_others(matrix: np.ndarray, schema: FeatureSchema, frame: pd.DataFrame, target: Target) -> None:
+def give_means_of_others(
+    matrix: np.ndarray,
+    schema: FeatureSchema,
+    frame: pd.DataFrame,
+    target: Target,
+    later: tuple[pd.DataFrame, Target] | None = None,
+) -> FeatureSchema:
     """Replaces the means of the training rows, in place, by those of rows in other folds.
 
     Args:
@@ -109,56 +116,114 @@ def give_means_of_others(matrix: np.ndarray, schema: FeatureSchema, frame: pd.Da
         schema: The features, fitted to the same rows.
         frame: The rows.
         target: Their labels, as for `with_means`.
+        later: Further rows and their labels, which the means for rows to predict count, too; None for none.
+
+    Returns:
+        The schema by which rows to predict are read.
     """
-    end = 0
+    end, found = 0, list[Feature]()
     for feature in schema.features:
         end += feature.width
-        if isinstance(feature, CategoryFeature) and feature.outputs:
-            places = mean_places(feature, frame[feature.column])
-            matrix[:, end - feature.outputs : end] = _fitted(places, len(feature.mean_texts), target).rows
+        if not isinstance(feature, CategoryFeature) or not feature.outputs:
+            found.append(feature)
+            continue
+        means = _fitted(feature, frame[feature.column], target)
+        matrix[:, end - feature.outputs : end] = means.rows
+        if later is not None:
+            means = means.counting(feature, later[0][feature.column], later[1])
+        found.append(_with_table(feature, means.table()))
+    return dataclasses.replace(schema, features=tuple(found))
+
+
+def _with_table(feature: CategoryFeature, table: np.ndarray) -> CategoryFeature:
+    return dataclasses.replace(feature, means=tuple(round(value, _DIGITS) for value in table.ravel().tolist()))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Units:
+    """The units of labels and weights: those of the training rows, whose mean is 0.
+
+    Attributes:
+        center: Their mean, float64 [outputs].
+        deviation: Their standard deviation; 1 for classes.
+        weight: Their mean weight.
+    """
+
+    center: np.ndarray
+    deviation: float
+    weight: float
+
+    @classmethod
+    def of(cls, target: Target) -> _Units:
+        """Those of the training rows."""
+        values, weights = target.outputs(), target.weights_of_rows()
+        center = np.average(values, axis=0, weights=weights)
+        deviation = 1.0 if target.classes else float(np.std(values - center)) or 1.0
+        return cls(center, deviation, float(weights.mean()))
+
+    def values(self, target: Target) -> np.ndarray:
+        """The labels of any rows, float64 [rows, outputs]."""
+        return (target.outputs() - self.center) / self.deviation
+
+    def weights(self, target: Target) -> np.ndarray:
+        """The weights of any rows, float64 [rows]."""
+        return target.weights_of_rows() / self.weight
 
 
 @dataclasses.dataclass(frozen=True)
 class _Means:
-    """The means of the label as they stand in the matrix: 0 for that of all rows.
+    """The means of the label.
 
     Attributes:
-        table: Those of all rows, by text and then for all others, float64 [texts + 1, outputs].
-        rows: For each row those of the rows in other folds, float64 [rows, outputs].
-        gain: By how much the latter reduce the squared error, in standard errors.
+        rows: For each training row those of the rows in other folds, as in the matrix, float64 [rows, outputs].
+        gain: By how much these reduce the squared error, in standard errors.
+        sums: The weighted sum of the labels of each text, and 0 for all others, float64 [texts + 1, outputs].
+        mass: The sum of the weights, likewise, float64 [texts + 1].
+        strength: How many rows the mean of all rows counts as, float64 [outputs].
+        scale: What means are divided by in the matrix, float64 [outputs].
+        units: Of the labels.
     """
 
-    table: np.ndarray
     rows: np.ndarray
     gain: float
+    sums: np.ndarray
+    mass: np.ndarray
+    strength: np.ndarray
+    scale: np.ndarray
+    units: _Units
+
+    def table(self) -> np.ndarray:
+        """Those of all rows, by text and then for all others, as in the matrix, float64 [texts + 1, outputs]."""
+        return np.clip(_shrunk(self.sums, self.mass[:, None], self.strength) / self.scale, -CLIP, CLIP)
+
+    def counting(self, feature: CategoryFeature, series: pd.Series, target: Target) -> _Means:
+        """The same with further rows: a model that has read the means of the training rows reads these as well."""
+        places, values = mean_places(feature, series), self.units.values(target)
+        own = (places < len(feature.mean_texts)) * self.units.weights(target)
+        sums = [np.bincount(places, own * column, len(self.mass)) for column in values.T]
+        mass = self.mass + np.bincount(places, own, len(self.mass))
+        return dataclasses.replace(self, sums=self.sums + np.stack(sums, axis=1), mass=mass)
 
 
-def _fitted(places: np.ndarray, texts: int, target: Target) -> _Means:
-    weights = np.ones(len(places)) if target.weights is None else np.asarray(target.weights, np.float64)
-    weights, values = weights / weights.mean(), target.outputs()
-    values = values - np.average(values, axis=0, weights=weights)
-    if not target.classes:
-        values /= float(np.std(values)) or 1.0
-    folds = target.folds()
-    found = [_of_output(places, texts, column, weights, folds) for column in values.T]
-    table, rows = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
-    gain = _gain(values, rows, weights)
-    scale = _scale(rows)
-    return _Means(np.clip(table / scale, -CLIP, CLIP), np.clip(rows / scale, -CLIP, CLIP), gain)
-
-
-def _of_output(
-    places: np.ndarray, texts: int, values: np.ndarray, weights: np.ndarray, folds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The shrunk means [texts + 1] and, for each row, those of the rows in other folds; of values around 0, [rows]."""
-    cells, count = FOLDS * places + folds, FOLDS * (texts + 1)
-    own = (places < texts) * weights  # all others have the mean of all rows
+def _fitted(feature: CategoryFeature, series: pd.Series, target: Target) -> _Means:
+    places, units = mean_places(feature, series), _Units.of(target)
+    values, weights = units.values(target), units.weights(target)
+    folds, count = target.folds(), FOLDS * (len(feature.mean_texts) + 1)
+    cells = FOLDS * places + folds
+    own = (places < len(feature.mean_texts)) * weights  # all others have the mean of all rows
     mass = np.bincount(cells, own, count).reshape(-1, FOLDS)
-    sums = np.bincount(cells, own * values, count).reshape(-1, FOLDS)
-    all_mass, all_sums = mass.sum(axis=1), sums.sum(axis=1)
-    strength = _strength(all_sums, all_mass, float(np.sum(own * values**2)))
-    others = _shrunk(all_sums[:, None] - sums, all_mass[:, None] - mass, strength)
-    return _shrunk(all_sums, all_mass, strength), others[places, folds]
+    all_mass = mass.sum(axis=1)
+    sums, strengths, rows = list[np.ndarray](), list[float](), list[np.ndarray]()
+    for column in values.T:
+        of_folds = np.bincount(cells, own * column, count).reshape(-1, FOLDS)
+        sums.append(of_folds.sum(axis=1))
+        strengths.append(_strength(sums[-1], all_mass, float(np.sum(own * column**2))))
+        others = _shrunk(sums[-1][:, None] - of_folds, all_mass[:, None] - mass, strengths[-1])
+        rows.append(others[places, folds])
+    shrunk = np.stack(rows, axis=1)
+    gain, scale = _gain(values, shrunk, weights), _scale(shrunk)
+    given = np.clip(shrunk / scale, -CLIP, CLIP)
+    return _Means(given, gain, np.stack(sums, axis=1), all_mass, np.array(strengths), scale, units)
 
 
 def _strength(sums: np.ndarray, mass: np.ndarray, squares: float) -> float:
@@ -174,7 +239,7 @@ def _strength(sums: np.ndarray, mass: np.ndarray, squares: float) -> float:
     return within / of_means if of_means > 0 else math.inf
 
 
-def _shrunk(sums: np.ndarray, mass: np.ndarray, strength: float) -> np.ndarray:
+def _shrunk(sums: np.ndarray, mass: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
     return np.where(mass > _SMALLEST, sums / (np.maximum(mass, _SMALLEST) + strength), 0.0)
 
 
