@@ -149,11 +149,16 @@ def columns_of(arrays: ClassicArrays) -> int:
     return arrays["centers"].shape[1] if "centers" in arrays else arrays["kernel"].shape[0]
 
 
-def similarities(features: np.ndarray, arrays: ClassicArrays) -> np.ndarray:
-    """The similarities of rows [rows, columns] to the centers of a kernel model: float64 [rows, centers]."""
-    rows, centers = features.astype(np.float64), arrays["centers"].astype(np.float64)
-    distances = (rows**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1)[None] - 2 * rows @ centers.T
-    return 1 / np.sqrt(1 + float(arrays["scale"][0]) * np.maximum(distances, 0))
+def squared_distances(rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Those of rows [rows, columns] from centers [centers, columns]: float64 [rows, centers]."""
+    rows, centers = rows.astype(np.float64), centers.astype(np.float64)
+    found = (rows**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1)[None] - 2 * rows @ centers.T
+    return np.maximum(found, 0)
+
+
+def similarities(distances: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The similarities of a kernel model from squared distances: float64 of the same shape."""
+    return np.asarray(1 / np.sqrt(1 + float(scale[0]) * distances))
 
 
 def parameters_of(arrays: ClassicArrays) -> int:

@@ -10,7 +10,15 @@ from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
 from model_search.metadata.trial import TrialKind
 from model_search.search.planning.classic_models import classic_plan, widths, with_length_of
-from model_search.towers.classic_arrays import KERNEL, as_logits, checked, columns_of, parameters_of, similarities
+from model_search.towers.classic_arrays import (
+    KERNEL,
+    as_logits,
+    checked,
+    columns_of,
+    parameters_of,
+    similarities,
+    squared_distances,
+)
 from model_search.towers.classic_models import bag_of_classic_models, classic_model
 from model_search.training.classic.fitted import ClassicRows
 from model_search.training.classic.fitting import fitted_models, patience
@@ -65,7 +73,7 @@ def test_it_is_ridge_regression_on_its_kernel():
     rows = table(0, weighted=False)
     rows = dataclasses.replace(rows, targets=rows.targets - rows.targets.mean())
     fitted = every_step(PLAN, rows)[3 * 8 + 3]  # the fourth width, the third penalty
-    seen = similarities(rows.features, {"centers": rows.features, "scale": fitted.arrays["scale"]})
+    seen = similarities(squared_distances(rows.features, rows.features), fitted.arrays["scale"])
     centred = seen - seen.mean(axis=0)
     centred -= centred.mean(axis=1, keepdims=True)
     model = KernelRidge(alpha=0.0000256 * 5**5, kernel="precomputed").fit(centred, rows.targets)

@@ -25,7 +25,7 @@ _MOST_NUMBERS = 20_000_000  # of features and outputs, with which the second for
 
 def linear_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
     """With an L2 penalty; arguments as in `sparse_linear_models`."""
-    return _models(_Model, plan, rows, valid)
+    return _models(Penalised, plan, rows, valid)
 
 
 def sparse_linear_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
@@ -36,23 +36,31 @@ def sparse_linear_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) 
         rows: Rows to train on.
         valid: float32 [rows, columns], features of the validation rows.
     """
-    return _models(_SparseModel, plan, rows, valid)
+    return _models(_Sparse, plan, rows, valid)
 
 
-def _models(kind: type[_Model], plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
+def penalties_of(plan: TrialPlan, count: int) -> list[float]:
+    """As many strengths of the penalty, from the strongest one to the weakest."""
+    weakest, factor = float(plan.hyperparameters["weakest_penalty"]), float(plan.hyperparameters["factor"])
+    return [weakest * factor**power for power in reversed(range(count))]
+
+
+def _models(kind: type[Penalised], plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
     """From the strongest penalty to the weakest, each in turn with each form of the numbers.
 
     Each one begins where the one of this form before it has ended, if the solver can.
     """
-    given, known = plan.hyperparameters, forms(plan)
-    weakest, factor = float(given["weakest_penalty"]), float(given["factor"])
+    known = forms(plan)
     tried = [form for form in known if form == known[0] or _is_worthwhile(rows)]
-    models = {form: kind(rows, valid, form) for form in tried}
-    penalties = plan.steps // len(known)
-    for number in range(1, penalties + 1):
-        penalty = weakest * factor ** (penalties - number)
+    columns = {form: rows.numbers if form == "unclipped" else None for form in tried}
+    models = {form: kind(rows, without_clip(rows.features, columns[form])) for form in tried}
+    judged = {form: without_clip(valid, columns[form]) for form in tried}
+    for number, penalty in enumerate(penalties_of(plan, plan.steps // len(known))):
         for place, form in enumerate(tried, 1):
-            yield models[form].fitted((number - 1) * len(known) + place, penalty)
+            arrays, unclipped = models[form].fitted(penalty), columns[form]
+            outputs = judged[form] @ arrays["kernel"] + arrays["bias"]
+            found = arrays if unclipped is None else {**arrays, "unclipped": unclipped}
+            yield Fitted(number * len(known) + place, outputs, found)
 
 
 def _is_worthwhile(rows: ClassicRows) -> bool:
@@ -61,14 +69,17 @@ def _is_worthwhile(rows: ClassicRows) -> bool:
     return has_numbers and rows.features.size * rows.task.logits_dimension <= _MOST_NUMBERS
 
 
-class _Model:
-    """The linear model of one form of the numbers."""
+class Penalised:
+    """Ridge regression, or logistic regression: one model for each strength of the penalty.
 
-    def __init__(self, rows: ClassicRows, valid: np.ndarray, form: str):
+    Args:
+        rows: Gives the targets and weights.
+        features: float64 [rows, columns].
+    """
+
+    def __init__(self, rows: ClassicRows, features: np.ndarray):
         self._rows = rows
-        self._columns = rows.numbers if form == "unclipped" else None
-        self._features = without_clip(rows.features, self._columns)
-        self._valid = without_clip(valid, self._columns)
+        self._features = features
         self._model = self._made()
 
     def _made(self) -> Any:
@@ -80,20 +91,19 @@ class _Model:
         """The penalty as the model takes it."""
         return {"C": 1 / penalty} if self._rows.is_classification else {"alpha": penalty}
 
-    def fitted(self, step: int, penalty: float) -> Fitted:
+    def fitted(self, penalty: float) -> dict[str, np.ndarray]:
+        """`kernel` [columns, outputs] and `bias` [outputs]; where it can, it begins where the one before has ended."""
         rows, model = self._rows, self._model
         model.set_params(**self._strength(penalty))
         model.fit(self._features, rows.targets, sample_weight=rows.weights)
         kernel = np.atleast_2d(model.coef_).T
-        bias = np.atleast_1d(model.intercept_)
+        arrays = {"kernel": kernel.astype(np.float32), "bias": np.atleast_1d(model.intercept_).astype(np.float32)}
         if rows.is_classification and len(model.classes_) < rows.task.logits_dimension:
-            kernel, bias = of_all_classes(kernel, bias, model.classes_, rows.task.logits_dimension)
-        arrays = {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
-        outputs = self._valid @ arrays["kernel"] + arrays["bias"]
-        return Fitted(step, outputs, arrays if self._columns is None else {**arrays, "unclipped": self._columns})
+            arrays = _of_all_classes(arrays, model.classes_, rows.task.logits_dimension)
+        return arrays
 
 
-class _SparseModel(_Model):
+class _Sparse(Penalised):
     """The same with an L1 penalty, given as a share of the least one with which all weights are 0."""
 
     def _made(self) -> Any:
@@ -130,17 +140,11 @@ def _l1() -> dict[str, Any]:
     return {"l1_ratio": 1.0} if (major, minor) >= (1, 8) else {"penalty": "l1"}
 
 
-def of_all_classes(kernel: np.ndarray, bias: np.ndarray, seen: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [columns, width] and biases [width] of all classes, where some classes have no training rows.
-
-    Args:
-        kernel: Weights [columns, classes with rows], or [columns, 1] where two have rows: of the second.
-        bias: As many biases.
-        seen: int, the classes that have training rows.
-        width: How many classes there are.
-    """
-    weights, biases = np.zeros((len(kernel), width)), np.full(width, NEVER_SEEN)
-    biases[seen] = 0
-    places = seen[-kernel.shape[1] :]
-    weights[:, places], biases[places] = kernel, bias
-    return weights, biases
+def _of_all_classes(arrays: dict[str, np.ndarray], seen: np.ndarray, width: int) -> dict[str, np.ndarray]:
+    """The arrays with an output for each class, where some classes have no training rows."""
+    kernel = np.zeros((len(arrays["kernel"]), width), np.float32)
+    bias = np.full(width, NEVER_SEEN, np.float32)
+    bias[seen] = 0
+    places = seen[-arrays["kernel"].shape[1] :]
+    kernel[:, places], bias[places] = arrays["kernel"], arrays["bias"]
+    return {"kernel": kernel, "bias": bias}
