@@ -10,6 +10,9 @@ A forest of boosted trees (`FOREST`), all trees one after the other:
 * `baseline` float32 [outputs]: what the sum begins with.
 * `indicator` int32 [columns]: for each column of the features, the one that holds 1 where it is missing; -1 for none.
 
+If it reads categories in an order (`ORDERED_FOREST`), its columns are products of the features with `orders` float32
+[columns of the features, columns]: the columns of a category become one, its place; the others stay as they are.
+
 A forest whose trees are averaged (`AVERAGED`): `feature`, `threshold`, `left`, `root` and `indicator` as above, and
 
 * `leaf` int32 [nodes]: which row of `value` a leaf has.
@@ -31,7 +34,7 @@ One output for two classes is the logit of the second one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -39,6 +42,7 @@ from model_search.data.tabular.preprocess import CLIP
 from model_search.errors import StudyError
 
 FOREST = ("feature", "threshold", "left", "missing_left", "value", "root", "baseline", "indicator")
+ORDERED_FOREST = (*FOREST, "orders")
 AVERAGED = ("feature", "threshold", "left", "leaf", "value", "root", "floor", "indicator")
 LINEAR = ("kernel", "bias")
 UNCLIPPED = (*LINEAR, "unclipped")
@@ -61,7 +65,8 @@ def checked(arrays: ClassicArrays, whose: str) -> ClassicArrays:
     known = _kind(arrays)
     if set(arrays) != set(known) or not all(array.dtype.kind in "fiub" for array in arrays.values()):
         raise StudyError(f"the arrays of {whose} are {', '.join(sorted(arrays))}; expected {', '.join(known)}")
-    fits = {FOREST: _is_boosted, AVERAGED: _is_averaged, KERNEL: _is_of_kernel}.get(known, _is_linear)
+    of_kind = {FOREST: _is_boosted, ORDERED_FOREST: _is_ordered, AVERAGED: _is_averaged, KERNEL: _is_of_kernel}
+    fits = of_kind.get(known, _is_linear)
     if not fits(arrays):
         raise StudyError(f"the arrays of {whose} do not fit together")
     return arrays
@@ -69,6 +74,8 @@ def checked(arrays: ClassicArrays, whose: str) -> ClassicArrays:
 
 def _kind(arrays: ClassicArrays) -> tuple[str, ...]:
     if "root" in arrays:
+        if "orders" in arrays:
+            return ORDERED_FOREST
         return AVERAGED if "leaf" in arrays else FOREST
     if "centers" in arrays:
         return KERNEL
@@ -96,6 +103,13 @@ def _is_boosted(arrays: ClassicArrays) -> bool:
     if not len(arrays["baseline"]) or len(arrays["root"]) % len(arrays["baseline"]):
         return False
     return _are_trees(arrays)
+
+
+def _is_ordered(arrays: ClassicArrays) -> bool:
+    orders = arrays["orders"]
+    if orders.ndim != 2 or orders.shape[1:] != arrays["indicator"].shape or not np.isfinite(orders).all():
+        return False
+    return _is_boosted(arrays)
 
 
 def _is_averaged(arrays: ClassicArrays) -> bool:
@@ -144,6 +158,8 @@ def levels(arrays: ClassicArrays) -> int:
 
 def columns_of(arrays: ClassicArrays) -> int:
     """How many columns of features a model reads."""
+    if "orders" in arrays:
+        return arrays["orders"].shape[0]
     if "root" in arrays:
         return len(arrays["indicator"])
     return arrays["centers"].shape[1] if "centers" in arrays else arrays["kernel"].shape[0]
@@ -178,6 +194,16 @@ def with_missing(features: np.ndarray, indicator: np.ndarray) -> np.ndarray:
     return found
 
 
+def in_order(features: np.ndarray, orders: np.ndarray | None) -> np.ndarray:
+    """Features [rows, columns of the features] as a forest reads them: float32 [rows, columns].
+
+    Args:
+        features: As a tower reads them.
+        orders: See `ORDERED_FOREST`; None for features as they are.
+    """
+    return features if orders is None else features @ orders
+
+
 def without_clip(features: np.ndarray, unclipped: np.ndarray | None) -> np.ndarray:
     """Features [rows, columns] as float64, some of the columns as they were before the smooth clip.
 
@@ -201,6 +227,21 @@ def joined(forest: ClassicArrays, more: ClassicArrays) -> dict[str, np.ndarray]:
         if name in forest:
             found[name] = np.concatenate([forest[name], more[name] + moved[name] if name in moved else more[name]])
     return found
+
+
+def side_by_side(parts: Sequence[ClassicArrays]) -> list[ClassicArrays]:
+    """Forests that read categories in orders of their own, so that they can be joined: all have all columns."""
+    orders = np.concatenate([part["orders"] for part in parts], axis=1)
+    starts = np.cumsum([0, *(part["orders"].shape[1] for part in parts[:-1])])
+    moved = [
+        np.where(part["indicator"] < 0, -1, part["indicator"] + start)
+        for part, start in zip(parts, starts, strict=True)
+    ]
+    shared = {"orders": orders, "indicator": np.concatenate(moved).astype(np.int32)}
+    return [
+        {**part, **shared, "feature": (part["feature"] + start).astype(np.int32)}
+        for part, start in zip(parts, starts, strict=True)
+    ]
 
 
 def first_trees(forest: ClassicArrays, count: int) -> dict[str, np.ndarray]:

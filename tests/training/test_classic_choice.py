@@ -7,10 +7,11 @@ import pytest
 
 from model_search.data.prepared_data import TableData
 from model_search.data.rows import Rows
+from model_search.data.tabular.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS
-from model_search.search.planning.classic_models import classic_plan
-from model_search.training.classic.evaluator import classic_models, share_of_rounds
+from model_search.search.planning.classic_models import AS_USUAL, Boosting, classic_plan
+from model_search.training.classic.evaluator import boosting_in_time, classic_models
 
 ALL = tuple(name for name in CLASSIC_MODELS if name != "sparse_linear")
 SHALLOW = tuple(name for name in ALL if name != "deep_boosted_trees")
@@ -70,15 +71,34 @@ def test_linear_models_come_first_where_there_are_many_columns_for_few_rows(rows
 
 
 def test_boosting_has_fewer_rounds_where_time_is_short():
-    assert share_of_rounds(table(rows=40_000, columns=100), None) == 1
-    assert share_of_rounds(table(), time_limit=120) == 1
-    assert share_of_rounds(table(rows=40_000, columns=100), time_limit=126) == pytest.approx(0.5)
-    assert share_of_rounds(table(rows=40_000, columns=100, classes=3), time_limit=126) == pytest.approx(1 / 6)
-    plans = {share: classic_plan("boosted_trees", 3, 7, share) for share in (1.0, 0.5, 0.1)}
+    assert boosting_in_time(table(rows=40_000, columns=100), None) == AS_USUAL
+    assert boosting_in_time(table(), time_limit=120) == AS_USUAL
+    assert boosting_in_time(table(rows=40_000, columns=100), time_limit=126).share == pytest.approx(0.5)
+    numbers = FeatureSchema(tuple(NumberFeature(f"number {column}", 0.0, 1.0) for column in range(100)))
+    three = table(rows=40_000, columns=100, classes=3)
+    three = dataclasses.replace(three, description={"schema": numbers.to_json()})
+    assert boosting_in_time(three, time_limit=126) == Boosting(pytest.approx(1 / 6))
+    plans = {share: classic_plan("boosted_trees", 3, 7, Boosting(share)) for share in (1.0, 0.5, 0.1)}
     assert {share: plan.steps for share, plan in plans.items()} == {1.0: 800, 0.5: 400, 0.1: 80}
     rates = [plan.hyperparameters["learning_rate"] for plan in plans.values()]
     assert rates == pytest.approx([0.05, 0.1, 0.2])
-    assert classic_plan("extra_trees", 3, 7, 0.1) == classic_plan("extra_trees", 3, 7)
+    assert classic_plan("extra_trees", 3, 7, Boosting(0.1, in_order=True)) == classic_plan("extra_trees", 3, 7)
+
+
+def test_categories_become_one_column_each_where_there_is_time_for_few_rounds():
+    words = tuple("abcdefghijklmnopqrst")
+    features = [NumberFeature("number", 0.0, 1.0), CategoryFeature("pair", ("x",))]
+    features += [CategoryFeature(f"word {number}", words) for number in range(4)]
+    schema = FeatureSchema(tuple(features))
+    data = dataclasses.replace(table(40_000, schema.width, 0), description={"schema": schema.to_json()})
+    assert schema.width == 3 + 4 * 21
+    # 36.8 s as they are, and 4.8 s with 7 columns
+    assert boosting_in_time(data, time_limit=6 * 36.8 * 0.31) == Boosting(pytest.approx(0.31))
+    assert boosting_in_time(data, time_limit=6 * 36.8 * 0.29) == Boosting(1.0, in_order=True)
+    assert boosting_in_time(data, time_limit=6 * 2.4) == Boosting(pytest.approx(0.5), in_order=True)
+    assert "deep_boosted_trees" in classic_models(data, time_limit=6 * 36.8 * 0.29)
+    assert classic_plan("boosted_trees", 3, 7, Boosting(0.5, in_order=True)).hyperparameters["categories"] == "ordered"
+    assert "categories" not in classic_plan("boosted_trees", 3, 7, Boosting(0.5)).hyperparameters
 
 
 def test_of_quantiles_boosted_trees_alone():

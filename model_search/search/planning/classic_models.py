@@ -21,6 +21,8 @@ _FASTEST = 0.2  # learning rate of boosting
 # one that counts is missing from too many splits otherwise.
 _LEAST_COLUMNS = 6
 
+IN_ORDER = "ordered"  # how boosted trees read categories: as places in an order; as a column for each otherwise
+
 _FORMS = ("clipped", "unclipped")  # of number columns, for the linear model
 
 # What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty in each form of the numbers
@@ -61,6 +63,22 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Boosting:
+    """How boosted trees are trained in the time that there is.
+
+    Attributes:
+        share: Of the usual rounds, above 0; with fewer, each of them counts for more.
+        in_order: Whether categories are places in an order, so that rounds take less time.
+    """
+
+    share: float = 1.0
+    in_order: bool = False
+
+
+AS_USUAL = Boosting()
+
+
 def models_of_search(known: Sequence[str], number_models: int) -> tuple[str, ...]:
     """Those of the classic models that a search of so many models tries, in their order."""
     if number_models < _FEWEST_MODELS:
@@ -78,20 +96,22 @@ def classic_key(name: str) -> str:
     return f"classic:{name}"
 
 
-def classic_plan(name: str, trial_id: int, seed: int, share: float = 1.0) -> TrialPlan:
+def classic_plan(name: str, trial_id: int, seed: int, boosting: Boosting = AS_USUAL) -> TrialPlan:
     """The plan of a trial that trains one of the `CLASSIC_MODELS`.
 
     Args:
         name: The model.
         trial_id: The trial.
         seed: Of everything random in it.
-        share: Of the usual rounds of boosting, above 0; with fewer, each of them counts for more.
+        boosting: How boosted trees are trained.
     """
     steps, given = _SETTINGS[name]
     hyperparameters = dict(given)
-    if name in BOOSTED and share < 1:
-        steps = max(1, round(share * steps))
-        hyperparameters["learning_rate"] = min(_FASTEST, float(given["learning_rate"]) / share)
+    if name in BOOSTED and boosting.share < 1:
+        steps = max(1, round(boosting.share * steps))
+        hyperparameters["learning_rate"] = min(_FASTEST, float(given["learning_rate"]) / boosting.share)
+    if name in BOOSTED and boosting.in_order:
+        hyperparameters["categories"] = IN_ORDER
     return TrialPlan(
         trial_id=trial_id,
         kind=TrialKind.CLASSIC,

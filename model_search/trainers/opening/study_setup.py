@@ -20,6 +20,7 @@ from model_search.metadata.filesystem import identity_of, place_warning, what_he
 from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import WORSE_THAN_CONSTANT, Store, StudyRecord
+from model_search.search.planning.classic_models import AS_USUAL
 from model_search.search.planning.planner import Planner
 from model_search.spec.load import load_spec, stored_spec, to_text, warnings_of
 from model_search.spec.searches import with_version
@@ -48,7 +49,7 @@ from model_search.trainers.starting.given_models import (
     read_given,
     without_given,
 )
-from model_search.training.classic.evaluator import share_of_rounds
+from model_search.training.classic.evaluator import boosting_in_time
 from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -152,8 +153,8 @@ def _prepare(
     classic = classic_models_of_search(data, spec, options, existing)
     planned = planner_settings(spec, with_earlier_steps(options, existing), data, seed)
     start = given_settings(given, {} if existing is None else existing.settings)
-    rounds = share_of_rounds(data, options.time_limit) if classic and isinstance(data, TableData) else 1.0
-    planned = dataclasses.replace(planned, classic=classic, share_of_rounds=rounds, given=given_towers(start))
+    boosting = boosting_in_time(data, options.time_limit) if classic and isinstance(data, TableData) else AS_USUAL
+    planned = dataclasses.replace(planned, classic=classic, boosting=boosting, given=given_towers(start))
     planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(

@@ -5,6 +5,7 @@ The rounds go on until the validation loss has not become better for a while, an
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from model_search.metadata.trial import TrialKind, TrialPlan
-from model_search.towers.classic_arrays import joined, sums_of_trees, with_missing
+from model_search.search.planning.classic_models import IN_ORDER
+from model_search.towers.classic_arrays import in_order, joined, sums_of_trees, with_missing
+from model_search.training.classic.category_orders import category_orders
 from model_search.training.classic.fitted import NEVER_SEEN, ClassicRows, Fitted, columns_of_a_split, trees_a_round
 from model_search.training.classic.tree_arrays import Tree, nodes_of
 
@@ -30,6 +33,11 @@ def boosted_trees(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iter
         rows: Rows to train on.
         valid: float32 [rows, columns], features of the validation rows.
     """
+    orders = None
+    if plan.hyperparameters.get("categories") == IN_ORDER:
+        orders, indicator = category_orders(rows)
+        valid = in_order(valid, orders)
+        rows = dataclasses.replace(rows, features=in_order(rows.features, orders), indicator=indicator)
     models = _models(plan, rows)
     features, valid = with_missing(rows.features, rows.indicator), with_missing(valid, rows.indicator)
     forest: dict[str, np.ndarray] | None = None
@@ -44,6 +52,8 @@ def boosted_trees(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iter
                 model.fit(features, rows.targets, sample_weight=rows.weights)
         until = min(done + between, fitted)
         more = _side_by_side([_forest(model, done, until, rows.indicator) for model in models])
+        if orders is not None:
+            more["orders"] = orders
         added = sums_of_trees(more, valid)
         outputs = more["baseline"] + added if forest is None else outputs + added
         forest = more if forest is None else joined(forest, more)

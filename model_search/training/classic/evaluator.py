@@ -14,7 +14,9 @@ from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, KERNEL, LINEAR_MODELS, TrialKind, TrialPlan
+from model_search.search.planning.classic_models import AS_USUAL, Boosting
 from model_search.towers.classic_arrays import as_logits, parameters_of
+from model_search.training.classic.category_orders import columns_in_order
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.fitting import fitted_models, patience
 from model_search.training.classic.forests import FORESTS
@@ -30,6 +32,7 @@ _LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it
 # Boosting is estimated to take so many seconds for each tree of a round, and more for each number of the rows, ...
 _SECONDS, _SECONDS_A_NUMBER = 2.0, 1e-5
 _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
+_FEW_ROUNDS = 0.3  # of the usual ones: with fewer, categories with a column for each value are no better any more
 # The sparse linear model is tried where there are a column for so many rows, and not too few of them; ...
 _ROWS_A_COLUMN, _FEWEST_COLUMNS = 3, 20
 # ... rows times columns (times classes, where there are more than two) are at most so many: some seconds.
@@ -64,7 +67,7 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
     is_wide = _is_wide(data)
     if is_wide:
         known.sort(key=lambda name: name not in LINEAR_MODELS)
-    is_deep = data.task.logits_dimension <= _MOST_CLASSES and share_of_rounds(data, time_limit) >= _LEAST_OF_DEEP
+    is_deep = data.task.logits_dimension <= _MOST_CLASSES and boosting_in_time(data, time_limit).share >= _LEAST_OF_DEEP
     worthwhile = {_DEEP: is_deep, _SPARSE: is_wide, KERNEL: _is_for_kernel(data, time_limit)}
     return tuple(name for name in known if worthwhile.get(name, True))
 
@@ -86,16 +89,26 @@ def _is_for_kernel(data: TableData, time_limit: float | None) -> bool:
     return rows <= _MOST_OF_KERNEL and (time_limit is None or seconds <= _OF_THE_TIME * time_limit)
 
 
-def share_of_rounds(data: TableData, time_limit: float | None) -> float:
-    """How much of its usual rounds boosting may have, by an estimate: a search is not there for one model.
+def boosting_in_time(data: TableData, time_limit: float | None) -> Boosting:
+    """How boosted trees are trained in a part of the time, by an estimate: a search is not there for one model.
+
+    Where there is time for few of the usual rounds, each category becomes one column, if that makes them fewer.
 
     Args:
         data: A table of columns.
         time_limit: Of the whole search, in seconds; None for none.
     """
     if time_limit is None:
-        return 1.0
-    seconds = trees_a_round(data.task) * (_SECONDS + _SECONDS_A_NUMBER * data.train.inputs[FEATURES].size)
+        return AS_USUAL
+    columns = data.train.inputs[FEATURES].shape[1]
+    share = _share_of_rounds(data, columns, time_limit)
+    fewest = columns if share >= _FEW_ROUNDS else columns_in_order(_rows(data))
+    return Boosting(_share_of_rounds(data, fewest, time_limit), in_order=True) if fewest < columns else Boosting(share)
+
+
+def _share_of_rounds(data: TableData, columns: int, time_limit: float) -> float:
+    """How much of its usual rounds boosting may have with so many columns."""
+    seconds = trees_a_round(data.task) * (_SECONDS + _SECONDS_A_NUMBER * len(data.train) * columns)
     return min(1.0, _OF_THE_TIME * time_limit / seconds)
 
 
@@ -122,6 +135,16 @@ def numbers(schema: FeatureSchema) -> np.ndarray:
             found[end - 1] = False
         start = end
     return found
+
+
+def categories(schema: FeatureSchema) -> tuple[tuple[int, int], ...]:
+    """For each category the first column and the one after the last of those that are 1 for one of its values."""
+    found, start = [], 0
+    for feature in schema.features:
+        if isinstance(feature, CategoryFeature) and feature.one_hot:
+            found.append((start, start + feature.one_hot))
+        start += feature.width
+    return tuple(found)
 
 
 class WithClassicModels(Evaluator):
@@ -204,4 +227,5 @@ def _rows(data: TableData) -> ClassicRows:
         weights=None if weights is None else averaging_one(weights),
         indicator=indicators(schema),
         numbers=numbers(schema),
+        categories=categories(schema),
     )

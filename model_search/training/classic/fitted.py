@@ -24,6 +24,7 @@ class ClassicRows:
         weights: float [rows], or None.
         indicator: See `classic_arrays`.
         numbers: bool [columns], which columns are standardised numbers with a smooth clip; None for none.
+        categories: The first column and the one after the last of those that tell a row's category, 1 for one of them.
     """
 
     task: Task
@@ -32,6 +33,7 @@ class ClassicRows:
     weights: np.ndarray | None
     indicator: np.ndarray
     numbers: np.ndarray | None = None
+    categories: tuple[tuple[int, int], ...] = ()
 
     @property
     def is_classification(self) -> bool:

@@ -17,6 +17,5 @@ class ClassicModels(PlannerRule):
         name = self.make.unplanned_classic(request)
         if name is None:
             return None
-        return classic_plan(
-            name, request.trial_id, self.make.trial_seed(request.trial_id), self.make.settings.share_of_rounds
-        )
+        seed = self.make.trial_seed(request.trial_id)
+        return classic_plan(name, request.trial_id, seed, self.make.settings.boosting)
