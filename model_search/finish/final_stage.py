@@ -192,7 +192,9 @@ def _summary(model: FinalModel, study: StudyParts) -> str:
     if model.kind is FinalKind.STUDENT:
         line = f"final stage: student of {model.parameters:,} parameters: {figure}{beside}; {model.seconds:.1f} s"
         return "; ".join((line, *model.notes))
-    line = f"final stage: ensemble of {len(model.members)} models: {figure}{beside}; {model.seconds:.1f} s"
+    members = len(model.members)
+    of = "a single model" if members == 1 else f"{members} models"
+    line = f"final stage: ensemble of {of}: {figure}{beside}; {model.seconds:.1f} s"
     if not model.accepted:
         return f"{line}; {'; '.join(model.notes)}"
     if value is not None and not study.record.ranking.better(model, best):

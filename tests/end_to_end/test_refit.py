@@ -15,6 +15,7 @@ from model_search.metadata.final_models import FinalKind, FinalModel
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.spec.load import load_spec
 from model_search.study import load_study
+from model_search.trainers.bags import refit
 from model_search.trainers.bags.refit import MARGIN, plan_of_all_rows, seconds_to_refit, with_refit
 from model_search.trainers.opening.study_setup import open_session
 from model_search.trainers.options import SearchOptions
@@ -52,6 +53,28 @@ def test_weights_are_those_of_all_rows_and_metrics_those_of_before(tmp_path, cap
     assert one == pytest.approx(other, abs=1.5)  # the same towers, with more rows
     assert load_study(tmp_path / "b", "s").predict(x) == pytest.approx(other, abs=1e-6)
     assert after.replay(after.best_trial.id, array_data.Provider(x, y)).same  # the trial itself is what it was
+
+
+def test_what_has_no_time_and_what_failed_keep_their_weights_and_a_note_counts_them(tmp_path, capsys, monkeypatch):
+    x, y = data()
+    given = {"number_models": 1, "root_dir": tmp_path, "experiment_name": "s", **OPTIONS | {"progress": None}}
+    study = model_search.fit(x, y, **given)
+    study.train_longer(1, 100, array_data.Provider(x, y))
+    before = study.predict(x)
+    asked = []
+
+    def first_fails_others_have_no_time(trial, growth, seconds):
+        asked.append(trial.id)
+        return plan_of_all_rows(trial, growth, seconds if len(asked) == 1 else 0.0)
+
+    monkeypatch.setattr(refit, "plan_of_all_rows", first_fails_others_have_no_time)
+    monkeypatch.setattr(refit, "_trained", lambda *args: None)
+    again = model_search.fit(x, y, refit=True, **given)
+    expected = (
+        "0 of 2 models were trained again on all 200 rows; there was no time for 1; the earlier weights are better of 1"
+    )
+    assert expected in capsys.readouterr().err
+    assert again.predict(x) == pytest.approx(before, abs=1e-6)
 
 
 def test_what_was_trained_longer_goes_on_with_all_rows(tmp_path, capsys):
