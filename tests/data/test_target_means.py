@@ -21,6 +21,7 @@ from model_search.data.tabular.text_columns import counts_of
 from model_search.errors import DamagedRecordError
 
 ROWS, CODES = 2000, 400  # of which few have the five rows for a feature of their own
+RARE_CODES = 700  # of which hardly any have them
 
 
 def coded(rng, rows=ROWS, codes=CODES, noise=0.3):
@@ -150,7 +151,7 @@ def test_validation_rows_that_are_given_have_no_part_in_means():
 
 @pytest.mark.parametrize("classes", [0, 2, 4])
 def test_means_count_further_rows_with_their_weights(classes):
-    column, numbers = coded(np.random.default_rng(0))
+    column, numbers = coded(np.random.default_rng(0), codes=RARE_CODES if classes > 2 else CODES)
     labels = pd.qcut(numbers, classes, labels=False) if classes else numbers
     first, later = column[:1500], column[1500:]
     schema, _ = infer_schema(first.to_frame(), Target(labels[:1500], classes))
@@ -251,8 +252,8 @@ def test_columns_whose_categories_all_have_a_feature_are_as_before():
 @pytest.mark.parametrize(("classes", "outputs"), [(2, 1), (4, 4), (10, 10), (11, 0)])
 def test_means_of_classes(classes, outputs):
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, CODES, ROWS)
-    likely = rng.integers(0, classes, CODES)[drawn]
+    drawn = rng.integers(0, RARE_CODES, ROWS)
+    likely = rng.integers(0, classes, RARE_CODES)[drawn]
     labels = np.where(rng.random(ROWS) < 0.7, likely, rng.integers(0, classes, ROWS))
     column = pd.Series([f"k{code:04}" for code in drawn], name="code", dtype=object)
     feature, means, notes = fitted(column, Target(labels, classes))
@@ -261,6 +262,15 @@ def test_means_of_classes(classes, outputs):
         assert np.corrcoef(means[:, output], labels == (1 if classes == 2 else output))[0, 1] > 0.2
     if outputs > 1:
         assert any("also read as the share of each class of the label" in note for note in notes)
+
+
+@pytest.mark.parametrize(("classes", "outputs"), [(2, 1), (3, 0)])
+def test_shares_of_many_classes_are_for_columns_in_which_most_rows_are_of_rare_categories(classes, outputs):
+    rng = np.random.default_rng(0)
+    drawn = np.where(rng.random(ROWS) < 0.6, rng.integers(0, 20, ROWS), rng.integers(20, CODES, ROWS))
+    column = pd.Series([f"k{code:04}" for code in drawn], name="code", dtype=object)
+    feature, _, _ = fitted(column, Target(drawn % classes, classes))
+    assert feature.outputs == outputs
 
 
 def test_rows_of_a_group_are_in_one_fold():

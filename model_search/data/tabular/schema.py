@@ -45,6 +45,7 @@ MOST_CATEGORIES = 300  # where a table is small
 BUDGET_OF_CATEGORIES = 4_000_000  # cells of the matrix
 MIN_COVERAGE = 0.1  # share of rows that the vocabulary must cover
 NOTED_SHARE = 0.01  # rare categories are mentioned where they take more of the rows
+RARE_SHARE_OF_CLASSES = 0.5  # and so many of them for means of three classes or more, which tell a row's fold
 MOSTLY = 0.95  # share of the values that must be numbers (or dates); the rest then count as missing
 MIN_MISSING_SHARE = 0.005
 IQR_OF_NORMAL = 1.349
@@ -292,7 +293,8 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     is_covered = bool(vocabulary) and sum(counts[text] for text in frequent[:MAX_CATEGORIES]) >= MIN_COVERAGE * rows
     words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
     means = None
-    if rules >= RULES_OF_ALL_ROWS and rows - covered > NOTED_SHARE * rows and (is_covered or words < _WORDS_OF_TEXT):
+    least_rare = rows * (NOTED_SHARE if target.classes <= 2 else RARE_SHARE_OF_CLASSES)
+    if rules >= RULES_OF_ALL_ROWS and rows - covered > least_rare and (is_covered or words < _WORDS_OF_TEXT):
         own = tuple(sorted(filter(_can_be_looked_up, by_rows[:MOST_TEXTS])))
         shown = vocabulary if is_covered else ()
         means = with_means(CategoryFeature(name, shown, numeric=numeric, mean_texts=own), series, target)
