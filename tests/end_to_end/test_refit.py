@@ -60,7 +60,7 @@ def test_what_has_no_time_and_what_failed_keep_their_weights_and_a_note_counts_t
     given = {"number_models": 1, "root_dir": tmp_path, "experiment_name": "s", **OPTIONS | {"progress": None}}
     study = model_search.fit(x, y, **given)
     study.train_longer(1, 100, array_data.Provider(x, y))
-    before = study.predict(x)
+    before = model_search.fit(x, y, **given).predict(x)
     asked = []
 
     def first_fails_others_have_no_time(trial, growth, seconds):
