@@ -25,6 +25,11 @@ def table(rows=100, columns=5, classes=2):
     return TableData(task, given, given.take(slice(2)), "", {"schema": {}})
 
 
+def of_numbers(rows, columns, classes):
+    schema = FeatureSchema(tuple(NumberFeature(f"number {column}", 0.0, 1.0) for column in range(columns)))
+    return dataclasses.replace(table(rows, columns, classes), description={"schema": schema.to_json()})
+
+
 @pytest.mark.parametrize("classes", [0, 2, 30])
 def test_a_table_has_all(classes):
     assert classic_models(table(classes=classes)) == ALL
@@ -48,6 +53,16 @@ def test_deep_trees_where_classes_are_few_and_there_is_time_for_them():
     assert classic_models(table(**many), time_limit=120) == OF_MANY_ROWS
     assert "deep_boosted_trees" not in classic_models(table(rows=40_000, columns=100), time_limit=120)
     assert classic_models(table(classes=14), time_limit=120) == SHALLOW
+
+
+def test_forests_where_there_is_time_to_grow_them():
+    forests = {"extra_trees", "random_forest"}
+    many = of_numbers(rows=200_000, columns=40, classes=0)
+    # 60 trees of 16,666 nodes at most compare half of the columns on 14 levels: 33.7 s, and twice that
+    for limit, expected in ((134, set()), (136, {"extra_trees"}), (269, {"extra_trees"}), (271, forests)):
+        assert forests & set(classic_models(many, time_limit=limit)) == expected
+    assert forests <= set(classic_models(many))
+    assert forests <= set(classic_models(of_numbers(rows=200_000, columns=40, classes=2), time_limit=120))  # 6 columns
 
 
 WIDE = ("linear", "sparse_linear", "boosted_trees", "extra_trees", "kernel", "deep_boosted_trees", "random_forest")
@@ -74,9 +89,7 @@ def test_boosting_has_fewer_rounds_where_time_is_short():
     assert boosting_in_time(table(rows=40_000, columns=100), None) == AS_USUAL
     assert boosting_in_time(table(), time_limit=120) == AS_USUAL
     assert boosting_in_time(table(rows=40_000, columns=100), time_limit=126).share == pytest.approx(0.5)
-    numbers = FeatureSchema(tuple(NumberFeature(f"number {column}", 0.0, 1.0) for column in range(100)))
-    three = table(rows=40_000, columns=100, classes=3)
-    three = dataclasses.replace(three, description={"schema": numbers.to_json()})
+    three = of_numbers(rows=40_000, columns=100, classes=3)
     assert boosting_in_time(three, time_limit=126) == Boosting(pytest.approx(1 / 6))
     plans = {share: classic_plan("boosted_trees", 3, 7, Boosting(share)) for share in (1.0, 0.5, 0.1)}
     assert {share: plan.steps for share, plan in plans.items()} == {1.0: 800, 0.5: 400, 0.1: 80}

@@ -14,12 +14,12 @@ from model_search.data.tabular.features import CategoryFeature, FeatureSchema
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, KERNEL, LINEAR_MODELS, TrialKind, TrialPlan
-from model_search.search.planning.classic_models import AS_USUAL, Boosting
+from model_search.search.planning.classic_models import AS_USUAL, Boosting, classic_plan
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.category_orders import columns_in_order
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.fitting import fitted_models, patience
-from model_search.training.classic.forests import FORESTS
+from model_search.training.classic.forests import FORESTS, most_nodes, split_columns
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress
 from model_search.training.failures import plain_words
@@ -33,6 +33,9 @@ _LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it
 _SECONDS, _SECONDS_A_NUMBER = 2.0, 1e-5
 _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
 _FEW_ROUNDS = 0.3  # of the usual ones: with fewer, categories with a column for each value are no better any more
+# Forests are estimated to take so many seconds for each number that a level of their trees compares, and get so much.
+_SECONDS_A_COMPARISON = {"extra_trees": 1e-8, "random_forest": 2e-8}
+_OF_THE_TIME_FOR_FOREST = 1 / 4
 # The sparse linear model is tried where there are a column for so many rows, and not too few of them; ...
 _ROWS_A_COLUMN, _FEWEST_COLUMNS = 3, 20
 # ... rows times columns (times classes, where there are more than two) are at most so many: some seconds.
@@ -46,7 +49,8 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
     """The classic models that can be trained on the data: a table of columns with one task and the usual loss.
 
     Of quantiles, boosted trees alone: the others are models of the mean. Deep ones, where classes are few, since each
-    class has trees of its own, and where they do not take a good part of the time. Kernel models, where rows are few.
+    class has trees of its own, and where they do not take a good part of the time; so with forests. Kernel models,
+    where rows are few.
 
     Args:
         data: The rows.
@@ -69,6 +73,7 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
         known.sort(key=lambda name: name not in LINEAR_MODELS)
     is_deep = data.task.logits_dimension <= _MOST_CLASSES and boosting_in_time(data, time_limit).share >= _LEAST_OF_DEEP
     worthwhile = {_DEEP: is_deep, _SPARSE: is_wide, KERNEL: _is_for_kernel(data, time_limit)}
+    worthwhile |= {name: _is_for_forest(data, name, time_limit) for name in FORESTS}
     return tuple(name for name in known if worthwhile.get(name, True))
 
 
@@ -87,6 +92,17 @@ def _is_for_kernel(data: TableData, time_limit: float | None) -> bool:
     rows = len(data.train) * (1 if outputs <= 2 else outputs)
     seconds = _SECONDS_OF_KERNEL + _SECONDS_A_ROW * rows
     return rows <= _MOST_OF_KERNEL and (time_limit is None or seconds <= _OF_THE_TIME * time_limit)
+
+
+def _is_for_forest(data: TableData, name: str, time_limit: float | None) -> bool:
+    """Whether a forest can be grown in a part of the time, by an estimate; one that is cut off is lost."""
+    if time_limit is None:
+        return True
+    rows, columns = data.train.inputs[FEATURES].shape
+    plan = classic_plan(name, 1, 0)
+    compared = rows * split_columns(plan, columns, data.task.kind is TaskKind.CLASSIFICATION)
+    seconds = _SECONDS_A_COMPARISON[name] * compared * plan.steps * math.log2(most_nodes(plan, rows))
+    return seconds <= _OF_THE_TIME_FOR_FOREST * time_limit
 
 
 def boosting_in_time(data: TableData, time_limit: float | None) -> Boosting:

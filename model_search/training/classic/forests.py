@@ -45,15 +45,10 @@ def random_forest(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iter
 
 
 def _forests(kind: Any, plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
-    given, count = plan.hyperparameters, len(rows.targets)
-    # A tree that is grown in full has two nodes for each row.
-    least = max(int(given["least_in_leaf"]), -(-2 * plan.steps * count // int(given["most_nodes"])))
-    columns = rows.features.shape[1]
-    usual = int(math.sqrt(columns) if rows.is_classification else _COLUMNS_FOR_NUMBERS * columns)
     model = kind(
-        min_samples_leaf=least,
+        min_samples_leaf=_least_in_leaf(plan, len(rows.targets)),
         max_depth=_DEPTH,
-        max_features=columns_of_a_split(usual, columns, plan),
+        max_features=split_columns(plan, rows.features.shape[1], rows.is_classification),
         warm_start=True,
         random_state=plan.seed,
     )
@@ -69,6 +64,23 @@ def _forests(kind: Any, plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -
         forest = more if forest is None else joined(forest, more)
         done += trees
         yield Fitted(done, where_averaged(total / done, forest["floor"]), forest)
+
+
+def split_columns(plan: TrialPlan, columns: int, is_classification: bool) -> int:
+    """How many of the columns a split is chosen among."""
+    usual = int(math.sqrt(columns) if is_classification else _COLUMNS_FOR_NUMBERS * columns)
+    return columns_of_a_split(usual, columns, plan)
+
+
+def most_nodes(plan: TrialPlan, rows: int) -> int:
+    """About how many nodes a tree has at most: two for each leaf."""
+    return max(2, 2 * rows // _least_in_leaf(plan, rows))
+
+
+def _least_in_leaf(plan: TrialPlan, rows: int) -> int:
+    given = plan.hyperparameters
+    # A tree that is grown in full has two nodes for each row.
+    return max(int(given["least_in_leaf"]), -(-2 * plan.steps * rows // int(given["most_nodes"])))
 
 
 def _arrays(model: Any, first: int, rows: ClassicRows) -> dict[str, np.ndarray]:
