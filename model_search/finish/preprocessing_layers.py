@@ -51,7 +51,7 @@ def preprocessing_model(schema: FeatureSchema) -> keras.Model:
         keras.Input((), dtype="float64" if isinstance(feature, NumberFeature) else "string", name=f"column_{index}")
         for index, feature in enumerate(schema.features)
     ]
-    starts = np.cumsum([0, *(feature.width for feature in schema.features)])
+    starts = schema.starts
     parts: list[Any] = []
     places: list[int] = []  # where each column of the parts belongs in the matrix
     for kind, build in (
@@ -64,7 +64,7 @@ def preprocessing_model(schema: FeatureSchema) -> keras.Model:
             features: list[Any] = [schema.features[index] for index in chosen]
             stacked, columns = build([inputs[index] for index in chosen], features)
             parts.append(stacked)
-            places += [int(starts[chosen[position]]) + column for position, column in columns]
+            places += [starts[chosen[position]] + column for position, column in columns]
     joined = ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
     if places != sorted(places):
         joined = ops.take(joined, np.argsort(places).astype("int32"), axis=1)

@@ -194,14 +194,14 @@ def with_missing(features: np.ndarray, indicator: np.ndarray) -> np.ndarray:
     return found
 
 
-def in_order(features: np.ndarray, orders: np.ndarray | None) -> np.ndarray:
+def in_order(features: np.ndarray, orders: np.ndarray) -> np.ndarray:
     """Features [rows, columns of the features] as a forest reads them: float32 [rows, columns].
 
     Args:
         features: As a tower reads them.
-        orders: See `ORDERED_FOREST`; None for features as they are.
+        orders: See `ORDERED_FOREST`.
     """
-    return features if orders is None else features @ orders
+    return features @ orders
 
 
 def without_clip(features: np.ndarray, unclipped: np.ndarray | None) -> np.ndarray:

@@ -137,7 +137,8 @@ def _forests(
     """The outputs of forests of a kind, the first of which is the one at this place of the model."""
     if "orders" in parts[0]:
         parts = side_by_side(parts)
-        features = _in_order(features, parts[0]["orders"], _numbered("orders", place))
+        orders = parts[0]["orders"]
+        features = _dense(features, orders, np.zeros(orders.shape[1], np.float32), _numbered("orders", place))
     arrays = parts[0]
     for more in parts[1:]:
         arrays = joined(arrays, more)
@@ -152,14 +153,6 @@ def _forests(
         own = values[:, start : start + len(part["root"])]
         found.append(_averaged(own, part) if "leaf" in part else _boosted(own, part, _numbered("logits", number)))
         start += len(part["root"])
-    return found
-
-
-def _in_order(features: Any, orders: np.ndarray, name: str) -> Any:
-    """See `classic_arrays.in_order`."""
-    layer = layers.Dense(orders.shape[1], use_bias=False, name=name)
-    found = layer(features)
-    layer.set_weights([orders])
     return found
 
 

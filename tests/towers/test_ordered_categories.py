@@ -18,7 +18,7 @@ from model_search.training.classic.category_orders import category_orders, colum
 from model_search.training.classic.fitted import ClassicRows
 from model_search.training.classic.fitting import fitted_models
 
-KINDS, LAST = 8, 10  # categories, the last one of which has no rows; the column of the last one
+KINDS = 8  # categories, the last one of which has no rows
 PLAN = classic_plan("boosted_trees", 3, seed=7, boosting=Boosting(in_order=True))
 
 
@@ -84,7 +84,8 @@ def test_they_predict_what_scikit_learn_predicts_from_places(classes):
 def test_the_order_is_that_of_the_mean_target(weights):
     rows = dataclasses.replace(table(0), **({} if weights else {"weights": None}))
     orders, indicator = category_orders(rows)
-    assert orders.shape == (rows.features.shape[1], columns_in_order(rows)) == (KINDS + 5, 6)
+    assert columns_in_order(rows.features.shape[1], rows.categories) == 6
+    assert orders.shape == (KINDS + 5, 6)
     assert indicator.tolist() == [-1, -1, 3, -1, -1, -1]
     effects = (np.random.default_rng(5).permutation(KINDS) - 3.5)[: KINDS - 1]
     places = orders[1 : 1 + KINDS, 1]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -168,6 +169,11 @@ class FeatureSchema:
     def width(self) -> int:
         """Columns of the matrix."""
         return sum(feature.width for feature in self.features)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The first column of each feature in the matrix."""
+        return tuple(itertools.accumulate((feature.width for feature in self.features[:-1]), initial=0))
 
     @property
     def columns(self) -> tuple[str, ...]:

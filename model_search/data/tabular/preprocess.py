@@ -86,8 +86,8 @@ class Preprocessor:
         orders = orders or DateOrders()
         table = self._table(frame)
         matrix = np.zeros((len(table), self.schema.width), np.float32)
-        start, changes = 0, {}
-        for feature in self.schema.features:
+        changes = {}
+        for feature, start in zip(self.schema.features, self.schema.starts, strict=True):
             row, found = 0, []
             order = orders.of(feature, table[feature.column])
             for part in columns.parts_of(table[feature.column]):
@@ -95,7 +95,6 @@ class Preprocessor:
                 found.append(_fill(block, feature, part, order))
                 row += len(part)
             changes[feature.column] = columns.merged(found)
-            start += feature.width
         return matrix, changes
 
     def typed_columns(self, frame: pd.DataFrame | Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:

@@ -374,8 +374,8 @@ def _groups(data: TableData) -> list[slice]:
     schema, width = data.description.get("schema"), data.train.inputs[FEATURES].shape[1]
     if schema is None:
         return [slice(place, place + 1) for place in range(width)]
-    ends = np.cumsum([feature.width for feature in FeatureSchema.from_json(schema).features]).tolist()
-    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    starts = FeatureSchema.from_json(schema).starts
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], width], strict=True)]
 
 
 def _best(students: Sequence[tuple[Candidate, Student]], settings: TrainingSettings) -> tuple[Candidate, Student]:

@@ -156,7 +156,7 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline, is_
     rows = concatenate([data.train, data.valid])
     settings = dataclasses.replace(session.settings, keep_train_logits=False, on_all_rows=True)
     engines: dict[bool, Evaluator] = {}
-    done = worse = 0
+    done = failed = 0
     with Interrupts(deadline) as interrupts:
         for place, trial in enumerate(waiting):
             if trial.plan is None or trial.result is None:
@@ -176,15 +176,15 @@ def refit_best(session: Session, options: SearchOptions, deadline: Deadline, is_
                 break
             metric, objective = session.record.metric, session.settings.objective
             if outcome is None or objective.better(trial.result.metrics.get(metric), outcome.metrics.get(metric)):
-                worse += 1  # on rows that it has seen than before on rows that it had not: this training has failed
+                failed += 1  # worse on rows that it has seen than before on rows that it had not
                 continue
             weights = outcome.weights
             session.store.save_file(save_arrays(session.artefacts, None, refit_weights(trial.id), weights))
             done += 1
     if interrupts.asked:
         raise KeyboardInterrupt
-    left_out = {"there was no time for": len(waiting) - done - worse, "the earlier weights are better of": worse}
-    said = "".join(f"; {reason} {count}" for reason, count in left_out.items() if count)
+    left_out = {"no time was left": len(waiting) - done - failed, "training failed or led to a worse one": failed}
+    said = "".join(f"; for {count} {reason}" for reason, count in left_out.items() if count)
     display.note(f"refit: {done} of {len(waiting)} models were trained again on all {len(rows):,} rows{said}")
 
 

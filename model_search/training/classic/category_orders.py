@@ -7,6 +7,8 @@ class shares (Coppersmith, Hong and Hosking 1999, "Partitioning nominal attribut
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from model_search.training.classic.fitted import ClassicRows
@@ -15,9 +17,14 @@ _PRIOR_ROWS = 10.0  # a category's mean is that of its rows and of so many that 
 _LEAST_COLUMNS = 3  # of a category that becomes one; two columns are not worth it
 
 
-def columns_in_order(rows: ClassicRows) -> int:
-    """How many columns there are with categories in an order."""
-    return rows.features.shape[1] - sum(end - start - 1 for start, end in _merged(rows))
+def columns_in_order(columns: int, categories: Sequence[tuple[int, int]]) -> int:
+    """How many columns there are with categories in an order.
+
+    Args:
+        columns: How many there are otherwise.
+        categories: See `ClassicRows`.
+    """
+    return columns - sum(end - start - 1 for start, end in _merged(categories))
 
 
 def category_orders(rows: ClassicRows) -> tuple[np.ndarray, np.ndarray]:
@@ -30,8 +37,8 @@ def category_orders(rows: ClassicRows) -> tuple[np.ndarray, np.ndarray]:
         `orders` and `indicator` of an `ORDERED_FOREST` (`towers/classic_arrays`).
     """
     width = rows.features.shape[1]
-    orders = np.zeros((width, columns_in_order(rows)), np.float32)
-    merged = dict(_merged(rows))
+    orders = np.zeros((width, columns_in_order(width, rows.categories)), np.float32)
+    merged = dict(_merged(rows.categories))
     targets = _targets(rows)
     place = np.full(width + 1, -1, np.int32)  # where a column goes that stays as it is; -1, for no column, too
     column = start = 0
@@ -49,8 +56,8 @@ def category_orders(rows: ClassicRows) -> tuple[np.ndarray, np.ndarray]:
     return orders, indicator
 
 
-def _merged(rows: ClassicRows) -> list[tuple[int, int]]:
-    return [(start, end) for start, end in rows.categories if end - start >= _LEAST_COLUMNS]
+def _merged(categories: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(start, end) for start, end in categories if end - start >= _LEAST_COLUMNS]
 
 
 def _targets(rows: ClassicRows) -> np.ndarray:

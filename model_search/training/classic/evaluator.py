@@ -118,7 +118,9 @@ def boosting_in_time(data: TableData, time_limit: float | None) -> Boosting:
         return AS_USUAL
     columns = data.train.inputs[FEATURES].shape[1]
     share = _share_of_rounds(data, columns, time_limit)
-    fewest = columns if share >= _FEW_ROUNDS else columns_in_order(_rows(data))
+    if share >= _FEW_ROUNDS:
+        return Boosting(share)
+    fewest = columns_in_order(columns, categories(FeatureSchema.from_json(data.description["schema"])))
     return Boosting(_share_of_rounds(data, fewest, time_limit), in_order=True) if fewest < columns else Boosting(share)
 
 
@@ -131,36 +133,32 @@ def _share_of_rounds(data: TableData, columns: int, time_limit: float) -> float:
 def indicators(schema: FeatureSchema) -> np.ndarray:
     """For each column, the one that holds 1 where its value is missing; -1 for none. int32 [columns]."""
     found = np.full(schema.width, -1, np.int32)
-    start = 0
-    for feature in schema.features:
+    for feature, start in zip(schema.features, schema.starts, strict=True):
         end = start + feature.width
         if not isinstance(feature, CategoryFeature) and feature.indicator:
             found[start : end - 1] = end - 1
-        start = end
     return found
 
 
 def numbers(schema: FeatureSchema) -> np.ndarray:
     """Which columns hold numbers or parts of dates, and no categories or indicators: bool [columns]."""
-    found, start = np.ones(schema.width, bool), 0
-    for feature in schema.features:
+    found = np.ones(schema.width, bool)
+    for feature, start in zip(schema.features, schema.starts, strict=True):
         end = start + feature.width
         if isinstance(feature, CategoryFeature):
             found[start:end] = False
         elif feature.indicator:
             found[end - 1] = False
-        start = end
     return found
 
 
 def categories(schema: FeatureSchema) -> tuple[tuple[int, int], ...]:
     """For each category the first column and the one after the last of those that are 1 for one of its values."""
-    found, start = [], 0
-    for feature in schema.features:
-        if isinstance(feature, CategoryFeature) and feature.one_hot:
-            found.append((start, start + feature.one_hot))
-        start += feature.width
-    return tuple(found)
+    return tuple(
+        (start, start + feature.one_hot)
+        for feature, start in zip(schema.features, schema.starts, strict=True)
+        if isinstance(feature, CategoryFeature) and feature.one_hot
+    )
 
 
 class WithClassicModels(Evaluator):

@@ -121,14 +121,13 @@ def give_means_of_others(
     Returns:
         The schema by which rows to predict are read.
     """
-    end, found = 0, list[Feature]()
-    for feature in schema.features:
-        end += feature.width
+    found = list[Feature]()
+    for feature, start in zip(schema.features, schema.starts, strict=True):
         if not isinstance(feature, CategoryFeature) or not feature.outputs:
             found.append(feature)
             continue
         means = _fitted(feature, frame[feature.column], target)
-        matrix[:, end - feature.outputs : end] = means.rows
+        matrix[:, start + feature.one_hot : start + feature.width] = means.rows
         if later is not None:
             means = means.counting(feature, later[0][feature.column], later[1])
         found.append(_with_table(feature, means.table()))
