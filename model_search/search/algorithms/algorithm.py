@@ -69,6 +69,7 @@ class SearchAlgorithm(abc.ABC):
         trial_patience: Epochs without a better evaluation after which its trials end; 0 for no such limit.
         morphs: Whether its proposals begin as the function of their parent, where they can, whatever the specification.
         likelihood_rows: How many trials their variances are learnt from.
+        draws_least_depth: Whether its towers have `minimum_depth` blocks, however many are allowed.
         has_baseline: Whether a few trials are random search unless the specification says how many, so that the report
             can tell what that would have reached.
     """
@@ -78,6 +79,7 @@ class SearchAlgorithm(abc.ABC):
     starting_points: tuple[StartingPoint, ...] = ()
     scales: ClassVar[tuple[Scale, ...]] = (targets,)
     likelihood_rows: ClassVar[int] = LIKELIHOOD_ROWS
+    draws_least_depth: ClassVar[bool] = False
     has_baseline: ClassVar[bool] = False
     trial_patience: ClassVar[int] = 0
     morphs: ClassVar[bool] = False

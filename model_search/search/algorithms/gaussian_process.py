@@ -184,11 +184,11 @@ _ACQUISITIONS = ("UPPER_CONFIDENCE_BOUND", "EXPECTED_IMPROVEMENT")
 
 def _expected_improvement(best: float, mean: _Floats, deviation: _Floats) -> _Floats:
     """By how much a value is expected to be below `best`, being counted as none where it is above."""
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     scale = np.maximum(deviation, 1e-9)
     distance = (best - mean) / scale
-    return scale * (distance * norm.cdf(distance) + norm.pdf(distance))
+    return scale * (distance * ndtr(distance) + np.exp(-0.5 * distance**2) / np.sqrt(2 * np.pi))
 
 
 @dataclasses.dataclass(frozen=True)

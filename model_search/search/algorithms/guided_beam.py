@@ -95,6 +95,7 @@ class GuidedBeam(SearchAlgorithm):
         self.grammar = self.beam.grammar
         self._predictors = Predictors(self.grammar)
         self._pools: Memory[Pool] = Memory()
+        self._forms: dict[Architecture, Architecture] = {}
 
     @classmethod
     def of(cls, spec: PhoenixSpec) -> GuidedBeam:
@@ -170,11 +171,15 @@ class GuidedBeam(SearchAlgorithm):
 
     def _exhausted(self, history: History, repeats: int) -> set[Architecture]:
         """Architectures that have been tried so often."""
-        counts: collections.Counter[Architecture] = collections.Counter(
-            self.grammar.canonical(trial.plan.architecture)
-            for trial in (*history.completed, *history.unfinished, *history.failed)
-            if trial.plan is not None
-        )
+        forms, counts = self._forms, collections.Counter[Architecture]()
+        for trial in (*history.completed, *history.unfinished, *history.failed):
+            if trial.plan is not None:
+                # Kept, as each proposal asks for those of all trials.
+                architecture = trial.plan.architecture
+                form = forms.get(architecture)
+                if form is None:
+                    form = forms[architecture] = self.grammar.canonical(architecture)
+                counts[form] += 1
         return {architecture for architecture, count in counts.items() if count >= repeats}
 
     def _parents(self, predictor: Predictor) -> list[Child]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ class Harmonica(TowerSearch):
     asked, and of more than 40 characters only the first ones of each position are used.
     """
 
+    draws_least_depth: ClassVar[bool] = True
     grammar: Grammar
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:

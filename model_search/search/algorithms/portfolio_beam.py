@@ -98,7 +98,7 @@ class PortfolioBeam(RobustBeam):
     def _stalled(self, history: History) -> float:
         """From 0, where the last trial is the best, to 1, where none of very many was."""
         best = next(filter(is_own, history.completed)).plan
-        neighbours = [] if best is None else self._neighbours_of(best.architecture, self._allowed(history))
+        neighbours = {} if best is None else self._neighbours_of(best.architecture, self._allowed(history))
         return min(trials_since_the_best(history) / max(STALLED, len(neighbours)), 1.0)
 
     def _step(self, history: History, rng: np.random.Generator) -> Proposal:
@@ -114,9 +114,9 @@ class PortfolioBeam(RobustBeam):
             standing = remaining.pop(0)
             untried = [
                 neighbour
-                for neighbour in self._neighbours_of(standing.architecture, allowed)
-                if self._is_allowed(neighbour, standing, allowed)
-                and self.grammar.canonical(neighbour) not in tried
+                for form, neighbour in self._neighbours_of(standing.architecture, allowed).items()
+                if form not in tried
+                and self._is_allowed(neighbour, standing, allowed)
                 and not history.failures.avoids(neighbour)
             ]
             if untried:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from model_search.search.space.grammar import Grammar
 class RandomSearch(SearchAlgorithm):
     """Architectures of `minimum_depth` blocks, all equally likely; learns nothing from what was tried."""
 
+    draws_least_depth: ClassVar[bool] = True
     grammar: Grammar
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:

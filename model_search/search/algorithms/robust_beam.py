@@ -64,7 +64,7 @@ class RobustBeam(GuidedBeam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._known_neighbours: dict[tuple[Architecture, int], list[Architecture]] = {}
+        self._known_neighbours: dict[tuple[Architecture, int], dict[Architecture, Architecture]] = {}
 
     def propose(self, history: History, rng: np.random.Generator) -> Proposal:
         """A random architecture at first, then the most promising candidate."""
@@ -83,9 +83,9 @@ class RobustBeam(GuidedBeam):
         if current is not None and current.plan is not None:
             untried = [
                 neighbour
-                for neighbour in self._neighbours_of(current.plan.architecture, allowed)
-                if self._is_allowed(neighbour, Child(current.plan.architecture, current.id), allowed)
-                and self.grammar.canonical(neighbour) not in tried
+                for form, neighbour in self._neighbours_of(current.plan.architecture, allowed).items()
+                if form not in tried
+                and self._is_allowed(neighbour, Child(current.plan.architecture, current.id), allowed)
                 and not history.failures.avoids(neighbour)
             ]
             if untried:
@@ -139,13 +139,13 @@ class RobustBeam(GuidedBeam):
             if self._is_allowed(child, Child(architecture, parent), allowed):
                 yield Child(child, parent)
 
-    def _neighbours_of(self, architecture: Architecture, allowed: int) -> list[Architecture]:
-        """All that one change leads to; the best trials are asked for theirs again and again."""
+    def _neighbours_of(self, architecture: Architecture, allowed: int) -> dict[Architecture, Architecture]:
+        """All that one change leads to, by canonical form; the best trials are asked for theirs again and again."""
         known = self._known_neighbours
         if (architecture, allowed) not in known:
             if len(known) >= MOST_KNOWN:
                 known.clear()
-            known[architecture, allowed] = self.grammar.neighbours(architecture, allowed)
+            known[architecture, allowed] = self.grammar.neighbours_by_form(architecture, allowed)
         return known[architecture, allowed]
 
     def _neighbours(
@@ -154,7 +154,7 @@ class RobustBeam(GuidedBeam):
         """The one-step neighbours of the parents; a random part of those of each where they would be too many."""
         share = -(-most // max(len(parents), 1))
         for parent in parents:
-            every = self._neighbours_of(parent.architecture, allowed)
+            every = self._neighbours_of(parent.architecture, allowed).values()
             found = [architecture for architecture in every if self._is_allowed(architecture, parent, allowed)]
             if len(found) > share:
                 found = [found[int(place)] for place in np.sort(rng.choice(len(found), share, replace=False))]

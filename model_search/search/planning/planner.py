@@ -19,6 +19,7 @@ from model_search.search.planning.rules.rule import rules_of
 if TYPE_CHECKING:
     from model_search.metadata.study_arrays import StudyArrays
     from model_search.proto.phoenix_spec_pb2 import PhoenixSpec
+    from model_search.search.algorithms.algorithm import SearchAlgorithm
 
 __all__ = ["Planner", "PlannerSettings"]
 
@@ -117,7 +118,7 @@ class Planner:
             # All that is left is expected to fail, which is no more than a suspicion.
             plan = self._first_plan(dataclasses.replace(request, takes_risks=True))
         if plan is None:
-            raise SpaceExhaustedError(_exhausted(history))
+            raise SpaceExhaustedError(_exhausted(history, self._make.algorithm))
         return plan
 
     def _first_plan(self, request: Request) -> TrialPlan | None:
@@ -135,9 +136,12 @@ def _may_take_risks(history: History) -> bool:
     return not failures.any_completed or failures.in_a_row < _MOST_IN_A_ROW
 
 
-def _exhausted(history: History) -> str:
+def _exhausted(history: History, algorithm: SearchAlgorithm) -> str:
     failures, trials = history.failures, f"{len(history)} trials"
-    hint = "add blocks to blocks_to_use, raise maximum_depth or widen the hyperparameter ranges to go on"
+    deeper = "raise maximum_depth"
+    if algorithm.draws_least_depth:
+        deeper = f"raise minimum_depth (it is {algorithm.grammar.minimum_depth}; this search draws no deeper towers)"
+    hint = f"add blocks to blocks_to_use, {deeper} or widen the hyperparameter ranges to go on"
     if failures.any_completed and failures.in_a_row >= _MOST_IN_A_ROW:
         failing = ", ".join(sorted(failures.blocks))
         of_blocks = f"; all towers with these have failed: {failing}" if failing else ""

@@ -155,7 +155,9 @@ class Predictor:
         What is running counts as known, so that it makes what is like it less uncertain.
         """
         values = hyperparameters or [self.tried[0].hyperparameters] * len(architectures)
-        encoded = self._encoder.encode([self._grammar.canonical(names) for names in architectures], values)
+        # A sampler asks for one architecture with many hyperparameters.
+        forms = {names: self._grammar.canonical(names) for names in dict.fromkeys(architectures)}
+        encoded = self._encoder.encode([forms[names] for names in architectures], values)
         return self._processes.predict(encoded, self._running)
 
     @property

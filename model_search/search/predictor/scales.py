@@ -33,9 +33,11 @@ def normal_scores(values: np.ndarray) -> np.ndarray:
     Only the order counts, so that no outlier and no heavy tail does (Van der Waerden, 1952).
     """
     from scipy.special import ndtri
-    from scipy.stats import rankdata
 
-    return _standardized(ndtri((rankdata(values) - 0.5) / len(values)))
+    # No scipy.stats: its import takes half a second, in the first proposals of every worker.
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return _standardized(ndtri((ranks[place] - 0.5) / len(values)))
 
 
 def log_regret(values: np.ndarray) -> np.ndarray:

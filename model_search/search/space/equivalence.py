@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -34,9 +33,9 @@ class Stage:
             raise SpecError(f"a stage goes from {self.first} to {self.last}; expected 0 <= first <= last")
 
     @property
-    def interchangeable(self) -> range:
+    def interchangeable(self) -> slice:
         """Positions among which an identity block may stand anywhere."""
-        return range(self.first + int(self.first_changes_shape), self.last + 1)
+        return slice(self.first + int(self.first_changes_shape), self.last + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,15 +97,18 @@ class Equivalence:
         return _identities_last(tuple(blocks), self.identity_blocks, self.stages)
 
 
-# Searches call this repeatedly for the same towers.
-@functools.lru_cache(maxsize=1 << 16)
 def _identities_last(
     blocks: tuple[str, ...], identity_blocks: frozenset[str], stages: tuple[Stage, ...]
 ) -> tuple[str, ...]:
-    reduced = list(blocks)
+    """Each stage with its identity blocks, in their order, behind the others that may change places with them."""
+    # Searches ask for the form of hundreds of long towers, most of which keep theirs.
+    if identity_blocks.isdisjoint(blocks):
+        return blocks
     for stage in stages:
-        places = [place for place in stage.interchangeable if place < len(blocks)]
-        inside = sorted((blocks[place] for place in places), key=lambda name: name in identity_blocks)
-        for place, name in zip(places, inside, strict=True):
-            reduced[place] = name
-    return tuple(reduced)
+        places = stage.interchangeable
+        inside = blocks[places]
+        if not identity_blocks.isdisjoint(inside):
+            others = [name for name in inside if name not in identity_blocks]
+            identities = [name for name in inside if name in identity_blocks]
+            blocks = (*blocks[: places.start], *others, *identities, *blocks[places.stop :])
+    return blocks

@@ -328,21 +328,25 @@ class Grammar:
 
     def neighbours(self, architecture: Sequence[str], allowed_depth: int | None = None) -> list[Architecture]:
         """All other towers that one change leads to (as in `vary`), each once, in a fixed order."""
+        return list(self.neighbours_by_form(architecture, allowed_depth).values())
+
+    def neighbours_by_form(
+        self, architecture: Sequence[str], allowed_depth: int | None = None
+    ) -> dict[Architecture, Architecture]:
+        """The same by their canonical forms."""
         if not self.fits(architecture):
-            return []
+            return {}
         bodies = self._changed_bodies(self._body(architecture), len(architecture), allowed_depth)
-        if self._is_plain(architecture) and self.equivalence.is_trivial:
-            # Each change is a legal tower of one name: searches of long towers ask for thousands.
-            before = tuple(architecture)
-            return [body for body in dict.fromkeys(bodies) if body != before]
-        seen = {self.canonical(architecture)}
-        found = []
-        for body in bodies:
-            neighbour = self._rebuild(architecture, body)
-            same = self.canonical(neighbour)
-            if same not in seen:
-                seen.add(same)
-                found.append(neighbour)
+        found: dict[Architecture, Architecture] = {}
+        if self._is_plain(architecture):
+            # Each change is a legal tower: searches of long towers ask for thousands.
+            for body in bodies:
+                found.setdefault(self.equivalence.reduce(body), body)
+        else:
+            for body in bodies:
+                neighbour = self._rebuild(architecture, body)
+                found.setdefault(self.canonical(neighbour), neighbour)
+        found.pop(self.canonical(architecture), None)
         return found
 
     @property

@@ -131,6 +131,17 @@ def test_failed_trials_are_not_repeated():
         planner.plan(11, history)
 
 
+@pytest.mark.parametrize("search", ["NONADAPTIVE_RANDOM_SEARCH", "HARMONICA_SEARCH"])
+def test_searches_of_one_depth_say_what_makes_towers_deeper(search):
+    spec = make_spec(search=search, blocks_to_use=["IDENTITY"], maximum_depth=9, learning={"optimizers": ["adam"]})
+    planner, history = make_planner(spec), _history()
+    with pytest.raises(
+        SpaceExhaustedError, match=r"raise minimum_depth \(it is 1; this search draws no deeper towers\)"
+    ):
+        for trial_id in range(1, 12):
+            history.update([completed(trial_id, 0.5, planner.plan(trial_id, history))])
+
+
 def test_deeper_towers_are_tried_before_the_space_is_called_exhausted():
     spec = make_spec(
         blocks_to_use=["IDENTITY"],
