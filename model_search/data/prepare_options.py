@@ -23,7 +23,8 @@ from model_search.errors import DataError
 # without a time, as in a CSV file of them. In long CSV files of sequences points are read as in tables since 6. From 8
 # on the numbers that a table's models predict lie between those of all its rows, and not of those for training alone;
 # and categories of which many are rare are read as the mean of the label, too (`tabular/categories/target_means.py`),
-# in small tables up to 300 have a feature of their own, and dates have parts for the season and each weekday.
+# as are whole numbers that are codes (`number_codes.py`), in small tables up to 300 categories have a feature of their
+# own, and dates have parts for the season and each weekday.
 RULES_AS_WRITTEN = 2
 RULES_AS_DECLARED = RULES_OF_ANY_SCALE = 5
 RULES_WITH_UNITS = 6

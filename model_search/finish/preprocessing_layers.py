@@ -99,12 +99,26 @@ def _number_columns(inputs: Sequence[Any], features: Sequence[NumberFeature]) ->
     scales = np.array([[feature.scale for feature in features]], "float64")
     matrix = ops.cast(_standardised(values, present, centers, scales), "float32")
     columns = [(position, 0) for position in range(len(features))]
+    for position, feature in enumerate(features):
+        if feature.outputs:
+            matrix = ops.concatenate(
+                [matrix, _means_of_numbers(values[:, position], present[:, position], feature)], axis=1
+            )
+            columns += [(position, feature.mean_start + output) for output in range(feature.outputs)]
     marked = [position for position, feature in enumerate(features) if feature.indicator]
     if marked:
         missing = ops.cast(ops.logical_not(ops.take(present, np.array(marked, "int32"), axis=1)), "float32")
         matrix = ops.concatenate([matrix, missing], axis=1)
-        columns += [(position, 1) for position in marked]
+        columns += [(position, features[position].width - 1) for position in marked]
     return matrix, columns
+
+
+def _means_of_numbers(values: Any, present: Any, feature: NumberFeature) -> Any:
+    """The means of the label, float32 [rows, outputs], by a search among the numbers that have one for themselves."""
+    known = np.array(feature.mean_values, "float64")
+    place = ops.cast(ops.searchsorted(known, values), "int32")
+    there = present & ops.equal(ops.take(np.append(known, np.inf), place), values)
+    return ops.take(feature.mean_table, ops.where(there, place, len(known)), axis=0)
 
 
 def _standardised(values: Any, present: Any, centers: np.ndarray, scales: np.ndarray) -> Any:
@@ -124,7 +138,7 @@ def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]
     for position, feature in enumerate(features):
         if feature.outputs:
             parts.append(_means(inputs[position], feature))
-            columns += [(position, feature.one_hot + output) for output in range(feature.outputs)]
+            columns += [(position, feature.mean_start + output) for output in range(feature.outputs)]
     return (ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]), columns
 
 

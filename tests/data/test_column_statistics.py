@@ -44,6 +44,17 @@ def test_a_table_says_which_columns_belong_together_and_how_numbers_are_distribu
     np.testing.assert_allclose(spec.quantiles[3][-1], values.max())
 
 
+def test_means_of_codes_are_numbers():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 300, 1500).astype(float)
+    labels = rng.normal(size=300)[codes.astype(int)] + 0.1 * rng.normal(size=1500)
+    codes[::20], labels[::20] = np.nan, labels[::20] + 3
+    spec, data = spec_of({"code": codes}, labels)
+    assert spec.widths == (1, 1, 1)
+    assert [bool(values) for values in spec.quantiles] == [True, True, False]
+    assert spec.quantiles[1][0] == data.train.inputs[FEATURES][:, 1].min()
+
+
 def test_means_of_categories_are_numbers():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 200, 1000)

@@ -333,7 +333,7 @@ def test_json_round_trip_and_damage():
     assert FeatureSchema.from_json({"features": [before]}).features == (CategoryFeature("c", ("u",)),)
     for means in ([0.5, 1.0], [], [0.5, 1.0, float("nan")]):
         stored["features"][0]["means"] = means
-        with pytest.raises(DamagedRecordError, match=r"the category 'c' has \d means of 2 texts"):
+        with pytest.raises(DamagedRecordError, match=r"column 'c' has \d means of 2 values"):
             FeatureSchema.from_json(stored)
 
 

@@ -24,22 +24,28 @@ words = st.one_of(
     texts.filter(lambda text: not text.strip().endswith("\0")),
     st.sampled_from(["", "a", "A", " a", "é", "日本", "[UNK]", "[other]", "a\nb", "a\0b", '"', "NaN", "1"]),
 )
-numbers = st.one_of(st.none(), st.floats(), st.integers(-(10**6), 10**6), st.sampled_from([1e30, -1e38, 1.7e9, 0.1]))
+codes = st.integers(-3, 3) | st.just(2**24 + 1)
+numbers = st.one_of(
+    st.none(), st.floats(), st.integers(-(10**6), 10**6), st.sampled_from([1e30, -1e38, 1.7e9, 0.1]), codes
+)
 dates = st.one_of(st.none(), st.datetimes(), st.dates())
 centers = st.floats(-1e9, 1e9)
 scales = st.floats(1e-6, 1e9)
 
 
 @st.composite
+def means_of(draw, values):
+    count = draw(st.integers(1, 3)) * (values + 1)
+    return tuple(draw(st.lists(st.floats(-3, 3, width=32), min_size=count, max_size=count)))
+
+
+@st.composite
 def categories(draw, name):
     different = st.lists(words.map(str.strip), min_size=1, max_size=5, unique=True).map(tuple)
-    outputs = draw(st.integers(0, 3))
-    if not outputs:
+    if draw(st.booleans()):
         return CategoryFeature(name, draw(different))
     vocabulary, own = draw(st.just(()) | different), draw(different)
-    count = outputs * (len(own) + 1)
-    means = draw(st.lists(st.floats(-3, 3, width=32), min_size=count, max_size=count))
-    return CategoryFeature(name, vocabulary, mean_texts=own, means=tuple(means))
+    return CategoryFeature(name, vocabulary, mean_texts=own, means=draw(means_of(len(own))))
 
 
 @st.composite
@@ -47,7 +53,11 @@ def features(draw, name):
     kind = draw(st.sampled_from(["number", "category", "date"]))
     indicator = draw(st.booleans())
     if kind == "number":
-        return NumberFeature(name, draw(centers), draw(scales), indicator=indicator)
+        own = tuple(sorted(map(float, draw(st.sets(codes)))))
+        means = draw(means_of(len(own))) if own else ()
+        return NumberFeature(
+            name, draw(centers), draw(scales), indicator=indicator, whole=bool(own), mean_values=own, means=means
+        )
     if kind == "category":
         return draw(categories(name))
     parts = tuple(draw(st.lists(st.sampled_from(NEW_PARTS), min_size=1, unique=True)))

@@ -165,14 +165,15 @@ def test_without_numbers_there_is_one_form(known):
     assert list(every_step(classic_plan("linear", 3, seed=7), rows)) == [1, 3, 5, 7, 9, 11]
 
 
-def test_numbers_are_neither_categories_nor_indicators():
+def test_numbers_are_neither_categories_nor_means_nor_indicators():
     features = (
         NumberFeature("a", 0.0, 1.0, indicator=True),
         CategoryFeature("b", ("x", "y")),
         DateFeature("c", ("days", "month"), (0.0, 0.0), (1.0, 1.0), indicator=True),
-        NumberFeature("d", 0.0, 1.0),
+        NumberFeature("d", 0.0, 1.0, indicator=True, mean_values=(1.0,), means=(0.1, 0.2, 0.3, 0.4)),
     )
-    assert numbers(FeatureSchema(features)).tolist() == [True, False, *[False] * 3, True, True, False, True]
+    of_codes = [True, False, False, False]
+    assert numbers(FeatureSchema(features)).tolist() == [True, False, *[False] * 3, True, True, False, *of_codes]
 
 
 def test_files_and_bags_of_both_forms(tmp_path):

@@ -158,6 +158,18 @@ def test_texts_among_inputs_by_name_are_compared():
     assert other_readings({**data.description, "named": {**data.description["named"], "words": before}}, data) == []
 
 
+def test_a_number_with_the_mean_of_the_label_is_another_one():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 300, 1200)
+    provider = array_data.Provider(pd.DataFrame({"code": codes}), rng.normal(size=300)[codes])
+    data = provider.prepare(PrepareOptions(seed=1, batch_size=16))
+    assert other_readings(data.description, data) == []
+    (feature,) = data.description["schema"]["features"]
+    without = {**feature, "mean_values": [], "means": []}
+    said, _ = other_readings({**data.description, "schema": {"features": [without]}}, data)
+    assert said == "column 'code' is a number, not a number, with the mean of the label"
+
+
 def test_a_category_with_the_mean_of_the_label_is_another_one():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 300, 1200)

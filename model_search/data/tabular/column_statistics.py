@@ -60,7 +60,8 @@ def _kinds(schema: FeatureSchema) -> Iterator[tuple[int, bool]]:
                 yield feature.one_hot, False
             yield from itertools.repeat((1, True), feature.outputs)
             continue
-        yield from itertools.repeat((1, True), 1 if isinstance(feature, NumberFeature) else len(feature.parts))
+        numbers = 1 + feature.outputs if isinstance(feature, NumberFeature) else len(feature.parts)
+        yield from itertools.repeat((1, True), numbers)
         if feature.indicator:
             yield 1, False
 

@@ -6,7 +6,8 @@ The same records drive the NumPy transform (`data/tabular/preprocess.py`) and th
 Every feature becomes one or more adjacent columns of a float32 matrix, in the order of `FeatureSchema.features`:
 
 * `NumberFeature`: ``z = (x - center) / scale`` with missing replaced by `center`, then the smooth clip
-  ``z / sqrt(1 + (z / 3)**2)`` (Holzmueller et al. 2024, RealMLP); and, with `indicator`, 1.0 where it was missing.
+  ``z / sqrt(1 + (z / 3)**2)`` (Holzmueller et al. 2024, RealMLP); then, where whole numbers are codes, the mean of the
+  label for each of them, as for categories; and, with `indicator`, 1.0 where it was missing.
 * `CategoryFeature`: one column per vocabulary entry and a last one for everything else (unseen, missing if that is not
   in the vocabulary); then, where it has means, the mean of the label for each category, see
   `categories/target_means.py`. Texts are stripped of surrounding white space; whole numbers are written without a
@@ -20,6 +21,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,12 +41,44 @@ def float_type(center: float, scale: float, far: float) -> str:
     return "float32" if abs(center) < far * scale and _SMALLEST < scale < _LARGEST else "float64"
 
 
+class WithMeans:
+    """A feature whose last entries tell the mean of the label, for some of its values and for all others.
+
+    Attributes:
+        means: For each value with a mean for itself, in order, and then for all others, a number for each of the
+            columns that tell it, as these stand in the matrix; empty where there are no means.
+    """
+
+    means: tuple[float, ...]
+
+    @property
+    def mean_count(self) -> int:
+        """How many values have a mean for themselves."""
+        raise NotImplementedError
+
+    @property
+    def mean_start(self) -> int:
+        """The first of the feature's columns that tells the mean."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> int:
+        """How many columns, from `mean_start` on, tell the mean of the label."""
+        return len(self.means) // (self.mean_count + 1)
+
+    @functools.cached_property
+    def mean_table(self) -> np.ndarray:
+        """The means, float32 [values with a mean and a last row for all others, outputs]."""
+        return np.array(self.means, np.float32).reshape(self.mean_count + 1, -1)
+
+
 @dataclasses.dataclass(frozen=True)
-class NumberFeature:
+class NumberFeature(WithMeans):
     """A column of numbers.
 
     `as_text`: the file holds them as text, perhaps with blanks, thousands separators or a unit, part of it `before` and
-    part of it `after` the numbers.
+    part of it `after` the numbers. `mean_values` are the whole numbers, rising, that have a mean of the label for
+    themselves (see `WithMeans`), where they are codes.
     """
 
     column: str
@@ -55,11 +89,23 @@ class NumberFeature:
     whole: bool = False  # every training value was a whole number (the column's type at serving: a hint for people)
     before: str = ""
     after: str = ""
+    mean_values: tuple[float, ...] = ()
+    means: tuple[float, ...] = ()
 
     @property
     def width(self) -> int:
         """Number of columns in the matrix."""
-        return 1 + self.indicator
+        return 1 + self.outputs + self.indicator
+
+    @property
+    def mean_count(self) -> int:
+        """How many numbers have a mean for themselves."""
+        return len(self.mean_values)
+
+    @property
+    def mean_start(self) -> int:
+        """The first of the columns that tell the mean."""
+        return 1
 
     @property
     def unit(self) -> Unit:
@@ -69,15 +115,16 @@ class NumberFeature:
     @property
     def dtype(self) -> str:
         """The type of typed values: float32, or float64 where that does not hold them closely enough."""
+        if self.mean_values:
+            return "float64"
         return float_type(self.center, self.scale, _FAR)
 
 
 @dataclasses.dataclass(frozen=True)
-class CategoryFeature:
+class CategoryFeature(WithMeans):
     """A column of categories; `numeric` where the raw values are numbers or booleans rather than text.
 
-    `mean_texts` are the categories that have a mean of the label for themselves. `means` holds, for each of them and
-    then for all others, a number for each of the columns that tell it, as these stand in the matrix. Where there are
+    `mean_texts` are the categories that have a mean of the label for themselves (see `WithMeans`). Where there are
     means the vocabulary may be empty: then there is no column for everything else, either.
     """
 
@@ -98,14 +145,14 @@ class CategoryFeature:
         return len(self.vocabulary) + 1 if self.vocabulary or not self.means else 0
 
     @property
-    def outputs(self) -> int:
-        """How many columns, the last ones, tell the mean of the label."""
-        return len(self.means) // (len(self.mean_texts) + 1)
+    def mean_count(self) -> int:
+        """How many categories have a mean for themselves."""
+        return len(self.mean_texts)
 
-    @functools.cached_property
-    def mean_table(self) -> np.ndarray:
-        """The means, float32 [texts with a mean and a last row for all others, outputs]."""
-        return np.array(self.means, np.float32).reshape(len(self.mean_texts) + 1, -1)
+    @property
+    def mean_start(self) -> int:
+        """The first of the columns that tell the mean."""
+        return self.one_hot
 
     @functools.cached_property
     def known(self) -> frozenset[str]:
@@ -205,7 +252,7 @@ class FeatureSchema:
             feature: Feature = read_record(_KINDS[kind], fields, f"a feature of {what}")
             if isinstance(feature, DateFeature):
                 _check_parts(feature, what)
-            if isinstance(feature, CategoryFeature):
+            else:
                 _check_means(feature, what)
             features.append(feature)
         if not features:
@@ -219,7 +266,9 @@ def _check_parts(feature: DateFeature, what: str) -> None:
         raise damaged(what, f"the date {feature.column!r} has the parts {', '.join(feature.parts) or 'none'}")
 
 
-def _check_means(feature: CategoryFeature, what: str) -> None:
-    count, texts = len(feature.means), len(feature.mean_texts) + 1
-    if count % texts or (texts > 1 and not count) or not all(map(math.isfinite, feature.means)):
-        raise damaged(what, f"the category {feature.column!r} has {count} means of {texts - 1} texts and all others")
+def _check_means(feature: NumberFeature | CategoryFeature, what: str) -> None:
+    count, known = len(feature.means), feature.mean_count
+    if count % (known + 1) or (known and not count) or not all(map(math.isfinite, feature.means)):
+        raise damaged(what, f"column {feature.column!r} has {count} means of {known} values and all others")
+    if isinstance(feature, NumberFeature) and not all(map(operator.lt, feature.mean_values, feature.mean_values[1:])):
+        raise damaged(what, f"the numbers of column {feature.column!r} that have means do not rise")

@@ -191,6 +191,8 @@ def _fill(block: np.ndarray, feature: Feature, series: pd.Series, order: str) ->
     if isinstance(feature, NumberFeature):
         values, changes = columns.read_numbers(series, feature.unit)
         block[:, 0] = standardise(values, feature.center, feature.scale)
+        if feature.outputs:
+            block[:, 1 : 1 + feature.outputs] = feature.mean_table[_places_of_numbers(feature, values)]
         missing = np.isnan(values)
     else:
         days, changes = columns.read_dates(series, order, in_seconds=feature.in_seconds)
@@ -221,13 +223,22 @@ def _fill_categories(block: np.ndarray, feature: CategoryFeature, series: pd.Ser
     return [columns.Change(what, "one category for all others", rows, tuple(sorted({texts[i] for i in unknown})))]
 
 
-def mean_places(feature: CategoryFeature, series: pd.Series) -> np.ndarray:
-    """The row of `CategoryFeature.mean_table` that belongs to each row of a column, int64 [rows]."""
+def mean_places(feature: NumberFeature | CategoryFeature, series: pd.Series) -> np.ndarray:
+    """The row of the feature's `mean_table` that belongs to each row of a column, int64 [rows]."""
+    if isinstance(feature, NumberFeature):
+        return _places_of_numbers(feature, columns.numbers_of(series, feature.unit))
     found = [np.empty(0, np.int64)]
     for part in columns.parts_of(series):
         codes, cells = columns.distinct_cells(part)
         found.append(_places(feature, [_category(cell, feature) for cell in cells])[codes])
     return np.concatenate(found)
+
+
+def _places_of_numbers(feature: NumberFeature, values: np.ndarray) -> np.ndarray:
+    known = np.array(feature.mean_values)
+    place = np.searchsorted(known, values)
+    there = np.append(known, np.nan)[place] == values
+    return np.where(there, place, len(known))
 
 
 def _places(feature: CategoryFeature, texts: Sequence[str]) -> np.ndarray:

@@ -15,6 +15,7 @@ from model_search.data.prepare_options import (
     RULES_WITH_UNITS,
 )
 from model_search.data.tabular import columns
+from model_search.data.tabular.categories.number_codes import with_codes
 from model_search.data.tabular.categories.target_means import LEAST_SHARED_ROWS, MOST_TEXTS, Target, with_means
 from model_search.data.tabular.features import (
     DATE_PARTS,
@@ -130,7 +131,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         if types.is_complex_dtype(dtype):
             return Finding(dropped="complex numbers are not supported")
         values, changes = columns.read_numbers(series)
-        return _noted(_number(name, values, target), changes)
+        return _noted(_number(name, values, target, rules), changes)
     if kind is None and columns.is_typed_date(series):
         days = columns.dates_of(series, "ymd", in_seconds=rules >= RULES_AS_IN_FILES)
         return _date(name, days, "ymd", target, rules)
@@ -144,7 +145,7 @@ def _infer(series: pd.Series, target: Target, kind: str | None, rules: int, with
         return _category(series, target, numeric=plain and kind != TEXT, rules=rules, most=most)
     numbers, unit = _read_numbers(series, kind, with_units and rules >= RULES_WITH_UNITS)
     if numbers is not None:
-        found = _with_unit(_number_from_text(name, numbers, target, forced=kind == NUMBER), unit)
+        found = _with_unit(_number_from_text(name, numbers, target, rules, forced=kind == NUMBER), unit)
         is_unsure = rules >= RULES_AS_IN_FILES and unit.is_currency
         return _noted(
             found, [_of_points(example)] if is_unsure and (example := point_of_thousands(series, unit)) else []
@@ -191,17 +192,17 @@ def _noted(found: Finding, changes: Sequence[object]) -> Finding:
     return dataclasses.replace(found, note="; ".join(filter(None, (found.note, *map(str, changes)))))
 
 
-def _number_from_text(name: str, numbers: TextNumbers, target: Target, *, forced: bool = False) -> Finding:
+def _number_from_text(name: str, numbers: TextNumbers, target: Target, rules: int, *, forced: bool = False) -> Finding:
     if not numbers.present:
         return Finding(dropped="it has no values")
-    found = _noted(_number(name, numbers.values, target, forced=forced), numbers.notes)
+    found = _noted(_number(name, numbers.values, target, rules, forced=forced), numbers.notes)
     if not isinstance(found.feature, NumberFeature):
         return found
     found = dataclasses.replace(found, feature=dataclasses.replace(found.feature, as_text=numbers.as_text))
     return _noted(found, [numbers.zeros] if numbers.zeros else [])
 
 
-def _number(name: str, values: np.ndarray, target: Target, *, forced: bool = False) -> Finding:
+def _number(name: str, values: np.ndarray, target: Target, rules: int, *, forced: bool = False) -> Finding:
     missing = np.isnan(values)
     present = values[~missing]
     if not len(present):
@@ -216,6 +217,8 @@ def _number(name: str, values: np.ndarray, target: Target, *, forced: bool = Fal
     if whole and not missing.any() and not forced and _is_counter(present, highest - lowest):
         reason = "it numbers the rows (whole numbers, each of them once)"
         return Finding(dropped=reason, fallback=feature)
+    if rules >= RULES_OF_ALL_ROWS and not forced and (codes := with_codes(feature, values, target)) is not None:
+        return Finding(codes, note=_of_means(codes, len(np.unique(present)), "whole numbers"))
     return Finding(feature)
 
 
@@ -308,7 +311,7 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if is_covered and rows - covered > NOTED_SHARE * rows:
         notes.append(f"{rare} of its {len(present)} categories are rare; they share one feature")
     if means is not None:
-        notes.append(_of_means(means, len(present)))
+        notes.append(_of_means(means, len(present), "categories"))
     return Finding(means or CategoryFeature(name, vocabulary, numeric=numeric), note="; ".join(notes))
 
 
@@ -323,12 +326,14 @@ def _can_be_looked_up(text: str) -> bool:
     return not text.endswith("\0") and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _of_means(feature: CategoryFeature, categories: int) -> str:
-    own = len(feature.mean_texts) - (MISSING_CATEGORY in feature.mean_texts)
-    also = "also " if feature.one_hot else ""
-    most = f" (at most {MOST_TEXTS})" if len(feature.mean_texts) >= MOST_TEXTS else ""
+def _of_means(feature: NumberFeature | CategoryFeature, count: int, values: str) -> str:
+    own, also = feature.mean_count, "also "
+    if isinstance(feature, CategoryFeature):
+        own -= MISSING_CATEGORY in feature.mean_texts
+        also = "also " if feature.one_hot else ""
+    most = f" (at most {MOST_TEXTS})" if feature.mean_count >= MOST_TEXTS else ""
     what = "the mean of the label" if feature.outputs == 1 else "the share of each class of the label"
-    return f"its {categories} categories are {also}read as {what}, which {own} of them have for themselves{most}"
+    return f"its {count} {values} are {also}read as {what}, which {own} of them have for themselves{most}"
 
 
 def _are_midnights(series: pd.Series, texts: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from model_search.data.inputs import InputLayout
 from model_search.data.named.prepare import text_formats
 from model_search.data.prepared_data import PreparedData
-from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature, FeatureSchema
+from model_search.data.tabular.features import CategoryFeature, DateFeature, Feature, FeatureSchema, NumberFeature
 from model_search.data.task import TargetKind, Task, tasks_of
 from model_search.data.text.tokens import TextFormat
 
@@ -105,7 +105,7 @@ def _reading(feature: Feature | None) -> tuple[object, ...]:
         return CategoryFeature, feature.vocabulary, feature.outputs
     if isinstance(feature, DateFeature):
         return DateFeature, feature.parts, feature.indicator
-    return (None,) if feature is None else (type(feature), feature.indicator)
+    return (None,) if feature is None else (NumberFeature, feature.outputs, feature.indicator)
 
 
 def _words(feature: Feature | None) -> str:
@@ -115,6 +115,8 @@ def _words(feature: Feature | None) -> str:
         means = ", with the mean of the label" if feature.outputs else ""
         return f"a category of {len(feature.vocabulary)} values{means}"
     kind = f"a date ({', '.join(feature.parts)})" if isinstance(feature, DateFeature) else "a number"
+    if isinstance(feature, NumberFeature) and feature.outputs:
+        kind += ", with the mean of the label"
     return f"{kind}, with a mark where it is missing" if feature.indicator else kind
 
 

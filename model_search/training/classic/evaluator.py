@@ -10,7 +10,7 @@ import numpy as np
 
 from model_search.data.prepared_data import PreparedData, TableData
 from model_search.data.rows import FEATURES, Arrays
-from model_search.data.tabular.features import CategoryFeature, FeatureSchema
+from model_search.data.tabular.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, KERNEL, LINEAR_MODELS, TrialKind, TrialPlan
@@ -141,13 +141,16 @@ def indicators(schema: FeatureSchema) -> np.ndarray:
 
 
 def numbers(schema: FeatureSchema) -> np.ndarray:
-    """Which columns hold numbers or parts of dates, and no categories or indicators: bool [columns]."""
+    """Which columns hold numbers or parts of dates, and no categories, means or indicators: bool [columns]."""
     found = np.ones(schema.width, bool)
     for feature, start in zip(schema.features, schema.starts, strict=True):
         end = start + feature.width
         if isinstance(feature, CategoryFeature):
             found[start:end] = False
-        elif feature.indicator:
+            continue
+        if isinstance(feature, NumberFeature):
+            found[start + feature.mean_start : start + feature.mean_start + feature.outputs] = False
+        if feature.indicator:
             found[end - 1] = False
     return found
 

@@ -1,1 +1,1 @@
-"""Columns with more categories than get features of their own."""
+"""Columns with more categories, or codes, than get features of their own."""

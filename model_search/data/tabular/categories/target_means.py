@@ -1,4 +1,4 @@
-"""Categories as the mean of the label (target encoding, Micci-Barreca 2001), shrunk towards the mean of all rows.
+"""Values of a column as the mean of the label (target encoding, Micci-Barreca 2001), shrunk towards that of all rows.
 
 A mean that counts a row's own label tells it, and a model that learns from such means trusts them too much. So the
 training rows are given those of other rows: each fifth of them the means of the other four. Validation rows are given
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from model_search.data.tabular.features import CategoryFeature, Feature, FeatureSchema
+from model_search.data.tabular.features import CategoryFeature, Feature, FeatureSchema, NumberFeature
 from model_search.data.tabular.preprocess import CLIP, mean_places
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ CLEAR_Z = 2.0  # minimum distance of the labels of rows in a mask and all others
 _SMALLEST = 1e-6  # below this a mean is that of all rows, and no weight is left
 _MOST_STRETCHED = 2.0
 _DIGITS = 6  # of what is stored
+
+
+FeatureWithMeans = TypeVar("FeatureWithMeans", bound=NumberFeature | CategoryFeature)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +101,8 @@ def with_means(feature: CategoryFeature, series: pd.Series, target: Target) -> C
     """
     if not 0 <= target.classes <= MOST_CLASSES or not feature.mean_texts:
         return None
-    found = _fitted(feature, series, target)
-    return _with_table(feature, found.table()) if found.gain > LEAST_GAIN else None
+    found = fitted_means(mean_places(feature, series), feature.mean_count, target)
+    return with_table(feature, found.table()) if found.gain > LEAST_GAIN else None
 
 
 def give_means_of_others(
@@ -123,23 +126,25 @@ def give_means_of_others(
     """
     found = list[Feature]()
     for feature, start in zip(schema.features, schema.starts, strict=True):
-        if not isinstance(feature, CategoryFeature) or not feature.outputs:
+        if not isinstance(feature, NumberFeature | CategoryFeature) or not feature.outputs:
             found.append(feature)
             continue
-        means = _fitted(feature, frame[feature.column], target)
-        matrix[:, start + feature.one_hot : start + feature.width] = means.rows
+        means = fitted_means(mean_places(feature, frame[feature.column]), feature.mean_count, target)
+        begin = start + feature.mean_start
+        matrix[:, begin : begin + feature.outputs] = means.rows
         if later is not None:
             means = means.counting(feature, later[0][feature.column], later[1])
-        found.append(_with_table(feature, means.table()))
+        found.append(with_table(feature, means.table()))
     return dataclasses.replace(schema, features=tuple(found))
 
 
-def _with_table(feature: CategoryFeature, table: np.ndarray) -> CategoryFeature:
+def with_table(feature: FeatureWithMeans, table: np.ndarray) -> FeatureWithMeans:
+    """The feature with the means of a table, as `Means.table` gives it."""
     return dataclasses.replace(feature, means=tuple(round(value, _DIGITS) for value in table.ravel().tolist()))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Units:
+class Units:
     """The units of labels and weights: those of the training rows, whose mean is 0.
 
     Attributes:
@@ -153,7 +158,7 @@ class _Units:
     weight: float
 
     @classmethod
-    def of(cls, target: Target) -> _Units:
+    def of(cls, target: Target) -> Units:
         """Those of the training rows."""
         values, weights = target.outputs(), target.weights_of_rows()
         center = np.average(values, axis=0, weights=weights)
@@ -170,7 +175,7 @@ class _Units:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Means:
+class Means:
     """The means of the label.
 
     Attributes:
@@ -189,27 +194,35 @@ class _Means:
     mass: np.ndarray
     strength: np.ndarray
     scale: np.ndarray
-    units: _Units
+    units: Units
 
     def table(self) -> np.ndarray:
         """Those of all rows, by text and then for all others, as in the matrix, float64 [texts + 1, outputs]."""
         return np.clip(_shrunk(self.sums, self.mass[:, None], self.strength) / self.scale, -CLIP, CLIP)
 
-    def counting(self, feature: CategoryFeature, series: pd.Series, target: Target) -> _Means:
+    def counting(self, feature: NumberFeature | CategoryFeature, series: pd.Series, target: Target) -> Means:
         """The same with further rows: a model that has read the means of the training rows reads these as well."""
         places, values = mean_places(feature, series), self.units.values(target)
-        own = (places < len(feature.mean_texts)) * self.units.weights(target)
+        own = (places < feature.mean_count) * self.units.weights(target)
         sums = [np.bincount(places, own * column, len(self.mass)) for column in values.T]
         mass = self.mass + np.bincount(places, own, len(self.mass))
         return dataclasses.replace(self, sums=self.sums + np.stack(sums, axis=1), mass=mass)
 
 
-def _fitted(feature: CategoryFeature, series: pd.Series, target: Target) -> _Means:
-    places, units = mean_places(feature, series), _Units.of(target)
+def fitted_means(places: np.ndarray, known: int, target: Target) -> Means:
+    """The means of the label by the values of a column.
+
+    Args:
+        places: The place of each training row's value among those with a mean for themselves, int [rows]; `known` for
+            all others.
+        known: How many of them there are.
+        target: The labels.
+    """
+    units = Units.of(target)
     values, weights = units.values(target), units.weights(target)
-    folds, count = target.folds(), FOLDS * (len(feature.mean_texts) + 1)
+    folds, count = target.folds(), FOLDS * (known + 1)
     cells = FOLDS * places + folds
-    own = (places < len(feature.mean_texts)) * weights  # all others have the mean of all rows
+    own = (places < known) * weights  # all others have the mean of all rows
     mass = np.bincount(cells, own, count).reshape(-1, FOLDS)
     all_mass = mass.sum(axis=1)
     sums, strengths, rows = list[np.ndarray](), list[float](), list[np.ndarray]()
@@ -222,7 +235,7 @@ def _fitted(feature: CategoryFeature, series: pd.Series, target: Target) -> _Mea
     shrunk = np.stack(rows, axis=1)
     gain, scale = _gain(values, shrunk, weights), _scale(shrunk)
     given = np.clip(shrunk / scale, -CLIP, CLIP)
-    return _Means(given, gain, np.stack(sums, axis=1), all_mass, np.array(strengths), scale, units)
+    return Means(given, gain, np.stack(sums, axis=1), all_mass, np.array(strengths), scale, units)
 
 
 def _strength(sums: np.ndarray, mass: np.ndarray, squares: float) -> float:
