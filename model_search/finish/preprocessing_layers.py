@@ -138,7 +138,7 @@ def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]
     for position, feature in enumerate(features):
         if feature.outputs:
             parts.append(_means(inputs[position], feature))
-            columns += [(position, feature.mean_start + output) for output in range(feature.outputs)]
+            columns += [(position, column) for column in range(feature.one_hot, feature.width)]
     return (ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]), columns
 
 
@@ -160,11 +160,11 @@ def _one_hot(inputs: Sequence[Any], features: Sequence[CategoryFeature]) -> _Col
 
 
 def _means(texts: Any, feature: CategoryFeature) -> Any:
-    """The means of the label, float32 [rows, outputs], by a lookup of the column's own."""
+    """The means of the label, and the place, float32 [rows, columns], by a lookup of the column's own."""
     lookup, number = _lookup(set(feature.mean_texts))
     place = {text: index for index, text in enumerate(feature.mean_texts)}
     order = [len(place), *(place[text] for text in number)]  # what is out of vocabulary comes first
-    return ops.take(feature.mean_table[order], ops.cast(lookup(texts), "int32"), axis=0)
+    return ops.take(feature.told[order], ops.cast(lookup(texts), "int32"), axis=0)
 
 
 def _lookup(texts: Collection[str]) -> tuple[layers.StringLookup, dict[str, int]]:

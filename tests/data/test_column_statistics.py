@@ -63,8 +63,8 @@ def test_means_of_categories_are_numbers():
         rng.normal(size=200)[codes] + 0.1 * rng.normal(size=1000),
     )
     hot = data.preprocessor.schema.features[0].one_hot
-    assert spec.widths == (hot, 1, 1)
-    assert [bool(values) for values in spec.quantiles] == [False, True, True]
+    assert spec.widths == (hot, 1, 1, 1)
+    assert [bool(values) for values in spec.quantiles] == [False, True, True, True]
     values = data.train.inputs[FEATURES][:, hot]
     assert spec.quantiles[1][0] == values.min()
     assert spec.quantiles[1][-1] == values.max()

@@ -37,7 +37,7 @@ def fitted(column, target):
     matrix = Preprocessor(schema).transform(column.to_frame())
     give_means_of_others(matrix, schema, column.to_frame(), target)
     (feature,) = schema.features
-    return feature, matrix[:, feature.one_hot :], notes
+    return feature, matrix[:, feature.one_hot : feature.one_hot + feature.outputs], notes
 
 
 def prepared(column, labels, valid_fraction=0.2, rules=8, **more):
@@ -49,12 +49,24 @@ def prepared(column, labels, valid_fraction=0.2, rules=8, **more):
 def test_codes_with_few_rows_each_are_read_as_the_mean_of_the_label():
     column, numbers = coded(np.random.default_rng(0))
     feature, means, notes = fitted(column, Target(numbers, 0))
-    assert (feature.vocabulary, feature.outputs, feature.width) == (feature.vocabulary, 1, feature.one_hot + 1)
+    assert (feature.outputs, feature.places, feature.width) == (1, True, feature.one_hot + 2)
     assert np.corrcoef(means[:, 0], numbers)[0, 1] > 0.8
     counts = column.value_counts()
     assert feature.mean_texts == tuple(sorted(counts.index))
     said = f"its {len(counts)} categories are also read as the mean of the label, which {len(feature.mean_texts)} of"
     assert any(said in note for note in notes)
+
+
+def test_the_place_of_a_category_is_in_the_order_of_texts():
+    column, numbers = coded(np.random.default_rng(0))
+    feature, _, _ = fitted(column, Target(numbers, 0))
+    later = pd.DataFrame({"code": [*feature.mean_texts, "never seen", None]})
+    places = Preprocessor(FeatureSchema((feature,))).transform(later)[:, -1]
+    assert (np.diff(places[:-2]) > 0).all()
+    assert places[-1] == places[-2] < places[0]
+    np.testing.assert_allclose((np.mean(places[:-1]), np.std(places[:-1])), (0, 1), atol=1e-5)
+    before = CategoryFeature("code", feature.vocabulary, False, feature.mean_texts, feature.means)
+    assert before.width == feature.width - 1  # as stored without places
 
 
 def test_texts_of_single_rows_have_no_mean_where_most_rows_have_one_of_their_own():
@@ -222,7 +234,7 @@ def test_postcodes_are_kept_where_their_means_predict():
     """5 rows a code: no 100 codes hold a tenth of the rows, and such a column was left out."""
     column, numbers = coded(np.random.default_rng(0), rows=10_000, codes=2500)
     feature, means, notes = fitted(column, Target(numbers, 0))
-    assert (feature.vocabulary, feature.width, means.shape[1]) == ((), 1, 1)
+    assert (feature.vocabulary, feature.width, means.shape[1]) == ((), 2, 1)
     assert notes == [
         f"column 'code': its {column.nunique()} categories are read as the mean of the label, which "
         f"{len(feature.mean_texts)} of them have for themselves"

@@ -45,7 +45,7 @@ def categories(draw, name):
     if draw(st.booleans()):
         return CategoryFeature(name, draw(different))
     vocabulary, own = draw(st.just(()) | different), draw(different)
-    return CategoryFeature(name, vocabulary, mean_texts=own, means=draw(means_of(len(own))))
+    return CategoryFeature(name, vocabulary, mean_texts=own, means=draw(means_of(len(own))), places=draw(st.booleans()))
 
 
 @st.composite

@@ -182,6 +182,21 @@ def test_a_class_without_training_rows_is_never_predicted(name, kept):
     assert (logits.argmax(axis=1) == rows.targets).mean() > 0.45
 
 
+@pytest.mark.parametrize(
+    ("name", "divides"),
+    [("boosted_trees", True), ("random_forest", True), ("deep_boosted_trees", False), ("extra_trees", False)],
+)
+def test_deep_trees_and_extremely_randomised_ones_leave_out_means_of_the_label(name, divides):
+    rows = dataclasses.replace(table(0), means=np.array([False, True, True, False]))
+    for known in (rows, dataclasses.replace(rows, means=None)):
+        _, fitted = last(name, known, steps=5)
+        model = classic_model(fitted.arrays, 1, "it")
+        changed = rows.features.copy()
+        changed[:, 1:3] = rows.features[::-1, 1:3]
+        is_same = np.array_equal(np.asarray(model(changed)), np.asarray(model(rows.features)))
+        assert is_same == (known is rows and not divides)
+
+
 def test_thresholds_are_rounded_so_that_rows_go_the_same_way():
     thresholds = np.array([0.1, -0.1, 1 / 3, 1e300, -1e300, np.inf, 0.5])
     found = rounded_down(thresholds)

@@ -17,7 +17,7 @@ from model_search.metadata.trial import TrialKind
 from model_search.search.planning.classic_models import classic_plan, with_length_of
 from model_search.towers.classic_arrays import FURTHEST, LINEAR, as_logits, checked, parameters_of, without_clip
 from model_search.towers.classic_models import bag_of_classic_models, classic_model
-from model_search.training.classic.evaluator import numbers
+from model_search.training.classic.evaluator import means, numbers
 from model_search.training.classic.fitted import ClassicRows
 from model_search.training.classic.fitting import fitted_models, patience
 
@@ -174,6 +174,16 @@ def test_numbers_are_neither_categories_nor_means_nor_indicators():
     )
     of_codes = [True, False, False, False]
     assert numbers(FeatureSchema(features)).tolist() == [True, False, *[False] * 3, True, True, False, *of_codes]
+
+
+def test_means_of_the_label_are_told_from_numbers_categories_and_places():
+    features = (
+        NumberFeature("a", 0.0, 1.0, indicator=True, mean_values=(1.0,), means=(0.1, 0.2)),
+        CategoryFeature("b", ("x",), mean_texts=("x", "y"), means=(0.1, 0.2, 0.3), places=True),
+        DateFeature("c", ("days",), (0.0,), (1.0,)),
+    )
+    assert means(FeatureSchema(features)).tolist() == [False, True, False, False, False, True, False, False]
+    assert means(FeatureSchema(features[2:])) is None
 
 
 def test_files_and_bags_of_both_forms(tmp_path):

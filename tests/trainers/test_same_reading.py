@@ -182,4 +182,4 @@ def test_a_category_with_the_mean_of_the_label_is_another_one():
     without = {**first, "mean_texts": [], "means": []}
     said, _ = other_readings({**data.description, "schema": {"features": [without, second]}}, data)
     what = f"a category of {len(first['vocabulary'])} values"
-    assert said == f"column 'code' is {what}, not {what}, with the mean of the label"
+    assert said == f"column 'code' is {what}, not {what}, with the mean of the label and its place"

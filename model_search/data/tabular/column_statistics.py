@@ -58,7 +58,7 @@ def _kinds(schema: FeatureSchema) -> Iterator[tuple[int, bool]]:
         if isinstance(feature, CategoryFeature):
             if feature.one_hot:
                 yield feature.one_hot, False
-            yield from itertools.repeat((1, True), feature.outputs)
+            yield from itertools.repeat((1, True), feature.width - feature.one_hot)
             continue
         numbers = 1 + feature.outputs if isinstance(feature, NumberFeature) else len(feature.parts)
         yield from itertools.repeat((1, True), numbers)

@@ -10,8 +10,8 @@ Every feature becomes one or more adjacent columns of a float32 matrix, in the o
   label for each of them, as for categories; and, with `indicator`, 1.0 where it was missing.
 * `CategoryFeature`: one column per vocabulary entry and a last one for everything else (unseen, missing if that is not
   in the vocabulary); then, where it has means, the mean of the label for each category, see
-  `categories/target_means.py`. Texts are stripped of surrounding white space; whole numbers are written without a
-  fraction.
+  `categories/target_means.py`, and its place among the others in the order of their texts. Texts are stripped of
+  surrounding white space; whole numbers are written without a fraction.
 * `DateFeature`: parts of a date, each one standardised like a number.
 """
 
@@ -42,7 +42,7 @@ def float_type(center: float, scale: float, far: float) -> str:
 
 
 class WithMeans:
-    """A feature whose last entries tell the mean of the label, for some of its values and for all others.
+    """A feature some of whose columns tell the mean of the label, for some of its values and for all others.
 
     Attributes:
         means: For each value with a mean for itself, in order, and then for all others, a number for each of the
@@ -125,7 +125,10 @@ class CategoryFeature(WithMeans):
     """A column of categories; `numeric` where the raw values are numbers or booleans rather than text.
 
     `mean_texts` are the categories that have a mean of the label for themselves (see `WithMeans`). Where there are
-    means the vocabulary may be empty: then there is no column for everything else, either.
+    means the vocabulary may be empty: then there is no column for everything else, either. `places`: the last column is
+    the place of the category among `mean_texts`, standardised; all others come before the first. Names and codes that
+    begin alike are often alike, and by their places trees can tell categories from each other, which by the means they
+    cannot: the rows of a category have different means while models are trained on them.
     """
 
     column: str
@@ -133,11 +136,17 @@ class CategoryFeature(WithMeans):
     numeric: bool = False
     mean_texts: tuple[str, ...] = ()
     means: tuple[float, ...] = ()
+    places: bool = False
 
     @property
     def width(self) -> int:
         """Number of columns in the matrix."""
-        return self.one_hot + self.outputs
+        return self.one_hot + self.outputs + self.has_place
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a column tells the place; a category without means has none."""
+        return self.places and bool(self.means)
 
     @property
     def one_hot(self) -> int:
@@ -153,6 +162,14 @@ class CategoryFeature(WithMeans):
     def mean_start(self) -> int:
         """The first of the columns that tell the mean."""
         return self.one_hot
+
+    @functools.cached_property
+    def told(self) -> np.ndarray:
+        """The means and the place, float32 [categories with a mean and a last row for all others, columns]."""
+        if not self.has_place:
+            return self.mean_table
+        places = np.append(np.arange(1.0, self.mean_count + 1), 0.0)
+        return np.column_stack([self.mean_table, (places - places.mean()) / (places.std() or 1.0)]).astype(np.float32)
 
     @functools.cached_property
     def known(self) -> frozenset[str]:

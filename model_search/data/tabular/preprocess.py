@@ -214,7 +214,7 @@ def _fill_categories(block: np.ndarray, feature: CategoryFeature, series: pd.Ser
         bins = np.array([position.get(text, len(position)) for text in [*texts, MISSING_CATEGORY]], dtype=np.int64)
         block[np.arange(len(codes)), bins[codes]] = 1.0
     if feature.outputs:
-        block[:, feature.one_hot :] = feature.mean_table[_places(feature, texts)[codes]]
+        block[:, feature.one_hot :] = feature.told[_places(feature, texts)[codes]]
     unknown = [index for index, text in enumerate(texts) if text != MISSING_CATEGORY and text not in feature.known]
     rows = int(np.isin(codes, unknown).sum()) if unknown else 0
     if not rows:

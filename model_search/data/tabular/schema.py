@@ -300,7 +300,8 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if rules >= RULES_OF_ALL_ROWS and rows - covered > least_rare and (is_covered or words < _WORDS_OF_TEXT):
         own = tuple(sorted(filter(_can_be_looked_up, by_rows[:MOST_TEXTS])))
         shown = vocabulary if is_covered else ()
-        means = with_means(CategoryFeature(name, shown, numeric=numeric, mean_texts=own), series, target)
+        bare = CategoryFeature(name, shown, numeric=numeric, mean_texts=own, places=True)
+        means = with_means(bare, series, target)
     if not is_covered and means is None:
         what = "it is free text" if words >= _WORDS_OF_TEXT else "it has too many different values to be categories"
         return Finding(dropped=f"{what} ({len(present)} different ones in {rows} rows)")

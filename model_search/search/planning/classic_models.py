@@ -21,6 +21,8 @@ _FASTEST = 0.2  # learning rate of boosting
 # one that counts is missing from too many splits otherwise.
 _LEAST_COLUMNS = 6
 
+LEFT_OUT = "left_out"  # means of the label, in models that tell categories from each other by their places
+
 IN_ORDER = "ordered"  # how boosted trees read categories: as places in an order; as a column for each otherwise
 
 _FORMS = ("clipped", "unclipped")  # of number columns, for the linear model
@@ -51,9 +53,13 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
             "least_columns": _LEAST_COLUMNS,
             "rounds": 40,
             "least_in_leaf": 5,
+            "target_means": LEFT_OUT,
         },
     ),
-    "extra_trees": (60, {"least_in_leaf": 1, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
+    "extra_trees": (
+        60,
+        {"least_in_leaf": 1, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS, "target_means": LEFT_OUT},
+    ),
     "random_forest": (60, {"least_in_leaf": 2, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
     "linear": (12, {"weakest_penalty": 0.1, "factor": 10.0, "numbers": "both"}),
     # Of the penalty with which all weights are 0.

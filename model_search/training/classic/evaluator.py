@@ -155,6 +155,15 @@ def numbers(schema: FeatureSchema) -> np.ndarray:
     return found
 
 
+def means(schema: FeatureSchema) -> np.ndarray | None:
+    """Which columns are means of the label, bool [columns]; None where there are none."""
+    found = np.zeros(schema.width, bool)
+    for feature, start in zip(schema.features, schema.starts, strict=True):
+        if isinstance(feature, NumberFeature | CategoryFeature):
+            found[start + feature.mean_start : start + feature.mean_start + feature.outputs] = True
+    return found if found.any() else None
+
+
 def categories(schema: FeatureSchema) -> tuple[tuple[int, int], ...]:
     """For each category the first column and the one after the last of those that are 1 for one of its values."""
     return tuple(
@@ -244,5 +253,6 @@ def _rows(data: TableData) -> ClassicRows:
         weights=None if weights is None else averaging_one(weights),
         indicator=indicators(schema),
         numbers=numbers(schema),
+        means=means(schema),
         categories=categories(schema),
     )

@@ -24,6 +24,7 @@ class ClassicRows:
         weights: float [rows], or None.
         indicator: See `classic_arrays`.
         numbers: bool [columns], which columns are standardised numbers with a smooth clip; None for none.
+        means: bool [columns], which columns are means of the label; None where there are none.
         categories: The first column and the one after the last of those that tell a row's category, 1 for one of them.
     """
 
@@ -33,12 +34,17 @@ class ClassicRows:
     weights: np.ndarray | None
     indicator: np.ndarray
     numbers: np.ndarray | None = None
+    means: np.ndarray | None = None
     categories: tuple[tuple[int, int], ...] = ()
 
     @property
     def is_classification(self) -> bool:
         """Whether classes are predicted."""
         return self.task.kind is TaskKind.CLASSIFICATION
+
+    def without_means(self) -> ClassicRows:
+        """The same with 0 in place of all means of the label, by which no tree divides them then."""
+        return self if self.means is None else dataclasses.replace(self, features=self.features * ~self.means)
 
 
 def columns_of_a_split(usual: int, columns: int, plan: TrialPlan) -> int:

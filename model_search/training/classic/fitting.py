@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from model_search.metadata.trial import KERNEL, LINEAR_MODELS, TrialPlan
-from model_search.search.planning.classic_models import forms
+from model_search.search.planning.classic_models import LEFT_OUT, forms
 from model_search.training.classic.boosting import boosted_trees
 from model_search.training.classic.fitted import ClassicRows, Fitted
 from model_search.training.classic.forests import extra_trees, random_forest
@@ -45,6 +45,8 @@ def fitted_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iter
     """
     from threadpoolctl import threadpool_limits
 
+    if plan.hyperparameters.get("target_means") == LEFT_OUT:
+        rows = rows.without_means()
     steps = _FITS[str(plan.classic)](plan, rows, valid)
     while True:
         # One thread: the same numbers on every machine, and no core that another worker has.
