@@ -105,6 +105,14 @@ def test_missing_and_unknown_numbers_have_the_mean_of_all_rows():
     np.testing.assert_array_equal(rows[:, 2], [1.0, 0.0, 0.0, 0.0])
 
 
+def test_numbers_of_single_rows_have_no_mean_where_most_rows_have_one_of_their_own():
+    rng = np.random.default_rng(0)
+    drawn = rng.permutation(np.concatenate([np.repeat(np.arange(400), 4), np.arange(400, 2400)]))
+    numbers = rng.normal(size=2400)[drawn] + 0.1 * rng.normal(size=len(drawn))
+    feature, _ = feature_of(pd.Series(2 * drawn, name="x"), Target(numbers, 0))
+    assert feature.mean_values == tuple(2.0 * np.arange(400))
+
+
 def test_the_most_frequent_have_a_mean(monkeypatch):
     monkeypatch.setattr(number_codes, "MOST_TEXTS", 300)
     column, numbers = coded()

@@ -14,7 +14,7 @@ from model_search.finish.students.comparison import DistanceFromTeacher, ErrorOn
 from model_search.finish.students.parts import Way, Whole, part_of
 from model_search.metadata.final_models import FinalMember
 from model_search.metadata.trial import TrialKind
-from model_search.search.planning.classic_models import classic_plan
+from model_search.search.planning.classic_models import FORESTS, classic_plan
 from model_search.towers.classic_arrays import checked, parameters_of
 from model_search.towers.classic_models import classic_model
 from model_search.training.classic.fitted import ClassicRows
@@ -32,7 +32,10 @@ def fitted(name, classes, steps=10, seed=0):
     task = Task(TaskKind.CLASSIFICATION, "y", 2) if classes else Task(TaskKind.REGRESSION, "y", 1)
     targets = (signal > 0).astype(np.int32) if classes else signal.astype(np.float32)
     rows = ClassicRows(task, features, targets, None, np.full(3, -1, np.int32))
-    plan = dataclasses.replace(classic_plan(name, 3, seed=7), steps=steps)
+    plan = classic_plan(name, 3, seed=7, several_leaves=())
+    plan = dataclasses.replace(plan, steps=steps, hyperparameters=dict(plan.hyperparameters))
+    if name in FORESTS:
+        plan.hyperparameters["leaf_sizes"] = "1"
     unseen = np.random.default_rng(9).normal(size=(100, 3)).astype(np.float32)
     return list(fitted_models(plan, rows, features))[-1].arrays, unseen, plan
 

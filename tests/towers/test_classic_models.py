@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from model_search.data.task import Task, TaskKind
 from model_search.errors import StudyError
-from model_search.search.planning.classic_models import classic_plan
+from model_search.search.planning.classic_models import classic_plan, leaf_sizes, with_length_of
 from model_search.towers import classic_models, compiled_trees
 from model_search.towers.classic_arrays import as_logits, checked, with_missing
 from model_search.towers.classic_models import bag_of_classic_models, classic_model
@@ -59,6 +59,8 @@ def table(classes, rows=300, seed=0):
 def last(name, rows, steps=None, without=(), **changes):
     plan = classic_plan(name, 3, seed=7)
     given = {known: value for known, value in plan.hyperparameters.items() if known not in without}
+    if "leaf_sizes" in given:
+        given["leaf_sizes"] = "1"
     plan = dataclasses.replace(plan, hyperparameters=given | changes)
     if steps is not None:
         plan = dataclasses.replace(plan, steps=steps)
@@ -75,7 +77,7 @@ def of_scikit_learn(name, plan, rows):
     elif name in KINDS:
         kind = KINDS[name][is_class]
         model = kind(
-            n_estimators=plan.steps, min_samples_leaf=given["least_in_leaf"], max_depth=32, random_state=plan.seed,
+            n_estimators=plan.steps, min_samples_leaf=leaf_sizes(plan)[0], max_depth=32, random_state=plan.seed,
             max_features=1.0 if "least_columns" in given else "sqrt" if is_class else 0.5,
         )  # fmt: skip
         model.fit(rows.features, rows.targets, sample_weight=rows.weights)
@@ -115,10 +117,10 @@ def test_trees_predict_what_scikit_learn_predicts(name, classes):
 @pytest.mark.parametrize("classes", [0, 3])
 def test_a_plan_of_an_earlier_version_draws_a_share_of_the_columns_however_few(name, classes):
     rows = table(classes)
-    plan, fitted = last(name, rows, steps=10, without=("least_columns",), least_in_leaf=5)
+    plan, fitted = last(name, rows, steps=10, without=("least_columns", "leaf_sizes"), least_in_leaf=5)
     found = as_logits(fitted.outputs, rows.task.logits_dimension)
     assert found == pytest.approx(of_scikit_learn(name, plan, rows), abs=1e-5)
-    later, _ = last(name, rows, steps=10, least_in_leaf=5)
+    later, _ = last(name, rows, steps=10, without=("leaf_sizes",), least_in_leaf=5)
     assert np.abs(of_scikit_learn(name, later, rows) - found).max() > 0.01
 
 
@@ -248,6 +250,33 @@ def test_a_forest_of_many_rows_has_larger_leaves():
         plan = dataclasses.replace(plan, hyperparameters={"least_in_leaf": 1, "most_nodes": most})
         fitted = list(fitted_models(plan, rows, rows.features))[-1]
         assert len(fitted.arrays["feature"]) in expected
+
+
+def test_leaves_of_several_sizes_are_tried_and_a_step_tells_which():
+    rows = table(0)
+    plan = classic_plan("random_forest", 3, seed=7)
+    assert (plan.steps, leaf_sizes(plan)) == (180, (10, 3, 1))
+    every = list(fitted_models(plan, rows, rows.features))
+    assert [each.step for each in every] == list(range(5, 181, 5))
+    for step, size, trees in ((60, 10, 60), (85, 3, 25), (180, 1, 60)):
+        again = with_length_of(plan, step)
+        assert (again.steps, leaf_sizes(again)) == (trees, (size,))
+        found = list(fitted_models(again, rows, rows.features))[-1]
+        (known,) = (each for each in every if each.step == step)
+        for name, array in known.arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array)
+
+
+def test_leaves_are_larger_where_a_forest_would_have_too_many_nodes():
+    rows = table(0)
+    plan = classic_plan("extra_trees", 3, seed=7)
+    for most, sizes in ((100_000, 3), (15_000, 2), (3_000, 1)):
+        few = dataclasses.replace(plan, hyperparameters={**plan.hyperparameters, "most_nodes": most})
+        every = list(fitted_models(few, rows, rows.features))
+        assert len(every) == 12 * sizes
+        assert max(len(each.arrays["feature"]) for each in every) <= 1.1 * most
+    tiny = dataclasses.replace(plan, hyperparameters={**plan.hyperparameters, "most_nodes": 1})
+    assert list(fitted_models(tiny, rows, rows.features))[-1].step == 60
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from model_search.data.rows import Rows
 from model_search.data.tabular.features import CategoryFeature, FeatureSchema, NumberFeature
 from model_search.data.task import Task, TaskKind
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS
-from model_search.search.planning.classic_models import AS_USUAL, Boosting, classic_plan
-from model_search.training.classic.evaluator import boosting_in_time, classic_models
+from model_search.search.planning.classic_models import AS_USUAL, FORESTS, Boosting, classic_plan, leaf_sizes
+from model_search.training.classic.evaluator import boosting_in_time, classic_models, several_leaves_in_time
 
 ALL = tuple(name for name in CLASSIC_MODELS if name != "sparse_linear")
 SHALLOW = tuple(name for name in ALL if name != "deep_boosted_trees")
@@ -22,12 +22,8 @@ def table(rows=100, columns=5, classes=2):
     task = Task(TaskKind.CLASSIFICATION, "y", classes) if classes else Task(TaskKind.REGRESSION, "y", 1)
     labels = np.zeros(rows, np.int32) if classes else np.zeros((rows, 1), np.float32)
     given = Rows.of(np.zeros((rows, columns), np.float32), labels)
-    return TableData(task, given, given.take(slice(2)), "", {"schema": {}})
-
-
-def of_numbers(rows, columns, classes):
     schema = FeatureSchema(tuple(NumberFeature(f"number {column}", 0.0, 1.0) for column in range(columns)))
-    return dataclasses.replace(table(rows, columns, classes), description={"schema": schema.to_json()})
+    return TableData(task, given, given.take(slice(2)), "", {"schema": schema.to_json()})
 
 
 @pytest.mark.parametrize("classes", [0, 2, 30])
@@ -57,12 +53,24 @@ def test_deep_trees_where_classes_are_few_and_there_is_time_for_them():
 
 def test_forests_where_there_is_time_to_grow_them():
     forests = {"extra_trees", "random_forest"}
-    many = of_numbers(rows=200_000, columns=40, classes=0)
+    many = table(rows=200_000, columns=40, classes=0)
     # 60 trees of 16,666 nodes at most compare half of the columns on 14 levels: 33.7 s, and twice that
     for limit, expected in ((134, set()), (136, {"extra_trees"}), (269, {"extra_trees"}), (271, forests)):
         assert forests & set(classic_models(many, time_limit=limit)) == expected
     assert forests <= set(classic_models(many))
-    assert forests <= set(classic_models(of_numbers(rows=200_000, columns=40, classes=2), time_limit=120))  # 6 columns
+    assert forests <= set(classic_models(table(rows=200_000, columns=40, classes=2), time_limit=120))  # 6 columns
+
+
+def test_forests_have_leaves_of_several_sizes_where_there_is_time_to_grow_them():
+    data = table(rows=20_000, columns=20, classes=0)
+    # 180 trees of 16,666 nodes at most compare half of the columns on 14 levels: 5.05 s, and twice that
+    for limit, expected in ((40, ()), (41, ("extra_trees",)), (80, ("extra_trees",)), (81, FORESTS), (None, FORESTS)):
+        assert several_leaves_in_time(data, limit) == expected
+    features = [NumberFeature("x", 0.0, 1.0), CategoryFeature("c", tuple(map(str, range(18))))]
+    categories = {"schema": FeatureSchema(tuple(features)).to_json()}
+    assert several_leaves_in_time(dataclasses.replace(data, description=categories), 16) == FORESTS
+    plans = [classic_plan("extra_trees", 6, 1, several_leaves=names) for names in (FORESTS, ("random_forest",))]
+    assert [(plan.steps, leaf_sizes(plan)) for plan in plans] == [(180, (10, 3, 1)), (60, (3,))]
 
 
 WIDE = ("linear", "sparse_linear", "boosted_trees", "extra_trees", "kernel", "deep_boosted_trees", "random_forest")
@@ -89,7 +97,7 @@ def test_boosting_has_fewer_rounds_where_time_is_short():
     assert boosting_in_time(table(rows=40_000, columns=100), None) == AS_USUAL
     assert boosting_in_time(table(), time_limit=120) == AS_USUAL
     assert boosting_in_time(table(rows=40_000, columns=100), time_limit=126).share == pytest.approx(0.5)
-    three = of_numbers(rows=40_000, columns=100, classes=3)
+    three = table(rows=40_000, columns=100, classes=3)
     assert boosting_in_time(three, time_limit=126) == Boosting(pytest.approx(1 / 6))
     plans = {share: classic_plan("boosted_trees", 3, 7, Boosting(share)) for share in (1.0, 0.5, 0.1)}
     assert {share: plan.steps for share, plan in plans.items()} == {1.0: 800, 0.5: 400, 0.1: 80}

@@ -16,7 +16,7 @@ from model_search.data.prepare_options import (
 )
 from model_search.data.tabular import columns
 from model_search.data.tabular.categories.number_codes import with_codes
-from model_search.data.tabular.categories.target_means import LEAST_SHARED_ROWS, MOST_TEXTS, Target, with_means
+from model_search.data.tabular.categories.target_means import MOST_TEXTS, Target, least_shared_rows, with_means
 from model_search.data.tabular.features import (
     DATE_PARTS,
     MISSING_CATEGORY,
@@ -288,7 +288,7 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if len(present) == sum(present.values()) and len(present) > 2:
         return Finding(dropped="it is an identifier or free text (every row has its own)")
     least = 2 if rows < 200 else 3 if rows < 1000 else 5
-    fewest = _least_rows(counts)
+    fewest = least_shared_rows(np.array([*counts.values()]))
     by_rows = sorted((text for text, count in counts.items() if count >= fewest), key=lambda t: (-counts[t], t))
     frequent = [text for text in by_rows if counts[text] >= least]
     vocabulary = tuple(sorted(frequent[:most]))
@@ -314,12 +314,6 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if means is not None:
         notes.append(_of_means(means, len(present), "categories"))
     return Finding(means or CategoryFeature(name, vocabulary, numeric=numeric), note="; ".join(notes))
-
-
-def _least_rows(counts: Mapping[str, int]) -> int:
-    """How many rows a text has at least that has a mean: more than one where most rows have a text of their own."""
-    shared = sum(count for count in counts.values() if count > 1)
-    return 1 if 2 * shared > sum(counts.values()) else LEAST_SHARED_ROWS
 
 
 def _can_be_looked_up(text: str) -> bool:

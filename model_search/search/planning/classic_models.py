@@ -7,7 +7,7 @@ of few columns where networks are smooth.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from model_search.metadata.trial import BOOSTED, KERNEL, LINEAR_MODELS, HyperparameterValue, TrialKind, TrialPlan
 
@@ -27,8 +27,12 @@ IN_ORDER = "ordered"  # how boosted trees read categories: as places in an order
 
 _FORMS = ("clipped", "unclipped")  # of number columns, for the linear model
 
-# What a model is trained with: steps (rounds of boosting; trees; strengths of the penalty in each form of the numbers
-# or for each width of the kernel) and hyperparameters.
+FORESTS = ("extra_trees", "random_forest")
+_TREES = 60
+_LEAF_SIZES, _USUAL_LEAF = ("10", "3", "1"), "3"  # least rows in a leaf of a forest, those that are tried
+
+# What a model is trained with: steps (rounds of boosting; trees with leaves of each size; strengths of the penalty in
+# each form of the numbers or for each width of the kernel) and hyperparameters.
 _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
     "boosted_trees": (
         800,
@@ -57,10 +61,18 @@ _SETTINGS: Mapping[str, tuple[int, Mapping[str, HyperparameterValue]]] = {
         },
     ),
     "extra_trees": (
-        60,
-        {"least_in_leaf": 1, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS, "target_means": LEFT_OUT},
+        _TREES * len(_LEAF_SIZES),
+        {
+            "leaf_sizes": ",".join(_LEAF_SIZES),
+            "most_nodes": 1_000_000,
+            "least_columns": _LEAST_COLUMNS,
+            "target_means": LEFT_OUT,
+        },
     ),
-    "random_forest": (60, {"least_in_leaf": 2, "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS}),
+    "random_forest": (
+        _TREES * len(_LEAF_SIZES),
+        {"leaf_sizes": ",".join(_LEAF_SIZES), "most_nodes": 1_000_000, "least_columns": _LEAST_COLUMNS},
+    ),
     "linear": (12, {"weakest_penalty": 0.1, "factor": 10.0, "numbers": "both"}),
     # Of the penalty with which all weights are 0.
     "sparse_linear": (24, {"weakest_penalty": 0.003, "factor": 1.6, "numbers": "both"}),
@@ -102,7 +114,13 @@ def classic_key(name: str) -> str:
     return f"classic:{name}"
 
 
-def classic_plan(name: str, trial_id: int, seed: int, boosting: Boosting = AS_USUAL) -> TrialPlan:
+def classic_plan(
+    name: str,
+    trial_id: int,
+    seed: int,
+    boosting: Boosting = AS_USUAL,
+    several_leaves: Collection[str] = FORESTS,
+) -> TrialPlan:
     """The plan of a trial that trains one of the `CLASSIC_MODELS`.
 
     Args:
@@ -110,9 +128,12 @@ def classic_plan(name: str, trial_id: int, seed: int, boosting: Boosting = AS_US
         trial_id: The trial.
         seed: Of everything random in it.
         boosting: How boosted trees are trained.
+        several_leaves: The forests that are grown with leaves of several sizes, and not of the usual size alone.
     """
     steps, given = _SETTINGS[name]
     hyperparameters = dict(given)
+    if name in FORESTS and name not in several_leaves:
+        steps, hyperparameters["leaf_sizes"] = _TREES, _USUAL_LEAF
     if name in BOOSTED and boosting.share < 1:
         steps = max(1, round(boosting.share * steps))
         hyperparameters["learning_rate"] = min(_FASTEST, float(given["learning_rate"]) / boosting.share)
@@ -145,12 +166,22 @@ def widths(plan: TrialPlan) -> tuple[str, ...]:
     return tuple(str(plan.hyperparameters["widths"]).split(","))
 
 
+def leaf_sizes(plan: TrialPlan) -> tuple[int, ...]:
+    """The least numbers of rows in a leaf that a forest is grown with, one after the other, from the largest."""
+    given = plan.hyperparameters
+    return tuple(map(int, str(given.get("leaf_sizes", given.get("least_in_leaf"))).split(",")))
+
+
 def with_length_of(plan: TrialPlan, step: int) -> TrialPlan:
     """The plan of a classic model that ends at the step that was best for another.
 
-    Its rounds, or, of a linear model, its penalty and the form of its numbers, or, of a kernel model, its penalty and
-    its width.
+    Its rounds, or, of a forest, its trees and the size of their leaves, of a linear model, its penalty and the form of
+    its numbers, of a kernel model, its penalty and its width.
     """
+    if "leaf_sizes" in plan.hyperparameters:
+        each = plan.steps // len(leaf_sizes(plan))
+        changed = {**plan.hyperparameters, "leaf_sizes": str(leaf_sizes(plan)[(step - 1) // each])}
+        return dataclasses.replace(plan, steps=(step - 1) % each + 1, hyperparameters=changed)
     if plan.classic == KERNEL:
         each = plan.steps // len(widths(plan))
         width, penalties = widths(plan)[(step - 1) // each], (step - 1) % each + 1

@@ -15,7 +15,7 @@ from model_search.search.algorithms.algorithm import MOST_AVOIDED, Proposal
 from model_search.search.algorithms.registry import make_algorithm
 from model_search.search.history.history import History
 from model_search.search.planning.budget import Budget
-from model_search.search.planning.classic_models import AS_USUAL, Boosting, classic_key, is_due
+from model_search.search.planning.classic_models import AS_USUAL, FORESTS, Boosting, classic_key, is_due
 from model_search.search.planning.ensembling import Composition
 from model_search.search.planning.evaluation_schedule import EvaluationSchedule, Place
 from model_search.search.planning.fidelity_views import Views
@@ -54,6 +54,7 @@ class PlannerSettings:
             `train_steps` are those of a trial that does not. None where the user has given the steps.
         classic: Models that are no networks, to be tried among the first trials; none by default.
         boosting: How boosted trees are trained in the time that there is.
+        several_leaves: The forests that are grown with leaves of several sizes.
         given: Trained models that new towers may start from; none by default.
         further_folds: Folds, besides the validation rows, on which the better trials are evaluated at a time; 0 for
             none.
@@ -68,6 +69,7 @@ class PlannerSettings:
     budget: Budget | None = None
     classic: tuple[str, ...] = ()
     boosting: Boosting = AS_USUAL
+    several_leaves: tuple[str, ...] = FORESTS
     given: tuple[GivenTower, ...] = ()
     further_folds: int = 0
 

@@ -20,7 +20,6 @@ from model_search.metadata.filesystem import identity_of, place_warning, what_he
 from model_search.metadata.shared_artefacts import UnnamedPlace, open_artefacts, shared_artefacts
 from model_search.metadata.sqlite_store import SqliteStore
 from model_search.metadata.store import WORSE_THAN_CONSTANT, Store, StudyRecord
-from model_search.search.planning.classic_models import AS_USUAL
 from model_search.search.planning.planner import Planner
 from model_search.spec.load import load_spec, stored_spec, to_text, warnings_of
 from model_search.spec.searches import with_version
@@ -49,7 +48,7 @@ from model_search.trainers.starting.given_models import (
     read_given,
     without_given,
 )
-from model_search.training.classic.evaluator import boosting_in_time
+from model_search.training.classic.evaluator import boosting_in_time, several_leaves_in_time
 from model_search.training.metrics import resolve_metric
 from model_search.training.outcome import TrainingSettings
 
@@ -153,8 +152,11 @@ def _prepare(
     classic = classic_models_of_search(data, spec, options, existing)
     planned = planner_settings(spec, with_earlier_steps(options, existing), data, seed)
     start = given_settings(given, {} if existing is None else existing.settings)
-    boosting = boosting_in_time(data, options.time_limit) if classic and isinstance(data, TableData) else AS_USUAL
-    planned = dataclasses.replace(planned, classic=classic, boosting=boosting, given=given_towers(start))
+    planned = dataclasses.replace(planned, classic=classic, given=given_towers(start))
+    if classic and isinstance(data, TableData):
+        limit = options.time_limit
+        boosting, several_leaves = boosting_in_time(data, limit), several_leaves_in_time(data, limit)
+        planned = dataclasses.replace(planned, boosting=boosting, several_leaves=several_leaves)
     planner = Planner(searched, planned, metric.name, metric.goal)
     if planner.shares_rows and not isinstance(data, TableData):
         raise UnsupportedError(

@@ -14,12 +14,12 @@ from model_search.data.tabular.features import CategoryFeature, FeatureSchema, N
 from model_search.data.task import TaskKind
 from model_search.errors import TrialError
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, KERNEL, LINEAR_MODELS, TrialKind, TrialPlan
-from model_search.search.planning.classic_models import AS_USUAL, Boosting, classic_plan
+from model_search.search.planning.classic_models import AS_USUAL, FORESTS, Boosting, classic_plan, leaf_sizes
 from model_search.towers.classic_arrays import as_logits, parameters_of
 from model_search.training.classic.category_orders import columns_in_order
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
-from model_search.training.classic.fitting import fitted_models, patience
-from model_search.training.classic.forests import FORESTS, most_nodes, split_columns
+from model_search.training.classic.fitting import fitted_models, grows, patience
+from model_search.training.classic.forests import split_columns
 from model_search.training.evaluation import ValidationMetrics
 from model_search.training.evaluator import Evaluator, OnProgress
 from model_search.training.failures import plain_words
@@ -35,7 +35,8 @@ _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
 _FEW_ROUNDS = 0.3  # of the usual ones: with fewer, categories with a column for each value are no better any more
 # Forests are estimated to take so many seconds for each number that a level of their trees compares, and get so much.
 _SECONDS_A_COMPARISON = {"extra_trees": 1e-8, "random_forest": 2e-8}
-_OF_THE_TIME_FOR_FOREST = 1 / 4
+_OF_THE_TIME_FOR_FOREST, _OF_THE_TIME_FOR_LEAVES = 1 / 4, 1 / 8  # with leaves of one size, and of several
+_OF_A_NUMBER = 0.15  # of that time, for a column that is 1 for a category and 0 for all others
 # The sparse linear model is tried where there are a column for so many rows, and not too few of them; ...
 _ROWS_A_COLUMN, _FEWEST_COLUMNS = 3, 20
 # ... rows times columns (times classes, where there are more than two) are at most so many: some seconds.
@@ -98,11 +99,27 @@ def _is_for_forest(data: TableData, name: str, time_limit: float | None) -> bool
     """Whether a forest can be grown in a part of the time, by an estimate; one that is cut off is lost."""
     if time_limit is None:
         return True
+    return _seconds_of_forest(data, name, several_leaves=False) <= _OF_THE_TIME_FOR_FOREST * time_limit
+
+
+def several_leaves_in_time(data: TableData, time_limit: float | None) -> tuple[str, ...]:
+    """The forests that can be grown with leaves of several sizes in a small part of the time, by an estimate."""
+    if time_limit is None:
+        return FORESTS
+    most = _OF_THE_TIME_FOR_LEAVES * time_limit
+    return tuple(name for name in FORESTS if _seconds_of_forest(data, name, several_leaves=True) <= most)
+
+
+def _seconds_of_forest(data: TableData, name: str, *, several_leaves: bool) -> float:
     rows, columns = data.train.inputs[FEATURES].shape
-    plan = classic_plan(name, 1, 0)
+    plan = classic_plan(name, 1, 0, several_leaves=FORESTS if several_leaves else ())
     compared = rows * split_columns(plan, columns, data.task.kind is TaskKind.CLASSIFICATION)
-    seconds = _SECONDS_A_COMPARISON[name] * compared * plan.steps * math.log2(most_nodes(plan, rows))
-    return seconds <= _OF_THE_TIME_FOR_FOREST * time_limit
+    of_categories = sum(end - start for start, end in categories(FeatureSchema.from_json(data.description["schema"])))
+    compared *= 1 - (1 - _OF_A_NUMBER) * of_categories / columns
+    sizes = leaf_sizes(plan)
+    most = int(plan.hyperparameters["most_nodes"]) * len(sizes) // plan.steps
+    nodes = max(2, min(2 * rows // min(sizes), most))
+    return _SECONDS_A_COMPARISON[name] * compared * plan.steps * math.log2(nodes)
 
 
 def boosting_in_time(data: TableData, time_limit: float | None) -> Boosting:
@@ -220,8 +237,8 @@ class WithClassicModels(Evaluator):
             if math.isfinite(metric):
                 curve.append((fitted.step, metric))
             waited += 1
-            # In a bag the rows are to evaluate the model, and not to choose its length. More trees are no worse.
-            if best is None or loss < best[0] or plan.kind is TrialKind.BAGGING or plan.classic in FORESTS:
+            # In a bag the rows are to evaluate the model, and not to choose its length.
+            if best is None or loss < best[0] or plan.kind is TrialKind.BAGGING or grows(plan, best[1], fitted):
                 best, waited = (loss, fitted), 0
             known = self._settings.objective.best([value for _, value in curve])
             stop = report(Progress(fitted.step, plan.steps, loss, known, tuple(curve)))

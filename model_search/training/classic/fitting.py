@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from model_search.metadata.trial import KERNEL, LINEAR_MODELS, TrialPlan
-from model_search.search.planning.classic_models import LEFT_OUT, forms
+from model_search.search.planning.classic_models import FORESTS, LEFT_OUT, forms, leaf_sizes
 from model_search.training.classic.boosting import boosted_trees
 from model_search.training.classic.fitted import ClassicRows, Fitted
-from model_search.training.classic.forests import extra_trees, random_forest
+from model_search.training.classic.forests import TREES_AT_ONCE, extra_trees, random_forest
 from model_search.training.classic.kernel import kernel_models
 from model_search.training.classic.linear import linear_models, sparse_linear_models
 
@@ -32,7 +32,17 @@ def patience(plan: TrialPlan) -> int:
     """How many evaluations without improvement end the training of a plan."""
     if plan.classic == KERNEL:
         return plan.steps  # each width of the kernel begins anew
+    if plan.classic in FORESTS:
+        return -(-plan.steps // len(leaf_sizes(plan)) // TREES_AT_ONCE)  # all trees with leaves of a smaller size
     return _PATIENCE * (len(forms(plan)) if plan.classic in LINEAR_MODELS else 1)
+
+
+def grows(plan: TrialPlan, before: Fitted, fitted: Fitted) -> bool:
+    """Whether it is the same forest with more trees, which is no worse, whatever its loss on some rows."""
+    if plan.classic not in FORESTS:
+        return False
+    each = plan.steps // len(leaf_sizes(plan))
+    return (before.step - 1) // each == (fitted.step - 1) // each
 
 
 def fitted_models(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from model_search.metadata.trial import TrialPlan
+from model_search.search.planning.classic_models import leaf_sizes
 from model_search.towers.classic_arrays import joined, sums_of_leaves, where_averaged
 from model_search.training.classic.fitted import ClassicRows, Fitted, columns_of_a_split
 from model_search.training.classic.tree_arrays import Tree, nodes_of
 
-FORESTS = ("extra_trees", "random_forest")
-_TREES = 5  # between two evaluations
+TREES_AT_ONCE = 5  # between two evaluations
 _DEPTH = 32  # no more: each level is a step of the exported model
 _FLOOR = 0.001  # the least probability of a class
 _COLUMNS_FOR_NUMBERS = 0.5  # share of the columns that a split is chosen among; their square root for classes
@@ -32,7 +32,7 @@ def extra_trees(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterat
 
 
 def random_forest(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
-    """A random forest of more and more trees.
+    """A random forest of more and more trees, with leaves of each size in turn.
 
     Args:
         plan: What to train.
@@ -45,25 +45,56 @@ def random_forest(plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iter
 
 
 def _forests(kind: Any, plan: TrialPlan, rows: ClassicRows, valid: np.ndarray) -> Iterator[Fitted]:
-    model = kind(
-        min_samples_leaf=_least_in_leaf(plan, len(rows.targets)),
-        max_depth=_DEPTH,
-        max_features=split_columns(plan, rows.features.shape[1], rows.is_classification),
-        warm_start=True,
-        random_state=plan.seed,
-    )
+    sizes = leaf_sizes(plan)
+    each, before = plan.steps // len(sizes), math.inf
+    for place, given in enumerate(sizes):
+        model = kind(
+            min_samples_leaf=_least_in_leaf(plan, given, len(rows.targets)),
+            max_depth=_DEPTH,
+            max_features=split_columns(plan, rows.features.shape[1], rows.is_classification),
+            warm_start=True,
+            random_state=plan.seed,
+        )
+        _begin(model, plan, rows, each)
+        if 3 * model.min_samples_leaf > 2 * before:
+            return  # much smaller ones would have too many nodes
+        before = model.min_samples_leaf
+        for trees, outputs, forest in _grown(model, rows, valid, each):
+            yield Fitted(place * each + trees, outputs, forest)
+
+
+def _begin(model: Any, plan: TrialPlan, rows: ClassicRows, trees: int) -> None:
+    """Grows the first trees, with larger leaves where the whole forest would have too many nodes otherwise."""
+    while True:
+        first = min(TREES_AT_ONCE, trees)
+        model.set_params(n_estimators=first, warm_start=False)
+        model.fit(rows.features, rows.targets, sample_weight=rows.weights)
+        model.set_params(warm_start=True)
+        nodes = sum(found.tree_.node_count for found in model.estimators_) * trees / first
+        most = int(plan.hyperparameters["most_nodes"])
+        if "leaf_sizes" not in plan.hyperparameters or nodes <= most or 2 * model.min_samples_leaf > len(rows.targets):
+            return
+        larger = math.ceil(model.min_samples_leaf * nodes / most)
+        model.set_params(min_samples_leaf=max(larger, model.min_samples_leaf + 1))
+
+
+def _grown(
+    model: Any, rows: ClassicRows, valid: np.ndarray, most: int
+) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
+    """Number of trees, outputs and arrays of a forest, whose first trees are there, with more and more trees."""
     forest: dict[str, np.ndarray] | None = None
     total, done = np.empty(0), 0
-    while done < plan.steps:
-        trees = min(_TREES, plan.steps - done)
-        model.set_params(n_estimators=done + trees)
-        model.fit(rows.features, rows.targets, sample_weight=rows.weights)
+    while done < most:
+        trees = min(TREES_AT_ONCE, most - done)
+        if done:
+            model.set_params(n_estimators=done + trees)
+            model.fit(rows.features, rows.targets, sample_weight=rows.weights)
         more = _arrays(model, done, rows)
         added = sums_of_leaves(more, valid)
         total = added if forest is None else total + added
         forest = more if forest is None else joined(forest, more)
         done += trees
-        yield Fitted(done, where_averaged(total / done, forest["floor"]), forest)
+        yield done, where_averaged(total / done, forest["floor"]), forest
 
 
 def split_columns(plan: TrialPlan, columns: int, is_classification: bool) -> int:
@@ -72,15 +103,11 @@ def split_columns(plan: TrialPlan, columns: int, is_classification: bool) -> int
     return columns_of_a_split(usual, columns, plan)
 
 
-def most_nodes(plan: TrialPlan, rows: int) -> int:
-    """About how many nodes a tree has at most: two for each leaf."""
-    return max(2, 2 * rows // _least_in_leaf(plan, rows))
-
-
-def _least_in_leaf(plan: TrialPlan, rows: int) -> int:
-    given = plan.hyperparameters
-    # A tree that is grown in full has two nodes for each row.
-    return max(int(given["least_in_leaf"]), -(-2 * plan.steps * rows // int(given["most_nodes"])))
+def _least_in_leaf(plan: TrialPlan, given: int, rows: int) -> int:
+    """The size to begin with; plans of earlier versions have one size, by the rule that a row takes two nodes."""
+    if "leaf_sizes" in plan.hyperparameters:
+        return given
+    return max(given, -(-2 * plan.steps * rows // int(plan.hyperparameters["most_nodes"])))
 
 
 def _arrays(model: Any, first: int, rows: ClassicRows) -> dict[str, np.ndarray]:

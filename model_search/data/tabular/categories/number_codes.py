@@ -18,12 +18,13 @@ from model_search.data.tabular.categories.target_means import (
     Target,
     Units,
     fitted_means,
+    least_shared_rows,
     with_table,
 )
 from model_search.data.tabular.features import NumberFeature
 
 _FEWEST = 256  # different numbers; histograms of boosted trees can tell fewer from each other
-_MOST_SHARE = 0.5  # of the rows; with more, most numbers would have a single row
+_MOST_SHARE = 0.9  # of the rows; with more, hardly any number has two
 _LARGEST = 2.0**53  # above, not every whole number is a float64
 _FEWEST_RANGES = 4
 _LEAST_GAIN = 4.0  # of codes over ranges of numbers, in standard errors
@@ -44,7 +45,9 @@ def with_codes(feature: NumberFeature, values: np.ndarray, target: Target) -> Nu
     numbers, place, counts = np.unique(values[there], return_inverse=True, return_counts=True)
     if len(numbers) < _FEWEST or len(numbers) > _MOST_SHARE * there.sum():
         return None
-    own = np.sort(np.argsort(-counts, kind="stable")[:MOST_TEXTS])
+    least = least_shared_rows(counts)
+    by_rows = np.argsort(-counts, kind="stable")[: min(MOST_TEXTS, int((counts >= least).sum()))]
+    own = np.sort(by_rows)
     place_of = np.full(len(numbers) + 1, len(own))
     place_of[own] = np.arange(len(own))
     codes = np.full(len(values), len(numbers))

@@ -91,6 +91,15 @@ class Target:
         return drawn[units]
 
 
+def least_shared_rows(counts: np.ndarray) -> int:
+    """How many rows a value has at least that has a mean, of values with so many rows each, int [values].
+
+    More than one where most rows have a value of their own.
+    """
+    shared = int(counts[counts > 1].sum())
+    return 1 if 2 * shared > int(counts.sum()) else LEAST_SHARED_ROWS
+
+
 def with_means(feature: CategoryFeature, series: pd.Series, target: Target) -> CategoryFeature | None:
     """The feature with means of the label; None where these do not predict the label of rows that they do not count.
 

@@ -18,4 +18,6 @@ class ClassicModels(PlannerRule):
         if name is None:
             return None
         seed = self.make.trial_seed(request.trial_id)
-        return classic_plan(name, request.trial_id, seed, self.make.settings.boosting)
+        return classic_plan(
+            name, request.trial_id, seed, self.make.settings.boosting, self.make.settings.several_leaves
+        )
