@@ -15,6 +15,7 @@ import numpy as np
 from model_search.data.tabular.categories.target_means import (
     MOST_CLASSES,
     MOST_TEXTS,
+    Means,
     Target,
     Units,
     fitted_means,
@@ -26,7 +27,7 @@ from model_search.data.tabular.features import NumberFeature
 _FEWEST = 256  # different numbers; histograms of boosted trees can tell fewer from each other
 _MOST_SHARE = 0.9  # of the rows; with more, hardly any number has two
 _LARGEST = 2.0**53  # above, not every whole number is a float64
-_FEWEST_RANGES = 4
+_FEWEST_RANGES, _USUAL_RANGES = 4, 64
 _LEAST_GAIN = 4.0  # of codes over ranges of numbers, in standard errors
 _LEAST_SHARE = 0.01  # and as a share of the squared error
 
@@ -53,34 +54,37 @@ def with_codes(feature: NumberFeature, values: np.ndarray, target: Target) -> Nu
     codes = np.full(len(values), len(numbers))
     codes[there] = place
     means = fitted_means(place_of[codes], len(own), target)
-    errors = _squared_errors(means.rows * means.scale, target)
-    gain = _errors_of_ranges(codes, counts, target) - errors
     weights = Units.of(target).weights(target)
-    gain, spread = float(np.mean(weights * gain)), float(np.std(weights * gain))
-    if gain < _LEAST_SHARE * float(np.mean(weights * errors)) or gain * math.sqrt(len(values)) < _LEAST_GAIN * spread:
-        return None
+    errors = weights * _squared_errors(means, target)
+    for ranges in _numbers_of_ranges(len(numbers)):
+        of_ranges = fitted_means(_ranges(counts, ranges)[codes], ranges, target)
+        gain = weights * _squared_errors(of_ranges, target) - errors
+        least = max(_LEAST_SHARE * errors.mean(), _LEAST_GAIN * gain.std() / math.sqrt(len(gain)))
+        if not gain.mean() > least:
+            return None
     return with_table(dataclasses.replace(feature, mean_values=tuple(numbers[own].tolist())), means.table())
 
 
-def _errors_of_ranges(codes: np.ndarray, counts: np.ndarray, target: Target) -> np.ndarray:
-    """Squared errors of the means of ranges with as many rows each, float64 [rows]: of the best number of ranges.
+def _numbers_of_ranges(numbers: int) -> list[int]:
+    """4, 8, 16 and so on up to half as many as there are numbers; first those that sizes are most often told by."""
+    every = [_FEWEST_RANGES << doubled for doubled in range(numbers.bit_length())]
+    return sorted(
+        (ranges for ranges in every if ranges <= numbers // 2), key=lambda ranges: abs(ranges - _USUAL_RANGES)
+    )
+
+
+def _ranges(counts: np.ndarray, ranges: int) -> np.ndarray:
+    """The range of each of the sorted numbers, and one more for a missing one; ranges have about as many rows each.
 
     Args:
-        codes: The place of each row's number among the sorted ones, int [rows]; one more for a missing one.
         counts: How many rows each number has.
-        target: The labels.
+        ranges: How many ranges.
     """
-    until, best, ranges = np.cumsum(counts), np.empty(0), _FEWEST_RANGES
-    while ranges <= max(_FEWEST_RANGES, len(counts) // 2):
-        middle = (until - counts / 2) / until[-1]
-        range_of = np.append(np.minimum((middle * ranges).astype(np.int64), ranges - 1), ranges)
-        found = fitted_means(range_of[codes], ranges, target)
-        errors = _squared_errors(found.rows * found.scale, target)
-        if not len(best) or errors.mean() < best.mean():
-            best = errors
-        ranges *= 2
-    return best
+    until = np.cumsum(counts)
+    middle = (until - counts / 2) / until[-1]
+    return np.append(np.minimum((middle * ranges).astype(np.int64), ranges - 1), ranges)
 
 
-def _squared_errors(predicted: np.ndarray, target: Target) -> np.ndarray:
-    return np.sum((Units.of(target).values(target) - predicted) ** 2, axis=1)
+def _squared_errors(means: Means, target: Target) -> np.ndarray:
+    """Those of the training rows, float64 [rows]."""
+    return np.sum((means.units.values(target) - means.rows * means.scale) ** 2, axis=1)
