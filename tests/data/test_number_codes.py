@@ -147,6 +147,7 @@ def test_codes_of_a_group_that_is_not_divided_have_no_means():
 def test_json_round_trip_and_damage():
     feature = NumberFeature("x", 0.0, 1.0, whole=True, mean_values=(1.0, 5.0), means=(0.5, -1.0, 0.0))
     stored = json.loads(json.dumps(FeatureSchema((feature,)).to_json()))
+    assert stored == FeatureSchema((feature,)).to_json()
     assert FeatureSchema.from_json(stored).features == (feature,)
     stored["features"][0]["mean_values"] = [5.0, 1.0]
     with pytest.raises(DamagedRecordError, match="that have means do not rise"):

@@ -248,7 +248,7 @@ class FeatureSchema:
         """A JSON-able dict; `from_json` reads it."""
         kind_of = {cls: kind for kind, cls in _KINDS.items()}
         return {
-            "features": [{"kind": kind_of[type(f)], **dataclasses.asdict(f)} for f in self.features],
+            "features": [{"kind": kind_of[type(f)], **_as_read(dataclasses.asdict(f))} for f in self.features],
             "dropped": dict(self.dropped),
         }
 
@@ -275,6 +275,11 @@ class FeatureSchema:
         if not features:
             raise damaged(what, "it has no feature")
         return cls(tuple(features), dict(need(values.get("dropped", {}), Mapping, f"what was left out of {what}")))
+
+
+def _as_read(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields as they are read again from JSON, which has lists and no tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 def _check_parts(feature: DateFeature, what: str) -> None:
