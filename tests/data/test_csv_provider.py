@@ -83,7 +83,7 @@ def test_delimiter_is_found_out_and_quotes_are_respected(tmp_path, delimiter):
     data = prepare(write(tmp_path, delimiter.join(["x", "t", "y"]) + "\n" + body))
     assert data.description["columns"] == ["x", "t", "y"]
     assert data.description["reading"]["delimiter"] == delimiter
-    assert data.description["schema"]["features"][1]["vocabulary"] == ('a,b;c|d\te "q" 0', 'a,b;c|d\te "q" 1')
+    assert data.description["schema"]["features"][1]["vocabulary"] == ['a,b;c|d\te "q" 0', 'a,b;c|d\te "q" 1']
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
