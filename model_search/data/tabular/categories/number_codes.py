@@ -17,7 +17,6 @@ from model_search.data.tabular.categories.target_means import (
     MOST_TEXTS,
     Means,
     Target,
-    Units,
     fitted_means,
     least_shared_rows,
     with_table,
@@ -54,13 +53,13 @@ def with_codes(feature: NumberFeature, values: np.ndarray, target: Target) -> Nu
     codes = np.full(len(values), len(numbers))
     codes[there] = place
     means = fitted_means(place_of[codes], len(own), target)
-    weights = Units.of(target).weights(target)
+    weights = means.units.weights(target)
     errors = weights * _squared_errors(means, target)
     for ranges in _numbers_of_ranges(len(numbers)):
         of_ranges = fitted_means(_ranges(counts, ranges)[codes], ranges, target)
         gain = weights * _squared_errors(of_ranges, target) - errors
-        least = max(_LEAST_SHARE * errors.mean(), _LEAST_GAIN * gain.std() / math.sqrt(len(gain)))
-        if not gain.mean() > least:
+        needed = max(_LEAST_SHARE * errors.mean(), _LEAST_GAIN * gain.std() / math.sqrt(len(gain)))
+        if not gain.mean() > needed:
             return None
     return with_table(dataclasses.replace(feature, mean_values=tuple(numbers[own].tolist())), means.table())
 
