@@ -164,12 +164,10 @@ def numbers(schema: FeatureSchema) -> np.ndarray:
         end = start + feature.width
         if isinstance(feature, CategoryFeature):
             found[start:end] = False
-            continue
-        if isinstance(feature, NumberFeature):
-            found[start + feature.mean_start : start + feature.mean_start + feature.outputs] = False
-        if feature.indicator:
+        elif feature.indicator:
             found[end - 1] = False
-    return found
+    told = means(schema)
+    return found if told is None else found & ~told
 
 
 def means(schema: FeatureSchema) -> np.ndarray | None:

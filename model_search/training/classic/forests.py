@@ -1,7 +1,7 @@
 """Forests whose trees are averaged: random forests (Breiman 2001), extremely randomised trees (Geurts et al. 2006).
 
-Trees of the latter have thresholds drawn at random and, where there are not too many rows, leaves of one row: an
-ensemble of them is near to a smooth nearest neighbour, which is what some tables need.
+Trees of the latter have thresholds drawn at random: with leaves of one row, an ensemble of them is near to a smooth
+nearest neighbour, which is what some tables need. Others need larger leaves, so that several sizes are tried.
 """
 
 from __future__ import annotations
