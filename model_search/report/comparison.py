@@ -117,7 +117,9 @@ class Comparison:
         means = family.means
         value, variance = float(means.mean()), _variance_of_mean(means)
         if not (self.is_share and 0 < value < 1 and variance > 0):
-            return _around(value, variance, len(means) - 1)
+            found = _around(value, variance, len(means) - 1)
+            # Means that hardly differ may have a mean of 0 or 1, by rounding.
+            return _within(found, 0.0, 1.0) if self.is_share else found
         slope, centre = 1 / (value * (1 - value)), math.log(value / (1 - value))
         found = _around(centre, variance * slope * slope, len(means) - 1)
         return Interval(value, min(value, _expit(found.low)), max(value, _expit(found.high)))
@@ -132,7 +134,8 @@ class Comparison:
             one, other = self.interval(first), self.interval(second)
             value = one.value - other.value
             low = value - math.hypot(one.value - one.low, other.high - other.value)
-            return Interval(value, low, value + math.hypot(one.high - one.value, other.value - other.low))
+            high = value + math.hypot(one.high - one.value, other.value - other.low)
+            return _within(Interval(value, low, high), -1.0, 1.0)
         parts = [(_variance_of_mean(family.means), len(family.means) - 1) for family in (first, second)]
         variance = sum(part for part, _ in parts)
         squares = sum(part**2 / degrees if degrees else math.nan for part, degrees in parts)
@@ -308,6 +311,11 @@ def _expit(value: float) -> float:
 
 def _variance_of_mean(values: np.ndarray) -> float:
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else math.nan
+
+
+def _within(found: Interval, least: float, most: float) -> Interval:
+    """The interval cut to a range; limits that are not known stay NaN."""
+    return Interval(found.value, max(found.low, least), min(found.high, most))
 
 
 def _around(value: float, variance: float, degrees: float) -> Interval:

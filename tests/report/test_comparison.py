@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -44,6 +44,8 @@ def test_intervals_are_those_of_student_and_welch():
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.lists(st.floats(0, 1), min_size=2, max_size=5))
+@example([0.0, 0.0], [1.0, 1 - 2**-53])
+@example([0.0, 5e-324], [1.0, 1.0])
 def test_intervals_of_a_share_stay_in_its_range(first, second):
     one, other = (family(name, *((score,) for score in scores)) for name, scores in (("a", first), ("b", second)))
     found = comparison(one, other)
