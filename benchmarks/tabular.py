@@ -196,7 +196,7 @@ def mlp(table: Table, seconds: float, seed: int) -> dict[str, Any]:
         (make_pipeline(SimpleImputer(), StandardScaler()), make_column_selector(dtype_include="number")),
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), make_column_selector(dtype_exclude="number")),
     )
-    network = kind((128, 128), early_stopping=True, max_iter=500, random_state=seed)
+    network = kind(hidden_layer_sizes=(128, 128), early_stopping=True, max_iter=500, random_state=seed)
     scale = y.std() if table.task == "regression" else 1
     model = make_pipeline(columns, network).fit(x, y if scale == 1 else (y - y.mean()) / scale)
     predicted = model.predict(test_x)
@@ -236,9 +236,10 @@ def autogluon(table: Table, seconds: float, seed: int) -> dict[str, Any]:
 
     del seed  # it has its own
     x, y, test_x, test_y = frames(table)
-    metric = "accuracy" if table.task == "classification" else "r2"
+    # Whole numbers as labels would be classes to it.
+    metric, kind = ("accuracy", None) if table.task == "classification" else ("r2", "regression")
     with tempfile.TemporaryDirectory() as folder:
-        model = TabularPredictor(table.label, eval_metric=metric, path=folder, verbosity=0)
+        model = TabularPredictor(table.label, kind, metric, path=folder, verbosity=0)
         model.fit(x.assign(**{table.label: y}), time_limit=seconds, presets="medium_quality")
         return {"score": score(table, test_y, model.predict(test_x))}
 
