@@ -239,7 +239,7 @@ def autogluon(table: Table, seconds: float, seed: int) -> dict[str, Any]:
     # Whole numbers as labels would be classes to it.
     metric, kind = ("accuracy", None) if table.task == "classification" else ("r2", "regression")
     with tempfile.TemporaryDirectory() as folder:
-        model = TabularPredictor(table.label, kind, metric, path=folder, verbosity=0)
+        model = TabularPredictor(table.label, problem_type=kind, eval_metric=metric, path=folder, verbosity=0)
         model.fit(x.assign(**{table.label: y}), time_limit=seconds, presets="medium_quality")
         return {"score": score(table, test_y, model.predict(test_x))}
 
