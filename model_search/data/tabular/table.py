@@ -20,6 +20,7 @@ from model_search.data.prepared_data import TableData
 from model_search.data.rows import FEATURES, Rows
 from model_search.data.tabular import columns, earlier_rules, labels
 from model_search.data.tabular.arrangement import BY_GROUP, BY_TIME, Arrangement
+from model_search.data.tabular.categories.target_effects import ReadRows, fitted_effects
 from model_search.data.tabular.categories.target_means import Target, give_means_of_others
 from model_search.data.tabular.column_statistics import table_spec
 from model_search.data.tabular.label_column import LabelColumn, read_labels
@@ -207,7 +208,18 @@ def prepare_table(raw: RawTable, options: PrepareOptions) -> TableData:
     valid_rows = _rows(valid, task, others, preprocessor, lambda said: notes.append(f"validation rows, {said}"))
     # Rows that the user gives to validate on have no part in what is read: no model is trained on them, either.
     more = None if split["by"] == GIVEN_VALIDATION else (valid.frame, later)
+    read = schema
     schema = give_means_of_others(rows.inputs[FEATURES], schema, train.frame, target, more)
+    effects = fitted_effects(
+        read,
+        ReadRows(rows.inputs[FEATURES], train.frame, target),
+        ReadRows(valid_rows.inputs[FEATURES], valid.frame, later),
+    )
+    if effects is not None:
+        rows = rows.with_inputs({FEATURES: effects.training})
+        valid_rows = valid_rows.with_inputs({FEATURES: effects.validation})
+        schema = effects.schema if more is None else effects.of_all
+        notes.append(effects.note)
     description = {
         "task": task.to_json(),
         "schema": schema.to_json(),

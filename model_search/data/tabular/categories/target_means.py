@@ -207,7 +207,7 @@ class Means:
 
     def table(self) -> np.ndarray:
         """Those of all rows, by text and then for all others, as in the matrix, float64 [texts + 1, outputs]."""
-        return np.clip(_shrunk(self.sums, self.mass[:, None], self.strength) / self.scale, -CLIP, CLIP)
+        return np.clip(shrunk(self.sums, self.mass[:, None], self.strength) / self.scale, -CLIP, CLIP)
 
     def counting(self, feature: NumberFeature | CategoryFeature, series: pd.Series, target: Target) -> Means:
         """The same with further rows: a model that has read the means of the training rows reads these as well."""
@@ -238,16 +238,16 @@ def fitted_means(places: np.ndarray, known: int, target: Target) -> Means:
     for column in values.T:
         of_folds = np.bincount(cells, own * column, count).reshape(-1, FOLDS)
         sums.append(of_folds.sum(axis=1))
-        strengths.append(_strength(sums[-1], all_mass, float(np.sum(own * column**2))))
-        others = _shrunk(sums[-1][:, None] - of_folds, all_mass[:, None] - mass, strengths[-1])
+        strengths.append(strength_of(sums[-1], all_mass, float(np.sum(own * column**2))))
+        others = shrunk(sums[-1][:, None] - of_folds, all_mass[:, None] - mass, strengths[-1])
         rows.append(others[places, folds])
-    shrunk = np.stack(rows, axis=1)
-    gain, scale = _gain(values, shrunk, weights), _scale(shrunk)
-    given = np.clip(shrunk / scale, -CLIP, CLIP)
+    found = np.stack(rows, axis=1)
+    gain, scale = _gain(values, found, weights), scale_of(found)
+    given = np.clip(found / scale, -CLIP, CLIP)
     return Means(given, gain, np.stack(sums, axis=1), all_mass, np.array(strengths), scale, units)
 
 
-def _strength(sums: np.ndarray, mass: np.ndarray, squares: float) -> float:
+def strength_of(sums: np.ndarray, mass: np.ndarray, squares: float) -> float:
     """How many rows the mean of all rows counts as: the variance within categories by that of their means.
 
     Empirical Bayes: both are estimated by moments, as in an analysis of variance with random effects around 0.
@@ -260,7 +260,8 @@ def _strength(sums: np.ndarray, mass: np.ndarray, squares: float) -> float:
     return within / of_means if of_means > 0 else math.inf
 
 
-def _shrunk(sums: np.ndarray, mass: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
+def shrunk(sums: np.ndarray, mass: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
+    """The mean of each category, shrunk towards 0, which counts as `strength` rows; 0 where there are none."""
     return np.where(mass > _SMALLEST, sums / (np.maximum(mass, _SMALLEST) + strength), 0.0)
 
 
@@ -270,7 +271,7 @@ def _gain(values: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> float:
     return float(np.mean(gains)) / error if error > 0 else 0.0
 
 
-def _scale(rows: np.ndarray) -> np.ndarray:
+def scale_of(rows: np.ndarray) -> np.ndarray:
     """The standard deviation of each output; up to twice of it where some would be cut off otherwise, [outputs]."""
     deviation = np.std(rows, axis=0)
     furthest = np.max(np.abs(rows), axis=0)
