@@ -127,7 +127,7 @@ class _Rows:
     """Rows as a linear model with effects reads them.
 
     Attributes:
-        matrix: All columns that are no means, and one of ones, float32 [rows, columns].
+        matrix: The columns of features without means, and one of ones, float32 [rows, columns].
         places: For each column with means the place of each row's value in its table, int [rows].
         known: For each of them how many values have a mean for themselves; this place is that of all others.
     """
@@ -142,7 +142,7 @@ class _Rows:
         coded = _with_means(schema)
         others = np.ones(schema.width, bool)
         for feature, begin in coded:
-            others[begin : begin + feature.outputs] = False
+            others[begin - feature.mean_start : begin - feature.mean_start + feature.width] = False
         places = [mean_places(feature, rows.frame[feature.column]) for feature, _ in coded]
         return cls(_with_ones(rows.matrix[:, others]), places, [feature.mean_count for feature, _ in coded])
 
@@ -159,7 +159,7 @@ class _Fit:
     """A linear model with effects.
 
     Attributes:
-        coefficients: Of the other columns, float32 [columns, outputs].
+        coefficients: Of the columns of features without means, float32 [columns, outputs].
         sums: For each column with means the weighted sums of what all else leaves over, float64 [values + 1, outputs];
             the last row is that of all values without a mean for themselves, and 0.
         mass: The sums of the weights, likewise, float64 [values + 1].
