@@ -195,6 +195,7 @@ class SingleTrainer:
             while more != counted:  # other calls train bags of this study meanwhile, which count as its trials
                 searched = dataclasses.replace(options, number_models=options.number_models + more)
                 reason = run_session(session, searched, deadline, after)
+                session = dataclasses.replace(session, is_begun=True)
                 more, counted = trials_after_searches(session), more
                 if reason is not StopReason.FINISHED:
                     break

@@ -33,11 +33,12 @@ def run_session(session: Session, options: SearchOptions, deadline: Deadline, se
     replayed = session.planner.replayed_towers
     if replayed is not None:  # each tower waits for those before it
         options = dataclasses.replace(options, number_models=replayed, workers=1)
-    display = ProgressDisplay(session.record.metric, options.number_models, options.progress)
-    for warning in session.warnings:
-        display.warn(warning)
-    for note in session.notes:
-        display.note(note)
+    display = ProgressDisplay(session.record.metric, options.number_models, options.progress, session.is_begun)
+    if not session.is_begun:
+        for warning in session.warnings:
+            display.warn(warning)
+        for note in session.notes:
+            display.note(note)
     size = 0 if options.executor == "ray" else worker_count(session, options, display)
     with Interrupts(deadline.earlier(_seconds_to_finish(options, size) + seconds_left)) as interrupts:
         return _executor(options, size)(session, RunContext(options, size, interrupts, display))

@@ -36,10 +36,18 @@ class Display(Protocol):
 
 
 class ProgressDisplay:
-    """Shows trials as they run: `enabled=None` shows them, too; False is silent."""
+    """Shows trials as they run.
 
-    def __init__(self, metric: str, target: int, enabled: bool | None = None):
+    Args:
+        metric: What trials are compared by.
+        target: How many models there are to be.
+        enabled: None shows them, too; False is silent.
+        is_begun: Whether the models that the study holds were shown before.
+    """
+
+    def __init__(self, metric: str, target: int, enabled: bool | None = None, is_begun: bool = False):
         self._metric = metric
+        self._is_begun = is_begun
         self._target = target
         self._console = Console(file=sys.stderr, quiet=enabled is False, highlight=False, emoji=False)
         self._bars: Bars | None = None
@@ -82,8 +90,9 @@ class ProgressDisplay:
         """The study may hold models already."""
         if self._bars is not None:
             self._bars.update(self._study_bar, completed=history.completed_count)
-        if history.completed_count:
-            self.note(f"the study holds {history.completed_count} models already")
+        count = history.completed_count
+        if count and not self._is_begun:
+            self.note(f"the study holds {count} {'model' if count == 1 else 'models'} already")
 
     def start(self, plan: TrialPlan, attempt: int) -> None:
         """A trial begins in this process."""

@@ -61,6 +61,7 @@ class Session:
         notes: Other messages to show before the first trial.
         keeping: How many trials keep their files; None for all.
         make_engine: Makes what trains, in the process that does.
+        is_begun: Whether a search of this session has begun before, which has told what there was to say.
     """
 
     folder: pathlib.Path
@@ -74,6 +75,7 @@ class Session:
     notes: tuple[str, ...] = ()
     keeping: Keeping | None = None
     make_engine: Callable[[PreparedData, TrainingSettings], tuple[Evaluator, dict[str, Any]]] = tensorflow_engine
+    is_begun: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
