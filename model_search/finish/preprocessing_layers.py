@@ -138,7 +138,10 @@ def _category_columns(inputs: Sequence[Any], features: Sequence[CategoryFeature]
     for position, feature in enumerate(features):
         if feature.outputs:
             parts.append(_means(inputs[position], feature))
-            columns += [(position, column) for column in range(feature.one_hot, feature.width)]
+            columns += [(position, column) for column in range(feature.one_hot, feature.word_start)]
+        if feature.words:
+            parts.append(_words(inputs[position], feature))
+            columns += [(position, column) for column in range(feature.word_start, feature.width)]
     return (ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]), columns
 
 
@@ -165,6 +168,17 @@ def _means(texts: Any, feature: CategoryFeature) -> Any:
     place = {text: index for index, text in enumerate(feature.mean_texts)}
     order = [len(place), *(place[text] for text in number)]  # what is out of vocabulary comes first
     return ops.take(feature.told[order], ops.cast(lookup(texts), "int32"), axis=0)
+
+
+def _words(texts: Any, feature: CategoryFeature) -> Any:
+    """Which words are in the texts, float32 [rows, words]."""
+    split = layers.TextVectorization(
+        standardize="lower_and_strip_punctuation",
+        split="whitespace",
+        output_mode="multi_hot",
+        vocabulary=list(feature.words),
+    )
+    return ops.cast(split(texts), "float32")[:, 1:]  # the first column is that of all other words
 
 
 def _lookup(texts: Collection[str]) -> tuple[layers.StringLookup, dict[str, int]]:

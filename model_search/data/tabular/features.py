@@ -10,8 +10,9 @@ Every feature becomes one or more adjacent columns of a float32 matrix, in the o
   label for each of them, as for categories; and, with `indicator`, 1.0 where it was missing.
 * `CategoryFeature`: one column per vocabulary entry and a last one for everything else (unseen, missing if that is not
   in the vocabulary); then, where it has means, the mean of the label for each category, see
-  `categories/target_means.py`, and its place among the others in the order of their texts. Texts are stripped of
-  surrounding white space; whole numbers are written without a fraction.
+  `categories/target_means.py`, and its place among the others in the order of their texts; then, where texts are read
+  by their words, 1.0 for each word that is there. Texts are stripped of surrounding white space; whole numbers are
+  written without a fraction.
 * `DateFeature`: parts of a date, each one standardised like a number.
 """
 
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from model_search.data.checked_json import damaged, need, read_record
+from model_search.data.tabular.categories.words import words_of
 from model_search.data.tabular.columns import SEASON_PARTS, WEEKDAY_PARTS, Unit
 
 DATE_PARTS = ("days", "month", "day", "weekday", "hour")
@@ -125,10 +127,11 @@ class CategoryFeature(WithMeans):
     """A column of categories; `numeric` where the raw values are numbers or booleans rather than text.
 
     `mean_texts` are the categories that have a mean of the label for themselves (see `WithMeans`). Where there are
-    means the vocabulary may be empty: then there is no column for everything else, either. `places`: the last column is
+    means the vocabulary may be empty: then there is no column for everything else, either. `places`: the next column is
     the place of the category among `mean_texts`, standardised; all others come before the first. Names and codes that
     begin alike are often alike, and by their places trees can tell categories from each other, which by the means they
-    cannot: the rows of a category have different means while models are trained on them.
+    cannot: the rows of a category have different means while models are trained on them. `words` of texts: the last
+    columns tell which of them a text has (see `categories/words.py`); then the vocabulary may be empty, too.
     """
 
     column: str
@@ -137,10 +140,16 @@ class CategoryFeature(WithMeans):
     mean_texts: tuple[str, ...] = ()
     means: tuple[float, ...] = ()
     places: bool = False
+    words: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
         """Number of columns in the matrix."""
+        return self.word_start + len(self.words)
+
+    @property
+    def word_start(self) -> int:
+        """The first of the columns that tell the words."""
         return self.one_hot + self.outputs + self.has_place
 
     @property
@@ -151,7 +160,7 @@ class CategoryFeature(WithMeans):
     @property
     def one_hot(self) -> int:
         """How many columns, the first ones, are 1 for a category and 0 for all others."""
-        return len(self.vocabulary) + 1 if self.vocabulary or not self.means else 0
+        return len(self.vocabulary) + 1 if self.vocabulary or not (self.means or self.words) else 0
 
     @property
     def mean_count(self) -> int:
@@ -271,6 +280,7 @@ class FeatureSchema:
                 _check_parts(feature, what)
             else:
                 _check_means(feature, what)
+                _check_words(feature, what)
             features.append(feature)
         if not features:
             raise damaged(what, "it has no feature")
@@ -294,3 +304,9 @@ def _check_means(feature: NumberFeature | CategoryFeature, what: str) -> None:
         raise damaged(what, f"column {feature.column!r} has {count} means of {known} values and all others")
     if isinstance(feature, NumberFeature) and not all(map(operator.lt, feature.mean_values, feature.mean_values[1:])):
         raise damaged(what, f"the numbers of column {feature.column!r} that have means do not rise")
+
+
+def _check_words(feature: NumberFeature | CategoryFeature, what: str) -> None:
+    words = feature.words if isinstance(feature, CategoryFeature) else ()
+    if len({*words}) != len(words) or not all(words_of(word) == [word] for word in words):
+        raise damaged(what, f"column {feature.column!r} has the words {', '.join(map(repr, words))}")

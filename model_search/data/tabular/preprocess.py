@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_search.data.tabular import columns
+from model_search.data.tabular.categories.words import words_in
 from model_search.data.tabular.features import (
     MISSING_CATEGORY,
     CategoryFeature,
@@ -214,7 +215,10 @@ def _fill_categories(block: np.ndarray, feature: CategoryFeature, series: pd.Ser
         bins = np.array([position.get(text, len(position)) for text in [*texts, MISSING_CATEGORY]], dtype=np.int64)
         block[np.arange(len(codes)), bins[codes]] = 1.0
     if feature.outputs:
-        block[:, feature.one_hot :] = feature.told[_places(feature, texts)[codes]]
+        block[:, feature.one_hot : feature.word_start] = feature.told[_places(feature, texts)[codes]]
+    if feature.words:
+        block[:, feature.word_start :] = words_in(feature.words, [*texts, MISSING_CATEGORY])[codes]
+        return []  # texts are expected to be new
     unknown = [index for index, text in enumerate(texts) if text != MISSING_CATEGORY and text not in feature.known]
     rows = int(np.isin(codes, unknown).sum()) if unknown else 0
     if not rows:

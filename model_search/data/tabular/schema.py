@@ -17,6 +17,7 @@ from model_search.data.prepare_options import (
 from model_search.data.tabular import columns
 from model_search.data.tabular.categories.number_codes import with_codes
 from model_search.data.tabular.categories.target_means import MOST_TEXTS, Target, least_shared_rows, with_means
+from model_search.data.tabular.categories.telling_words import MOST_WORDS, telling_words
 from model_search.data.tabular.features import (
     DATE_PARTS,
     MISSING_CATEGORY,
@@ -28,6 +29,7 @@ from model_search.data.tabular.features import (
 )
 from model_search.data.tabular.text_columns import (
     TextNumbers,
+    can_be_looked_up,
     counts_of,
     point_of_thousands,
     text_dates,
@@ -53,6 +55,7 @@ IQR_OF_NORMAL = 1.349
 MIN_ROWS_OF_COUNTER = 20
 COUNTER_EXPECTED_TIES = 10.0
 SHORTEST_SEASON = 183.0  # days, from which on dates have the parts of a year
+LEAST_WORDS = 1.5  # of the texts of a column, on average, whose words are read
 _WORDS_OF_TEXT = 3  # on average, from which on a column of rare texts is free text
 
 
@@ -285,27 +288,29 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     present = {text: count for text, count in counts.items() if text}
     if len(counts) == 1:
         return Finding(dropped="it has the same value in every row")
-    if len(present) == sum(present.values()) and len(present) > 2:
-        return Finding(dropped="it is an identifier or free text (every row has its own)")
     least = 2 if rows < 200 else 3 if rows < 1000 else 5
+    words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
+    told = telling_words(series, target) if rules >= RULES_OF_ALL_ROWS and words >= LEAST_WORDS else ()
+    if not told and len(present) == sum(present.values()) and len(present) > 2:
+        return Finding(dropped="it is an identifier or free text (every row has its own)")
     fewest = least_shared_rows(np.array([*counts.values()]))
     by_rows = sorted((text for text, count in counts.items() if count >= fewest), key=lambda t: (-counts[t], t))
     frequent = [text for text in by_rows if counts[text] >= least]
     vocabulary = tuple(sorted(frequent[:most]))
     covered = sum(counts[text] for text in vocabulary)
     is_covered = bool(vocabulary) and sum(counts[text] for text in frequent[:MAX_CATEGORIES]) >= MIN_COVERAGE * rows
-    words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
+    told = told if rows - covered > NOTED_SHARE * rows else ()
     means = None
     least_rare = rows * (NOTED_SHARE if target.classes <= 2 else RARE_SHARE_OF_CLASSES)
     if rules >= RULES_OF_ALL_ROWS and rows - covered > least_rare and (is_covered or words < _WORDS_OF_TEXT):
-        own = tuple(sorted(filter(_can_be_looked_up, by_rows[:MOST_TEXTS])))
+        own = tuple(sorted(filter(can_be_looked_up, by_rows[:MOST_TEXTS])))
         shown = vocabulary if is_covered else ()
         bare = CategoryFeature(name, shown, numeric=numeric, mean_texts=own, places=True)
         means = with_means(bare, series, target)
-    if not is_covered and means is None:
+    if not is_covered and means is None and not told:
         what = "it is free text" if words >= _WORDS_OF_TEXT else "it has too many different values to be categories"
         return Finding(dropped=f"{what} ({len(present)} different ones in {rows} rows)")
-    if len(vocabulary) == 1 and covered > rows - least:
+    if len(vocabulary) == 1 and covered > rows - least and not told:
         return Finding(dropped=f"it has the same value in nearly every row ({vocabulary[0] or 'missing'!r})")
     notes = []
     rare = len(present) - len(vocabulary) + (MISSING_CATEGORY in vocabulary)
@@ -313,12 +318,13 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
         notes.append(f"{rare} of its {len(present)} categories are rare; they share one feature")
     if means is not None:
         notes.append(_of_means(means, len(present), "categories"))
-    return Finding(means or CategoryFeature(name, vocabulary, numeric=numeric), note="; ".join(notes))
-
-
-def _can_be_looked_up(text: str) -> bool:
-    """Whether an exported model can hold a text: Keras drops a NUL at its end, and TensorFlow wants UTF-8."""
-    return not text.endswith("\0") and not any("\ud800" <= character <= "\udfff" for character in text)
+    if told:
+        most_words = f" (at most {MOST_WORDS})" if len(told) >= MOST_WORDS else ""
+        notes.append(
+            f"{len(told)} words by which the label differs{most_words} are read, each of which a text has or lacks"
+        )
+    feature = means or CategoryFeature(name, vocabulary if is_covered else (), numeric=numeric)
+    return Finding(dataclasses.replace(feature, words=told), note="; ".join(notes))
 
 
 def _of_means(feature: NumberFeature | CategoryFeature, count: int, values: str) -> str:

@@ -41,7 +41,7 @@ class TextNumbers:
 
 def unit_of(series: pd.Series) -> columns.Unit:
     """The unit of a column of text whose cells may be numbers with one."""
-    return columns.common_unit(text for _, _, texts in _parts(series) for text in texts)
+    return columns.common_unit(text for _, _, texts in text_parts(series) for text in texts)
 
 
 def point_of_thousands(series: pd.Series, unit: columns.Unit) -> str:
@@ -50,7 +50,7 @@ def point_of_thousands(series: pd.Series, unit: columns.Unit) -> str:
     In countries that write a decimal comma, amounts of money often have no decimals.
     """
     example = ""
-    for _, _, texts in _parts(series):
+    for _, _, texts in text_parts(series):
         for text, number in zip(texts, unit.taken_from(texts), strict=True):
             if "," in number or ("." in number and not _POINT_OF_THREE.fullmatch(number)):
                 return ""
@@ -64,7 +64,7 @@ def text_numbers(series: pd.Series, least: float, unit: columns.Unit = columns.N
     changes: list[list[columns.Change]] = []
     present, lost, as_text = 0, 0, bool(unit)
     coded_rows, coded = 0, set[str]()
-    for codes, cells, texts in _parts(series):
+    for codes, cells, texts in text_parts(series):
         values, found = columns.numbers_from_texts(codes, texts, unit)
         filled = np.array([bool(text) for text in texts], dtype=bool)[codes]
         parts.append(values)
@@ -119,7 +119,7 @@ def text_dates(series: pd.Series, least: float, *, short_zones: bool = True) -> 
     """
     order, guessed = columns.date_order(_dated_texts(series, least, short_zones))
     parts, changes, present, lost = [], [], 0, 0
-    for codes, _, texts in _parts(series):
+    for codes, _, texts in text_parts(series):
         days, found = columns.dates_from_texts(codes, texts, order, short_zones=short_zones)
         filled = np.array([bool(text) for text in texts], dtype=bool)[codes]
         parts.append(days)
@@ -136,7 +136,7 @@ def text_dates(series: pd.Series, least: float, *, short_zones: bool = True) -> 
 def counts_of(series: pd.Series) -> dict[str, int]:
     """Rows by canonical text, the missing ones under ""; a falsy dict key is the missing value."""
     counts: dict[str, int] = {}
-    for codes, _, texts in _parts(series):
+    for codes, _, texts in text_parts(series):
         for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True):
             counts[text] = counts.get(text, 0) + count
     return counts
@@ -147,7 +147,7 @@ def _of_zeros(rows: int, examples: Sequence[str]) -> str:
     return f"{rows} rows hold numbers with leading zeros ({shown}), read as numbers; as texts they would be categories"
 
 
-def _parts(series: pd.Series) -> Iterator[tuple[np.ndarray, list[Any], list[str]]]:
+def text_parts(series: pd.Series) -> Iterator[tuple[np.ndarray, list[Any], list[str]]]:
     """Of each part of a column: codes int [rows], the cell of each code (None where it is missing), and its text."""
     for part in columns.parts_of(series):
         codes, cells = columns.distinct_cells(part)
@@ -160,7 +160,7 @@ def _parts(series: pd.Series) -> Iterator[tuple[np.ndarray, list[Any], list[str]
 def _dated_texts(series: pd.Series, least: float, short_zones: bool) -> Iterator[str]:
     """The different texts that look like a date; ends early where too many of the others are found."""
     lost = 0
-    for codes, _, texts in _parts(series):
+    for codes, _, texts in text_parts(series):
         dated = [columns.looks_like_date(text, short_zones=short_zones) for text in texts]
         yield from (text for text, is_dated in zip(texts, dated, strict=True) if is_dated)
         other: Sequence[bool] = [bool(text) and not is_dated for text, is_dated in zip(texts, dated, strict=True)]
@@ -172,3 +172,8 @@ def _dated_texts(series: pd.Series, least: float, short_zones: bool) -> Iterator
 def _too_many(lost: int, least: float, rows: int) -> bool:
     """Whether the share `least` cannot be reached any more, however the rest of the column is."""
     return lost > (1 - least) * rows + 1
+
+
+def can_be_looked_up(text: str) -> bool:
+    """Whether an exported model can hold a text: Keras drops a NUL at its end, and TensorFlow wants UTF-8."""
+    return not text.endswith("\0") and not any("\ud800" <= character <= "\udfff" for character in text)

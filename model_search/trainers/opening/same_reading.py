@@ -102,7 +102,7 @@ def _columns(description: _Description) -> dict[str, Feature]:
 def _reading(feature: Feature | None) -> tuple[object, ...]:
     """What decides which numbers of a tower's input are those of a column."""
     if isinstance(feature, CategoryFeature):
-        return CategoryFeature, feature.vocabulary, feature.outputs, feature.has_place
+        return CategoryFeature, feature.vocabulary, feature.outputs, feature.has_place, feature.words
     if isinstance(feature, DateFeature):
         return DateFeature, feature.parts, feature.indicator
     return (None,) if feature is None else (NumberFeature, feature.outputs, feature.indicator)
@@ -114,6 +114,7 @@ def _words(feature: Feature | None) -> str:
     if isinstance(feature, CategoryFeature):
         means = ", with the mean of the label" if feature.outputs else ""
         means += " and its place" if feature.has_place else ""
+        means += f" and {len(feature.words)} words" if feature.words else ""
         return f"a category of {len(feature.vocabulary)} values{means}"
     kind = f"a date ({', '.join(feature.parts)})" if isinstance(feature, DateFeature) else "a number"
     if isinstance(feature, NumberFeature) and feature.outputs:
