@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import string
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,10 @@ texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 words = st.one_of(
     texts.filter(lambda text: not text.strip().endswith("\0")),
     st.sampled_from(["", "a", "A", " a", "é", "日本", "[UNK]", "[other]", "a\nb", "a\0b", '"', "NaN", "1"]),
+    st.sampled_from(["a b", "A, b! b", "É a", "a\u2003b\tunk", "\u0130 1", "it's a_1-日本", "NaN\vÉ\fa"]),
+)
+told_words = st.sampled_from(
+    ["a", "b", "1", "é", "É", "日本", "unk", "nan", "ab", "a1日本", "a\0b", "\u0130", "a\u2003b"]
 )
 codes = st.integers(-3, 3) | st.just(2**24 + 1)
 numbers = st.one_of(
@@ -42,10 +47,13 @@ def means_of(draw, values):
 @st.composite
 def categories(draw, name):
     different = st.lists(words.map(str.strip), min_size=1, max_size=5, unique=True).map(tuple)
+    told = draw(st.just(()) | st.lists(told_words, min_size=1, unique=True).map(tuple))
+    vocabulary = draw(st.just(()) | different)
     if draw(st.booleans()):
-        return CategoryFeature(name, draw(different))
-    vocabulary, own = draw(st.just(()) | different), draw(different)
-    return CategoryFeature(name, vocabulary, mean_texts=own, means=draw(means_of(len(own))), places=draw(st.booleans()))
+        return CategoryFeature(name, vocabulary if told else draw(different), words=told)
+    own = draw(different)
+    means, places = draw(means_of(len(own))), draw(st.booleans())
+    return CategoryFeature(name, vocabulary, mean_texts=own, means=means, places=places, words=told)
 
 
 @st.composite
@@ -179,6 +187,27 @@ def test_means_of_many_categories_are_looked_up():
     np.testing.assert_allclose(
         matrix[:, 5:], [[0, 1, 0.5, 0.1], [1, 0, 1.5, -1], [0, 1, -2.5, 2], [0, 1, 0, 0]], atol=1e-7
     )
+
+
+def test_words_are_split_as_keras_splits_them():
+    words = ("ac", "good", "itsnotgood", "und", "日本", "é", "ä1")
+    schema = FeatureSchema((CategoryFeature("t", ("good",), words=words), CategoryFeature("u", (), words=("good",))))
+    texts = [
+        "A/C: GOOD!",
+        "It's_not-good",
+        "good\tund\nund",
+        "Good",
+        "日本 É é",
+        "Ä1 ä1",
+        string.punctuation,
+        "",
+        "go od",
+    ]
+    frame = pd.DataFrame({"t": texts, "u": texts[::-1]})
+    assert_typed_columns_agree(schema, frame)
+    has = Preprocessor(schema).transform(frame)[:, 2:-1].astype(bool)
+    found = [[word for word, there in zip(words, row, strict=True) if there] for row in has]
+    assert found == [["ac", "good"], ["itsnotgood"], ["good", "und"], ["good"], ["日本", "é"], ["ä1"], [], [], []]
 
 
 def test_a_category_that_ends_with_nul_is_everything_else():

@@ -319,10 +319,8 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if means is not None:
         notes.append(_of_means(means, len(present), "categories"))
     if told:
-        most_words = f" (at most {MOST_WORDS})" if len(told) >= MOST_WORDS else ""
-        notes.append(
-            f"{len(told)} words by which the label differs{most_words} are read, each of which a text has or lacks"
-        )
+        at_most = f" (at most {MOST_WORDS})" if len(told) >= MOST_WORDS else ""
+        notes.append(f"its texts are read by {len(told)} words that go with the label{at_most}")
     feature = means or CategoryFeature(name, vocabulary if is_covered else (), numeric=numeric)
     return Finding(dataclasses.replace(feature, words=told), note="; ".join(notes))
 
