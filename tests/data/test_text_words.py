@@ -83,6 +83,16 @@ def test_texts_that_all_have_a_feature_of_their_own_are_categories():
     )
 
 
+def test_texts_that_are_there_often_are_categories():
+    """Names of shops, say: their words would tell no more than the names."""
+    kind = np.random.default_rng(0).integers(0, 2, 400)
+    names = np.array([f"{['good', 'bad'][which]} shop number {number}" for number, which in enumerate(kind)])
+    shops = np.arange(2400) % 400
+    frame, labels = pd.DataFrame({"text": names[shops]}), kind[shops] * 1.0
+    assert telling_words.telling_words(frame["text"], Target(labels, 0)) == ("bad", "good")
+    assert text_feature(frame, Target(labels, 0))[0].words == ()
+
+
 def test_the_clearest_words_are_read_and_no_rare_ones(monkeypatch):
     frame, labels = reviews()
     rare = np.flatnonzero(labels > 0)[: telling_words.LEAST_ROWS - 1]

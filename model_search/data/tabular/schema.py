@@ -55,7 +55,8 @@ IQR_OF_NORMAL = 1.349
 MIN_ROWS_OF_COUNTER = 20
 COUNTER_EXPECTED_TIES = 10.0
 SHORTEST_SEASON = 183.0  # days, from which on dates have the parts of a year
-LEAST_WORDS = 1.5  # of the texts of a column, on average, whose words are read
+LEAST_WORDS = 1.5  # of the texts of a column, on average, whose words are read; ...
+RARE_SHARE_OF_TEXTS = 0.5  # ... so many rows hold rare ones: what is there often is told by itself, and better
 _WORDS_OF_TEXT = 3  # on average, from which on a column of rare texts is free text
 
 
@@ -289,9 +290,12 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     if len(counts) == 1:
         return Finding(dropped="it has the same value in every row")
     least = 2 if rows < 200 else 3 if rows < 1000 else 5
-    words = sum(len(text.split()) * count for text, count in present.items()) / sum(present.values())
-    told = telling_words(series, target) if rules >= RULES_OF_ALL_ROWS and words >= LEAST_WORDS else ()
-    if not told and len(present) == sum(present.values()) and len(present) > 2:
+    filled = sum(present.values())
+    words = sum(len(text.split()) * count for text, count in present.items()) / filled
+    rare_rows = sum(count for count in present.values() if count < least)
+    has_words = rules >= RULES_OF_ALL_ROWS and words >= LEAST_WORDS and rare_rows > RARE_SHARE_OF_TEXTS * filled
+    told = telling_words(series, target) if has_words else ()
+    if not told and len(present) == filled and len(present) > 2:
         return Finding(dropped="it is an identifier or free text (every row has its own)")
     fewest = least_shared_rows(np.array([*counts.values()]))
     by_rows = sorted((text for text, count in counts.items() if count >= fewest), key=lambda t: (-counts[t], t))
@@ -299,7 +303,6 @@ def _category(series: pd.Series, target: Target, *, numeric: bool, rules: int, m
     vocabulary = tuple(sorted(frequent[:most]))
     covered = sum(counts[text] for text in vocabulary)
     is_covered = bool(vocabulary) and sum(counts[text] for text in frequent[:MAX_CATEGORIES]) >= MIN_COVERAGE * rows
-    told = told if rows - covered > NOTED_SHARE * rows else ()
     means = None
     least_rare = rows * (NOTED_SHARE if target.classes <= 2 else RARE_SHARE_OF_CLASSES)
     if rules >= RULES_OF_ALL_ROWS and rows - covered > least_rare and (is_covered or words < _WORDS_OF_TEXT):
