@@ -49,6 +49,12 @@ def test_deep_trees_where_classes_are_few_and_there_is_time_for_them():
     assert classic_models(table(**many), time_limit=120) == OF_MANY_ROWS
     assert "deep_boosted_trees" not in classic_models(table(rows=40_000, columns=100), time_limit=120)
     assert classic_models(table(classes=14), time_limit=120) == SHALLOW
+    wide = table(rows=2000, columns=290, classes=0)
+    # 600 rounds of 127 leaves, each split among 174 columns: 26.9 s, of which three quarters have to be there
+    assert "deep_boosted_trees" not in classic_models(wide, time_limit=120)
+    assert "deep_boosted_trees" in classic_models(wide, time_limit=122)
+    few = table(rows=200, columns=290, classes=0)  # for 40 leaves
+    assert "deep_boosted_trees" in classic_models(few, time_limit=60)
 
 
 def test_forests_where_there_is_time_to_grow_them():

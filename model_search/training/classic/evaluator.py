@@ -16,6 +16,7 @@ from model_search.errors import TrialError
 from model_search.metadata.trial import BOOSTED, CLASSIC_MODELS, KERNEL, LINEAR_MODELS, TrialKind, TrialPlan
 from model_search.search.planning.classic_models import AS_USUAL, FORESTS, Boosting, classic_plan, leaf_sizes
 from model_search.towers.classic_arrays import as_logits, parameters_of
+from model_search.training.classic.boosting import share_of_columns
 from model_search.training.classic.category_orders import columns_in_order
 from model_search.training.classic.fitted import ClassicRows, Fitted, trees_a_round
 from model_search.training.classic.fitting import fitted_models, grows, patience
@@ -28,7 +29,10 @@ from model_search.training.outcome import Given, Progress, TrainedTower, Trainin
 
 _DEEP, _SPARSE = "deep_boosted_trees", "sparse_linear"
 _MOST_CLASSES = 30  # of deep trees
-_LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it is short
+_LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it is short, ...
+# ... also by an estimate of the work for their leaves, whatever the rows: so many seconds for each, and more for each
+# column that its split is chosen among, whose histogram is gone through.
+_SECONDS_A_LEAF, _SECONDS_A_HISTOGRAM = 4e-5, 1.8e-6
 # Boosting is estimated to take so many seconds for each tree of a round, and more for each number of the rows, ...
 _SECONDS, _SECONDS_A_NUMBER = 2.0, 1e-5
 _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
@@ -72,8 +76,7 @@ def classic_models(data: PreparedData, time_limit: float | None = None) -> tuple
     is_wide = _is_wide(data)
     if is_wide:
         known.sort(key=lambda name: name not in LINEAR_MODELS)
-    is_deep = data.task.logits_dimension <= _MOST_CLASSES and boosting_in_time(data, time_limit).share >= _LEAST_OF_DEEP
-    worthwhile = {_DEEP: is_deep, _SPARSE: is_wide, KERNEL: _is_for_kernel(data, time_limit)}
+    worthwhile = {_DEEP: _is_for_deep(data, time_limit), _SPARSE: is_wide, KERNEL: _is_for_kernel(data, time_limit)}
     worthwhile |= {name: _is_for_forest(data, name, time_limit) for name in FORESTS}
     return tuple(name for name in known if worthwhile.get(name, True))
 
@@ -85,6 +88,28 @@ def _is_wide(data: TableData) -> bool:
         return False
     outputs = data.task.logits_dimension
     return rows * columns <= _MOST_OF_SPARSE if outputs <= 2 else rows * columns * outputs <= _MOST_OF_SPARSE_CLASSES
+
+
+def _is_for_deep(data: TableData, time_limit: float | None) -> bool:
+    """Whether deep trees take no more than a part of the time."""
+    if data.task.logits_dimension > _MOST_CLASSES:
+        return False
+    if time_limit is None:
+        return True
+    boosting = boosting_in_time(data, time_limit)
+    plan = classic_plan(_DEEP, 1, 0, boosting)
+    rows, columns = data.train.inputs[FEATURES].shape
+    columns = _columns_in_order(data) if boosting.in_order else columns
+    leaves = min(int(plan.hyperparameters["leaves"]), max(1, rows // int(plan.hyperparameters["least_in_leaf"])))
+    of_a_leaf = _SECONDS_A_LEAF + _SECONDS_A_HISTOGRAM * share_of_columns(plan, columns) * columns
+    seconds = trees_a_round(data.task) * plan.steps * leaves * of_a_leaf
+    return boosting.share >= _LEAST_OF_DEEP and _LEAST_OF_DEEP * seconds <= _OF_THE_TIME * time_limit
+
+
+def _columns_in_order(data: TableData) -> int:
+    """How many columns there are if each category is one."""
+    schema = FeatureSchema.from_json(data.description["schema"])
+    return columns_in_order(data.train.inputs[FEATURES].shape[1], categories(schema))
 
 
 def _is_for_kernel(data: TableData, time_limit: float | None) -> bool:
@@ -137,7 +162,7 @@ def boosting_in_time(data: TableData, time_limit: float | None) -> Boosting:
     share = _share_of_rounds(data, columns, time_limit)
     if share >= _FEW_ROUNDS:
         return Boosting(share)
-    fewest = columns_in_order(columns, categories(FeatureSchema.from_json(data.description["schema"])))
+    fewest = _columns_in_order(data)
     return Boosting(_share_of_rounds(data, fewest, time_limit), in_order=True) if fewest < columns else Boosting(share)
 
 
