@@ -33,7 +33,7 @@ _LEAST_OF_DEEP = 0.75  # of their rounds; they are not worth their time where it
 # ... also by an estimate of the work for their leaves, whatever the rows: so many seconds for each, and more for each
 # column that its split is chosen among, whose histogram is gone through. Measured with one thread; half of that, since
 # most end after half of the rounds.
-_SECONDS_A_LEAF, _SECONDS_A_HISTOGRAM = 4e-5, 1.8e-6
+_SECONDS_A_LEAF, _SECONDS_A_HISTOGRAM = 1e-5, 1.8e-6
 # Boosting is estimated to take so many seconds for each tree of a round, and more for each number of the rows, ...
 _SECONDS, _SECONDS_A_NUMBER = 2.0, 1e-5
 _OF_THE_TIME = 1 / 6  # ... and gets so much of a time limit
