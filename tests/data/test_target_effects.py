@@ -168,6 +168,15 @@ def test_a_wide_matrix_has_no_effects(monkeypatch):
     assert fitted_effects(schema, training, validation) is None
 
 
+def test_few_validation_rows_do_not_decide():
+    frame, labels, _ = table()
+    schema, training, validation = read(frame, labels)
+    for count, is_found in ((target_effects.FEWEST_ROWS, True), (target_effects.FEWEST_ROWS - 1, False)):
+        target = dataclasses.replace(validation.target, values=validation.target.values[:count])
+        few = ReadRows(validation.matrix[:count], validation.frame[:count], target)
+        assert (fitted_effects(schema, training, few) is not None) is is_found
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_classes_have_effects_on_their_shares(classes, monkeypatch):
     monkeypatch.setattr(target_effects, "LEAST_LESS", 0.0)  # the middle one of three has no linear model

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_COLUMNS = 500  # in the matrix; with more of them the regressions take longer than effects are worth
+FEWEST_ROWS = 30  # to validate on, by which the effects are compared with the means
 LEAST_LESS = 0.05  # of the squared error that the means leave
 _ROUNDS = 6
 _PENALTY = 1.0  # in rows, as columns have a variance of about 1
@@ -92,7 +93,7 @@ def fitted_effects(schema: FeatureSchema, training: ReadRows, validation: ReadRo
         validation: The validation rows, with the means of the training rows.
     """
     coded = _with_means(schema)
-    if not coded or schema.width > MOST_COLUMNS:
+    if not coded or schema.width > MOST_COLUMNS or len(validation.matrix) < FEWEST_ROWS:
         return None
     target, units = training.target, Units.of(training.target)
     rows, folds = _Rows.of(training, schema), target.folds()
